@@ -1,0 +1,259 @@
+//! The traits and words shared by every transport.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hioload_mem::LocalShared;
+
+/// Names one connection of one transport. The generation makes a stale id harmless: every call with one is a no-op.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct ConnId {
+    /// Slot, dense from 0: the engine keeps its own per-connection arrays by it.
+    pub index: u32,
+    /// How often the slot was used before.
+    pub generation: u32,
+}
+
+impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.index, self.generation)
+    }
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Peer {
+    /// TCP over IPv4 or IPv6. An IPv4-mapped IPv6 address is reported as IPv4.
+    Ip(SocketAddr),
+    /// A Unix-domain socket: the peer has no address.
+    Unix,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(addr) => addr.fmt(f),
+            Self::Unix => f.write_str("unix"),
+        }
+    }
+}
+
+/// Something to listen on or connect to.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Endpoint {
+    /// A TCP address and port.
+    Tcp(SocketAddr),
+    /// The path of a Unix-domain socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(addr) => addr.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// What the driver did with the bytes it was lent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Taken {
+    /// Bytes consumed from the front. The transport keeps the rest.
+    pub bytes: usize,
+    /// When to present the rest (meaningless if all was consumed).
+    pub rest: Rest,
+}
+
+/// When the unconsumed rest of a read is presented again, always from its start and contiguous with what follows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rest {
+    /// It is the beginning of something: present it when more bytes have been appended.
+    NeedsMore,
+    /// The driver has had its share of this turn: present it in the next one (or after `resume`, if paused).
+    Later,
+}
+
+/// Why a connection's slot was freed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Closed {
+    /// `close` had been called and everything queued was handed to the network.
+    Flushed,
+    /// `abort` had been called.
+    Aborted,
+    /// The network failed it: reset, timeout, unreachable.
+    Failed(io::ErrorKind),
+}
+
+/// What a transport can do; constant after start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Features {
+    /// For logs: `sockets`, `fake`, ...
+    pub name: &'static str,
+    /// Whether `wait` can sleep until something happens (a poll-mode device cannot).
+    pub can_block: bool,
+    /// Slots: the most connections it can hold at once.
+    pub max_connections: usize,
+}
+
+/// How much one `dispatch` may do before it returns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Budget {
+    /// Connections to call the driver for.
+    pub events: usize,
+    /// Connections to accept.
+    pub accepts: usize,
+}
+
+/// What one `dispatch` did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Activity {
+    /// Calls made to the driver.
+    pub events: usize,
+    /// Payload bytes lent for the first time.
+    pub bytes_in: usize,
+    /// More is known to be ready: the next `wait` must not sleep.
+    pub more: bool,
+}
+
+/// The send queue took nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SendError {
+    /// The connection is gone, or its sending side was finished or closed.
+    Closed,
+    /// No room: the connection's queue bound or the lcore's buffer pool is reached.
+    Full,
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "connection is closed for sending",
+            Self::Full => "send queue is full",
+        })
+    }
+}
+impl std::error::Error for SendError {}
+
+/// Wakes a transport that sleeps in `wait`, from any thread. Cheap to clone; a wake before the sleep is not lost.
+#[derive(Clone)]
+pub struct Waker(pub(crate) Arc<dyn Fn() + Send + Sync>);
+
+impl Waker {
+    /// A waker that calls `f`.
+    pub fn new(f: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(f))
+    }
+    /// Makes the current or next `wait` return at once.
+    pub fn wake(&self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Waker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Waker")
+    }
+}
+
+/// Counters every transport keeps; monotonic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransportStats {
+    /// Connections accepted (refused ones included).
+    pub accepted: u64,
+    /// Accepts that failed for want of file descriptors, memory or slots.
+    pub accept_errors: u64,
+    /// Connections opened by `connect`.
+    pub connected: u64,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes handed to the network.
+    pub bytes_out: u64,
+    /// Receive calls (system calls, or bursts).
+    pub reads: u64,
+    /// Send calls.
+    pub writes: u64,
+    /// Sends that found the network's buffer full.
+    pub blocked: u64,
+    /// Times `wait` was entered with a non-zero timeout.
+    pub sleeps: u64,
+}
+
+/// The side that consumes byte streams: implemented by the engine.
+///
+/// For one connection the order is: `on_accept` or `on_connect`; then any of `on_data`, `on_writable`; at most one `on_end`;
+/// last `on_closed`, exactly once, after which the id is stale. A refused accept and a failed connect get no `on_closed`.
+pub trait Driver<T: Transport> {
+    /// A connection arrived. `false` refuses it: it is aborted at once.
+    fn on_accept(&mut self, io: &mut T, id: ConnId, peer: Peer) -> bool;
+    /// A `connect` ended. On `Err` the id is stale already.
+    fn on_connect(&mut self, io: &mut T, id: ConnId, result: io::Result<()>);
+    /// Bytes arrived (or were presented again): never empty. The driver may modify them in place; what it leaves unconsumed
+    /// it must not have modified.
+    fn on_data(&mut self, io: &mut T, id: ConnId, data: &mut [u8]) -> Taken;
+    /// The peer will send no more (TCP FIN), and everything it sent has been consumed or was left as `NeedsMore`.
+    fn on_end(&mut self, io: &mut T, id: ConnId);
+    /// A send queue that a `flush` could not empty has emptied.
+    fn on_writable(&mut self, io: &mut T, id: ConnId);
+    /// The slot is freed.
+    fn on_closed(&mut self, io: &mut T, id: ConnId, why: Closed);
+}
+
+/// The byte-stream seam. All calls with a stale id do nothing (`send_space` gives `Closed`).
+pub trait Transport: Sized {
+    /// What it can do.
+    fn features(&self) -> Features;
+
+    /// Sleeps until something is ready, the waker is used, or `timeout` is over. `Some(ZERO)` polls; `None` is for ever.
+    /// Returns at once when work is left over from the last turn.
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
+    /// Calls the driver for what is ready, within `budget`; the rest is kept for the next turn, in fair order.
+    fn dispatch<D: Driver<Self>>(&mut self, driver: &mut D, budget: Budget) -> Activity;
+    /// Sends what is queued, with one gathered write per connection, then finishes and closes what was asked to.
+    fn flush<D: Driver<Self>>(&mut self, driver: &mut D);
+
+    /// Opens a connection; the outcome comes as `on_connect`.
+    fn connect(&mut self, to: &Endpoint) -> io::Result<ConnId>;
+    /// Stops (or restarts) taking new connections; they wait in the listener's backlog.
+    fn set_accepting(&mut self, on: bool);
+    /// Closes the listeners for good.
+    fn stop_listening(&mut self);
+
+    /// Lends contiguous send space of `min(want, some chunk)` bytes or more, at least 1. Write from the front, then `commit`.
+    fn send_space(&mut self, id: ConnId, want: usize) -> Result<&mut [u8], SendError>;
+    /// Queues the first `n` bytes of the space lent last.
+    fn commit(&mut self, id: ConnId, n: usize);
+    /// Bytes that `send_space`/`commit` would take now, in all. A writer that checks this first never leaves half a frame.
+    fn send_room(&self, id: ConnId) -> usize;
+    /// Queues a shared payload without copying it. A droppable one may be taken back by `drop_oldest` while unsent.
+    fn send_shared(&mut self, id: ConnId, payload: LocalShared, droppable: bool) -> Result<(), SendError>;
+    /// Takes back the oldest droppable payload of which no byte was sent; returns its length.
+    fn drop_oldest(&mut self, id: ConnId) -> Option<usize>;
+    /// Bytes queued and not yet handed to the network.
+    fn queued(&self, id: ConnId) -> usize;
+    /// Whether the last flush of this connection could not send everything.
+    fn is_blocked(&self, id: ConnId) -> bool;
+
+    /// Stops presenting received bytes; the peer is slowed by its window.
+    fn pause(&mut self, id: ConnId);
+    /// Undoes `pause`.
+    fn resume(&mut self, id: ConnId);
+
+    /// Sends what is queued, then ends the sending side (FIN). Receiving goes on.
+    fn finish(&mut self, id: ConnId);
+    /// Sends what is queued, then closes and frees the slot.
+    fn close(&mut self, id: ConnId);
+    /// Resets the connection and frees the slot; what is queued is lost.
+    fn abort(&mut self, id: ConnId);
+
+    /// Where it comes from; `None` if the id is stale.
+    fn peer(&self, id: ConnId) -> Option<Peer>;
+    /// Wakes this transport from another thread.
+    fn waker(&self) -> Waker;
+    /// Its counters.
+    fn stats(&self) -> TransportStats;
+}

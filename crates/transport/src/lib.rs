@@ -1,0 +1,23 @@
+//! Byte streams in bursts.
+//!
+//! A [`Transport`] owns the connections of one lcore and moves bytes between them and a [`Driver`] (the engine). Received
+//! bytes are lent to the driver as `&mut [u8]` *in the memory they arrived in*; replies are written into send space that the
+//! transport lends. One turn of the loop is `wait`, `dispatch`, `flush`:
+//!
+//! ```text
+//! io.wait(timeout)?            // the only call that may sleep
+//! now = clock.tick()           // one clock read per turn
+//! io.dispatch(driver, budget)  // accepts, received bytes, ends: calls the driver
+//! io.flush(driver)             // one write per connection that has something to send
+//! ```
+//!
+//! Calls on a transport never call back into the driver: what they cause (a close, an error) is reported out of the next
+//! `dispatch` or `flush`. So a driver may call anything from anywhere without re-entrancy.
+
+pub mod fake;
+mod send_queue;
+#[cfg(any(unix, windows))]
+pub mod sockets;
+
+mod contract;
+pub use contract::*;

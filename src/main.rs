@@ -1,0 +1,2 @@
+//! The `hioload` command.
+fn main() {}
