@@ -68,7 +68,15 @@ pub(crate) struct Core<E> {
     pub(crate) busy: usize,
     pub(crate) drain_deadline: Option<Time>,
     pub(crate) stopping: bool,
+    /// Connections that the accept rate still allows, and when that was reckoned.
+    pub(crate) accept_tokens: u32,
+    pub(crate) accept_refilled: Time,
+    /// Slots of connections that were refused and are being told so.
+    pub(crate) refusals: usize,
 }
+
+/// Most connections of an lcore that are being told of their refusal at once; more are reset.
+pub(crate) const MAX_REFUSALS: usize = 256;
 
 /// Marks a wheel key as one of the application's timers.
 pub(crate) const TIMER_OF_USER: u32 = 1 << 31;
@@ -104,6 +112,9 @@ impl<E: Send + 'static> Core<E> {
             busy: 0,
             drain_deadline: None,
             stopping: false,
+            accept_tokens: seat.config.limits.accept_rate.div_ceil(u32::from(seat.lcores)),
+            accept_refilled: now,
+            refusals: 0,
             config: seat.config,
         }
     }

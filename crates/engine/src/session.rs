@@ -54,6 +54,8 @@ pub(crate) mod flag {
     pub(crate) const DRAINING: u8 = 16;
     /// It holds an admission ticket.
     pub(crate) const ADMITTED: u8 = 32;
+    /// It was refused and is being told so.
+    pub(crate) const REFUSED: u8 = 64;
 }
 
 /// One connection. 64 bytes: an idle connection's share of the engine, the decoder and the application's state come to it.
