@@ -1,1 +1,4 @@
 //! Crate ws.
+
+pub mod deflate;
+pub mod handshake;
