@@ -23,8 +23,10 @@
 pub mod assembler;
 pub mod close;
 pub mod decoder;
+pub mod deflate;
 pub mod encode;
 pub mod error;
+pub mod handshake;
 pub mod header;
 pub mod mask;
 mod partial;
