@@ -13,7 +13,12 @@ use crate::config::{Settings, reference};
 
 /// A WebSocket data plane that owns its cores.
 #[derive(Parser, Debug)]
-#[command(name = "hioload", version, max_term_width = 110, disable_help_subcommand = true)]
+#[command(
+    name = "hioload",
+    version,
+    max_term_width = 110,
+    disable_help_subcommand = true
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -53,7 +58,7 @@ pub struct ConnectArgs {
     pub url: String,
     /// Messages to send
     #[arg(long, value_name = "N", default_value = "1000")]
-    pub count: AtLeastOne<u64>,
+    pub count: AtLeastOne<u32>,
     /// Bytes of each
     #[arg(long, value_name = "SIZE", default_value = "64")]
     pub size: Size,
@@ -88,11 +93,20 @@ impl ConnectArgs {
 ///
 /// # Errors
 /// A bad flag or value, in one line.
-pub fn parse<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) -> Result<Option<Cli>, Failure> {
-    let parsed = command().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+pub fn parse<T: Into<OsString> + Clone>(
+    arguments: impl IntoIterator<Item = T>,
+) -> Result<Option<Cli>, Failure> {
+    let parsed = command()
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
     match parsed {
         Ok(cli) => Ok(Some(cli)),
-        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            ) =>
+        {
             // A closed standard output is not worth an error.
             let _ = error.print();
             Ok(None)
@@ -106,7 +120,10 @@ fn command() -> clap::Command {
     Cli::command().mut_subcommand("serve", |mut serve| {
         for (_, key, value) in reference() {
             serve = serve.mut_arg(key, |argument| {
-                let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+                let help = argument
+                    .get_help()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
                 argument.help(format!("{help} [default: {value}]"))
             });
         }
@@ -126,7 +143,10 @@ fn one_line(error: &clap::Error) -> String {
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
         .filter(|line| !line.is_empty());
     let said = said.collect::<Vec<_>>().join("; ");
-    let said = said.strip_prefix("error: ").unwrap_or(&said).replace(":; ", ": ");
+    let said = said
+        .strip_prefix("error: ")
+        .unwrap_or(&said)
+        .replace(":; ", ": ");
     format!("{said} (try --help)")
 }
 
@@ -158,16 +178,26 @@ mod tests {
             (&["serve", "--idle-timeout", "5"], "a time needs a unit"),
             (&["serve", "--log", "inof"], "expected off, error"),
             (&["serve", "--max-message"], "a value is required"),
-            (&["serve", "--max-message=1", "--max-message=2"], "cannot be used multiple times"),
+            (
+                &["serve", "--max-message=1", "--max-message=2"],
+                "cannot be used multiple times",
+            ),
             (&["serve", "extra"], "extra"),
             (&["connect"], "<URL>"),
-            (&["connect", "ws://x/", "--count", "0"], "must be more than 0"),
+            (
+                &["connect", "ws://x/", "--count", "0"],
+                "must be more than 0",
+            ),
             (&["dance"], "dance"),
             (&[], "serve or connect"),
         ] {
             let failure = failure(arguments);
             assert_eq!(failure.code, 2, "{arguments:?}");
-            assert!(failure.message.contains(part), "{arguments:?}: {}", failure.message);
+            assert!(
+                failure.message.contains(part),
+                "{arguments:?}: {}",
+                failure.message
+            );
             assert!(!failure.message.contains('\n'), "{}", failure.message);
             assert!(failure.message.contains("--help"), "{}", failure.message);
         }
@@ -175,8 +205,15 @@ mod tests {
 
     #[test]
     fn stats_is_a_switch_that_may_be_turned_off() {
-        for (flag, on) in [("--stats", true), ("--stats=true", true), ("--stats=false", false)] {
-            let Ok(Some(Cli { command: Command::Serve(serve) })) = parse(["hioload", "serve", flag]) else {
+        for (flag, on) in [
+            ("--stats", true),
+            ("--stats=true", true),
+            ("--stats=false", false),
+        ] {
+            let Ok(Some(Cli {
+                command: Command::Serve(serve),
+            })) = parse(["hioload", "serve", flag])
+            else {
                 panic!("{flag} is right");
             };
             assert_eq!(serve.settings.server.stats, Some(on));
@@ -185,11 +222,21 @@ mod tests {
 
     #[test]
     fn help_names_every_default() {
-        let help = command().find_subcommand_mut("serve").expect("serve").render_help().to_string();
+        let help = command()
+            .find_subcommand_mut("serve")
+            .expect("serve")
+            .render_help()
+            .to_string();
         let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
         for (_, key, value) in reference() {
-            assert!(words.contains(&format!("--{}", key.replace('_', "-"))), "{key}");
-            assert!(words.contains(&format!("[default: {value}]")), "{key} {value}");
+            assert!(
+                words.contains(&format!("--{}", key.replace('_', "-"))),
+                "{key}"
+            );
+            assert!(
+                words.contains(&format!("[default: {value}]")),
+                "{key} {value}"
+            );
         }
     }
 }

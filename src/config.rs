@@ -17,7 +17,9 @@ pub fn reference() -> Vec<(String, String, String)> {
     let table: toml::Table = REFERENCE.parse().unwrap_or_default();
     let mut keys = Vec::new();
     for (section, body) in &table {
-        let Some(body) = body.as_table() else { continue };
+        let Some(body) = body.as_table() else {
+            continue;
+        };
         for (key, value) in body {
             keys.push((section.clone(), key.clone(), shown(value)));
         }

@@ -66,16 +66,16 @@ pub use hioload_ws_proto as proto;
 pub use hioload_ws_proto::deflate;
 
 pub use hioload_engine::{
-    Accept, Busy, ClosedBy, Closure, Config, Connect, ConnectError, ConnectionId, Context, CountersHandle, Handler,
-    LcoreContext, Lcores, Limits, Remote, Response, RunError, Running, SendError, SendPolicy, Server, ServerOptions,
-    StartError, TimerHandle, TopicError, Totals,
+    Accept, Busy, ClosedBy, Closure, Config, Connect, ConnectError, ConnectionId, Context,
+    CountersHandle, Handler, LcoreContext, Lcores, Limits, Remote, Response, RunError, Running,
+    SendError, SendPolicy, Server, ServerOptions, StartError, TimerHandle, TopicError, Totals,
 };
 pub use hioload_lcore::{Idle, Time};
 pub use hioload_mem::HugePages;
 pub use hioload_transport::sockets::SocketOptions;
 pub use hioload_transport::{ConnId, Endpoint, Peer};
 pub use hioload_ws_proto::handshake::client::Response as ServerReply;
-pub use hioload_ws_proto::handshake::{HandshakeError, Request};
+pub use hioload_ws_proto::handshake::{HandshakeError, server::Request};
 pub use hioload_ws_proto::{CloseCode, Kind, Message};
 
 /// The examples of README.md, compiled.

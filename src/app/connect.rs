@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use hioload_ws::deflate::DeflateConfig;
 use hioload_ws::{
-    Accept, CloseCode, ClosedBy, Closure, Config, Connect, ConnectError, ConnectionId, Context, Endpoint, Handler, Idle,
-    Kind, LcoreContext, Lcores, Message, Peer, Request, Response, SendPolicy, Server, ServerOptions, ServerReply,
-    SocketOptions,
+    Accept, CloseCode, ClosedBy, Closure, Config, Connect, ConnectError, ConnectionId, Context,
+    Endpoint, Handler, Idle, Kind, LcoreContext, Lcores, Message, Peer, Request, Response,
+    SendPolicy, Server, ServerOptions, ServerReply, SocketOptions,
 };
 
 use super::histogram::Histogram;
@@ -25,9 +25,13 @@ pub fn run(arguments: &ConnectArgs) -> Result<(), Failure> {
     let endpoints = target.endpoints().map_err(Failure::run)?;
     let (report, outcome) = mpsc::channel();
     let work = Work {
-        count: arguments.count.0,
+        count: u64::from(arguments.count.0),
         size: arguments.size.0,
-        kind: if arguments.text { Kind::Text } else { Kind::Binary },
+        kind: if arguments.text {
+            Kind::Text
+        } else {
+            Kind::Binary
+        },
         in_flight: u64::from(arguments.in_flight.0),
     };
     let client = Client {
@@ -50,11 +54,18 @@ pub fn run(arguments: &ConnectArgs) -> Result<(), Failure> {
     let fail = |why: &dyn std::fmt::Display| Failure::run(format!("{}: {why}", arguments.url));
 
     let server = Server::bind(options(arguments, work)).map_err(|why| fail(&why))?;
-    let running = server.start(move |_| client.clone()).map_err(|why| fail(&why))?;
+    let running = server
+        .start(move |_| client.clone())
+        .map_err(|why| fail(&why))?;
     running.join().map_err(|why| fail(&why))?;
     match outcome.try_recv() {
         Ok(Ok(times)) => {
-            println!("{} echoes of {} bytes, median {}", work.count, work.size, shown(times.median()));
+            println!(
+                "{} echoes of {} bytes, median {}",
+                work.count,
+                work.size,
+                shown(times.median())
+            );
             Ok(())
         }
         Ok(Err(why)) => Err(fail(&why)),
@@ -63,21 +74,36 @@ pub fn run(arguments: &ConnectArgs) -> Result<(), Failure> {
 }
 
 fn options(arguments: &ConnectArgs, work: Work) -> ServerOptions {
-    let mut config = Config { idle: Idle::Adaptive, executor_threads: 0, ..Config::default() };
+    let mut config = Config {
+        idle: Idle::Adaptive,
+        executor_threads: 0,
+        ..Config::default()
+    };
     config.deflate = arguments.deflate.then(DeflateConfig::default);
     let limits = &mut config.limits;
     limits.max_connections = 1;
     limits.handshake_timeout = arguments.timeout();
     limits.max_message = limits.max_message.max(work.size);
-    limits.reassembly_memory = limits.reassembly_memory.max(limits.max_message.saturating_mul(2));
+    limits.reassembly_memory = limits
+        .reassembly_memory
+        .max(limits.max_message.saturating_mul(2));
     // What does not fit is sent again when an echo has made room.
     limits.send_policy = SendPolicy::DropNew;
-    ServerOptions { listen: Vec::new(), lcores: Lcores::Count(1), config, sockets: SocketOptions::default() }
+    ServerOptions {
+        listen: Vec::new(),
+        lcores: Lcores::Count(1),
+        config,
+        sockets: SocketOptions::default(),
+    }
 }
 
 fn shown(time: Duration) -> String {
     let micros = time.as_secs_f64() * 1e6;
-    if micros < 1000.0 { format!("{micros:.1} µs") } else { format!("{:.2} ms", micros / 1000.0) }
+    if micros < 1000.0 {
+        format!("{micros:.1} µs")
+    } else {
+        format!("{:.2} ms", micros / 1000.0)
+    }
 }
 
 /// What is to be sent.
@@ -149,8 +175,14 @@ impl Run {
             return Ok(());
         }
         match came.iter().zip(sent).position(|(came, sent)| came != sent) {
-            Some(at) if came.len() == sent.len() => Err(format!("message {n} came back changed at byte {at}")),
-            _ => Err(format!("message {n} of {} bytes came back as {}", sent.len(), came.len())),
+            Some(at) if came.len() == sent.len() => {
+                Err(format!("message {n} came back changed at byte {at}"))
+            }
+            _ => Err(format!(
+                "message {n} of {} bytes came back as {}",
+                sent.len(),
+                came.len()
+            )),
         }
     }
 }
@@ -177,7 +209,10 @@ impl Client {
     /// Connects to the next endpoint; `last` says why the one before was not to be had.
     fn try_next(&mut self, cx: &mut impl LcoreContext<Event = ()>, mut last: String) {
         while let Some(endpoint) = self.untried.pop_front() {
-            let connect = Connect { endpoint: endpoint.clone(), ..self.connect.clone() };
+            let connect = Connect {
+                endpoint: endpoint.clone(),
+                ..self.connect.clone()
+            };
             match cx.connect(connect) {
                 Ok(_) => return,
                 Err(why) => last = why.to_string(),
@@ -238,7 +273,12 @@ impl Handler for Client {
         run.fill(&self.work, cx);
     }
 
-    fn on_message(&mut self, run: &mut Run, cx: &mut impl Context<Event = ()>, message: Message<'_>) {
+    fn on_message(
+        &mut self,
+        run: &mut Run,
+        cx: &mut impl Context<Event = ()>,
+        message: Message<'_>,
+    ) {
         if let Err(why) = run.check(&self.work, message) {
             self.tell(Err(why));
             cx.close(CloseCode::POLICY_VIOLATION, "not an echo");
@@ -264,13 +304,19 @@ impl Handler for Client {
             _ if closure.reason.is_empty() => format!("closed with {}", closure.code),
             _ => format!("closed with {}: {:?}", closure.code, closure.reason),
         };
-        self.tell(Err(format!("{who}, after {} of {} echoes", run.back, self.work.count)));
+        self.tell(Err(format!(
+            "{who}, after {} of {} echoes",
+            run.back, self.work.count
+        )));
         cx.stop();
     }
 
     fn on_lcore_timer(&mut self, cx: &mut impl LcoreContext<Event = ()>, _: u64) {
         let (back, count) = (self.progress, self.work.count);
-        self.tell(Err(format!("timed out after {:?}, with {back} of {count} echoes", self.timeout)));
+        self.tell(Err(format!(
+            "timed out after {:?}, with {back} of {count} echoes",
+            self.timeout
+        )));
         cx.stop();
     }
 }
@@ -280,12 +326,23 @@ mod tests {
     use super::*;
 
     fn work(size: usize, kind: Kind) -> Work {
-        Work { count: 2, size, kind, in_flight: 1 }
+        Work {
+            count: 2,
+            size,
+            kind,
+            in_flight: 1,
+        }
     }
 
     fn run() -> Run {
         let sent_at = VecDeque::from([Instant::now(), Instant::now()]);
-        Run { sent: 2, back: 0, sent_at, times: Histogram::new(), scratch: Vec::new() }
+        Run {
+            sent: 2,
+            back: 0,
+            sent_at,
+            times: Histogram::new(),
+            scratch: Vec::new(),
+        }
     }
 
     #[test]
@@ -298,7 +355,9 @@ mod tests {
                 work(size, kind).payload(0, &mut again);
                 assert_eq!((first.len(), &first), (size, &again));
                 assert!(size < 8 || first != second);
-                assert!(kind == Kind::Binary || first.iter().all(|byte| (b' '..=b'~').contains(byte)));
+                assert!(
+                    kind == Kind::Binary || first.iter().all(|byte| (b' '..=b'~').contains(byte))
+                );
             }
         }
     }
@@ -310,10 +369,22 @@ mod tests {
         work.payload(0, &mut payload);
         assert_eq!(run().check(&work, Message::binary(&payload)), Ok(()));
         payload[8] ^= 1;
-        assert_eq!(run().check(&work, Message::binary(&payload)), Err("message 1 came back changed at byte 8".into()));
-        assert_eq!(run().check(&work, Message::binary(&payload[..8])), Err("message 1 of 9 bytes came back as 8".into()));
-        assert_eq!(run().check(&work, Message::text("123456789")), Err("message 1 came back as Text".into()));
-        let mut unasked = Run { sent_at: VecDeque::new(), ..run() };
+        assert_eq!(
+            run().check(&work, Message::binary(&payload)),
+            Err("message 1 came back changed at byte 8".into())
+        );
+        assert_eq!(
+            run().check(&work, Message::binary(&payload[..8])),
+            Err("message 1 of 9 bytes came back as 8".into())
+        );
+        assert_eq!(
+            run().check(&work, Message::text("123456789")),
+            Err("message 1 came back as Text".into())
+        );
+        let mut unasked = Run {
+            sent_at: VecDeque::new(),
+            ..run()
+        };
         assert!(unasked.check(&work, Message::binary(&payload)).is_err());
     }
 

@@ -13,7 +13,10 @@ pub fn raise_limit() -> Option<u64> {
     if limit.current == limit.maximum {
         return limit.current;
     }
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,
@@ -29,7 +32,10 @@ pub fn raise_limit() -> Option<u64> {
 /// How many connections fit under a limit on open files.
 pub fn room_for_connections(limit: u64, lcores: usize, listeners: usize) -> usize {
     let reserve = ITSELF + lcores * (PER_LCORE + listeners);
-    usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(reserve).max(1)
+    usize::try_from(limit)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(reserve)
+        .max(1)
 }
 
 #[cfg(test)]

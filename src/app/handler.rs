@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use hioload_ws::{
-    Accept, Context, CountersHandle, Handler, Kind, LcoreContext, Message, Peer, Request, Response, TopicError, Totals,
+    Accept, Context, CountersHandle, Handler, Kind, LcoreContext, Message, Peer, Request, Response,
+    TopicError, Totals,
 };
 
 use super::page;
@@ -50,7 +51,10 @@ enum Route {
 impl App {
     /// The handler of one lcore.
     pub fn new(common: Arc<Common>) -> Self {
-        Self { common, scratch: Vec::new() }
+        Self {
+            common,
+            scratch: Vec::new(),
+        }
     }
 
     fn route(&self, path: &str) -> Option<Route> {
@@ -74,7 +78,9 @@ impl App {
         let conn = match self.route(path) {
             Some(Route::Root) => Conn::Echo,
             Some(Route::Socket(conn)) => conn,
-            Some(Route::Health | Route::Stats | Route::Page) | None => return Err(Response::not_found()),
+            Some(Route::Health | Route::Stats | Route::Page) | None => {
+                return Err(Response::not_found());
+            }
         };
         // RFC 6455 §10.2: "Servers that are not intended to process input from any web page but only for certain sites
         // SHOULD verify the |Origin| field is an origin they expect."
@@ -93,20 +99,27 @@ impl App {
                 if offered.any(|protocol| protocol == topics::PROTOCOL) {
                     return Ok(Accept::new(conn).protocol(topics::PROTOCOL));
                 }
-                Err(Response::text(400, "this path speaks the subprotocol hioload.topics.v1\n"))
+                Err(Response::text(
+                    400,
+                    "this path speaks the subprotocol hioload.topics.v1\n",
+                ))
             }
         }
     }
 
     /// The answer to a plain HTTP request.
     fn answer(&self, method: &str, path: &str, draining: bool) -> Response {
-        let Some(route) = self.route(path) else { return Response::not_found() };
+        let Some(route) = self.route(path) else {
+            return Response::not_found();
+        };
         if method != "GET" && method != "HEAD" {
             return Response::text(405, "only GET and HEAD\n").header("Allow", "GET, HEAD");
         }
         match route {
             Route::Root | Route::Page => page::at(path).unwrap_or_else(Response::not_found),
-            Route::Socket(_) => Response::text(426, "this path is a WebSocket\n").header("Upgrade", "websocket"),
+            Route::Socket(_) => {
+                Response::text(426, "this path is a WebSocket\n").header("Upgrade", "websocket")
+            }
             Route::Health if draining => Response::text(503, "draining\n"),
             Route::Health => Response::text(200, "ok\n"),
             Route::Stats => match &self.common.counters {
@@ -124,7 +137,10 @@ impl App {
         };
         let done = command.and_then(|command| match self.act(cx, &command.action) {
             Ok(()) => Ok(command.id),
-            Err(error) => Err(Refused { why: explain(error), id: command.id }),
+            Err(error) => Err(Refused {
+                why: explain(error),
+                id: command.id,
+            }),
         });
         match &done {
             Ok(None) => return,
@@ -135,7 +151,11 @@ impl App {
         let _ = cx.send(Kind::Text, &self.scratch);
     }
 
-    fn act(&mut self, cx: &mut impl Context<Event = ()>, action: &Action<'_>) -> Result<(), TopicError> {
+    fn act(
+        &mut self,
+        cx: &mut impl Context<Event = ()>,
+        action: &Action<'_>,
+    ) -> Result<(), TopicError> {
         match action {
             Action::Subscribe(pattern) => cx.subscribe(pattern).map(drop),
             Action::Unsubscribe(pattern) => cx.unsubscribe(pattern).map(drop),
@@ -157,8 +177,15 @@ fn explain(error: TopicError) -> &'static str {
 /// All counters as one JSON object, and how many connections are open.
 fn stats(totals: &Totals) -> Response {
     let mut all = serde_json::Map::new();
-    all.insert("open".to_owned(), totals.opened.saturating_sub(totals.closed).into());
-    all.extend(totals.iter().map(|(name, value)| (name.to_owned(), value.into())));
+    all.insert(
+        "open".to_owned(),
+        totals.opened.saturating_sub(totals.closed).into(),
+    );
+    all.extend(
+        totals
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.into())),
+    );
     let mut body = serde_json::Value::Object(all).to_string().into_bytes();
     body.push(b'\n');
     let response = Response {
@@ -180,14 +207,24 @@ impl Handler for App {
         _: Peer,
         request: &Request<'_>,
     ) -> Result<Accept<Conn>, Response> {
-        self.upgrade(request.path(), request.origin(), request.protocols())
+        self.upgrade(request.path(), request.origin, request.protocols())
     }
 
-    fn on_http(&mut self, cx: &mut impl LcoreContext<Event = ()>, _: Peer, request: &Request<'_>) -> Response {
-        self.answer(request.method(), request.path(), cx.draining())
+    fn on_http(
+        &mut self,
+        cx: &mut impl LcoreContext<Event = ()>,
+        _: Peer,
+        request: &Request<'_>,
+    ) -> Response {
+        self.answer(request.method, request.path(), cx.draining())
     }
 
-    fn on_message(&mut self, conn: &mut Conn, cx: &mut impl Context<Event = ()>, message: Message<'_>) {
+    fn on_message(
+        &mut self,
+        conn: &mut Conn,
+        cx: &mut impl Context<Event = ()>,
+        message: Message<'_>,
+    ) {
         match conn {
             // A full send queue is answered by the policy of the configuration.
             Conn::Echo => drop(cx.send(message.kind(), message.as_bytes())),
@@ -202,10 +239,18 @@ mod tests {
 
     fn app(origins: Option<&[&str]>) -> App {
         let origins = origins.map(|list| list.iter().map(|origin| (*origin).to_owned()).collect());
-        App::new(Arc::new(Common { origins, counters: None }))
+        App::new(Arc::new(Common {
+            origins,
+            counters: None,
+        }))
     }
 
-    fn upgrade(app: &App, path: &str, origin: Option<&str>, offered: &[&str]) -> Result<(Conn, Option<String>), u16> {
+    fn upgrade(
+        app: &App,
+        path: &str,
+        origin: Option<&str>,
+        offered: &[&str],
+    ) -> Result<(Conn, Option<String>), u16> {
         match app.upgrade(path, origin, offered.iter().copied()) {
             Ok(accept) => Ok((accept.conn, accept.protocol.map(Into::into))),
             Err(response) => Err(response.status),
@@ -217,9 +262,18 @@ mod tests {
         let app = app(None);
         let protocol = Some(topics::PROTOCOL.to_owned());
         assert_eq!(upgrade(&app, "/", None, &[]), Ok((Conn::Echo, None)));
-        assert_eq!(upgrade(&app, "/echo", Some("https://any"), &["chat"]), Ok((Conn::Echo, None)));
-        assert_eq!(upgrade(&app, "/topics", None, &[]), Ok((Conn::Topics, None)));
-        assert_eq!(upgrade(&app, "/topics", None, &["x", topics::PROTOCOL]), Ok((Conn::Topics, protocol)));
+        assert_eq!(
+            upgrade(&app, "/echo", Some("https://any"), &["chat"]),
+            Ok((Conn::Echo, None))
+        );
+        assert_eq!(
+            upgrade(&app, "/topics", None, &[]),
+            Ok((Conn::Topics, None))
+        );
+        assert_eq!(
+            upgrade(&app, "/topics", None, &["x", topics::PROTOCOL]),
+            Ok((Conn::Topics, protocol))
+        );
         assert_eq!(upgrade(&app, "/topics", None, &["x", "y"]), Err(400));
         for path in ["/nothing", "/healthz", "/app.js", "/stats", "/echo/"] {
             assert_eq!(upgrade(&app, path, None, &[]), Err(404), "{path}");
@@ -240,7 +294,11 @@ mod tests {
             (Some("null"), false),
             (Some(""), false),
         ] {
-            let expected = if allowed { Ok((Conn::Echo, None)) } else { Err(403) };
+            let expected = if allowed {
+                Ok((Conn::Echo, None))
+            } else {
+                Err(403)
+            };
             assert_eq!(upgrade(&app, "/echo", origin, &[]), expected, "{origin:?}");
         }
     }
@@ -265,25 +323,46 @@ mod tests {
         ] {
             let response = app.answer(method, path, false);
             assert_eq!(response.status, status, "{method} {path}");
-            let allow = response.headers.iter().find(|(name, _)| name == "Allow").map(|(_, value)| value.as_ref());
-            assert_eq!(allow, (status == 405).then_some("GET, HEAD"), "{method} {path}");
+            let allow = response
+                .headers
+                .iter()
+                .find(|(name, _)| name == "Allow")
+                .map(|(_, value)| value.as_ref());
+            assert_eq!(
+                allow,
+                (status == 405).then_some("GET, HEAD"),
+                "{method} {path}"
+            );
         }
     }
 
     #[test]
     fn health_turns_bad_while_draining() {
         let app = app(None);
-        assert_eq!((app.answer("GET", "/healthz", false).body.as_ref()), b"ok\n");
+        assert_eq!(
+            (app.answer("GET", "/healthz", false).body.as_ref()),
+            b"ok\n"
+        );
         let draining = app.answer("GET", "/healthz", true);
-        assert_eq!((draining.status, draining.body.as_ref()), (503, b"draining\n".as_slice()));
+        assert_eq!(
+            (draining.status, draining.body.as_ref()),
+            (503, b"draining\n".as_slice())
+        );
         assert_eq!(app.answer("GET", "/", true).status, 200);
     }
 
     #[test]
     fn stats_are_json() {
-        let totals = Totals { opened: 5, closed: 2, ..Totals::default() };
+        let totals = Totals {
+            opened: 5,
+            closed: 2,
+            ..Totals::default()
+        };
         let response = stats(&totals);
         let value: serde_json::Value = serde_json::from_slice(&response.body).expect("JSON");
-        assert_eq!((&value["open"], &value["opened"], &value["bytes_in"]), (&3.into(), &5.into(), &0.into()));
+        assert_eq!(
+            (&value["open"], &value["opened"], &value["bytes_in"]),
+            (&3.into(), &5.into(), &0.into())
+        );
     }
 }

@@ -17,7 +17,10 @@ pub struct Histogram {
 impl Histogram {
     /// An empty one.
     pub fn new() -> Self {
-        Self { counts: vec![0; BUCKETS], total: 0 }
+        Self {
+            counts: vec![0; BUCKETS],
+            total: 0,
+        }
     }
 
     /// Counts one time.
@@ -59,11 +62,17 @@ mod tests {
     #[test]
     fn buckets_are_narrow_and_in_order() {
         let mut last = 0;
-        for nanos in (0..100_000).chain((17..64).flat_map(|bit| [(1 << bit) - 1, 1 << bit, (1 << bit) + 1])) {
+        for nanos in
+            (0..100_000).chain((17..64).flat_map(|bit| [(1 << bit) - 1, 1 << bit, (1 << bit) + 1]))
+        {
             let at = index(nanos);
             assert!(at >= last, "{nanos}");
             last = at;
-            assert!(middle(at).abs_diff(nanos) as f64 <= nanos as f64 / 128.0, "{nanos} in {}", middle(at));
+            assert!(
+                middle(at).abs_diff(nanos) as f64 <= nanos as f64 / 128.0,
+                "{nanos} in {}",
+                middle(at)
+            );
         }
         assert!(index(u64::MAX) < BUCKETS);
     }

@@ -9,11 +9,31 @@ struct Asset {
 }
 
 const ASSETS: [Asset; 5] = [
-    Asset { path: "/", content_type: "text/html; charset=utf-8", body: include_bytes!("../page/index.html") },
-    Asset { path: "/app.css", content_type: "text/css; charset=utf-8", body: include_bytes!("../page/app.css") },
-    Asset { path: "/app.js", content_type: "text/javascript; charset=utf-8", body: include_bytes!("../page/app.js") },
-    Asset { path: "/favicon.svg", content_type: "image/svg+xml", body: include_bytes!("../page/favicon.svg") },
-    Asset { path: "/favicon.ico", content_type: "image/svg+xml", body: include_bytes!("../page/favicon.svg") },
+    Asset {
+        path: "/",
+        content_type: "text/html; charset=utf-8",
+        body: include_bytes!("../page/index.html"),
+    },
+    Asset {
+        path: "/app.css",
+        content_type: "text/css; charset=utf-8",
+        body: include_bytes!("../page/app.css"),
+    },
+    Asset {
+        path: "/app.js",
+        content_type: "text/javascript; charset=utf-8",
+        body: include_bytes!("../page/app.js"),
+    },
+    Asset {
+        path: "/favicon.svg",
+        content_type: "image/svg+xml",
+        body: include_bytes!("../page/favicon.svg"),
+    },
+    Asset {
+        path: "/favicon.ico",
+        content_type: "image/svg+xml",
+        body: include_bytes!("../page/favicon.svg"),
+    },
 ];
 
 /// Nothing is loaded from elsewhere, nothing inline runs, no other site may frame the page.
@@ -50,8 +70,18 @@ mod tests {
     fn the_page_has_what_its_script_asks_for() {
         let (html, script) = (text("/"), text("/app.js"));
         for id in [
-            "status", "connect", "disconnect", "echo-input", "echo-send", "echo-log", "topic-input", "topic-subscribe",
-            "chat-input", "chat-send", "chat-log", "rtt",
+            "status",
+            "connect",
+            "disconnect",
+            "echo-input",
+            "echo-send",
+            "echo-log",
+            "topic-input",
+            "topic-subscribe",
+            "chat-input",
+            "chat-send",
+            "chat-log",
+            "rtt",
         ] {
             assert!(html.contains(&format!("id=\"{id}\"")), "{id}");
         }
@@ -66,11 +96,16 @@ mod tests {
         let html = text("/");
         for attribute in ["href=\"", "src=\""] {
             for (start, _) in html.match_indices(attribute) {
-                let path = html[start + attribute.len()..].split('"').next().expect("a string");
+                let path = html[start + attribute.len()..]
+                    .split('"')
+                    .next()
+                    .expect("a string");
                 assert!(at(path).is_some(), "{path}");
             }
         }
-        assert!(!html.contains("<style") && !html.contains(" style=") && !html.contains(" onclick="));
+        assert!(
+            !html.contains("<style") && !html.contains(" style=") && !html.contains(" onclick=")
+        );
         assert!(!text("/app.js").contains("innerHTML"));
         assert!(at("/nothing").is_none());
     }
@@ -79,7 +114,12 @@ mod tests {
     fn every_part_carries_the_policy() {
         for asset in &ASSETS {
             let response = at(asset.path).expect("is there");
-            assert!(response.headers.iter().any(|(name, value)| name == "Content-Security-Policy" && value == POLICY));
+            assert!(
+                response
+                    .headers
+                    .iter()
+                    .any(|(name, value)| name == "Content-Security-Policy" && value == POLICY)
+            );
             assert!(!response.body.is_empty());
         }
     }

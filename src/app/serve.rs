@@ -34,7 +34,9 @@ pub fn run(arguments: ServeArgs) -> Result<(), Failure> {
 
 /// Makes `max_connections` fit the limit on open files, or warns if the operator chose it.
 fn fit_open_files(plan: &mut Plan) {
-    let Some(limit) = files::raise_limit() else { return };
+    let Some(limit) = files::raise_limit() else {
+        return;
+    };
     let lcores = match &plan.server.lcores {
         Lcores::Count(count) => *count,
         Lcores::Cpus(cpus) => cpus.len(),
@@ -45,30 +47,40 @@ fn fit_open_files(plan: &mut Plan) {
         return;
     }
     if plan.max_connections_set {
-        tracing::warn!("the limit of {limit} open files leaves room for {room} connections, not {wanted} (ulimit -n)");
+        tracing::warn!(
+            "the limit of {limit} open files leaves room for {room} connections, not {wanted} (ulimit -n)"
+        );
     } else {
         plan.server.config.limits.max_connections = room;
     }
 }
 
 fn serve(plan: Plan) -> Result<(), Failure> {
-    let signals = Signals::catch().map_err(|why| Failure::run(format!("cannot catch signals: {why}")))?;
+    let signals =
+        Signals::catch().map_err(|why| Failure::run(format!("cannot catch signals: {why}")))?;
     let server = Server::bind(plan.server).map_err(|why| Failure::usage(why.to_string()))?;
     let line = start_line(server.endpoints(), plan.transport, server.lcores());
 
     let counters = server.counters();
-    let common = Arc::new(Common { origins: plan.origins, counters: plan.stats.then(|| counters.clone()) });
+    let common = Arc::new(Common {
+        origins: plan.origins,
+        counters: plan.stats.then(|| counters.clone()),
+    });
     let running = server
         .start(move |_| App::new(Arc::clone(&common)))
         .map_err(|why| Failure::usage(why.to_string()))?;
-    signals.obey(running.remote()).map_err(|why| Failure::run(format!("cannot start a thread: {why}")))?;
+    signals
+        .obey(running.remote())
+        .map_err(|why| Failure::run(format!("cannot start a thread: {why}")))?;
 
     // The line is for people and scripts; that nobody reads it is no reason to stop.
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
     drop(out);
 
-    let totals = running.join().map_err(|why| Failure::run(why.to_string()))?;
+    let totals = running
+        .join()
+        .map_err(|why| Failure::run(why.to_string()))?;
     tracing::info!("ended: {totals}");
     Ok(())
 }
@@ -87,7 +99,10 @@ fn start_line(endpoints: &[Endpoint], transport: TransportKind, lcores: usize) -
         1 => "1 lcore".to_owned(),
         n => format!("{n} lcores"),
     };
-    format!("hioload {} listening on {urls} ({transport}, {lcores})", env!("CARGO_PKG_VERSION"))
+    format!(
+        "hioload {} listening on {urls} ({transport}, {lcores})",
+        env!("CARGO_PKG_VERSION")
+    )
 }
 
 #[cfg(test)]
@@ -96,7 +111,10 @@ mod tests {
 
     #[test]
     fn the_line_on_start() {
-        let endpoints = [Endpoint::Tcp(([127, 0, 0, 1], 9001).into()), Endpoint::Unix("/run/h.sock".into())];
+        let endpoints = [
+            Endpoint::Tcp(([127, 0, 0, 1], 9001).into()),
+            Endpoint::Unix("/run/h.sock".into()),
+        ];
         let version = env!("CARGO_PKG_VERSION");
         assert_eq!(
             start_line(&endpoints[..1], TransportKind::Sockets, 1),
@@ -104,7 +122,9 @@ mod tests {
         );
         assert_eq!(
             start_line(&endpoints, TransportKind::Sockets, 2),
-            format!("hioload {version} listening on ws://127.0.0.1:9001, ws+unix:/run/h.sock (sockets, 2 lcores)")
+            format!(
+                "hioload {version} listening on ws://127.0.0.1:9001, ws+unix:/run/h.sock (sockets, 2 lcores)"
+            )
         );
     }
 }

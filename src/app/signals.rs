@@ -34,18 +34,20 @@ impl Signals {
     /// The thread could not be started.
     pub fn obey<E: Send + 'static>(self, remote: Remote<E>) -> io::Result<()> {
         let Self(source) = self;
-        std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-            source.each(|n| match order(n) {
-                Order::Drain => {
-                    tracing::info!("draining; a second signal stops at once");
-                    remote.drain();
-                }
-                Order::Stop => {
-                    tracing::info!("stopping");
-                    remote.stop_now();
-                }
-            });
-        })?;
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                source.each(|n| match order(n) {
+                    Order::Drain => {
+                        tracing::info!("draining; a second signal stops at once");
+                        remote.drain();
+                    }
+                    Order::Stop => {
+                        tracing::info!("stopping");
+                        remote.stop_now();
+                    }
+                });
+            })?;
         Ok(())
     }
 }

@@ -38,11 +38,17 @@ impl Target {
         if url.contains('#') {
             return Err(wrong("a WebSocket URL has no fragment"));
         }
-        let Some((scheme, rest)) = url.split_once(':') else { return Err(wrong(EXPECTED)) };
+        let Some((scheme, rest)) = url.split_once(':') else {
+            return Err(wrong(EXPECTED));
+        };
         match scheme.to_ascii_lowercase().as_str() {
-            "ws" => Self::tcp(rest.strip_prefix("//").ok_or_else(|| wrong(EXPECTED))?).map_err(wrong),
+            "ws" => {
+                Self::tcp(rest.strip_prefix("//").ok_or_else(|| wrong(EXPECTED))?).map_err(wrong)
+            }
             "ws+unix" => Self::unix(rest).map_err(wrong),
-            "wss" => Err(wrong("TLS is for a proxy in front of the server; connect to what it forwards to with ws://")),
+            "wss" => Err(wrong(
+                "TLS is for a proxy in front of the server; connect to what it forwards to with ws://",
+            )),
             _ => Err(wrong(EXPECTED)),
         }
     }
@@ -55,19 +61,31 @@ impl Target {
         }
         let (name, port) = match authority.rsplit_once(':') {
             // The colons of a bare IPv6 address are not that of a port.
-            Some((name, port)) if !port.ends_with(']') => (name, port.parse().map_err(|_| "the port is no number")?),
+            Some((name, port)) if !port.ends_with(']') => {
+                (name, port.parse().map_err(|_| "the port is no number")?)
+            }
             _ => (authority, 80),
         };
-        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+        let bare = name
+            .strip_prefix('[')
+            .and_then(|name| name.strip_suffix(']'));
         if bare.is_none() && name.contains([':', '[', ']']) {
             return Err("an IPv6 address stands in brackets");
         }
         if name.is_empty() {
             return Err("the host is missing");
         }
-        let host = if port == 80 { name.to_owned() } else { format!("{name}:{port}") };
+        let host = if port == 80 {
+            name.to_owned()
+        } else {
+            format!("{name}:{port}")
+        };
         let place = Place::Tcp(bare.unwrap_or(name).to_owned(), port);
-        Ok(Self { place, host, resource: with_slash(resource) })
+        Ok(Self {
+            place,
+            host,
+            resource: with_slash(resource),
+        })
     }
 
     fn unix(rest: &str) -> Result<Self, &'static str> {
@@ -77,7 +95,11 @@ impl Target {
             return Err("the path of the socket is missing");
         }
         let place = Place::Unix(PathBuf::from(path));
-        Ok(Self { place, host: "localhost".to_owned(), resource: with_slash(resource) })
+        Ok(Self {
+            place,
+            host: "localhost".to_owned(),
+            resource: with_slash(resource),
+        })
     }
 
     /// The endpoints to try, in order.
@@ -89,7 +111,9 @@ impl Target {
             Place::Unix(path) => Ok(vec![Endpoint::Unix(path.clone())]),
             Place::Tcp(name, port) => {
                 let found = (name.as_str(), *port).to_socket_addrs();
-                let found: Vec<SocketAddr> = found.map_err(|why| format!("cannot resolve {name}: {why}"))?.collect();
+                let found: Vec<SocketAddr> = found
+                    .map_err(|why| format!("cannot resolve {name}: {why}"))?
+                    .collect();
                 if found.is_empty() {
                     return Err(format!("{name} has no address"));
                 }
@@ -101,7 +125,11 @@ impl Target {
 
 /// RFC 6455 §3: the resource name begins with "/" if the path component is empty.
 fn with_slash(resource: &str) -> String {
-    if resource.starts_with('/') { resource.to_owned() } else { format!("/{resource}") }
+    if resource.starts_with('/') {
+        resource.to_owned()
+    } else {
+        format!("/{resource}")
+    }
 }
 
 #[cfg(test)]
@@ -111,16 +139,50 @@ mod tests {
     #[test]
     fn urls() {
         for (url, place, host, resource) in [
-            ("ws://a.example", Place::Tcp("a.example".into(), 80), "a.example", "/"),
-            ("ws://a.example:80/x", Place::Tcp("a.example".into(), 80), "a.example", "/x"),
-            ("WS://127.0.0.1:9001/echo?a=b:c", Place::Tcp("127.0.0.1".into(), 9001), "127.0.0.1:9001", "/echo?a=b:c"),
+            (
+                "ws://a.example",
+                Place::Tcp("a.example".into(), 80),
+                "a.example",
+                "/",
+            ),
+            (
+                "ws://a.example:80/x",
+                Place::Tcp("a.example".into(), 80),
+                "a.example",
+                "/x",
+            ),
+            (
+                "WS://127.0.0.1:9001/echo?a=b:c",
+                Place::Tcp("127.0.0.1".into(), 9001),
+                "127.0.0.1:9001",
+                "/echo?a=b:c",
+            ),
             ("ws://a:1?q", Place::Tcp("a".into(), 1), "a:1", "/?q"),
-            ("ws://[::1]:9001/", Place::Tcp("::1".into(), 9001), "[::1]:9001", "/"),
+            (
+                "ws://[::1]:9001/",
+                Place::Tcp("::1".into(), 9001),
+                "[::1]:9001",
+                "/",
+            ),
             ("ws://[::1]", Place::Tcp("::1".into(), 80), "[::1]", "/"),
-            ("ws+unix:/run/h.sock", Place::Unix("/run/h.sock".into()), "localhost", "/"),
-            ("ws+unix:///run/h.sock:/echo?x", Place::Unix("/run/h.sock".into()), "localhost", "/echo?x"),
+            (
+                "ws+unix:/run/h.sock",
+                Place::Unix("/run/h.sock".into()),
+                "localhost",
+                "/",
+            ),
+            (
+                "ws+unix:///run/h.sock:/echo?x",
+                Place::Unix("/run/h.sock".into()),
+                "localhost",
+                "/echo?x",
+            ),
         ] {
-            let expected = Target { place, host: host.into(), resource: resource.into() };
+            let expected = Target {
+                place,
+                host: host.into(),
+                resource: resource.into(),
+            };
             assert_eq!(Target::parse(url), Ok(expected), "{url}");
         }
     }
@@ -151,6 +213,11 @@ mod tests {
     #[test]
     fn addresses_need_no_name_service() {
         let target = Target::parse("ws://[::1]:9001/").expect("right");
-        assert_eq!(target.endpoints(), Ok(vec![Endpoint::Tcp("[::1]:9001".parse().expect("an address"))]));
+        assert_eq!(
+            target.endpoints(),
+            Ok(vec![Endpoint::Tcp(
+                "[::1]:9001".parse().expect("an address")
+            )])
+        );
     }
 }

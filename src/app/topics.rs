@@ -46,7 +46,10 @@ pub struct Refused<'a> {
 }
 
 /// A binary message came.
-pub const NOT_TEXT: Refused<'static> = Refused { why: "expected a text message", id: None };
+pub const NOT_TEXT: Refused<'static> = Refused {
+    why: "expected a text message",
+    id: None,
+};
 
 /// Reads a command.
 ///
@@ -54,11 +57,19 @@ pub const NOT_TEXT: Refused<'static> = Refused { why: "expected a text message",
 /// Whatever is not one, with the reason for the client.
 pub fn parse(text: &str) -> Result<Command<'_>, Refused<'_>> {
     let Ok(fields) = serde_json::from_str::<Fields<'_>>(text) else {
-        return Err(Refused { why: "expected a JSON object", id: None });
+        return Err(Refused {
+            why: "expected a JSON object",
+            id: None,
+        });
     };
     let id = fields.id.map(RawValue::get);
-    if id.is_some_and(|id| !id.starts_with(['"', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'])) {
-        return Err(Refused { why: "id must be a string or a number", id: None });
+    if id.is_some_and(|id| {
+        !id.starts_with(['"', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'])
+    }) {
+        return Err(Refused {
+            why: "id must be a string or a number",
+            id: None,
+        });
     }
     match action(&fields) {
         Ok(action) => Ok(Command { action, id }),
@@ -78,14 +89,19 @@ fn action<'a>(fields: &Fields<'a>) -> Result<Action<'a>, &'static str> {
         (None, Some(pattern), None) => Ok(Action::Unsubscribe(topic(pattern)?)),
         (None, None, Some(name)) => {
             let data = fields.data.ok_or("pub needs data")?.get();
-            Ok(Action::Publish { topic: topic(name)?, data })
+            Ok(Action::Publish {
+                topic: topic(name)?,
+                data,
+            })
         }
         _ => Err("expected exactly one of sub, unsub, pub"),
     }
 }
 
 fn topic(raw: &RawValue) -> Result<Cow<'_, str>, &'static str> {
-    serde_json::from_str(raw.get()).map(|Text(text)| text).map_err(|_| "a topic must be a string")
+    serde_json::from_str(raw.get())
+        .map(|Text(text)| text)
+        .map_err(|_| "a topic must be a string")
 }
 
 /// The members of a command as they came. That members are missing, too many or unknown is kept for later, so that the
@@ -209,11 +225,37 @@ mod tests {
     #[test]
     fn commands() {
         for (text, action, id) in [
-            (r#"{"sub":"chat.*"}"#, Action::Subscribe("chat.*".into()), None),
-            (r#" { "id" : -1.5 , "sub" : "a\u002eb" } "#, Action::Subscribe("a.b".into()), Some("-1.5")),
-            (r#"{"unsub":"chat.>","id":"x\"y"}"#, Action::Unsubscribe("chat.>".into()), Some(r#""x\"y""#)),
-            (r#"{"pub":"a","data":{"x": [1, 2]}}"#, Action::Publish { topic: "a".into(), data: r#"{"x": [1, 2]}"# }, None),
-            (r#"{"data":null,"pub":"a","id":0}"#, Action::Publish { topic: "a".into(), data: "null" }, Some("0")),
+            (
+                r#"{"sub":"chat.*"}"#,
+                Action::Subscribe("chat.*".into()),
+                None,
+            ),
+            (
+                r#" { "id" : -1.5 , "sub" : "a\u002eb" } "#,
+                Action::Subscribe("a.b".into()),
+                Some("-1.5"),
+            ),
+            (
+                r#"{"unsub":"chat.>","id":"x\"y"}"#,
+                Action::Unsubscribe("chat.>".into()),
+                Some(r#""x\"y""#),
+            ),
+            (
+                r#"{"pub":"a","data":{"x": [1, 2]}}"#,
+                Action::Publish {
+                    topic: "a".into(),
+                    data: r#"{"x": [1, 2]}"#,
+                },
+                None,
+            ),
+            (
+                r#"{"data":null,"pub":"a","id":0}"#,
+                Action::Publish {
+                    topic: "a".into(),
+                    data: "null",
+                },
+                Some("0"),
+            ),
         ] {
             assert_eq!(parse(text), Ok(Command { action, id }), "{text}");
         }
@@ -221,15 +263,33 @@ mod tests {
 
     #[test]
     fn plain_topics_are_not_copied() {
-        let Ok(Command { action: Action::Subscribe(Cow::Borrowed("chat.*")), .. }) = parse(r#"{"sub":"chat.*"}"#) else {
+        let Ok(Command {
+            action: Action::Subscribe(Cow::Borrowed("chat.*")),
+            ..
+        }) = parse(r#"{"sub":"chat.*"}"#)
+        else {
             panic!("this is a borrowed subscription");
         };
     }
 
     #[test]
     fn what_is_no_json_object_is_refused_without_an_id() {
-        for text in ["", "sub", "[]", "1", "null", r#"{"sub":"a""#, r#"{"sub":"a"}x"#, r#"{"sub":a}"#, "{'sub':'a'}"] {
-            assert_eq!(refused(text), r#"{"error":"expected a JSON object"}"#, "{text}");
+        for text in [
+            "",
+            "sub",
+            "[]",
+            "1",
+            "null",
+            r#"{"sub":"a""#,
+            r#"{"sub":"a"}x"#,
+            r#"{"sub":a}"#,
+            "{'sub':'a'}",
+        ] {
+            assert_eq!(
+                refused(text),
+                r#"{"error":"expected a JSON object"}"#,
+                "{text}"
+            );
         }
     }
 
@@ -237,7 +297,10 @@ mod tests {
     fn what_is_no_command_is_refused_with_its_id() {
         for (text, why) in [
             (r#"{"id":7}"#, "expected exactly one of sub, unsub, pub"),
-            (r#"{"sub":"a","unsub":"a","id":7}"#, "expected exactly one of sub, unsub, pub"),
+            (
+                r#"{"sub":"a","unsub":"a","id":7}"#,
+                "expected exactly one of sub, unsub, pub",
+            ),
             (r#"{"sub":5,"id":7}"#, "a topic must be a string"),
             (r#"{"sub":"\ud800","id":7}"#, "a topic must be a string"),
             (r#"{"id":7,"pub":"a"}"#, "pub needs data"),
@@ -245,7 +308,11 @@ mod tests {
             (r#"{"sub":"a","colour":"red","id":7}"#, "unknown key"),
             (r#"{"sub":"a","sub":"b","id":7}"#, "a key is there twice"),
         ] {
-            assert_eq!(refused(text), format!(r#"{{"error":"{why}","id":7}}"#), "{text}");
+            assert_eq!(
+                refused(text),
+                format!(r#"{{"error":"{why}","id":7}}"#),
+                "{text}"
+            );
         }
         for id in ["null", "true", "[1]", "{}"] {
             let said = refused(&format!(r#"{{"sub":"a","id":{id}}}"#));
@@ -268,7 +335,11 @@ mod tests {
     fn numbers_and_nesting_pass_through_untouched() {
         let data = format!("{}1e400{}", "[".repeat(10_000), "]".repeat(10_000));
         let text = format!(r#"{{"pub":"a","data":{data}}}"#);
-        let Ok(Command { action: Action::Publish { data: out, .. }, .. }) = parse(&text) else {
+        let Ok(Command {
+            action: Action::Publish { data: out, .. },
+            ..
+        }) = parse(&text)
+        else {
             panic!("deep nesting is JSON");
         };
         assert_eq!(out, data);

@@ -29,14 +29,23 @@ pub fn parse(text: &str) -> Result<Settings, (usize, String)> {
 
 /// The name of the section that a line is in; empty before the first.
 fn section_at(text: &str, line: usize) -> String {
-    let headers = text.lines().take(line).filter_map(|line| line.trim().strip_prefix('['));
-    headers.last().and_then(|rest| rest.split_once(']')).map_or_else(String::new, |(name, _)| name.trim().to_owned())
+    let headers = text
+        .lines()
+        .take(line)
+        .filter_map(|line| line.trim().strip_prefix('['));
+    headers
+        .last()
+        .and_then(|rest| rest.split_once(']'))
+        .map_or_else(String::new, |(name, _)| name.trim().to_owned())
 }
 
 /// The parser's message, in one line and in the words of the documentation.
 fn explain(message: &str, section: &str) -> String {
     let message = message.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    let Some((unknown, _)) = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) else {
+    let Some((unknown, _)) = message
+        .strip_prefix("unknown field `")
+        .and_then(|rest| rest.split_once('`'))
+    else {
         return message;
     };
     let keys = reference();

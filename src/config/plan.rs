@@ -34,9 +34,20 @@ pub struct Plan {
 impl Plan {
     /// Fills in the defaults.
     pub fn new(settings: Settings) -> Self {
-        let Settings { server, limits, deflate, drain, sockets, engine, log } = settings;
+        let Settings {
+            server,
+            limits,
+            deflate,
+            drain,
+            sockets,
+            engine,
+            log,
+        } = settings;
         let max_connections_set = limits.max_connections.is_some();
-        let mut config = Config { limits: limits_from(&limits), ..Config::default() };
+        let mut config = Config {
+            limits: limits_from(&limits),
+            ..Config::default()
+        };
         if let Some(idle) = server.idle {
             config.idle = idle;
         }
@@ -59,7 +70,12 @@ impl Plan {
             LcoreSet::All => Lcores::Count(thread::available_parallelism().map_or(1, usize::from)),
         };
         Self {
-            server: ServerOptions { listen, lcores, config, sockets: socket_options },
+            server: ServerOptions {
+                listen,
+                lcores,
+                config,
+                sockets: socket_options,
+            },
             transport: server.transport.unwrap_or(TransportKind::Sockets),
             origins: origins_from(server.allow_origin),
             stats: server.stats.unwrap_or(false),
@@ -74,14 +90,22 @@ impl Plan {
     /// # Errors
     /// What is wrong, in one line.
     pub fn check(&self) -> Result<(), String> {
-        let Lcores::Cpus(wanted) = &self.server.lcores else { return Ok(()) };
+        let Lcores::Cpus(wanted) = &self.server.lcores else {
+            return Ok(());
+        };
         let topology = Topology::detect();
         let allowed: Vec<usize> = topology.cpus().iter().map(|cpu| cpu.id).collect();
         match wanted.iter().find(|cpu| !allowed.contains(cpu)) {
             None => Ok(()),
             Some(missing) => {
-                let allowed = allowed.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-                Err(format!("--lcores: CPU {missing} is not there or not allowed to this process, which has {allowed}"))
+                let allowed = allowed
+                    .iter()
+                    .map(usize::to_string)
+                    .collect::<Vec<_>>()
+                    .join(",");
+                Err(format!(
+                    "--lcores: CPU {missing} is not there or not allowed to this process, which has {allowed}"
+                ))
             }
         }
     }
@@ -151,7 +175,10 @@ fn deflate_from(args: &DeflateArgs) -> Option<DeflateConfig> {
         Deflate::Shared => Sharing::Shared,
         Deflate::Own => Sharing::Own,
     };
-    let mut config = DeflateConfig { sharing, ..DeflateConfig::default() };
+    let mut config = DeflateConfig {
+        sharing,
+        ..DeflateConfig::default()
+    };
     set! {
         config.level => args.deflate_level.map(|level| level.0);
         config.threshold => args.deflate_threshold.map(|size| size.0);

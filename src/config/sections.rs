@@ -7,15 +7,17 @@ use hioload_ws::{HugePages, Idle, SendPolicy};
 
 use super::text;
 use super::values::{
-    AllowOrigin, AtLeastOne, Deflate, LcoreSet, Listen, LogFilter, LogFormat, Ranged, Size, Span, TransportKind,
+    AllowOrigin, AtLeastOne, Deflate, LcoreSet, Listen, LogFilter, LogFormat, Ranged, Size, Span,
+    TransportKind,
 };
 
-/// Declares a section: `key: Type = "PLACEHOLDER";` for one value and `key: [Type] = "PLACEHOLDER";` for a list. What was
-/// not said is `None`.
+/// Declares a section: in brackets the keys that hold lists, in braces those that hold one value, each as
+/// `key: Type = "PLACEHOLDER";`. What was not said is `None`.
 macro_rules! section {
     (
-        $(#[$doc:meta])* $name:ident, $heading:literal {
-            $($(#[$list_meta:meta])* $list:ident : [$item:ty] = $list_value:literal;)*
+        $(#[$doc:meta])* $name:ident, $heading:literal
+        $([ $($(#[$list_meta:meta])* $list:ident : $item:ty = $list_value:literal;)* ])?
+        {
             $($(#[$meta:meta])* $key:ident : $ty:ty = $value:literal;)*
         }
     ) => {
@@ -25,12 +27,12 @@ macro_rules! section {
         #[command(next_help_heading = $heading)]
         #[group(skip)]
         pub struct $name {
-            $(
+            $($(
                 $(#[$list_meta])*
                 #[arg(long, value_name = $list_value)]
                 #[serde(deserialize_with = "text::many")]
                 pub $list: Option<Vec<$item>>,
-            )*
+            )*)?
             $(
                 $(#[$meta])*
                 #[arg(long, value_name = $value)]
@@ -43,7 +45,7 @@ macro_rules! section {
             /// What is set here, and from `below` what is not.
             fn over(self, below: Self) -> Self {
                 Self {
-                    $($list: self.$list.or(below.$list),)*
+                    $($($list: self.$list.or(below.$list),)*)?
                     $($key: self.$key.or(below.$key),)*
                 }
             }
@@ -53,13 +55,15 @@ macro_rules! section {
 
 section! {
     /// `[server]`
-    ServerArgs, "Server" {
+    ServerArgs, "Server"
+    [
         /// Where to listen: ADDR:PORT, [IPV6]:PORT or unix:/path; repeatable. Port 0 takes a free one
-        listen: [Listen] = "ADDR";
+        listen: Listen = "ADDR";
         /// An Origin that browsers may come from, such as https://example.org; repeatable. * is any. Requests without an
         /// Origin (not from browsers) are always let in
-        allow_origin: [AllowOrigin] = "ORIGIN";
-
+        allow_origin: AllowOrigin = "ORIGIN";
+    ]
+    {
         /// How many lcores (2), or the CPUs to pin one each to (0,1 or 0-3,8 or cpu:3 for a single one), or all
         lcores: LcoreSet = "N|CPUS";
         /// What moves the bytes: sockets

@@ -27,7 +27,8 @@ where
 struct One<T>(PhantomData<T>);
 
 fn parse<T: FromStr<Err: fmt::Display>, E: Error>(text: &str) -> Result<T, E> {
-    text.parse().map_err(|why| E::custom(format_args!("'{text}': {why}")))
+    text.parse()
+        .map_err(|why| E::custom(format_args!("'{text}': {why}")))
 }
 
 impl<'de, T: FromStr<Err: fmt::Display>> DeserializeSeed<'de> for One<T> {
