@@ -51,7 +51,7 @@ fn feed_all(
             let mut rest = &mut scratch[..piece.len()];
             rest.copy_from_slice(piece);
             while !rest.is_empty() {
-                let (used, event) = decoder.decode(asm, rest).unwrap();
+                let (used, event) = decoder.decode(asm, rest).expect("a good stream");
                 seen += usize::from(matches!(event, Some(Event::Message(_) | Event::Ping(_))));
                 rest = &mut rest[used..];
             }
