@@ -6,7 +6,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use common::{assembler, frame};
-use hioload_ws_proto::{Assembler, Decoder, Event, OpCode, Role};
+use hioload_ws_proto::deflate::{DeflateConfig, Deflater, Window};
+use hioload_ws_proto::{
+    Assembler, Compressor, Decoder, Deflation, Event, Inflation, OpCode, Role, encode,
+};
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -84,5 +87,62 @@ fn nothing_is_allocated_in_steady_state() {
         assert_eq!(ALLOCATIONS.get() - warm, 0, "pieces of {size}");
         // The counter does count: gathering needs memory the first time.
         assert!(size != 4096 || warm > before_warm_up);
+    }
+}
+
+#[test]
+fn nor_with_compression() {
+    let text = "to be compressed ".repeat(300);
+    let mut stream = Vec::new();
+    let mut payload = Vec::new();
+    Deflater::new(1, 12, 8)
+        .deflate(text.as_bytes(), &mut payload)
+        .expect("never fails");
+    encode::fragment_into(
+        &mut stream,
+        true,
+        true,
+        OpCode::Text,
+        &payload,
+        Some(common::KEY),
+    );
+    let mut asm = assembler();
+    for context in [false, true] {
+        let inflation = || match context {
+            false => Inflation::Alone,
+            true => Inflation::Context(Box::new(Window::new(12))),
+        };
+        let mut decoders: Vec<_> = (0..5)
+            .map(|_| Decoder::with_deflate(Role::Server, inflation()))
+            .collect();
+        let mut scratch = vec![0; stream.len()];
+        for size in [stream.len(), 11] {
+            feed_all(&mut decoders, &mut asm, &stream, size, &mut scratch);
+            let warm = ALLOCATIONS.get();
+            assert_eq!(
+                feed_all(&mut decoders, &mut asm, &stream, size, &mut scratch),
+                5
+            );
+            assert_eq!(
+                ALLOCATIONS.get() - warm,
+                0,
+                "pieces of {size}, context {context}"
+            );
+        }
+    }
+
+    let mut compressor = Compressor::new(&DeflateConfig::default(), 1 << 16);
+    let mut shared = Deflation::Shared { window_bits: 15 };
+    let mut own = Deflation::Own {
+        deflater: Box::new(Deflater::new(6, 15, 8)),
+        context_takeover: true,
+    };
+    for deflation in [&mut shared, &mut own] {
+        assert!(compressor.compress(deflation, text.as_bytes()).is_some());
+        let warm = ALLOCATIONS.get();
+        for _ in 0..10 {
+            assert!(compressor.compress(deflation, text.as_bytes()).is_some());
+        }
+        assert_eq!(ALLOCATIONS.get() - warm, 0);
     }
 }

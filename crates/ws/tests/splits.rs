@@ -2,9 +2,11 @@
 
 mod common;
 
-use common::{Seen, assembler, key_towards, run};
+use common::{Seen, assembler, key_towards, run, run_with};
+use hioload_ws_proto::deflate::{DeflateConfig, Deflater, Window};
 use hioload_ws_proto::{
-    Assembler, AssemblerOptions, CloseCode, CloseFrame, Limits, OpCode, Role, encode,
+    Assembler, AssemblerOptions, CloseCode, CloseFrame, Compressor, Decoder, Deflation, Inflation,
+    Limits, OpCode, Role, encode,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -41,62 +43,116 @@ fn sent() -> impl Strategy<Value = Sent> {
     ]
 }
 
-/// Writes it, and says what the receiver must see.
-fn write(sent: &Sent, role: Role, out: &mut Vec<u8>, expected: &mut Vec<Seen>) {
-    let key = key_towards(role);
-    match sent {
-        Sent::Message {
-            text,
-            payload,
-            cuts,
-            pings,
-        } => {
-            let mut cuts: Vec<_> = cuts.iter().map(|&c| c.min(payload.len())).collect();
-            cuts.sort_unstable();
-            cuts.push(payload.len());
-            let mut opcode = if *text { OpCode::Text } else { OpCode::Binary };
-            let mut from = 0;
-            for (i, &cut) in cuts.iter().enumerate() {
-                let fin = i + 1 == cuts.len();
-                if let (true, Some(ping)) = (i > 0, &pings[i]) {
-                    encode::frame_into(out, OpCode::Ping, ping, key);
-                    expected.push(Seen::Ping(ping.clone()));
-                }
-                encode::fragment_into(out, fin, false, opcode, &payload[from..cut], key);
-                (from, opcode) = (cut, OpCode::Continuation);
+/// A peer that sends, and what the other end must see of it.
+struct Sender {
+    key: Option<[u8; 4]>,
+    compressor: Compressor,
+    deflation: Deflation,
+    wire: Vec<u8>,
+    expected: Vec<Seen>,
+}
+
+impl Sender {
+    fn send(&mut self, sent: &Sent) {
+        match sent {
+            Sent::Message {
+                text,
+                payload,
+                cuts,
+                pings,
+            } => {
+                self.message(*text, payload, cuts, pings);
+                let payload = payload.clone();
+                self.expected.push(if *text {
+                    Seen::Text(String::from_utf8(payload).expect("generated as text"))
+                } else {
+                    Seen::Binary(payload)
+                });
             }
-            let payload = payload.clone();
-            expected.push(if *text {
-                Seen::Text(String::from_utf8(payload).expect("generated as text"))
-            } else {
-                Seen::Binary(payload)
-            });
+            Sent::Pong(payload) => {
+                encode::frame_into(&mut self.wire, OpCode::Pong, payload, self.key);
+                self.expected.push(Seen::Pong(payload.clone()));
+            }
+            Sent::Close(close) => {
+                let frame = close.as_ref().map(|(code, reason)| CloseFrame {
+                    code: CloseCode(*code),
+                    reason,
+                });
+                encode::close_into(&mut self.wire, frame, self.key);
+                self.expected.push(Seen::Close(close.clone()));
+            }
         }
-        Sent::Pong(payload) => {
-            encode::frame_into(out, OpCode::Pong, payload, key);
-            expected.push(Seen::Pong(payload.clone()));
-        }
-        Sent::Close(close) => {
-            let frame = close.as_ref().map(|(code, reason)| CloseFrame {
-                code: CloseCode(*code),
-                reason,
-            });
-            encode::close_into(out, frame, key);
-            expected.push(Seen::Close(close.clone()));
+    }
+
+    /// In fragments, with pings between some of them; compressed if that is agreed and the compressor likes to.
+    fn message(&mut self, text: bool, payload: &[u8], cuts: &[usize], pings: &[Option<Vec<u8>>]) {
+        let compressed = self.compressor.compress(&mut self.deflation, payload);
+        let mut rsv1 = compressed.is_some();
+        let payload = compressed.unwrap_or(payload);
+        let mut cuts: Vec<_> = cuts.iter().map(|&c| c.min(payload.len())).collect();
+        cuts.sort_unstable();
+        cuts.push(payload.len());
+        let mut opcode = if text { OpCode::Text } else { OpCode::Binary };
+        let mut from = 0;
+        for (i, &cut) in cuts.iter().enumerate() {
+            if let (true, Some(ping)) = (i > 0, &pings[i]) {
+                encode::frame_into(&mut self.wire, OpCode::Ping, ping, self.key);
+                self.expected.push(Seen::Ping(ping.clone()));
+            }
+            let (fin, piece) = (i + 1 == cuts.len(), &payload[from..cut]);
+            encode::fragment_into(&mut self.wire, fin, rsv1, opcode, piece, self.key);
+            (from, opcode, rsv1) = (cut, OpCode::Continuation, false);
         }
     }
 }
 
+/// The two ends' permessage-deflate: absent, without context, or with it.
+fn deflation(mode: u8) -> Deflation {
+    match mode {
+        0 => Deflation::None,
+        1 => Deflation::Shared { window_bits: 11 },
+        _ => Deflation::Own {
+            deflater: Box::new(Deflater::new(6, 9, 4)),
+            context_takeover: true,
+        },
+    }
+}
+
+fn decoder(role: Role, mode: u8) -> Decoder {
+    Decoder::with_deflate(
+        role,
+        match mode {
+            0 => Inflation::None,
+            1 => Inflation::Alone,
+            _ => Inflation::Context(Box::new(Window::new(9))),
+        },
+    )
+}
+
 /// The stream and what must be seen in it; nothing counts after a Close.
-fn stream(all: &[Sent], role: Role) -> (Vec<u8>, Vec<Seen>) {
-    let (mut out, mut expected) = (Vec::new(), Vec::new());
+fn stream(all: &[Sent], role: Role, mode: u8) -> (Vec<u8>, Vec<Seen>) {
+    let config = DeflateConfig {
+        threshold: 5,
+        ..DeflateConfig::default()
+    };
+    let mut sender = Sender {
+        key: key_towards(role),
+        compressor: Compressor::new(&config, 1 << 16),
+        deflation: deflation(mode),
+        wire: Vec::new(),
+        expected: Vec::new(),
+    };
     for sent in all {
-        write(sent, role, &mut out, &mut expected);
+        sender.send(sent);
     }
-    if let Some(close) = expected.iter().position(|s| matches!(s, Seen::Close(_))) {
-        expected.truncate(close + 1);
+    if let Some(close) = sender
+        .expected
+        .iter()
+        .position(|s| matches!(s, Seen::Close(_)))
+    {
+        sender.expected.truncate(close + 1);
     }
-    (out, expected)
+    (sender.wire, sender.expected)
 }
 
 fn role() -> impl Strategy<Value = Role> {
@@ -136,30 +192,36 @@ fn tight() -> Assembler {
 
 proptest! {
     #[test]
-    fn what_is_sent_is_seen_however_it_is_cut(all in vec(sent(), 0..6), role in role(), sizes in sizes()) {
-        let (bytes, expected) = stream(&all, role);
+    fn what_is_sent_is_seen_however_it_is_cut(
+        all in vec(sent(), 0..6),
+        role in role(),
+        mode in 0..3u8,
+        sizes in sizes(),
+    ) {
+        let (bytes, expected) = stream(&all, role, mode);
         let mut asm = assembler();
-        prop_assert_eq!(&run(role, &mut asm, [&bytes[..]]), &expected);
-        prop_assert_eq!(&run(role, &mut asm, pieces(&bytes, &sizes)), &expected);
-        prop_assert_eq!(&run(role, &mut asm, bytes.chunks(1)), &expected);
+        prop_assert_eq!(&run_with(decoder(role, mode), &mut asm, [&bytes[..]]), &expected);
+        prop_assert_eq!(&run_with(decoder(role, mode), &mut asm, pieces(&bytes, &sizes)), &expected);
+        prop_assert_eq!(&run_with(decoder(role, mode), &mut asm, bytes.chunks(1)), &expected);
     }
 
     #[test]
     fn spoiled_streams_fail_alike_however_they_are_cut(
         all in vec(sent(), 1..4),
         role in role(),
+        mode in 0..3u8,
         spoil in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         sizes in sizes(),
         near_the_front: bool,
     ) {
-        let (mut bytes, _) = stream(&all, role);
+        let (mut bytes, _) = stream(&all, role, mode);
         let reach = if near_the_front { bytes.len().min(20) } else { bytes.len() };
         for (at, xor) in spoil {
             bytes[at.index(reach)] ^= xor;
         }
-        let whole = run(role, &mut tight(), [&bytes[..]]);
-        prop_assert_eq!(&run(role, &mut tight(), pieces(&bytes, &sizes)), &whole);
-        prop_assert_eq!(&run(role, &mut tight(), bytes.chunks(1)), &whole);
+        let whole = run_with(decoder(role, mode), &mut tight(), [&bytes[..]]);
+        prop_assert_eq!(&run_with(decoder(role, mode), &mut tight(), pieces(&bytes, &sizes)), &whole);
+        prop_assert_eq!(&run_with(decoder(role, mode), &mut tight(), bytes.chunks(1)), &whole);
     }
 
     #[test]

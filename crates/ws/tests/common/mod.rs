@@ -62,7 +62,15 @@ pub(crate) fn run<'p>(
     asm: &mut Assembler,
     pieces: impl IntoIterator<Item = &'p [u8]>,
 ) -> Vec<Seen> {
-    let mut decoder = Decoder::new(role);
+    run_with(Decoder::new(role), asm, pieces)
+}
+
+/// The same for a decoder made elsewhere.
+pub(crate) fn run_with<'p>(
+    mut decoder: Decoder,
+    asm: &mut Assembler,
+    pieces: impl IntoIterator<Item = &'p [u8]>,
+) -> Vec<Seen> {
     let mut seen = Vec::new();
     for piece in pieces {
         if !feed(&mut decoder, asm, piece, &mut seen) {
