@@ -190,7 +190,7 @@ fn a_bomb_is_stopped_at_the_cap() {
 
 #[test]
 fn eight_bits_reach_back_250_bytes_at_most() {
-    // RFC 7692 §7.1.2.1: the server "MUST NOT use an LZ77 sliding window size" larger than agreed. 8 bits are served by
+    // RFC 7692 §7.1.2.1: what was agreed bounds the "LZ77 sliding window size" of the sender. 8 bits are served by
     // an engine of 9, so what it refers to is measured: by a reader of our own, and by a 256-byte history.
     let mut farthest = 0;
     for level in 0..=9 {
