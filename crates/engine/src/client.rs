@@ -4,8 +4,8 @@ use std::io;
 
 use hioload_transport::{ConnId, Rest, Taken, Transport};
 use hioload_ws_proto::deflate::negotiate;
-use hioload_ws_proto::handshake::client::{self, ClientRequest};
-use hioload_ws_proto::handshake::{self, HandshakeError};
+use hioload_ws_proto::handshake;
+use hioload_ws_proto::handshake::client::{self, ClientRequest, ResponseError};
 use hioload_ws_proto::{CloseCode, Role};
 use rand::Rng;
 
@@ -65,10 +65,13 @@ impl<H: Handler> App<H> {
         }
         core.out.clear();
         let (out, key) = (&mut core.out, opening.key);
-        match with_request(opening, |request| client::write_request(out, request, &key)) {
+        match with_request(opening, |request| client::write_request(out, request, key)) {
             Ok(()) if core.send_out(io, id) => core.enter(id.index, Phase::Reply),
             Ok(()) => self.connect_failed(io, id, io::ErrorKind::OutOfMemory.into()),
-            Err(error) => self.handshake_failed(io, id, error),
+            Err(error) => {
+                self.report_failure(io, id, ConnectError::Request(error));
+                self.core.abort_transport(io, id);
+            }
         }
     }
 
@@ -79,7 +82,7 @@ impl<H: Handler> App<H> {
         let limit = self.core.config.limits.max_handshake;
         let Some(end) = handshake::head_end(data, session.mark as usize) else {
             if data.len() > limit {
-                self.handshake_failed(io, id, HandshakeError::HeadTooLarge);
+                self.handshake_failed(io, id, ResponseError::HeadTooLarge);
                 return all;
             }
             session.mark = data.len() as u32;
@@ -90,19 +93,25 @@ impl<H: Handler> App<H> {
         let limits = self.core.handshake_limits();
         let config = self.core.compressors.config().cloned();
         let parsed = with_request(&opening, |request| {
-            client::parse_response(head, &opening.key, request, &limits)
+            client::parse_response(head, opening.key, request, &limits)
         });
         let reply = match parsed {
             Ok(Some((reply, _))) => reply,
-            Ok(None) => return self.refuse_reply(io, id, opening, HandshakeError::Malformed, all),
+            Ok(None) => return self.refuse_reply(io, id, opening, ResponseError::Syntax, all),
             Err(error) => return self.refuse_reply(io, id, opening, error, all),
         };
+        if !reply.switched() {
+            self.core.sessions[id.index as usize].extra().opening = Some(opening);
+            self.report_failure(io, id, ConnectError::Refused(reply.status));
+            self.core.abort_transport(io, id);
+            return all;
+        }
         let deflate = match config.filter(|_| opening.extensions.is_some()) {
             None => None,
-            Some(config) => match negotiate::client_accept(&config, reply.extension_values()) {
+            Some(config) => match negotiate::client_accept(&config, reply.extensions()) {
                 Ok(agreed) => agreed,
                 Err(_) => {
-                    return self.refuse_reply(io, id, opening, HandshakeError::ExtensionNotOffered, all);
+                    return self.refuse_reply(io, id, opening, ResponseError::Extension, all);
                 }
             },
         };
@@ -131,7 +140,7 @@ impl<H: Handler> App<H> {
         io: &mut T,
         id: ConnId,
         opening: Box<Opening>,
-        error: HandshakeError,
+        error: ResponseError,
         all: Taken,
     ) -> Taken {
         self.core.sessions[id.index as usize].extra().opening = Some(opening);
@@ -139,7 +148,7 @@ impl<H: Handler> App<H> {
         all
     }
 
-    pub(crate) fn handshake_failed<T: Transport>(&mut self, io: &mut T, id: ConnId, error: HandshakeError) {
+    pub(crate) fn handshake_failed<T: Transport>(&mut self, io: &mut T, id: ConnId, error: ResponseError) {
         self.report_failure(io, id, ConnectError::Handshake(error));
         self.core.abort_transport(io, id);
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use hioload_lcore::Time;
 use hioload_transport::{ConnId, Endpoint, Peer};
-use hioload_ws_proto::handshake::Request;
-use hioload_ws_proto::handshake::client::Response as ServerReply;
+use hioload_ws_proto::handshake::client::{Response as ServerReply, ResponseError};
+use hioload_ws_proto::handshake::server::Request;
 use hioload_ws_proto::{CloseCode, Kind, Message};
 
 /// Names one connection of the whole process.
@@ -195,8 +195,12 @@ pub struct Connect {
 pub enum ConnectError {
     /// The network: refused, unreachable, reset.
     Network(std::io::Error),
-    /// The server answered with something else than a valid 101; its status if it was an HTTP answer.
-    Handshake(hioload_ws_proto::handshake::HandshakeError),
+    /// The request cannot be written: the caller gave a value with control characters, or a target that is no path.
+    Request(hioload_ws_proto::handshake::Unwritable),
+    /// The server answered, but not as RFC 6455 §4.1 wants it.
+    Handshake(ResponseError),
+    /// The server answered with this HTTP status instead of 101.
+    Refused(u16),
     /// No answer within the handshake time.
     Timeout,
 }
@@ -205,7 +209,9 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Network(e) => e.fmt(f),
+            Self::Request(e) => e.fmt(f),
             Self::Handshake(e) => e.fmt(f),
+            Self::Refused(status) => write!(f, "the server refused with HTTP status {status}"),
             Self::Timeout => f.write_str("no handshake answer in time"),
         }
     }
@@ -311,7 +317,7 @@ pub trait Handler: Sized + 'static {
         peer: Peer,
         request: &Request<'_>,
     ) -> Response {
-        Response::text(426, "this is a WebSocket server\n").header("Upgrade", "websocket")
+        Response::text(426, "this is a WebSocket server\n")
     }
 
     /// The connection is open (either role): messages may be sent from here on.

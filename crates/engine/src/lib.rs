@@ -8,7 +8,7 @@
 //! use hioload_engine::{Accept, Context, Handler, LcoreContext, Response, Server, ServerOptions};
 //! # use hioload_engine::{Config, Lcores};
 //! use hioload_transport::Peer;
-//! use hioload_ws_proto::{Message, handshake::Request};
+//! use hioload_ws_proto::{Message, handshake::server::Request};
 //!
 //! struct Echo;
 //!
@@ -62,6 +62,8 @@ mod open;
 mod send;
 mod server;
 mod session;
+#[cfg(test)]
+mod tests;
 mod ticks;
 mod timers;
 mod topics;

@@ -2,7 +2,8 @@
 
 use hioload_transport::{ConnId, Peer, Rest, Taken, Transport};
 use hioload_ws_proto::deflate::negotiate::{self, Agreed};
-use hioload_ws_proto::handshake::{self, HandshakeError, Request, server};
+use hioload_ws_proto::handshake::{HandshakeError, server};
+use server::Request;
 use hioload_ws_proto::{Decoder, Inflation, Role};
 
 use crate::app::App;
@@ -25,24 +26,21 @@ impl<H: Handler> App<H> {
         if session.has(flag::REFUSED) {
             return Taken { bytes: data.len(), rest: Rest::NeedsMore };
         }
-        let limit = self.core.config.limits.max_handshake;
-        let scanned = session.mark as usize;
-        let Some(end) = handshake::head_end(data, scanned) else {
-            if data.len() > limit {
-                return self.answer_error(io, id, HandshakeError::HeadTooLarge, data.len());
-            }
-            // Only what comes is searched next time, however slowly it comes.
-            session.mark = data.len() as u32;
-            return Taken { bytes: 0, rest: Rest::NeedsMore };
-        };
-        if end > limit {
-            return self.answer_error(io, id, HandshakeError::HeadTooLarge, data.len());
-        }
-        let (head, rest) = data.split_at_mut(end);
         let limits = self.core.handshake_limits();
+        let scanned = self.core.sessions[id.index as usize].mark as usize;
+        let end = match server::scan(data, scanned, &limits) {
+            Ok(Some(end)) => end,
+            Ok(None) => {
+                // Only what comes is searched next time, however slowly it comes.
+                self.core.sessions[id.index as usize].mark = data.len() as u32;
+                return Taken { bytes: 0, rest: Rest::NeedsMore };
+            }
+            Err(error) => return self.answer_error(io, id, error, data.len()),
+        };
+        let (head, rest) = data.split_at_mut(end);
         let answer = match server::parse(head, &limits) {
             Ok(Some((request, _))) => self.answer(io, id, &request),
-            Ok(None) => return self.answer_error(io, id, HandshakeError::Malformed, end),
+            Ok(None) => return self.answer_error(io, id, HandshakeError::Syntax, end),
             Err(error) => return self.answer_error(io, id, error, end),
         };
         match answer {
@@ -67,12 +65,12 @@ impl<H: Handler> App<H> {
 
     fn answer<T: Transport>(&mut self, io: &mut T, id: ConnId, request: &Request<'_>) -> Answer<H::Conn> {
         let peer = io.peer(id).unwrap_or(Peer::Unix);
-        let Some(upgrade) = request.upgrade() else {
+        let Some(upgrade) = request.upgrade else {
             self.core.counters.http_requests.bump();
             let response = self
                 .call_lcore(io, |handler, cx| handler.on_http(cx, peer, request))
                 .unwrap_or_else(internal_error);
-            self.respond(io, id, &response, request.is_head());
+            self.respond(io, id, &response, request.method == "HEAD");
             return Answer::Http;
         };
         if self.core.draining() {
@@ -83,7 +81,7 @@ impl<H: Handler> App<H> {
         let decision = self
             .call_lcore(io, |handler, cx| handler.on_open(cx, peer, request))
             .unwrap_or_else(|| Err(internal_error()));
-        match decision.and_then(|accept| self.core.write_accept(&upgrade, request, accept)) {
+        match decision.and_then(|accept| self.core.write_accept(upgrade.key, request, accept)) {
             Ok((conn, deflate)) => {
                 if self.core.send_out(io, id) {
                     return Answer::Open { conn, deflate };
@@ -103,7 +101,7 @@ impl<H: Handler> App<H> {
         let headers: Vec<_> = response.headers.iter().map(|(n, v)| (n.as_ref(), v.as_ref())).collect();
         let core = &mut self.core;
         core.out.clear();
-        server::write_response(
+        let written = server::write_response(
             &mut core.out,
             response.status,
             &response.content_type,
@@ -111,7 +109,11 @@ impl<H: Handler> App<H> {
             &response.body,
             head_only,
         );
-        if core.send_out(io, id) {
+        if written.is_err() {
+            tracing::error!(lcore = core.lcore, status = response.status, "a response cannot be written");
+            core.out.clear();
+        }
+        if written.is_ok() && core.send_out(io, id) {
             core.linger(io, id);
         } else {
             core.abort_transport(io, id);
@@ -122,7 +124,7 @@ impl<H: Handler> App<H> {
         self.core.counters.rejected_handshakes.bump();
         tracing::debug!(lcore = self.core.lcore, conn = %id, %error, "request refused");
         self.core.out.clear();
-        server::write_error(&mut self.core.out, &error);
+        server::write_error(&mut self.core.out, error);
         if self.core.send_out(io, id) {
             self.core.linger(io, id);
         } else {
@@ -158,20 +160,20 @@ impl<E: Send + 'static> Core<E> {
     /// Writes the 101 response to `out`. An answer of the handler that cannot be sent is its defect: 500.
     fn write_accept<C>(
         &mut self,
-        upgrade: &handshake::Upgrade<'_>,
+        key: &str,
         request: &Request<'_>,
         accept: Accept<C>,
     ) -> Result<(C, Option<Agreed>), Response> {
         let deflate =
-            self.compressors.config().and_then(|config| negotiate::server(config, request.extension_values()));
+            self.compressors.config().and_then(|config| negotiate::server(config, request.extensions()));
         let extensions = deflate.as_ref().map(Agreed::response);
         let headers: Vec<_> = accept.headers.iter().map(|(n, v)| (n.as_ref(), v.as_ref())).collect();
         self.out.clear();
         let written = server::write_accept(
             &mut self.out,
-            upgrade,
+            key,
             accept.protocol.as_deref(),
-            extensions.as_deref(),
+            extensions.as_ref().map(|text| text.as_str()),
             &headers,
         );
         match written {

@@ -372,7 +372,7 @@ impl Network for FakeNetwork {
         self.options.short_means_drained
     }
 
-    fn poll(&mut self, timeout: Option<Duration>, sink: &mut dyn FnMut(Event)) -> io::Result<()> {
+    fn poll(&mut self, timeout: Option<Duration>, mut sink: impl FnMut(Event)) -> io::Result<()> {
         self.last_wait = Some(timeout);
         while let Some((at, ready)) = self.events.pop_front() {
             match self.pipes.get(at).map(|pipe| pipe.id) {

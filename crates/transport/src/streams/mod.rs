@@ -158,7 +158,7 @@ impl<N: Network> Streams<N> {
             accepting,
             ..
         } = self;
-        net.poll(timeout, &mut |event| match event {
+        net.poll(timeout, |event| match event {
             Event::Backlog => accepting.backlog = true,
             Event::Stream(index, ready) => {
                 if let Some((id, slot)) = slots.at_mut(index) {

@@ -57,7 +57,7 @@ pub trait Network {
     fn short_means_drained(&self) -> bool;
 
     /// Waits for at most `timeout` and gives every event to `sink`. Being interrupted is not an error.
-    fn poll(&mut self, timeout: Option<Duration>, sink: &mut dyn FnMut(Event)) -> io::Result<()>;
+    fn poll(&mut self, timeout: Option<Duration>, sink: impl FnMut(Event)) -> io::Result<()>;
     /// Wakes `poll` from another thread.
     fn waker(&self) -> Waker;
 
