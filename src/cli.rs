@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -117,17 +118,18 @@ pub fn parse<T: Into<OsString> + Clone>(
 
 /// The command with the defaults written into the help.
 fn command() -> clap::Command {
-    Cli::command().mut_subcommand("serve", |mut serve| {
-        for (_, key, value) in reference() {
-            serve = serve.mut_arg(key, |argument| {
-                let help = argument
-                    .get_help()
-                    .map(ToString::to_string)
-                    .unwrap_or_default();
-                argument.help(format!("{help} [default: {value}]"))
-            });
-        }
-        serve
+    let defaults: HashMap<String, String> = reference().into_iter().map(|(_, key, value)| (key, value)).collect();
+    Cli::command().mut_subcommand("serve", |serve| {
+        let help = |argument: clap::Arg| match (argument.get_help(), defaults.get(argument.get_id().as_str())) {
+            (Some(help), Some(value)) => {
+                let help = format!("{help} [default: {value}]");
+                argument.help(help)
+            }
+            _ => argument,
+        };
+        // `mut_arg` puts the argument last, so all are gone through in their order.
+        let names: Vec<String> = serve.get_arguments().map(|argument| argument.get_id().to_string()).collect();
+        names.into_iter().fold(serve, |serve, name| serve.mut_arg(name, help))
     })
 }
 

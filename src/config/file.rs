@@ -23,7 +23,11 @@ pub fn parse(text: &str) -> Result<Settings, (usize, String)> {
         let start = error.span().map_or(0, |span| span.start).min(text.len());
         let before = &text.as_bytes()[..start];
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        (line, explain(error.message(), &section_at(text, line)))
+        let why = explain(error.message(), &section_at(text, line));
+        match key_at(text, line) {
+            Some(key) if !why.contains(key) => (line, format!("{key}: {why}")),
+            _ => (line, why),
+        }
     })
 }
 
@@ -37,6 +41,17 @@ fn section_at(text: &str, line: usize) -> String {
         .last()
         .and_then(|rest| rest.split_once(']'))
         .map_or_else(String::new, |(name, _)| name.trim().to_owned())
+}
+
+/// The key that a line belongs to: the last one that begins in this line or above it, in the same section.
+fn key_at(text: &str, line: usize) -> Option<&str> {
+    let above: Vec<&str> = text.lines().take(line).collect();
+    let section = above.iter().rev().take_while(|line| !line.trim_start().starts_with('['));
+    section.filter_map(|line| line.split_once('=')).map(|(key, _)| key.trim()).find(|key| is_bare_key(key))
+}
+
+fn is_bare_key(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
 /// The parser's message, in one line and in the words of the documentation.

@@ -35,7 +35,7 @@ macro_rules! section {
             )*)?
             $(
                 $(#[$meta])*
-                #[arg(long, value_name = $value)]
+                #[arg(long, value_name = $value, hide_possible_values = true)]
                 #[serde(deserialize_with = "text::one")]
                 pub $key: Option<$ty>,
             )*
@@ -74,7 +74,7 @@ section! {
         huge_pages: HugePages = "off|transparent|explicit";
         /// Whether GET /stats answers with the counters as JSON
         #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-        stats: bool = "BOOL";
+        stats: bool = "true|false";
     }
 }
 
@@ -122,7 +122,7 @@ section! {
         /// Connections that may wait to be accepted (the kernel caps it at net.core.somaxconn)
         backlog: AtLeastOne<i32> = "N";
         /// Whether small writes leave at once (TCP_NODELAY)
-        nodelay: bool = "BOOL";
+        nodelay: bool = "true|false";
         /// The receive buffer of an lcore
         rx_buffer: AtLeastOne<Size> = "SIZE";
         /// One send buffer
@@ -153,9 +153,9 @@ section! {
         /// The clients' window, as a power of two: what a client that keeps its context costs in memory
         deflate_client_window_bits: Ranged<8, 15> = "8-15";
         /// Whether we forget the context between messages even with own compressors
-        deflate_server_no_context_takeover: bool = "BOOL";
+        deflate_server_no_context_takeover: bool = "true|false";
         /// Whether clients are told to forget theirs
-        deflate_client_no_context_takeover: bool = "BOOL";
+        deflate_client_no_context_takeover: bool = "true|false";
     }
 }
 

@@ -106,29 +106,29 @@ fn what_is_wrong_in_the_file_is_said_with_its_line() {
         (
             "[limits]\nmax_message = \"huge\"\n",
             2,
-            "'huge': expected a size such as 65536, 64KiB or 16MiB",
+            "max_message: 'huge': expected a size such as 65536, 64KiB or 16MiB",
         ),
         (
             "[limits]\nidle_timeout = 30\n",
             2,
-            "'30': a time needs a unit: ms, s, m or h",
+            "idle_timeout: '30': a time needs a unit: ms, s, m or h",
         ),
         (
             "[server]\nlisten = [\"127.0.0.1:1\",\n  \"nowhere\"]\n",
             3,
-            "'nowhere': expected ADDR:PORT, [IPV6]:PORT or unix:/path",
+            "listen: 'nowhere': expected ADDR:PORT, [IPV6]:PORT or unix:/path",
         ),
-        ("[server]\nidle = \"lazy\"\n", 2, "'lazy': "),
-        ("[server]\nstats = \"perhaps\"\n", 2, "'perhaps': "),
+        ("[server]\nidle = \"lazy\"\n", 2, "idle: 'lazy': "),
+        ("[server]\nstats = \"perhaps\"\n", 2, "stats: 'perhaps': "),
         (
             "[limits]\nmax_message = 1.5\n",
             2,
-            "invalid type: floating point",
+            "max_message: invalid type: floating point",
         ),
         (
             "[limits]\nmax_message = 1\nmax_message = 2\n",
             3,
-            "duplicate key",
+            "max_message: duplicate key",
         ),
         ("[limits\n", 1, ""),
     ] {
