@@ -1,6 +1,7 @@
 //! The client's side of the opening handshake.
 
 use std::io;
+use std::sync::Arc;
 
 use hioload_transport::{ConnId, Rest, Taken, Transport};
 use hioload_ws_proto::deflate::negotiate;
@@ -55,13 +56,13 @@ impl<H: Handler> App<H> {
             return;
         }
         let core = &mut self.core;
-        let config = core.compressors.config().cloned();
+        let config = Arc::clone(&core.config);
         let session = &mut core.sessions[id.index as usize];
         let Some(opening) = session.extra().opening.as_mut() else { return };
         // RFC 6455 §4.1: "a nonce consisting of a randomly selected 16-byte value".
         core.rng.fill_bytes(&mut opening.key);
         if opening.connect.deflate {
-            opening.extensions = config.map(|config| negotiate::client_offer(&config).as_str().to_owned());
+            opening.extensions = config.deflate.as_ref().map(|config| negotiate::client_offer(config).as_str().to_owned());
         }
         core.out.clear();
         let (out, key) = (&mut core.out, opening.key);
@@ -91,7 +92,7 @@ impl<H: Handler> App<H> {
         let Some(opening) = session.extra().opening.take() else { return all };
         let (head, rest) = data.split_at_mut(end);
         let limits = self.core.handshake_limits();
-        let config = self.core.compressors.config().cloned();
+        let config = Arc::clone(&self.core.config);
         let parsed = with_request(&opening, |request| {
             client::parse_response(head, opening.key, request, &limits)
         });
@@ -106,9 +107,9 @@ impl<H: Handler> App<H> {
             self.core.abort_transport(io, id);
             return all;
         }
-        let deflate = match config.filter(|_| opening.extensions.is_some()) {
+        let deflate = match config.deflate.as_ref().filter(|_| opening.extensions.is_some()) {
             None => None,
-            Some(config) => match negotiate::client_accept(&config, reply.extensions()) {
+            Some(config) => match negotiate::client_accept(config, reply.extensions()) {
                 Ok(agreed) => agreed,
                 Err(_) => {
                     return self.refuse_reply(io, id, opening, ResponseError::Extension, all);

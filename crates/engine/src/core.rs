@@ -10,12 +10,12 @@ use std::time::Duration;
 use hioload_lcore::mesh::{Mailbox, Poster};
 use hioload_lcore::{Time, TimerWheel};
 use hioload_transport::{ConnId, Transport};
+use hioload_ws_proto::Compressor;
 use hioload_ws_proto::handshake::HandshakeLimits;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
 use crate::admission::Admission;
-use crate::compress::Compressors;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::executor::Executor;
@@ -58,7 +58,8 @@ pub(crate) struct Core<E> {
     pub(crate) counters: Arc<Counters>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) executor: Executor,
-    pub(crate) compressors: Compressors,
+    /// Compresses what is sent; `None` where the configuration has no compression, or while it is in use.
+    pub(crate) compressor: Option<Compressor>,
     pub(crate) rng: StdRng,
     /// Scratch for what is built before it is sent: heads, response bodies.
     pub(crate) out: Vec<u8>,
@@ -77,6 +78,9 @@ pub(crate) struct Core<E> {
 
 /// Most connections of an lcore that are being told of their refusal at once; more are reset.
 pub(crate) const MAX_REFUSALS: usize = 256;
+
+/// Bytes of compressed output that the lcore's compressor keeps room for between messages.
+const RETAIN: usize = 256 << 10;
 
 /// Marks a wheel key as one of the application's timers.
 pub(crate) const TIMER_OF_USER: u32 = 1 << 31;
@@ -105,7 +109,7 @@ impl<E: Send + 'static> Core<E> {
             counters: seat.counters,
             admission: seat.admission,
             executor: seat.executor,
-            compressors: Compressors::new(seat.config.deflate.clone()),
+            compressor: seat.config.deflate.as_ref().map(|config| Compressor::new(config, RETAIN)),
             rng: StdRng::from_rng(&mut rand::rng()),
             out: Vec::new(),
             open: 0,

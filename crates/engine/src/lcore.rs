@@ -20,8 +20,8 @@ const ACCEPTS_PER_TURN: usize = 128;
 
 /// One lcore's engine: a transport, a handler, and the sessions between them.
 pub(crate) struct Lcore<T: Transport, H: Handler> {
-    io: T,
-    app: App<H>,
+    pub(crate) io: T,
+    pub(crate) app: App<H>,
     idle: IdleStrategy,
     /// Whether the last turn did anything.
     worked: bool,
@@ -109,7 +109,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         [core.sleep_limit(), core.accept_wait()].into_iter().flatten().min()
     }
 
-    fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         let core = &self.app.core;
         core.stopping || (core.draining() && core.busy == 0)
     }
@@ -132,7 +132,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     }
 
     /// The end of the loop: what is queued gets one last chance, and the application hears of every connection's end.
-    fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         let Self { io, app, .. } = &mut self;
         io.stop_listening();
         for index in 0..app.core.sessions.len() as u32 {

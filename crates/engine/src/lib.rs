@@ -48,7 +48,6 @@
 mod admission;
 mod app;
 mod client;
-mod compress;
 mod config;
 mod context;
 mod core;

@@ -4,10 +4,9 @@ use hioload_transport::{ConnId, Peer, Rest, Taken, Transport};
 use hioload_ws_proto::deflate::negotiate::{self, Agreed};
 use hioload_ws_proto::handshake::{HandshakeError, server};
 use server::Request;
-use hioload_ws_proto::{Decoder, Inflation, Role};
+use hioload_ws_proto::{Decoder, Deflation, Inflation, Role};
 
 use crate::app::App;
-use crate::compress::SendDeflate;
 use crate::config::SendPolicy;
 use crate::core::Core;
 use crate::handler::{Accept, Handler, Response};
@@ -165,7 +164,7 @@ impl<E: Send + 'static> Core<E> {
         accept: Accept<C>,
     ) -> Result<(C, Option<Agreed>), Response> {
         let deflate =
-            self.compressors.config().and_then(|config| negotiate::server(config, request.extensions()));
+            self.config.deflate.as_ref().and_then(|config| negotiate::server(config, request.extensions()));
         let extensions = deflate.as_ref().map(Agreed::response);
         let headers: Vec<_> = accept.headers.iter().map(|(n, v)| (n.as_ref(), v.as_ref())).collect();
         self.out.clear();
@@ -204,23 +203,22 @@ impl<E: Send + 'static> Core<E> {
     /// A decoder for what was agreed on, and the compressor of our sending side.
     pub(crate) fn set_up_deflate(&mut self, id: ConnId, role: Role, agreed: Option<Agreed>) -> Decoder {
         let Some(agreed) = agreed else { return Decoder::new(role) };
-        let (ours, theirs) = match role {
-            Role::Server => (agreed.server, agreed.client),
-            Role::Client => (agreed.client, agreed.server),
+        let Some(config) = &self.config.deflate else { return Decoder::new(role) };
+        let ours = match role {
+            Role::Server => agreed.server,
+            Role::Client => agreed.client,
         };
         // A compressor that spans messages cannot have any taken back once compressed, so not with drop-oldest. To take no
         // context over needs nobody's leave (RFC 7692 §7.1.1).
-        let may_span = ours.context_takeover && self.config.limits.send_policy != SendPolicy::DropOldest;
-        let own = if may_span { self.compressors.own(ours.window_bits) } else { None };
-        let how = own.unwrap_or(SendDeflate::Shared { window_bits: ours.window_bits });
+        let deflation = if self.config.limits.send_policy == SendPolicy::DropOldest {
+            Deflation::Shared { window_bits: ours.window_bits }
+        } else {
+            Deflation::agreed(&agreed, role, config)
+        };
         let session = &mut self.sessions[id.index as usize];
         session.flags |= flag::DEFLATE;
-        session.extra().deflate = Some(how);
-        let inflation = if theirs.context_takeover {
-            Inflation::own(theirs.window_bits)
-        } else {
-            Inflation::Shared(theirs.window_bits)
-        };
-        Decoder::with_deflate(role, inflation)
+        session.extra().window_bits = ours.window_bits;
+        session.extra().deflate = Some(deflation);
+        Decoder::with_deflate(role, Inflation::agreed(&agreed, role))
     }
 }

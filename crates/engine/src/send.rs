@@ -5,9 +5,8 @@ use std::sync::Arc;
 use hioload_mem::{LocalShared, Shared};
 use hioload_transport::{ConnId, SendError as Refused, Transport};
 use hioload_ws_proto::header::MAX_HEADER;
-use hioload_ws_proto::{CloseCode, CloseFrame, Kind, OpCode, encode, mask};
+use hioload_ws_proto::{CloseCode, CloseFrame, Deflation, Kind, OpCode, encode, mask};
 
-use crate::compress::{Compressors, SendDeflate};
 use crate::config::SendPolicy;
 use crate::core::{Core, SUBSCRIBER_IS_LCORE};
 use crate::handler::{ClosedBy, SendError, TopicError};
@@ -48,28 +47,25 @@ impl<E: Send + 'static> Core<E> {
         kind: Kind,
         payload: &[u8],
     ) -> Result<(), SendError> {
-        if !self.compressors.wants(payload.len()) {
-            return self.send_data(io, id, kind, PLAIN, payload);
-        }
         // A compressed message that the policy then drops would leave a gap in the window of a compressor that spans
         // messages, so room is made before.
         self.make_room(io, id, payload.len())?;
-        let session = &mut self.sessions[id.index as usize];
-        let Some(mut how) = session.extra().deflate.take() else {
+        let deflation = self.sessions[id.index as usize].extra().deflate.take();
+        // The compressor's output is lent; the rest of the core is needed to send it.
+        let (Some(mut compressor), Some(mut deflation)) = (self.compressor.take(), deflation) else {
             return self.send_data(io, id, kind, PLAIN, payload);
         };
-        // The compressor's output is lent; the rest of the core is needed to send it.
-        let mut compressors = std::mem::replace(&mut self.compressors, Compressors::new(None));
-        let result = match compressors.compress(&mut how, payload) {
+        let result = match compressor.compress(&mut deflation, payload) {
             Some(small) => self.send_data(io, id, kind, COMPRESSED, small),
             None => self.send_data(io, id, kind, PLAIN, payload),
         };
-        if let (Err(_), SendDeflate::Own { deflater, .. }) = (&result, &mut how) {
+        if result.is_err() {
             // The peer will not see it: nothing later may refer to it.
-            deflater.reset();
+            forget(&mut deflation);
         }
-        self.compressors = compressors;
-        self.sessions[id.index as usize].extra().deflate = Some(how);
+        self.compressor = Some(compressor);
+        // The connection may have begun to close, but it is still there.
+        self.sessions[id.index as usize].extra().deflate = Some(deflation);
         result
     }
 
@@ -338,7 +334,7 @@ impl<E: Send + 'static> Core<E> {
             let id = ConnId { index, generation: session.generation };
             let sent = if session.has(flag::CLIENT) {
                 self.send_message(io, id, kind, message.payload())
-            } else if session.has(flag::DEFLATE) && self.compressors.wants(message.payload().len()) {
+            } else if session.has(flag::DEFLATE) {
                 let frame = self.compressed_for(index, kind, message, &mut compressed);
                 self.send_encoded(io, id, frame)
             } else {
@@ -369,23 +365,31 @@ impl<E: Send + 'static> Core<E> {
         message: &Encoded,
         cache: &mut [Option<Option<LocalShared>>; 16],
     ) -> LocalShared {
-        let how = self.sessions[index as usize].extra.as_mut().and_then(|extra| extra.deflate.as_mut());
-        let Some(how) = how else { return message.frame.clone() };
-        let bits = how.window_bits();
-        if let SendDeflate::Own { deflater, .. } = how {
-            deflater.reset();
-        }
-        let slot = &mut cache[usize::from(bits & 15)];
+        let extra = self.sessions[index as usize].extra.as_mut();
+        let Some((extra, compressor)) = extra.zip(self.compressor.as_mut()) else {
+            return message.frame.clone();
+        };
+        let window_bits = extra.window_bits;
+        let slot = &mut cache[usize::from(window_bits & 15)];
         if slot.is_none() {
-            let mut shared = SendDeflate::Shared { window_bits: bits };
-            let small = self.compressors.compress(&mut shared, message.payload());
+            let small = compressor.compress(&mut Deflation::Shared { window_bits }, message.payload());
             *slot = Some(small.map(|small| {
                 let mut frame = Vec::with_capacity(MAX_HEADER + small.len());
                 encode::fragment_into(&mut frame, true, COMPRESSED, kind.into(), small, None);
                 Shared::from(frame).local()
             }));
         }
+        if let (Some(Some(_)), Some(deflation)) = (&slot, &mut extra.deflate) {
+            forget(deflation);
+        }
         slot.clone().flatten().unwrap_or_else(|| message.frame.clone())
+    }
+}
+
+/// Makes a compressor that spans messages start afresh.
+fn forget(deflation: &mut Deflation) {
+    if let Deflation::Own { deflater, .. } = deflation {
+        deflater.reset();
     }
 }
 

@@ -117,7 +117,8 @@ impl Server {
         for endpoint in &options.listen {
             let bound = BoundListener::bind_many(endpoint, lcores, options.sockets.backlog)
                 .map_err(|e| StartError::Listen(endpoint.clone(), e))?;
-            endpoints.push(bound[0].local().clone());
+            let local = bound[0].local().map_err(|e| StartError::Listen(endpoint.clone(), e))?;
+            endpoints.push(local);
             for (lcore, listener) in bound.into_iter().enumerate() {
                 listeners[lcore].push(listener);
             }
@@ -226,7 +227,7 @@ fn run_lcore<H: Handler>(
     {
         tracing::warn!(lcore = n, cpu, "could not pin; running unpinned");
     }
-    let io = match Sockets::new(sockets, listeners) {
+    let io = match Sockets::new(&sockets, listeners) {
         Ok(io) => io,
         Err(e) => {
             let _ = ready.send(Err(StartError::System("set up the sockets transport", e)));

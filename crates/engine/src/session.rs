@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use hioload_lcore::{Time, TimerId};
 use hioload_transport::ConnId;
-use hioload_ws_proto::CloseCode;
+use hioload_ws_proto::{CloseCode, Deflation};
 
 use crate::admission::Ticket;
 use crate::client::Opening;
-use crate::compress::SendDeflate;
 use crate::config::Limits;
 use crate::handler::ClosedBy;
 
@@ -88,7 +87,9 @@ const _: () = assert!(size_of::<Session>() <= 72);
 /// What only some connections have.
 #[derive(Default)]
 pub(crate) struct Extra {
-    pub(crate) deflate: Option<SendDeflate>,
+    /// How what we send is compressed, and in what window (bits).
+    pub(crate) deflate: Option<Deflation>,
+    pub(crate) window_bits: u8,
     pub(crate) subscriptions: Vec<Box<str>>,
     /// Slots of the application's timers.
     pub(crate) timers: Vec<u32>,
