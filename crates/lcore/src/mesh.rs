@@ -146,20 +146,26 @@ impl<M> Mailbox<M> {
             if self.share > 0 {
                 let message = match self.from.get_mut(self.source) {
                     Some(ring) => ring.pop().ok().map(|message| (Some(self.source), message)),
-                    None => self.inboxes[self.index]
-                        .posts
-                        .pop()
-                        .map(|message| (None, message)),
+                    None => self.pop_post().map(|message| (None, message)),
                 };
                 if message.is_some() {
                     self.share -= 1;
                     return message;
                 }
             }
-            self.source = (self.source + 1) % sources;
+            self.source += 1;
+            if self.source == sources {
+                self.source = 0;
+            }
             self.share = SHARE;
         }
         None
+    }
+
+    fn pop_post(&self) -> Option<M> {
+        let posts = &self.inboxes[self.index].posts;
+        // To find the queue empty, `pop` needs a fence; the look before it needs none.
+        if posts.is_empty() { None } else { posts.pop() }
     }
 
     /// Passes up to `max` messages to `f`, with the lcore each came from (`None`: another thread). Sources take turns, also from
