@@ -1,16 +1,17 @@
 //! A hierarchical timer wheel.
 //!
 //! Time is cut into ticks of one millisecond. Level 0 has a slot for each of 64 ticks, level 1 one for each 64 of
-//! those, and so on: the slot of a timer on level `l` is the `l`-th base-64 digit of its tick. A timer is kept on the level
-//! of the highest digit in which its tick differs from the wheel's position; when the position comes to the slot, its timers
-//! move down, at last into the list of those due. So everything on a lower level is due before anything on a higher one, and
-//! within a level the lowest occupied slot comes first: the next one to look at is found with one bit scan, however long
-//! the wheel stood still. Eight levels hold every tick that a [`Time`] can name, so nothing overflows.
+//! those, and so on: the slot of a timer on level `l` is the `l`-th base-64 digit of its tick. A timer is kept on
+//! the level of the highest digit in which its tick differs from the wheel's position; when the position comes to
+//! the slot, its timers move down, at last into the list of those due. So everything on a lower level is due before
+//! anything on a higher one, and within a level the lowest occupied slot comes first: the next one to look at is
+//! found with one bit scan, however long the wheel stood still. Eight levels hold every tick that a [`Time`] can
+//! name, so nothing overflows.
 //!
 //! Timers lie in one slab and are linked by 32-bit indices. Setting, cancelling and firing are O(1), apart from the
-//! moves down (at most seven in a timer's life, two or three for one of a minute). A slot of a higher level may hold very many
-//! timers: of a million spread over a minute, 68,000 come down together every four seconds. So the moves of one
-//! turn are bounded, and the wheel stands still until the slot is empty.
+//! moves down (at most seven in a timer's life, two or three for one of a minute). A slot of a higher level may hold
+//! very many timers: of a million spread over a minute, 68,000 come down together every four seconds. So the moves
+//! of one turn are bounded, and the wheel stands still until the slot is empty.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -75,9 +76,10 @@ struct Entry<K> {
 
 /// Timers of one lcore. `K` says what a timer is for; it is handed back when the timer fires.
 ///
-/// A timer fires in the first [`poll`](Self::poll) whose `now` is in or after the tick (millisecond) that begins at or next
-/// after its deadline: never early, and less than one tick late by the `now` given. One that is set for a tick already
-/// polled fires in the next tick, never in the same series of polls. (A series is all polls up to one that gives `None`.)
+/// A timer fires in the first [`poll`](Self::poll) whose `now` is in or after the tick (millisecond) that begins at
+/// or next after its deadline: never early, and less than one tick late by the `now` given. One that is set for a
+/// tick already polled fires in the next tick, never in the same series of polls. (A series is all polls up to one
+/// that gives `None`.)
 ///
 /// One thing can make timers late: a series moves at most 1024 timers within the wheel. If more have to move, the
 /// rest is left to the next series, and `next_deadline` is not later than `now`.
@@ -108,8 +110,8 @@ impl<K: Copy> TimerWheel<K> {
         Self::with_capacity(now, 0)
     }
 
-    /// A wheel with address space for `timers`, so that it need not move when it grows to that. Memory is touched as timers
-    /// are set, and used again.
+    /// A wheel with address space for `timers`, so that it need not move when it grows to that. Memory is touched as
+    /// timers are set, and used again.
     #[must_use]
     pub fn with_capacity(now: Time, timers: usize) -> Self {
         let tick = now.as_nanos() / TICK_NANOS;
@@ -189,8 +191,8 @@ impl<K: Copy> TimerWheel<K> {
         (entry.generation == id.generation()).then(|| Time::from_millis(entry.tick))
     }
 
-    /// Takes the next timer that is due at `now`, in order of their ticks. Call it until it gives `None`; timers may be set
-    /// and cancelled in between. A `now` before the last one counts as the last one.
+    /// Takes the next timer that is due at `now`, in order of their ticks. Call it until it gives `None`; timers may
+    /// be set and cancelled in between. A `now` before the last one counts as the last one.
     pub fn poll(&mut self, now: Time) -> Option<K> {
         self.polled = self.polled.max(now.as_nanos() / TICK_NANOS);
         loop {
@@ -219,8 +221,8 @@ impl<K: Copy> TimerWheel<K> {
         None
     }
 
-    /// When to `poll` next: not later than the first timer is due, maybe earlier (when the wheel has to move timers down
-    /// first). `None` without timers.
+    /// When to `poll` next: not later than the first timer is due, maybe earlier (when the wheel has to move timers
+    /// down first). `None` without timers.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         if self.heads[DUE] != NIL || self.opening != DUE {
@@ -247,7 +249,8 @@ impl<K: Copy> TimerWheel<K> {
             self.opening = list;
             return;
         }
-        // All of one tick, and due: the list moves as a whole. The list of those due is empty, or `poll` would not turn.
+        // All of one tick, and due: the list moves as a whole. The list of those due is empty, or `poll` would not
+        // turn.
         let first = std::mem::replace(&mut self.heads[list], NIL);
         self.occupied[0] &= !(1 << slot);
         self.heads[DUE] = first;
