@@ -86,6 +86,6 @@ fn every_failure_is_told_once_and_frees_the_slot() {
         assert!(log[0].starts_with("not connected 7: "), "script {script}: {log:?}");
         let core = &lab.lcore.app.core;
         assert_eq!((core.busy, core.open, core.wheel.len()), (0, 0, 0), "script {script}");
-        assert!(!lab.io().is_open(id));
+        assert!(!lab.io().is_open(id), "script {script}");
     }
 }

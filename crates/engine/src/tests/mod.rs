@@ -204,7 +204,8 @@ impl Lab {
     }
 
     pub(super) fn mesh(lcores: usize, config: Config) -> Vec<Self> {
-        Self::with(lcores, config, &FakeOptions::default())
+        let options = FakeOptions { send_queue: 64 << 20, ..FakeOptions::default() };
+        Self::with(lcores, config, &options)
     }
 
     pub(super) fn with(lcores: usize, config: Config, options: &FakeOptions) -> Vec<Self> {

@@ -29,8 +29,9 @@ fn unsubscribing_and_ending_stop_delivery() {
     lab.say(b, "sub t");
     lab.say(a, "unsub t");
     lab.say(a, "unsub t");
-    lab.io().reset(b);
     lab.log();
+    lab.io().reset(b);
+    lab.turn();
     lab.say(a, "pub t x");
     assert_eq!(lab.log(), ["close 1006 \"\" by Network", "pub Ok(0)"]);
 }
