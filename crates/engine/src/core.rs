@@ -109,14 +109,22 @@ impl<E: Send + 'static> Core<E> {
             counters: seat.counters,
             admission: seat.admission,
             executor: seat.executor,
-            compressor: seat.config.deflate.as_ref().map(|config| Compressor::new(config, RETAIN)),
+            compressor: seat
+                .config
+                .deflate
+                .as_ref()
+                .map(|config| Compressor::new(config, RETAIN)),
             rng: StdRng::from_rng(&mut rand::rng()),
             out: Vec::new(),
             open: 0,
             busy: 0,
             drain_deadline: None,
             stopping: false,
-            accept_tokens: seat.config.limits.accept_rate.div_ceil(u32::from(seat.lcores)),
+            accept_tokens: seat
+                .config
+                .limits
+                .accept_rate
+                .div_ceil(u32::from(seat.lcores)),
             accept_refilled: now,
             refusals: 0,
             config: seat.config,
@@ -128,7 +136,10 @@ impl<E: Send + 'static> Core<E> {
     }
 
     pub(crate) fn handshake_limits(&self) -> HandshakeLimits {
-        HandshakeLimits { max_head: self.config.limits.max_handshake, ..HandshakeLimits::default() }
+        HandshakeLimits {
+            max_head: self.config.limits.max_handshake,
+            ..HandshakeLimits::default()
+        }
     }
 
     /// A masking key: "The masking key needs to be unpredictable" (RFC 6455 §5.3), so from a cryptographic generator.
@@ -145,7 +156,10 @@ impl<E: Send + 'static> Core<E> {
     }
 
     pub(crate) fn id_of(&self, index: u32) -> ConnId {
-        ConnId { index, generation: self.sessions[index as usize].generation }
+        ConnId {
+            index,
+            generation: self.sessions[index as usize].generation,
+        }
     }
 
     /// Takes the slot of a new connection.
@@ -234,7 +248,11 @@ impl<E: Send + 'static> Core<E> {
         let jitter = self.config.drain_jitter.min(self.config.drain_deadline);
         let window = u32::try_from(jitter.as_millis()).unwrap_or(u32::MAX);
         for index in 0..self.sessions.len() as u32 {
-            let wait = if window == 0 { 0 } else { self.rng.random_range(0..window) };
+            let wait = if window == 0 {
+                0
+            } else {
+                self.rng.random_range(0..window)
+            };
             let session = &mut self.sessions[index as usize];
             if session.phase == Phase::Open {
                 session.flags |= flag::DRAINING;
@@ -247,6 +265,10 @@ impl<E: Send + 'static> Core<E> {
     /// How long the loop may sleep.
     pub(crate) fn sleep_limit(&self) -> Option<Duration> {
         let timer = self.wheel.next_deadline();
-        [timer, self.drain_deadline].into_iter().flatten().min().map(|at| at.saturating_sub(self.now))
+        [timer, self.drain_deadline]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|at| at.saturating_sub(self.now))
     }
 }

@@ -73,5 +73,7 @@ pub use handler::{
     Accept, Busy, ClosedBy, Closure, Connect, ConnectError, ConnectionId, Context, Handler,
     LcoreContext, Response, SendError, TimerHandle, TopicError,
 };
-pub use server::{Lcores, MAX_LCORES, Remote, RunError, Running, Server, ServerOptions, StartError};
+pub use server::{
+    Lcores, MAX_LCORES, Remote, RunError, Running, Server, ServerOptions, StartError,
+};
 pub use topics::{MAX_TOKENS, MAX_TOPIC, is_pattern, is_topic};

@@ -67,14 +67,24 @@ impl Handler for Probe {
         }
     }
 
-    fn on_http(&mut self, _: &mut impl LcoreContext<Event = String>, _: Peer, request: &Request<'_>) -> Response {
+    fn on_http(
+        &mut self,
+        _: &mut impl LcoreContext<Event = String>,
+        _: Peer,
+        request: &Request<'_>,
+    ) -> Response {
         match request.path() {
             "/page" => Response::text(200, "hello\n"),
             _ => Response::not_found(),
         }
     }
 
-    fn on_message(&mut self, count: &mut u32, cx: &mut impl Context<Event = String>, message: Message<'_>) {
+    fn on_message(
+        &mut self,
+        count: &mut u32,
+        cx: &mut impl Context<Event = String>,
+        message: Message<'_>,
+    ) {
         *count += 1;
         let Some(text) = message.as_text() else {
             let _ = cx.send(Kind::Binary, message.as_bytes());
@@ -89,7 +99,10 @@ impl Handler for Probe {
             "unsub" => self.note(format!("unsub {:?}", cx.unsubscribe(rest))),
             "pub" => {
                 let (topic, text) = rest.split_once(' ').unwrap_or((rest, ""));
-                self.note(format!("pub {:?}", cx.publish(topic, Kind::Text, text.as_bytes())));
+                self.note(format!(
+                    "pub {:?}",
+                    cx.publish(topic, Kind::Text, text.as_bytes())
+                ));
             }
             "timer" => {
                 cx.set_timer(Duration::from_millis(number()), number());
@@ -142,8 +155,16 @@ impl Handler for Probe {
         let _ = cx.send(Kind::Text, event.as_bytes());
     }
 
-    fn on_close(&mut self, _: u32, _: &mut impl LcoreContext<Event = String>, closure: Closure<'_>) {
-        self.note(format!("close {} {:?} by {:?}", closure.code, closure.reason, closure.by));
+    fn on_close(
+        &mut self,
+        _: u32,
+        _: &mut impl LcoreContext<Event = String>,
+        closure: Closure<'_>,
+    ) {
+        self.note(format!(
+            "close {} {:?} by {:?}",
+            closure.code, closure.reason, closure.by
+        ));
         if closure.reason == "panic" {
             panic!("on_close");
         }
@@ -204,14 +225,20 @@ impl Lab {
     }
 
     pub(super) fn mesh(lcores: usize, config: Config) -> Vec<Self> {
-        let options = FakeOptions { send_queue: 64 << 20, ..FakeOptions::default() };
+        let options = FakeOptions {
+            send_queue: 64 << 20,
+            ..FakeOptions::default()
+        };
         Self::with(lcores, config, &options)
     }
 
     pub(super) fn with(lcores: usize, config: Config, options: &FakeOptions) -> Vec<Self> {
         let config = Arc::new(config);
         let limits = &config.limits;
-        let admission = Arc::new(Admission::new(limits.max_connections, limits.max_connections_per_source));
+        let admission = Arc::new(Admission::new(
+            limits.max_connections,
+            limits.max_connections_per_source,
+        ));
         let mailboxes: Vec<Mailbox<Mail<String>>> = mesh(lcores, config.mailbox);
         let lab = |(n, mailbox)| {
             let (executor, workers) = Executor::start(config.executor_threads, 8).unwrap();
@@ -226,10 +253,18 @@ impl Lab {
                 admission: Arc::clone(&admission),
                 executor,
             };
-            let probe = Probe { log: Rc::clone(&log) };
+            let probe = Probe {
+                log: Rc::clone(&log),
+            };
             let now = Time::from_millis(1000);
             let lcore = Lcore::new(Fake::new(options).unwrap(), probe, seat, now);
-            Self { lcore, now, log, counters, workers: Some(workers) }
+            Self {
+                lcore,
+                now,
+                log,
+                counters,
+                workers: Some(workers),
+            }
         };
         mailboxes.into_iter().enumerate().map(lab).collect()
     }
@@ -316,7 +351,9 @@ pub(super) fn parse(role: Role, bytes: &[u8]) -> Vec<String> {
     let mut decoder = Decoder::new(role);
     let (mut out, mut rest) = (Vec::new(), &mut bytes[..]);
     while !rest.is_empty() {
-        let (n, event) = decoder.decode(&mut assembler, rest).expect("the engine sent a valid frame");
+        let (n, event) = decoder
+            .decode(&mut assembler, rest)
+            .expect("the engine sent a valid frame");
         match event {
             Some(Event::Message(m)) => match m.as_text() {
                 Some(text) => out.push(format!("text {text}")),

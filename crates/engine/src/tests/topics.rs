@@ -38,11 +38,26 @@ fn unsubscribing_and_ending_stop_delivery() {
 
 #[test]
 fn bad_topics_and_too_many_subscriptions_are_errors() {
-    let config = Config { limits: Limits { max_subscriptions: 2, ..Limits::default() }, ..Config::default() };
+    let config = Config {
+        limits: Limits {
+            max_subscriptions: 2,
+            ..Limits::default()
+        },
+        ..Config::default()
+    };
     let mut lab = Lab::new(config);
     let id = lab.open();
     lab.log();
-    for command in ["sub a", "sub a", "sub b", "sub c", "sub a..b", "pub a.* x", "unsub a", "sub c"] {
+    for command in [
+        "sub a",
+        "sub a",
+        "sub b",
+        "sub c",
+        "sub a..b",
+        "pub a.* x",
+        "unsub a",
+        "sub c",
+    ] {
         lab.say(id, command);
     }
     assert_eq!(
@@ -92,7 +107,13 @@ fn messages_cross_lcores_only_to_subscribers() {
 
 #[test]
 fn a_full_mailbox_drops_messages_but_never_subscriptions() {
-    let mut labs = Lab::mesh(2, Config { mailbox: 4, ..Config::default() });
+    let mut labs = Lab::mesh(
+        2,
+        Config {
+            mailbox: 4,
+            ..Config::default()
+        },
+    );
     let ids: Vec<_> = labs.iter_mut().map(Lab::open).collect();
     // More interests than the mailbox holds, while the other lcore sleeps.
     for n in 0..10 {
