@@ -306,7 +306,7 @@ impl<H: Handler> App<H> {
             },
         );
         if catch_unwind(AssertUnwindSafe(|| {
-            handler.on_close(conn, &mut cx, closure)
+            handler.on_close(conn, &mut cx, closure);
         }))
         .is_err()
         {

@@ -77,7 +77,7 @@ impl<T: Transport, H: Handler> Driver<T> for App<H> {
             }
             Phase::Reply => self.connect_failed(io, id, io::ErrorKind::UnexpectedEof.into()),
             Phase::Request | Phase::Connecting | Phase::Lingering => {
-                self.core.close_transport(io, id)
+                self.core.close_transport(io, id);
             }
             Phase::Free | Phase::Gone => {}
         }

@@ -216,7 +216,7 @@ impl<H: Handler> App<H> {
                 event,
             } => {
                 self.call(io, id, |handler, conn, cx| {
-                    handler.on_event(conn, cx, event)
+                    handler.on_event(conn, cx, event);
                 });
             }
             Mail::Event { to: None, event } => {

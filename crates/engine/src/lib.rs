@@ -57,6 +57,7 @@ mod executor;
 mod handler;
 mod lcore;
 mod mail;
+pub mod middleware;
 mod open;
 mod send;
 mod server;

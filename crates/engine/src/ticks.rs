@@ -30,7 +30,7 @@ impl<H: Handler> App<H> {
         };
         match timer.owner {
             Some(id) => self.call(io, id, |handler, conn, cx| {
-                handler.on_timer(conn, cx, timer.token)
+                handler.on_timer(conn, cx, timer.token);
             }),
             None => {
                 self.call_lcore(io, |handler, cx| handler.on_lcore_timer(cx, timer.token));

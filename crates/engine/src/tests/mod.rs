@@ -1,6 +1,7 @@
 //! The engine on a scripted network and a clock that the test holds: a `Lab` is one lcore, turned by hand.
 
 mod client;
+mod layers;
 mod lifecycle;
 mod limits;
 mod messages;
@@ -208,8 +209,8 @@ impl Handler for Probe {
 }
 
 /// One lcore on a fake network.
-pub(super) struct Lab {
-    pub(super) lcore: Lcore<Fake, Probe>,
+pub(super) struct Lab<H: Handler = Probe> {
+    pub(super) lcore: Lcore<Fake, H>,
     pub(super) now: Time,
     log: Rc<RefCell<Vec<String>>>,
     counters: Arc<Counters>,
@@ -221,18 +222,25 @@ pub(super) const REQUEST: &[u8] = b"GET /chat HTTP/1.1\r\nHost: test\r\nUpgrade:
 
 impl Lab {
     pub(super) fn new(config: Config) -> Self {
-        Self::mesh(1, config).pop().expect("one lcore")
+        Self::around(config, |probe| probe)
     }
 
     pub(super) fn mesh(lcores: usize, config: Config) -> Vec<Self> {
+        Self::build(lcores, config, |probe| probe)
+    }
+}
+
+impl<H: Handler<Event = String>> Lab<H> {
+    /// One lcore whose handler is made of a probe.
+    pub(super) fn around(config: Config, make: impl Fn(Probe) -> H) -> Self {
+        Self::build(1, config, make).pop().expect("one lcore")
+    }
+
+    fn build(lcores: usize, config: Config, make: impl Fn(Probe) -> H) -> Vec<Self> {
         let options = FakeOptions {
             send_queue: 64 << 20,
             ..FakeOptions::default()
         };
-        Self::with(lcores, config, &options)
-    }
-
-    pub(super) fn with(lcores: usize, config: Config, options: &FakeOptions) -> Vec<Self> {
         let config = Arc::new(config);
         let limits = &config.limits;
         let admission = Arc::new(Admission::new(
@@ -253,11 +261,11 @@ impl Lab {
                 admission: Arc::clone(&admission),
                 executor,
             };
-            let probe = Probe {
+            let handler = make(Probe {
                 log: Rc::clone(&log),
-            };
+            });
             let now = Time::from_millis(1000);
-            let lcore = Lcore::new(Fake::new(options).unwrap(), probe, seat, now);
+            let lcore = Lcore::new(Fake::new(&options).unwrap(), handler, seat, now);
             Self {
                 lcore,
                 now,
@@ -268,7 +276,9 @@ impl Lab {
         };
         mailboxes.into_iter().enumerate().map(lab).collect()
     }
+}
 
+impl<H: Handler> Lab<H> {
     pub(super) fn io(&mut self) -> &mut Fake {
         &mut self.lcore.io
     }
