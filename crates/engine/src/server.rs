@@ -208,7 +208,7 @@ impl Server {
             let (make, ready, sockets) = (Arc::clone(&make), ready.clone(), self.sockets.clone());
             let thread = thread::Builder::new()
                 .name(format!("lcore-{n}"))
-                .spawn(move || run_lcore(seat, cpu, sockets, listeners, &*make, &ready))
+                .spawn(move || run_lcore(seat, cpu, &sockets, listeners, &*make, &ready))
                 .map_err(|e| StartError::System("start an lcore", e))?;
             threads.push(thread);
         }
@@ -234,7 +234,7 @@ impl Server {
 fn run_lcore<H: Handler>(
     seat: Seat<H::Event>,
     cpu: Option<usize>,
-    sockets: SocketOptions,
+    sockets: &SocketOptions,
     listeners: Vec<BoundListener>,
     make: &(impl Fn(u16) -> H + Send + Sync),
     ready: &mpsc::Sender<Result<(), StartError>>,
@@ -246,7 +246,7 @@ fn run_lcore<H: Handler>(
     {
         tracing::warn!(lcore = n, cpu, "could not pin; running unpinned");
     }
-    let io = match Sockets::new(&sockets, listeners) {
+    let io = match Sockets::new(sockets, listeners) {
         Ok(io) => io,
         Err(e) => {
             let _ = ready.send(Err(StartError::System("set up the sockets transport", e)));

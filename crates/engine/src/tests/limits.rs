@@ -41,7 +41,7 @@ fn the_accept_rate_makes_newcomers_wait_not_fail() {
     let mut lab = Lab::new(limited(|l| l.accept_rate = 10));
     let ids: Vec<_> = (0..15)
         .map(|_| {
-            let id = lab.io().accept(Lab::peer(1));
+            let id = lab.io().accept(peer(1));
             lab.io().deliver(id, REQUEST);
             id
         })

@@ -45,7 +45,7 @@ fn any_split_gives_the_same_answers() {
     );
     for step in 1..bytes.len() {
         let mut lab = Lab::new(Config::default());
-        let id = lab.io().accept(Lab::peer(1));
+        let id = lab.io().accept(peer(1));
         for part in bytes.chunks(step) {
             lab.io().deliver(id, part);
             lab.turn();

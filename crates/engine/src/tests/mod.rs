@@ -294,20 +294,16 @@ impl<H: Handler> Lab<H> {
     /// Lets time pass, a millisecond at a turn.
     pub(super) fn pass(&mut self, millis: u64) {
         for _ in 0..millis {
-            self.now = self.now + Duration::from_millis(1);
+            self.now += Duration::from_millis(1);
             self.lcore.io.wait(Some(Duration::ZERO)).unwrap();
             self.lcore.turn(self.now);
         }
         self.turn();
     }
 
-    pub(super) fn peer(port: u16) -> Peer {
-        Peer::Ip(([10, 0, 0, 1], port).into())
-    }
-
     /// A connection that has sent `bytes`.
     pub(super) fn dial(&mut self, bytes: &[u8]) -> ConnId {
-        let id = self.io().accept(Self::peer(1000));
+        let id = self.io().accept(peer(1000));
         self.io().deliver(id, bytes);
         self.turn();
         id
@@ -352,6 +348,11 @@ impl<H: Handler> Lab<H> {
         self.counters.add_to(&mut totals);
         totals
     }
+}
+
+/// A source address.
+pub(super) fn peer(port: u16) -> Peer {
+    Peer::Ip(([10, 0, 0, 1], port).into())
 }
 
 /// Frames as a peer in `role` sees them, in words.

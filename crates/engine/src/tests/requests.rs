@@ -9,7 +9,7 @@ fn status(answer: &str) -> &str {
 #[test]
 fn an_upgrade_opens_and_echoes_even_in_single_bytes() {
     let mut lab = Lab::new(Config::default());
-    let id = lab.io().accept(Lab::peer(1));
+    let id = lab.io().accept(peer(1));
     for byte in REQUEST {
         lab.io().deliver(id, &[*byte]);
         lab.turn();
