@@ -32,7 +32,7 @@ struct Options {
     #[arg(long, default_value = "127.0.0.1:9102")]
     listen: String,
     /// Bytes of each connection's read buffer
-    #[arg(long, default_value_t = 8 * 1024)]
+    #[arg(long, default_value_t = 16 * 1024)]
     read_buffer: usize,
 }
 
