@@ -1,5 +1,6 @@
 //! What all connections of an lcore share to put messages together: limits, recycled buffers, and a budget.
 
+use crate::deflate::{InflateError, Inflater, MAX_WINDOW_BITS, Window};
 use crate::error::ProtocolError;
 use crate::header::MAX_CONTROL;
 use crate::partial::Partial;
@@ -10,10 +11,23 @@ pub struct Limits {
     /// Most bytes of a message, after reassembly and inflation; one of exactly this size is fine. Over it: close code 1009,
     /// as soon as a header announces it.
     pub max_message: usize,
-    /// Most payload bytes of one frame, as on the wire. Over it: 1009.
+    /// Most payload bytes of one frame. Over it: 1009.
+    ///
+    /// Both bounds give a compressed message some room on the wire, since what does not compress grows a little: see
+    /// [`Limits::on_wire`].
     pub max_frame: usize,
     /// Most frames of one message, empty ones included. Over it: 1008. (0 counts as 1.)
     pub max_fragments: u32,
+}
+
+impl Limits {
+    /// How many bytes on the wire `max` bytes of message may take when compressed: what zlib reckons with at most.
+    #[must_use]
+    pub const fn on_wire(max: usize) -> usize {
+        max.saturating_add(max / 8)
+            .saturating_add(max / 64)
+            .saturating_add(16)
+    }
 }
 
 impl Default for Limits {
@@ -86,6 +100,10 @@ pub struct Assembler {
     spent: Option<Box<Partial>>,
     /// The same for a control frame, which may come in the middle of a message: its length and bytes.
     control: (usize, [u8; MAX_CONTROL]),
+    /// Inflates for all connections; made when the first compressed message comes.
+    inflater: Option<Box<Inflater>>,
+    /// The message it inflated last.
+    inflated: Vec<u8>,
 }
 
 /// What a `Partial` counts for, besides its payload.
@@ -104,6 +122,8 @@ impl Assembler {
             retained: 0,
             spent: None,
             control: (0, [0; MAX_CONTROL]),
+            inflater: None,
+            inflated: Vec::new(),
         }
     }
 
@@ -181,6 +201,37 @@ impl Assembler {
     pub(crate) fn give_back(&mut self, partial: Box<Partial>) {
         self.uncharge(&partial);
         self.keep(partial);
+    }
+
+    /// Inflates a message and keeps it for the event that shows it; `window` is what earlier messages left, unless the
+    /// peer takes no context over.
+    pub(crate) fn inflate(
+        &mut self,
+        window: Option<&mut Window>,
+        payload: &[u8],
+    ) -> Result<&[u8], ProtocolError> {
+        let (out, cap) = (&mut self.inflated, self.options.limits.max_message);
+        out.clear();
+        if out.capacity() > self.options.retain_buffer {
+            *out = Vec::new();
+        }
+        let inflater = self
+            .inflater
+            .get_or_insert_with(|| Box::new(Inflater::new(MAX_WINDOW_BITS)));
+        let result = match window {
+            Some(window) => inflater.inflate_with(window, payload, out, cap),
+            None => inflater.inflate_alone(payload, out, cap),
+        };
+        match result {
+            Ok(()) => Ok(out),
+            Err(InflateError::TooBig) => Err(ProtocolError::MessageTooBig),
+            Err(InflateError::Corrupt) => Err(ProtocolError::InvalidCompression),
+        }
+    }
+
+    /// What `inflate` made last.
+    pub(crate) fn inflated(&self) -> &[u8] {
+        &self.inflated
     }
 
     fn uncharge(&mut self, partial: &Partial) {

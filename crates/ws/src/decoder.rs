@@ -1,7 +1,9 @@
 //! From bytes to events: one [`Decoder`] per connection.
 
-use crate::assembler::Assembler;
+use crate::assembler::{Assembler, Limits};
 use crate::close::CloseFrame;
+use crate::compression::Inflation;
+use crate::deflate::Window;
 use crate::error::ProtocolError;
 use crate::header::FrameHeader;
 use crate::mask;
@@ -19,8 +21,12 @@ pub type Decoded<'a> = Result<(usize, Option<Event<'a>>), ProtocolError>;
 #[derive(Debug)]
 pub struct Decoder {
     partial: Option<Box<Partial>>,
+    /// What compressed messages refer back to, if the peer takes context over.
+    window: Option<Box<Window>>,
     state: State,
     role: Role,
+    /// Whether permessage-deflate was agreed.
+    inflates: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +55,8 @@ enum Place {
     Message,
     /// The control frame that it keeps.
     Control,
+    /// The message that it inflated.
+    Inflated,
 }
 
 impl Decoder {
@@ -57,9 +65,22 @@ impl Decoder {
     pub const fn new(role: Role) -> Self {
         Self {
             partial: None,
+            window: None,
             state: State::Open,
             role,
+            inflates: false,
         }
+    }
+
+    /// For a connection with permessage-deflate as it was agreed.
+    #[must_use]
+    pub fn with_deflate(role: Role, inflation: Inflation) -> Self {
+        let mut decoder = Self::new(role);
+        decoder.inflates = !matches!(inflation, Inflation::None);
+        if let Inflation::Context(window) = inflation {
+            decoder.window = Some(window);
+        }
+        decoder
     }
 
     /// Takes bytes from the front of `input` until one event is complete or the input is used up; call it again with the
@@ -149,6 +170,7 @@ impl Decoder {
             Place::Input(start, end) => &input[start..end],
             Place::Message => asm.spent(),
             Place::Control => asm.spent_control(),
+            Place::Inflated => asm.inflated(),
         };
         let event = match what {
             What::Message(kind) => Event::Message(Message::checked(kind, payload)),
@@ -176,7 +198,7 @@ impl Decoder {
                 match filled {
                     Filled::More => return Ok((at, None)),
                     Filled::Fragment => {}
-                    Filled::Message => return Ok((at, self.finish(asm))),
+                    Filled::Message => return Ok((at, self.finish(asm)?)),
                     Filled::Control(opcode) => return Ok((at, self.finish_control(asm, opcode))),
                 }
                 continue;
@@ -193,15 +215,25 @@ impl Decoder {
                 header.opcode.is_control() || (header.fin && header.opcode != OpCode::Continuation);
             if alone && header.len <= (input.len() - at) as u64 {
                 let end = at + header.len as usize;
-                let what = Self::in_place(&header, &mut input[at..end])?;
                 self.settle(asm);
-                return Ok((
-                    end,
-                    Some(Found {
-                        what,
-                        place: Place::Input(at, end),
-                    }),
-                ));
+                let payload = &mut input[at..end];
+                if let Some(key) = header.mask {
+                    mask::apply(payload, key, 0);
+                }
+                let (what, place) = match header.opcode {
+                    OpCode::Text => (What::Message(Kind::Text), Place::Input(at, end)),
+                    OpCode::Binary => (What::Message(Kind::Binary), Place::Input(at, end)),
+                    control => (What::Control(control), Place::Input(at, end)),
+                };
+                let place = match what {
+                    What::Message(kind) if header.rsv1 => self.inflate(asm, kind, payload)?,
+                    // RFC 6455 §8.1, as in `Partial::append`.
+                    What::Message(Kind::Text) if !utf8::is_valid(payload) => {
+                        return Err(ProtocolError::InvalidUtf8);
+                    }
+                    _ => place,
+                };
+                return Ok((end, Some(Found { what, place })));
             }
             self.partial(asm)?.begin(&header);
         }
@@ -242,7 +274,10 @@ impl Decoder {
     /// What is right or wrong with a frame on this connection at this point.
     fn check(&self, asm: &Assembler, header: &FrameHeader) -> Result<(), ProtocolError> {
         // RFC 6455 §5.2: RSV1 "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values."
-        if header.rsv1 {
+        // RFC 7692 §6.1: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and non-first fragments of a
+        // data message. An endpoint receiving such a frame MUST _Fail the WebSocket Connection_."
+        let begins = matches!(header.opcode, OpCode::Text | OpCode::Binary);
+        if header.rsv1 && !(self.inflates && begins) {
             return Err(ProtocolError::ReservedBits);
         }
         let message = self
@@ -274,10 +309,12 @@ impl Decoder {
         }
         let limits = asm.limits();
         let (fragments, so_far) = message.map_or((0, 0), |(m, len)| (m.fragments, len));
-        if header.len > limits.max_frame as u64 {
+        let compressed = message.map_or(header.rsv1, |(m, _)| m.compressed);
+        let bound = |max| if compressed { Limits::on_wire(max) } else { max } as u64;
+        if header.len > bound(limits.max_frame) {
             return Err(ProtocolError::FrameTooBig);
         }
-        if header.len.saturating_add(so_far as u64) > limits.max_message as u64 {
+        if header.len.saturating_add(so_far as u64) > bound(limits.max_message) {
             return Err(ProtocolError::MessageTooBig);
         }
         if fragments >= limits.max_fragments.max(1) {
@@ -286,28 +323,42 @@ impl Decoder {
         Ok(())
     }
 
-    /// A frame that is an event by itself and lies in the input whole.
-    fn in_place(header: &FrameHeader, payload: &mut [u8]) -> Result<What, ProtocolError> {
-        if let Some(key) = header.mask {
-            mask::apply(payload, key, 0);
+    /// The gathered message is whole: the assembler keeps it, or what it inflates to, for the event.
+    fn finish(&mut self, asm: &mut Assembler) -> Result<Option<Found>, ProtocolError> {
+        let Some(partial) = self.partial.take() else {
+            return Ok(None);
+        };
+        let Some(message) = partial.message else {
+            return Ok(None);
+        };
+        let what = What::Message(message.kind);
+        if !message.compressed {
+            asm.spend(partial);
+            return Ok(Some(Found {
+                what,
+                place: Place::Message,
+            }));
         }
-        Ok(match header.opcode {
-            // RFC 6455 §8.1
-            OpCode::Text if !utf8::is_valid(payload) => return Err(ProtocolError::InvalidUtf8),
-            OpCode::Text => What::Message(Kind::Text),
-            OpCode::Binary | OpCode::Continuation => What::Message(Kind::Binary),
-            control => What::Control(control),
-        })
+        let inflated = self.inflate(asm, message.kind, &partial.payload);
+        asm.give_back(partial);
+        Ok(Some(Found {
+            what,
+            place: inflated?,
+        }))
     }
 
-    /// The gathered message is whole: the assembler keeps it for the event.
-    fn finish(&mut self, asm: &mut Assembler) -> Option<Found> {
-        let kind = self.partial.as_ref()?.message?.kind;
-        asm.spend(self.partial.take()?);
-        Some(Found {
-            what: What::Message(kind),
-            place: Place::Message,
-        })
+    /// A compressed message is whole: it is inflated, and checked if it is text.
+    fn inflate(
+        &mut self,
+        asm: &mut Assembler,
+        kind: Kind,
+        payload: &[u8],
+    ) -> Result<Place, ProtocolError> {
+        let inflated = asm.inflate(self.window.as_deref_mut(), payload)?;
+        if kind == Kind::Text && !utf8::is_valid(inflated) {
+            return Err(ProtocolError::InvalidUtf8);
+        }
+        Ok(Place::Inflated)
     }
 
     /// The same for a control frame, which leaves the message around it where it is.

@@ -1,7 +1,9 @@
-//! Sans-IO WebSocket protocol (RFC 6455): frames, messages, closing, masking and UTF-8 checking.
+//! Sans-IO WebSocket protocol (RFC 6455, RFC 7692): handshake, frames, messages, closing, compression.
 //!
 //! Nothing here reads a clock, a socket or a global: bytes go in, events and bytes come out. The receiving side is a
-//! [`Decoder`] per connection and one [`Assembler`] per lcore; the sending side is [`encode`].
+//! [`Decoder`] per connection and one [`Assembler`] per lcore; the sending side is [`encode`], and if permessage-deflate
+//! was agreed a [`Deflation`] per connection and one [`Compressor`] per lcore. The two sides share nothing, so an answer
+//! can be compressed while the message it answers is still borrowed.
 //!
 //! ```
 //! use hioload_ws_proto::{Assembler, AssemblerOptions, Decoder, Event, OpCode, Role, encode};
@@ -22,9 +24,12 @@
 
 pub mod assembler;
 pub mod close;
+pub mod compression;
 pub mod decoder;
+pub mod deflate;
 pub mod encode;
 pub mod error;
+pub mod handshake;
 pub mod header;
 pub mod mask;
 mod partial;
@@ -33,8 +38,9 @@ pub mod utf8;
 
 pub use assembler::{Assembler, AssemblerOptions, AssemblerStats, Limits};
 pub use close::{Answer, CloseCode, CloseFrame, Closing};
-pub use decoder::Decoder;
+pub use compression::{Compressor, Deflation, Inflation};
+pub use decoder::{Decoded, Decoder};
 pub use error::ProtocolError;
-pub use header::{FrameHeader, MAX_HEADER};
+pub use header::{FrameHeader, MAX_CONTROL, MAX_HEADER};
 pub use types::{Event, Kind, Message, OpCode, Role};
 pub use utf8::Utf8;
