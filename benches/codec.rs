@@ -11,7 +11,8 @@ use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterio
 use fastwebsockets::{Frame as FastFrame, Payload};
 use hioload_benches::decode::{Bench, Fastwebsockets, Ours, Tungstenite};
 use hioload_benches::wire::{Content, masked_frames};
-use hioload_ws_proto::{OpCode, encode, mask, utf8};
+use hioload_ws_proto::deflate::{Deflater, Inflater};
+use hioload_ws_proto::{MAX_HEADER, OpCode, encode, mask, utf8};
 use tungstenite::Bytes;
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{Data, OpCode as TungsteniteOpCode};
@@ -100,7 +101,8 @@ fn validating(c: &mut Criterion) {
     }
 }
 
-/// A server's binary frame, header and payload, into a buffer that is there already.
+/// A server's binary frame, header and payload, into a buffer that is there already. Into a slice it is what the engine
+/// does with its send buffers.
 fn encoding(c: &mut Criterion) {
     for len in [16, 128, 1024, 16 * 1024] {
         let payload = Bytes::from(Content::Binary.payload(len));
@@ -125,10 +127,76 @@ fn encoding(c: &mut Criterion) {
             });
         });
         let mut buffer = vec![0; len + 32];
+        group.bench_function("hioload, into a slice", |b| {
+            b.iter(|| {
+                let payload = black_box(&payload[..]);
+                let mut head = [0; MAX_HEADER];
+                let n = encode::header(&mut head, true, false, OpCode::Binary, None, payload.len());
+                buffer[..n].copy_from_slice(&head[..n]);
+                buffer[n..n + payload.len()].copy_from_slice(payload);
+                black_box(&buffer);
+            });
+        });
         group.bench_function("fastwebsockets", |b| {
             b.iter(|| {
                 let mut frame = FastFrame::binary(Payload::Borrowed(black_box(&payload)));
                 black_box(frame.write(&mut buffer));
+            });
+        });
+    }
+}
+
+/// permessage-deflate; neither of the two peers has it. The context is taken over or, as with shared compressors, not.
+fn deflate(c: &mut Criterion) {
+    for len in [256, 1024, 16 * 1024] {
+        let plain = Content::Mixed.payload(len);
+        let mut group = c.benchmark_group(format!("deflate {len} B"));
+        group.throughput(Throughput::Bytes(len as u64));
+        for level in [1, 6] {
+            let mut deflater = Deflater::new(level, 15, 8);
+            let mut out = Vec::with_capacity(len + 64);
+            group.bench_function(format!("level {level}, no takeover"), |b| {
+                b.iter(|| {
+                    out.clear();
+                    deflater.reset();
+                    deflater
+                        .deflate(black_box(&plain), &mut out)
+                        .expect("deflated");
+                    black_box(&out);
+                });
+            });
+            group.bench_function(format!("level {level}, takeover"), |b| {
+                b.iter(|| {
+                    out.clear();
+                    deflater
+                        .deflate(black_box(&plain), &mut out)
+                        .expect("deflated");
+                    black_box(&out);
+                });
+            });
+        }
+        let mut packed = Vec::new();
+        Deflater::new(1, 15, 8)
+            .deflate(&plain, &mut packed)
+            .expect("deflated");
+        let mut inflater = Inflater::new(15);
+        let mut out = Vec::with_capacity(len);
+        group.bench_function("inflate, no takeover", |b| {
+            b.iter(|| {
+                out.clear();
+                inflater
+                    .inflate_alone(black_box(&packed), &mut out, len)
+                    .expect("inflated");
+                black_box(&out);
+            });
+        });
+        group.bench_function("inflate, takeover", |b| {
+            b.iter(|| {
+                out.clear();
+                inflater
+                    .inflate(black_box(&packed), &mut out, len)
+                    .expect("inflated");
+                black_box(&out);
             });
         });
     }
@@ -145,6 +213,6 @@ fn settings() -> Criterion {
 criterion_group! {
     name = benches;
     config = settings();
-    targets = decode, masking, validating, encoding
+    targets = decode, masking, validating, encoding, deflate
 }
 criterion_main!(benches);
