@@ -1,4 +1,5 @@
 //! Steady traffic allocates nothing, counted by the allocator.
+#![allow(clippy::unwrap_used)]
 
 #[allow(dead_code, unreachable_pub)]
 mod suite;

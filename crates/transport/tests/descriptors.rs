@@ -1,4 +1,5 @@
 //! Running out of file descriptors. Alone in its process, because the limit is the process's.
+#![allow(clippy::unwrap_used)]
 #![cfg(unix)]
 
 #[allow(dead_code, unreachable_pub)]

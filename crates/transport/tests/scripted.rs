@@ -1,5 +1,6 @@
 //! The fake as such, and random scripts against it: whatever the splits, the budgets, the pauses and the windows, a driver
 //! sees each stream whole and in order, and so does the peer.
+#![allow(clippy::unwrap_used)]
 
 #[allow(dead_code, unreachable_pub)]
 mod suite;

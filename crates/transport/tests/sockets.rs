@@ -1,4 +1,5 @@
 //! What only sockets have: listeners, connects to real addresses, full tables, sleeping.
+#![allow(clippy::unwrap_used)]
 
 #[allow(dead_code, unreachable_pub)]
 mod suite;

@@ -1,4 +1,5 @@
 //! The common suite on the fake, under both rules about short reads, and on the sockets of this machine.
+#![allow(clippy::unwrap_used)]
 
 #[allow(dead_code, unreachable_pub)]
 mod suite;

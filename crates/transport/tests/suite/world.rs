@@ -446,7 +446,7 @@ impl<const FAMILY: u8> Harness for SocketHarness<FAMILY> {
         let listener = BoundListener::bind(&any_port(FAMILY), false, 128).unwrap();
         let at = listener.local().unwrap();
         let io = Sockets::new(&options, vec![listener]).unwrap();
-        assert_eq!(io.listening(), [at.clone()]);
+        assert_eq!(io.listening(), std::slice::from_ref(&at));
         Self {
             io,
             at,
