@@ -95,7 +95,7 @@ impl Deflater {
     }
 
     /// Forgets the history: called between messages if we take no context over.
-    // RFC 7692 §7.1.1.1: "[...] the server MUST NOT use context takeover" (and §7.1.1.2 for the client).
+    // RFC 7692 §7.1.1: the parameter "prevents" the peer "from using context takeover".
     pub fn reset(&mut self) {
         self.engine.reset();
     }

@@ -254,8 +254,8 @@ fn inflate_message(
                 // The end of our own final block, or of the peer's with the padding octet of §7.2.3.4 forgotten.
                 return Ok(());
             }
-            // RFC 7692 §7.2.1: "[...] both DEFLATE blocks with the BFINAL bit set to 0 and [...] set to 1 MAY be
-            // used." The engine ends there; the message goes on, and its history with it.
+            // RFC 7692 §7.2.1: "An endpoint MAY use both DEFLATE blocks with the "BFINAL" bit set to 0 and DEFLATE
+            // blocks with the "BFINAL" bit set to 1." The engine ends there; the message goes on, and its history.
             Status::StreamEnd => {
                 final_blocks += 1;
                 let octets = input.len() + (out.len() - start);

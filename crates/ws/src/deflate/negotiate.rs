@@ -171,7 +171,7 @@ struct Parameters {
 
 impl Parameters {
     /// `None` if any parameter is unknown, given twice or has a value it must not have.
-    // RFC 7692 §7.1: "A server MUST decline an extension negotiation offer for this extension if [...] the negotiation
+    // RFC 7692 §7: "A server MUST decline an extension negotiation offer for this extension if [...] the negotiation
     // offer contains an extension parameter not defined for use in an offer", "[...] with an invalid value", "[...]
     // contains multiple extension parameters with the same name". The same three make a client fail.
     fn read(extension: &Extension<'_>) -> Option<Self> {
@@ -200,7 +200,7 @@ impl Parameters {
     }
 }
 
-/// RFC 7692 §7.1.2: "a decimal integer value without leading zeroes between 8 to 15, inclusive".
+/// RFC 7692 §7.1.2.1: "a decimal integer value without leading zeroes between 8 to 15, inclusive".
 fn window_bits(value: Value<'_>) -> Option<u8> {
     let bits = u8::try_from(value.decimal()?).ok()?;
     (MIN_WINDOW_BITS..=MAX_WINDOW_BITS)
@@ -327,6 +327,8 @@ fn confirm(config: &DeflateConfig, extension: &Extension<'_>) -> Result<Agreed, 
         Some(Some(bits)) => bits.min(client_limit),
         None => client_limit,
     };
+    // §7.1.1.2: "A client MUST support the "client_no_context_takeover" extension parameter" in a response, asked or
+    // not.
     let client_forgets = client_forgets(config) || response.client_no_context_takeover;
     Ok(Agreed {
         server: Direction {

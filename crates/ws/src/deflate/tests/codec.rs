@@ -114,9 +114,9 @@ fn empty_messages() {
 
 #[test]
 fn history_outlives_final_blocks() {
-    // RFC 7692 §7.2.1: "both DEFLATE blocks with the BFINAL bit set to 0 and [...] 1 MAY be used". The same octets as
-    // in §7.2.3.2 but for BFINAL, then in one message with the first, then followed by a block that refers to all of
-    // it.
+    // RFC 7692 §7.2.1: "An endpoint MAY use both DEFLATE blocks with the "BFINAL" bit set to 0 and DEFLATE blocks with
+    // the "BFINAL" bit set to 1." The octets of §7.2.3.2 but for BFINAL, then in one message with the first "Hello",
+    // then followed by a block that refers to all of it.
     let hello = [0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
     let back_reference = [0xf3, 0x00, 0x11, 0x00];
     let mut inflater = Inflater::new(15);
@@ -190,7 +190,7 @@ fn a_bomb_is_stopped_at_the_cap() {
 
 #[test]
 fn eight_bits_reach_back_250_bytes_at_most() {
-    // RFC 7692 §7.1.2.1: the server "MUST NOT use an LZ77 sliding window size" larger than agreed. 8 bits are served by
+    // RFC 7692 §7.1.2.1: what was agreed bounds the "LZ77 sliding window size" of the sender. 8 bits are served by
     // an engine of 9, so what it refers to is measured: by a reader of our own, and by a 256-byte history.
     let mut farthest = 0;
     for level in 0..=9 {

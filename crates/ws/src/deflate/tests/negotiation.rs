@@ -85,7 +85,7 @@ fn what_is_offered_is_granted() {
 
 #[test]
 fn invalid_offers_are_declined() {
-    // RFC 7692 §7.1: "A server MUST decline an extension negotiation offer for this extension if any of the following
+    // RFC 7692 §7: "A server MUST decline an extension negotiation offer for this extension if any of the following
     // conditions are met": an undefined parameter, an invalid value, several parameters of the same name.
     for offered in [
         "unknown",
@@ -284,7 +284,7 @@ fn what_a_client_accepts() {
 #[test]
 fn what_fails_the_connection() {
     use NegotiationError::{Malformed, NotOffered, Parameter, Unacceptable};
-    // RFC 7692 §7.1: "A client MUST _Fail the WebSocket Connection_ if the peer server accepted an extension
+    // RFC 7692 §7: "A client MUST _Fail the WebSocket Connection_ if the peer server accepted an extension
     // negotiation offer for this extension with [...] an extension parameter not defined for use in a response",
     // "[...] with an invalid value", "[...] multiple extension parameters with the same name", or an unsupported
     // configuration.

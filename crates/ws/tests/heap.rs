@@ -1,10 +1,11 @@
-//! What permessage-deflate costs, counted by the allocator: nothing for a message, and for a connection what the
-//! documentation says.
+//! What permessage-deflate and the handshake cost, counted by the allocator: nothing for a message or a request, and
+//! for a connection what the documentation says.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use hioload_ws_proto::deflate::{Deflater, Inflater, Window};
+use hioload_ws_proto::deflate::{DeflateConfig, Deflater, Inflater, Window, negotiate};
+use hioload_ws_proto::handshake::{HandshakeLimits, server};
 
 struct Counting;
 
@@ -126,4 +127,30 @@ fn a_message_allocates_nothing_once_running() {
         }
         assert_eq!(CALLS.get() - before, 0);
     }
+}
+
+#[test]
+fn a_handshake_allocates_nothing_but_its_answer() {
+    let head = b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Protocol: a, b\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    let config = DeflateConfig::default();
+    let mut out = Vec::with_capacity(1024);
+    let before = CALLS.get();
+    let (request, _) = server::parse(head, &HandshakeLimits::default())
+        .unwrap()
+        .unwrap();
+    let protocol = request.protocols().next();
+    let agreed = negotiate::server(&config, request.extensions()).unwrap();
+    let key = request.upgrade.unwrap().key;
+    server::write_accept(
+        &mut out,
+        key,
+        protocol,
+        Some(&agreed.response()),
+        &[("X-A", "b")],
+    )
+    .unwrap();
+    assert_eq!(CALLS.get() - before, 0);
+    assert!(out.ends_with(b"\r\n\r\n"));
 }
