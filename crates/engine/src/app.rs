@@ -42,7 +42,10 @@ struct Reason {
 }
 
 impl Reason {
-    const EMPTY: Self = Self { len: 0, bytes: [0; CloseFrame::MAX_REASON] };
+    const EMPTY: Self = Self {
+        len: 0,
+        bytes: [0; CloseFrame::MAX_REASON],
+    };
 
     fn new(text: &str) -> Self {
         let mut reason = Self::EMPTY;
@@ -62,13 +65,27 @@ impl<H: Handler> App<H> {
         // Reserved in full so that they never move; untouched pages cost no memory.
         conns.reserve_exact(core.sessions.capacity());
         decoders.reserve_exact(core.sessions.capacity());
-        Self { handler, conns, decoders, assembler, core }
+        Self {
+            handler,
+            conns,
+            decoders,
+            assembler,
+            core,
+        }
     }
 
     /// Bytes of an open (or closing) connection.
-    pub(crate) fn on_frames<T: Transport>(&mut self, io: &mut T, id: ConnId, data: &mut [u8]) -> Taken {
+    pub(crate) fn on_frames<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        data: &mut [u8],
+    ) -> Taken {
         if self.must_wait(io, id) {
-            return Taken { bytes: 0, rest: Rest::Later };
+            return Taken {
+                bytes: 0,
+                rest: Rest::Later,
+            };
         }
         let now = millis(self.core.now);
         let session = &mut self.core.sessions[id.index as usize];
@@ -80,27 +97,53 @@ impl<H: Handler> App<H> {
         let pumped = catch_unwind(AssertUnwindSafe(|| self.pump(io, id, data, &mut done)));
         match pumped {
             Ok(Pumped::All) => {}
-            Ok(Pumped::Wait) => return Taken { bytes: done, rest: Rest::Later },
+            Ok(Pumped::Wait) => {
+                return Taken {
+                    bytes: done,
+                    rest: Rest::Later,
+                };
+            }
             Ok(Pumped::Close(code, reason)) => self.on_close_frame(io, id, code, &reason),
             Ok(Pumped::Failed(error)) => self.fail(io, id, error),
             Ok(Pumped::TooFast) => {
                 self.core.counters.rate_exceeded.bump();
                 self.begin_close(io, id, CloseCode::POLICY_VIOLATION, "too many messages");
-                return Taken { bytes: done, rest: Rest::Later };
+                return Taken {
+                    bytes: done,
+                    rest: Rest::Later,
+                };
             }
             Err(_) => {
                 self.panicked(io, id);
-                return Taken { bytes: done, rest: Rest::Later };
+                return Taken {
+                    bytes: done,
+                    rest: Rest::Later,
+                };
             }
         }
-        Taken { bytes: data.len(), rest: Rest::NeedsMore }
+        Taken {
+            bytes: data.len(),
+            rest: Rest::NeedsMore,
+        }
     }
 
     /// Decodes and hands out messages until the bytes, the turn's share or the connection ends. `done` is kept exact at
     /// every call of the handler, which may unwind.
-    fn pump<T: Transport>(&mut self, io: &mut T, id: ConnId, data: &mut [u8], done: &mut usize) -> Pumped {
+    fn pump<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        data: &mut [u8],
+        done: &mut usize,
+    ) -> Pumped {
         let index = id.index as usize;
-        let Self { handler, conns, decoders, assembler, core } = self;
+        let Self {
+            handler,
+            conns,
+            decoders,
+            assembler,
+            core,
+        } = self;
         let decoder = &mut decoders[index];
         let (rate, share) = (core.config.limits.message_rate, core.config.turn_messages);
         let mut events = 0;
@@ -114,7 +157,9 @@ impl<H: Handler> App<H> {
             events += 1;
             if rate != 0 {
                 let now = core.now;
-                if core.sessions[index].phase == Phase::Open && !core.sessions[index].take_token(rate, now) {
+                if core.sessions[index].phase == Phase::Open
+                    && !core.sessions[index].take_token(rate, now)
+                {
                     return Pumped::TooFast;
                 }
             }
@@ -174,7 +219,13 @@ impl<H: Handler> App<H> {
         true
     }
 
-    fn on_close_frame<T: Transport>(&mut self, io: &mut T, id: ConnId, code: Option<CloseCode>, reason: &Reason) {
+    fn on_close_frame<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        code: Option<CloseCode>,
+        reason: &Reason,
+    ) {
         let index = id.index;
         let received = code.unwrap_or(CloseCode::NO_STATUS);
         if self.core.sessions[index as usize].phase == Phase::Open {
@@ -206,8 +257,15 @@ impl<H: Handler> App<H> {
         self.end(io, id, None, error.reason());
     }
 
-    pub(crate) fn begin_close<T: Transport>(&mut self, io: &mut T, id: ConnId, code: CloseCode, reason: &str) {
-        self.core.begin_close(io, id, code, reason, ClosedBy::Engine);
+    pub(crate) fn begin_close<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        code: CloseCode,
+        reason: &str,
+    ) {
+        self.core
+            .begin_close(io, id, code, reason, ClosedBy::Engine);
     }
 
     /// A handler panicked: its connection ends, nobody else notices.
@@ -218,10 +276,18 @@ impl<H: Handler> App<H> {
     }
 
     /// Tells the application that an open connection has ended, once, and releases what it held.
-    pub(crate) fn end<T: Transport>(&mut self, io: &mut T, id: ConnId, received: Option<CloseCode>, reason: &str) {
+    pub(crate) fn end<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        received: Option<CloseCode>,
+        reason: &str,
+    ) {
         let index = id.index;
         self.core.release_extra(index);
-        let Some(slot) = self.conns.get_mut(index as usize) else { return };
+        let Some(slot) = self.conns.get_mut(index as usize) else {
+            return;
+        };
         self.decoders[index as usize].release(&mut self.assembler);
         let Some(conn) = slot.take() else { return };
         let session = &self.core.sessions[index as usize];
@@ -232,8 +298,18 @@ impl<H: Handler> App<H> {
             self.core.counters.abnormal_closures.bump();
         }
         let closure = Closure { code, reason, by };
-        let (handler, mut cx) = (&mut self.handler, LcoreCx { core: &mut self.core, io });
-        if catch_unwind(AssertUnwindSafe(|| handler.on_close(conn, &mut cx, closure))).is_err() {
+        let (handler, mut cx) = (
+            &mut self.handler,
+            LcoreCx {
+                core: &mut self.core,
+                io,
+            },
+        );
+        if catch_unwind(AssertUnwindSafe(|| {
+            handler.on_close(conn, &mut cx, closure);
+        }))
+        .is_err()
+        {
             self.core.counters.handler_panics.bump();
         }
     }
@@ -245,11 +321,22 @@ impl<H: Handler> App<H> {
         id: ConnId,
         f: impl FnOnce(&mut H, &mut H::Conn, &mut ConnCx<'_, T, H::Event>),
     ) {
-        if self.core.session(id).is_none_or(|session| session.phase != Phase::Open) {
+        if self
+            .core
+            .session(id)
+            .is_none_or(|session| session.phase != Phase::Open)
+        {
             return;
         }
-        let Self { handler, conns, core, .. } = self;
-        let Some(conn) = conns.get_mut(id.index as usize).and_then(Option::as_mut) else { return };
+        let Self {
+            handler,
+            conns,
+            core,
+            ..
+        } = self;
+        let Some(conn) = conns.get_mut(id.index as usize).and_then(Option::as_mut) else {
+            return;
+        };
         let mut cx = ConnCx::new(core, io, id);
         if catch_unwind(AssertUnwindSafe(|| f(handler, conn, &mut cx))).is_err() {
             self.panicked(io, id);
@@ -262,12 +349,21 @@ impl<H: Handler> App<H> {
         io: &mut T,
         f: impl FnOnce(&mut H, &mut LcoreCx<'_, T, H::Event>) -> R,
     ) -> Option<R> {
-        let (handler, mut cx) = (&mut self.handler, LcoreCx { core: &mut self.core, io });
+        let (handler, mut cx) = (
+            &mut self.handler,
+            LcoreCx {
+                core: &mut self.core,
+                io,
+            },
+        );
         match catch_unwind(AssertUnwindSafe(|| f(handler, &mut cx))) {
             Ok(result) => Some(result),
             Err(_) => {
                 self.core.counters.handler_panics.bump();
-                tracing::error!(lcore = self.core.lcore, "handler panicked outside of a connection");
+                tracing::error!(
+                    lcore = self.core.lcore,
+                    "handler panicked outside of a connection"
+                );
                 None
             }
         }

@@ -31,7 +31,9 @@ impl Executor {
         let workers = (0..threads)
             .map(|n| {
                 let queue = Arc::clone(&queue);
-                thread::Builder::new().name(format!("executor-{n}")).spawn(move || work(&queue))
+                thread::Builder::new()
+                    .name(format!("executor-{n}"))
+                    .spawn(move || work(&queue))
             })
             .collect::<std::io::Result<_>>()?;
         Ok((Self { jobs: Some(jobs) }, Workers(workers)))
@@ -72,9 +74,15 @@ mod tests {
         let (executor, workers) = Executor::start(2, 8).unwrap();
         let (tx, rx) = mpsc::channel();
         let first = tx.clone();
-        executor.submit(Box::new(move || first.send(1).unwrap())).unwrap();
-        executor.submit(Box::new(|| std::panic::resume_unwind(Box::new("job")))).unwrap();
-        executor.submit(Box::new(move || tx.send(2).unwrap())).unwrap();
+        executor
+            .submit(Box::new(move || first.send(1).unwrap()))
+            .unwrap();
+        executor
+            .submit(Box::new(|| std::panic::resume_unwind(Box::new("job"))))
+            .unwrap();
+        executor
+            .submit(Box::new(move || tx.send(2).unwrap()))
+            .unwrap();
         drop(executor);
         workers.join();
         let mut seen: Vec<i32> = rx.iter().collect();

@@ -20,8 +20,8 @@ const ACCEPTS_PER_TURN: usize = 128;
 
 /// One lcore's engine: a transport, a handler, and the sessions between them.
 pub(crate) struct Lcore<T: Transport, H: Handler> {
-    io: T,
-    app: App<H>,
+    pub(crate) io: T,
+    pub(crate) app: App<H>,
     idle: IdleStrategy,
     /// Whether the last turn did anything.
     worked: bool,
@@ -45,9 +45,16 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         let idle = IdleStrategy::new(seat.config.idle);
         let max_sessions = io.features().max_connections;
         let core = Core::new(seat, now, max_sessions);
-        let mut lcore =
-            Self { io, app: App::new(handler, assembler, core), idle, worked: true, accepting: true };
-        lcore.app.call_lcore(&mut lcore.io, |handler, cx| handler.on_start(cx));
+        let mut lcore = Self {
+            io,
+            app: App::new(handler, assembler, core),
+            idle,
+            worked: true,
+            accepting: true,
+        };
+        lcore
+            .app
+            .call_lcore(&mut lcore.io, |handler, cx| handler.on_start(cx));
         lcore
     }
 
@@ -81,7 +88,10 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             self.accepting = accepts > 0;
             io.set_accepting(self.accepting);
         }
-        let budget = Budget { events: app.core.config.turn_events, accepts };
+        let budget = Budget {
+            events: app.core.config.turn_events,
+            accepts,
+        };
         let Activity { events, more, .. } = io.dispatch(app, budget);
         io.flush(app);
 
@@ -91,7 +101,12 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         if self.worked {
             self.copy_transport_counters();
         }
-        if self.app.core.drain_deadline.is_some_and(|deadline| now >= deadline) {
+        if self
+            .app
+            .core
+            .drain_deadline
+            .is_some_and(|deadline| now >= deadline)
+        {
             self.reset_the_rest();
         }
     }
@@ -106,10 +121,13 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             core.mailbox.awake();
             return Some(Duration::ZERO);
         }
-        [core.sleep_limit(), core.accept_wait()].into_iter().flatten().min()
+        [core.sleep_limit(), core.accept_wait()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
-    fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         let core = &self.app.core;
         core.stopping || (core.draining() && core.busy == 0)
     }
@@ -118,7 +136,10 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     fn reset_the_rest(&mut self) {
         let Self { io, app, .. } = self;
         for index in 0..app.core.sessions.len() as u32 {
-            if !matches!(app.core.sessions[index as usize].phase, Phase::Free | Phase::Gone) {
+            if !matches!(
+                app.core.sessions[index as usize].phase,
+                Phase::Free | Phase::Gone
+            ) {
                 let id = app.core.id_of(index);
                 if app.core.sessions[index as usize].phase != Phase::Request {
                     app.core.counters.drain_resets.bump();
@@ -132,7 +153,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     }
 
     /// The end of the loop: what is queued gets one last chance, and the application hears of every connection's end.
-    fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         let Self { io, app, .. } = &mut self;
         io.stop_listening();
         for index in 0..app.core.sessions.len() as u32 {
@@ -162,7 +183,9 @@ impl<H: Handler> App<H> {
     /// Opens the mail that has come; gives how many letters.
     fn take_mail<T: Transport>(&mut self, io: &mut T) -> usize {
         for taken in 0..MAIL_PER_TURN {
-            let Some((from, mail)) = self.core.mailbox.pop() else { return taken };
+            let Some((from, mail)) = self.core.mailbox.pop() else {
+                return taken;
+            };
             self.open_mail(io, from, mail);
         }
         MAIL_PER_TURN
@@ -185,10 +208,16 @@ impl<H: Handler> App<H> {
                 let _ = self.core.send_message(io, to, kind, &payload);
             }
             Mail::Close { to, code, reason } => {
-                self.core.begin_close(io, to, code, &reason, ClosedBy::Application);
+                self.core
+                    .begin_close(io, to, code, &reason, ClosedBy::Application);
             }
-            Mail::Event { to: Some(id), event } => {
-                self.call(io, id, |handler, conn, cx| handler.on_event(conn, cx, event));
+            Mail::Event {
+                to: Some(id),
+                event,
+            } => {
+                self.call(io, id, |handler, conn, cx| {
+                    handler.on_event(conn, cx, event);
+                });
             }
             Mail::Event { to: None, event } => {
                 self.call_lcore(io, |handler, cx| handler.on_lcore_event(cx, event));

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use hioload_lcore::{Time, TimerId};
 use hioload_transport::ConnId;
-use hioload_ws_proto::CloseCode;
+use hioload_ws_proto::{CloseCode, Deflation};
 
 use crate::admission::Ticket;
 use crate::client::Opening;
-use crate::compress::SendDeflate;
 use crate::config::Limits;
 use crate::handler::ClosedBy;
 
@@ -88,7 +87,9 @@ const _: () = assert!(size_of::<Session>() <= 72);
 /// What only some connections have.
 #[derive(Default)]
 pub(crate) struct Extra {
-    pub(crate) deflate: Option<SendDeflate>,
+    /// How what we send is compressed, and in what window (bits).
+    pub(crate) deflate: Option<Deflation>,
+    pub(crate) window_bits: u8,
     pub(crate) subscriptions: Vec<Box<str>>,
     /// Slots of the application's timers.
     pub(crate) timers: Vec<u32>,
@@ -98,7 +99,9 @@ pub(crate) struct Extra {
 
 impl std::fmt::Debug for Extra {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Extra").field("subscriptions", &self.subscriptions).finish_non_exhaustive()
+        f.debug_struct("Extra")
+            .field("subscriptions", &self.subscriptions)
+            .finish_non_exhaustive()
     }
 }
 
@@ -163,7 +166,9 @@ impl Session {
         let bounded = |limit: Duration| (!limit.is_zero()).then(|| after(limit));
         match self.phase {
             Phase::Free => None,
-            Phase::Request | Phase::Connecting | Phase::Reply => Some(after(limits.handshake_timeout)),
+            Phase::Request | Phase::Connecting | Phase::Reply => {
+                Some(after(limits.handshake_timeout))
+            }
             Phase::Closing | Phase::Lingering | Phase::Gone => Some(after(limits.close_timeout)),
             Phase::Open => {
                 let ping = (!limits.ping_interval.is_zero()).then(|| {
@@ -180,7 +185,10 @@ impl Session {
                     let left = self.mark.wrapping_sub(millis(now)).cast_signed().max(0);
                     now + Duration::from_millis(u64::from(left.cast_unsigned()))
                 });
-                [ping, bounded(limits.idle_timeout), lifetime, drain].into_iter().flatten().min()
+                [ping, bounded(limits.idle_timeout), lifetime, drain]
+                    .into_iter()
+                    .flatten()
+                    .min()
             }
         }
     }
@@ -224,7 +232,14 @@ mod tests {
     }
 
     fn open(now: Time) -> Session {
-        Session::start(ConnId { index: 0, generation: 1 }, Phase::Open, now)
+        Session::start(
+            ConnId {
+                index: 0,
+                generation: 1,
+            },
+            Phase::Open,
+            now,
+        )
     }
 
     #[test]
@@ -232,12 +247,21 @@ mod tests {
         let limits = Limits::default();
         for start in [0, u64::from(u32::MAX) - 5_000] {
             let mut s = open(at(start));
-            assert_eq!(s.deadline(&limits, at(start)), Some(at(start) + limits.ping_interval));
+            assert_eq!(
+                s.deadline(&limits, at(start)),
+                Some(at(start) + limits.ping_interval)
+            );
             // After the ping the next one or the idle limit is awaited, whichever is first.
             let later = at(start) + limits.ping_interval;
-            assert_eq!(s.deadline(&limits, later), Some(later + limits.ping_interval));
+            assert_eq!(
+                s.deadline(&limits, later),
+                Some(later + limits.ping_interval)
+            );
             let late = at(start) + Duration::from_secs(60);
-            assert_eq!(s.deadline(&limits, late), Some(at(start) + limits.idle_timeout));
+            assert_eq!(
+                s.deadline(&limits, late),
+                Some(at(start) + limits.idle_timeout)
+            );
             s.enter(Phase::Closing, late);
             assert_eq!(s.deadline(&limits, late), Some(late + limits.close_timeout));
         }
@@ -267,7 +291,10 @@ mod tests {
         assert!(s.take_token(10, at(100)));
         assert!(!s.take_token(10, at(150)));
         // However long the silence, no more than one second's worth is saved up.
-        assert_eq!((0..100).filter(|_| s.take_token(10, at(60_000))).count(), 10);
+        assert_eq!(
+            (0..100).filter(|_| s.take_token(10, at(60_000))).count(),
+            10
+        );
     }
 
     #[test]
