@@ -1,12 +1,12 @@
 //! What the command does: serve, or connect.
 
-pub mod connect;
+pub(crate) mod connect;
 mod files;
 mod handler;
 mod histogram;
 mod log;
 mod page;
-pub mod serve;
+pub(crate) mod serve;
 mod signals;
 mod target;
 mod topics;

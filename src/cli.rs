@@ -20,7 +20,7 @@ use crate::config::{Settings, reference};
     max_term_width = 110,
     disable_help_subcommand = true
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -28,7 +28,7 @@ pub struct Cli {
 
 /// The subcommands.
 #[derive(Subcommand, Debug)]
-pub enum Command {
+pub(crate) enum Command {
     /// Serve WebSockets: /echo, /topics, /healthz, and a page to try them at /
     Serve(Box<ServeArgs>),
     /// Send messages to a server that echoes, and check and time what comes back
@@ -38,7 +38,7 @@ pub enum Command {
 /// `hioload serve`
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_SERVE)]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     /// A TOML file with any of these settings; what is said here wins over it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -54,7 +54,7 @@ SIGTERM or SIGINT drains the connections and ends with 0; a second one ends at o
 
 /// `hioload connect`
 #[derive(Args, Debug)]
-pub struct ConnectArgs {
+pub(crate) struct ConnectArgs {
     /// ws://HOST[:PORT][/PATH], or ws+unix:/SOCKET[:/PATH]
     pub url: String,
     /// Messages to send
@@ -85,7 +85,7 @@ pub struct ConnectArgs {
 
 impl ConnectArgs {
     /// Time for all of it.
-    pub fn timeout(&self) -> Duration {
+    pub(crate) fn timeout(&self) -> Duration {
         self.timeout.0.0
     }
 }
@@ -94,7 +94,7 @@ impl ConnectArgs {
 ///
 /// # Errors
 /// A bad flag or value, in one line.
-pub fn parse<T: Into<OsString> + Clone>(
+pub(crate) fn parse<T: Into<OsString> + Clone>(
     arguments: impl IntoIterator<Item = T>,
 ) -> Result<Option<Cli>, Failure> {
     let parsed = command()
@@ -118,9 +118,15 @@ pub fn parse<T: Into<OsString> + Clone>(
 
 /// The command with the defaults written into the help.
 fn command() -> clap::Command {
-    let defaults: HashMap<String, String> = reference().into_iter().map(|(_, key, value)| (key, value)).collect();
+    let defaults: HashMap<String, String> = reference()
+        .into_iter()
+        .map(|(_, key, value)| (key, value))
+        .collect();
     Cli::command().mut_subcommand("serve", |serve| {
-        let help = |argument: clap::Arg| match (argument.get_help(), defaults.get(argument.get_id().as_str())) {
+        let help = |argument: clap::Arg| match (
+            argument.get_help(),
+            defaults.get(argument.get_id().as_str()),
+        ) {
             (Some(help), Some(value)) => {
                 let help = format!("{help} [default: {value}]");
                 argument.help(help)
@@ -128,8 +134,13 @@ fn command() -> clap::Command {
             _ => argument,
         };
         // `mut_arg` puts the argument last, so all are gone through in their order.
-        let names: Vec<String> = serve.get_arguments().map(|argument| argument.get_id().to_string()).collect();
-        names.into_iter().fold(serve, |serve, name| serve.mut_arg(name, help))
+        let names: Vec<String> = serve
+            .get_arguments()
+            .map(|argument| argument.get_id().to_string())
+            .collect();
+        names
+            .into_iter()
+            .fold(serve, |serve, name| serve.mut_arg(name, help))
     })
 }
 

@@ -1,19 +1,19 @@
 //! What an operator can set. Every setting is declared once, in [`sections`], and is then a flag and a key of the
 //! configuration file: `--max-message 1MiB` and `max_message = "1MiB"` in `[limits]`. Both are parsed by the same `FromStr`.
 
-pub mod file;
-pub mod plan;
+pub(crate) mod file;
+pub(crate) mod plan;
 mod sections;
 mod text;
-pub mod values;
+pub(crate) mod values;
 
-pub use sections::Settings;
+pub(crate) use sections::Settings;
 
 /// The annotated reference configuration: every key with its default.
-pub const REFERENCE: &str = include_str!("../deploy/hioload.toml");
+pub(crate) const REFERENCE: &str = include_str!("../deploy/hioload.toml");
 
 /// The keys of the reference configuration as `(section, key, value)`, values as one would write them in a flag.
-pub fn reference() -> Vec<(String, String, String)> {
+pub(crate) fn reference() -> Vec<(String, String, String)> {
     let table: toml::Table = REFERENCE.parse().unwrap_or_default();
     let mut keys = Vec::new();
     for (section, body) in &table {

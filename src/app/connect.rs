@@ -20,7 +20,7 @@ use crate::cli::ConnectArgs;
 ///
 /// # Errors
 /// Code 2 if the URL is bad, 1 if anything went wrong.
-pub fn run(arguments: &ConnectArgs) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &ConnectArgs) -> Result<(), Failure> {
     let target = Target::parse(&arguments.url).map_err(Failure::usage)?;
     let endpoints = target.endpoints().map_err(Failure::run)?;
     let (report, outcome) = mpsc::channel();

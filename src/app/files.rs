@@ -6,7 +6,7 @@ const ITSELF: usize = 32;
 
 /// Raises the soft limit on open files to the hard one, and gives the limit that then holds; `None` if there is none.
 #[cfg(unix)]
-pub fn raise_limit() -> Option<u64> {
+pub(super) fn raise_limit() -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
     let limit = getrlimit(Resource::Nofile);
@@ -30,7 +30,7 @@ pub fn raise_limit() -> Option<u64> {
 }
 
 /// How many connections fit under a limit on open files.
-pub fn room_for_connections(limit: u64, lcores: usize, listeners: usize) -> usize {
+pub(super) fn room_for_connections(limit: u64, lcores: usize, listeners: usize) -> usize {
     let reserve = ITSELF + lcores * (PER_LCORE + listeners);
     usize::try_from(limit)
         .unwrap_or(usize::MAX)

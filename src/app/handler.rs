@@ -12,7 +12,7 @@ use super::topics::{self, Action, Refused};
 
 /// What all lcores' handlers have in common.
 #[derive(Debug)]
-pub struct Common {
+pub(super) struct Common {
     /// The origins to let in, in lower case; `None` is any.
     pub origins: Option<Vec<String>>,
     /// For `/stats`, if that is there.
@@ -21,7 +21,7 @@ pub struct Common {
 
 /// The handler of one lcore.
 #[derive(Debug)]
-pub struct App {
+pub(super) struct App {
     common: Arc<Common>,
     /// Where answers are written; kept, so that a message costs no allocation.
     scratch: Vec<u8>,
@@ -29,7 +29,7 @@ pub struct App {
 
 /// What a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Conn {
+pub(super) enum Conn {
     /// Everything comes back.
     Echo,
     /// `hioload.topics.v1`.
@@ -50,7 +50,7 @@ enum Route {
 
 impl App {
     /// The handler of one lcore.
-    pub fn new(common: Arc<Common>) -> Self {
+    pub(super) fn new(common: Arc<Common>) -> Self {
         Self {
             common,
             scratch: Vec::new(),

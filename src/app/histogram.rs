@@ -9,14 +9,14 @@ const BUCKETS: usize = (57 * PER_OCTAVE + PER_OCTAVE) as usize;
 
 /// How often each time occurred.
 #[derive(Debug)]
-pub struct Histogram {
+pub(super) struct Histogram {
     counts: Vec<u64>,
     total: u64,
 }
 
 impl Histogram {
     /// An empty one.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             counts: vec![0; BUCKETS],
             total: 0,
@@ -24,14 +24,14 @@ impl Histogram {
     }
 
     /// Counts one time.
-    pub fn record(&mut self, time: Duration) {
+    pub(super) fn record(&mut self, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.counts[index(nanos)] += 1;
         self.total += 1;
     }
 
     /// The median; zero if nothing was recorded.
-    pub fn median(&self) -> Duration {
+    pub(super) fn median(&self) -> Duration {
         let half = self.total.div_ceil(2);
         let mut seen = 0;
         let found = self.counts.iter().position(|count| {

@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::values::{LogFilter, LogFormat};
 
 /// Sends the records of this process that pass `filter` to standard error.
-pub fn start(filter: &LogFilter, format: LogFormat) {
+pub(super) fn start(filter: &LogFilter, format: LogFormat) {
     let filter = EnvFilter::builder().parse_lossy(&filter.0);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

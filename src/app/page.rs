@@ -41,7 +41,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The part of the page at `path`, if there is one.
-pub fn at(path: &str) -> Option<Response> {
+pub(super) fn at(path: &str) -> Option<Response> {
     let asset = ASSETS.iter().find(|asset| asset.path == path)?;
     let response = Response {
         status: 200,

@@ -17,7 +17,7 @@ use crate::config::{Settings, file};
 ///
 /// # Errors
 /// Code 2 if what was asked for cannot be, 1 if it went wrong later.
-pub fn run(arguments: ServeArgs) -> Result<(), Failure> {
+pub(crate) fn run(arguments: ServeArgs) -> Result<(), Failure> {
     let from_file = match &arguments.config {
         Some(path) => file::read(path).map_err(Failure::usage)?,
         None => Settings::default(),

@@ -17,14 +17,14 @@ fn order(n: usize) -> Order {
 }
 
 /// Signals caught from here on; what they order is done once [`Signals::obey`] is called.
-pub struct Signals(Source);
+pub(super) struct Signals(Source);
 
 impl Signals {
     /// Catches them.
     ///
     /// # Errors
     /// The system refused.
-    pub fn catch() -> io::Result<Self> {
+    pub(super) fn catch() -> io::Result<Self> {
         Source::new().map(Self)
     }
 
@@ -32,7 +32,7 @@ impl Signals {
     ///
     /// # Errors
     /// The thread could not be started.
-    pub fn obey<E: Send + 'static>(self, remote: Remote<E>) -> io::Result<()> {
+    pub(super) fn obey<E: Send + 'static>(self, remote: Remote<E>) -> io::Result<()> {
         let Self(source) = self;
         std::thread::Builder::new()
             .name("signals".to_owned())

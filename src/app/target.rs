@@ -7,7 +7,7 @@ use hioload_ws::Endpoint;
 
 /// A WebSocket URL (RFC 6455 §3), taken apart.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Target {
+pub(super) struct Target {
     place: Place,
     /// The `Host` field.
     pub host: String,
@@ -28,7 +28,7 @@ impl Target {
     ///
     /// # Errors
     /// What is wrong with it, in one line.
-    pub fn parse(url: &str) -> Result<Self, String> {
+    pub(super) fn parse(url: &str) -> Result<Self, String> {
         let wrong = |why: &str| format!("bad URL {url:?}: {why}");
         if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(wrong("only visible ASCII may be in it"));
@@ -106,7 +106,7 @@ impl Target {
     ///
     /// # Errors
     /// The name cannot be resolved.
-    pub fn endpoints(&self) -> Result<Vec<Endpoint>, String> {
+    pub(super) fn endpoints(&self) -> Result<Vec<Endpoint>, String> {
         match &self.place {
             Place::Unix(path) => Ok(vec![Endpoint::Unix(path.clone())]),
             Place::Tcp(name, port) => {

@@ -9,11 +9,11 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The name of the subprotocol.
-pub const PROTOCOL: &str = "hioload.topics.v1";
+pub(super) const PROTOCOL: &str = "hioload.topics.v1";
 
 /// One command.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Command<'a> {
+pub(super) struct Command<'a> {
     /// What to do.
     pub action: Action<'a>,
     /// The JSON text of `id`; the command is acknowledged if there is one.
@@ -22,7 +22,7 @@ pub struct Command<'a> {
 
 /// What to do.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Action<'a> {
+pub(super) enum Action<'a> {
     /// Subscribe to a topic or pattern.
     Subscribe(Cow<'a, str>),
     /// End that subscription.
@@ -38,7 +38,7 @@ pub enum Action<'a> {
 
 /// Why a command was refused.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Refused<'a> {
+pub(super) struct Refused<'a> {
     /// For the client.
     pub why: &'static str,
     /// The JSON text of `id`, if one could be read.
@@ -46,7 +46,7 @@ pub struct Refused<'a> {
 }
 
 /// A binary message came.
-pub const NOT_TEXT: Refused<'static> = Refused {
+pub(super) const NOT_TEXT: Refused<'static> = Refused {
     why: "expected a text message",
     id: None,
 };
@@ -55,7 +55,7 @@ pub const NOT_TEXT: Refused<'static> = Refused {
 ///
 /// # Errors
 /// Whatever is not one, with the reason for the client.
-pub fn parse(text: &str) -> Result<Command<'_>, Refused<'_>> {
+pub(super) fn parse(text: &str) -> Result<Command<'_>, Refused<'_>> {
     let Ok(fields) = serde_json::from_str::<Fields<'_>>(text) else {
         return Err(Refused {
             why: "expected a JSON object",
@@ -177,7 +177,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 }
 
 /// Writes `{"msg":TOPIC,"data":DATA}`; `data` is JSON text.
-pub fn write_message(out: &mut Vec<u8>, topic: &str, data: &str) {
+pub(super) fn write_message(out: &mut Vec<u8>, topic: &str, data: &str) {
     out.clear();
     out.extend_from_slice(br#"{"msg":"#);
     write_string(out, topic);
@@ -187,7 +187,7 @@ pub fn write_message(out: &mut Vec<u8>, topic: &str, data: &str) {
 }
 
 /// Writes `{"ok":ID}`; `id` is JSON text.
-pub fn write_ok(out: &mut Vec<u8>, id: &str) {
+pub(super) fn write_ok(out: &mut Vec<u8>, id: &str) {
     out.clear();
     out.extend_from_slice(br#"{"ok":"#);
     out.extend_from_slice(id.as_bytes());
@@ -195,7 +195,7 @@ pub fn write_ok(out: &mut Vec<u8>, id: &str) {
 }
 
 /// Writes `{"error":WHY}` or `{"error":WHY,"id":ID}`.
-pub fn write_error(out: &mut Vec<u8>, refused: &Refused<'_>) {
+pub(super) fn write_error(out: &mut Vec<u8>, refused: &Refused<'_>) {
     out.clear();
     out.extend_from_slice(br#"{"error":"#);
     write_string(out, refused.why);

@@ -9,7 +9,7 @@ use super::{Settings, reference};
 ///
 /// # Errors
 /// One line: `FILE: why` if it cannot be read, `FILE:LINE: why` if it is not what it should be.
-pub fn read(path: &Path) -> Result<Settings, String> {
+pub(crate) fn read(path: &Path) -> Result<Settings, String> {
     let text = fs::read_to_string(path).map_err(|why| format!("{}: {why}", path.display()))?;
     parse(&text).map_err(|(line, why)| format!("{}:{line}: {why}", path.display()))
 }
@@ -18,7 +18,7 @@ pub fn read(path: &Path) -> Result<Settings, String> {
 ///
 /// # Errors
 /// The line (from 1) and what is wrong there.
-pub fn parse(text: &str) -> Result<Settings, (usize, String)> {
+pub(crate) fn parse(text: &str) -> Result<Settings, (usize, String)> {
     toml::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start).min(text.len());
         let before = &text.as_bytes()[..start];
@@ -46,12 +46,21 @@ fn section_at(text: &str, line: usize) -> String {
 /// The key that a line belongs to: the last one that begins in this line or above it, in the same section.
 fn key_at(text: &str, line: usize) -> Option<&str> {
     let above: Vec<&str> = text.lines().take(line).collect();
-    let section = above.iter().rev().take_while(|line| !line.trim_start().starts_with('['));
-    section.filter_map(|line| line.split_once('=')).map(|(key, _)| key.trim()).find(|key| is_bare_key(key))
+    let section = above
+        .iter()
+        .rev()
+        .take_while(|line| !line.trim_start().starts_with('['));
+    section
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, _)| key.trim())
+        .find(|key| is_bare_key(key))
 }
 
 fn is_bare_key(key: &str) -> bool {
-    !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+    !key.is_empty()
+        && key
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
 /// The parser's message, in one line and in the words of the documentation.

@@ -14,7 +14,7 @@ use super::{Settings, values};
 
 /// Everything `hioload serve` needs to run.
 #[derive(Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// For the engine.
     pub server: ServerOptions,
     /// What moves the bytes.
@@ -33,7 +33,7 @@ pub struct Plan {
 
 impl Plan {
     /// Fills in the defaults.
-    pub fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: Settings) -> Self {
         let Settings {
             server,
             limits,
@@ -89,7 +89,7 @@ impl Plan {
     ///
     /// # Errors
     /// What is wrong, in one line.
-    pub fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         let Lcores::Cpus(wanted) = &self.server.lcores else {
             return Ok(());
         };
@@ -111,7 +111,7 @@ impl Plan {
     }
 
     /// Settings that are allowed but hardly meant.
-    pub fn doubts(&self) -> Vec<&'static str> {
+    pub(crate) fn doubts(&self) -> Vec<&'static str> {
         let limits = &self.server.config.limits;
         let mut doubts = Vec::new();
         if !limits.ping_interval.is_zero()

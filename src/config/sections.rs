@@ -26,18 +26,18 @@ macro_rules! section {
         #[serde(deny_unknown_fields, default)]
         #[command(next_help_heading = $heading)]
         #[group(skip)]
-        pub struct $name {
+        pub(crate) struct $name {
             $($(
                 $(#[$list_meta])*
                 #[arg(long, value_name = $list_value)]
                 #[serde(deserialize_with = "text::many")]
-                pub $list: Option<Vec<$item>>,
+                pub(crate) $list: Option<Vec<$item>>,
             )*)?
             $(
                 $(#[$meta])*
                 #[arg(long, value_name = $value, hide_possible_values = true)]
                 #[serde(deserialize_with = "text::one")]
-                pub $key: Option<$ty>,
+                pub(crate) $key: Option<$ty>,
             )*
         }
 
@@ -200,7 +200,7 @@ section! {
 #[serde(deny_unknown_fields, default)]
 #[group(skip)]
 #[allow(missing_docs)]
-pub struct Settings {
+pub(crate) struct Settings {
     #[command(flatten)]
     pub server: ServerArgs,
     #[command(flatten)]
@@ -219,7 +219,7 @@ pub struct Settings {
 
 impl Settings {
     /// What is set here, and from `below` what is not.
-    pub fn over(self, below: Self) -> Self {
+    pub(crate) fn over(self, below: Self) -> Self {
         Self {
             server: self.server.over(below.server),
             limits: self.limits.over(below.limits),

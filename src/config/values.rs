@@ -12,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 
 /// A number of bytes: `65536`, `64KiB`, `1MB`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Size(pub usize);
+pub(crate) struct Size(pub usize);
 
 const SIZE_UNITS: [(&str, usize); 8] = [
     ("", 1),
@@ -46,7 +46,7 @@ impl FromStr for Size {
 
 /// A time: `500ms`, `2s`, `5m`, `1h`, or `0`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Span(pub Duration);
+pub(crate) struct Span(pub Duration);
 
 /// The longest time that can be set. It keeps every deadline far from overflow.
 const LONGEST: Duration = Duration::from_secs(3600 * 24 * 366);
@@ -83,10 +83,10 @@ fn split_unit(text: &str) -> (&str, &str) {
 
 /// A value for which zero would make no sense.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct AtLeastOne<T>(pub T);
+pub(crate) struct AtLeastOne<T>(pub T);
 
 /// Whether a value is nothing.
-pub trait IsZero {
+pub(crate) trait IsZero {
     /// True for 0 of whatever unit.
     fn is_zero(&self) -> bool;
 }
@@ -131,7 +131,7 @@ impl<T: FromStr<Err: fmt::Display> + IsZero> FromStr for AtLeastOne<T> {
 
 /// A small number within bounds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Ranged<const LEAST: u8, const MOST: u8>(pub u8);
+pub(crate) struct Ranged<const LEAST: u8, const MOST: u8>(pub u8);
 
 impl<const LEAST: u8, const MOST: u8> FromStr for Ranged<LEAST, MOST> {
     type Err = String;
@@ -146,7 +146,7 @@ impl<const LEAST: u8, const MOST: u8> FromStr for Ranged<LEAST, MOST> {
 
 /// Which CPUs the lcores run on: `all`, a count, a list or range of CPUs, or `cpu:N` for a single one.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum LcoreSet {
+pub(crate) enum LcoreSet {
     /// One lcore for each CPU that this process may use.
     All,
     /// As said.
@@ -180,7 +180,7 @@ impl FromStr for LcoreSet {
 
 /// Where to listen: `ADDR:PORT`, `[IPV6]:PORT`, `localhost:PORT` or `unix:/path`.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Listen(pub Endpoint);
+pub(crate) struct Listen(pub Endpoint);
 
 impl FromStr for Listen {
     type Err = &'static str;
@@ -208,7 +208,7 @@ impl FromStr for Listen {
 
 /// An `Origin` to allow, or any.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum AllowOrigin {
+pub(crate) enum AllowOrigin {
     /// `*`
     Any,
     /// Exactly this one, in lower case.
@@ -240,7 +240,7 @@ macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ } expected $expected:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub enum $name {
+        pub(crate) enum $name {
             $($(#[$variant_doc])* $variant,)+
         }
 
@@ -289,7 +289,7 @@ words! {
 
 /// A log level, or a filter such as `info,hioload_engine=debug`.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LogFilter(pub String);
+pub(crate) struct LogFilter(pub String);
 
 impl FromStr for LogFilter {
     type Err = &'static str;
