@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: ServeArgs) -> Result<(), Failure> {
     serve(plan)
 }
 
-/// Makes `max_connections` fit the limit on open files, or warns if the operator chose it.
+/// Makes `max_connections` fit the limit on open files; says so if the operator chose it.
 fn fit_open_files(plan: &mut Plan) {
     let Some(limit) = files::raise_limit() else {
         return;
@@ -46,12 +46,11 @@ fn fit_open_files(plan: &mut Plan) {
     if wanted <= room {
         return;
     }
+    plan.server.config.limits.max_connections = room;
     if plan.max_connections_set {
         tracing::warn!(
-            "the limit of {limit} open files leaves room for {room} connections, not {wanted} (ulimit -n)"
+            "max_connections is {room}, not {wanted}: there is a limit of {limit} open files (ulimit -n)"
         );
-    } else {
-        plan.server.config.limits.max_connections = room;
     }
 }
 
