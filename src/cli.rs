@@ -62,7 +62,7 @@ pub(crate) struct ConnectArgs {
     pub count: AtLeastOne<u32>,
     /// Bytes of each
     #[arg(long, value_name = "SIZE", default_value = "64")]
-    pub size: Size,
+    pub size: Within<Size, 0, { 1 << 30 }>,
     /// Send text instead of binary messages
     #[arg(long)]
     pub text: bool,
@@ -71,7 +71,7 @@ pub(crate) struct ConnectArgs {
     pub deflate: bool,
     /// Messages under way at once
     #[arg(long, value_name = "K", default_value = "1")]
-    pub in_flight: AtLeastOne<u32>,
+    pub in_flight: UpTo<u32, 65536>,
     /// An Origin to send
     #[arg(long)]
     pub origin: Option<String>,
