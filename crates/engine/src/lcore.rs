@@ -199,7 +199,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
                     app.core.counters.drain_resets.bump();
                 }
                 app.core.abort_transport(io, id);
-                app.end(io, id, None, "");
+                app.end(io, id, "");
             }
         }
         io.flush(app);
@@ -215,7 +215,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
                 let id = app.core.id_of(index);
                 app.core.blame(index, ClosedBy::Engine);
                 app.core.close_transport(io, id);
-                app.end(io, id, None, "");
+                app.end(io, id, "");
             }
         }
         io.flush(app);
