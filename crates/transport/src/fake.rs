@@ -358,7 +358,6 @@ impl Fake {
 impl Network for FakeNetwork {
     type Stream = FakeStream;
     const CHOOSES_SLOTS: bool = true;
-    const POLL_IN_DISPATCH: bool = true;
 
     fn name(&self) -> &'static str {
         "fake"
@@ -372,8 +371,13 @@ impl Network for FakeNetwork {
         self.options.short_means_drained
     }
 
-    fn poll(&mut self, timeout: Option<Duration>, mut sink: impl FnMut(Event)) -> io::Result<()> {
+    fn poll(&mut self, timeout: Option<Duration>, sink: impl FnMut(Event)) -> io::Result<()> {
         self.last_wait = Some(timeout);
+        self.known(sink);
+        Ok(())
+    }
+
+    fn known(&mut self, mut sink: impl FnMut(Event)) {
         while let Some((at, ready)) = self.events.pop_front() {
             match self.pipes.get(at).map(|pipe| pipe.id) {
                 None => sink(Event::Backlog),
@@ -386,7 +390,6 @@ impl Network for FakeNetwork {
                 sink(Event::Stream(id.index, WRITABLE));
             }
         }
-        Ok(())
     }
 
     fn waker(&self) -> Waker {

@@ -147,9 +147,9 @@ impl<N: Network> Streams<N> {
         }
     }
 
-    /// Polls, and turns edges into flags and list entries. No slot is freed between the two, so an event can never meet
-    /// a later user of its slot.
-    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    /// Turns edges into flags and list entries: those of a poll (`Some`), or those known without one. No slot is freed
+    /// between the two, so an event can never meet a later user of its slot.
+    fn take_edges(&mut self, poll: Option<Option<Duration>>) -> io::Result<()> {
         let Self {
             net,
             slots,
@@ -158,14 +158,21 @@ impl<N: Network> Streams<N> {
             accepting,
             ..
         } = self;
-        net.poll(timeout, |event| match event {
+        let sink = |event| match event {
             Event::Backlog => accepting.backlog = true,
             Event::Stream(index, ready) => {
                 if let Some((id, slot)) = slots.at_mut(index) {
                     note(id, slot, ready, list, dirty);
                 }
             }
-        })
+        };
+        match poll {
+            Some(timeout) => net.poll(timeout, sink),
+            None => {
+                net.known(sink);
+                Ok(())
+            }
+        }
     }
 
     fn list(&mut self, id: ConnId) {
@@ -337,15 +344,13 @@ impl<N: Network> Transport for Streams<N> {
         if timeout != Some(Duration::ZERO) {
             self.stats.sleeps += 1;
         }
-        self.poll(timeout)
+        self.take_edges(Some(timeout))
     }
 
     fn dispatch<D: Driver<Self>>(&mut self, driver: &mut D, budget: Budget) -> Activity {
         let mut activity = Activity::default();
-        if N::POLL_IN_DISPATCH {
-            // Such a network only looks at its own memory.
-            let _ = self.poll(Some(Duration::ZERO));
-        }
+        // Only a poll can fail.
+        let _ = self.take_edges(None);
         activity.events += self.report(driver);
         self.accept_waiting(driver, budget.accepts, &mut activity);
         for _ in 0..self.ready.len().min(budget.events) {
