@@ -51,7 +51,7 @@ struct Accepting {
     full_counted: bool,
 }
 
-/// A [`Transport`] over a [`Network`].
+/// A [`Transport`](crate::Transport) over a [`Network`].
 pub struct Streams<N: Network> {
     pub(crate) net: N,
     pub(crate) slots: Slots<N::Stream>,
