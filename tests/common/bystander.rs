@@ -36,7 +36,11 @@ impl Bystander {
             client.write(&wire::close(1000, ""));
             client.expect_close(1000);
         });
-        let bystander = Self { stop, echoes, thread: Some(thread) };
+        let bystander = Self {
+            stop,
+            echoes,
+            thread: Some(thread),
+        };
         bystander.is_served();
         bystander
     }
@@ -45,7 +49,9 @@ impl Bystander {
     pub fn is_served(&self) {
         let before = self.echoes.load(Ordering::Relaxed);
         let failed = || self.thread.as_ref().is_some_and(JoinHandle::is_finished);
-        eventually("the bystander had its echoes", || self.echoes.load(Ordering::Relaxed) >= before + 2 || failed());
+        eventually("the bystander had its echoes", || {
+            self.echoes.load(Ordering::Relaxed) >= before + 2 || failed()
+        });
         assert!(!failed(), "the bystander was disturbed");
     }
 
@@ -61,13 +67,16 @@ impl Bystander {
 impl Drop for Bystander {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // the test has failed already: let this one end before the server does
+        }
     }
 }
 
 fn one_echo(client: &mut Client, turn: u64) {
     const SIZES: [usize; 6] = [0, 5, 125, 126, 1000, 5000];
     let payload = wire::noise(turn, SIZES[turn as usize % SIZES.len()]);
-    if turn % 2 == 0 {
+    if turn.is_multiple_of(2) {
         client.write(&wire::frame(FIN | BINARY, &payload));
         assert_eq!(client.message(), payload, "echo {turn} differs");
     } else {

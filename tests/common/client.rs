@@ -38,7 +38,10 @@ pub struct Response {
 
 impl Response {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -57,20 +60,34 @@ impl Client {
 
     /// Connects from a certain address of this machine, with a certain receive buffer (0: the system's choice).
     pub fn connect_as(server: &Server, source: IpAddr, receive_buffer: usize) -> Self {
-        let socket = Socket::new(Domain::for_address(server.addr()), Type::STREAM, None).expect("a socket");
+        let socket =
+            Socket::new(Domain::for_address(server.addr()), Type::STREAM, None).expect("a socket");
         if receive_buffer > 0 {
-            socket.set_recv_buffer_size(receive_buffer).expect("the buffer is set");
+            socket
+                .set_recv_buffer_size(receive_buffer)
+                .expect("the buffer is set");
         }
-        socket.bind(&SocketAddr::new(source, 0).into()).expect("the address is ours");
-        socket.connect(&server.addr().into()).expect("the server accepts");
+        socket
+            .bind(&SocketAddr::new(source, 0).into())
+            .expect("the address is ours");
+        socket
+            .connect(&server.addr().into())
+            .expect("the server accepts");
         Self::new(socket.into())
     }
 
     pub fn new(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout is set");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout is set");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a timeout is set");
+        stream
+            .set_write_timeout(Some(PATIENCE))
+            .expect("a timeout is set");
         stream.set_nodelay(true).expect("the option exists");
-        Self { stream, unread: Vec::new() }
+        Self {
+            stream,
+            unread: Vec::new(),
+        }
     }
 
     /// Connects and completes the opening handshake.
@@ -110,16 +127,22 @@ impl Client {
     /// Writes over and over, `bytes` from its start again at its end, until `limit` bytes are out or nothing goes for the
     /// time of `pause`. Gives the number of bytes that went.
     pub fn write_until_stuck(&mut self, bytes: &[u8], limit: usize, pause: Duration) -> usize {
-        self.stream.set_write_timeout(Some(pause)).expect("a timeout is set");
+        self.stream
+            .set_write_timeout(Some(pause))
+            .expect("a timeout is set");
         let mut written = 0;
         while written < limit {
             match self.stream.write(&bytes[written % bytes.len()..]) {
                 Ok(len) => written += len,
                 Err(error) if stuck(&error) => break,
-                Err(error) => panic!("the server ended the connection after {written} bytes: {error}"),
+                Err(error) => {
+                    panic!("the server ended the connection after {written} bytes: {error}")
+                }
             }
         }
-        self.stream.set_write_timeout(Some(PATIENCE)).expect("a timeout is set");
+        self.stream
+            .set_write_timeout(Some(PATIENCE))
+            .expect("a timeout is set");
         written
     }
 
@@ -129,14 +152,30 @@ impl Client {
         Self::new(self.stream.try_clone().expect("a second handle"))
     }
 
+    /// Whether there is something to read, or the end, without waiting for it.
+    pub fn has_news(&self) -> bool {
+        self.stream
+            .set_nonblocking(true)
+            .expect("the option exists");
+        let nothing = matches!(self.stream.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
+        self.stream
+            .set_nonblocking(false)
+            .expect("the option exists");
+        !nothing
+    }
+
     /// Closes our side for writing.
     pub fn finish(&self) {
-        self.stream.shutdown(Shutdown::Write).expect("the connection is up");
+        self.stream
+            .shutdown(Shutdown::Write)
+            .expect("the connection is up");
     }
 
     /// Ends the connection with a TCP reset.
     pub fn reset(self) {
-        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("the option exists");
+        SockRef::from(&self.stream)
+            .set_linger(Some(Duration::ZERO))
+            .expect("the option exists");
     }
 
     /// Reads more bytes; false at the end.
@@ -156,7 +195,10 @@ impl Client {
             match self.fill() {
                 Ok(true) => {}
                 Ok(false) if self.unread.is_empty() => return Got::End,
-                Ok(false) => panic!("the server ended the connection within a frame: {:02x?}", self.unread),
+                Ok(false) => panic!(
+                    "the server ended the connection within a frame: {:02x?}",
+                    self.unread
+                ),
                 Err(error) if stuck(&error) => panic!("the server neither answers nor closes"),
                 Err(_) => return Got::Reset,
             }
@@ -167,12 +209,29 @@ impl Client {
         let second = *self.unread.get(1)?;
         assert_eq!(second & 0x80, 0, "RFC 6455 §5.1: a server must not mask");
         let (len, start) = match second {
-            126 => (u64::from(u16::from_be_bytes(self.unread.get(2..4)?.try_into().expect("two bytes"))), 4),
-            127 => (u64::from_be_bytes(self.unread.get(2..10)?.try_into().expect("eight bytes")), 10),
+            126 => (
+                u64::from(u16::from_be_bytes(
+                    self.unread.get(2..4)?.try_into().expect("two bytes"),
+                )),
+                4,
+            ),
+            127 => (
+                u64::from_be_bytes(self.unread.get(2..10)?.try_into().expect("eight bytes")),
+                10,
+            ),
             short => (u64::from(short), 2),
         };
-        let minimal = if len > 0xFFFF { 10 } else if len > 125 { 4 } else { 2 };
-        assert_eq!(start, minimal, "RFC 6455 §5.2: the shortest form of the length");
+        let minimal = if len > 0xFFFF {
+            10
+        } else if len > 125 {
+            4
+        } else {
+            2
+        };
+        assert_eq!(
+            start, minimal,
+            "RFC 6455 §5.2: the shortest form of the length"
+        );
         let end = start + usize::try_from(len).expect("it fits into memory");
         let payload = self.unread.get(start..end)?.to_vec();
         let first = self.unread[0];
@@ -188,7 +247,11 @@ impl Client {
                     self.write(&wire::frame(FIN | PONG, &payload));
                 }
                 Got::Frame(Frame { first, .. }) if first == FIN | PONG => {}
-                Got::Frame(Frame { first, payload }) if first == FIN | TEXT || first == FIN | BINARY => return payload,
+                Got::Frame(Frame { first, payload })
+                    if first == FIN | TEXT || first == FIN | BINARY =>
+                {
+                    return payload;
+                }
                 other => panic!("wanted a message, got {other:?}"),
             }
         }
@@ -198,8 +261,15 @@ impl Client {
     pub fn expect(&mut self, first: u8, payload: &[u8]) {
         match self.next() {
             Got::Frame(frame) => {
-                assert_eq!(frame.first, first, "the frame begins differently: {frame:02x?}");
-                assert!(frame.payload == payload, "the payload of {} bytes differs", payload.len());
+                assert_eq!(
+                    frame.first, first,
+                    "the frame begins differently: {frame:02x?}"
+                );
+                assert!(
+                    frame.payload == payload,
+                    "the payload of {} bytes differs",
+                    payload.len()
+                );
             }
             end => panic!("wanted a frame, got {end:?}"),
         }
@@ -215,7 +285,10 @@ impl Client {
     /// too. RFC 6455 §7.1.7 wants the Close frame before the end even when the connection is failed.
     pub fn expect_close(&mut self, code: u16) {
         let frame = self.closing();
-        let got = frame.payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+        let got = frame
+            .payload
+            .first_chunk()
+            .map(|code| u16::from_be_bytes(*code));
         assert_eq!(got, Some(code), "closed with another code: {frame:?}");
         let _ = self.try_write(&wire::close(code, ""));
         self.expect_end();
@@ -247,9 +320,22 @@ impl Client {
         self.response()
     }
 
+    /// The same where the server may drop the connection instead.
+    pub fn ask_gently(&mut self, request: &[u8]) -> Option<Response> {
+        self.try_write(request)
+            .and_then(|()| self.try_response())
+            .ok()
+    }
+
     /// Reads an HTTP answer. Panics if none comes.
     pub fn response(&mut self) -> Response {
         self.try_response().expect("an answer before the end")
+    }
+
+    /// Reads up to the end of the connection.
+    pub fn everything(&mut self) -> String {
+        while self.fill().expect("an orderly end") {}
+        String::from_utf8(std::mem::take(&mut self.unread)).expect("UTF-8")
     }
 
     /// Reads an HTTP answer; an error if the connection ends before.
@@ -264,17 +350,28 @@ impl Client {
         };
         let head = String::from_utf8(self.unread.drain(..end).collect()).expect("a head in UTF-8");
         let mut lines = head.lines();
-        let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok());
+        let status = lines
+            .next()
+            .and_then(|line| line.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok());
         let headers = lines.filter_map(|line| line.split_once(':'));
-        let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
-        let mut response = Response { status: status.expect("a status line"), headers, body: String::new() };
-        let len = response.header("content-length").map_or(0, |len| len.parse().expect("a length"));
+        let headers = headers
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+            .collect();
+        let mut response = Response {
+            status: status.expect("a status line"),
+            headers,
+            body: String::new(),
+        };
+        let len = response
+            .header("content-length")
+            .map_or(0, |len| len.parse().expect("a length"));
         while self.unread.len() < len {
             if !self.fill()? {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
         }
-        response.body = String::from_utf8(self.unread.drain(..len).collect()).expect("a body in UTF-8");
+        response.body =
+            String::from_utf8(self.unread.drain(..len).collect()).expect("a body in UTF-8");
         Ok(response)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Nothing here uses the project's own codec: a mistake in it must not cancel itself out.
 
-#![allow(dead_code, unreachable_pub)] // each test program uses a part of it
+#![allow(dead_code, unused_imports, unreachable_pub)] // each test program uses a part of it
 
 mod bystander;
 mod client;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 pub use bystander::Bystander;
 pub use client::{Client, Got, Response};
-pub use server::{Server, binary, run};
+pub use server::{Server, run};
 
 /// How long anything may take that must happen. Far more than it needs; a test that runs into it has failed.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -13,14 +13,18 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::PATIENCE;
 
 /// The program under test: the one built along with the tests, or the one that HIOLOAD_BIN names.
-pub fn binary() -> OsString {
+fn binary() -> OsString {
     env::var_os("HIOLOAD_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_hioload").into())
 }
 
 /// Runs the program to its end.
 pub fn run(arguments: &[&str]) -> Output {
     let mut command = Command::new(binary());
-    let child = command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = child.spawn().expect("the program starts");
     wait(&mut child);
     child.wait_with_output().expect("its output")
@@ -38,7 +42,9 @@ impl Server {
     /// Starts a server with one lcore on a free port of 127.0.0.1; `flags` come on top.
     pub fn start(flags: &[&str]) -> Self {
         let mut command = Command::new(binary());
-        command.args(["serve", "--listen", "127.0.0.1:0", "--lcores", "1"]).args(flags);
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--lcores", "1"])
+            .args(flags);
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -49,11 +55,22 @@ impl Server {
         let mut start_line = String::new();
         let read = BufReader::new(child.stdout.take().expect("piped")).read_line(&mut start_line);
         let addr = start_line.split_once("ws://").and_then(|(_, rest)| {
-            let end = rest.find(|c: char| c.is_whitespace() || c == '/').unwrap_or(rest.len());
+            let end = rest
+                .find(|c: char| c.is_whitespace() || c == '/')
+                .unwrap_or(rest.len());
             rest[..end].parse().ok()
         });
-        let server = Self { child, addr: addr.unwrap_or(([0; 4], 0).into()), start_line, log };
-        assert!(read.is_ok() && addr.is_some(), "the server did not start; it said {:?}", server.start_line);
+        let server = Self {
+            child,
+            addr: addr.unwrap_or(([0; 4], 0).into()),
+            start_line,
+            log,
+        };
+        assert!(
+            read.is_ok() && addr.is_some(),
+            "the server did not start; it said {:?}",
+            server.start_line
+        );
         server
     }
 
@@ -76,14 +93,25 @@ impl Server {
     }
 
     fn status(&self, field: &str) -> u64 {
-        let text = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the server is alive");
-        let line = text.lines().find_map(|line| line.strip_prefix(field)).expect("the field exists");
-        line.trim().trim_end_matches("kB").trim().parse::<u64>().expect("a number") * 1024
+        let text = fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .expect("the server is alive");
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(field))
+            .expect("the field exists");
+        line.trim()
+            .trim_end_matches("kB")
+            .trim()
+            .parse::<u64>()
+            .expect("a number")
+            * 1024
     }
 
     /// How many file descriptors it has open.
     pub fn open_files(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("the server is alive").count()
+        fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+            .expect("the server is alive")
+            .count()
     }
 
     /// Sends SIGTERM.
@@ -107,7 +135,10 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
-            eprintln!("the server's log:\n{}", self.log.lock().expect("not poisoned"));
+            eprintln!(
+                "the server's log:\n{}",
+                self.log.lock().expect("not poisoned")
+            );
         }
     }
 }
@@ -131,9 +162,10 @@ fn collect(mut stream: impl Read + Send + 'static) -> Arc<Mutex<String>> {
     thread::spawn(move || {
         let mut piece = [0; 4096];
         while let Ok(len @ 1..) = stream.read(&mut piece) {
-            sink.lock().expect("not poisoned").push_str(&String::from_utf8_lossy(&piece[..len]));
+            sink.lock()
+                .expect("not poisoned")
+                .push_str(&String::from_utf8_lossy(&piece[..len]));
         }
     });
     log
 }
-

@@ -35,7 +35,11 @@ pub fn header(first: u8, len: u64) -> Vec<u8> {
 
 /// A payload as it goes over the wire with [`KEY`].
 pub fn masked(payload: &[u8]) -> Vec<u8> {
-    payload.iter().enumerate().map(|(at, byte)| byte ^ KEY[at % 4]).collect()
+    payload
+        .iter()
+        .enumerate()
+        .map(|(at, byte)| byte ^ KEY[at % 4])
+        .collect()
 }
 
 /// A whole masked frame.
@@ -54,7 +58,10 @@ pub fn unmasked(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// A Close frame.
 pub fn close(code: u16, reason: &str) -> Vec<u8> {
-    frame(FIN | CLOSE, &[&code.to_be_bytes(), reason.as_bytes()].concat())
+    frame(
+        FIN | CLOSE,
+        &[&code.to_be_bytes(), reason.as_bytes()].concat(),
+    )
 }
 
 /// A request from its lines, with the empty line that ends it.
@@ -66,9 +73,18 @@ pub fn request(lines: &[&str]) -> Vec<u8> {
 
 /// An upgrade request as it should be, with more header lines.
 pub fn upgrade(path: &str, more: &[&str]) -> Vec<u8> {
-    let (first, key) = (format!("GET {path} HTTP/1.1"), format!("Sec-WebSocket-Key: {NONCE}"));
-    let usual =
-        [&first, "Host: localhost", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", &key];
+    let (first, key) = (
+        format!("GET {path} HTTP/1.1"),
+        format!("Sec-WebSocket-Key: {NONCE}"),
+    );
+    let usual = [
+        &first,
+        "Host: localhost",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        &key,
+    ];
     request(&[&usual[..], more].concat())
 }
 
@@ -110,7 +126,7 @@ struct Bits {
 impl Bits {
     fn put(&mut self, value: u32, count: u32) {
         for bit in 0..count {
-            if self.used % 8 == 0 {
+            if self.used.is_multiple_of(8) {
                 self.bytes.push(0);
             }
             let last = self.bytes.len() - 1;
