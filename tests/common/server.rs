@@ -10,7 +10,7 @@ use std::{env, fs, thread};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::PATIENCE;
+use super::{Client, PATIENCE, wire};
 
 /// The program under test: the one built along with the tests, or the one that HIOLOAD_BIN names.
 fn binary() -> OsString {
@@ -39,11 +39,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server with one lcore on a free port of 127.0.0.1; `flags` come on top.
+    /// Starts a server with one lcore and its counters on a free port of 127.0.0.1; `flags` come on top.
     pub fn start(flags: &[&str]) -> Self {
         let mut command = Command::new(binary());
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--lcores", "1"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--lcores",
+                "1",
+                "--stats",
+            ])
             .args(flags);
         let mut child = command
             .stdin(Stdio::null())
@@ -105,6 +112,16 @@ impl Server {
             .parse::<u64>()
             .expect("a number")
             * 1024
+    }
+
+    /// One of the server's own counters; panics if it has no such counter or does not let us in to ask.
+    pub fn counter(&self, name: &str) -> u64 {
+        let response =
+            Client::connect(self).ask(&wire::request(&["GET /stats HTTP/1.1", "Host: localhost"]));
+        let counters: serde_json::Value = serde_json::from_str(&response.body).unwrap_or_default();
+        counters[name]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no counter {name} in {response:?}"))
     }
 
     /// How many file descriptors it has open.

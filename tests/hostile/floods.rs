@@ -74,6 +74,8 @@ fn a_flood_of_tiny_fragments_is_stopped() {
             let _ = client.try_write(&frames);
             client.expect_close(1008);
         }
+        assert_eq!(server.counter("messages_too_fragmented"), 2);
+
         // As many as are allowed are fine.
         let mut client = Client::open(server, "/echo");
         client.write(&wire::frame(TEXT, b"x"));

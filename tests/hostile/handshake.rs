@@ -392,6 +392,7 @@ fn a_handshake_that_never_ends_is_given_up() {
                 assert_eq!(response.status, 408);
             }
         }
+        assert_eq!(server.counter("handshake_timeouts"), 3);
     });
 }
 

@@ -23,6 +23,8 @@ fn a_message_over_the_limit_is_refused_at_its_header() {
         client.write(&wire::header(CONTINUATION, 537));
         client.expect_close(1009);
 
+        assert_eq!(server.counter("messages_too_big"), 5);
+
         Client::open(server, "/echo").echo(BINARY, &wire::noise(1, 65_536));
     });
 }
@@ -43,6 +45,11 @@ fn beyond_the_connection_limit_the_answer_is_503() {
         eventually("the place is free again", || {
             is_let_in(Client::connect(server))
         });
+        others.clear();
+        eventually("all of them are free", || {
+            is_let_in(Client::connect(server))
+        });
+        assert!(server.counter("rejected_connections") >= 10);
     });
 }
 
@@ -65,6 +72,7 @@ fn one_source_cannot_take_all_the_places() {
         Client::connect_as(server, source(3), 0)
             .upgraded("/echo", &[])
             .echo(TEXT, b"from elsewhere");
+        assert_eq!(server.counter("rejected_source"), 1);
         drop(greedy);
         eventually("its places are free again", || {
             is_let_in(Client::connect_as(server, source(2), 0))
@@ -81,6 +89,7 @@ fn a_burst_beyond_the_accept_rate_waits_its_turn() {
         for client in burst {
             client.upgraded("/echo", &[]).echo(TEXT, b"at last");
         }
+        assert!(server.counter("accept_throttled") > 0);
     });
 }
 
@@ -94,6 +103,7 @@ fn beyond_the_message_rate_the_connection_is_closed_1008() {
         client.expect_close(1008);
         bystander.is_served();
     }
+    assert_eq!(server.counter("rate_exceeded"), 2);
     bystander.finish();
     server.terminate();
     assert_eq!(server.wait().code(), Some(0));
@@ -120,6 +130,8 @@ fn a_silent_connection_is_pinged_and_then_closed() {
                 Some(&1001_u16.to_be_bytes()),
                 "{close:?}"
             );
+
+            assert_eq!(server.counter("idle_timeouts"), 1);
 
             // Pongs are enough to stay: for many times the time that the silent one had.
             let mut quiet = Client::open(server, "/echo");
@@ -151,6 +163,7 @@ fn a_connection_past_its_lifetime_is_closed_however_busy() {
         }
     };
     assert!(echoes > 0);
+    assert_eq!(server.counter("lifetime_reached"), 1);
     assert_eq!(
         close.payload.first_chunk(),
         Some(&1001_u16.to_be_bytes()),
@@ -183,6 +196,7 @@ fn unfinished_messages_cannot_take_all_the_memory() {
                 .find(Client::has_news)
                 .expect("there are some");
             refused.expect_close(1013);
+            assert!(server.counter("reassembly_exhausted") >= 30);
         },
     );
 }
