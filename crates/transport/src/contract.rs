@@ -223,14 +223,20 @@ pub trait Transport: Sized {
     /// Closes the listeners for good.
     fn stop_listening(&mut self);
 
-    /// Lends contiguous send space of `min(want, some chunk)` bytes or more, at least 1. Write from the front, then `commit`.
+    /// Lends contiguous send space of `min(want, some chunk)` bytes or more, at least 1, where a chunk is large enough for
+    /// any frame header; `Full` if there is less. Write from the front, then `commit`.
     fn send_space(&mut self, id: ConnId, want: usize) -> Result<&mut [u8], SendError>;
     /// Queues the first `n` bytes of the space lent last.
     fn commit(&mut self, id: ConnId, n: usize);
     /// Bytes that `send_space`/`commit` would take now, in all. A writer that checks this first never leaves half a frame.
     fn send_room(&self, id: ConnId) -> usize;
     /// Queues a shared payload without copying it. A droppable one may be taken back by `drop_oldest` while unsent.
-    fn send_shared(&mut self, id: ConnId, payload: LocalShared, droppable: bool) -> Result<(), SendError>;
+    fn send_shared(
+        &mut self,
+        id: ConnId,
+        payload: LocalShared,
+        droppable: bool,
+    ) -> Result<(), SendError>;
     /// Takes back the oldest droppable payload of which no byte was sent; returns its length.
     fn drop_oldest(&mut self, id: ConnId) -> Option<usize>;
     /// Bytes queued and not yet handed to the network.

@@ -14,10 +14,18 @@
 //! Calls on a transport never call back into the driver: what they cause (a close, an error) is reported out of the next
 //! `dispatch` or `flush`. So a driver may call anything from anywhere without re-entrancy.
 
+//!
+//! [`sockets::Sockets`] is the transport over the kernel's TCP and Unix sockets. [`fake::Fake`] is one that tests script
+//! byte by byte. Both are [`streams::Streams`] over their own [`streams::Network`], so what a test proves of slots, held
+//! bytes, lists and order on the fake holds for sockets too.
+#![forbid(unsafe_code)]
+
 pub mod fake;
 mod send_queue;
+mod slots;
 #[cfg(any(unix, windows))]
 pub mod sockets;
+pub mod streams;
 
 mod contract;
 pub use contract::*;

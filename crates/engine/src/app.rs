@@ -1,0 +1,275 @@
+//! An lcore's application and its connections' decoders, and how received bytes become calls of the handler.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use hioload_transport::{ConnId, Rest, Taken, Transport};
+use hioload_ws_proto::{Assembler, CloseCode, CloseFrame, Decoder, Event, OpCode, ProtocolError};
+
+use crate::context::{ConnCx, LcoreCx};
+use crate::core::Core;
+use crate::handler::{ClosedBy, Closure, Handler};
+use crate::session::{Phase, flag, millis};
+
+/// What the transport drives.
+pub(crate) struct App<H: Handler> {
+    pub(crate) handler: H,
+    /// By slot: the application's state of an open connection.
+    pub(crate) conns: Vec<Option<H::Conn>>,
+    /// By slot.
+    pub(crate) decoders: Vec<Decoder>,
+    pub(crate) assembler: Assembler,
+    pub(crate) core: Core<H::Event>,
+}
+
+/// How a pass over received bytes ended.
+enum Pumped {
+    /// All is consumed.
+    All,
+    /// The rest must wait: its share of the turn is used up, or it is not to be read now.
+    Wait,
+    /// The peer sent Close.
+    Close(Option<CloseCode>, Reason),
+    /// The peer broke the protocol or a limit.
+    Failed(ProtocolError),
+    /// The peer sends more messages than it may.
+    TooFast,
+}
+
+/// A close reason, out of the memory it arrived in.
+struct Reason {
+    len: usize,
+    bytes: [u8; CloseFrame::MAX_REASON],
+}
+
+impl Reason {
+    const EMPTY: Self = Self { len: 0, bytes: [0; CloseFrame::MAX_REASON] };
+
+    fn new(text: &str) -> Self {
+        let mut reason = Self::EMPTY;
+        reason.len = text.len().min(reason.bytes.len());
+        reason.bytes[..reason.len].copy_from_slice(&text.as_bytes()[..reason.len]);
+        reason
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
+    }
+}
+
+impl<H: Handler> App<H> {
+    pub(crate) fn new(handler: H, assembler: Assembler, core: Core<H::Event>) -> Self {
+        let (mut conns, mut decoders) = (Vec::new(), Vec::new());
+        // Reserved in full so that they never move; untouched pages cost no memory.
+        conns.reserve_exact(core.sessions.capacity());
+        decoders.reserve_exact(core.sessions.capacity());
+        Self { handler, conns, decoders, assembler, core }
+    }
+
+    /// Bytes of an open (or closing) connection.
+    pub(crate) fn on_frames<T: Transport>(&mut self, io: &mut T, id: ConnId, data: &mut [u8]) -> Taken {
+        if self.must_wait(io, id) {
+            return Taken { bytes: 0, rest: Rest::Later };
+        }
+        let now = millis(self.core.now);
+        let session = &mut self.core.sessions[id.index as usize];
+        if session.phase == Phase::Open {
+            session.heard = now;
+        }
+        let mut done = 0;
+        // One frame of unwinding for each burst, not for each message.
+        let pumped = catch_unwind(AssertUnwindSafe(|| self.pump(io, id, data, &mut done)));
+        match pumped {
+            Ok(Pumped::All) => {}
+            Ok(Pumped::Wait) => return Taken { bytes: done, rest: Rest::Later },
+            Ok(Pumped::Close(code, reason)) => self.on_close_frame(io, id, code, &reason),
+            Ok(Pumped::Failed(error)) => self.fail(io, id, error),
+            Ok(Pumped::TooFast) => {
+                self.core.counters.rate_exceeded.bump();
+                self.begin_close(io, id, CloseCode::POLICY_VIOLATION, "too many messages");
+                return Taken { bytes: done, rest: Rest::Later };
+            }
+            Err(_) => {
+                self.panicked(io, id);
+                return Taken { bytes: done, rest: Rest::Later };
+            }
+        }
+        Taken { bytes: data.len(), rest: Rest::NeedsMore }
+    }
+
+    /// Decodes and hands out messages until the bytes, the turn's share or the connection ends. `done` is kept exact at
+    /// every call of the handler, which may unwind.
+    fn pump<T: Transport>(&mut self, io: &mut T, id: ConnId, data: &mut [u8], done: &mut usize) -> Pumped {
+        let index = id.index as usize;
+        let Self { handler, conns, decoders, assembler, core } = self;
+        let decoder = &mut decoders[index];
+        let (rate, share) = (core.config.limits.message_rate, core.config.turn_messages);
+        let mut events = 0;
+        while *done < data.len() {
+            let (n, event) = match decoder.decode(assembler, &mut data[*done..]) {
+                Ok(step) => step,
+                Err(error) => return Pumped::Failed(error),
+            };
+            *done += n;
+            let Some(event) = event else { continue };
+            events += 1;
+            if rate != 0 {
+                let now = core.now;
+                if core.sessions[index].phase == Phase::Open && !core.sessions[index].take_token(rate, now) {
+                    return Pumped::TooFast;
+                }
+            }
+            let open = core.sessions[index].phase == Phase::Open;
+            match (event, conns[index].as_mut()) {
+                (Event::Message(message), Some(conn)) if open => {
+                    core.counters.messages_in.bump();
+                    handler.on_message(conn, &mut ConnCx::new(core, io, id), message);
+                }
+                (Event::Ping(payload), _) if open => {
+                    core.counters.pings_in.bump();
+                    // RFC 6455 §5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in response, unless it
+                    // already received a Close frame."
+                    let _ = core.send_control(io, id, OpCode::Pong, payload);
+                }
+                (Event::Pong(payload), Some(conn)) if open => {
+                    core.counters.pongs_in.bump();
+                    handler.on_pong(conn, &mut ConnCx::new(core, io, id), payload);
+                }
+                (Event::Close(frame), _) => {
+                    return match frame {
+                        Some(frame) => Pumped::Close(Some(frame.code), Reason::new(frame.reason)),
+                        None => Pumped::Close(None, Reason::EMPTY),
+                    };
+                }
+                // After our Close the peer's messages are not wanted any more.
+                _ => {}
+            }
+            let session = &core.sessions[index];
+            if session.phase == Phase::Open {
+                let full = io.queued(id) >= core.config.limits.send_queue;
+                if full || events >= share || session.has(flag::PAUSED) {
+                    return Pumped::Wait;
+                }
+            }
+        }
+        Pumped::All
+    }
+
+    /// Whether a connection is not to be read now: the application paused it, or its send queue is full.
+    fn must_wait<T: Transport>(&mut self, io: &mut T, id: ConnId) -> bool {
+        let session = &mut self.core.sessions[id.index as usize];
+        if session.phase != Phase::Open {
+            return false;
+        }
+        if session.has(flag::PAUSED) {
+            return true;
+        }
+        if io.queued(id) < self.core.config.limits.send_queue {
+            return false;
+        }
+        if io.is_blocked(id) {
+            // Nothing to do until the queue drains; `on_writable` undoes this.
+            session.flags |= flag::THROTTLED;
+            io.pause(id);
+        }
+        true
+    }
+
+    fn on_close_frame<T: Transport>(&mut self, io: &mut T, id: ConnId, code: Option<CloseCode>, reason: &Reason) {
+        let index = id.index;
+        let received = code.unwrap_or(CloseCode::NO_STATUS);
+        if self.core.sessions[index as usize].phase == Phase::Open {
+            self.core.blame(index, ClosedBy::Peer);
+            self.core.sessions[index as usize].close_sent = received.0;
+            // RFC 6455 §5.5.1: "If an endpoint receives a Close frame and did not previously send a Close frame, the endpoint
+            // MUST send a Close frame in response. (When sending a Close frame in response, the endpoint typically echos the
+            // status code it received.)"
+            self.core.send_close(io, id, received, "");
+        }
+        self.core.linger(io, id);
+        self.end(io, id, Some(received), reason.as_str());
+    }
+
+    /// Fails the connection (RFC 6455 §7.1.7): says why, reads no more.
+    fn fail<T: Transport>(&mut self, io: &mut T, id: ConnId, error: ProtocolError) {
+        let counters = &self.core.counters;
+        match error {
+            ProtocolError::TooManyFragments => counters.messages_too_fragmented.bump(),
+            ProtocolError::OutOfMemory => counters.reassembly_exhausted.bump(),
+            _ => match error.close_code() {
+                CloseCode::INVALID_DATA => counters.invalid_utf8.bump(),
+                CloseCode::TOO_BIG => counters.messages_too_big.bump(),
+                _ => counters.protocol_errors.bump(),
+            },
+        }
+        self.begin_close(io, id, error.close_code(), error.reason());
+        self.core.linger(io, id);
+        self.end(io, id, None, error.reason());
+    }
+
+    pub(crate) fn begin_close<T: Transport>(&mut self, io: &mut T, id: ConnId, code: CloseCode, reason: &str) {
+        self.core.begin_close(io, id, code, reason, ClosedBy::Engine);
+    }
+
+    /// A handler panicked: its connection ends, nobody else notices.
+    pub(crate) fn panicked<T: Transport>(&mut self, io: &mut T, id: ConnId) {
+        self.core.counters.handler_panics.bump();
+        tracing::error!(lcore = self.core.lcore, conn = %id, "handler panicked; its connection is closed with 1011");
+        self.begin_close(io, id, CloseCode::INTERNAL_ERROR, "internal error");
+    }
+
+    /// Tells the application that an open connection has ended, once, and releases what it held.
+    pub(crate) fn end<T: Transport>(&mut self, io: &mut T, id: ConnId, received: Option<CloseCode>, reason: &str) {
+        let index = id.index;
+        self.core.release_extra(index);
+        let Some(slot) = self.conns.get_mut(index as usize) else { return };
+        self.decoders[index as usize].release(&mut self.assembler);
+        let Some(conn) = slot.take() else { return };
+        let session = &self.core.sessions[index as usize];
+        let code = session.final_code(received);
+        let by = session.closed_by;
+        self.core.counters.closed.bump();
+        if received.is_none() && by == ClosedBy::Network {
+            self.core.counters.abnormal_closures.bump();
+        }
+        let closure = Closure { code, reason, by };
+        let (handler, mut cx) = (&mut self.handler, LcoreCx { core: &mut self.core, io });
+        if catch_unwind(AssertUnwindSafe(|| handler.on_close(conn, &mut cx, closure))).is_err() {
+            self.core.counters.handler_panics.bump();
+        }
+    }
+
+    /// Calls `f` for an open connection, with a panic answered as in `on_message`.
+    pub(crate) fn call<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        f: impl FnOnce(&mut H, &mut H::Conn, &mut ConnCx<'_, T, H::Event>),
+    ) {
+        if self.core.session(id).is_none_or(|session| session.phase != Phase::Open) {
+            return;
+        }
+        let Self { handler, conns, core, .. } = self;
+        let Some(conn) = conns.get_mut(id.index as usize).and_then(Option::as_mut) else { return };
+        let mut cx = ConnCx::new(core, io, id);
+        if catch_unwind(AssertUnwindSafe(|| f(handler, conn, &mut cx))).is_err() {
+            self.panicked(io, id);
+        }
+    }
+
+    /// Calls `f` for the lcore. A panic is counted; there is no connection to close.
+    pub(crate) fn call_lcore<T: Transport, R>(
+        &mut self,
+        io: &mut T,
+        f: impl FnOnce(&mut H, &mut LcoreCx<'_, T, H::Event>) -> R,
+    ) -> Option<R> {
+        let (handler, mut cx) = (&mut self.handler, LcoreCx { core: &mut self.core, io });
+        match catch_unwind(AssertUnwindSafe(|| f(handler, &mut cx))) {
+            Ok(result) => Some(result),
+            Err(_) => {
+                self.core.counters.handler_panics.bump();
+                tracing::error!(lcore = self.core.lcore, "handler panicked outside of a connection");
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The client's side of the opening handshake.
+
+use std::io;
+
+use hioload_transport::{ConnId, Rest, Taken, Transport};
+use hioload_ws_proto::deflate::negotiate;
+use hioload_ws_proto::handshake;
+use hioload_ws_proto::handshake::client::{self, ClientRequest, ResponseError};
+use hioload_ws_proto::{CloseCode, Role};
+use rand::Rng;
+
+use crate::app::App;
+use crate::handler::{ClosedBy, Connect, ConnectError, ConnectionId, Handler};
+use crate::session::Phase;
+
+/// A connection on its way to being open.
+pub(crate) struct Opening {
+    connect: Connect,
+    key: [u8; 16],
+    extensions: Option<String>,
+}
+
+impl Opening {
+    pub(crate) fn new(connect: Connect) -> Self {
+        Self { connect, key: [0; 16], extensions: None }
+    }
+}
+
+/// The request that an [`Opening`] stands for, lent to `f`.
+fn with_request<R>(opening: &Opening, f: impl FnOnce(&ClientRequest<'_>) -> R) -> R {
+    let connect = &opening.connect;
+    let protocols: Vec<&str> = connect.protocols.iter().map(String::as_str).collect();
+    let headers: Vec<(&str, &str)> = connect.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    f(&ClientRequest {
+        host: &connect.host,
+        target: &connect.target,
+        origin: connect.origin.as_deref(),
+        protocols: &protocols,
+        extensions: opening.extensions.as_deref(),
+        headers: &headers,
+    })
+}
+
+impl<H: Handler> App<H> {
+    /// The network has connected, or not: sends the request.
+    pub(crate) fn on_connected<T: Transport>(&mut self, io: &mut T, id: ConnId, result: io::Result<()>) {
+        if self.core.session(id).is_none_or(|session| session.phase != Phase::Connecting) {
+            return;
+        }
+        if let Err(e) = result {
+            // The transport's slot is free already.
+            self.report_failure(io, id, ConnectError::Network(e));
+            self.core.release_extra(id.index);
+            self.core.free(id.index);
+            return;
+        }
+        let core = &mut self.core;
+        let config = core.compressors.config().cloned();
+        let session = &mut core.sessions[id.index as usize];
+        let Some(opening) = session.extra().opening.as_mut() else { return };
+        // RFC 6455 §4.1: "a nonce consisting of a randomly selected 16-byte value".
+        core.rng.fill_bytes(&mut opening.key);
+        if opening.connect.deflate {
+            opening.extensions = config.map(|config| negotiate::client_offer(&config).as_str().to_owned());
+        }
+        core.out.clear();
+        let (out, key) = (&mut core.out, opening.key);
+        match with_request(opening, |request| client::write_request(out, request, key)) {
+            Ok(()) if core.send_out(io, id) => core.enter(id.index, Phase::Reply),
+            Ok(()) => self.connect_failed(io, id, io::ErrorKind::OutOfMemory.into()),
+            Err(error) => {
+                self.report_failure(io, id, ConnectError::Request(error));
+                self.core.abort_transport(io, id);
+            }
+        }
+    }
+
+    /// Bytes of a connection whose 101 is awaited.
+    pub(crate) fn on_reply_bytes<T: Transport>(&mut self, io: &mut T, id: ConnId, data: &mut [u8]) -> Taken {
+        let all = Taken { bytes: data.len(), rest: Rest::NeedsMore };
+        let session = &mut self.core.sessions[id.index as usize];
+        let limit = self.core.config.limits.max_handshake;
+        let Some(end) = handshake::head_end(data, session.mark as usize) else {
+            if data.len() > limit {
+                self.handshake_failed(io, id, ResponseError::HeadTooLarge);
+                return all;
+            }
+            session.mark = data.len() as u32;
+            return Taken { bytes: 0, rest: Rest::NeedsMore };
+        };
+        let Some(opening) = session.extra().opening.take() else { return all };
+        let (head, rest) = data.split_at_mut(end);
+        let limits = self.core.handshake_limits();
+        let config = self.core.compressors.config().cloned();
+        let parsed = with_request(&opening, |request| {
+            client::parse_response(head, opening.key, request, &limits)
+        });
+        let reply = match parsed {
+            Ok(Some((reply, _))) => reply,
+            Ok(None) => return self.refuse_reply(io, id, opening, ResponseError::Syntax, all),
+            Err(error) => return self.refuse_reply(io, id, opening, error, all),
+        };
+        if !reply.switched() {
+            self.core.sessions[id.index as usize].extra().opening = Some(opening);
+            self.report_failure(io, id, ConnectError::Refused(reply.status));
+            self.core.abort_transport(io, id);
+            return all;
+        }
+        let deflate = match config.filter(|_| opening.extensions.is_some()) {
+            None => None,
+            Some(config) => match negotiate::client_accept(&config, reply.extensions()) {
+                Ok(agreed) => agreed,
+                Err(_) => {
+                    return self.refuse_reply(io, id, opening, ResponseError::Extension, all);
+                }
+            },
+        };
+        let name = ConnectionId { lcore: self.core.lcore, conn: id };
+        let token = opening.connect.token;
+        let conn = self.call_lcore(io, |handler, cx| handler.on_connect(cx, token, name, Ok(&reply)));
+        let decoder = self.core.set_up_deflate(id, Role::Client, deflate);
+        match conn.flatten() {
+            Some(conn) => self.open(io, id, decoder, conn),
+            None => {
+                self.core.enter(id.index, Phase::Open);
+                self.core.begin_close(io, id, CloseCode::NORMAL, "", ClosedBy::Application);
+                self.core.close_transport(io, id);
+                return all;
+            }
+        }
+        if rest.is_empty() {
+            return all;
+        }
+        let taken = self.on_frames(io, id, rest);
+        Taken { bytes: end + taken.bytes, ..taken }
+    }
+
+    fn refuse_reply<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        opening: Box<Opening>,
+        error: ResponseError,
+        all: Taken,
+    ) -> Taken {
+        self.core.sessions[id.index as usize].extra().opening = Some(opening);
+        self.handshake_failed(io, id, error);
+        all
+    }
+
+    pub(crate) fn handshake_failed<T: Transport>(&mut self, io: &mut T, id: ConnId, error: ResponseError) {
+        self.report_failure(io, id, ConnectError::Handshake(error));
+        self.core.abort_transport(io, id);
+    }
+
+    /// The network failed a connection that was not open yet.
+    pub(crate) fn connect_failed<T: Transport>(&mut self, io: &mut T, id: ConnId, error: io::Error) {
+        self.report_failure(io, id, ConnectError::Network(error));
+        self.core.abort_transport(io, id);
+    }
+
+    pub(crate) fn connect_timed_out<T: Transport>(&mut self, io: &mut T, id: ConnId) {
+        self.core.counters.handshake_timeouts.bump();
+        self.report_failure(io, id, ConnectError::Timeout);
+        self.core.abort_transport(io, id);
+    }
+
+    fn report_failure<T: Transport>(&mut self, io: &mut T, id: ConnId, error: ConnectError) {
+        let session = &mut self.core.sessions[id.index as usize];
+        let Some(opening) = session.extra.as_mut().and_then(|extra| extra.opening.take()) else { return };
+        let name = ConnectionId { lcore: self.core.lcore, conn: id };
+        let token = opening.connect.token;
+        self.call_lcore(io, |handler, cx| handler.on_connect(cx, token, name, Err(error)));
+    }
+}

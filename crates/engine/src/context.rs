@@ -1,0 +1,338 @@
+//! What handlers are called with: the engine and the transport, lent for the time of the call.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hioload_lcore::Time;
+use hioload_mem::Shared;
+use hioload_transport::{ConnId, Peer, Transport};
+use hioload_ws_proto::{CloseCode, Kind, OpCode};
+
+use crate::client::Opening;
+use crate::core::{Core, SUBSCRIBER_IS_LCORE, TIMER_OF_USER};
+use crate::handler::{
+    Busy, ClosedBy, Connect, ConnectionId, Context, LcoreContext, SendError, TimerHandle, TopicError,
+};
+use crate::mail::Mail;
+use crate::session::{Phase, flag};
+use crate::timers::UserTimer;
+use crate::topics::is_pattern;
+
+/// The context of a call without a connection.
+pub(crate) struct LcoreCx<'a, T, E> {
+    pub(crate) core: &'a mut Core<E>,
+    pub(crate) io: &'a mut T,
+}
+
+/// The context of a call for one connection.
+pub(crate) struct ConnCx<'a, T, E> {
+    pub(crate) lcore: LcoreCx<'a, T, E>,
+    pub(crate) id: ConnId,
+}
+
+impl<'a, T, E> ConnCx<'a, T, E> {
+    pub(crate) fn new(core: &'a mut Core<E>, io: &'a mut T, id: ConnId) -> Self {
+        Self { lcore: LcoreCx { core, io }, id }
+    }
+}
+
+impl<T: Transport, E: Send + 'static> LcoreCx<'_, T, E> {
+    fn set_timer(&mut self, owner: Option<ConnId>, after: Duration, token: u64) -> TimerHandle {
+        let core = &mut *self.core;
+        let wheel = core.wheel.insert(core.now + after, core.timers.next_slot() | TIMER_OF_USER);
+        let handle = core.timers.insert(UserTimer { owner, token, wheel });
+        if let Some(session) = owner.and_then(|id| core.session(id)) {
+            session.extra().timers.push(handle.0 as u32);
+        }
+        handle
+    }
+
+    fn submit(&mut self, to: Option<ConnId>, job: impl FnOnce() -> E + Send + 'static) -> Result<(), Busy> {
+        let poster = self.core.poster.clone();
+        let alive = Arc::downgrade(&self.core.alive);
+        let job = move || {
+            let mut mail = match catch_unwind(AssertUnwindSafe(job)) {
+                Ok(event) => Mail::Event { to, event },
+                Err(_) => Mail::JobPanicked { to },
+            };
+            // The result of finished work is not thrown away because the mailbox is full for a moment: this thread may wait.
+            while let Err(back) = poster.post(mail) {
+                if alive.strong_count() == 0 {
+                    return;
+                }
+                mail = back;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        self.core.executor.submit(Box::new(job)).inspect_err(|_| self.core.counters.executor_busy.bump())
+    }
+}
+
+impl<T: Transport, E: Send + 'static> LcoreContext for LcoreCx<'_, T, E> {
+    type Event = E;
+
+    fn lcore(&self) -> u16 {
+        self.core.lcore
+    }
+
+    fn now(&self) -> Time {
+        self.core.now
+    }
+
+    fn connections(&self) -> usize {
+        self.core.open
+    }
+
+    fn draining(&self) -> bool {
+        self.core.draining()
+    }
+
+    fn send_to(&mut self, to: ConnectionId, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
+        if to.lcore == self.core.lcore {
+            return self.core.send_message(self.io, to.conn, kind, payload);
+        }
+        let mail = Mail::Send { to: to.conn, kind, payload: Shared::from_slices(&[payload]) };
+        self.core.post(to.lcore, mail)
+    }
+
+    fn close_to(&mut self, to: ConnectionId, code: CloseCode, reason: &str) {
+        if to.lcore == self.core.lcore {
+            self.core.begin_close(self.io, to.conn, code, reason, ClosedBy::Application);
+        } else {
+            // A full mailbox is counted; the caller learns of it as of a peer that does not close.
+            let _ = self.core.post(to.lcore, Mail::Close { to: to.conn, code, reason: reason.into() });
+        }
+    }
+
+    fn publish(&mut self, topic: &str, kind: Kind, payload: &[u8]) -> Result<usize, TopicError> {
+        self.core.publish(self.io, topic, kind, payload)
+    }
+
+    fn set_lcore_timer(&mut self, after: Duration, token: u64) -> TimerHandle {
+        self.set_timer(None, after, token)
+    }
+
+    fn cancel_timer(&mut self, timer: TimerHandle) {
+        if let Some(slot) = self.core.timers.slot_of(timer) {
+            self.core.cancel_user_timer(slot);
+        }
+    }
+
+    fn connect(&mut self, connect: Connect) -> std::io::Result<ConnectionId> {
+        let id = self.io.connect(&connect.endpoint)?;
+        let session = self.core.start(id, Phase::Connecting);
+        session.flags |= flag::CLIENT;
+        session.extra().opening = Some(Box::new(Opening::new(connect)));
+        Ok(ConnectionId { lcore: self.core.lcore, conn: id })
+    }
+
+    fn spawn_lcore(&mut self, job: impl FnOnce() -> E + Send + 'static) -> Result<(), Busy> {
+        self.submit(None, job)
+    }
+
+    fn stop(&mut self) {
+        self.core.stopping = true;
+    }
+}
+
+/// Hands the calls that need no connection on to the lcore's context.
+macro_rules! delegate {
+    ($($name:ident(&mut self $(, $arg:ident: $ty:ty)*) $(-> $ret:ty)?;)*) => {
+        $(fn $name(&mut self $(, $arg: $ty)*) $(-> $ret)? { self.lcore.$name($($arg),*) })*
+    };
+}
+
+impl<T: Transport, E: Send + 'static> LcoreContext for ConnCx<'_, T, E> {
+    type Event = E;
+
+    fn lcore(&self) -> u16 {
+        self.lcore.lcore()
+    }
+    fn now(&self) -> Time {
+        self.lcore.now()
+    }
+    fn connections(&self) -> usize {
+        self.lcore.connections()
+    }
+    fn draining(&self) -> bool {
+        self.lcore.draining()
+    }
+    delegate! {
+        send_to(&mut self, to: ConnectionId, kind: Kind, payload: &[u8]) -> Result<(), SendError>;
+        close_to(&mut self, to: ConnectionId, code: CloseCode, reason: &str);
+        publish(&mut self, topic: &str, kind: Kind, payload: &[u8]) -> Result<usize, TopicError>;
+        set_lcore_timer(&mut self, after: Duration, token: u64) -> TimerHandle;
+        cancel_timer(&mut self, timer: TimerHandle);
+        connect(&mut self, connect: Connect) -> std::io::Result<ConnectionId>;
+        spawn_lcore(&mut self, job: impl FnOnce() -> E + Send + 'static) -> Result<(), Busy>;
+        stop(&mut self);
+    }
+}
+
+impl<T: Transport, E: Send + 'static> Context for ConnCx<'_, T, E> {
+    fn id(&self) -> ConnectionId {
+        ConnectionId { lcore: self.lcore.core.lcore, conn: self.id }
+    }
+
+    fn peer(&self) -> Peer {
+        self.lcore.io.peer(self.id).unwrap_or(Peer::Unix)
+    }
+
+    #[inline]
+    fn send(&mut self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
+        self.lcore.core.send_message(self.lcore.io, self.id, kind, payload)
+    }
+
+    fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
+        let LcoreCx { core, io } = &mut self.lcore;
+        match core.session(self.id).map(|s| s.phase) {
+            Some(Phase::Open) => core.send_control(*io, self.id, OpCode::Ping, payload),
+            _ => Err(SendError::Closed),
+        }
+    }
+
+    fn close(&mut self, code: CloseCode, reason: &str) {
+        self.lcore.core.begin_close(self.lcore.io, self.id, code, reason, ClosedBy::Application);
+    }
+
+    fn queued(&self) -> usize {
+        self.lcore.io.queued(self.id)
+    }
+
+    fn pause(&mut self) {
+        let LcoreCx { core, io } = &mut self.lcore;
+        if let Some(session) = core.session(self.id).filter(|s| s.phase == Phase::Open) {
+            session.flags |= flag::PAUSED;
+            io.pause(self.id);
+        }
+    }
+
+    fn resume(&mut self) {
+        let LcoreCx { core, io } = &mut self.lcore;
+        if let Some(session) = core.session(self.id) {
+            session.flags &= !flag::PAUSED;
+            if !session.has(flag::THROTTLED) {
+                io.resume(self.id);
+            }
+        }
+    }
+
+    fn subscribe(&mut self, pattern: &str) -> Result<bool, TopicError> {
+        if !is_pattern(pattern) {
+            return Err(TopicError::Invalid);
+        }
+        self.lcore.core.subscribe(self.id, pattern)
+    }
+
+    fn unsubscribe(&mut self, pattern: &str) -> Result<bool, TopicError> {
+        if !is_pattern(pattern) {
+            return Err(TopicError::Invalid);
+        }
+        Ok(self.lcore.core.unsubscribe(self.id, pattern))
+    }
+
+    fn set_timer(&mut self, after: Duration, token: u64) -> TimerHandle {
+        self.lcore.set_timer(Some(self.id), after, token)
+    }
+
+    fn spawn(&mut self, job: impl FnOnce() -> E + Send + 'static) -> Result<(), Busy> {
+        self.lcore.submit(Some(self.id), job)
+    }
+}
+
+impl<E: Send + 'static> Core<E> {
+    pub(crate) fn post(&mut self, lcore: u16, mail: Mail<E>) -> Result<(), SendError> {
+        if lcore >= self.lcores {
+            return Err(SendError::Closed);
+        }
+        self.mailbox.send(usize::from(lcore), mail).map_err(|_| {
+            self.counters.mail_dropped.bump();
+            SendError::Full
+        })
+    }
+
+    fn subscribe(&mut self, id: ConnId, pattern: &str) -> Result<bool, TopicError> {
+        let limit = self.config.limits.max_subscriptions as usize;
+        let Some(session) = self.session(id) else { return Ok(false) };
+        if session.extra.as_ref().map_or(0, |extra| extra.subscriptions.len()) >= limit {
+            self.counters.subscriptions_refused.bump();
+            return Err(TopicError::TooMany);
+        }
+        if !self.topics.subscribe(pattern, id.index) {
+            return Ok(false);
+        }
+        self.sessions[id.index as usize].extra().subscriptions.push(pattern.into());
+        if self.local_subscribers(pattern) == 1 {
+            self.announce(pattern, true);
+        }
+        Ok(true)
+    }
+
+    /// Connections of this lcore subscribed with exactly this pattern: none, one, or two for more.
+    fn local_subscribers(&self, pattern: &str) -> usize {
+        let local = |subscriber: &u32| subscriber & SUBSCRIBER_IS_LCORE == 0;
+        self.topics.subscribers(pattern).filter(local).take(2).count()
+    }
+
+    /// Tells the other lcores whether this one has subscribers to `pattern`.
+    fn announce(&mut self, pattern: &str, wanted: bool) {
+        if self.lcores == 1 {
+            return;
+        }
+        let pattern: Arc<str> = pattern.into();
+        for other in (0..self.lcores).filter(|other| *other != self.lcore) {
+            let mail = Mail::Interest { pattern: Arc::clone(&pattern), wanted };
+            self.unsent_interest.push_back((other, mail));
+        }
+        self.send_interest();
+    }
+
+    /// Sends what interests could not be sent before, in order: they must not be lost, or messages would be.
+    pub(crate) fn send_interest(&mut self) {
+        while let Some((to, mail)) = self.unsent_interest.pop_front() {
+            if let Err(back) = self.mailbox.send(usize::from(to), mail) {
+                self.unsent_interest.push_front((to, back));
+                return;
+            }
+        }
+    }
+
+    fn unsubscribe(&mut self, id: ConnId, pattern: &str) -> bool {
+        let Some(extra) = self.session(id).and_then(|s| s.extra.as_mut()) else { return false };
+        let Some(at) = extra.subscriptions.iter().position(|s| **s == *pattern) else { return false };
+        extra.subscriptions.swap_remove(at);
+        self.remove_subscription(id.index, pattern);
+        true
+    }
+
+    fn remove_subscription(&mut self, index: u32, pattern: &str) {
+        self.topics.unsubscribe(pattern, index);
+        if self.local_subscribers(pattern) == 0 {
+            self.announce(pattern, false);
+        }
+    }
+
+    /// Ends what a connection held beyond its slot: subscriptions and timers.
+    pub(crate) fn release_extra(&mut self, index: u32) {
+        let Some(extra) = self.sessions[index as usize].extra.take() else { return };
+        for pattern in &extra.subscriptions {
+            self.remove_subscription(index, pattern);
+        }
+        for slot in extra.timers {
+            if self.timers.owner(slot).is_some_and(|owner| owner.index == index) {
+                self.cancel_user_timer(slot);
+            }
+        }
+    }
+
+    pub(crate) fn cancel_user_timer(&mut self, slot: u32) {
+        let Some(timer) = self.timers.remove(slot) else { return };
+        self.wheel.cancel(timer.wheel);
+        if let Some(extra) =
+            timer.owner.and_then(|id| self.session(id)).and_then(|session| session.extra.as_mut())
+        {
+            extra.timers.retain(|s| *s != slot);
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The state of an lcore that is the engine's own: everything but the transport, the handler and what the decoders hold.
+//!
+//! It is apart from those so that a handler, called with a message that lies in the transport's or a decoder's memory, can be
+//! lent all of it mutably.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hioload_lcore::mesh::{Mailbox, Poster};
+use hioload_lcore::{Time, TimerWheel};
+use hioload_transport::{ConnId, Transport};
+use hioload_ws_proto::handshake::HandshakeLimits;
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt, SeedableRng};
+
+use crate::admission::Admission;
+use crate::compress::Compressors;
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::executor::Executor;
+use crate::handler::ClosedBy;
+use crate::mail::Mail;
+use crate::session::{Phase, Session, flag, millis};
+use crate::timers::UserTimers;
+use crate::topics::Topics;
+
+/// What the lcores of a server are started with.
+pub(crate) struct Seat<E> {
+    pub(crate) lcore: u16,
+    pub(crate) lcores: u16,
+    pub(crate) config: Arc<Config>,
+    pub(crate) mailbox: Mailbox<Mail<E>>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) executor: Executor,
+}
+
+pub(crate) struct Core<E> {
+    pub(crate) lcore: u16,
+    pub(crate) lcores: u16,
+    pub(crate) config: Arc<Config>,
+    pub(crate) now: Time,
+    pub(crate) sessions: Vec<Session>,
+    /// Session timers are keyed by slot, the application's by [`UserTimers`]' slot with [`TIMER_OF_USER`] set.
+    pub(crate) wheel: TimerWheel<u32>,
+    pub(crate) timers: UserTimers,
+    pub(crate) topics: Topics<u32>,
+    /// Scratch of `publish`: who is to get the message.
+    pub(crate) targets: Vec<u32>,
+    pub(crate) epoch: u32,
+    pub(crate) mailbox: Mailbox<Mail<E>>,
+    pub(crate) poster: Poster<Mail<E>>,
+    /// Interests that a full mailbox did not take: they must not be lost, so they wait here.
+    pub(crate) unsent_interest: VecDeque<(u16, Mail<E>)>,
+    /// Tells executor jobs whether anybody waits for their results.
+    pub(crate) alive: Arc<()>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) executor: Executor,
+    pub(crate) compressors: Compressors,
+    pub(crate) rng: StdRng,
+    /// Scratch for what is built before it is sent: heads, response bodies.
+    pub(crate) out: Vec<u8>,
+    /// Sessions in `Open`.
+    pub(crate) open: usize,
+    /// Sessions that a drain waits for: all but `Free` and `Request`.
+    pub(crate) busy: usize,
+    pub(crate) drain_deadline: Option<Time>,
+    pub(crate) stopping: bool,
+    /// Connections that the accept rate still allows, and when that was reckoned.
+    pub(crate) accept_tokens: u32,
+    pub(crate) accept_refilled: Time,
+    /// Slots of connections that were refused and are being told so.
+    pub(crate) refusals: usize,
+}
+
+/// Most connections of an lcore that are being told of their refusal at once; more are reset.
+pub(crate) const MAX_REFUSALS: usize = 256;
+
+/// Marks a wheel key as one of the application's timers.
+pub(crate) const TIMER_OF_USER: u32 = 1 << 31;
+/// Marks a subscriber as an lcore rather than a connection.
+pub(crate) const SUBSCRIBER_IS_LCORE: u32 = 1 << 31;
+
+impl<E: Send + 'static> Core<E> {
+    pub(crate) fn new(seat: Seat<E>, now: Time, max_sessions: usize) -> Self {
+        // Reserved in full so that it never moves; untouched pages cost no memory.
+        let mut sessions = Vec::new();
+        sessions.reserve_exact(max_sessions);
+        Self {
+            lcore: seat.lcore,
+            lcores: seat.lcores,
+            now,
+            sessions,
+            wheel: TimerWheel::with_capacity(now, max_sessions),
+            timers: UserTimers::default(),
+            topics: Topics::new(),
+            targets: Vec::new(),
+            epoch: 0,
+            poster: seat.mailbox.poster(),
+            mailbox: seat.mailbox,
+            unsent_interest: VecDeque::new(),
+            alive: Arc::new(()),
+            counters: seat.counters,
+            admission: seat.admission,
+            executor: seat.executor,
+            compressors: Compressors::new(seat.config.deflate.clone()),
+            rng: StdRng::from_rng(&mut rand::rng()),
+            out: Vec::new(),
+            open: 0,
+            busy: 0,
+            drain_deadline: None,
+            stopping: false,
+            accept_tokens: seat.config.limits.accept_rate.div_ceil(u32::from(seat.lcores)),
+            accept_refilled: now,
+            refusals: 0,
+            config: seat.config,
+        }
+    }
+
+    pub(crate) fn draining(&self) -> bool {
+        self.drain_deadline.is_some()
+    }
+
+    pub(crate) fn handshake_limits(&self) -> HandshakeLimits {
+        HandshakeLimits { max_head: self.config.limits.max_handshake, ..HandshakeLimits::default() }
+    }
+
+    /// A masking key: "The masking key needs to be unpredictable" (RFC 6455 §5.3), so from a cryptographic generator.
+    pub(crate) fn mask_key(&mut self) -> [u8; 4] {
+        self.rng.next_u32().to_ne_bytes()
+    }
+
+    /// The session, if `id` is not stale.
+    #[inline]
+    pub(crate) fn session(&mut self, id: ConnId) -> Option<&mut Session> {
+        self.sessions
+            .get_mut(id.index as usize)
+            .filter(|s| s.generation == id.generation && s.phase != Phase::Free)
+    }
+
+    pub(crate) fn id_of(&self, index: u32) -> ConnId {
+        ConnId { index, generation: self.sessions[index as usize].generation }
+    }
+
+    /// Takes the slot of a new connection.
+    pub(crate) fn start(&mut self, id: ConnId, phase: Phase) -> &mut Session {
+        let index = id.index as usize;
+        while self.sessions.len() <= index {
+            self.sessions.push(Session::free());
+        }
+        self.sessions[index] = Session::start(id, phase, self.now);
+        self.busy += usize::from(phase != Phase::Request);
+        self.rearm(id.index);
+        &mut self.sessions[index]
+    }
+
+    /// Frees a slot.
+    pub(crate) fn free(&mut self, index: u32) {
+        self.enter(index, Phase::Free);
+        let session = std::mem::replace(&mut self.sessions[index as usize], Session::free());
+        if let Some(timer) = session.timer {
+            self.wheel.cancel(timer);
+        }
+        if session.has(flag::ADMITTED) {
+            self.admission.release(session.ticket);
+        }
+    }
+
+    /// Moves a session to its next phase and sets that phase's timer.
+    pub(crate) fn enter(&mut self, index: u32, phase: Phase) {
+        let session = &mut self.sessions[index as usize];
+        let waits = |phase| !matches!(phase, Phase::Free | Phase::Request);
+        self.busy -= usize::from(waits(session.phase));
+        self.busy += usize::from(waits(phase));
+        self.open -= usize::from(session.phase == Phase::Open);
+        self.open += usize::from(phase == Phase::Open);
+        session.enter(phase, self.now);
+        if phase != Phase::Free {
+            self.rearm(index);
+        }
+    }
+
+    /// Sets the session's timer anew.
+    pub(crate) fn rearm(&mut self, index: u32) {
+        let session = &mut self.sessions[index as usize];
+        if let Some(timer) = session.timer.take() {
+            self.wheel.cancel(timer);
+        }
+        if let Some(at) = session.deadline(&self.config.limits, self.now) {
+            session.timer = Some(self.wheel.insert(at, index));
+        }
+    }
+
+    /// Tells the transport to close once everything is sent.
+    pub(crate) fn close_transport<T: Transport>(&mut self, io: &mut T, id: ConnId) {
+        io.close(id);
+        self.enter(id.index, Phase::Gone);
+    }
+
+    /// Tells the transport to reset.
+    pub(crate) fn abort_transport<T: Transport>(&mut self, io: &mut T, id: ConnId) {
+        io.abort(id);
+        self.enter(id.index, Phase::Gone);
+    }
+
+    /// Ends our side of TCP and gives the peer time to end its own (RFC 6455 §7.1.1: closing at once could reset the
+    /// connection and lose what was sent last). A client leaves the first step to the server.
+    pub(crate) fn linger<T: Transport>(&mut self, io: &mut T, id: ConnId) {
+        let client = self.sessions[id.index as usize].has(flag::CLIENT);
+        if !client {
+            io.finish(id);
+        }
+        io.resume(id);
+        self.enter(id.index, Phase::Lingering);
+    }
+
+    /// Remembers why the connection ends, unless it was already ending.
+    pub(crate) fn blame(&mut self, index: u32, by: ClosedBy) {
+        self.sessions[index as usize].closed_by = by;
+    }
+
+    /// Begins a drain: every open connection is given a time to close within the jitter window.
+    pub(crate) fn drain(&mut self) {
+        if self.draining() {
+            return;
+        }
+        self.drain_deadline = Some(self.now + self.config.drain_deadline);
+        let jitter = self.config.drain_jitter.min(self.config.drain_deadline);
+        let window = u32::try_from(jitter.as_millis()).unwrap_or(u32::MAX);
+        for index in 0..self.sessions.len() as u32 {
+            let wait = if window == 0 { 0 } else { self.rng.random_range(0..window) };
+            let session = &mut self.sessions[index as usize];
+            if session.phase == Phase::Open {
+                session.flags |= flag::DRAINING;
+                session.mark = millis(self.now).wrapping_add(wait);
+                self.rearm(index);
+            }
+        }
+    }
+
+    /// How long the loop may sleep.
+    pub(crate) fn sleep_limit(&self) -> Option<Duration> {
+        let timer = self.wheel.next_deadline();
+        [timer, self.drain_deadline].into_iter().flatten().min().map(|at| at.saturating_sub(self.now))
+    }
+}

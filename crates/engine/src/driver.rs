@@ -1,0 +1,139 @@
+//! The engine as the transport's driver: what to do at each event, by the connection's phase.
+
+use std::io;
+
+use hioload_transport::{Closed, ConnId, Driver, Peer, Rest, Taken, Transport};
+use hioload_ws_proto::{Decoder, Role};
+
+use crate::admission::Refusal;
+use crate::app::App;
+use crate::core::MAX_REFUSALS;
+use crate::handler::{ClosedBy, Handler};
+use crate::session::{Phase, flag};
+
+const ALL: Rest = Rest::NeedsMore;
+
+impl<T: Transport, H: Handler> Driver<T> for App<H> {
+    fn on_accept(&mut self, io: &mut T, id: ConnId, peer: Peer) -> bool {
+        self.core.counters.accepted.bump();
+        self.core.accept_tokens = self.core.accept_tokens.saturating_sub(1);
+        let refusal = match self.core.admission.admit(peer) {
+            Ok(ticket) => {
+                let session = self.core.start(id, Phase::Request);
+                session.ticket = ticket;
+                session.flags |= flag::ADMITTED;
+                return true;
+            }
+            Err(refusal) => refusal,
+        };
+        match refusal {
+            Refusal::Total => self.core.counters.rejected_connections.bump(),
+            Refusal::Source => self.core.counters.rejected_source.bump(),
+        }
+        // The answer takes a slot for as long as it needs to be sent; there are some for that, not any number.
+        if self.core.refusals >= MAX_REFUSALS {
+            return false;
+        }
+        self.core.start(id, Phase::Request).flags |= flag::REFUSED;
+        self.core.refusals += 1;
+        self.answer_busy(io, id);
+        true
+    }
+
+    fn on_connect(&mut self, io: &mut T, id: ConnId, result: io::Result<()>) {
+        self.on_connected(io, id, result);
+    }
+
+    #[inline]
+    fn on_data(&mut self, io: &mut T, id: ConnId, data: &mut [u8]) -> Taken {
+        let Some(session) = self.core.session(id) else {
+            return Taken { bytes: data.len(), rest: ALL };
+        };
+        match session.phase {
+            Phase::Open | Phase::Closing => self.on_frames(io, id, data),
+            Phase::Request => self.on_request_bytes(io, id, data),
+            Phase::Reply => self.on_reply_bytes(io, id, data),
+            // Nobody listens any more.
+            Phase::Free | Phase::Connecting | Phase::Lingering | Phase::Gone => {
+                Taken { bytes: data.len(), rest: ALL }
+            }
+        }
+    }
+
+    fn on_end(&mut self, io: &mut T, id: ConnId) {
+        let Some(session) = self.core.session(id) else { return };
+        match session.phase {
+            // RFC 6455 §7.1.5: without a Close frame the code is 1006. What is queued is still sent: the peer may have ended
+            // only its own sending side.
+            Phase::Open | Phase::Closing => {
+                self.core.close_transport(io, id);
+                self.end(io, id, None, "");
+            }
+            Phase::Reply => self.connect_failed(io, id, io::ErrorKind::UnexpectedEof.into()),
+            Phase::Request | Phase::Connecting | Phase::Lingering => self.core.close_transport(io, id),
+            Phase::Free | Phase::Gone => {}
+        }
+    }
+
+    fn on_writable(&mut self, io: &mut T, id: ConnId) {
+        let Some(session) = self.core.session(id) else { return };
+        if session.phase != Phase::Open {
+            return;
+        }
+        if session.has(flag::THROTTLED) {
+            session.flags &= !flag::THROTTLED;
+            if !session.has(flag::PAUSED) {
+                io.resume(id);
+            }
+        }
+        self.call(io, id, |handler, conn, cx| handler.on_writable(conn, cx));
+    }
+
+    fn on_closed(&mut self, io: &mut T, id: ConnId, why: Closed) {
+        let Some(session) = self.core.session(id) else { return };
+        match session.phase {
+            Phase::Connecting | Phase::Reply => {
+                let kind = match why {
+                    Closed::Failed(kind) => kind,
+                    Closed::Aborted | Closed::Flushed => io::ErrorKind::ConnectionAborted,
+                };
+                self.connect_failed(io, id, kind.into());
+            }
+            _ => self.end(io, id, None, ""),
+        }
+        if self.core.sessions[id.index as usize].has(flag::REFUSED) {
+            self.core.refusals -= 1;
+        }
+        self.core.release_extra(id.index);
+        self.core.free(id.index);
+    }
+}
+
+impl<H: Handler> App<H> {
+    /// The connection is open: from here on frames are decoded and the application knows it.
+    pub(crate) fn open<T: Transport>(&mut self, io: &mut T, id: ConnId, decoder: Decoder, conn: H::Conn) {
+        let index = id.index as usize;
+        while self.conns.len() <= index {
+            self.conns.push(None);
+            self.decoders.push(Decoder::new(Role::Server));
+        }
+        self.decoders[index] = decoder;
+        self.conns[index] = Some(conn);
+        let core = &mut self.core;
+        core.counters.opened.bump();
+        let session = &mut core.sessions[index];
+        session.tokens = core.config.limits.message_rate;
+        session.refilled = crate::session::millis(core.now);
+        session.closed_by = ClosedBy::Network;
+        session.mark = 0;
+        session.opened = (core.now.as_millis() / 1000) as u32;
+        core.enter(id.index, Phase::Open);
+        if core.draining() {
+            // A client-role connection whose handshake ended during the drain.
+            core.sessions[index].flags |= flag::DRAINING;
+            core.sessions[index].mark = crate::session::millis(core.now);
+            core.rearm(id.index);
+        }
+        self.call(io, id, |handler, conn, cx| handler.on_ready(conn, cx));
+    }
+}

@@ -1,0 +1,409 @@
+//! The application seam: [`Handler`] and what it may do, [`LcoreContext`] and [`Context`].
+//!
+//! There is one handler instance on each lcore; it is never shared, so its fields need no lock. Everything it is called
+//! with is generic, so that a call costs no indirection. A call must not block: slow work goes to [`LcoreContext::spawn`].
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use hioload_lcore::Time;
+use hioload_transport::{ConnId, Endpoint, Peer};
+use hioload_ws_proto::handshake::client::{Response as ServerReply, ResponseError};
+use hioload_ws_proto::handshake::server::Request;
+use hioload_ws_proto::{CloseCode, Kind, Message};
+
+/// Names one connection of the whole process.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct ConnectionId {
+    /// The lcore that owns it.
+    pub lcore: u16,
+    /// Its name there.
+    pub conn: ConnId,
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.lcore, self.conn)
+    }
+}
+
+/// The application's yes to a WebSocket upgrade.
+#[derive(Debug)]
+pub struct Accept<C> {
+    /// The state of the new connection.
+    pub conn: C,
+    /// The subprotocol chosen, which must be one that the client offered (RFC 6455 §4.2.2).
+    pub protocol: Option<Cow<'static, str>>,
+    /// Further header fields of the 101 response.
+    pub headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+}
+
+impl<C> Accept<C> {
+    /// Accepts without a subprotocol.
+    pub fn new(conn: C) -> Self {
+        Self { conn, protocol: None, headers: Vec::new() }
+    }
+    /// Chooses a subprotocol.
+    pub fn protocol(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.protocol = Some(name.into());
+        self
+    }
+    /// The same answer with the state wrapped by `f`: what a middleware with state of its own returns.
+    pub fn map<D>(self, f: impl FnOnce(C) -> D) -> Accept<D> {
+        Accept { conn: f(self.conn), protocol: self.protocol, headers: self.headers }
+    }
+}
+
+/// An HTTP response: the answer to a plain request, or the no to an upgrade. The connection closes after it.
+#[derive(Debug, Clone)]
+pub struct Response {
+    /// Status code, 200 to 599.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: Cow<'static, str>,
+    /// Further header fields.
+    pub headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    /// The body; left out when the request was HEAD.
+    pub body: Cow<'static, [u8]>,
+}
+
+impl Response {
+    /// A response with a plain-text body.
+    pub fn text(status: u16, body: impl Into<Cow<'static, str>>) -> Self {
+        let body = match body.into() {
+            Cow::Borrowed(s) => Cow::Borrowed(s.as_bytes()),
+            Cow::Owned(s) => Cow::Owned(s.into_bytes()),
+        };
+        Self { status, content_type: "text/plain; charset=utf-8".into(), headers: Vec::new(), body }
+    }
+    /// 404.
+    pub fn not_found() -> Self {
+        Self::text(404, "not found\n")
+    }
+    /// Adds a header field.
+    pub fn header(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closure<'a> {
+    /// The close code: the one received, else the one sent, else 1006 (RFC 6455 §7.1.5).
+    pub code: CloseCode,
+    /// The peer's reason; empty if it gave none.
+    pub reason: &'a str,
+    /// Who ended it.
+    pub by: ClosedBy,
+}
+
+/// Who ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClosedBy {
+    /// The peer sent the first Close frame.
+    Peer,
+    /// The application closed it.
+    Application,
+    /// The engine: a protocol violation, a limit, a drain or a panic; the code says which.
+    Engine,
+    /// The network: it ended without a Close frame.
+    Network,
+}
+
+/// Why a send took nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendError {
+    /// The connection is closing or gone.
+    Closed,
+    /// Its send queue is full, and the policy was applied: the message was dropped, or the connection is closing with 1013.
+    Full,
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "connection is closed",
+            Self::Full => "send queue is full",
+        })
+    }
+}
+impl std::error::Error for SendError {}
+
+/// Why a topic operation was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TopicError {
+    /// Empty, too long, an empty token, or a wildcard where none may stand.
+    Invalid,
+    /// The connection has as many subscriptions as the limit allows.
+    TooMany,
+}
+
+impl fmt::Display for TopicError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Invalid => "invalid topic",
+            Self::TooMany => "too many subscriptions",
+        })
+    }
+}
+impl std::error::Error for TopicError {}
+
+/// The executor's queue is full: the work was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Busy;
+
+impl fmt::Display for Busy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("executor queue is full")
+    }
+}
+impl std::error::Error for Busy {}
+
+/// Names a timer, for [`LcoreContext::cancel_timer`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimerHandle(pub(crate) u64);
+
+/// A connection to open.
+#[derive(Debug, Clone)]
+pub struct Connect {
+    /// Where the server listens.
+    pub endpoint: Endpoint,
+    /// The `Host` field.
+    pub host: String,
+    /// Request target, beginning with `/`.
+    pub target: String,
+    /// `Origin`, if one is to be sent.
+    pub origin: Option<String>,
+    /// Subprotocols to offer, the best first.
+    pub protocols: Vec<String>,
+    /// Further header fields.
+    pub headers: Vec<(String, String)>,
+    /// Whether to offer permessage-deflate (with the configuration of the lcore).
+    pub deflate: bool,
+    /// Comes back in [`Handler::on_connect`].
+    pub token: u64,
+}
+
+/// Why a connection could not be opened.
+#[derive(Debug)]
+pub enum ConnectError {
+    /// The network: refused, unreachable, reset.
+    Network(std::io::Error),
+    /// The request cannot be written: the caller gave a value with control characters, or a target that is no path.
+    Request(hioload_ws_proto::handshake::Unwritable),
+    /// The server answered, but not as RFC 6455 §4.1 wants it.
+    Handshake(ResponseError),
+    /// The server answered with this HTTP status instead of 101.
+    Refused(u16),
+    /// No answer within the handshake time.
+    Timeout,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(e) => e.fmt(f),
+            Self::Request(e) => e.fmt(f),
+            Self::Handshake(e) => e.fmt(f),
+            Self::Refused(status) => write!(f, "the server refused with HTTP status {status}"),
+            Self::Timeout => f.write_str("no handshake answer in time"),
+        }
+    }
+}
+impl std::error::Error for ConnectError {}
+
+/// What a handler may do on its lcore, with or without a connection at hand.
+pub trait LcoreContext {
+    /// The handler's [`Handler::Event`].
+    type Event: Send + 'static;
+
+    /// Which lcore this is, from 0.
+    fn lcore(&self) -> u16;
+    /// The time of this turn of the loop.
+    fn now(&self) -> Time;
+    /// Open WebSocket connections on this lcore.
+    fn connections(&self) -> usize;
+    /// Whether the process is draining.
+    fn draining(&self) -> bool;
+
+    /// Sends a message to any connection of the process. On another lcore it goes by mailbox: `Ok` means "on its way".
+    fn send_to(&mut self, to: ConnectionId, kind: Kind, payload: &[u8]) -> Result<(), SendError>;
+    /// Begins the closing handshake of any connection of the process.
+    fn close_to(&mut self, to: ConnectionId, code: CloseCode, reason: &str);
+    /// Sends a message to every connection, on any lcore, with a subscription that matches `topic`: once to each.
+    /// Gives the number of connections reached on this lcore.
+    fn publish(&mut self, topic: &str, kind: Kind, payload: &[u8]) -> Result<usize, TopicError>;
+
+    /// Calls [`Handler::on_lcore_timer`] after `after` (rounded up to a millisecond).
+    fn set_lcore_timer(&mut self, after: Duration, token: u64) -> TimerHandle;
+    /// Cancels a timer; one that has fired is ignored.
+    fn cancel_timer(&mut self, timer: TimerHandle);
+
+    /// Opens a connection in the client role; the outcome comes as [`Handler::on_connect`].
+    fn connect(&mut self, connect: Connect) -> std::io::Result<ConnectionId>;
+    /// Runs `job` on the executor; what it returns comes as [`Handler::on_lcore_event`].
+    fn spawn_lcore(
+        &mut self,
+        job: impl FnOnce() -> Self::Event + Send + 'static,
+    ) -> Result<(), Busy>;
+    /// Ends this lcore's loop after this turn (a client that is done).
+    fn stop(&mut self);
+}
+
+/// What a handler may do for the connection at hand.
+pub trait Context: LcoreContext {
+    /// The connection's name.
+    fn id(&self) -> ConnectionId;
+    /// Where it comes from.
+    fn peer(&self) -> Peer;
+    /// Sends a message on it. It leaves at the end of this turn, with all the others.
+    fn send(&mut self, kind: Kind, payload: &[u8]) -> Result<(), SendError>;
+    /// Sends a Ping of at most 125 bytes (more is cut off).
+    fn ping(&mut self, payload: &[u8]) -> Result<(), SendError>;
+    /// Begins the closing handshake. A reason over 123 bytes is cut at a character.
+    fn close(&mut self, code: CloseCode, reason: &str);
+    /// Bytes in its send queue.
+    fn queued(&self) -> usize;
+
+    /// Stops reading from it; messages of this burst that were not yet handed out wait too.
+    fn pause(&mut self);
+    /// Undoes `pause`.
+    fn resume(&mut self);
+
+    /// Subscribes it to a topic or pattern; `false` if it was already.
+    fn subscribe(&mut self, pattern: &str) -> Result<bool, TopicError>;
+    /// Ends a subscription; `false` if there was none.
+    fn unsubscribe(&mut self, pattern: &str) -> Result<bool, TopicError>;
+
+    /// Calls [`Handler::on_timer`] after `after`; cancelled when the connection ends.
+    fn set_timer(&mut self, after: Duration, token: u64) -> TimerHandle;
+    /// Runs `job` on the executor; what it returns comes back as [`Handler::on_event`] of this connection, or is dropped if
+    /// that has ended. A job that panics closes the connection with 1011.
+    fn spawn(&mut self, job: impl FnOnce() -> Self::Event + Send + 'static) -> Result<(), Busy>;
+}
+
+/// The application. One instance for each lcore.
+///
+/// A panic in any of these closes the connection at hand with 1011 and is counted; the lcore and its other connections go
+/// on, so state that outlives a call should be consistent whenever a call may unwind.
+#[allow(unused_variables)]
+pub trait Handler: Sized + 'static {
+    /// State of one connection.
+    type Conn: 'static;
+    /// What executor jobs and other threads send to this handler.
+    type Event: Send + 'static;
+
+    /// The lcore starts.
+    fn on_start(&mut self, cx: &mut impl LcoreContext<Event = Self::Event>) {}
+
+    /// A client asks for a WebSocket. The request has passed every check of RFC 6455 §4.2.1.
+    fn on_open(
+        &mut self,
+        cx: &mut impl LcoreContext<Event = Self::Event>,
+        peer: Peer,
+        request: &Request<'_>,
+    ) -> Result<Accept<Self::Conn>, Response>;
+
+    /// A plain HTTP request.
+    fn on_http(
+        &mut self,
+        cx: &mut impl LcoreContext<Event = Self::Event>,
+        peer: Peer,
+        request: &Request<'_>,
+    ) -> Response {
+        Response::text(426, "this is a WebSocket server\n")
+    }
+
+    /// The connection is open (either role): messages may be sent from here on.
+    fn on_ready(
+        &mut self,
+        conn: &mut Self::Conn,
+        cx: &mut impl Context<Event = Self::Event>,
+    ) {
+    }
+
+    /// A whole message. It lies where it arrived; what is to outlive the call must be copied.
+    fn on_message(
+        &mut self,
+        conn: &mut Self::Conn,
+        cx: &mut impl Context<Event = Self::Event>,
+        message: Message<'_>,
+    );
+
+    /// A Pong (pings are answered by the engine).
+    fn on_pong(
+        &mut self,
+        conn: &mut Self::Conn,
+        cx: &mut impl Context<Event = Self::Event>,
+        payload: &[u8],
+    ) {
+    }
+
+    /// A send queue that had been blocked is empty again.
+    fn on_writable(
+        &mut self,
+        conn: &mut Self::Conn,
+        cx: &mut impl Context<Event = Self::Event>,
+    ) {
+    }
+
+    /// A timer of the connection.
+    fn on_timer(
+        &mut self,
+        conn: &mut Self::Conn,
+        cx: &mut impl Context<Event = Self::Event>,
+        token: u64,
+    ) {
+    }
+
+    /// The result of a job of this connection.
+    fn on_event(
+        &mut self,
+        conn: &mut Self::Conn,
+        cx: &mut impl Context<Event = Self::Event>,
+        event: Self::Event,
+    ) {
+    }
+
+    /// The connection carries no messages any more. Called once for each one that had been accepted.
+    fn on_close(
+        &mut self,
+        conn: Self::Conn,
+        cx: &mut impl LcoreContext<Event = Self::Event>,
+        closure: Closure<'_>,
+    ) {
+    }
+
+    /// A timer of the lcore.
+    fn on_lcore_timer(
+        &mut self,
+        cx: &mut impl LcoreContext<Event = Self::Event>,
+        token: u64,
+    ) {
+    }
+
+    /// An event for the lcore: the result of a job, or posted from another thread.
+    fn on_lcore_event(
+        &mut self,
+        cx: &mut impl LcoreContext<Event = Self::Event>,
+        event: Self::Event,
+    ) {
+    }
+
+    /// A connection in the client role was opened or not. `None` for an opened one closes it with 1000.
+    fn on_connect(
+        &mut self,
+        cx: &mut impl LcoreContext<Event = Self::Event>,
+        token: u64,
+        id: ConnectionId,
+        outcome: Result<&ServerReply<'_>, ConnectError>,
+    ) -> Option<Self::Conn> {
+        None
+    }
+}

@@ -1,0 +1,204 @@
+//! The loop of one lcore.
+
+use std::io;
+use std::time::Duration;
+
+use hioload_lcore::{Clock, IdleStrategy, Time, Wait};
+use hioload_transport::{Activity, Budget, Transport};
+use hioload_ws_proto::{Assembler, AssemblerOptions, Limits};
+
+use crate::app::App;
+use crate::core::{Core, SUBSCRIBER_IS_LCORE, Seat};
+use crate::handler::{ClosedBy, Handler};
+use crate::mail::Mail;
+use crate::session::Phase;
+
+/// Letters taken from the mailbox in one turn.
+const MAIL_PER_TURN: usize = 1024;
+/// Connections accepted in one turn.
+const ACCEPTS_PER_TURN: usize = 128;
+
+/// One lcore's engine: a transport, a handler, and the sessions between them.
+pub(crate) struct Lcore<T: Transport, H: Handler> {
+    io: T,
+    app: App<H>,
+    idle: IdleStrategy,
+    /// Whether the last turn did anything.
+    worked: bool,
+    accepting: bool,
+}
+
+impl<T: Transport, H: Handler> Lcore<T, H> {
+    pub(crate) fn new(io: T, handler: H, mut seat: Seat<H::Event>, now: Time) -> Self {
+        let limits = &seat.config.limits;
+        let assembler = Assembler::new(AssemblerOptions {
+            limits: Limits {
+                max_message: limits.max_message,
+                max_frame: limits.max_message,
+                max_fragments: limits.max_fragments,
+            },
+            budget: limits.reassembly_memory,
+            ..AssemblerOptions::default()
+        });
+        let waker = io.waker();
+        seat.mailbox.set_waker(move || waker.wake());
+        let idle = IdleStrategy::new(seat.config.idle);
+        let max_sessions = io.features().max_connections;
+        let core = Core::new(seat, now, max_sessions);
+        let mut lcore =
+            Self { io, app: App::new(handler, assembler, core), idle, worked: true, accepting: true };
+        lcore.app.call_lcore(&mut lcore.io, |handler, cx| handler.on_start(cx));
+        lcore
+    }
+
+    /// Runs until the lcore is told to stop, or a drain has ended.
+    pub(crate) fn run(mut self, clock: &mut Clock) -> io::Result<()> {
+        while !self.is_done() {
+            let timeout = self.next_wait();
+            let slept = timeout != Some(Duration::ZERO);
+            let result = self.io.wait(timeout);
+            if slept {
+                self.app.core.mailbox.awake();
+                self.app.core.counters.sleeps.bump();
+            }
+            result?;
+            self.turn(clock.tick());
+        }
+        self.finish();
+        Ok(())
+    }
+
+    /// One turn at `now`, after the transport's `wait`: mail, timers, received bytes, then one flush for all of it.
+    pub(crate) fn turn(&mut self, now: Time) {
+        let Self { io, app, .. } = self;
+        app.core.now = now;
+        app.core.counters.turns.bump();
+        let letters = app.take_mail(io);
+        app.run_timers(io);
+
+        let accepts = app.core.accept_budget(ACCEPTS_PER_TURN);
+        if self.accepting != (accepts > 0) {
+            self.accepting = accepts > 0;
+            io.set_accepting(self.accepting);
+        }
+        let budget = Budget { events: app.core.config.turn_events, accepts };
+        let Activity { events, more, .. } = io.dispatch(app, budget);
+        io.flush(app);
+
+        app.core.send_interest();
+        app.core.mailbox.ring_doorbells();
+        self.worked = events > 0 || letters > 0 || more;
+        if self.worked {
+            self.copy_transport_counters();
+        }
+        if self.app.core.drain_deadline.is_some_and(|deadline| now >= deadline) {
+            self.reset_the_rest();
+        }
+    }
+
+    /// How long the next `wait` may sleep. From a sleep announced here on, whoever sends mail wakes this lcore.
+    fn next_wait(&mut self) -> Option<Duration> {
+        let core = &self.app.core;
+        if self.idle.next(self.worked) == Wait::Poll || !core.unsent_interest.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        if !core.mailbox.prepare_sleep() {
+            core.mailbox.awake();
+            return Some(Duration::ZERO);
+        }
+        [core.sleep_limit(), core.accept_wait()].into_iter().flatten().min()
+    }
+
+    fn is_done(&self) -> bool {
+        let core = &self.app.core;
+        core.stopping || (core.draining() && core.busy == 0)
+    }
+
+    /// The drain's deadline: what has not closed by now is reset.
+    fn reset_the_rest(&mut self) {
+        let Self { io, app, .. } = self;
+        for index in 0..app.core.sessions.len() as u32 {
+            if !matches!(app.core.sessions[index as usize].phase, Phase::Free | Phase::Gone) {
+                let id = app.core.id_of(index);
+                if app.core.sessions[index as usize].phase != Phase::Request {
+                    app.core.counters.drain_resets.bump();
+                }
+                app.core.abort_transport(io, id);
+                app.end(io, id, None, "");
+            }
+        }
+        io.flush(app);
+        app.core.stopping = true;
+    }
+
+    /// The end of the loop: what is queued gets one last chance, and the application hears of every connection's end.
+    fn finish(mut self) {
+        let Self { io, app, .. } = &mut self;
+        io.stop_listening();
+        for index in 0..app.core.sessions.len() as u32 {
+            if app.core.sessions[index as usize].phase == Phase::Open {
+                let id = app.core.id_of(index);
+                app.core.blame(index, ClosedBy::Engine);
+                app.core.close_transport(io, id);
+                app.end(io, id, None, "");
+            }
+        }
+        io.flush(app);
+        self.copy_transport_counters();
+    }
+
+    fn copy_transport_counters(&mut self) {
+        let (stats, counters) = (self.io.stats(), &self.app.core.counters);
+        counters.bytes_in.set(stats.bytes_in);
+        counters.bytes_out.set(stats.bytes_out);
+        counters.reads.set(stats.reads);
+        counters.writes.set(stats.writes);
+        counters.writes_blocked.set(stats.blocked);
+        counters.accept_errors.set(stats.accept_errors);
+    }
+}
+
+impl<H: Handler> App<H> {
+    /// Opens the mail that has come; gives how many letters.
+    fn take_mail<T: Transport>(&mut self, io: &mut T) -> usize {
+        for taken in 0..MAIL_PER_TURN {
+            let Some((from, mail)) = self.core.mailbox.pop() else { return taken };
+            self.open_mail(io, from, mail);
+        }
+        MAIL_PER_TURN
+    }
+
+    fn open_mail<T: Transport>(&mut self, io: &mut T, from: Option<usize>, mail: Mail<H::Event>) {
+        match mail {
+            Mail::Publish { topic, kind, frame } => self.core.publish_here(io, &topic, kind, frame),
+            Mail::Interest { pattern, wanted } => {
+                let Some(from) = from else { return };
+                let subscriber = from as u32 | SUBSCRIBER_IS_LCORE;
+                if wanted {
+                    self.core.topics.subscribe(&pattern, subscriber);
+                } else {
+                    self.core.topics.unsubscribe(&pattern, subscriber);
+                }
+            }
+            Mail::Send { to, kind, payload } => {
+                // The sender could not be told anyway: a closed connection and a full queue are counted.
+                let _ = self.core.send_message(io, to, kind, &payload);
+            }
+            Mail::Close { to, code, reason } => {
+                self.core.begin_close(io, to, code, &reason, ClosedBy::Application);
+            }
+            Mail::Event { to: Some(id), event } => {
+                self.call(io, id, |handler, conn, cx| handler.on_event(conn, cx, event));
+            }
+            Mail::Event { to: None, event } => {
+                self.call_lcore(io, |handler, cx| handler.on_lcore_event(cx, event));
+            }
+            Mail::JobPanicked { to } => match to.filter(|id| self.core.session(*id).is_some()) {
+                Some(id) => self.panicked(io, id),
+                None => self.core.counters.handler_panics.bump(),
+            },
+            Mail::Drain => self.core.drain(),
+            Mail::Stop => self.core.stopping = true,
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The server's side of the opening handshake: from the bytes of a request to an open connection or an HTTP answer.
+
+use hioload_transport::{ConnId, Peer, Rest, Taken, Transport};
+use hioload_ws_proto::deflate::negotiate::{self, Agreed};
+use hioload_ws_proto::handshake::{HandshakeError, server};
+use server::Request;
+use hioload_ws_proto::{Decoder, Inflation, Role};
+
+use crate::app::App;
+use crate::compress::SendDeflate;
+use crate::config::SendPolicy;
+use crate::core::Core;
+use crate::handler::{Accept, Handler, Response};
+use crate::session::flag;
+
+/// What the head of a request leads to.
+enum Answer<C> {
+    Open { conn: C, deflate: Option<Agreed> },
+    Http,
+}
+
+impl<H: Handler> App<H> {
+    /// Bytes of a connection whose request is awaited.
+    pub(crate) fn on_request_bytes<T: Transport>(&mut self, io: &mut T, id: ConnId, data: &mut [u8]) -> Taken {
+        let session = &mut self.core.sessions[id.index as usize];
+        if session.has(flag::REFUSED) {
+            return Taken { bytes: data.len(), rest: Rest::NeedsMore };
+        }
+        let limits = self.core.handshake_limits();
+        let scanned = self.core.sessions[id.index as usize].mark as usize;
+        let end = match server::scan(data, scanned, &limits) {
+            Ok(Some(end)) => end,
+            Ok(None) => {
+                // Only what comes is searched next time, however slowly it comes.
+                self.core.sessions[id.index as usize].mark = data.len() as u32;
+                return Taken { bytes: 0, rest: Rest::NeedsMore };
+            }
+            Err(error) => return self.answer_error(io, id, error, data.len()),
+        };
+        let (head, rest) = data.split_at_mut(end);
+        let answer = match server::parse(head, &limits) {
+            Ok(Some((request, _))) => self.answer(io, id, &request),
+            Ok(None) => return self.answer_error(io, id, HandshakeError::Syntax, end),
+            Err(error) => return self.answer_error(io, id, error, end),
+        };
+        match answer {
+            Answer::Http => Taken { bytes: end + rest.len(), rest: Rest::NeedsMore },
+            Answer::Open { conn, deflate } => {
+                let decoder = self.core.set_up_deflate(id, Role::Server, deflate);
+                self.open(io, id, decoder, conn);
+                if rest.is_empty() {
+                    return Taken { bytes: end, rest: Rest::NeedsMore };
+                }
+                // Frames may follow the request in the same segment.
+                let taken = self.on_data_after_head(io, id, rest);
+                Taken { bytes: end + taken.bytes, ..taken }
+            }
+        }
+    }
+
+    fn on_data_after_head<T: Transport>(&mut self, io: &mut T, id: ConnId, rest: &mut [u8]) -> Taken {
+        use hioload_transport::Driver;
+        self.on_data(io, id, rest)
+    }
+
+    fn answer<T: Transport>(&mut self, io: &mut T, id: ConnId, request: &Request<'_>) -> Answer<H::Conn> {
+        let peer = io.peer(id).unwrap_or(Peer::Unix);
+        let Some(upgrade) = request.upgrade else {
+            self.core.counters.http_requests.bump();
+            let response = self
+                .call_lcore(io, |handler, cx| handler.on_http(cx, peer, request))
+                .unwrap_or_else(internal_error);
+            self.respond(io, id, &response, request.method == "HEAD");
+            return Answer::Http;
+        };
+        if self.core.draining() {
+            self.core.counters.rejected_draining.bump();
+            self.respond(io, id, &busy("shutting down\n"), false);
+            return Answer::Http;
+        }
+        let decision = self
+            .call_lcore(io, |handler, cx| handler.on_open(cx, peer, request))
+            .unwrap_or_else(|| Err(internal_error()));
+        match decision.and_then(|accept| self.core.write_accept(upgrade.key, request, accept)) {
+            Ok((conn, deflate)) => {
+                if self.core.send_out(io, id) {
+                    return Answer::Open { conn, deflate };
+                }
+                self.core.abort_transport(io, id);
+            }
+            Err(response) => {
+                self.core.counters.rejected_by_handler.bump();
+                self.respond(io, id, &response, false);
+            }
+        }
+        Answer::Http
+    }
+
+    /// Sends an HTTP response and closes.
+    fn respond<T: Transport>(&mut self, io: &mut T, id: ConnId, response: &Response, head_only: bool) {
+        let headers: Vec<_> = response.headers.iter().map(|(n, v)| (n.as_ref(), v.as_ref())).collect();
+        let core = &mut self.core;
+        core.out.clear();
+        let written = server::write_response(
+            &mut core.out,
+            response.status,
+            &response.content_type,
+            &headers,
+            &response.body,
+            head_only,
+        );
+        if written.is_err() {
+            tracing::error!(lcore = core.lcore, status = response.status, "a response cannot be written");
+            core.out.clear();
+        }
+        if written.is_ok() && core.send_out(io, id) {
+            core.linger(io, id);
+        } else {
+            core.abort_transport(io, id);
+        }
+    }
+
+    fn answer_error<T: Transport>(&mut self, io: &mut T, id: ConnId, error: HandshakeError, seen: usize) -> Taken {
+        self.core.counters.rejected_handshakes.bump();
+        tracing::debug!(lcore = self.core.lcore, conn = %id, %error, "request refused");
+        self.core.out.clear();
+        server::write_error(&mut self.core.out, error);
+        if self.core.send_out(io, id) {
+            self.core.linger(io, id);
+        } else {
+            self.core.abort_transport(io, id);
+        }
+        Taken { bytes: seen, rest: Rest::NeedsMore }
+    }
+
+    /// 408: the request did not come in time.
+    pub(crate) fn answer_timeout<T: Transport>(&mut self, io: &mut T, id: ConnId) {
+        if self.core.sessions[id.index as usize].has(flag::REFUSED) {
+            return self.core.abort_transport(io, id);
+        }
+        self.core.counters.handshake_timeouts.bump();
+        self.respond(io, id, &Response::text(408, "request not received in time\n"), false);
+    }
+
+    /// 503: a bound on connections is reached. Said before the request has come: nothing in it could change the answer.
+    pub(crate) fn answer_busy<T: Transport>(&mut self, io: &mut T, id: ConnId) {
+        self.respond(io, id, &busy("too many connections\n"), false);
+    }
+}
+
+fn busy(why: &'static str) -> Response {
+    Response::text(503, why).header("Retry-After", "1")
+}
+
+fn internal_error() -> Response {
+    Response::text(500, "internal error\n")
+}
+
+impl<E: Send + 'static> Core<E> {
+    /// Writes the 101 response to `out`. An answer of the handler that cannot be sent is its defect: 500.
+    fn write_accept<C>(
+        &mut self,
+        key: &str,
+        request: &Request<'_>,
+        accept: Accept<C>,
+    ) -> Result<(C, Option<Agreed>), Response> {
+        let deflate =
+            self.compressors.config().and_then(|config| negotiate::server(config, request.extensions()));
+        let extensions = deflate.as_ref().map(Agreed::response);
+        let headers: Vec<_> = accept.headers.iter().map(|(n, v)| (n.as_ref(), v.as_ref())).collect();
+        self.out.clear();
+        let written = server::write_accept(
+            &mut self.out,
+            key,
+            accept.protocol.as_deref(),
+            extensions.as_ref().map(|text| text.as_str()),
+            &headers,
+        );
+        match written {
+            Ok(()) => Ok((accept.conn, deflate)),
+            Err(error) => {
+                tracing::error!(lcore = self.lcore, %error, "the handler's accept cannot be sent");
+                Err(internal_error())
+            }
+        }
+    }
+
+    /// Sends `out`, whole or not at all.
+    pub(crate) fn send_out<T: Transport>(&mut self, io: &mut T, id: ConnId) -> bool {
+        let mut bytes = self.out.as_slice();
+        if io.send_room(id) < bytes.len() {
+            return false;
+        }
+        while !bytes.is_empty() {
+            let Ok(space) = io.send_space(id, bytes.len()) else { return false };
+            let n = space.len().min(bytes.len());
+            space[..n].copy_from_slice(&bytes[..n]);
+            io.commit(id, n);
+            bytes = &bytes[n..];
+        }
+        true
+    }
+
+    /// A decoder for what was agreed on, and the compressor of our sending side.
+    pub(crate) fn set_up_deflate(&mut self, id: ConnId, role: Role, agreed: Option<Agreed>) -> Decoder {
+        let Some(agreed) = agreed else { return Decoder::new(role) };
+        let (ours, theirs) = match role {
+            Role::Server => (agreed.server, agreed.client),
+            Role::Client => (agreed.client, agreed.server),
+        };
+        // A compressor that spans messages cannot have any taken back once compressed, so not with drop-oldest. To take no
+        // context over needs nobody's leave (RFC 7692 §7.1.1).
+        let may_span = ours.context_takeover && self.config.limits.send_policy != SendPolicy::DropOldest;
+        let own = if may_span { self.compressors.own(ours.window_bits) } else { None };
+        let how = own.unwrap_or(SendDeflate::Shared { window_bits: ours.window_bits });
+        let session = &mut self.sessions[id.index as usize];
+        session.flags |= flag::DEFLATE;
+        session.extra().deflate = Some(how);
+        let inflation = if theirs.context_takeover {
+            Inflation::own(theirs.window_bits)
+        } else {
+            Inflation::Shared(theirs.window_bits)
+        };
+        Decoder::with_deflate(role, inflation)
+    }
+}

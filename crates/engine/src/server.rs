@@ -1,0 +1,362 @@
+//! A server: listeners, an lcore for each of them, and the handle that stops it.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use hioload_lcore::mesh::{Mailbox, Poster, mesh};
+use hioload_lcore::{Clock, Topology, pin_to};
+use hioload_transport::Endpoint;
+use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
+
+use crate::admission::Admission;
+use crate::config::Config;
+use crate::core::Seat;
+use crate::counters::{Counters, CountersHandle, Totals};
+use crate::executor::{Executor, Workers};
+use crate::handler::Handler;
+use crate::lcore::Lcore;
+use crate::mail::Mail;
+
+/// Which lcores to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lcores {
+    /// So many, pinned to the CPUs this process may use, in order; unpinned if there are more of them than CPUs.
+    Count(usize),
+    /// One pinned to each of these CPUs.
+    Cpus(Vec<usize>),
+}
+
+/// What a server is started with.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// Where to listen. May be empty: a client has no listeners.
+    pub listen: Vec<Endpoint>,
+    /// The lcores.
+    pub lcores: Lcores,
+    /// The engine's configuration.
+    pub config: Config,
+    /// The sockets' configuration. `max_connections` and `send_queue` are set from `config`.
+    pub sockets: SocketOptions,
+}
+
+/// Why a server could not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// An endpoint cannot be listened on: taken, not ours, not permitted.
+    Listen(Endpoint, io::Error),
+    /// No such CPU, or this process may not use it.
+    Cpu(usize),
+    /// No lcore was asked for, or too many.
+    LcoreCount(usize),
+    /// The operating system refused something else.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(endpoint, e) => write!(f, "cannot listen on {endpoint}: {e}"),
+            Self::Cpu(cpu) => write!(f, "CPU {cpu} does not exist or is not allowed to this process"),
+            Self::LcoreCount(n) => write!(f, "{n} lcores: between 1 and {MAX_LCORES} are possible"),
+            Self::System(what, e) => write!(f, "cannot {what}: {e}"),
+        }
+    }
+}
+impl std::error::Error for StartError {}
+
+/// Why a running server ended other than by a drain or a stop.
+#[derive(Debug)]
+pub enum RunError {
+    /// An lcore's poller failed.
+    Io(u16, io::Error),
+    /// An lcore panicked outside of a handler: a defect of the engine.
+    Panic(u16),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(lcore, e) => write!(f, "lcore {lcore} failed: {e}"),
+            Self::Panic(lcore) => write!(f, "lcore {lcore} panicked"),
+        }
+    }
+}
+impl std::error::Error for RunError {}
+
+/// More than any machine has, and few enough for the mesh of rings between them.
+pub const MAX_LCORES: usize = 256;
+
+/// A server whose addresses are bound and whose lcores do not run yet.
+pub struct Server {
+    config: Arc<Config>,
+    sockets: SocketOptions,
+    /// One for each lcore; `None` is not pinned.
+    cpus: Vec<Option<usize>>,
+    /// By lcore.
+    listeners: Vec<Vec<BoundListener>>,
+    endpoints: Vec<Endpoint>,
+    counters: CountersHandle,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("endpoints", &self.endpoints).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Binds every address for every lcore.
+    pub fn bind(options: ServerOptions) -> Result<Self, StartError> {
+        let cpus = choose_cpus(&options.lcores)?;
+        let lcores = cpus.len();
+        let mut listeners: Vec<Vec<BoundListener>> = (0..lcores).map(|_| Vec::new()).collect();
+        let mut endpoints = Vec::new();
+        for endpoint in &options.listen {
+            let bound = BoundListener::bind_many(endpoint, lcores, options.sockets.backlog)
+                .map_err(|e| StartError::Listen(endpoint.clone(), e))?;
+            endpoints.push(bound[0].local().clone());
+            for (lcore, listener) in bound.into_iter().enumerate() {
+                listeners[lcore].push(listener);
+            }
+        }
+        let counters = (0..lcores).map(|_| Arc::new(Counters::default())).collect();
+        let limits = &options.config.limits;
+        let sockets = SocketOptions {
+            // Any lcore may get all of the connections; slots cost nothing until used.
+            max_connections: limits.max_connections + crate::core::MAX_REFUSALS,
+            // The engine's bound is the one that counts: a message is taken while less than that is queued, so the queue
+            // may exceed it by one message, and by control frames.
+            send_queue: limits.send_queue.saturating_add(limits.max_message).saturating_add(64 << 10),
+            ..options.sockets
+        };
+        Ok(Self {
+            config: Arc::new(options.config),
+            sockets,
+            cpus,
+            listeners,
+            endpoints,
+            counters: CountersHandle(counters),
+        })
+    }
+
+    /// Where it listens, with the real port where 0 was asked for.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// How many lcores it will run.
+    pub fn lcores(&self) -> usize {
+        self.cpus.len()
+    }
+
+    /// The counters, for a handler that shows them.
+    pub fn counters(&self) -> CountersHandle {
+        self.counters.clone()
+    }
+
+    /// Starts the lcores. `make` builds each one's handler, on its thread.
+    pub fn start<H: Handler>(
+        self,
+        make: impl Fn(u16) -> H + Send + Sync + 'static,
+    ) -> Result<Running<H::Event>, StartError> {
+        let (executor, workers) =
+            Executor::start(self.config.executor_threads, self.config.executor_queue)
+                .map_err(|e| StartError::System("start the executor", e))?;
+        let limits = &self.config.limits;
+        let admission =
+            Arc::new(Admission::new(limits.max_connections, limits.max_connections_per_source));
+        let lcores = self.cpus.len();
+        let mailboxes = mesh(lcores, self.config.mailbox);
+        let remote = Remote {
+            posters: mailboxes.iter().map(Mailbox::poster).collect(),
+            counters: self.counters.clone(),
+        };
+        let make = Arc::new(make);
+        let (ready, started) = mpsc::channel();
+        let mut threads = Vec::new();
+        for (n, ((mailbox, cpu), listeners)) in
+            mailboxes.into_iter().zip(self.cpus).zip(self.listeners).enumerate()
+        {
+            let seat = Seat {
+                lcore: n as u16,
+                lcores: lcores as u16,
+                config: Arc::clone(&self.config),
+                mailbox,
+                counters: Arc::clone(&self.counters.0[n]),
+                admission: Arc::clone(&admission),
+                executor: executor.clone(),
+            };
+            let (make, ready, sockets) = (Arc::clone(&make), ready.clone(), self.sockets.clone());
+            let thread = thread::Builder::new()
+                .name(format!("lcore-{n}"))
+                .spawn(move || run_lcore(seat, cpu, sockets, listeners, &*make, &ready))
+                .map_err(|e| StartError::System("start an lcore", e))?;
+            threads.push(thread);
+        }
+        drop(ready);
+        let running = Running { remote, threads, workers: Some(workers) };
+        // The engine's own executor handle must go, or the workers would wait for it for ever.
+        drop(executor);
+        for result in started.iter().take(lcores) {
+            if let Err(e) = result {
+                running.remote.stop_now();
+                let _ = running.join();
+                return Err(e);
+            }
+        }
+        Ok(running)
+    }
+}
+
+fn run_lcore<H: Handler>(
+    seat: Seat<H::Event>,
+    cpu: Option<usize>,
+    sockets: SocketOptions,
+    listeners: Vec<BoundListener>,
+    make: &(impl Fn(u16) -> H + Send + Sync),
+    ready: &mpsc::Sender<Result<(), StartError>>,
+) -> Result<(), RunError> {
+    let n = seat.lcore;
+    // Pinned first, so that what it allocates and touches is local to its node.
+    if let Some(cpu) = cpu
+        && pin_to(cpu).is_err()
+    {
+        tracing::warn!(lcore = n, cpu, "could not pin; running unpinned");
+    }
+    let io = match Sockets::new(sockets, listeners) {
+        Ok(io) => io,
+        Err(e) => {
+            let _ = ready.send(Err(StartError::System("set up the sockets transport", e)));
+            return Ok(());
+        }
+    };
+    let mut clock = Clock::new();
+    let now = clock.tick();
+    let lcore = Lcore::new(io, make(n), seat, now);
+    let _ = ready.send(Ok(()));
+    lcore.run(&mut clock).map_err(|e| RunError::Io(n, e))
+}
+
+fn choose_cpus(lcores: &Lcores) -> Result<Vec<Option<usize>>, StartError> {
+    let allowed: Vec<usize> = Topology::detect().cpus().iter().map(|cpu| cpu.id).collect();
+    let cpus: Vec<Option<usize>> = match lcores {
+        Lcores::Count(n) if *n <= allowed.len() => allowed[..*n].iter().copied().map(Some).collect(),
+        Lcores::Count(n) => vec![None; (*n).min(MAX_LCORES + 1)],
+        Lcores::Cpus(cpus) => {
+            if let Some(cpu) = cpus.iter().find(|cpu| !allowed.contains(cpu)) {
+                return Err(StartError::Cpu(*cpu));
+            }
+            cpus.iter().copied().map(Some).collect()
+        }
+    };
+    match cpus.len() {
+        1..=MAX_LCORES => Ok(cpus),
+        n => Err(StartError::LcoreCount(n)),
+    }
+}
+
+/// A server that runs.
+pub struct Running<E> {
+    remote: Remote<E>,
+    threads: Vec<JoinHandle<Result<(), RunError>>>,
+    workers: Option<Workers>,
+}
+
+impl<E> fmt::Debug for Running<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("lcores", &self.threads.len()).finish_non_exhaustive()
+    }
+}
+
+impl<E: Send> Running<E> {
+    /// A handle for other threads.
+    pub fn remote(&self) -> Remote<E> {
+        self.remote.clone()
+    }
+
+    /// Waits until every lcore has ended, and the executor's jobs with them. If one fails, the others are stopped.
+    pub fn join(mut self) -> Result<Totals, RunError> {
+        let mut failure = None;
+        let mut waiting: Vec<_> = self.threads.drain(..).enumerate().collect();
+        while !waiting.is_empty() {
+            let at = waiting.iter().position(|(_, thread)| thread.is_finished());
+            let Some(at) = at else {
+                thread::sleep(std::time::Duration::from_millis(2));
+                continue;
+            };
+            let (n, thread) = waiting.swap_remove(at);
+            let result = thread.join().unwrap_or(Err(RunError::Panic(n as u16)));
+            if let Err(e) = result {
+                self.remote.stop_now();
+                failure.get_or_insert(e);
+            }
+        }
+        if let Some(workers) = self.workers.take() {
+            workers.join();
+        }
+        match failure {
+            None => Ok(self.remote.counters()),
+            Some(e) => Err(e),
+        }
+    }
+}
+
+/// Speaks to a running server from any thread.
+pub struct Remote<E> {
+    posters: Arc<[Poster<Mail<E>>]>,
+    counters: CountersHandle,
+}
+
+impl<E> Clone for Remote<E> {
+    fn clone(&self) -> Self {
+        Self { posters: Arc::clone(&self.posters), counters: self.counters.clone() }
+    }
+}
+
+impl<E> fmt::Debug for Remote<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").finish_non_exhaustive()
+    }
+}
+
+impl<E: Send> Remote<E> {
+    /// Stops accepting, closes every connection with 1001 within the configured window, and ends.
+    pub fn drain(&self) {
+        self.tell_all(|| Mail::Drain);
+    }
+
+    /// Ends at once.
+    pub fn stop_now(&self) {
+        self.tell_all(|| Mail::Stop);
+    }
+
+    fn tell_all(&self, mail: impl Fn() -> Mail<E>) {
+        for poster in self.posters.iter() {
+            // A mailbox is full for a turn at most; one whose lcore has ended stays full, and nobody needs telling.
+            for _ in 0..1000 {
+                if poster.post(mail()).is_ok() {
+                    break;
+                }
+                thread::sleep(std::time::Duration::from_millis(1));
+            }
+        }
+    }
+
+    /// The counters of all lcores.
+    pub fn counters(&self) -> Totals {
+        self.counters.totals()
+    }
+
+    /// Hands an event to the handler of an lcore ([`Handler::on_lcore_event`]). Gives it back if there is no such lcore or
+    /// its mailbox is full.
+    pub fn post(&self, lcore: u16, event: E) -> Result<(), E> {
+        let Some(poster) = self.posters.get(usize::from(lcore)) else { return Err(event) };
+        poster.post(Mail::Event { to: None, event }).map_err(|mail| match mail {
+            Mail::Event { event, .. } => event,
+            _ => unreachable!("the letter that was refused is the one that was posted"),
+        })
+    }
+}

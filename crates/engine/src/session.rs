@@ -1,0 +1,281 @@
+//! What the engine knows of one connection, apart from its decoder and the application's state.
+
+use std::time::Duration;
+
+use hioload_lcore::{Time, TimerId};
+use hioload_transport::ConnId;
+use hioload_ws_proto::CloseCode;
+
+use crate::admission::Ticket;
+use crate::client::Opening;
+use crate::compress::SendDeflate;
+use crate::config::Limits;
+use crate::handler::ClosedBy;
+
+/// Where a connection stands in its life.
+///
+/// ```text
+/// accept -> Request -+-> Open -> Closing -> Lingering -> Gone -> (slot freed)
+/// connect -> Connecting -> Reply -+            ^            ^
+///            an HTTP answer, a refusal --------+   a reset -+
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    /// The slot is not in use.
+    Free,
+    /// Server role: the request head is awaited.
+    Request,
+    /// Client role: the network connects.
+    Connecting,
+    /// Client role: the answer to our request is awaited.
+    Reply,
+    /// Messages flow.
+    Open,
+    /// We sent Close and await the peer's; what else it sends is dropped.
+    Closing,
+    /// Nothing more will be said; the peer is given time to end TCP, so that no reset overtakes our last words.
+    Lingering,
+    /// The transport was told to close or abort.
+    Gone,
+}
+
+/// Properties of a session, as bits.
+pub(crate) mod flag {
+    /// Client role: what we send is masked.
+    pub(crate) const CLIENT: u8 = 1;
+    /// Compression was agreed on: [`super::Extra`] says how.
+    pub(crate) const DEFLATE: u8 = 2;
+    /// The application paused reading.
+    pub(crate) const PAUSED: u8 = 4;
+    /// Reading was paused because the send queue is full.
+    pub(crate) const THROTTLED: u8 = 8;
+    /// A drain has given it a time to close, in `mark`.
+    pub(crate) const DRAINING: u8 = 16;
+    /// It holds an admission ticket.
+    pub(crate) const ADMITTED: u8 = 32;
+    /// It was refused and is being told so.
+    pub(crate) const REFUSED: u8 = 64;
+}
+
+/// One connection. 64 bytes: an idle connection's share of the engine, the decoder and the application's state come to it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) generation: u32,
+    pub(crate) phase: Phase,
+    pub(crate) flags: u8,
+    /// The code of the Close we sent, 0 if none.
+    pub(crate) close_sent: u16,
+    /// Milliseconds (wrapping): when bytes last arrived if `Open`, else when the phase began.
+    pub(crate) heard: u32,
+    /// Seconds: when it was accepted.
+    pub(crate) opened: u32,
+    /// Bytes of the head that were searched for its end; once open, the time of the drain's Close in milliseconds.
+    pub(crate) mark: u32,
+    /// The last publish that reached it: it gets each once, however many of its subscriptions match.
+    pub(crate) epoch: u32,
+    /// Messages it may still send in this second, and when that was reckoned (milliseconds, wrapping).
+    pub(crate) tokens: u32,
+    pub(crate) refilled: u32,
+    pub(crate) closed_by: ClosedBy,
+    pub(crate) timer: Option<TimerId>,
+    pub(crate) ticket: Ticket,
+    pub(crate) extra: Option<Box<Extra>>,
+}
+
+const _: () = assert!(size_of::<Session>() <= 72);
+
+/// What only some connections have.
+#[derive(Default)]
+pub(crate) struct Extra {
+    pub(crate) deflate: Option<SendDeflate>,
+    pub(crate) subscriptions: Vec<Box<str>>,
+    /// Slots of the application's timers.
+    pub(crate) timers: Vec<u32>,
+    /// Client role, until it is open.
+    pub(crate) opening: Option<Box<Opening>>,
+}
+
+impl std::fmt::Debug for Extra {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Extra").field("subscriptions", &self.subscriptions).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    pub(crate) fn free() -> Self {
+        Self {
+            generation: 0,
+            phase: Phase::Free,
+            flags: 0,
+            close_sent: 0,
+            heard: 0,
+            opened: 0,
+            mark: 0,
+            epoch: 0,
+            tokens: 0,
+            refilled: 0,
+            closed_by: ClosedBy::Network,
+            timer: None,
+            ticket: Ticket::NONE,
+            extra: None,
+        }
+    }
+
+    pub(crate) fn start(id: ConnId, phase: Phase, now: Time) -> Self {
+        Self {
+            generation: id.generation,
+            phase,
+            heard: millis(now),
+            opened: (now.as_millis() / 1000) as u32,
+            ..Self::free()
+        }
+    }
+
+    #[inline]
+    pub(crate) fn has(&self, flags: u8) -> bool {
+        self.flags & flags != 0
+    }
+
+    pub(crate) fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+
+    /// Moves on; the phase's time limit counts from `now`.
+    pub(crate) fn enter(&mut self, phase: Phase, now: Time) {
+        self.phase = phase;
+        self.heard = millis(now);
+    }
+
+    /// What the connection's end is reported as (RFC 6455 §7.1.5), given the code the peer sent.
+    pub(crate) fn final_code(&self, received: Option<CloseCode>) -> CloseCode {
+        match (received, self.close_sent) {
+            (Some(code), _) => code,
+            (None, 0) => CloseCode::ABNORMAL,
+            (None, code) => CloseCode(code),
+        }
+    }
+
+    /// When this session wants to be looked at again; never late, perhaps early.
+    pub(crate) fn deadline(&self, limits: &Limits, now: Time) -> Option<Time> {
+        let since_heard = Duration::from_millis(u64::from(millis(now).wrapping_sub(self.heard)));
+        let after = |limit: Duration| now + limit.saturating_sub(since_heard);
+        let bounded = |limit: Duration| (!limit.is_zero()).then(|| after(limit));
+        match self.phase {
+            Phase::Free => None,
+            Phase::Request | Phase::Connecting | Phase::Reply => Some(after(limits.handshake_timeout)),
+            Phase::Closing | Phase::Lingering | Phase::Gone => Some(after(limits.close_timeout)),
+            Phase::Open => {
+                let ping = (!limits.ping_interval.is_zero()).then(|| {
+                    // Silent for longer than the interval: a ping has just been sent, the next is due an interval later.
+                    if since_heard < limits.ping_interval {
+                        after(limits.ping_interval)
+                    } else {
+                        now + limits.ping_interval
+                    }
+                });
+                let lifetime = (!limits.max_lifetime.is_zero())
+                    .then(|| now + limits.max_lifetime.saturating_sub(self.age(now)));
+                let drain = self.has(flag::DRAINING).then(|| {
+                    let left = self.mark.wrapping_sub(millis(now)).cast_signed().max(0);
+                    now + Duration::from_millis(u64::from(left.cast_unsigned()))
+                });
+                [ping, bounded(limits.idle_timeout), lifetime, drain].into_iter().flatten().min()
+            }
+        }
+    }
+
+    pub(crate) fn silence(&self, now: Time) -> Duration {
+        Duration::from_millis(u64::from(millis(now).wrapping_sub(self.heard)))
+    }
+
+    pub(crate) fn age(&self, now: Time) -> Duration {
+        Duration::from_secs((now.as_millis() / 1000).saturating_sub(u64::from(self.opened)))
+    }
+
+    /// Takes one of the messages that `rate` per second allows; `false` if there is none left.
+    pub(crate) fn take_token(&mut self, rate: u32, now: Time) -> bool {
+        if self.tokens == 0 {
+            let passed = millis(now).wrapping_sub(self.refilled);
+            let earned = u64::from(passed) * u64::from(rate) / 1000;
+            if earned == 0 {
+                return false;
+            }
+            self.tokens = earned.min(u64::from(rate)) as u32;
+            self.refilled = millis(now);
+        }
+        self.tokens -= 1;
+        true
+    }
+}
+
+/// Milliseconds of `time`, wrapping after 49 days: only differences of it are used.
+#[inline]
+pub(crate) fn millis(time: Time) -> u32 {
+    time.as_millis() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Time {
+        Time::ZERO + Duration::from_millis(ms)
+    }
+
+    fn open(now: Time) -> Session {
+        Session::start(ConnId { index: 0, generation: 1 }, Phase::Open, now)
+    }
+
+    #[test]
+    fn deadlines_follow_the_phase_and_survive_the_wrap_of_the_milliseconds() {
+        let limits = Limits::default();
+        for start in [0, u64::from(u32::MAX) - 5_000] {
+            let mut s = open(at(start));
+            assert_eq!(s.deadline(&limits, at(start)), Some(at(start) + limits.ping_interval));
+            // After the ping the next one or the idle limit is awaited, whichever is first.
+            let later = at(start) + limits.ping_interval;
+            assert_eq!(s.deadline(&limits, later), Some(later + limits.ping_interval));
+            let late = at(start) + Duration::from_secs(60);
+            assert_eq!(s.deadline(&limits, late), Some(at(start) + limits.idle_timeout));
+            s.enter(Phase::Closing, late);
+            assert_eq!(s.deadline(&limits, late), Some(late + limits.close_timeout));
+        }
+    }
+
+    #[test]
+    fn no_limits_no_deadline_until_a_drain() {
+        let limits = Limits {
+            ping_interval: Duration::ZERO,
+            idle_timeout: Duration::ZERO,
+            ..Limits::default()
+        };
+        let mut s = open(at(0));
+        assert_eq!(s.deadline(&limits, at(5)), None);
+        s.flags |= flag::DRAINING;
+        s.mark = 700;
+        assert_eq!(s.deadline(&limits, at(5)), Some(at(700)));
+        assert_eq!(s.deadline(&limits, at(900)), Some(at(900)));
+    }
+
+    #[test]
+    fn the_message_rate_allows_a_second_of_burst_and_then_its_rate() {
+        let mut s = open(at(0));
+        s.tokens = 10;
+        assert!((0..10).all(|_| s.take_token(10, at(0))));
+        assert!(!s.take_token(10, at(99)));
+        assert!(s.take_token(10, at(100)));
+        assert!(!s.take_token(10, at(150)));
+        // However long the silence, no more than one second's worth is saved up.
+        assert_eq!((0..100).filter(|_| s.take_token(10, at(60_000))).count(), 10);
+    }
+
+    #[test]
+    fn the_reported_code_is_the_received_one_then_the_sent_one_then_1006() {
+        let mut s = open(at(0));
+        assert_eq!(s.final_code(None), CloseCode::ABNORMAL);
+        s.close_sent = 1001;
+        assert_eq!(s.final_code(None), CloseCode(1001));
+        assert_eq!(s.final_code(Some(CloseCode::NORMAL)), CloseCode::NORMAL);
+    }
+}

@@ -1,0 +1,91 @@
+//! The client role.
+
+use super::*;
+use std::io::ErrorKind;
+
+fn connecting(lab: &mut Lab) -> ConnId {
+    lab.lcore.app.core.poster.post(Mail::Event { to: None, event: "connect 9".into() }).ok().unwrap();
+    lab.turn();
+    lab.io().connecting()[0].0
+}
+
+/// The 101 that answers the request sent on `id`.
+fn accept(lab: &mut Lab, id: ConnId) -> String {
+    let request = lab.text(id);
+    let key = request.split("Sec-WebSocket-Key: ").nth(1).unwrap().split("\r\n").next().unwrap();
+    let accept = hioload_ws_proto::handshake::accept_key(key);
+    let accept = String::from_utf8_lossy(&accept).into_owned();
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: p1\r\n\r\n"
+    )
+}
+
+#[test]
+fn connects_and_talks_in_masked_frames() {
+    let mut lab = Lab::new(Config::default());
+    let id = connecting(&mut lab);
+    lab.io().connect_outcome(id, Ok(()));
+    lab.turn();
+    let mut reply = accept(&mut lab, id).into_bytes();
+    encode::frame_into(&mut reply, OpCode::Text, b"early", None);
+    lab.io().deliver(id, &reply);
+    lab.turn();
+    assert_eq!(lab.log(), ["connected 7 Some(\"p1\")", "ready"]);
+    let mut frame = Vec::new();
+    encode::frame_into(&mut frame, OpCode::Binary, &[5; 100_000], None);
+    lab.io().deliver(id, &frame);
+    lab.turn();
+    let sent = lab.io().sent(id);
+    // The server's decoder refuses frames that are not masked.
+    assert_eq!(parse(Role::Server, &sent), ["text early", "binary 100000"]);
+}
+
+#[test]
+fn a_client_lets_the_server_end_tcp_first() {
+    let mut lab = Lab::new(Config::default());
+    let id = connecting(&mut lab);
+    lab.io().connect_outcome(id, Ok(()));
+    lab.turn();
+    let reply = accept(&mut lab, id);
+    lab.io().deliver(id, reply.as_bytes());
+    lab.turn();
+    lab.log();
+    lab.io().deliver(id, &[0x88, 2, 0x03, 0xe8]);
+    lab.turn();
+    assert_eq!(lab.log(), ["close 1000 \"\" by Peer"]);
+    assert!(lab.io().is_open(id) && !lab.io().finished(id));
+    lab.io().end(id);
+    lab.turn();
+    assert!(!lab.io().is_open(id));
+}
+
+#[test]
+fn every_failure_is_told_once_and_frees_the_slot() {
+    for script in 0..7 {
+        let mut lab = Lab::new(Config::default());
+        let id = connecting(&mut lab);
+        if script == 0 {
+            lab.io().connect_outcome(id, Err(ErrorKind::ConnectionRefused));
+        } else if script > 1 {
+            lab.io().connect_outcome(id, Ok(()));
+        }
+        lab.turn();
+        let reply = if script > 1 { accept(&mut lab, id) } else { String::new() };
+        match script {
+            2 => drop(lab.io().deliver(id, b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")),
+            3 => drop(lab.io().deliver(id, reply.replace("Accept: ", "Accept: x").as_bytes())),
+            4 => drop(lab.io().deliver(id, reply.replace("p1", "p2").as_bytes())),
+            5 => drop(lab.io().end(id)),
+            6 => drop(lab.io().reset(id)),
+            _ => {}
+        }
+        lab.pass(10_010);
+        let log = lab.log();
+        assert_eq!(log.len(), 1, "script {script}: {log:?}");
+        assert!(log[0].starts_with("not connected 7: "), "script {script}: {log:?}");
+        let core = &lab.lcore.app.core;
+        assert_eq!((core.busy, core.open, core.wheel.len()), (0, 0, 0), "script {script}");
+        assert!(!lab.io().is_open(id));
+    }
+}

@@ -1,0 +1,192 @@
+//! How connections end, and how the lcore does.
+
+use super::*;
+use hioload_transport::fake::FakeEnd;
+
+#[test]
+fn the_peers_close_is_answered_with_its_code() {
+    let mut lab = Lab::new(Config::default());
+    let id = lab.open();
+    lab.log();
+    let mut payload = 3001u16.to_be_bytes().to_vec();
+    payload.extend_from_slice(b"bye");
+    lab.send(id, OpCode::Close, &payload);
+    assert_eq!(lab.frames(id), ["close 3001 "]);
+    assert_eq!(lab.log(), ["close 3001 \"bye\" by Peer"]);
+    assert!(lab.io().finished(id) && lab.io().is_open(id));
+    lab.io().end(id);
+    lab.turn();
+    assert_eq!(lab.io().closed(id), Some(FakeEnd::Closed));
+}
+
+#[test]
+fn an_empty_close_is_answered_empty() {
+    let mut lab = Lab::new(Config::default());
+    let id = lab.open();
+    lab.log();
+    lab.send(id, OpCode::Close, b"");
+    assert_eq!(lab.frames(id), ["close"]);
+    assert_eq!(lab.log(), ["close 1005 \"\" by Peer"]);
+}
+
+#[test]
+fn our_close_waits_for_the_answer_and_drops_what_comes_before_it() {
+    let mut lab = Lab::new(Config::default());
+    let id = lab.open();
+    lab.log();
+    lab.say(id, "close 4000");
+    assert_eq!(lab.frames(id), ["close 4000 as you wish"]);
+    lab.say(id, "too late");
+    lab.send(id, OpCode::Ping, b"too late");
+    assert_eq!(lab.frames(id), [""; 0]);
+    assert_eq!(lab.log(), [""; 0]);
+    lab.send(id, OpCode::Close, &4000u16.to_be_bytes());
+    assert_eq!(lab.log(), ["close 4000 \"\" by Application"]);
+    assert_eq!(lab.frames(id), [""; 0], "a Close is not answered twice");
+    assert!(lab.io().finished(id));
+}
+
+#[test]
+fn a_close_that_is_never_answered_ends_in_a_reset() {
+    let mut lab = Lab::new(Config::default());
+    let id = lab.open();
+    lab.log();
+    lab.say(id, "close 1000");
+    lab.pass(4_990);
+    assert!(lab.io().is_open(id));
+    lab.pass(20);
+    assert_eq!(lab.io().closed(id), Some(FakeEnd::Reset));
+    assert_eq!(lab.log(), ["close 1000 \"\" by Application"]);
+    assert_eq!(lab.totals().close_timeouts, 1);
+}
+
+#[test]
+fn ends_without_a_close_are_1006() {
+    let mut lab = Lab::new(Config::default());
+    let (a, b, c) = (lab.open(), lab.open(), lab.open());
+    lab.log();
+    lab.io().end(a);
+    lab.turn();
+    lab.io().reset(b);
+    lab.turn();
+    // In the middle of a frame.
+    lab.io().deliver(c, &[0x81]);
+    lab.io().end(c);
+    lab.turn();
+    assert_eq!(lab.log(), ["close 1006 \"\" by Network"; 3]);
+    assert!(!lab.io().is_open(a) && !lab.io().is_open(b) && !lab.io().is_open(c));
+    let totals = lab.totals();
+    assert_eq!((totals.opened, totals.closed, totals.abnormal_closures), (3, 3, 3));
+}
+
+#[test]
+fn a_half_closed_peer_still_gets_its_answers() {
+    let mut lab = Lab::new(Config::default());
+    let id = lab.open();
+    let mut frame = Vec::new();
+    encode::frame_into(&mut frame, OpCode::Text, b"last words", Some([1; 4]));
+    lab.io().deliver(id, &frame);
+    lab.io().end(id);
+    lab.turn();
+    assert_eq!(lab.frames(id), ["text last words"]);
+    assert_eq!(lab.io().closed(id), Some(FakeEnd::Closed));
+}
+
+#[test]
+fn violations_are_told_and_nothing_after_them_is_read() {
+    for (bytes, code) in [
+        (&[0x81, 0x00][..], "1002"),
+        (&[0xc1, 0x80, 0, 0, 0, 0][..], "1002"),
+        (&[0x81, 0x81, 0, 0, 0, 0, 0xff][..], "1007"),
+        // The 14 bytes that crashed the Go original: a length with its top bit set.
+        (&[0x82, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0][..], "1002"),
+        (&[0x82, 0xff, 0, 0, 0, 0, 0xff, 0, 0, 0, 0, 0, 0, 0][..], "1009"),
+    ] {
+        let mut lab = Lab::new(Config::default());
+        let (id, bystander) = (lab.open(), lab.open());
+        lab.log();
+        let mut stream = bytes.to_vec();
+        encode::frame_into(&mut stream, OpCode::Text, b"unheard", Some([1; 4]));
+        lab.io().deliver(id, &stream);
+        lab.turn();
+        let frames = lab.frames(id);
+        assert_eq!(frames.len(), 1, "{frames:?}");
+        assert!(frames[0].starts_with(&format!("close {code} ")), "{frames:?}");
+        assert!(lab.io().finished(id));
+        assert_eq!(lab.log().len(), 1);
+        lab.say(bystander, "fine");
+        assert_eq!(lab.frames(bystander), ["text fine"]);
+    }
+}
+
+#[test]
+fn slots_are_used_again_and_old_names_mean_nobody() {
+    let mut lab = Lab::new(Config::default());
+    let first = lab.open();
+    lab.say(first, "timer 50");
+    lab.io().reset(first);
+    lab.turn();
+    let second = lab.open();
+    assert_eq!(first.index, second.index);
+    lab.log();
+    lab.pass(100);
+    assert_eq!(lab.log(), [""; 0], "a timer of the first reached the second");
+    lab.say(second, "count");
+    assert_eq!(lab.frames(second), ["text 1"]);
+}
+
+#[test]
+fn a_drain_closes_all_within_its_window_and_refuses_newcomers() {
+    let config = Config { drain_jitter: Duration::from_millis(500), ..Config::default() };
+    let mut lab = Lab::new(config);
+    let ids: Vec<_> = (0..20).map(|_| lab.open()).collect();
+    lab.log();
+    lab.lcore.app.core.drain();
+    lab.turn();
+    let late = lab.dial(REQUEST);
+    assert!(lab.text(late).starts_with("HTTP/1.1 503"));
+    let page = lab.dial(b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(lab.text(page).starts_with("HTTP/1.1 200"), "plain requests are the handler's to answer");
+
+    lab.pass(250);
+    let early = ids.iter().filter(|id| !lab.lcore.io.peek_sent(**id).is_empty()).count();
+    assert!((1..20).contains(&early), "{early} of 20 in the first half: the closes are spread");
+    lab.pass(251);
+    for id in &ids {
+        assert_eq!(lab.frames(*id), ["close 1001 server is shutting down"]);
+        lab.send(*id, OpCode::Close, &1001u16.to_be_bytes());
+        lab.io().end(*id);
+    }
+    for id in [late, page] {
+        lab.io().end(id);
+    }
+    lab.turn();
+    assert!(lab.lcore.is_done());
+    assert_eq!(lab.totals().drained, 20);
+}
+
+#[test]
+fn a_drain_does_not_wait_for_ever() {
+    let mut lab = Lab::new(Config { drain_deadline: Duration::from_secs(2), ..Config::default() });
+    let id = lab.open();
+    let silent = lab.dial(b"");
+    lab.lcore.app.core.drain();
+    lab.pass(1_990);
+    assert!(!lab.lcore.is_done() && lab.io().is_open(id));
+    lab.pass(20);
+    assert!(lab.lcore.is_done() && !lab.io().is_open(id) && !lab.io().is_open(silent));
+    assert_eq!(lab.totals().drain_resets, 1);
+}
+
+#[test]
+fn ending_tells_the_handler_of_every_connection() {
+    let mut lab = Lab::new(Config::default());
+    lab.open();
+    lab.open();
+    lab.log();
+    let Lab { lcore, log, workers, .. } = lab;
+    lcore.finish();
+    assert_eq!(*log.borrow(), ["close 1006 \"\" by Engine"; 2]);
+    // The lcore's handle on the executor went with it.
+    workers.unwrap().join();
+}

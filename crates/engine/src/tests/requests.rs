@@ -1,0 +1,106 @@
+//! Requests and their answers.
+
+use super::*;
+
+fn status(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap_or("nothing")
+}
+
+#[test]
+fn an_upgrade_opens_and_echoes_even_in_single_bytes() {
+    let mut lab = Lab::new(Config::default());
+    let id = lab.io().accept(Lab::peer(1));
+    for byte in REQUEST {
+        lab.io().deliver(id, &[*byte]);
+        lab.turn();
+    }
+    let answer = lab.text(id);
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    assert!(answer.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{answer}");
+    assert_eq!(lab.log(), ["open /chat from 10.0.0.1:1", "ready"]);
+    lab.say(id, "hello");
+    assert_eq!(lab.frames(id), ["text hello"]);
+}
+
+#[test]
+fn frames_in_the_segment_of_the_request_are_not_lost() {
+    let mut lab = Lab::new(Config::default());
+    let mut bytes = REQUEST.to_vec();
+    encode::frame_into(&mut bytes, OpCode::Text, b"early", Some([9; 4]));
+    let id = lab.dial(&bytes);
+    let sent = lab.io().sent(id);
+    let end = sent.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+    assert_eq!(parse(Role::Client, &sent[end..]), ["text early"]);
+}
+
+#[test]
+fn plain_http_is_answered_and_closed() {
+    let mut lab = Lab::new(Config::default());
+    let id = lab.dial(b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n");
+    let answer = lab.text(id);
+    assert_eq!(status(&answer), "200");
+    assert!(answer.ends_with("\r\n\r\nhello\n"), "{answer}");
+    assert!(lab.io().finished(id) && lab.io().is_open(id), "the client is to end TCP first");
+    lab.io().end(id);
+    lab.turn();
+    assert!(!lab.io().is_open(id));
+
+    let id = lab.dial(b"HEAD /page HTTP/1.1\r\nHost: x\r\n\r\n");
+    let answer = lab.text(id);
+    assert!(answer.contains("Content-Length: 6") && answer.ends_with("\r\n\r\n"), "{answer}");
+    let id = lab.dial(b"GET /nope HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(status(&lab.text(id)), "404");
+    assert_eq!(lab.totals().http_requests, 3);
+}
+
+#[test]
+fn bad_requests_get_their_status_and_a_good_one_after_them_works() {
+    let mut lab = Lab::new(Config::default());
+    let upgrade = String::from_utf8(REQUEST.to_vec()).unwrap();
+    for (request, expected) in [
+        ("nonsense\r\n\r\n".to_owned(), "400"),
+        (upgrade.replace("GET", "POST"), "405"),
+        (upgrade.replace("Version: 13", "Version: 8"), "426"),
+        (upgrade.replace("dGhl", ""), "400"),
+        (upgrade.replace("Host: test\r\n", ""), "400"),
+        (upgrade.replace("/chat", "/no"), "403"),
+        (upgrade.replace("/chat", "/panic"), "500"),
+        (upgrade.replace("/chat", "/bad"), "500"),
+        (upgrade.replace("Host", &format!("X: {}\r\nHost", "y".repeat(9000))), "431"),
+    ] {
+        let id = lab.dial(request.as_bytes());
+        assert_eq!(status(&lab.text(id)), expected, "{request}");
+        assert!(lab.io().finished(id));
+        lab.open();
+    }
+    let totals = lab.totals();
+    assert_eq!((totals.rejected_handshakes, totals.rejected_by_handler), (6, 3));
+    assert_eq!((totals.handler_panics, totals.opened), (1, 9));
+}
+
+#[test]
+fn a_request_that_never_ends_is_431_and_one_that_never_comes_408() {
+    let mut lab = Lab::new(Config::default());
+    let id = lab.dial(b"GET / HTTP/1.1\r\n");
+    lab.io().deliver(id, &vec![b'x'; 9000]);
+    lab.turn();
+    assert_eq!(status(&lab.text(id)), "431");
+
+    let id = lab.dial(b"GET / HT");
+    lab.pass(9_990);
+    assert_eq!(lab.text(id), "");
+    lab.pass(20);
+    assert_eq!(status(&lab.text(id)), "408");
+    assert_eq!(lab.totals().handshake_timeouts, 1);
+    // And if the peer does not end TCP either, it is reset.
+    lab.pass(5_100);
+    assert!(!lab.io().is_open(id));
+}
+
+#[test]
+fn the_subprotocol_is_the_handlers_choice() {
+    let mut lab = Lab::new(Config::default());
+    let request = String::from_utf8(REQUEST.to_vec()).unwrap();
+    let id = lab.dial(request.replace("Host", "Sec-WebSocket-Protocol: a, b\r\nHost").as_bytes());
+    assert!(lab.text(id).contains("Sec-WebSocket-Protocol: a\r\n"));
+}

@@ -1,0 +1,128 @@
+//! Publishing, on one lcore and across them.
+
+use super::*;
+use crate::Limits;
+
+#[test]
+fn subscribers_get_each_message_once_and_only_theirs() {
+    let mut lab = Lab::new(Config::default());
+    let (a, b, c) = (lab.open(), lab.open(), lab.open());
+    for pattern in ["news.*", "news.>", "news.eu"] {
+        lab.say(a, &format!("sub {pattern}"));
+    }
+    lab.say(b, "sub news.us");
+    lab.log();
+    lab.say(c, "pub news.eu hello");
+    lab.say(c, "pub news.us howdy");
+    assert_eq!(lab.frames(a), ["text hello", "text howdy"]);
+    assert_eq!(lab.frames(b), ["text howdy"]);
+    assert_eq!(lab.frames(c), [""; 0]);
+    assert_eq!(lab.log(), ["pub Ok(1)", "pub Ok(2)"]);
+    assert_eq!((lab.totals().published, lab.totals().delivered), (2, 3));
+}
+
+#[test]
+fn unsubscribing_and_ending_stop_delivery() {
+    let mut lab = Lab::new(Config::default());
+    let (a, b) = (lab.open(), lab.open());
+    lab.say(a, "sub t");
+    lab.say(b, "sub t");
+    lab.say(a, "unsub t");
+    lab.say(a, "unsub t");
+    lab.io().reset(b);
+    lab.log();
+    lab.say(a, "pub t x");
+    assert_eq!(lab.log(), ["close 1006 \"\" by Network", "pub Ok(0)"]);
+}
+
+#[test]
+fn bad_topics_and_too_many_subscriptions_are_errors() {
+    let config = Config { limits: Limits { max_subscriptions: 2, ..Limits::default() }, ..Config::default() };
+    let mut lab = Lab::new(config);
+    let id = lab.open();
+    lab.log();
+    for command in ["sub a", "sub a", "sub b", "sub c", "sub a..b", "pub a.* x", "unsub a", "sub c"] {
+        lab.say(id, command);
+    }
+    assert_eq!(
+        lab.log(),
+        [
+            "sub Ok(true)",
+            "sub Ok(false)",
+            "sub Ok(true)",
+            "sub Err(TooMany)",
+            "sub Err(Invalid)",
+            "pub Err(Invalid)",
+            "unsub Ok(true)",
+            "sub Ok(true)"
+        ]
+    );
+    assert_eq!(lab.totals().subscriptions_refused, 1);
+}
+
+#[test]
+fn messages_cross_lcores_only_to_subscribers() {
+    let mut labs = Lab::mesh(3, Config::default());
+    let ids: Vec<_> = labs.iter_mut().map(Lab::open).collect();
+    let turn_all = |labs: &mut Vec<Lab>| labs.iter_mut().for_each(Lab::turn);
+    labs[1].say(ids[1], "sub x.*");
+    turn_all(&mut labs);
+    labs[0].say(ids[0], "pub x.y one");
+    turn_all(&mut labs);
+    assert_eq!(labs[1].frames(ids[1]), ["text one"]);
+    // Lcore 2 has no subscriber: it was not even told.
+    assert!(labs[2].lcore.app.core.mailbox.is_empty());
+    assert_eq!(labs[2].frames(ids[2]), [""; 0]);
+
+    // A second subscriber on the same lcore, then the first goes: delivery goes on, until the last is gone.
+    let second = labs[1].open();
+    labs[1].say(second, "sub x.*");
+    labs[1].io().reset(ids[1]);
+    turn_all(&mut labs);
+    labs[2].say(ids[2], "pub x.z two");
+    turn_all(&mut labs);
+    assert_eq!(labs[1].frames(second), ["text two"]);
+    labs[1].say(second, "unsub x.*");
+    turn_all(&mut labs);
+    labs[0].say(ids[0], "pub x.y three");
+    labs[0].turn();
+    assert!(labs[1].lcore.app.core.mailbox.is_empty());
+}
+
+#[test]
+fn a_full_mailbox_drops_messages_but_never_subscriptions() {
+    let mut labs = Lab::mesh(2, Config { mailbox: 4, ..Config::default() });
+    let ids: Vec<_> = labs.iter_mut().map(Lab::open).collect();
+    // More interests than the mailbox holds, while the other lcore sleeps.
+    for n in 0..10 {
+        labs[1].say(ids[1], &format!("sub t{n}"));
+    }
+    for _ in 0..10 {
+        labs.iter_mut().for_each(Lab::turn);
+    }
+    for n in 0..10 {
+        labs[0].say(ids[0], &format!("pub t{n} {n}"));
+        labs[1].turn();
+    }
+    let expected: Vec<_> = (0..10).map(|n| format!("text {n}")).collect();
+    assert_eq!(labs[1].frames(ids[1]), expected);
+    // More messages than it holds: counted, not queued without bound.
+    for n in 0..10 {
+        labs[0].say(ids[0], &format!("pub t0 {n}"));
+    }
+    assert_eq!(labs[0].totals().mail_dropped, 6);
+}
+
+#[test]
+fn large_messages_are_shared_and_arrive_whole() {
+    let mut lab = Lab::new(Config::default());
+    let ids: Vec<_> = (0..5).map(|_| lab.open()).collect();
+    for id in &ids {
+        lab.say(*id, "sub big");
+    }
+    let text = "x".repeat(100_000);
+    lab.say(ids[0], &format!("pub big {text}"));
+    for id in ids {
+        assert_eq!(lab.frames(id), [format!("text {text}")]);
+    }
+}

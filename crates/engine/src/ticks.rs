@@ -1,0 +1,143 @@
+//! What time does: deadlines of sessions, the application's timers, the accept rate.
+
+use std::time::Duration;
+
+use hioload_transport::{ConnId, Transport};
+use hioload_ws_proto::{CloseCode, OpCode};
+
+use crate::app::App;
+use crate::core::{Core, TIMER_OF_USER};
+use crate::handler::Handler;
+use crate::session::{Phase, flag, millis};
+
+impl<H: Handler> App<H> {
+    /// Handles every timer that is due.
+    pub(crate) fn run_timers<T: Transport>(&mut self, io: &mut T) {
+        while let Some(key) = self.core.wheel.poll(self.core.now) {
+            if key & TIMER_OF_USER == 0 {
+                self.core.sessions[key as usize].timer = None;
+                let id = self.core.id_of(key);
+                self.on_session_timer(io, id);
+            } else {
+                self.on_user_timer(io, key & !TIMER_OF_USER);
+            }
+        }
+    }
+
+    fn on_user_timer<T: Transport>(&mut self, io: &mut T, slot: u32) {
+        let Some(timer) = self.core.take_user_timer(slot) else { return };
+        match timer.owner {
+            Some(id) => self.call(io, id, |handler, conn, cx| handler.on_timer(conn, cx, timer.token)),
+            None => {
+                self.call_lcore(io, |handler, cx| handler.on_lcore_timer(cx, timer.token));
+            }
+        }
+    }
+
+    fn on_session_timer<T: Transport>(&mut self, io: &mut T, id: ConnId) {
+        match self.core.sessions[id.index as usize].phase {
+            Phase::Free => {}
+            Phase::Request => {
+                if self.core.is_over_time(id, self.core.config.limits.handshake_timeout) {
+                    self.answer_timeout(io, id);
+                } else {
+                    self.core.rearm(id.index);
+                }
+            }
+            Phase::Connecting | Phase::Reply => {
+                if self.core.is_over_time(id, self.core.config.limits.handshake_timeout) {
+                    self.connect_timed_out(io, id);
+                } else {
+                    self.core.rearm(id.index);
+                }
+            }
+            Phase::Closing | Phase::Lingering | Phase::Gone => self.on_close_timer(io, id),
+            Phase::Open => self.on_open_timer(io, id),
+        }
+    }
+
+    fn on_close_timer<T: Transport>(&mut self, io: &mut T, id: ConnId) {
+        if !self.core.is_over_time(id, self.core.config.limits.close_timeout) {
+            return self.core.rearm(id.index);
+        }
+        self.core.counters.close_timeouts.bump();
+        self.core.abort_transport(io, id);
+        self.end(io, id, None, "");
+    }
+
+    fn on_open_timer<T: Transport>(&mut self, io: &mut T, id: ConnId) {
+        let core = &mut self.core;
+        let (now, session) = (core.now, &core.sessions[id.index as usize]);
+        let over = |limit: Duration, passed: Duration| !limit.is_zero() && passed >= limit;
+        let limits = &core.config.limits;
+        let (silence, age) = (session.silence(now), session.age(now));
+        let drain_due = session.has(flag::DRAINING) && millis(now).wrapping_sub(session.mark).cast_signed() >= 0;
+        if drain_due {
+            core.counters.drained.bump();
+            self.begin_close(io, id, CloseCode::GOING_AWAY, "server is shutting down");
+        } else if over(limits.idle_timeout, silence) {
+            core.counters.idle_timeouts.bump();
+            self.begin_close(io, id, CloseCode::GOING_AWAY, "idle");
+        } else if over(limits.max_lifetime, age) {
+            core.counters.lifetime_reached.bump();
+            self.begin_close(io, id, CloseCode::GOING_AWAY, "connection is too old");
+        } else {
+            // No ping behind a full send queue: it would not arrive in time to be answered.
+            if over(limits.ping_interval, silence)
+                && !io.is_blocked(id)
+                && core.send_control(io, id, OpCode::Ping, &[]).is_ok()
+            {
+                core.counters.pings_sent.bump();
+            }
+            core.rearm(id.index);
+        }
+    }
+}
+
+impl<E: Send + 'static> Core<E> {
+    /// Whether the phase of a session has lasted for `limit`.
+    fn is_over_time(&self, id: ConnId, limit: Duration) -> bool {
+        self.sessions[id.index as usize].silence(self.now) >= limit
+    }
+
+    /// Takes a timer that fired.
+    fn take_user_timer(&mut self, slot: u32) -> Option<crate::timers::UserTimer> {
+        let timer = self.timers.remove(slot)?;
+        if let Some(extra) =
+            timer.owner.and_then(|id| self.session(id)).and_then(|session| session.extra.as_mut())
+        {
+            extra.timers.retain(|s| *s != slot);
+        }
+        Some(timer)
+    }
+
+    /// Earns what the accept rate allows for the time since the last turn; gives how many may be accepted in this one.
+    pub(crate) fn accept_budget(&mut self, most: usize) -> usize {
+        let rate = self.config.limits.accept_rate;
+        if rate == 0 {
+            return most;
+        }
+        // The process' rate is shared out: connections are spread over the lcores evenly.
+        let lcores = u32::from(self.lcores);
+        let share = u64::from(rate.div_ceil(lcores));
+        let passed = self.now.saturating_sub(self.accept_refilled).as_millis() as u64;
+        let earned = passed * share / 1000;
+        if earned > 0 {
+            self.accept_tokens = (u64::from(self.accept_tokens) + earned).min(share) as u32;
+            self.accept_refilled = self.now;
+        }
+        if self.accept_tokens == 0 {
+            self.counters.accept_throttled.bump();
+        }
+        most.min(self.accept_tokens as usize)
+    }
+
+    /// When the accept rate will have earned the next connection, if it stands still for want of one.
+    pub(crate) fn accept_wait(&self) -> Option<Duration> {
+        let rate = self.config.limits.accept_rate;
+        (rate != 0 && self.accept_tokens == 0).then(|| {
+            let share = rate.div_ceil(u32::from(self.lcores));
+            Duration::from_millis(u64::from(1000 / share) + 1)
+        })
+    }
+}

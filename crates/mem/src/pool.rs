@@ -1,0 +1,387 @@
+//! Fixed-size buffers cut from one arena.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::slice;
+
+use crate::{ALIGN, Arena, ArenaOptions, Backing, HugePages};
+
+/// What [`Pool::new`] is to make.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PoolOptions {
+    /// Buffers; 1 to `u32::MAX`.
+    pub buffers: usize,
+    /// Bytes of each; at least 1. They lie [`ALIGN`]-aligned, so a multiple of that wastes nothing.
+    pub buffer_size: usize,
+    /// The pages to ask for.
+    pub huge_pages: HugePages,
+    /// The NUMA node to prefer.
+    pub node: Option<u32>,
+}
+
+/// Counters of a pool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PoolStats {
+    /// Times [`Pool::get`] had nothing to give.
+    pub exhausted: u64,
+    /// The most buffers ever in use at once.
+    pub high_water: usize,
+}
+
+/// A pool of equal buffers, for one thread. Cheap to clone: clones are handles to the same pool.
+///
+/// The buffer returned last is given out first, since it is the likeliest to be in cache; one that was never used is taken only
+/// when there is no other, so memory that was never needed is never touched. The free list is kept outside the buffers
+/// and is itself touched only as far as buffers were in use at once.
+///
+/// Buffers are **not cleared** between uses: what the last owner wrote is still there. They are never uninitialised (fresh ones
+/// are zero), and a buffer never leaves its lcore, but whoever sends from one must send only what it wrote.
+#[derive(Clone)]
+pub struct Pool(Rc<Inner>);
+
+struct Inner {
+    /// First byte of buffer 0, in `arena`.
+    base: NonNull<u8>,
+    /// Bytes from one buffer to the next.
+    stride: usize,
+    buffer_size: usize,
+    capacity: usize,
+    free: RefCell<Free>,
+    /// Declared last: the memory goes after everything that points to it.
+    arena: Arena,
+}
+
+/// Which buffers nobody holds. `returned` and `fresh..capacity` are disjoint and together all of them.
+struct Free {
+    /// A stack. Allocated for the pool's capacity at the start, so that a put never allocates; never written beyond need.
+    returned: Vec<u32>,
+    /// Buffers from here on were never given out.
+    fresh: u32,
+    stats: PoolStats,
+}
+
+impl Pool {
+    /// Makes a pool. No buffer is touched.
+    ///
+    /// # Errors
+    /// `InvalidInput` if a size is 0 or too large; otherwise what [`Arena::new`] says.
+    pub fn new(options: &PoolOptions) -> io::Result<Self> {
+        let invalid = || {
+            let PoolOptions {
+                buffers,
+                buffer_size,
+                ..
+            } = options;
+            let text = format!("a pool cannot have {buffers} buffers of {buffer_size} bytes");
+            io::Error::new(io::ErrorKind::InvalidInput, text)
+        };
+        if options.buffers == 0 || options.buffer_size == 0 || options.buffers > u32::MAX as usize {
+            return Err(invalid());
+        }
+        let stride = options
+            .buffer_size
+            .checked_next_multiple_of(ALIGN)
+            .ok_or_else(invalid)?;
+        let bytes = stride.checked_mul(options.buffers).ok_or_else(invalid)?;
+
+        let arena = Arena::new(&ArenaOptions {
+            bytes,
+            huge_pages: options.huge_pages,
+            node: options.node,
+        })?;
+        Ok(Self(Rc::new(Inner {
+            base: arena.base(),
+            stride,
+            buffer_size: options.buffer_size,
+            capacity: options.buffers,
+            free: RefCell::new(Free {
+                returned: Vec::with_capacity(options.buffers),
+                fresh: 0,
+                stats: PoolStats::default(),
+            }),
+            arena,
+        })))
+    }
+
+    /// Takes a buffer, or `None` (counted) if all are in use.
+    #[must_use]
+    pub fn get(&self) -> Option<Buf> {
+        let mut free = self.0.free.borrow_mut();
+        let index = if let Some(index) = free.returned.pop() {
+            index
+        } else if (free.fresh as usize) < self.0.capacity {
+            free.fresh += 1;
+            // Nothing is on the stack: all that was ever given out is in use.
+            free.stats.high_water = free.fresh as usize;
+            free.fresh - 1
+        } else {
+            free.stats.exhausted += 1;
+            return None;
+        };
+        Some(Buf {
+            pool: Rc::clone(&self.0),
+            index,
+        })
+    }
+
+    /// Buffers that `get` would give now.
+    #[must_use]
+    pub fn available(&self) -> usize {
+        let free = self.0.free.borrow();
+        self.0.capacity - free.fresh as usize + free.returned.len()
+    }
+
+    /// Buffers in all.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.0.capacity
+    }
+
+    /// Bytes of each buffer: as asked for.
+    #[must_use]
+    pub fn buffer_size(&self) -> usize {
+        self.0.buffer_size
+    }
+
+    /// Its counters.
+    #[must_use]
+    pub fn stats(&self) -> PoolStats {
+        self.0.free.borrow().stats
+    }
+
+    /// The pages it got.
+    #[must_use]
+    pub fn backing(&self) -> Backing {
+        self.0.arena.backing()
+    }
+
+    /// The NUMA node it prefers, if one was asked for and the kernel agreed.
+    #[must_use]
+    pub fn node(&self) -> Option<u32> {
+        self.0.arena.node()
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("available", &self.available())
+            .field("capacity", &self.capacity())
+            .field("buffer_size", &self.buffer_size())
+            .field("backing", &self.backing())
+            .finish()
+    }
+}
+
+/// One buffer of a [`Pool`]: has one owner, derefs to all its bytes, and returns to the pool when dropped. It keeps the
+/// pool's memory alive, so it may outlive the last `Pool` handle. 16 bytes.
+pub struct Buf {
+    pool: Rc<Inner>,
+    /// Less than the pool's capacity, and in no other `Buf` and not free.
+    index: u32,
+}
+
+impl Buf {
+    fn start(&self) -> NonNull<u8> {
+        // SAFETY: `index < capacity`, and the arena has `stride * capacity` bytes from `base`.
+        unsafe { self.pool.base.add(self.index as usize * self.pool.stride) }
+    }
+}
+
+impl Deref for Buf {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: `start` is good for `stride >= buffer_size` bytes, initialised since the arena was zeroed, alive while
+        // `self.pool` is. No other `Buf` has this index, so writers need `&mut self`.
+        unsafe { slice::from_raw_parts(self.start().as_ptr(), self.pool.buffer_size) }
+    }
+}
+
+impl DerefMut for Buf {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `deref`; `&mut self` on the only `Buf` with this index makes the reference unique.
+        unsafe { slice::from_raw_parts_mut(self.start().as_ptr(), self.pool.buffer_size) }
+    }
+}
+
+impl Drop for Buf {
+    fn drop(&mut self) {
+        // Fits: there are as many places on the stack as buffers.
+        self.pool.free.borrow_mut().returned.push(self.index);
+    }
+}
+
+impl fmt::Debug for Buf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buf({} bytes)", self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pool(buffers: usize, buffer_size: usize) -> Pool {
+        Pool::new(&PoolOptions {
+            buffers,
+            buffer_size,
+            ..PoolOptions::default()
+        })
+        .expect("a pool")
+    }
+
+    #[test]
+    fn a_buffer_handle_is_small() {
+        assert_eq!(size_of::<Buf>(), 16);
+        assert_eq!(size_of::<Option<Buf>>(), 16);
+    }
+
+    #[test]
+    fn gives_out_all_and_then_none() {
+        let pool = pool(3, 100);
+        let held: Vec<_> = (0..3).map_while(|_| pool.get()).collect();
+        assert_eq!((held.len(), pool.available(), pool.capacity()), (3, 0, 3));
+        assert!(pool.get().is_none());
+        assert!(pool.get().is_none());
+        assert_eq!(
+            pool.stats(),
+            PoolStats {
+                exhausted: 2,
+                high_water: 3
+            }
+        );
+        drop(held);
+        assert_eq!(pool.available(), 3);
+        assert!(pool.get().is_some());
+        assert_eq!(
+            pool.stats(),
+            PoolStats {
+                exhausted: 2,
+                high_water: 3
+            }
+        );
+    }
+
+    #[test]
+    fn the_last_returned_is_the_next_given() {
+        let pool = pool(4, 64);
+        let a = pool.get().expect("a buffer");
+        let b = pool.get().expect("a buffer");
+        let (at_a, at_b) = (a.as_ptr(), b.as_ptr());
+        drop(a);
+        drop(b);
+        let first = pool.get().expect("a buffer");
+        let second = pool.get().expect("a buffer");
+        assert_eq!((first.as_ptr(), second.as_ptr()), (at_b, at_a));
+        assert_eq!(pool.stats().high_water, 2);
+    }
+
+    #[test]
+    fn buffers_are_aligned_and_as_long_as_asked() {
+        for size in [1, 63, 64, 65, 1500, 16384] {
+            let pool = pool(5, size);
+            let held: Vec<_> = (0..5).map_while(|_| pool.get()).collect();
+            assert_eq!(held.len(), 5);
+            for buf in &held {
+                assert_eq!(buf.as_ptr().align_offset(ALIGN), 0);
+                assert_eq!(buf.len(), size);
+            }
+        }
+    }
+
+    #[test]
+    fn a_buffer_outlives_the_last_handle() {
+        let pool = pool(2, 4096);
+        let mut buf = pool.get().expect("a buffer");
+        let other = pool.get().expect("a buffer");
+        drop(pool);
+        drop(other);
+        buf.fill(7);
+        assert!(buf.iter().all(|&byte| byte == 7));
+    }
+
+    #[test]
+    fn contents_stay_from_use_to_use_and_start_as_zero() {
+        let pool = pool(1, 8);
+        let mut buf = pool.get().expect("a buffer");
+        assert_eq!(&*buf, [0; 8]);
+        buf[3] = 5;
+        drop(buf);
+        assert_eq!(pool.get().expect("a buffer")[3], 5);
+    }
+
+    #[test]
+    fn refuses_sizes_that_cannot_be() {
+        let too_many = u32::MAX as usize + 1;
+        for (buffers, buffer_size) in [
+            (0, 1),
+            (1, 0),
+            (too_many, 1),
+            (1, usize::MAX),
+            (1 << 30, 1 << 60),
+        ] {
+            let result = Pool::new(&PoolOptions {
+                buffers,
+                buffer_size,
+                ..PoolOptions::default()
+            });
+            assert_eq!(
+                result.expect_err("no pool").kind(),
+                io::ErrorKind::InvalidInput
+            );
+        }
+    }
+
+    proptest! {
+        /// Against a model that is a list of free positions: every buffer given is one nobody holds, the one returned
+        /// last if any was returned, and what its owner wrote stays until it is returned.
+        #[test]
+        fn behaves_as_a_stack_of_distinct_buffers(
+            capacity in 1_usize..12,
+            size in 1_usize..200,
+            steps in prop::collection::vec((any::<bool>(), any::<usize>()), 0..200),
+        ) {
+            let pool = pool(capacity, size);
+            let mut held: Vec<(Buf, u8)> = Vec::new();
+            let mut returned: Vec<*const u8> = Vec::new();
+            let mut seen: Vec<*const u8> = Vec::new();
+            let mut exhausted = 0;
+            for (step, (get, pick)) in steps.into_iter().enumerate() {
+                if get {
+                    match pool.get() {
+                        Some(mut buf) => {
+                            if let Some(expected) = returned.pop() {
+                                prop_assert_eq!(buf.as_ptr(), expected);
+                            } else {
+                                prop_assert!(!seen.contains(&buf.as_ptr()));
+                                seen.push(buf.as_ptr());
+                            }
+                            buf.fill(step as u8);
+                            held.push((buf, step as u8));
+                        }
+                        None => {
+                            exhausted += 1;
+                            prop_assert_eq!(held.len(), capacity);
+                        }
+                    }
+                } else if !held.is_empty() {
+                    let (buf, mark) = held.swap_remove(pick % held.len());
+                    prop_assert!(buf.iter().all(|&byte| byte == mark));
+                    returned.push(buf.as_ptr());
+                }
+                prop_assert_eq!(pool.available(), capacity - held.len());
+            }
+            prop_assert_eq!(pool.stats(), PoolStats { exhausted, high_water: seen.len() });
+            for (buf, mark) in &held {
+                prop_assert!(buf.iter().all(|byte| byte == mark));
+            }
+        }
+    }
+}

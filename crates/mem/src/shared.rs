@@ -1,0 +1,145 @@
+//! Encoded messages that many connections send.
+
+use std::fmt;
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Immutable bytes, shared between lcores by an atomic reference count. One allocation holds the count and the bytes.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Shared(Arc<[u8]>);
+
+impl Shared {
+    /// Copies `parts`, one after the other, into one payload.
+    #[must_use]
+    pub fn from_slices(parts: &[&[u8]]) -> Self {
+        let total = parts.iter().map(|part| part.len()).sum();
+        // An iterator of known length is collected into a single allocation.
+        let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, total).collect();
+        if let Some(mut rest) = Arc::get_mut(&mut bytes) {
+            for part in parts {
+                let (here, after) = rest.split_at_mut(part.len());
+                here.copy_from_slice(part);
+                rest = after;
+            }
+        }
+        Self(bytes)
+    }
+
+    /// For use within this lcore, where clones then cost no atomic.
+    #[must_use]
+    pub fn local(self) -> LocalShared {
+        LocalShared(Rc::new(self))
+    }
+
+    /// Owners, all threads together. Only a test can rely on it: others may be counting up or down.
+    #[must_use]
+    pub fn strong_count(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+}
+
+impl From<Vec<u8>> for Shared {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl From<&[u8]> for Shared {
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl Deref for Shared {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shared({} bytes)", self.len())
+    }
+}
+
+/// A [`Shared`] held by one lcore: its clones count without an atomic, and together they hold one count of the `Shared`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct LocalShared(Rc<Shared>);
+
+impl LocalShared {
+    /// The payload, to pass on to another lcore.
+    #[must_use]
+    pub fn shared(&self) -> Shared {
+        Shared::clone(&self.0)
+    }
+
+    /// Owners within this lcore.
+    #[must_use]
+    pub fn strong_count(&self) -> usize {
+        Rc::strong_count(&self.0)
+    }
+}
+
+impl From<Shared> for LocalShared {
+    fn from(shared: Shared) -> Self {
+        shared.local()
+    }
+}
+
+impl Deref for LocalShared {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0.0
+    }
+}
+
+impl AsRef<[u8]> for LocalShared {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl fmt::Debug for LocalShared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LocalShared({} bytes)", self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gathers_slices_in_order() {
+        assert_eq!(&*Shared::from_slices(&[b"he", b"", b"llo"]), b"hello");
+        assert!(Shared::from_slices(&[]).is_empty());
+        assert_eq!(Shared::from(b"ab".to_vec()), Shared::from(&b"ab"[..]));
+    }
+
+    #[test]
+    fn local_clones_count_once_in_the_shared_payload() {
+        let shared = Shared::from_slices(&[b"x"]);
+        let local = shared.clone().local();
+        let more: Vec<_> = (0..10).map(|_| local.clone()).collect();
+        assert_eq!(local.strong_count(), 11);
+        assert_eq!(shared.strong_count(), 2);
+        let elsewhere = local.shared();
+        assert_eq!(shared.strong_count(), 3);
+        assert_eq!(
+            std::thread::spawn(move || elsewhere.to_vec()).join().ok(),
+            Some(b"x".to_vec())
+        );
+        drop((more, local));
+        assert_eq!(shared.strong_count(), 1);
+    }
+}

@@ -1,0 +1,89 @@
+//! permessage-deflate (RFC 7692): negotiation for both sides, the inflater and the deflater.
+//!
+//! # What a connection costs
+//!
+//! | direction | context | bytes for each connection |
+//! |---|---|---|
+//! | receiving | taken over | at most `2^bits` (a [`Window`] that grows as messages come) |
+//! | receiving | not taken over | 0 |
+//! | sending, [`Sharing::Own`] | either | [`Deflater::memory`]: 371 KiB at 15 bits and memory level 8, 134 KiB at 9 and 1 |
+//! | sending, [`Sharing::Shared`] | not taken over | 0 |
+//!
+//! Besides, an lcore has one [`Inflater`] ([`Inflater::MEMORY`]) and, if shared, one [`Deflater`] for each window size
+//! in use. [`Direction::receive_memory`] and [`Direction::send_memory`] compute the rows for what was agreed.
+//!
+//! The engine is zlib-rs: Rust throughout, with a safe interface. Its compressor keeps 128 KiB of hash heads however
+//! small the window is, which is why sharing it is the default.
+
+mod deflater;
+mod inflater;
+pub mod negotiate;
+#[cfg(test)]
+mod tests;
+
+pub use deflater::{DeflateFailed, Deflater};
+pub use inflater::{InflateError, Inflater, Window};
+pub use negotiate::{Agreed, Direction};
+
+/// The smallest window RFC 7692 knows, as a power of two (256 bytes).
+pub const MIN_WINDOW_BITS: u8 = 8;
+/// The largest window DEFLATE has, as a power of two (32 KiB), and what holds where nothing is agreed.
+pub const MAX_WINDOW_BITS: u8 = 15;
+
+const fn clamp_window_bits(bits: u8) -> u8 {
+    if bits < MIN_WINDOW_BITS {
+        MIN_WINDOW_BITS
+    } else if bits > MAX_WINDOW_BITS {
+        MAX_WINDOW_BITS
+    } else {
+        bits
+    }
+}
+
+/// Whose the compressors of our sending side are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// One for each connection: context can be taken over from message to message, at [`Deflater::memory`] bytes.
+    Own,
+    /// One for all connections of an lcore: our side takes no context over, and a connection costs nothing.
+    Shared,
+}
+
+/// What this end wants of permessage-deflate. The same for both roles; each parameter says what it means to which.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeflateConfig {
+    /// Compression level, 0 (stored) to 9 (smallest). 1 is by far the fastest that compresses.
+    pub level: u8,
+    /// How much memory an own compressor takes for gathering symbols, 1 to 9 (see [`Deflater::memory`]).
+    pub mem_level: u8,
+    /// Messages shorter than this many bytes are sent uncompressed.
+    pub threshold: usize,
+    /// The server keeps no context between the messages it sends. As a server: we do so; as a client: we demand it.
+    pub server_no_context_takeover: bool,
+    /// The client keeps no context between the messages it sends. As a server: we demand it; as a client: we do so.
+    pub client_no_context_takeover: bool,
+    /// The largest window (8..=15 bits) the server sends with. As a client: we demand it.
+    pub server_max_window_bits: u8,
+    /// The largest window (8..=15 bits) the client sends with. As a server: we demand it, and of a client that cannot
+    /// be asked (its offer lacks the parameter) no context takeover instead, so that the memory of a connection
+    /// stays within `2^bits` in any case.
+    pub client_max_window_bits: u8,
+    /// Whose the compressors are. [`Sharing::Shared`] means no context takeover in the direction we send.
+    pub sharing: Sharing,
+}
+
+impl Default for DeflateConfig {
+    /// Shared compressors at level 1, and at most 4 KiB of history for a peer that takes context over.
+    fn default() -> Self {
+        DeflateConfig {
+            level: 1,
+            mem_level: 8,
+            threshold: 128,
+            server_no_context_takeover: false,
+            client_no_context_takeover: false,
+            server_max_window_bits: MAX_WINDOW_BITS,
+            client_max_window_bits: 12,
+            sharing: Sharing::Shared,
+        }
+    }
+}

@@ -1,0 +1,3 @@
+mod codec;
+mod negotiation;
+mod scan;

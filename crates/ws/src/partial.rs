@@ -1,0 +1,220 @@
+//! What a connection holds while something is unfinished: a header, a frame's payload, or a message between its fragments.
+
+use crate::assembler::Assembler;
+use crate::error::ProtocolError;
+use crate::header::{FrameHeader, MAX_CONTROL, MAX_HEADER};
+use crate::mask;
+use crate::types::{Kind, OpCode};
+use crate::utf8::Utf8;
+
+/// Taken from the [`Assembler`] when needed and given back when not.
+#[derive(Debug)]
+pub(crate) struct Partial {
+    /// The beginning of a header.
+    head: [u8; MAX_HEADER],
+    head_len: u8,
+    control_len: u8,
+    /// The payload so far of the control frame in progress.
+    control: [u8; MAX_CONTROL],
+    /// The frame whose header is known and whose payload is not all here.
+    frame: Option<Frame>,
+    /// The data message in progress.
+    pub(crate) message: Option<Progress>,
+    /// Its payload so far: unmasked, and if it is uncompressed text, checked.
+    pub(crate) payload: Vec<u8>,
+}
+
+/// A data message of which not all frames are here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    pub(crate) kind: Kind,
+    pub(crate) compressed: bool,
+    pub(crate) fragments: u32,
+    utf8: Utf8,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    opcode: OpCode,
+    fin: bool,
+    /// Turned so that it applies to the next byte.
+    key: Option<[u8; 4]>,
+    remaining: usize,
+}
+
+/// What became of the bytes given to [`Partial::fill`].
+pub(crate) enum Filled {
+    /// All taken; the frame needs more.
+    More,
+    /// The frame is whole; its message is not.
+    Fragment,
+    /// The message is whole.
+    Message,
+    /// The control frame is whole.
+    Control(OpCode),
+}
+
+impl Default for Partial {
+    fn default() -> Self {
+        Self {
+            head: [0; MAX_HEADER],
+            head_len: 0,
+            control_len: 0,
+            control: [0; MAX_CONTROL],
+            frame: None,
+            message: None,
+            payload: Vec::new(),
+        }
+    }
+}
+
+impl Partial {
+    /// Forgets its content; keeps its buffer unless that has more than `retain` bytes.
+    pub(crate) fn clear(&mut self, retain: usize) {
+        (self.head_len, self.control_len) = (0, 0);
+        (self.frame, self.message) = (None, None);
+        self.payload.clear();
+        if self.payload.capacity() > retain {
+            self.payload = Vec::new();
+        }
+    }
+
+    /// Whether it holds nothing that later bytes go on with.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head_len == 0 && self.frame.is_none() && self.message.is_none()
+    }
+
+    /// Whether a frame's payload comes next.
+    pub(crate) fn in_frame(&self) -> bool {
+        self.frame.is_some()
+    }
+
+    /// The control frame gathered last.
+    pub(crate) fn control(&self) -> &[u8] {
+        &self.control[..usize::from(self.control_len)]
+    }
+
+    /// Reads a header that begins in earlier bytes and goes on in `input`; also how many bytes of `input` it took. `None`
+    /// if it is still unfinished: then all of `input` was kept.
+    pub(crate) fn header(
+        &mut self,
+        input: &[u8],
+    ) -> Result<Option<(FrameHeader, usize)>, ProtocolError> {
+        let had = usize::from(self.head_len);
+        let n = input.len().min(MAX_HEADER - had);
+        self.head[had..had + n].copy_from_slice(&input[..n]);
+        let parsed = FrameHeader::parse(&self.head[..had + n])?;
+        // The bytes kept before were no whole header, so `len > had`.
+        self.head_len = if parsed.is_some() { 0 } else { (had + n) as u8 };
+        Ok(parsed.map(|(header, len)| (header, len - had)))
+    }
+
+    /// Begins a frame whose header passed every check.
+    pub(crate) fn begin(&mut self, header: &FrameHeader) {
+        let kind = match header.opcode {
+            OpCode::Text => Some(Kind::Text),
+            OpCode::Binary => Some(Kind::Binary),
+            _ => None,
+        };
+        if let Some(kind) = kind {
+            let compressed = header.rsv1;
+            self.message = Some(Progress {
+                kind,
+                compressed,
+                fragments: 0,
+                utf8: Utf8::new(),
+            });
+        }
+        if header.opcode.is_control() {
+            self.control_len = 0;
+        } else if let Some(message) = &mut self.message {
+            message.fragments += 1;
+        }
+        self.frame = Some(Frame {
+            opcode: header.opcode,
+            fin: header.fin,
+            key: header.mask,
+            // Checked against the limits, which are of this type.
+            remaining: header.len as usize,
+        });
+    }
+
+    /// Takes payload of the frame in progress from the front of `input`, unmasks it there, checks it and keeps it. Also
+    /// how many bytes that were.
+    pub(crate) fn fill(
+        &mut self,
+        asm: &mut Assembler,
+        input: &mut [u8],
+    ) -> Result<(usize, Filled), ProtocolError> {
+        let Some(frame) = &mut self.frame else {
+            return Ok((0, Filled::Fragment));
+        };
+        let n = frame.remaining.min(input.len());
+        let piece = &mut input[..n];
+        let ascii = match &mut frame.key {
+            Some(key) => {
+                let ascii = mask::apply_ascii(piece, *key, 0);
+                key.rotate_left(n % 4);
+                ascii
+            }
+            None => false,
+        };
+        frame.remaining -= n;
+        let frame = *frame;
+        if frame.opcode.is_control() {
+            let had = usize::from(self.control_len);
+            self.control[had..had + n].copy_from_slice(piece);
+            self.control_len += n as u8;
+        } else {
+            self.append(asm, piece, ascii)?;
+        }
+        if frame.remaining > 0 {
+            return Ok((n, Filled::More));
+        }
+        self.frame = None;
+        if frame.opcode.is_control() {
+            return Ok((n, Filled::Control(frame.opcode)));
+        }
+        if !frame.fin {
+            return Ok((n, Filled::Fragment));
+        }
+        // RFC 6455 §5.6: "Note that a particular text frame might include a partial UTF-8 sequence; however, the whole
+        // message MUST contain valid UTF-8."
+        match self.message {
+            Some(message) if !message.utf8.is_complete() => Err(ProtocolError::InvalidUtf8),
+            _ => Ok((n, Filled::Message)),
+        }
+    }
+
+    /// Adds unmasked bytes to the message; `ascii` if they are known to be all ASCII.
+    fn append(
+        &mut self,
+        asm: &mut Assembler,
+        piece: &[u8],
+        ascii: bool,
+    ) -> Result<(), ProtocolError> {
+        if let Some(Progress {
+            kind: Kind::Text,
+            compressed: false,
+            utf8,
+            ..
+        }) = &mut self.message
+        {
+            // RFC 6455 §8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream is not,
+            // in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_." At once, not when the
+            // message ends.
+            let valid = if ascii {
+                utf8.feed_ascii(piece)
+            } else {
+                utf8.feed(piece)
+            };
+            if !valid {
+                return Err(ProtocolError::InvalidUtf8);
+            }
+        }
+        asm.charge(piece.len())?;
+        // Grows with what arrived (doubling), never to the length that a header merely announces.
+        self.payload.extend_from_slice(piece);
+        Ok(())
+    }
+}

@@ -1,0 +1,218 @@
+//! permessage-deflate in the decoder (RFC 7692 §6, §7.2): what is inflated, what is refused, and within which bounds.
+
+mod common;
+
+use common::{KEY, Seen, run_with};
+use hioload_ws_proto::deflate::{DeflateConfig, Deflater, Window};
+use hioload_ws_proto::{
+    Assembler, AssemblerOptions, Compressor, Decoder, Deflation, Inflation, Limits, OpCode,
+    ProtocolError, Role, encode,
+};
+
+fn deflated(payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    Deflater::new(6, 15, 8)
+        .deflate(payload, &mut out)
+        .expect("never fails");
+    out
+}
+
+fn frame(fin: bool, rsv1: bool, opcode: OpCode, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode::fragment_into(&mut out, fin, rsv1, opcode, payload, Some(KEY));
+    out
+}
+
+/// What a server that agreed to permessage-deflate sees, however the stream is cut.
+fn server_within(limits: Limits, stream: &[u8]) -> Vec<Seen> {
+    let mut all = [1, 13, stream.len()].map(|size| {
+        let mut asm = Assembler::new(AssemblerOptions {
+            limits,
+            ..AssemblerOptions::default()
+        });
+        let decoder =
+            Decoder::with_deflate(Role::Server, Inflation::Context(Box::new(Window::new(15))));
+        run_with(decoder, &mut asm, stream.chunks(size))
+    });
+    assert_eq!(all[0], all[1]);
+    assert_eq!(all[0], all[2]);
+    std::mem::take(&mut all[0])
+}
+
+fn server(stream: &[u8]) -> Vec<Seen> {
+    server_within(Limits::default(), stream)
+}
+
+#[test]
+fn a_decoder_is_small_with_compression_too() {
+    assert!(size_of::<Decoder>() <= 24);
+    assert!(size_of::<Deflation>() <= 16);
+}
+
+#[test]
+fn compressed_and_plain_messages_mix() {
+    let text = "compressed ".repeat(20);
+    let whole = deflated(text.as_bytes());
+    let (one, two) = whole.split_at(whole.len() / 2);
+    let stream = [
+        frame(true, true, OpCode::Text, &whole),
+        frame(true, false, OpCode::Text, b"plain"),
+        frame(false, true, OpCode::Text, one),
+        frame(true, false, OpCode::Ping, b"p"),
+        frame(true, false, OpCode::Continuation, two),
+        // RFC 7692 §7.2.3.6: an empty message is the single octet 0x00.
+        frame(true, true, OpCode::Binary, b"\0"),
+    ]
+    .concat();
+    let expected = [
+        Seen::Text(text.clone()),
+        Seen::Text("plain".to_owned()),
+        Seen::Ping(b"p".to_vec()),
+        Seen::Text(text),
+        Seen::Binary(Vec::new()),
+    ];
+    assert_eq!(server(&stream), expected);
+}
+
+#[test]
+fn the_compressed_bit_has_its_place() {
+    // RFC 7692 §6.1: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and non-first fragments of a
+    // data message. An endpoint receiving such a frame MUST _Fail the WebSocket Connection_."
+    let refused = [Seen::Error(ProtocolError::ReservedBits)];
+    for opcode in [OpCode::Ping, OpCode::Pong, OpCode::Close] {
+        assert_eq!(server(&frame(true, true, opcode, b"")), refused);
+    }
+    for first in [true, false] {
+        let stream = [
+            frame(false, first, OpCode::Binary, &deflated(b"x")),
+            frame(true, true, OpCode::Continuation, b""),
+        ];
+        assert_eq!(server(&stream.concat()), refused);
+    }
+    // RFC 6455 §5.2, for a connection that did not agree to it.
+    let stream = frame(true, true, OpCode::Text, &deflated(b"x"));
+    let mut asm = common::assembler();
+    assert_eq!(
+        run_with(Decoder::new(Role::Server), &mut asm, [&stream[..]]),
+        refused
+    );
+}
+
+#[test]
+fn what_does_not_inflate_fails() {
+    for bad in [&b"\x07"[..], b"\xff\xff\xff\xff", b"\x02\x08\x20\x80\xff"] {
+        for fin in [true, false] {
+            let stream = [
+                frame(fin, true, OpCode::Binary, bad),
+                frame(true, false, OpCode::Continuation, b""),
+            ];
+            assert_eq!(
+                server(&stream.concat()),
+                [Seen::Error(ProtocolError::InvalidCompression)],
+                "{bad:x?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn text_is_checked_after_inflation() {
+    // RFC 6455 §8.1: "that endpoint MUST _Fail the WebSocket Connection_"
+    let payload = deflated(b"abc\xff");
+    let stream = frame(true, true, OpCode::Text, &payload);
+    assert_eq!(server(&stream), [Seen::Error(ProtocolError::InvalidUtf8)]);
+    let stream = frame(true, true, OpCode::Binary, &payload);
+    assert_eq!(server(&stream), [Seen::Binary(b"abc\xff".to_vec())]);
+}
+
+#[test]
+fn the_bound_holds_for_what_comes_out() {
+    let limits = Limits {
+        max_message: 10_000,
+        max_frame: 10_000,
+        max_fragments: 2,
+    };
+    for (len, fits) in [(10_000, true), (10_001, false), (5_000_000, false)] {
+        let plain = vec![b'z'; len];
+        let stream = frame(true, true, OpCode::Text, &deflated(&plain));
+        let expected = if fits {
+            Seen::Text("z".repeat(len))
+        } else {
+            Seen::Error(ProtocolError::MessageTooBig)
+        };
+        assert_eq!(server_within(limits, &stream), [expected]);
+    }
+}
+
+#[test]
+fn a_message_of_the_size_allowed_may_grow_by_compression() {
+    // Bytes without any pattern: a linear congruential generator's high bits.
+    let mut x = 1u32;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (x >> 24) as u8
+    })
+    .take(10_000)
+    .collect();
+    let payload = deflated(&noise);
+    assert!(payload.len() > noise.len());
+    let limits = Limits {
+        max_message: 10_000,
+        max_frame: 10_000,
+        max_fragments: 2,
+    };
+    let stream = frame(true, true, OpCode::Binary, &payload);
+    assert_eq!(server_within(limits, &stream), [Seen::Binary(noise)]);
+    // But not without end.
+    let mut header = [0; 14];
+    let n = encode::header(
+        &mut header,
+        true,
+        true,
+        OpCode::Binary,
+        Some(KEY),
+        Limits::on_wire(10_000) + 1,
+    );
+    assert_eq!(
+        server_within(limits, &header[..n]),
+        [Seen::Error(ProtocolError::FrameTooBig)]
+    );
+}
+
+#[test]
+fn the_compressor_knows_when_not_to() {
+    let config = DeflateConfig {
+        threshold: 100,
+        ..DeflateConfig::default()
+    };
+    let mut compressor = Compressor::new(&config, 1 << 16);
+    let text = b"the same again and again, ".repeat(8);
+    let mut shared = Deflation::Shared { window_bits: 15 };
+    assert!(
+        compressor.compress(&mut Deflation::None, &text).is_none(),
+        "not agreed"
+    );
+    assert!(
+        compressor.compress(&mut shared, &text[..99]).is_none(),
+        "below the threshold"
+    );
+    let noise: Vec<u8> = (0..200u32)
+        .map(|i| ((i * i * 167) >> 3) as u8 ^ (i * 73) as u8)
+        .collect();
+    assert!(
+        compressor.compress(&mut shared, &noise).is_none(),
+        "nothing gained"
+    );
+    let once = compressor.compress(&mut shared, &text).unwrap().to_vec();
+    let twice = compressor.compress(&mut shared, &text).unwrap();
+    assert_eq!(once, twice, "RFC 7692 §7.1.1.1: no context is taken over");
+    // With context the second time is cheaper, and nothing is held back that went into the history.
+    let deflater = Box::new(Deflater::new(6, 15, 8));
+    let mut own = Deflation::Own {
+        deflater,
+        context_takeover: true,
+    };
+    let once = compressor.compress(&mut own, &text).unwrap().len();
+    assert!(compressor.compress(&mut own, &text).unwrap().len() < once);
+    assert!(compressor.compress(&mut own, &noise).is_some());
+}

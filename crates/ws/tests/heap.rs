@@ -1,0 +1,156 @@
+//! What permessage-deflate and the handshake cost, counted by the allocator: nothing for a message or a request, and
+//! for a connection what the documentation says.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use hioload_ws_proto::deflate::{DeflateConfig, Deflater, Inflater, Window, negotiate};
+use hioload_ws_proto::handshake::{HandshakeLimits, server};
+
+struct Counting;
+
+thread_local! {
+    static CALLS: Cell<usize> = const { Cell::new(0) };
+    static BYTES: Cell<isize> = const { Cell::new(0) };
+}
+
+fn count(calls: usize, bytes: isize) {
+    CALLS.set(CALLS.get() + calls);
+    BYTES.set(BYTES.get() + bytes);
+}
+
+// SAFETY: every call is passed on to the system's allocator unchanged; the counters are plain thread-local cells
+// without a destructor and allocate nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(1, layout.size() as isize);
+        // SAFETY: the caller's promise is the one `System` asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        count(0, -(layout.size() as isize));
+        // SAFETY: `ptr` came from `System` by `alloc` or `realloc` with this layout.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count(1, new_size as isize - layout.size() as isize);
+        // SAFETY: `ptr` came from `System` with this layout, and the caller vouches for `new_size`.
+        unsafe { System.realloc(ptr, layout, new_size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Heap bytes `make` leaves allocated, with what it made.
+fn cost<T>(make: impl FnOnce() -> T) -> (isize, T) {
+    let before = BYTES.get();
+    let made = make();
+    (BYTES.get() - before, made)
+}
+
+#[test]
+fn an_inflater_costs_what_it_says() {
+    let (bytes, _inflater) = cost(|| Inflater::new(9));
+    assert!(
+        bytes > 32 * 1024 && bytes as usize <= Inflater::MEMORY,
+        "{bytes}"
+    );
+}
+
+#[test]
+fn a_deflater_costs_what_it_says() {
+    for bits in 8..=15 {
+        for mem_level in 1..=9 {
+            let (bytes, _deflater) = cost(|| Deflater::new(6, bits, mem_level));
+            let said = Deflater::memory(bits, mem_level);
+            assert!(
+                (bytes as usize).abs_diff(said) <= 1024,
+                "{bits} {mem_level}: {bytes} {said}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_window_never_outgrows_its_size() {
+    let mut deflater = Deflater::new(1, 15, 8);
+    let mut inflater = Inflater::new(15);
+    let (mut payload, mut out) = (Vec::new(), Vec::new());
+    for bits in 8..=15 {
+        let mut window = Window::new(bits);
+        for len in [1, 3, 10, 200, 1000, 77, 5000, 40_000, 9] {
+            deflater.reset();
+            payload.clear();
+            out.clear();
+            deflater.deflate(&vec![b'x'; len], &mut payload).unwrap();
+            inflater
+                .inflate_with(&mut window, &payload, &mut out, len)
+                .unwrap();
+        }
+        let before = BYTES.get();
+        drop(window);
+        assert_eq!(before - BYTES.get(), 1 << bits);
+    }
+}
+
+#[test]
+fn a_message_allocates_nothing_once_running() {
+    let message: Vec<u8> = (0..16_384u32).map(|i| ((i * i) >> 7) as u8).collect();
+    for (takeover, bits) in [(true, 15), (true, 9), (false, 15)] {
+        let mut deflater = Deflater::new(1, bits, 8);
+        let mut inflater = Inflater::new(15);
+        let mut window = Window::new(bits);
+        let (mut payload, mut out) = (Vec::new(), Vec::new());
+        let mut turn = |len: usize| {
+            payload.clear();
+            out.clear();
+            deflater.deflate(&message[..len], &mut payload).unwrap();
+            if takeover {
+                inflater
+                    .inflate_with(&mut window, &payload, &mut out, 1 << 20)
+                    .unwrap();
+            } else {
+                inflater.inflate_alone(&payload, &mut out, 1 << 20).unwrap();
+                deflater.reset();
+            }
+            assert_eq!(out, &message[..len]);
+        };
+        for _ in 0..4 {
+            turn(message.len());
+        }
+        let before = CALLS.get();
+        for len in [64, 0, 1, 16_384, 300, 5000] {
+            turn(len);
+        }
+        assert_eq!(CALLS.get() - before, 0);
+    }
+}
+
+#[test]
+fn a_handshake_allocates_nothing_but_its_answer() {
+    let head = b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Protocol: a, b\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    let config = DeflateConfig::default();
+    let mut out = Vec::with_capacity(1024);
+    let before = CALLS.get();
+    let (request, _) = server::parse(head, &HandshakeLimits::default())
+        .unwrap()
+        .unwrap();
+    let protocol = request.protocols().next();
+    let agreed = negotiate::server(&config, request.extensions()).unwrap();
+    let key = request.upgrade.unwrap().key;
+    server::write_accept(
+        &mut out,
+        key,
+        protocol,
+        Some(&agreed.response()),
+        &[("X-A", "b")],
+    )
+    .unwrap();
+    assert_eq!(CALLS.get() - before, 0);
+    assert!(out.ends_with(b"\r\n\r\n"));
+}

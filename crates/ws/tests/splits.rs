@@ -1,0 +1,233 @@
+//! Any split of the input gives the same events: random streams, good and spoiled, cut at random.
+
+mod common;
+
+use common::{Seen, assembler, key_towards, run, run_with};
+use hioload_ws_proto::deflate::{DeflateConfig, Deflater, Window};
+use hioload_ws_proto::{
+    Assembler, AssemblerOptions, CloseCode, CloseFrame, Compressor, Decoder, Deflation, Inflation,
+    Limits, OpCode, Role, encode,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// What a peer sends: a message in fragments with control frames between them, or a control frame.
+#[derive(Clone, Debug)]
+enum Sent {
+    Message {
+        text: bool,
+        payload: Vec<u8>,
+        cuts: Vec<usize>,
+        pings: Vec<Option<Vec<u8>>>,
+    },
+    Pong(Vec<u8>),
+    Close(Option<(u16, String)>),
+}
+
+fn payload() -> impl Strategy<Value = (bool, Vec<u8>)> {
+    prop_oneof![
+        vec(any::<u8>(), 0..300).prop_map(|bytes| (false, bytes)),
+        ".{0,60}".prop_map(|s| (true, s.into_bytes())),
+        "[ -~]{0,300}".prop_map(|s| (true, s.into_bytes())),
+        (60_000..70_000usize).prop_map(|n| (true, vec![b'z'; n])),
+    ]
+}
+
+fn sent() -> impl Strategy<Value = Sent> {
+    let control = || vec(any::<u8>(), 0..=125);
+    prop_oneof![
+        8 => (payload(), vec(0..300usize, 0..4), vec(proptest::option::of(control()), 5))
+            .prop_map(|((text, payload), cuts, pings)| Sent::Message { text, payload, cuts, pings }),
+        1 => control().prop_map(Sent::Pong),
+        1 => proptest::option::of((3000..5000u16, ".{0,20}")).prop_map(Sent::Close),
+    ]
+}
+
+/// A peer that sends, and what the other end must see of it.
+struct Sender {
+    key: Option<[u8; 4]>,
+    compressor: Compressor,
+    deflation: Deflation,
+    wire: Vec<u8>,
+    expected: Vec<Seen>,
+}
+
+impl Sender {
+    fn send(&mut self, sent: &Sent) {
+        match sent {
+            Sent::Message {
+                text,
+                payload,
+                cuts,
+                pings,
+            } => {
+                self.message(*text, payload, cuts, pings);
+                let payload = payload.clone();
+                self.expected.push(if *text {
+                    Seen::Text(String::from_utf8(payload).expect("generated as text"))
+                } else {
+                    Seen::Binary(payload)
+                });
+            }
+            Sent::Pong(payload) => {
+                encode::frame_into(&mut self.wire, OpCode::Pong, payload, self.key);
+                self.expected.push(Seen::Pong(payload.clone()));
+            }
+            Sent::Close(close) => {
+                let frame = close.as_ref().map(|(code, reason)| CloseFrame {
+                    code: CloseCode(*code),
+                    reason,
+                });
+                encode::close_into(&mut self.wire, frame, self.key);
+                self.expected.push(Seen::Close(close.clone()));
+            }
+        }
+    }
+
+    /// In fragments, with pings between some of them; compressed if that is agreed and the compressor likes to.
+    fn message(&mut self, text: bool, payload: &[u8], cuts: &[usize], pings: &[Option<Vec<u8>>]) {
+        let compressed = self.compressor.compress(&mut self.deflation, payload);
+        let mut rsv1 = compressed.is_some();
+        let payload = compressed.unwrap_or(payload);
+        let mut cuts: Vec<_> = cuts.iter().map(|&c| c.min(payload.len())).collect();
+        cuts.sort_unstable();
+        cuts.push(payload.len());
+        let mut opcode = if text { OpCode::Text } else { OpCode::Binary };
+        let mut from = 0;
+        for (i, &cut) in cuts.iter().enumerate() {
+            if let (true, Some(ping)) = (i > 0, &pings[i]) {
+                encode::frame_into(&mut self.wire, OpCode::Ping, ping, self.key);
+                self.expected.push(Seen::Ping(ping.clone()));
+            }
+            let (fin, piece) = (i + 1 == cuts.len(), &payload[from..cut]);
+            encode::fragment_into(&mut self.wire, fin, rsv1, opcode, piece, self.key);
+            (from, opcode, rsv1) = (cut, OpCode::Continuation, false);
+        }
+    }
+}
+
+/// The two ends' permessage-deflate: absent, without context, or with it.
+fn deflation(mode: u8) -> Deflation {
+    match mode {
+        0 => Deflation::None,
+        1 => Deflation::Shared { window_bits: 11 },
+        _ => Deflation::Own {
+            deflater: Box::new(Deflater::new(6, 9, 4)),
+            context_takeover: true,
+        },
+    }
+}
+
+fn decoder(role: Role, mode: u8) -> Decoder {
+    Decoder::with_deflate(
+        role,
+        match mode {
+            0 => Inflation::None,
+            1 => Inflation::Alone,
+            _ => Inflation::Context(Box::new(Window::new(9))),
+        },
+    )
+}
+
+/// The stream and what must be seen in it; nothing counts after a Close.
+fn stream(all: &[Sent], role: Role, mode: u8) -> (Vec<u8>, Vec<Seen>) {
+    let config = DeflateConfig {
+        threshold: 5,
+        ..DeflateConfig::default()
+    };
+    let mut sender = Sender {
+        key: key_towards(role),
+        compressor: Compressor::new(&config, 1 << 16),
+        deflation: deflation(mode),
+        wire: Vec::new(),
+        expected: Vec::new(),
+    };
+    for sent in all {
+        sender.send(sent);
+    }
+    if let Some(close) = sender
+        .expected
+        .iter()
+        .position(|s| matches!(s, Seen::Close(_)))
+    {
+        sender.expected.truncate(close + 1);
+    }
+    (sender.wire, sender.expected)
+}
+
+fn role() -> impl Strategy<Value = Role> {
+    prop_oneof![Just(Role::Server), Just(Role::Client)]
+}
+
+/// Cuts `bytes` into pieces of these sizes, over and over.
+fn pieces<'b>(bytes: &'b [u8], sizes: &'b [usize]) -> impl Iterator<Item = &'b [u8]> {
+    let mut rest = bytes;
+    sizes.iter().cycle().map_while(move |&size| {
+        let (piece, tail) = rest.split_at(size.min(rest.len()));
+        rest = tail;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+fn sizes() -> impl Strategy<Value = Vec<usize>> {
+    prop_oneof![
+        vec(1..8usize, 1..6),
+        vec(1..400usize, 1..6),
+        vec(1..70_000usize, 1..6)
+    ]
+}
+
+/// Limits low enough that random streams reach them.
+fn tight() -> Assembler {
+    let limits = Limits {
+        max_message: 60_500,
+        max_frame: 60_300,
+        max_fragments: 3,
+    };
+    Assembler::new(AssemblerOptions {
+        limits,
+        ..AssemblerOptions::default()
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_is_sent_is_seen_however_it_is_cut(
+        all in vec(sent(), 0..6),
+        role in role(),
+        mode in 0..3u8,
+        sizes in sizes(),
+    ) {
+        let (bytes, expected) = stream(&all, role, mode);
+        let mut asm = assembler();
+        prop_assert_eq!(&run_with(decoder(role, mode), &mut asm, [&bytes[..]]), &expected);
+        prop_assert_eq!(&run_with(decoder(role, mode), &mut asm, pieces(&bytes, &sizes)), &expected);
+        prop_assert_eq!(&run_with(decoder(role, mode), &mut asm, bytes.chunks(1)), &expected);
+    }
+
+    #[test]
+    fn spoiled_streams_fail_alike_however_they_are_cut(
+        all in vec(sent(), 1..4),
+        role in role(),
+        mode in 0..3u8,
+        spoil in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        sizes in sizes(),
+        near_the_front: bool,
+    ) {
+        let (mut bytes, _) = stream(&all, role, mode);
+        let reach = if near_the_front { bytes.len().min(20) } else { bytes.len() };
+        for (at, xor) in spoil {
+            bytes[at.index(reach)] ^= xor;
+        }
+        let whole = run_with(decoder(role, mode), &mut tight(), [&bytes[..]]);
+        prop_assert_eq!(&run_with(decoder(role, mode), &mut tight(), pieces(&bytes, &sizes)), &whole);
+        prop_assert_eq!(&run_with(decoder(role, mode), &mut tight(), bytes.chunks(1)), &whole);
+    }
+
+    #[test]
+    fn noise_is_read_alike_however_it_is_cut(bytes in vec(any::<u8>(), 0..200), role in role(), sizes in sizes()) {
+        let whole = run(role, &mut tight(), [&bytes[..]]);
+        prop_assert_eq!(&run(role, &mut tight(), pieces(&bytes, &sizes)), &whole);
+        prop_assert_eq!(&run(role, &mut tight(), bytes.chunks(1)), &whole);
+    }
+}
