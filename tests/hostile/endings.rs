@@ -133,7 +133,6 @@ fn a_client_that_never_reads_is_not_read_either() {
         bystander.is_served();
         let grown = server.peak_memory().saturating_sub(before);
         assert!(grown < BOUND, "the server grew by {grown} bytes");
-        assert!(server.counter("send_queue_full") > 0);
 
         let mut reader = client.reader();
         let rest = frame[written % frame.len()..].to_vec();
