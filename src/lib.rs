@@ -1,1 +1,84 @@
-//! hioload-ws.
+//! hioload-ws: a WebSocket data plane that owns its cores.
+//!
+//! A [`Server`] runs one pinned thread per core, an *lcore*. Each owns its connections, its memory, its timers and one
+//! instance of your [`Handler`], and shares nothing: no lock is taken and no message crosses a core unless you send it
+//! there. A message is handed to the handler where it arrived, and the replies of a turn leave in one write.
+//!
+//! ```no_run
+//! use hioload_ws::{
+//!     Accept, Config, Context, Endpoint, Handler, Lcores, LcoreContext, Message, Peer, Request, Response, Server, ServerOptions,
+//!     SocketOptions,
+//! };
+//!
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     type Conn = u64; // messages of this connection so far
+//!     type Event = ();
+//!
+//!     fn on_open(
+//!         &mut self,
+//!         _: &mut impl LcoreContext<Event = ()>,
+//!         _: Peer,
+//!         request: &Request<'_>,
+//!     ) -> Result<Accept<u64>, Response> {
+//!         if request.path() == "/echo" { Ok(Accept::new(0)) } else { Err(Response::not_found()) }
+//!     }
+//!
+//!     fn on_message(&mut self, seen: &mut u64, cx: &mut impl Context<Event = ()>, message: Message<'_>) {
+//!         *seen += 1;
+//!         // A full send queue is answered by the policy of the configuration.
+//!         let _ = cx.send(message.kind(), message.as_bytes());
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let server = Server::bind(ServerOptions {
+//!         listen: vec![Endpoint::Tcp("127.0.0.1:9001".parse()?)],
+//!         lcores: Lcores::Count(2),
+//!         config: Config::default(),
+//!         sockets: SocketOptions::default(),
+//!     })?;
+//!     let running = server.start(|_lcore| Echo)?;
+//!     running.join()?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Where things are
+//!
+//! - [`Handler`], [`Context`] and [`LcoreContext`]: what an application implements and what it may call.
+//! - [`Config`] and [`Limits`]: every bound, with what happens there.
+//! - [`proto`]: the WebSocket protocol without I/O, for use on its own.
+//! - [`transport`], [`mem`], [`lcore`]: the layers below, for who adds a transport.
+//!
+//! The feature `cli` (on by default) is what the `hioload` command needs; a library user turns it off with
+//! `default-features = false`.
+
+#![forbid(unsafe_code)]
+
+pub use hioload_engine as engine;
+pub use hioload_lcore as lcore;
+pub use hioload_mem as mem;
+pub use hioload_transport as transport;
+pub use hioload_ws_proto as proto;
+
+pub use hioload_ws_proto::deflate;
+
+pub use hioload_engine::{
+    Accept, Busy, ClosedBy, Closure, Config, Connect, ConnectError, ConnectionId, Context,
+    CountersHandle, Handler, LcoreContext, Lcores, Limits, Remote, Response, RunError, Running,
+    SendError, SendPolicy, Server, ServerOptions, StartError, TimerHandle, TopicError, Totals,
+};
+pub use hioload_lcore::{Idle, Time};
+pub use hioload_mem::HugePages;
+pub use hioload_transport::sockets::SocketOptions;
+pub use hioload_transport::{ConnId, Endpoint, Peer};
+pub use hioload_ws_proto::handshake::client::Response as ServerReply;
+pub use hioload_ws_proto::handshake::{HandshakeError, server::Request};
+pub use hioload_ws_proto::{CloseCode, Kind, Message};
+
+/// The examples of README.md, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,2 +1,50 @@
 //! The `hioload` command.
-fn main() {}
+
+#![forbid(unsafe_code)]
+
+mod app;
+mod cli;
+mod config;
+
+use std::process::ExitCode;
+
+/// Why the command ends with something else than 0. Shown as one line on standard error.
+#[derive(Debug)]
+struct Failure {
+    /// 2: what was asked for cannot be; 1: it went wrong on the way.
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    fn usage(message: impl Into<String>) -> Self {
+        Self {
+            code: 2,
+            message: message.into(),
+        }
+    }
+    fn run(message: impl Into<String>) -> Self {
+        Self {
+            code: 1,
+            message: message.into(),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let outcome = match cli::parse(std::env::args_os()) {
+        Ok(None) => Ok(()),
+        Ok(Some(cli)) => match cli.command {
+            cli::Command::Serve(arguments) => app::serve::run(*arguments),
+            cli::Command::Connect(arguments) => app::connect::run(&arguments),
+        },
+        Err(failure) => Err(failure),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { code, message }) => {
+            eprintln!("hioload: {message}");
+            ExitCode::from(code)
+        }
+    }
+}

@@ -44,7 +44,11 @@ pub(crate) enum Refusal {
 impl Admission {
     /// Bounds of zero: `max_open` admits nobody, `max_per_source` admits all.
     pub(crate) fn new(max_open: usize, max_per_source: u32) -> Self {
-        let cells = if max_per_source == 0 { 0 } else { ROWS * COLUMNS };
+        let cells = if max_per_source == 0 {
+            0
+        } else {
+            ROWS * COLUMNS
+        };
         Self {
             open: AtomicUsize::new(0),
             sources: (0..cells).map(|_| AtomicU32::new(0)).collect(),
@@ -62,8 +66,10 @@ impl Admission {
         }
         let ticket = Ticket(self.key(peer));
         if ticket.0 != 0 {
-            let estimate =
-                self.cells(ticket).map(|cell| cell.fetch_add(1, Ordering::Relaxed)).min();
+            let estimate = self
+                .cells(ticket)
+                .map(|cell| cell.fetch_add(1, Ordering::Relaxed))
+                .min();
             if estimate.unwrap_or(0) >= self.max_per_source {
                 self.release(ticket);
                 return Err(Refusal::Source);
@@ -134,11 +140,15 @@ mod tests {
     #[test]
     fn a_source_is_bounded_and_others_are_not() {
         let admission = Admission::new(1000, 3);
-        let mut held: Vec<_> =
-            (0..3).map(|p| admission.admit(ip(&format!("10.0.0.1:{p}"))).unwrap()).collect();
+        let mut held: Vec<_> = (0..3)
+            .map(|p| admission.admit(ip(&format!("10.0.0.1:{p}"))).unwrap())
+            .collect();
         assert_eq!(admission.admit(ip("10.0.0.1:9")), Err(Refusal::Source));
         // An IPv4-mapped address is the same source.
-        assert_eq!(admission.admit(ip("[::ffff:10.0.0.1]:9")), Err(Refusal::Source));
+        assert_eq!(
+            admission.admit(ip("[::ffff:10.0.0.1]:9")),
+            Err(Refusal::Source)
+        );
         assert!(admission.admit(ip("10.0.0.2:1")).is_ok());
         assert!(admission.admit(Peer::Unix).is_ok());
         admission.release(held.pop().unwrap());
@@ -158,7 +168,10 @@ mod tests {
         let admission = Admission::new(1_000_000, 8);
         for n in 0..10_000u32 {
             let peer = Peer::Ip((std::net::Ipv4Addr::from(0x0a00_0000 + n), 1).into());
-            assert!(admission.admit(peer).is_ok(), "source {n} was taken for another");
+            assert!(
+                admission.admit(peer).is_ok(),
+                "source {n} was taken for another"
+            );
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hioload_transport::{ConnId, Rest, Taken, Transport};
-use hioload_ws_proto::{Assembler, CloseCode, CloseFrame, Decoder, Event, OpCode, ProtocolError};
+use hioload_ws_proto::{
+    Answer, Assembler, CloseCode, CloseFrame, Decoder, Event, OpCode, ProtocolError,
+};
 
 use crate::context::{ConnCx, LcoreCx};
 use crate::core::Core;
@@ -42,7 +44,10 @@ struct Reason {
 }
 
 impl Reason {
-    const EMPTY: Self = Self { len: 0, bytes: [0; CloseFrame::MAX_REASON] };
+    const EMPTY: Self = Self {
+        len: 0,
+        bytes: [0; CloseFrame::MAX_REASON],
+    };
 
     fn new(text: &str) -> Self {
         let mut reason = Self::EMPTY;
@@ -62,13 +67,27 @@ impl<H: Handler> App<H> {
         // Reserved in full so that they never move; untouched pages cost no memory.
         conns.reserve_exact(core.sessions.capacity());
         decoders.reserve_exact(core.sessions.capacity());
-        Self { handler, conns, decoders, assembler, core }
+        Self {
+            handler,
+            conns,
+            decoders,
+            assembler,
+            core,
+        }
     }
 
     /// Bytes of an open (or closing) connection.
-    pub(crate) fn on_frames<T: Transport>(&mut self, io: &mut T, id: ConnId, data: &mut [u8]) -> Taken {
+    pub(crate) fn on_frames<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        data: &mut [u8],
+    ) -> Taken {
         if self.must_wait(io, id) {
-            return Taken { bytes: 0, rest: Rest::Later };
+            return Taken {
+                bytes: 0,
+                rest: Rest::Later,
+            };
         }
         let now = millis(self.core.now);
         let session = &mut self.core.sessions[id.index as usize];
@@ -80,27 +99,53 @@ impl<H: Handler> App<H> {
         let pumped = catch_unwind(AssertUnwindSafe(|| self.pump(io, id, data, &mut done)));
         match pumped {
             Ok(Pumped::All) => {}
-            Ok(Pumped::Wait) => return Taken { bytes: done, rest: Rest::Later },
+            Ok(Pumped::Wait) => {
+                return Taken {
+                    bytes: done,
+                    rest: Rest::Later,
+                };
+            }
             Ok(Pumped::Close(code, reason)) => self.on_close_frame(io, id, code, &reason),
             Ok(Pumped::Failed(error)) => self.fail(io, id, error),
             Ok(Pumped::TooFast) => {
                 self.core.counters.rate_exceeded.bump();
                 self.begin_close(io, id, CloseCode::POLICY_VIOLATION, "too many messages");
-                return Taken { bytes: done, rest: Rest::Later };
+                return Taken {
+                    bytes: done,
+                    rest: Rest::Later,
+                };
             }
             Err(_) => {
                 self.panicked(io, id);
-                return Taken { bytes: done, rest: Rest::Later };
+                return Taken {
+                    bytes: done,
+                    rest: Rest::Later,
+                };
             }
         }
-        Taken { bytes: data.len(), rest: Rest::NeedsMore }
+        Taken {
+            bytes: data.len(),
+            rest: Rest::NeedsMore,
+        }
     }
 
     /// Decodes and hands out messages until the bytes, the turn's share or the connection ends. `done` is kept exact at
     /// every call of the handler, which may unwind.
-    fn pump<T: Transport>(&mut self, io: &mut T, id: ConnId, data: &mut [u8], done: &mut usize) -> Pumped {
+    fn pump<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        data: &mut [u8],
+        done: &mut usize,
+    ) -> Pumped {
         let index = id.index as usize;
-        let Self { handler, conns, decoders, assembler, core } = self;
+        let Self {
+            handler,
+            conns,
+            decoders,
+            assembler,
+            core,
+        } = self;
         let decoder = &mut decoders[index];
         let (rate, share) = (core.config.limits.message_rate, core.config.turn_messages);
         let mut events = 0;
@@ -114,7 +159,9 @@ impl<H: Handler> App<H> {
             events += 1;
             if rate != 0 {
                 let now = core.now;
-                if core.sessions[index].phase == Phase::Open && !core.sessions[index].take_token(rate, now) {
+                if core.sessions[index].phase == Phase::Open
+                    && !core.sessions[index].take_token(rate, now)
+                {
                     return Pumped::TooFast;
                 }
             }
@@ -174,19 +221,25 @@ impl<H: Handler> App<H> {
         true
     }
 
-    fn on_close_frame<T: Transport>(&mut self, io: &mut T, id: ConnId, code: Option<CloseCode>, reason: &Reason) {
-        let index = id.index;
-        let received = code.unwrap_or(CloseCode::NO_STATUS);
-        if self.core.sessions[index as usize].phase == Phase::Open {
-            self.core.blame(index, ClosedBy::Peer);
-            self.core.sessions[index as usize].close_sent = received.0;
-            // RFC 6455 §5.5.1: "If an endpoint receives a Close frame and did not previously send a Close frame, the endpoint
-            // MUST send a Close frame in response. (When sending a Close frame in response, the endpoint typically echos the
-            // status code it received.)"
-            self.core.send_close(io, id, received, "");
+    fn on_close_frame<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        code: Option<CloseCode>,
+        reason: &Reason,
+    ) {
+        let frame = code.map(|code| CloseFrame {
+            code,
+            reason: reason.as_str(),
+        });
+        let session = &mut self.core.sessions[id.index as usize];
+        if let Answer::Reply(code) = session.closing.receive(frame) {
+            session.closed_by = ClosedBy::Peer;
+            let code = code.unwrap_or(CloseCode::NO_STATUS);
+            self.core.send_close(io, id, code, "");
         }
         self.core.linger(io, id);
-        self.end(io, id, Some(received), reason.as_str());
+        self.end(io, id, reason.as_str());
     }
 
     /// Fails the connection (RFC 6455 §7.1.7): says why, reads no more.
@@ -203,11 +256,18 @@ impl<H: Handler> App<H> {
         }
         self.begin_close(io, id, error.close_code(), error.reason());
         self.core.linger(io, id);
-        self.end(io, id, None, error.reason());
+        self.end(io, id, error.reason());
     }
 
-    pub(crate) fn begin_close<T: Transport>(&mut self, io: &mut T, id: ConnId, code: CloseCode, reason: &str) {
-        self.core.begin_close(io, id, code, reason, ClosedBy::Engine);
+    pub(crate) fn begin_close<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        code: CloseCode,
+        reason: &str,
+    ) {
+        self.core
+            .begin_close(io, id, code, reason, ClosedBy::Engine);
     }
 
     /// A handler panicked: its connection ends, nobody else notices.
@@ -218,22 +278,34 @@ impl<H: Handler> App<H> {
     }
 
     /// Tells the application that an open connection has ended, once, and releases what it held.
-    pub(crate) fn end<T: Transport>(&mut self, io: &mut T, id: ConnId, received: Option<CloseCode>, reason: &str) {
+    pub(crate) fn end<T: Transport>(&mut self, io: &mut T, id: ConnId, reason: &str) {
         let index = id.index;
         self.core.release_extra(index);
-        let Some(slot) = self.conns.get_mut(index as usize) else { return };
+        let Some(slot) = self.conns.get_mut(index as usize) else {
+            return;
+        };
         self.decoders[index as usize].release(&mut self.assembler);
         let Some(conn) = slot.take() else { return };
         let session = &self.core.sessions[index as usize];
-        let code = session.final_code(received);
+        let code = session.final_code();
         let by = session.closed_by;
         self.core.counters.closed.bump();
-        if received.is_none() && by == ClosedBy::Network {
+        if by == ClosedBy::Network {
             self.core.counters.abnormal_closures.bump();
         }
         let closure = Closure { code, reason, by };
-        let (handler, mut cx) = (&mut self.handler, LcoreCx { core: &mut self.core, io });
-        if catch_unwind(AssertUnwindSafe(|| handler.on_close(conn, &mut cx, closure))).is_err() {
+        let (handler, mut cx) = (
+            &mut self.handler,
+            LcoreCx {
+                core: &mut self.core,
+                io,
+            },
+        );
+        if catch_unwind(AssertUnwindSafe(|| {
+            handler.on_close(conn, &mut cx, closure);
+        }))
+        .is_err()
+        {
             self.core.counters.handler_panics.bump();
         }
     }
@@ -245,11 +317,22 @@ impl<H: Handler> App<H> {
         id: ConnId,
         f: impl FnOnce(&mut H, &mut H::Conn, &mut ConnCx<'_, T, H::Event>),
     ) {
-        if self.core.session(id).is_none_or(|session| session.phase != Phase::Open) {
+        if self
+            .core
+            .session(id)
+            .is_none_or(|session| session.phase != Phase::Open)
+        {
             return;
         }
-        let Self { handler, conns, core, .. } = self;
-        let Some(conn) = conns.get_mut(id.index as usize).and_then(Option::as_mut) else { return };
+        let Self {
+            handler,
+            conns,
+            core,
+            ..
+        } = self;
+        let Some(conn) = conns.get_mut(id.index as usize).and_then(Option::as_mut) else {
+            return;
+        };
         let mut cx = ConnCx::new(core, io, id);
         if catch_unwind(AssertUnwindSafe(|| f(handler, conn, &mut cx))).is_err() {
             self.panicked(io, id);
@@ -262,12 +345,21 @@ impl<H: Handler> App<H> {
         io: &mut T,
         f: impl FnOnce(&mut H, &mut LcoreCx<'_, T, H::Event>) -> R,
     ) -> Option<R> {
-        let (handler, mut cx) = (&mut self.handler, LcoreCx { core: &mut self.core, io });
+        let (handler, mut cx) = (
+            &mut self.handler,
+            LcoreCx {
+                core: &mut self.core,
+                io,
+            },
+        );
         match catch_unwind(AssertUnwindSafe(|| f(handler, &mut cx))) {
             Ok(result) => Some(result),
             Err(_) => {
                 self.core.counters.handler_panics.bump();
-                tracing::error!(lcore = self.core.lcore, "handler panicked outside of a connection");
+                tracing::error!(
+                    lcore = self.core.lcore,
+                    "handler panicked outside of a connection"
+                );
                 None
             }
         }

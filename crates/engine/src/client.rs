@@ -1,6 +1,7 @@
 //! The client's side of the opening handshake.
 
 use std::io;
+use std::sync::Arc;
 
 use hioload_transport::{ConnId, Rest, Taken, Transport};
 use hioload_ws_proto::deflate::negotiate;
@@ -22,7 +23,11 @@ pub(crate) struct Opening {
 
 impl Opening {
     pub(crate) fn new(connect: Connect) -> Self {
-        Self { connect, key: [0; 16], extensions: None }
+        Self {
+            connect,
+            key: [0; 16],
+            extensions: None,
+        }
     }
 }
 
@@ -30,7 +35,11 @@ impl Opening {
 fn with_request<R>(opening: &Opening, f: impl FnOnce(&ClientRequest<'_>) -> R) -> R {
     let connect = &opening.connect;
     let protocols: Vec<&str> = connect.protocols.iter().map(String::as_str).collect();
-    let headers: Vec<(&str, &str)> = connect.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let headers: Vec<(&str, &str)> = connect
+        .headers
+        .iter()
+        .map(|(n, v)| (n.as_str(), v.as_str()))
+        .collect();
     f(&ClientRequest {
         host: &connect.host,
         target: &connect.target,
@@ -43,25 +52,46 @@ fn with_request<R>(opening: &Opening, f: impl FnOnce(&ClientRequest<'_>) -> R) -
 
 impl<H: Handler> App<H> {
     /// The network has connected, or not: sends the request.
-    pub(crate) fn on_connected<T: Transport>(&mut self, io: &mut T, id: ConnId, result: io::Result<()>) {
-        if self.core.session(id).is_none_or(|session| session.phase != Phase::Connecting) {
+    pub(crate) fn on_connected<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        result: io::Result<()>,
+    ) {
+        let Some(session) = self.core.session(id) else {
             return;
-        }
+        };
+        let phase = session.phase;
         if let Err(e) = result {
-            // The transport's slot is free already.
-            self.report_failure(io, id, ConnectError::Network(e));
+            // The transport's slot is free already, and a handler that tries again may be given the same one: so the session
+            // is freed before it is told. After an abort of ours it was told then.
+            let opening = session
+                .extra
+                .as_mut()
+                .and_then(|extra| extra.opening.take());
             self.core.release_extra(id.index);
             self.core.free(id.index);
+            if let Some(opening) = opening {
+                self.tell_failure(io, id, &opening, ConnectError::Network(e));
+            }
+            return;
+        }
+        if phase != Phase::Connecting {
             return;
         }
         let core = &mut self.core;
-        let config = core.compressors.config().cloned();
+        let config = Arc::clone(&core.config);
         let session = &mut core.sessions[id.index as usize];
-        let Some(opening) = session.extra().opening.as_mut() else { return };
+        let Some(opening) = session.extra().opening.as_mut() else {
+            return;
+        };
         // RFC 6455 §4.1: "a nonce consisting of a randomly selected 16-byte value".
         core.rng.fill_bytes(&mut opening.key);
         if opening.connect.deflate {
-            opening.extensions = config.map(|config| negotiate::client_offer(&config).as_str().to_owned());
+            opening.extensions = config
+                .deflate
+                .as_ref()
+                .map(|config| negotiate::client_offer(config).as_str().to_owned());
         }
         core.out.clear();
         let (out, key) = (&mut core.out, opening.key);
@@ -76,8 +106,16 @@ impl<H: Handler> App<H> {
     }
 
     /// Bytes of a connection whose 101 is awaited.
-    pub(crate) fn on_reply_bytes<T: Transport>(&mut self, io: &mut T, id: ConnId, data: &mut [u8]) -> Taken {
-        let all = Taken { bytes: data.len(), rest: Rest::NeedsMore };
+    pub(crate) fn on_reply_bytes<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        data: &mut [u8],
+    ) -> Taken {
+        let all = Taken {
+            bytes: data.len(),
+            rest: Rest::NeedsMore,
+        };
         let session = &mut self.core.sessions[id.index as usize];
         let limit = self.core.config.limits.max_handshake;
         let Some(end) = handshake::head_end(data, session.mark as usize) else {
@@ -86,12 +124,17 @@ impl<H: Handler> App<H> {
                 return all;
             }
             session.mark = data.len() as u32;
-            return Taken { bytes: 0, rest: Rest::NeedsMore };
+            return Taken {
+                bytes: 0,
+                rest: Rest::NeedsMore,
+            };
         };
-        let Some(opening) = session.extra().opening.take() else { return all };
+        let Some(opening) = session.extra().opening.take() else {
+            return all;
+        };
         let (head, rest) = data.split_at_mut(end);
         let limits = self.core.handshake_limits();
-        let config = self.core.compressors.config().cloned();
+        let config = Arc::clone(&self.core.config);
         let parsed = with_request(&opening, |request| {
             client::parse_response(head, opening.key, request, &limits)
         });
@@ -106,24 +149,34 @@ impl<H: Handler> App<H> {
             self.core.abort_transport(io, id);
             return all;
         }
-        let deflate = match config.filter(|_| opening.extensions.is_some()) {
+        let deflate = match config
+            .deflate
+            .as_ref()
+            .filter(|_| opening.extensions.is_some())
+        {
             None => None,
-            Some(config) => match negotiate::client_accept(&config, reply.extensions()) {
+            Some(config) => match negotiate::client_accept(config, reply.extensions()) {
                 Ok(agreed) => agreed,
                 Err(_) => {
                     return self.refuse_reply(io, id, opening, ResponseError::Extension, all);
                 }
             },
         };
-        let name = ConnectionId { lcore: self.core.lcore, conn: id };
+        let name = ConnectionId {
+            lcore: self.core.lcore,
+            conn: id,
+        };
         let token = opening.connect.token;
-        let conn = self.call_lcore(io, |handler, cx| handler.on_connect(cx, token, name, Ok(&reply)));
+        let conn = self.call_lcore(io, |handler, cx| {
+            handler.on_connect(cx, token, name, Ok(&reply))
+        });
         let decoder = self.core.set_up_deflate(id, Role::Client, deflate);
         match conn.flatten() {
             Some(conn) => self.open(io, id, decoder, conn),
             None => {
                 self.core.enter(id.index, Phase::Open);
-                self.core.begin_close(io, id, CloseCode::NORMAL, "", ClosedBy::Application);
+                self.core
+                    .begin_close(io, id, CloseCode::NORMAL, "", ClosedBy::Application);
                 self.core.close_transport(io, id);
                 return all;
             }
@@ -132,7 +185,10 @@ impl<H: Handler> App<H> {
             return all;
         }
         let taken = self.on_frames(io, id, rest);
-        Taken { bytes: end + taken.bytes, ..taken }
+        Taken {
+            bytes: end + taken.bytes,
+            ..taken
+        }
     }
 
     fn refuse_reply<T: Transport>(
@@ -148,13 +204,23 @@ impl<H: Handler> App<H> {
         all
     }
 
-    pub(crate) fn handshake_failed<T: Transport>(&mut self, io: &mut T, id: ConnId, error: ResponseError) {
+    pub(crate) fn handshake_failed<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        error: ResponseError,
+    ) {
         self.report_failure(io, id, ConnectError::Handshake(error));
         self.core.abort_transport(io, id);
     }
 
     /// The network failed a connection that was not open yet.
-    pub(crate) fn connect_failed<T: Transport>(&mut self, io: &mut T, id: ConnId, error: io::Error) {
+    pub(crate) fn connect_failed<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        error: io::Error,
+    ) {
         self.report_failure(io, id, ConnectError::Network(error));
         self.core.abort_transport(io, id);
     }
@@ -167,9 +233,30 @@ impl<H: Handler> App<H> {
 
     fn report_failure<T: Transport>(&mut self, io: &mut T, id: ConnId, error: ConnectError) {
         let session = &mut self.core.sessions[id.index as usize];
-        let Some(opening) = session.extra.as_mut().and_then(|extra| extra.opening.take()) else { return };
-        let name = ConnectionId { lcore: self.core.lcore, conn: id };
+        let Some(opening) = session
+            .extra
+            .as_mut()
+            .and_then(|extra| extra.opening.take())
+        else {
+            return;
+        };
+        self.tell_failure(io, id, &opening, error);
+    }
+
+    fn tell_failure<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        opening: &Opening,
+        error: ConnectError,
+    ) {
+        let name = ConnectionId {
+            lcore: self.core.lcore,
+            conn: id,
+        };
         let token = opening.connect.token;
-        self.call_lcore(io, |handler, cx| handler.on_connect(cx, token, name, Err(error)));
+        self.call_lcore(io, |handler, cx| {
+            handler.on_connect(cx, token, name, Err(error))
+        });
     }
 }

@@ -12,7 +12,8 @@ use hioload_ws_proto::{CloseCode, Kind, OpCode};
 use crate::client::Opening;
 use crate::core::{Core, SUBSCRIBER_IS_LCORE, TIMER_OF_USER};
 use crate::handler::{
-    Busy, ClosedBy, Connect, ConnectionId, Context, LcoreContext, SendError, TimerHandle, TopicError,
+    Busy, ClosedBy, Connect, ConnectionId, Context, LcoreContext, SendError, TimerHandle,
+    TopicError,
 };
 use crate::mail::Mail;
 use crate::session::{Phase, flag};
@@ -33,22 +34,35 @@ pub(crate) struct ConnCx<'a, T, E> {
 
 impl<'a, T, E> ConnCx<'a, T, E> {
     pub(crate) fn new(core: &'a mut Core<E>, io: &'a mut T, id: ConnId) -> Self {
-        Self { lcore: LcoreCx { core, io }, id }
+        Self {
+            lcore: LcoreCx { core, io },
+            id,
+        }
     }
 }
 
 impl<T: Transport, E: Send + 'static> LcoreCx<'_, T, E> {
     fn set_timer(&mut self, owner: Option<ConnId>, after: Duration, token: u64) -> TimerHandle {
         let core = &mut *self.core;
-        let wheel = core.wheel.insert(core.now + after, core.timers.next_slot() | TIMER_OF_USER);
-        let handle = core.timers.insert(UserTimer { owner, token, wheel });
+        let wheel = core
+            .wheel
+            .insert(core.now + after, core.timers.next_slot() | TIMER_OF_USER);
+        let handle = core.timers.insert(UserTimer {
+            owner,
+            token,
+            wheel,
+        });
         if let Some(session) = owner.and_then(|id| core.session(id)) {
             session.extra().timers.push(handle.0 as u32);
         }
         handle
     }
 
-    fn submit(&mut self, to: Option<ConnId>, job: impl FnOnce() -> E + Send + 'static) -> Result<(), Busy> {
+    fn submit(
+        &mut self,
+        to: Option<ConnId>,
+        job: impl FnOnce() -> E + Send + 'static,
+    ) -> Result<(), Busy> {
         let poster = self.core.poster.clone();
         let alive = Arc::downgrade(&self.core.alive);
         let job = move || {
@@ -65,7 +79,10 @@ impl<T: Transport, E: Send + 'static> LcoreCx<'_, T, E> {
                 std::thread::sleep(Duration::from_millis(1));
             }
         };
-        self.core.executor.submit(Box::new(job)).inspect_err(|_| self.core.counters.executor_busy.bump())
+        self.core
+            .executor
+            .submit(Box::new(job))
+            .inspect_err(|_| self.core.counters.executor_busy.bump())
     }
 }
 
@@ -92,16 +109,28 @@ impl<T: Transport, E: Send + 'static> LcoreContext for LcoreCx<'_, T, E> {
         if to.lcore == self.core.lcore {
             return self.core.send_message(self.io, to.conn, kind, payload);
         }
-        let mail = Mail::Send { to: to.conn, kind, payload: Shared::from_slices(&[payload]) };
+        let mail = Mail::Send {
+            to: to.conn,
+            kind,
+            payload: Shared::from_slices(&[payload]),
+        };
         self.core.post(to.lcore, mail)
     }
 
     fn close_to(&mut self, to: ConnectionId, code: CloseCode, reason: &str) {
         if to.lcore == self.core.lcore {
-            self.core.begin_close(self.io, to.conn, code, reason, ClosedBy::Application);
+            self.core
+                .begin_close(self.io, to.conn, code, reason, ClosedBy::Application);
         } else {
             // A full mailbox is counted; the caller learns of it as of a peer that does not close.
-            let _ = self.core.post(to.lcore, Mail::Close { to: to.conn, code, reason: reason.into() });
+            let _ = self.core.post(
+                to.lcore,
+                Mail::Close {
+                    to: to.conn,
+                    code,
+                    reason: reason.into(),
+                },
+            );
         }
     }
 
@@ -124,7 +153,10 @@ impl<T: Transport, E: Send + 'static> LcoreContext for LcoreCx<'_, T, E> {
         let session = self.core.start(id, Phase::Connecting);
         session.flags |= flag::CLIENT;
         session.extra().opening = Some(Box::new(Opening::new(connect)));
-        Ok(ConnectionId { lcore: self.core.lcore, conn: id })
+        Ok(ConnectionId {
+            lcore: self.core.lcore,
+            conn: id,
+        })
     }
 
     fn spawn_lcore(&mut self, job: impl FnOnce() -> E + Send + 'static) -> Result<(), Busy> {
@@ -172,7 +204,10 @@ impl<T: Transport, E: Send + 'static> LcoreContext for ConnCx<'_, T, E> {
 
 impl<T: Transport, E: Send + 'static> Context for ConnCx<'_, T, E> {
     fn id(&self) -> ConnectionId {
-        ConnectionId { lcore: self.lcore.core.lcore, conn: self.id }
+        ConnectionId {
+            lcore: self.lcore.core.lcore,
+            conn: self.id,
+        }
     }
 
     fn peer(&self) -> Peer {
@@ -181,7 +216,9 @@ impl<T: Transport, E: Send + 'static> Context for ConnCx<'_, T, E> {
 
     #[inline]
     fn send(&mut self, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
-        self.lcore.core.send_message(self.lcore.io, self.id, kind, payload)
+        self.lcore
+            .core
+            .send_message(self.lcore.io, self.id, kind, payload)
     }
 
     fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
@@ -193,7 +230,9 @@ impl<T: Transport, E: Send + 'static> Context for ConnCx<'_, T, E> {
     }
 
     fn close(&mut self, code: CloseCode, reason: &str) {
-        self.lcore.core.begin_close(self.lcore.io, self.id, code, reason, ClosedBy::Application);
+        self.lcore
+            .core
+            .begin_close(self.lcore.io, self.id, code, reason, ClosedBy::Application);
     }
 
     fn queued(&self) -> usize {
@@ -254,15 +293,25 @@ impl<E: Send + 'static> Core<E> {
 
     fn subscribe(&mut self, id: ConnId, pattern: &str) -> Result<bool, TopicError> {
         let limit = self.config.limits.max_subscriptions as usize;
-        let Some(session) = self.session(id) else { return Ok(false) };
-        if session.extra.as_ref().map_or(0, |extra| extra.subscriptions.len()) >= limit {
+        let Some(session) = self.session(id) else {
+            return Ok(false);
+        };
+        if session
+            .extra
+            .as_ref()
+            .map_or(0, |extra| extra.subscriptions.len())
+            >= limit
+        {
             self.counters.subscriptions_refused.bump();
             return Err(TopicError::TooMany);
         }
         if !self.topics.subscribe(pattern, id.index) {
             return Ok(false);
         }
-        self.sessions[id.index as usize].extra().subscriptions.push(pattern.into());
+        self.sessions[id.index as usize]
+            .extra()
+            .subscriptions
+            .push(pattern.into());
         if self.local_subscribers(pattern) == 1 {
             self.announce(pattern, true);
         }
@@ -272,7 +321,11 @@ impl<E: Send + 'static> Core<E> {
     /// Connections of this lcore subscribed with exactly this pattern: none, one, or two for more.
     fn local_subscribers(&self, pattern: &str) -> usize {
         let local = |subscriber: &u32| subscriber & SUBSCRIBER_IS_LCORE == 0;
-        self.topics.subscribers(pattern).filter(local).take(2).count()
+        self.topics
+            .subscribers(pattern)
+            .filter(local)
+            .take(2)
+            .count()
     }
 
     /// Tells the other lcores whether this one has subscribers to `pattern`.
@@ -282,7 +335,10 @@ impl<E: Send + 'static> Core<E> {
         }
         let pattern: Arc<str> = pattern.into();
         for other in (0..self.lcores).filter(|other| *other != self.lcore) {
-            let mail = Mail::Interest { pattern: Arc::clone(&pattern), wanted };
+            let mail = Mail::Interest {
+                pattern: Arc::clone(&pattern),
+                wanted,
+            };
             self.unsent_interest.push_back((other, mail));
         }
         self.send_interest();
@@ -299,8 +355,12 @@ impl<E: Send + 'static> Core<E> {
     }
 
     fn unsubscribe(&mut self, id: ConnId, pattern: &str) -> bool {
-        let Some(extra) = self.session(id).and_then(|s| s.extra.as_mut()) else { return false };
-        let Some(at) = extra.subscriptions.iter().position(|s| **s == *pattern) else { return false };
+        let Some(extra) = self.session(id).and_then(|s| s.extra.as_mut()) else {
+            return false;
+        };
+        let Some(at) = extra.subscriptions.iter().position(|s| **s == *pattern) else {
+            return false;
+        };
         extra.subscriptions.swap_remove(at);
         self.remove_subscription(id.index, pattern);
         true
@@ -315,22 +375,32 @@ impl<E: Send + 'static> Core<E> {
 
     /// Ends what a connection held beyond its slot: subscriptions and timers.
     pub(crate) fn release_extra(&mut self, index: u32) {
-        let Some(extra) = self.sessions[index as usize].extra.take() else { return };
+        let Some(extra) = self.sessions[index as usize].extra.take() else {
+            return;
+        };
         for pattern in &extra.subscriptions {
             self.remove_subscription(index, pattern);
         }
         for slot in extra.timers {
-            if self.timers.owner(slot).is_some_and(|owner| owner.index == index) {
+            if self
+                .timers
+                .owner(slot)
+                .is_some_and(|owner| owner.index == index)
+            {
                 self.cancel_user_timer(slot);
             }
         }
     }
 
     pub(crate) fn cancel_user_timer(&mut self, slot: u32) {
-        let Some(timer) = self.timers.remove(slot) else { return };
+        let Some(timer) = self.timers.remove(slot) else {
+            return;
+        };
         self.wheel.cancel(timer.wheel);
-        if let Some(extra) =
-            timer.owner.and_then(|id| self.session(id)).and_then(|session| session.extra.as_mut())
+        if let Some(extra) = timer
+            .owner
+            .and_then(|id| self.session(id))
+            .and_then(|session| session.extra.as_mut())
         {
             extra.timers.retain(|s| *s != slot);
         }

@@ -10,12 +10,12 @@ use std::time::Duration;
 use hioload_lcore::mesh::{Mailbox, Poster};
 use hioload_lcore::{Time, TimerWheel};
 use hioload_transport::{ConnId, Transport};
+use hioload_ws_proto::Compressor;
 use hioload_ws_proto::handshake::HandshakeLimits;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
 use crate::admission::Admission;
-use crate::compress::Compressors;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::executor::Executor;
@@ -58,7 +58,8 @@ pub(crate) struct Core<E> {
     pub(crate) counters: Arc<Counters>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) executor: Executor,
-    pub(crate) compressors: Compressors,
+    /// Compresses what is sent; `None` where the configuration has no compression, or while it is in use.
+    pub(crate) compressor: Option<Compressor>,
     pub(crate) rng: StdRng,
     /// Scratch for what is built before it is sent: heads, response bodies.
     pub(crate) out: Vec<u8>,
@@ -77,6 +78,9 @@ pub(crate) struct Core<E> {
 
 /// Most connections of an lcore that are being told of their refusal at once; more are reset.
 pub(crate) const MAX_REFUSALS: usize = 256;
+
+/// Bytes of compressed output that the lcore's compressor keeps room for between messages.
+const RETAIN: usize = 256 << 10;
 
 /// Marks a wheel key as one of the application's timers.
 pub(crate) const TIMER_OF_USER: u32 = 1 << 31;
@@ -105,14 +109,22 @@ impl<E: Send + 'static> Core<E> {
             counters: seat.counters,
             admission: seat.admission,
             executor: seat.executor,
-            compressors: Compressors::new(seat.config.deflate.clone()),
+            compressor: seat
+                .config
+                .deflate
+                .as_ref()
+                .map(|config| Compressor::new(config, RETAIN)),
             rng: StdRng::from_rng(&mut rand::rng()),
             out: Vec::new(),
             open: 0,
             busy: 0,
             drain_deadline: None,
             stopping: false,
-            accept_tokens: seat.config.limits.accept_rate.div_ceil(u32::from(seat.lcores)),
+            accept_tokens: seat
+                .config
+                .limits
+                .accept_rate
+                .div_ceil(u32::from(seat.lcores)),
             accept_refilled: now,
             refusals: 0,
             config: seat.config,
@@ -124,7 +136,10 @@ impl<E: Send + 'static> Core<E> {
     }
 
     pub(crate) fn handshake_limits(&self) -> HandshakeLimits {
-        HandshakeLimits { max_head: self.config.limits.max_handshake, ..HandshakeLimits::default() }
+        HandshakeLimits {
+            max_head: self.config.limits.max_handshake,
+            ..HandshakeLimits::default()
+        }
     }
 
     /// A masking key: "The masking key needs to be unpredictable" (RFC 6455 §5.3), so from a cryptographic generator.
@@ -141,7 +156,10 @@ impl<E: Send + 'static> Core<E> {
     }
 
     pub(crate) fn id_of(&self, index: u32) -> ConnId {
-        ConnId { index, generation: self.sessions[index as usize].generation }
+        ConnId {
+            index,
+            generation: self.sessions[index as usize].generation,
+        }
     }
 
     /// Takes the slot of a new connection.
@@ -230,7 +248,11 @@ impl<E: Send + 'static> Core<E> {
         let jitter = self.config.drain_jitter.min(self.config.drain_deadline);
         let window = u32::try_from(jitter.as_millis()).unwrap_or(u32::MAX);
         for index in 0..self.sessions.len() as u32 {
-            let wait = if window == 0 { 0 } else { self.rng.random_range(0..window) };
+            let wait = if window == 0 {
+                0
+            } else {
+                self.rng.random_range(0..window)
+            };
             let session = &mut self.sessions[index as usize];
             if session.phase == Phase::Open {
                 session.flags |= flag::DRAINING;
@@ -243,6 +265,10 @@ impl<E: Send + 'static> Core<E> {
     /// How long the loop may sleep.
     pub(crate) fn sleep_limit(&self) -> Option<Duration> {
         let timer = self.wheel.next_deadline();
-        [timer, self.drain_deadline].into_iter().flatten().min().map(|at| at.saturating_sub(self.now))
+        [timer, self.drain_deadline]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|at| at.saturating_sub(self.now))
     }
 }

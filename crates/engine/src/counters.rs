@@ -142,7 +142,10 @@ impl Counter {
     /// Adds `n`. Only the owning lcore calls this.
     #[inline]
     pub(crate) fn add(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(n),
+            Ordering::Relaxed,
+        );
     }
     /// Replaces the value. Only the owning lcore calls this.
     #[inline]

@@ -47,36 +47,46 @@ impl<T: Transport, H: Handler> Driver<T> for App<H> {
     #[inline]
     fn on_data(&mut self, io: &mut T, id: ConnId, data: &mut [u8]) -> Taken {
         let Some(session) = self.core.session(id) else {
-            return Taken { bytes: data.len(), rest: ALL };
+            return Taken {
+                bytes: data.len(),
+                rest: ALL,
+            };
         };
         match session.phase {
             Phase::Open | Phase::Closing => self.on_frames(io, id, data),
             Phase::Request => self.on_request_bytes(io, id, data),
             Phase::Reply => self.on_reply_bytes(io, id, data),
             // Nobody listens any more.
-            Phase::Free | Phase::Connecting | Phase::Lingering | Phase::Gone => {
-                Taken { bytes: data.len(), rest: ALL }
-            }
+            Phase::Free | Phase::Connecting | Phase::Lingering | Phase::Gone => Taken {
+                bytes: data.len(),
+                rest: ALL,
+            },
         }
     }
 
     fn on_end(&mut self, io: &mut T, id: ConnId) {
-        let Some(session) = self.core.session(id) else { return };
+        let Some(session) = self.core.session(id) else {
+            return;
+        };
         match session.phase {
             // RFC 6455 §7.1.5: without a Close frame the code is 1006. What is queued is still sent: the peer may have ended
             // only its own sending side.
             Phase::Open | Phase::Closing => {
                 self.core.close_transport(io, id);
-                self.end(io, id, None, "");
+                self.end(io, id, "");
             }
             Phase::Reply => self.connect_failed(io, id, io::ErrorKind::UnexpectedEof.into()),
-            Phase::Request | Phase::Connecting | Phase::Lingering => self.core.close_transport(io, id),
+            Phase::Request | Phase::Connecting | Phase::Lingering => {
+                self.core.close_transport(io, id);
+            }
             Phase::Free | Phase::Gone => {}
         }
     }
 
     fn on_writable(&mut self, io: &mut T, id: ConnId) {
-        let Some(session) = self.core.session(id) else { return };
+        let Some(session) = self.core.session(id) else {
+            return;
+        };
         if session.phase != Phase::Open {
             return;
         }
@@ -90,7 +100,9 @@ impl<T: Transport, H: Handler> Driver<T> for App<H> {
     }
 
     fn on_closed(&mut self, io: &mut T, id: ConnId, why: Closed) {
-        let Some(session) = self.core.session(id) else { return };
+        let Some(session) = self.core.session(id) else {
+            return;
+        };
         match session.phase {
             Phase::Connecting | Phase::Reply => {
                 let kind = match why {
@@ -99,7 +111,7 @@ impl<T: Transport, H: Handler> Driver<T> for App<H> {
                 };
                 self.connect_failed(io, id, kind.into());
             }
-            _ => self.end(io, id, None, ""),
+            _ => self.end(io, id, ""),
         }
         if self.core.sessions[id.index as usize].has(flag::REFUSED) {
             self.core.refusals -= 1;
@@ -111,7 +123,13 @@ impl<T: Transport, H: Handler> Driver<T> for App<H> {
 
 impl<H: Handler> App<H> {
     /// The connection is open: from here on frames are decoded and the application knows it.
-    pub(crate) fn open<T: Transport>(&mut self, io: &mut T, id: ConnId, decoder: Decoder, conn: H::Conn) {
+    pub(crate) fn open<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        decoder: Decoder,
+        conn: H::Conn,
+    ) {
         let index = id.index as usize;
         while self.conns.len() <= index {
             self.conns.push(None);

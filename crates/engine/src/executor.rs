@@ -21,17 +21,24 @@ pub(crate) struct Executor {
 pub(crate) struct Workers(Vec<JoinHandle<()>>);
 
 impl Executor {
+    /// One that refuses every job.
+    pub(crate) fn none() -> Self {
+        Self { jobs: None }
+    }
+
     /// `threads` of 0 refuses every job.
     pub(crate) fn start(threads: usize, queue: usize) -> std::io::Result<(Self, Workers)> {
         if threads == 0 {
-            return Ok((Self { jobs: None }, Workers(Vec::new())));
+            return Ok((Self::none(), Workers(Vec::new())));
         }
         let (jobs, queue) = bounded::<Job>(queue.max(1));
         let queue = Arc::new(queue);
         let workers = (0..threads)
             .map(|n| {
                 let queue = Arc::clone(&queue);
-                thread::Builder::new().name(format!("executor-{n}")).spawn(move || work(&queue))
+                thread::Builder::new()
+                    .name(format!("executor-{n}"))
+                    .spawn(move || work(&queue))
             })
             .collect::<std::io::Result<_>>()?;
         Ok((Self { jobs: Some(jobs) }, Workers(workers)))
@@ -72,9 +79,15 @@ mod tests {
         let (executor, workers) = Executor::start(2, 8).unwrap();
         let (tx, rx) = mpsc::channel();
         let first = tx.clone();
-        executor.submit(Box::new(move || first.send(1).unwrap())).unwrap();
-        executor.submit(Box::new(|| std::panic::resume_unwind(Box::new("job")))).unwrap();
-        executor.submit(Box::new(move || tx.send(2).unwrap())).unwrap();
+        executor
+            .submit(Box::new(move || first.send(1).unwrap()))
+            .unwrap();
+        executor
+            .submit(Box::new(|| std::panic::resume_unwind(Box::new("job"))))
+            .unwrap();
+        executor
+            .submit(Box::new(move || tx.send(2).unwrap()))
+            .unwrap();
         drop(executor);
         workers.join();
         let mut seen: Vec<i32> = rx.iter().collect();

@@ -42,7 +42,11 @@ pub struct Accept<C> {
 impl<C> Accept<C> {
     /// Accepts without a subprotocol.
     pub fn new(conn: C) -> Self {
-        Self { conn, protocol: None, headers: Vec::new() }
+        Self {
+            conn,
+            protocol: None,
+            headers: Vec::new(),
+        }
     }
     /// Chooses a subprotocol.
     pub fn protocol(mut self, name: impl Into<Cow<'static, str>>) -> Self {
@@ -51,7 +55,11 @@ impl<C> Accept<C> {
     }
     /// The same answer with the state wrapped by `f`: what a middleware with state of its own returns.
     pub fn map<D>(self, f: impl FnOnce(C) -> D) -> Accept<D> {
-        Accept { conn: f(self.conn), protocol: self.protocol, headers: self.headers }
+        Accept {
+            conn: f(self.conn),
+            protocol: self.protocol,
+            headers: self.headers,
+        }
     }
 }
 
@@ -75,7 +83,12 @@ impl Response {
             Cow::Borrowed(s) => Cow::Borrowed(s.as_bytes()),
             Cow::Owned(s) => Cow::Owned(s.into_bytes()),
         };
-        Self { status, content_type: "text/plain; charset=utf-8".into(), headers: Vec::new(), body }
+        Self {
+            status,
+            content_type: "text/plain; charset=utf-8".into(),
+            headers: Vec::new(),
+            body,
+        }
     }
     /// 404.
     pub fn not_found() -> Self {
@@ -321,12 +334,7 @@ pub trait Handler: Sized + 'static {
     }
 
     /// The connection is open (either role): messages may be sent from here on.
-    fn on_ready(
-        &mut self,
-        conn: &mut Self::Conn,
-        cx: &mut impl Context<Event = Self::Event>,
-    ) {
-    }
+    fn on_ready(&mut self, conn: &mut Self::Conn, cx: &mut impl Context<Event = Self::Event>) {}
 
     /// A whole message. It lies where it arrived; what is to outlive the call must be copied.
     fn on_message(
@@ -346,12 +354,7 @@ pub trait Handler: Sized + 'static {
     }
 
     /// A send queue that had been blocked is empty again.
-    fn on_writable(
-        &mut self,
-        conn: &mut Self::Conn,
-        cx: &mut impl Context<Event = Self::Event>,
-    ) {
-    }
+    fn on_writable(&mut self, conn: &mut Self::Conn, cx: &mut impl Context<Event = Self::Event>) {}
 
     /// A timer of the connection.
     fn on_timer(
@@ -381,12 +384,7 @@ pub trait Handler: Sized + 'static {
     }
 
     /// A timer of the lcore.
-    fn on_lcore_timer(
-        &mut self,
-        cx: &mut impl LcoreContext<Event = Self::Event>,
-        token: u64,
-    ) {
-    }
+    fn on_lcore_timer(&mut self, cx: &mut impl LcoreContext<Event = Self::Event>, token: u64) {}
 
     /// An event for the lcore: the result of a job, or posted from another thread.
     fn on_lcore_event(

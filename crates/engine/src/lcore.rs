@@ -1,14 +1,21 @@
 //! The loop of one lcore.
 
+use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use hioload_lcore::mesh::mesh;
 use hioload_lcore::{Clock, IdleStrategy, Time, Wait};
 use hioload_transport::{Activity, Budget, Transport};
 use hioload_ws_proto::{Assembler, AssemblerOptions, Limits};
 
+use crate::admission::Admission;
 use crate::app::App;
+use crate::config::Config;
 use crate::core::{Core, SUBSCRIBER_IS_LCORE, Seat};
+use crate::counters::Totals;
+use crate::executor::Executor;
 use crate::handler::{ClosedBy, Handler};
 use crate::mail::Mail;
 use crate::session::Phase;
@@ -19,16 +26,63 @@ const MAIL_PER_TURN: usize = 1024;
 const ACCEPTS_PER_TURN: usize = 128;
 
 /// One lcore's engine: a transport, a handler, and the sessions between them.
-pub(crate) struct Lcore<T: Transport, H: Handler> {
-    io: T,
-    app: App<H>,
+///
+/// A [`Server`](crate::Server) runs one on each of its threads. By itself it is for whoever holds the transport and the clock:
+/// tests, fuzzing, simulation, and benchmarks of the engine without a network.
+pub struct Lcore<T: Transport, H: Handler> {
+    pub(crate) io: T,
+    pub(crate) app: App<H>,
     idle: IdleStrategy,
     /// Whether the last turn did anything.
     worked: bool,
     accepting: bool,
 }
 
+impl<T: Transport, H: Handler> fmt::Debug for Lcore<T, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lcore")
+            .field("lcore", &self.app.core.lcore)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<T: Transport, H: Handler> Lcore<T, H> {
+    /// An lcore with nobody beside it: no other lcores, and no executor, so that [`LcoreContext::spawn_lcore`] is always busy.
+    ///
+    /// [`LcoreContext::spawn_lcore`]: crate::LcoreContext::spawn_lcore
+    pub fn alone(io: T, handler: H, config: Config, now: Time) -> Self {
+        let limits = &config.limits;
+        let admission = Admission::new(limits.max_connections, limits.max_connections_per_source);
+        let mut mailboxes = mesh(1, config.mailbox);
+        let seat = Seat {
+            lcore: 0,
+            lcores: 1,
+            mailbox: mailboxes.pop().expect("a mesh of one has one mailbox"),
+            counters: Arc::default(),
+            admission: Arc::new(admission),
+            executor: Executor::none(),
+            config: Arc::new(config),
+        };
+        Self::new(io, handler, seat, now)
+    }
+
+    /// The transport.
+    pub fn transport(&mut self) -> &mut T {
+        &mut self.io
+    }
+
+    /// What this lcore has counted so far.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        self.app.core.counters.add_to(&mut totals);
+        totals
+    }
+
+    /// Open WebSocket connections.
+    pub fn connections(&self) -> usize {
+        self.app.core.open
+    }
+
     pub(crate) fn new(io: T, handler: H, mut seat: Seat<H::Event>, now: Time) -> Self {
         let limits = &seat.config.limits;
         let assembler = Assembler::new(AssemblerOptions {
@@ -45,9 +99,16 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         let idle = IdleStrategy::new(seat.config.idle);
         let max_sessions = io.features().max_connections;
         let core = Core::new(seat, now, max_sessions);
-        let mut lcore =
-            Self { io, app: App::new(handler, assembler, core), idle, worked: true, accepting: true };
-        lcore.app.call_lcore(&mut lcore.io, |handler, cx| handler.on_start(cx));
+        let mut lcore = Self {
+            io,
+            app: App::new(handler, assembler, core),
+            idle,
+            worked: true,
+            accepting: true,
+        };
+        lcore
+            .app
+            .call_lcore(&mut lcore.io, |handler, cx| handler.on_start(cx));
         lcore
     }
 
@@ -69,7 +130,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     }
 
     /// One turn at `now`, after the transport's `wait`: mail, timers, received bytes, then one flush for all of it.
-    pub(crate) fn turn(&mut self, now: Time) {
+    pub fn turn(&mut self, now: Time) {
         let Self { io, app, .. } = self;
         app.core.now = now;
         app.core.counters.turns.bump();
@@ -81,7 +142,10 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             self.accepting = accepts > 0;
             io.set_accepting(self.accepting);
         }
-        let budget = Budget { events: app.core.config.turn_events, accepts };
+        let budget = Budget {
+            events: app.core.config.turn_events,
+            accepts,
+        };
         let Activity { events, more, .. } = io.dispatch(app, budget);
         io.flush(app);
 
@@ -91,7 +155,12 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         if self.worked {
             self.copy_transport_counters();
         }
-        if self.app.core.drain_deadline.is_some_and(|deadline| now >= deadline) {
+        if self
+            .app
+            .core
+            .drain_deadline
+            .is_some_and(|deadline| now >= deadline)
+        {
             self.reset_the_rest();
         }
     }
@@ -106,10 +175,13 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             core.mailbox.awake();
             return Some(Duration::ZERO);
         }
-        [core.sleep_limit(), core.accept_wait()].into_iter().flatten().min()
+        [core.sleep_limit(), core.accept_wait()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
-    fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         let core = &self.app.core;
         core.stopping || (core.draining() && core.busy == 0)
     }
@@ -118,13 +190,16 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     fn reset_the_rest(&mut self) {
         let Self { io, app, .. } = self;
         for index in 0..app.core.sessions.len() as u32 {
-            if !matches!(app.core.sessions[index as usize].phase, Phase::Free | Phase::Gone) {
+            if !matches!(
+                app.core.sessions[index as usize].phase,
+                Phase::Free | Phase::Gone
+            ) {
                 let id = app.core.id_of(index);
                 if app.core.sessions[index as usize].phase != Phase::Request {
                     app.core.counters.drain_resets.bump();
                 }
                 app.core.abort_transport(io, id);
-                app.end(io, id, None, "");
+                app.end(io, id, "");
             }
         }
         io.flush(app);
@@ -132,7 +207,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     }
 
     /// The end of the loop: what is queued gets one last chance, and the application hears of every connection's end.
-    fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         let Self { io, app, .. } = &mut self;
         io.stop_listening();
         for index in 0..app.core.sessions.len() as u32 {
@@ -140,7 +215,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
                 let id = app.core.id_of(index);
                 app.core.blame(index, ClosedBy::Engine);
                 app.core.close_transport(io, id);
-                app.end(io, id, None, "");
+                app.end(io, id, "");
             }
         }
         io.flush(app);
@@ -162,7 +237,9 @@ impl<H: Handler> App<H> {
     /// Opens the mail that has come; gives how many letters.
     fn take_mail<T: Transport>(&mut self, io: &mut T) -> usize {
         for taken in 0..MAIL_PER_TURN {
-            let Some((from, mail)) = self.core.mailbox.pop() else { return taken };
+            let Some((from, mail)) = self.core.mailbox.pop() else {
+                return taken;
+            };
             self.open_mail(io, from, mail);
         }
         MAIL_PER_TURN
@@ -185,10 +262,16 @@ impl<H: Handler> App<H> {
                 let _ = self.core.send_message(io, to, kind, &payload);
             }
             Mail::Close { to, code, reason } => {
-                self.core.begin_close(io, to, code, &reason, ClosedBy::Application);
+                self.core
+                    .begin_close(io, to, code, &reason, ClosedBy::Application);
             }
-            Mail::Event { to: Some(id), event } => {
-                self.call(io, id, |handler, conn, cx| handler.on_event(conn, cx, event));
+            Mail::Event {
+                to: Some(id),
+                event,
+            } => {
+                self.call(io, id, |handler, conn, cx| {
+                    handler.on_event(conn, cx, event);
+                });
             }
             Mail::Event { to: None, event } => {
                 self.call_lcore(io, |handler, cx| handler.on_lcore_event(cx, event));

@@ -48,7 +48,6 @@
 mod admission;
 mod app;
 mod client;
-mod compress;
 mod config;
 mod context;
 mod core;
@@ -58,6 +57,7 @@ mod executor;
 mod handler;
 mod lcore;
 mod mail;
+pub mod middleware;
 mod open;
 mod send;
 mod server;
@@ -74,5 +74,8 @@ pub use handler::{
     Accept, Busy, ClosedBy, Closure, Connect, ConnectError, ConnectionId, Context, Handler,
     LcoreContext, Response, SendError, TimerHandle, TopicError,
 };
-pub use server::{Lcores, MAX_LCORES, Remote, RunError, Running, Server, ServerOptions, StartError};
+pub use lcore::Lcore;
+pub use server::{
+    Lcores, MAX_LCORES, Remote, RunError, Running, Server, ServerOptions, StartError,
+};
 pub use topics::{MAX_TOKENS, MAX_TOPIC, is_pattern, is_topic};

@@ -3,11 +3,10 @@
 use hioload_transport::{ConnId, Peer, Rest, Taken, Transport};
 use hioload_ws_proto::deflate::negotiate::{self, Agreed};
 use hioload_ws_proto::handshake::{HandshakeError, server};
+use hioload_ws_proto::{Decoder, Deflation, Inflation, Role};
 use server::Request;
-use hioload_ws_proto::{Decoder, Inflation, Role};
 
 use crate::app::App;
-use crate::compress::SendDeflate;
 use crate::config::SendPolicy;
 use crate::core::Core;
 use crate::handler::{Accept, Handler, Response};
@@ -21,10 +20,18 @@ enum Answer<C> {
 
 impl<H: Handler> App<H> {
     /// Bytes of a connection whose request is awaited.
-    pub(crate) fn on_request_bytes<T: Transport>(&mut self, io: &mut T, id: ConnId, data: &mut [u8]) -> Taken {
+    pub(crate) fn on_request_bytes<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        data: &mut [u8],
+    ) -> Taken {
         let session = &mut self.core.sessions[id.index as usize];
         if session.has(flag::REFUSED) {
-            return Taken { bytes: data.len(), rest: Rest::NeedsMore };
+            return Taken {
+                bytes: data.len(),
+                rest: Rest::NeedsMore,
+            };
         }
         let limits = self.core.handshake_limits();
         let scanned = self.core.sessions[id.index as usize].mark as usize;
@@ -33,7 +40,10 @@ impl<H: Handler> App<H> {
             Ok(None) => {
                 // Only what comes is searched next time, however slowly it comes.
                 self.core.sessions[id.index as usize].mark = data.len() as u32;
-                return Taken { bytes: 0, rest: Rest::NeedsMore };
+                return Taken {
+                    bytes: 0,
+                    rest: Rest::NeedsMore,
+                };
             }
             Err(error) => return self.answer_error(io, id, error, data.len()),
         };
@@ -44,26 +54,45 @@ impl<H: Handler> App<H> {
             Err(error) => return self.answer_error(io, id, error, end),
         };
         match answer {
-            Answer::Http => Taken { bytes: end + rest.len(), rest: Rest::NeedsMore },
+            Answer::Http => Taken {
+                bytes: end + rest.len(),
+                rest: Rest::NeedsMore,
+            },
             Answer::Open { conn, deflate } => {
                 let decoder = self.core.set_up_deflate(id, Role::Server, deflate);
                 self.open(io, id, decoder, conn);
                 if rest.is_empty() {
-                    return Taken { bytes: end, rest: Rest::NeedsMore };
+                    return Taken {
+                        bytes: end,
+                        rest: Rest::NeedsMore,
+                    };
                 }
                 // Frames may follow the request in the same segment.
                 let taken = self.on_data_after_head(io, id, rest);
-                Taken { bytes: end + taken.bytes, ..taken }
+                Taken {
+                    bytes: end + taken.bytes,
+                    ..taken
+                }
             }
         }
     }
 
-    fn on_data_after_head<T: Transport>(&mut self, io: &mut T, id: ConnId, rest: &mut [u8]) -> Taken {
+    fn on_data_after_head<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        rest: &mut [u8],
+    ) -> Taken {
         use hioload_transport::Driver;
         self.on_data(io, id, rest)
     }
 
-    fn answer<T: Transport>(&mut self, io: &mut T, id: ConnId, request: &Request<'_>) -> Answer<H::Conn> {
+    fn answer<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        request: &Request<'_>,
+    ) -> Answer<H::Conn> {
         let peer = io.peer(id).unwrap_or(Peer::Unix);
         let Some(upgrade) = request.upgrade else {
             self.core.counters.http_requests.bump();
@@ -97,8 +126,18 @@ impl<H: Handler> App<H> {
     }
 
     /// Sends an HTTP response and closes.
-    fn respond<T: Transport>(&mut self, io: &mut T, id: ConnId, response: &Response, head_only: bool) {
-        let headers: Vec<_> = response.headers.iter().map(|(n, v)| (n.as_ref(), v.as_ref())).collect();
+    fn respond<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        response: &Response,
+        head_only: bool,
+    ) {
+        let headers: Vec<_> = response
+            .headers
+            .iter()
+            .map(|(n, v)| (n.as_ref(), v.as_ref()))
+            .collect();
         let core = &mut self.core;
         core.out.clear();
         let written = server::write_response(
@@ -110,7 +149,11 @@ impl<H: Handler> App<H> {
             head_only,
         );
         if written.is_err() {
-            tracing::error!(lcore = core.lcore, status = response.status, "a response cannot be written");
+            tracing::error!(
+                lcore = core.lcore,
+                status = response.status,
+                "a response cannot be written"
+            );
             core.out.clear();
         }
         if written.is_ok() && core.send_out(io, id) {
@@ -120,7 +163,13 @@ impl<H: Handler> App<H> {
         }
     }
 
-    fn answer_error<T: Transport>(&mut self, io: &mut T, id: ConnId, error: HandshakeError, seen: usize) -> Taken {
+    fn answer_error<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        error: HandshakeError,
+        seen: usize,
+    ) -> Taken {
         self.core.counters.rejected_handshakes.bump();
         tracing::debug!(lcore = self.core.lcore, conn = %id, %error, "request refused");
         self.core.out.clear();
@@ -130,7 +179,10 @@ impl<H: Handler> App<H> {
         } else {
             self.core.abort_transport(io, id);
         }
-        Taken { bytes: seen, rest: Rest::NeedsMore }
+        Taken {
+            bytes: seen,
+            rest: Rest::NeedsMore,
+        }
     }
 
     /// 408: the request did not come in time.
@@ -139,7 +191,12 @@ impl<H: Handler> App<H> {
             return self.core.abort_transport(io, id);
         }
         self.core.counters.handshake_timeouts.bump();
-        self.respond(io, id, &Response::text(408, "request not received in time\n"), false);
+        self.respond(
+            io,
+            id,
+            &Response::text(408, "request not received in time\n"),
+            false,
+        );
     }
 
     /// 503: a bound on connections is reached. Said before the request has come: nothing in it could change the answer.
@@ -164,10 +221,17 @@ impl<E: Send + 'static> Core<E> {
         request: &Request<'_>,
         accept: Accept<C>,
     ) -> Result<(C, Option<Agreed>), Response> {
-        let deflate =
-            self.compressors.config().and_then(|config| negotiate::server(config, request.extensions()));
+        let deflate = self
+            .config
+            .deflate
+            .as_ref()
+            .and_then(|config| negotiate::server(config, request.extensions()));
         let extensions = deflate.as_ref().map(Agreed::response);
-        let headers: Vec<_> = accept.headers.iter().map(|(n, v)| (n.as_ref(), v.as_ref())).collect();
+        let headers: Vec<_> = accept
+            .headers
+            .iter()
+            .map(|(n, v)| (n.as_ref(), v.as_ref()))
+            .collect();
         self.out.clear();
         let written = server::write_accept(
             &mut self.out,
@@ -192,7 +256,9 @@ impl<E: Send + 'static> Core<E> {
             return false;
         }
         while !bytes.is_empty() {
-            let Ok(space) = io.send_space(id, bytes.len()) else { return false };
+            let Ok(space) = io.send_space(id, bytes.len()) else {
+                return false;
+            };
             let n = space.len().min(bytes.len());
             space[..n].copy_from_slice(&bytes[..n]);
             io.commit(id, n);
@@ -202,25 +268,35 @@ impl<E: Send + 'static> Core<E> {
     }
 
     /// A decoder for what was agreed on, and the compressor of our sending side.
-    pub(crate) fn set_up_deflate(&mut self, id: ConnId, role: Role, agreed: Option<Agreed>) -> Decoder {
-        let Some(agreed) = agreed else { return Decoder::new(role) };
-        let (ours, theirs) = match role {
-            Role::Server => (agreed.server, agreed.client),
-            Role::Client => (agreed.client, agreed.server),
+    pub(crate) fn set_up_deflate(
+        &mut self,
+        id: ConnId,
+        role: Role,
+        agreed: Option<Agreed>,
+    ) -> Decoder {
+        let Some(agreed) = agreed else {
+            return Decoder::new(role);
+        };
+        let Some(config) = &self.config.deflate else {
+            return Decoder::new(role);
+        };
+        let ours = match role {
+            Role::Server => agreed.server,
+            Role::Client => agreed.client,
         };
         // A compressor that spans messages cannot have any taken back once compressed, so not with drop-oldest. To take no
         // context over needs nobody's leave (RFC 7692 §7.1.1).
-        let may_span = ours.context_takeover && self.config.limits.send_policy != SendPolicy::DropOldest;
-        let own = if may_span { self.compressors.own(ours.window_bits) } else { None };
-        let how = own.unwrap_or(SendDeflate::Shared { window_bits: ours.window_bits });
+        let deflation = if self.config.limits.send_policy == SendPolicy::DropOldest {
+            Deflation::Shared {
+                window_bits: ours.window_bits,
+            }
+        } else {
+            Deflation::agreed(&agreed, role, config)
+        };
         let session = &mut self.sessions[id.index as usize];
         session.flags |= flag::DEFLATE;
-        session.extra().deflate = Some(how);
-        let inflation = if theirs.context_takeover {
-            Inflation::own(theirs.window_bits)
-        } else {
-            Inflation::Shared(theirs.window_bits)
-        };
-        Decoder::with_deflate(role, inflation)
+        session.extra().window_bits = ours.window_bits;
+        session.extra().deflate = Some(deflation);
+        Decoder::with_deflate(role, Inflation::agreed(&agreed, role))
     }
 }

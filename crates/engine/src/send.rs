@@ -5,9 +5,8 @@ use std::sync::Arc;
 use hioload_mem::{LocalShared, Shared};
 use hioload_transport::{ConnId, SendError as Refused, Transport};
 use hioload_ws_proto::header::MAX_HEADER;
-use hioload_ws_proto::{CloseCode, CloseFrame, Kind, OpCode, encode, mask};
+use hioload_ws_proto::{CloseCode, CloseFrame, Deflation, Kind, OpCode, encode, mask};
 
-use crate::compress::{Compressors, SendDeflate};
 use crate::config::SendPolicy;
 use crate::core::{Core, SUBSCRIBER_IS_LCORE};
 use crate::handler::{ClosedBy, SendError, TopicError};
@@ -48,28 +47,26 @@ impl<E: Send + 'static> Core<E> {
         kind: Kind,
         payload: &[u8],
     ) -> Result<(), SendError> {
-        if !self.compressors.wants(payload.len()) {
-            return self.send_data(io, id, kind, PLAIN, payload);
-        }
         // A compressed message that the policy then drops would leave a gap in the window of a compressor that spans
         // messages, so room is made before.
         self.make_room(io, id, payload.len())?;
-        let session = &mut self.sessions[id.index as usize];
-        let Some(mut how) = session.extra().deflate.take() else {
+        let deflation = self.sessions[id.index as usize].extra().deflate.take();
+        // The compressor's output is lent; the rest of the core is needed to send it.
+        let (Some(mut compressor), Some(mut deflation)) = (self.compressor.take(), deflation)
+        else {
             return self.send_data(io, id, kind, PLAIN, payload);
         };
-        // The compressor's output is lent; the rest of the core is needed to send it.
-        let mut compressors = std::mem::replace(&mut self.compressors, Compressors::new(None));
-        let result = match compressors.compress(&mut how, payload) {
+        let result = match compressor.compress(&mut deflation, payload) {
             Some(small) => self.send_data(io, id, kind, COMPRESSED, small),
             None => self.send_data(io, id, kind, PLAIN, payload),
         };
-        if let (Err(_), SendDeflate::Own { deflater, .. }) = (&result, &mut how) {
+        if result.is_err() {
             // The peer will not see it: nothing later may refer to it.
-            deflater.reset();
+            forget(&mut deflation);
         }
-        self.compressors = compressors;
-        self.sessions[id.index as usize].extra().deflate = Some(how);
+        self.compressor = Some(compressor);
+        // The connection may have begun to close, but it is still there.
+        self.sessions[id.index as usize].extra().deflate = Some(deflation);
         result
     }
 
@@ -88,7 +85,8 @@ impl<E: Send + 'static> Core<E> {
         if self.config.limits.send_policy == SendPolicy::DropOldest && io.is_blocked(id) {
             self.send_droppable(io, id, kind, rsv1, payload)?;
         } else {
-            self.write_frame(io, id, kind.into(), rsv1, payload).or_else(|e| self.no_room(io, id, e))?;
+            self.write_frame(io, id, kind.into(), rsv1, payload)
+                .or_else(|e| self.no_room(io, id, e))?;
         }
         self.counters.messages_out.bump();
         Ok(())
@@ -166,15 +164,23 @@ impl<E: Send + 'static> Core<E> {
         rsv1: bool,
         payload: &[u8],
     ) -> Result<(), SendError> {
-        let key = self.sessions[id.index as usize].has(flag::CLIENT).then(|| self.mask_key());
+        let key = self.sessions[id.index as usize]
+            .has(flag::CLIENT)
+            .then(|| self.mask_key());
         let mut frame = Vec::new();
         encode::fragment_into(&mut frame, true, rsv1, kind.into(), payload, key);
-        io.send_shared(id, Shared::from(frame).local(), true).or_else(|e| self.no_room(io, id, e))
+        io.send_shared(id, Shared::from(frame).local(), true)
+            .or_else(|e| self.no_room(io, id, e))
     }
 
     /// The send queue is full: applies the policy. `Ok` if there is room for another message now.
     #[cold]
-    fn make_room<T: Transport>(&mut self, io: &mut T, id: ConnId, len: usize) -> Result<(), SendError> {
+    fn make_room<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        len: usize,
+    ) -> Result<(), SendError> {
         let limit = self.config.limits.send_queue;
         if io.queued(id) < limit {
             return Ok(());
@@ -194,7 +200,12 @@ impl<E: Send + 'static> Core<E> {
 
     /// The transport itself had no room (its buffer pool is used up): the policy again.
     #[cold]
-    fn no_room<T: Transport>(&mut self, io: &mut T, id: ConnId, error: Refused) -> Result<(), SendError> {
+    fn no_room<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        error: Refused,
+    ) -> Result<(), SendError> {
         match error {
             Refused::Closed => Err(SendError::Closed),
             Refused::Full => {
@@ -209,7 +220,13 @@ impl<E: Send + 'static> Core<E> {
             SendPolicy::DropNew | SendPolicy::DropOldest => self.counters.dropped_new.bump(),
             SendPolicy::Close => {
                 self.counters.closed_slow.bump();
-                self.begin_close(io, id, CloseCode::TRY_AGAIN_LATER, "send queue is full", ClosedBy::Engine);
+                self.begin_close(
+                    io,
+                    id,
+                    CloseCode::TRY_AGAIN_LATER,
+                    "send queue is full",
+                    ClosedBy::Engine,
+                );
             }
         }
         Err(SendError::Full)
@@ -225,10 +242,11 @@ impl<E: Send + 'static> Core<E> {
         payload: &[u8],
     ) -> Result<(), SendError> {
         let payload = &payload[..payload.len().min(125)];
-        self.write_frame(io, id, opcode, PLAIN, payload).map_err(|e| match e {
-            Refused::Closed => SendError::Closed,
-            Refused::Full => SendError::Full,
-        })
+        self.write_frame(io, id, opcode, PLAIN, payload)
+            .map_err(|e| match e {
+                Refused::Closed => SendError::Closed,
+                Refused::Full => SendError::Full,
+            })
     }
 
     /// Sends Close and awaits the peer's (RFC 6455 §7.1.2). Nothing happens unless the connection is open.
@@ -243,7 +261,8 @@ impl<E: Send + 'static> Core<E> {
         match self.session(id).map(|s| s.phase) {
             Some(Phase::Open) => {
                 self.blame(id.index, by);
-                self.sessions[id.index as usize].close_sent = code.0;
+                let first = self.sessions[id.index as usize].closing.start(Some(code));
+                debug_assert!(first, "an open connection has sent no Close");
                 self.send_close(io, id, code, reason);
                 // The peer's Close can only be seen if we read.
                 io.resume(id);
@@ -259,11 +278,21 @@ impl<E: Send + 'static> Core<E> {
     }
 
     /// The Close frame itself. If even that finds no room the connection is reset when the close time is over.
-    pub(crate) fn send_close<T: Transport>(&mut self, io: &mut T, id: ConnId, code: CloseCode, reason: &str) {
+    pub(crate) fn send_close<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        code: CloseCode,
+        reason: &str,
+    ) {
         let mut payload = [0; 125];
         // "1005 is a reserved value and MUST NOT be set as a status code in a Close control frame" (RFC 6455 §7.4.1): an empty
         // Close says the same.
-        let len = if code.is_valid_on_wire() { CloseFrame { code, reason }.write(&mut payload) } else { 0 };
+        let len = if code.is_valid_on_wire() {
+            CloseFrame { code, reason }.write(&mut payload)
+        } else {
+            0
+        };
         let _ = self.send_control(io, id, OpCode::Close, &payload[..len]);
     }
 
@@ -281,7 +310,8 @@ impl<E: Send + 'static> Core<E> {
         self.counters.published.bump();
         let mut targets = std::mem::take(&mut self.targets);
         targets.clear();
-        self.topics.matches(topic, |subscriber| targets.push(subscriber));
+        self.topics
+            .matches(topic, |subscriber| targets.push(subscriber));
         let mut reached = 0;
         if !targets.is_empty() {
             let frame = encode_shared(kind, payload);
@@ -293,7 +323,13 @@ impl<E: Send + 'static> Core<E> {
     }
 
     /// Delivers a message that another lcore published.
-    pub(crate) fn publish_here<T: Transport>(&mut self, io: &mut T, topic: &str, kind: Kind, frame: Shared) {
+    pub(crate) fn publish_here<T: Transport>(
+        &mut self,
+        io: &mut T,
+        topic: &str,
+        kind: Kind,
+        frame: Shared,
+    ) {
         let mut targets = std::mem::take(&mut self.targets);
         targets.clear();
         self.topics.matches(topic, |subscriber| {
@@ -314,7 +350,11 @@ impl<E: Send + 'static> Core<E> {
                 continue;
             }
             let topic = Arc::clone(name.get_or_insert_with(|| topic.into()));
-            let mail = Mail::Publish { topic, kind, frame: frame.clone() };
+            let mail = Mail::Publish {
+                topic,
+                kind,
+                frame: frame.clone(),
+            };
             if self.mailbox.send(usize::from(other), mail).is_err() {
                 self.counters.mail_dropped.bump();
             }
@@ -322,7 +362,13 @@ impl<E: Send + 'static> Core<E> {
     }
 
     /// Queues an encoded message to each connection among `targets`, once.
-    fn deliver<T: Transport>(&mut self, io: &mut T, targets: &[u32], kind: Kind, message: &Encoded) -> usize {
+    fn deliver<T: Transport>(
+        &mut self,
+        io: &mut T,
+        targets: &[u32],
+        kind: Kind,
+        message: &Encoded,
+    ) -> usize {
         self.epoch = self.epoch.wrapping_add(1);
         let mut compressed: [Option<Option<LocalShared>>; 16] = Default::default();
         let mut reached = 0;
@@ -335,10 +381,13 @@ impl<E: Send + 'static> Core<E> {
                 continue;
             }
             session.epoch = self.epoch;
-            let id = ConnId { index, generation: session.generation };
+            let id = ConnId {
+                index,
+                generation: session.generation,
+            };
             let sent = if session.has(flag::CLIENT) {
                 self.send_message(io, id, kind, message.payload())
-            } else if session.has(flag::DEFLATE) && self.compressors.wants(message.payload().len()) {
+            } else if session.has(flag::DEFLATE) {
                 let frame = self.compressed_for(index, kind, message, &mut compressed);
                 self.send_encoded(io, id, frame)
             } else {
@@ -350,12 +399,18 @@ impl<E: Send + 'static> Core<E> {
         reached
     }
 
-    fn send_encoded<T: Transport>(&mut self, io: &mut T, id: ConnId, frame: LocalShared) -> Result<(), SendError> {
+    fn send_encoded<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        frame: LocalShared,
+    ) -> Result<(), SendError> {
         if io.queued(id) >= self.config.limits.send_queue {
             self.make_room(io, id, frame.len())?;
         }
         let droppable = self.config.limits.send_policy == SendPolicy::DropOldest;
-        io.send_shared(id, frame, droppable).or_else(|e| self.no_room(io, id, e))?;
+        io.send_shared(id, frame, droppable)
+            .or_else(|e| self.no_room(io, id, e))?;
         self.counters.messages_out.bump();
         Ok(())
     }
@@ -369,23 +424,34 @@ impl<E: Send + 'static> Core<E> {
         message: &Encoded,
         cache: &mut [Option<Option<LocalShared>>; 16],
     ) -> LocalShared {
-        let how = self.sessions[index as usize].extra.as_mut().and_then(|extra| extra.deflate.as_mut());
-        let Some(how) = how else { return message.frame.clone() };
-        let bits = how.window_bits();
-        if let SendDeflate::Own { deflater, .. } = how {
-            deflater.reset();
-        }
-        let slot = &mut cache[usize::from(bits & 15)];
+        let extra = self.sessions[index as usize].extra.as_mut();
+        let Some((extra, compressor)) = extra.zip(self.compressor.as_mut()) else {
+            return message.frame.clone();
+        };
+        let window_bits = extra.window_bits;
+        let slot = &mut cache[usize::from(window_bits & 15)];
         if slot.is_none() {
-            let mut shared = SendDeflate::Shared { window_bits: bits };
-            let small = self.compressors.compress(&mut shared, message.payload());
+            let small =
+                compressor.compress(&mut Deflation::Shared { window_bits }, message.payload());
             *slot = Some(small.map(|small| {
                 let mut frame = Vec::with_capacity(MAX_HEADER + small.len());
                 encode::fragment_into(&mut frame, true, COMPRESSED, kind.into(), small, None);
                 Shared::from(frame).local()
             }));
         }
-        slot.clone().flatten().unwrap_or_else(|| message.frame.clone())
+        if let (Some(Some(_)), Some(deflation)) = (&slot, &mut extra.deflate) {
+            forget(deflation);
+        }
+        slot.clone()
+            .flatten()
+            .unwrap_or_else(|| message.frame.clone())
+    }
+}
+
+/// Makes a compressor that spans messages start afresh.
+fn forget(deflation: &mut Deflation) {
+    if let Deflation::Own { deflater, .. } = deflation {
+        deflater.reset();
     }
 }
 
@@ -398,7 +464,10 @@ struct Encoded {
 impl Encoded {
     fn new(frame: Shared, payload_len: usize) -> Self {
         let header = frame.len() - payload_len;
-        Self { frame: frame.local(), header }
+        Self {
+            frame: frame.local(),
+            header,
+        }
     }
     fn payload(&self) -> &[u8] {
         &self.frame[self.header..]

@@ -59,7 +59,10 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listen(endpoint, e) => write!(f, "cannot listen on {endpoint}: {e}"),
-            Self::Cpu(cpu) => write!(f, "CPU {cpu} does not exist or is not allowed to this process"),
+            Self::Cpu(cpu) => write!(
+                f,
+                "CPU {cpu} does not exist or is not allowed to this process"
+            ),
             Self::LcoreCount(n) => write!(f, "{n} lcores: between 1 and {MAX_LCORES} are possible"),
             Self::System(what, e) => write!(f, "cannot {what}: {e}"),
         }
@@ -103,7 +106,9 @@ pub struct Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("endpoints", &self.endpoints).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("endpoints", &self.endpoints)
+            .finish_non_exhaustive()
     }
 }
 
@@ -117,7 +122,10 @@ impl Server {
         for endpoint in &options.listen {
             let bound = BoundListener::bind_many(endpoint, lcores, options.sockets.backlog)
                 .map_err(|e| StartError::Listen(endpoint.clone(), e))?;
-            endpoints.push(bound[0].local().clone());
+            let local = bound[0]
+                .local()
+                .map_err(|e| StartError::Listen(endpoint.clone(), e))?;
+            endpoints.push(local);
             for (lcore, listener) in bound.into_iter().enumerate() {
                 listeners[lcore].push(listener);
             }
@@ -129,7 +137,10 @@ impl Server {
             max_connections: limits.max_connections + crate::core::MAX_REFUSALS,
             // The engine's bound is the one that counts: a message is taken while less than that is queued, so the queue
             // may exceed it by one message, and by control frames.
-            send_queue: limits.send_queue.saturating_add(limits.max_message).saturating_add(64 << 10),
+            send_queue: limits
+                .send_queue
+                .saturating_add(limits.max_message)
+                .saturating_add(64 << 10),
             ..options.sockets
         };
         Ok(Self {
@@ -166,8 +177,10 @@ impl Server {
             Executor::start(self.config.executor_threads, self.config.executor_queue)
                 .map_err(|e| StartError::System("start the executor", e))?;
         let limits = &self.config.limits;
-        let admission =
-            Arc::new(Admission::new(limits.max_connections, limits.max_connections_per_source));
+        let admission = Arc::new(Admission::new(
+            limits.max_connections,
+            limits.max_connections_per_source,
+        ));
         let lcores = self.cpus.len();
         let mailboxes = mesh(lcores, self.config.mailbox);
         let remote = Remote {
@@ -177,8 +190,11 @@ impl Server {
         let make = Arc::new(make);
         let (ready, started) = mpsc::channel();
         let mut threads = Vec::new();
-        for (n, ((mailbox, cpu), listeners)) in
-            mailboxes.into_iter().zip(self.cpus).zip(self.listeners).enumerate()
+        for (n, ((mailbox, cpu), listeners)) in mailboxes
+            .into_iter()
+            .zip(self.cpus)
+            .zip(self.listeners)
+            .enumerate()
         {
             let seat = Seat {
                 lcore: n as u16,
@@ -192,12 +208,16 @@ impl Server {
             let (make, ready, sockets) = (Arc::clone(&make), ready.clone(), self.sockets.clone());
             let thread = thread::Builder::new()
                 .name(format!("lcore-{n}"))
-                .spawn(move || run_lcore(seat, cpu, sockets, listeners, &*make, &ready))
+                .spawn(move || run_lcore(seat, cpu, &sockets, listeners, &*make, &ready))
                 .map_err(|e| StartError::System("start an lcore", e))?;
             threads.push(thread);
         }
         drop(ready);
-        let running = Running { remote, threads, workers: Some(workers) };
+        let running = Running {
+            remote,
+            threads,
+            workers: Some(workers),
+        };
         // The engine's own executor handle must go, or the workers would wait for it for ever.
         drop(executor);
         for result in started.iter().take(lcores) {
@@ -214,7 +234,7 @@ impl Server {
 fn run_lcore<H: Handler>(
     seat: Seat<H::Event>,
     cpu: Option<usize>,
-    sockets: SocketOptions,
+    sockets: &SocketOptions,
     listeners: Vec<BoundListener>,
     make: &(impl Fn(u16) -> H + Send + Sync),
     ready: &mpsc::Sender<Result<(), StartError>>,
@@ -243,7 +263,9 @@ fn run_lcore<H: Handler>(
 fn choose_cpus(lcores: &Lcores) -> Result<Vec<Option<usize>>, StartError> {
     let allowed: Vec<usize> = Topology::detect().cpus().iter().map(|cpu| cpu.id).collect();
     let cpus: Vec<Option<usize>> = match lcores {
-        Lcores::Count(n) if *n <= allowed.len() => allowed[..*n].iter().copied().map(Some).collect(),
+        Lcores::Count(n) if *n <= allowed.len() => {
+            allowed[..*n].iter().copied().map(Some).collect()
+        }
         Lcores::Count(n) => vec![None; (*n).min(MAX_LCORES + 1)],
         Lcores::Cpus(cpus) => {
             if let Some(cpu) = cpus.iter().find(|cpu| !allowed.contains(cpu)) {
@@ -267,7 +289,9 @@ pub struct Running<E> {
 
 impl<E> fmt::Debug for Running<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Running").field("lcores", &self.threads.len()).finish_non_exhaustive()
+        f.debug_struct("Running")
+            .field("lcores", &self.threads.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -312,7 +336,10 @@ pub struct Remote<E> {
 
 impl<E> Clone for Remote<E> {
     fn clone(&self) -> Self {
-        Self { posters: Arc::clone(&self.posters), counters: self.counters.clone() }
+        Self {
+            posters: Arc::clone(&self.posters),
+            counters: self.counters.clone(),
+        }
     }
 }
 
@@ -353,10 +380,14 @@ impl<E: Send> Remote<E> {
     /// Hands an event to the handler of an lcore ([`Handler::on_lcore_event`]). Gives it back if there is no such lcore or
     /// its mailbox is full.
     pub fn post(&self, lcore: u16, event: E) -> Result<(), E> {
-        let Some(poster) = self.posters.get(usize::from(lcore)) else { return Err(event) };
-        poster.post(Mail::Event { to: None, event }).map_err(|mail| match mail {
-            Mail::Event { event, .. } => event,
-            _ => unreachable!("the letter that was refused is the one that was posted"),
-        })
+        let Some(poster) = self.posters.get(usize::from(lcore)) else {
+            return Err(event);
+        };
+        poster
+            .post(Mail::Event { to: None, event })
+            .map_err(|mail| match mail {
+                Mail::Event { event, .. } => event,
+                _ => unreachable!("the letter that was refused is the one that was posted"),
+            })
     }
 }

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use hioload_lcore::{Time, TimerId};
 use hioload_transport::ConnId;
-use hioload_ws_proto::CloseCode;
+use hioload_ws_proto::{CloseCode, Closing, Deflation};
 
 use crate::admission::Ticket;
 use crate::client::Opening;
-use crate::compress::SendDeflate;
 use crate::config::Limits;
 use crate::handler::ClosedBy;
 
@@ -64,8 +63,8 @@ pub(crate) struct Session {
     pub(crate) generation: u32,
     pub(crate) phase: Phase,
     pub(crate) flags: u8,
-    /// The code of the Close we sent, 0 if none.
-    pub(crate) close_sent: u16,
+    /// The closing handshake.
+    pub(crate) closing: Closing,
     /// Milliseconds (wrapping): when bytes last arrived if `Open`, else when the phase began.
     pub(crate) heard: u32,
     /// Seconds: when it was accepted.
@@ -88,7 +87,9 @@ const _: () = assert!(size_of::<Session>() <= 72);
 /// What only some connections have.
 #[derive(Default)]
 pub(crate) struct Extra {
-    pub(crate) deflate: Option<SendDeflate>,
+    /// How what we send is compressed, and in what window (bits).
+    pub(crate) deflate: Option<Deflation>,
+    pub(crate) window_bits: u8,
     pub(crate) subscriptions: Vec<Box<str>>,
     /// Slots of the application's timers.
     pub(crate) timers: Vec<u32>,
@@ -98,7 +99,9 @@ pub(crate) struct Extra {
 
 impl std::fmt::Debug for Extra {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Extra").field("subscriptions", &self.subscriptions).finish_non_exhaustive()
+        f.debug_struct("Extra")
+            .field("subscriptions", &self.subscriptions)
+            .finish_non_exhaustive()
     }
 }
 
@@ -108,7 +111,7 @@ impl Session {
             generation: 0,
             phase: Phase::Free,
             flags: 0,
-            close_sent: 0,
+            closing: Closing::new(),
             heard: 0,
             opened: 0,
             mark: 0,
@@ -147,12 +150,12 @@ impl Session {
         self.heard = millis(now);
     }
 
-    /// What the connection's end is reported as (RFC 6455 §7.1.5), given the code the peer sent.
-    pub(crate) fn final_code(&self, received: Option<CloseCode>) -> CloseCode {
-        match (received, self.close_sent) {
-            (Some(code), _) => code,
-            (None, 0) => CloseCode::ABNORMAL,
-            (None, code) => CloseCode(code),
+    /// What the connection's end is reported as: the code that was received (RFC 6455 §7.1.5); if none was, the one we sent,
+    /// which says more than 1006 does; 1006 if there was no Close at all.
+    pub(crate) fn final_code(&self) -> CloseCode {
+        match self.closing.sent() {
+            Some(sent) if !self.closing.has_received() => sent,
+            _ => self.closing.code(),
         }
     }
 
@@ -163,7 +166,9 @@ impl Session {
         let bounded = |limit: Duration| (!limit.is_zero()).then(|| after(limit));
         match self.phase {
             Phase::Free => None,
-            Phase::Request | Phase::Connecting | Phase::Reply => Some(after(limits.handshake_timeout)),
+            Phase::Request | Phase::Connecting | Phase::Reply => {
+                Some(after(limits.handshake_timeout))
+            }
             Phase::Closing | Phase::Lingering | Phase::Gone => Some(after(limits.close_timeout)),
             Phase::Open => {
                 let ping = (!limits.ping_interval.is_zero()).then(|| {
@@ -180,7 +185,10 @@ impl Session {
                     let left = self.mark.wrapping_sub(millis(now)).cast_signed().max(0);
                     now + Duration::from_millis(u64::from(left.cast_unsigned()))
                 });
-                [ping, bounded(limits.idle_timeout), lifetime, drain].into_iter().flatten().min()
+                [ping, bounded(limits.idle_timeout), lifetime, drain]
+                    .into_iter()
+                    .flatten()
+                    .min()
             }
         }
     }
@@ -218,13 +226,21 @@ pub(crate) fn millis(time: Time) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hioload_ws_proto::{Answer, CloseFrame};
 
     fn at(ms: u64) -> Time {
         Time::ZERO + Duration::from_millis(ms)
     }
 
     fn open(now: Time) -> Session {
-        Session::start(ConnId { index: 0, generation: 1 }, Phase::Open, now)
+        Session::start(
+            ConnId {
+                index: 0,
+                generation: 1,
+            },
+            Phase::Open,
+            now,
+        )
     }
 
     #[test]
@@ -232,12 +248,21 @@ mod tests {
         let limits = Limits::default();
         for start in [0, u64::from(u32::MAX) - 5_000] {
             let mut s = open(at(start));
-            assert_eq!(s.deadline(&limits, at(start)), Some(at(start) + limits.ping_interval));
+            assert_eq!(
+                s.deadline(&limits, at(start)),
+                Some(at(start) + limits.ping_interval)
+            );
             // After the ping the next one or the idle limit is awaited, whichever is first.
             let later = at(start) + limits.ping_interval;
-            assert_eq!(s.deadline(&limits, later), Some(later + limits.ping_interval));
+            assert_eq!(
+                s.deadline(&limits, later),
+                Some(later + limits.ping_interval)
+            );
             let late = at(start) + Duration::from_secs(60);
-            assert_eq!(s.deadline(&limits, late), Some(at(start) + limits.idle_timeout));
+            assert_eq!(
+                s.deadline(&limits, late),
+                Some(at(start) + limits.idle_timeout)
+            );
             s.enter(Phase::Closing, late);
             assert_eq!(s.deadline(&limits, late), Some(late + limits.close_timeout));
         }
@@ -267,15 +292,23 @@ mod tests {
         assert!(s.take_token(10, at(100)));
         assert!(!s.take_token(10, at(150)));
         // However long the silence, no more than one second's worth is saved up.
-        assert_eq!((0..100).filter(|_| s.take_token(10, at(60_000))).count(), 10);
+        assert_eq!(
+            (0..100).filter(|_| s.take_token(10, at(60_000))).count(),
+            10
+        );
     }
 
     #[test]
     fn the_reported_code_is_the_received_one_then_the_sent_one_then_1006() {
         let mut s = open(at(0));
-        assert_eq!(s.final_code(None), CloseCode::ABNORMAL);
-        s.close_sent = 1001;
-        assert_eq!(s.final_code(None), CloseCode(1001));
-        assert_eq!(s.final_code(Some(CloseCode::NORMAL)), CloseCode::NORMAL);
+        assert_eq!(s.final_code(), CloseCode::ABNORMAL);
+        assert!(s.closing.start(Some(CloseCode::GOING_AWAY)));
+        assert_eq!(s.final_code(), CloseCode::GOING_AWAY);
+        let answer = s.closing.receive(Some(CloseFrame {
+            code: CloseCode::NORMAL,
+            reason: "",
+        }));
+        assert_eq!(answer, Answer::Done);
+        assert_eq!(s.final_code(), CloseCode::NORMAL);
     }
 }

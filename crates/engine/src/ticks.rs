@@ -25,9 +25,13 @@ impl<H: Handler> App<H> {
     }
 
     fn on_user_timer<T: Transport>(&mut self, io: &mut T, slot: u32) {
-        let Some(timer) = self.core.take_user_timer(slot) else { return };
+        let Some(timer) = self.core.take_user_timer(slot) else {
+            return;
+        };
         match timer.owner {
-            Some(id) => self.call(io, id, |handler, conn, cx| handler.on_timer(conn, cx, timer.token)),
+            Some(id) => self.call(io, id, |handler, conn, cx| {
+                handler.on_timer(conn, cx, timer.token);
+            }),
             None => {
                 self.call_lcore(io, |handler, cx| handler.on_lcore_timer(cx, timer.token));
             }
@@ -38,14 +42,20 @@ impl<H: Handler> App<H> {
         match self.core.sessions[id.index as usize].phase {
             Phase::Free => {}
             Phase::Request => {
-                if self.core.is_over_time(id, self.core.config.limits.handshake_timeout) {
+                if self
+                    .core
+                    .is_over_time(id, self.core.config.limits.handshake_timeout)
+                {
                     self.answer_timeout(io, id);
                 } else {
                     self.core.rearm(id.index);
                 }
             }
             Phase::Connecting | Phase::Reply => {
-                if self.core.is_over_time(id, self.core.config.limits.handshake_timeout) {
+                if self
+                    .core
+                    .is_over_time(id, self.core.config.limits.handshake_timeout)
+                {
                     self.connect_timed_out(io, id);
                 } else {
                     self.core.rearm(id.index);
@@ -57,12 +67,15 @@ impl<H: Handler> App<H> {
     }
 
     fn on_close_timer<T: Transport>(&mut self, io: &mut T, id: ConnId) {
-        if !self.core.is_over_time(id, self.core.config.limits.close_timeout) {
+        if !self
+            .core
+            .is_over_time(id, self.core.config.limits.close_timeout)
+        {
             return self.core.rearm(id.index);
         }
         self.core.counters.close_timeouts.bump();
         self.core.abort_transport(io, id);
-        self.end(io, id, None, "");
+        self.end(io, id, "");
     }
 
     fn on_open_timer<T: Transport>(&mut self, io: &mut T, id: ConnId) {
@@ -71,7 +84,8 @@ impl<H: Handler> App<H> {
         let over = |limit: Duration, passed: Duration| !limit.is_zero() && passed >= limit;
         let limits = &core.config.limits;
         let (silence, age) = (session.silence(now), session.age(now));
-        let drain_due = session.has(flag::DRAINING) && millis(now).wrapping_sub(session.mark).cast_signed() >= 0;
+        let drain_due = session.has(flag::DRAINING)
+            && millis(now).wrapping_sub(session.mark).cast_signed() >= 0;
         if drain_due {
             core.counters.drained.bump();
             self.begin_close(io, id, CloseCode::GOING_AWAY, "server is shutting down");
@@ -103,8 +117,10 @@ impl<E: Send + 'static> Core<E> {
     /// Takes a timer that fired.
     fn take_user_timer(&mut self, slot: u32) -> Option<crate::timers::UserTimer> {
         let timer = self.timers.remove(slot)?;
-        if let Some(extra) =
-            timer.owner.and_then(|id| self.session(id)).and_then(|session| session.extra.as_mut())
+        if let Some(extra) = timer
+            .owner
+            .and_then(|id| self.session(id))
+            .and_then(|session| session.extra.as_mut())
         {
             extra.timers.retain(|s| *s != slot);
         }

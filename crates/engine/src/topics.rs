@@ -58,8 +58,7 @@ pub fn is_topic(topic: &str) -> bool {
 
 /// Whether `pattern` may be subscribed to: as a topic, with `*` for a token or `>` for the last one.
 pub fn is_pattern(pattern: &str) -> bool {
-    is_well_formed(pattern)
-        && !pattern.rsplit('.').skip(1).any(|token| token == ">")
+    is_well_formed(pattern) && !pattern.rsplit('.').skip(1).any(|token| token == ">")
 }
 
 fn is_well_formed(topic: &str) -> bool {
@@ -69,13 +68,17 @@ fn is_well_formed(topic: &str) -> bool {
             !token.is_empty()
                 && (token == "*"
                     || token == ">"
-                    || !token.chars().any(|c| c == '*' || c == '>' || c.is_control() || c == ' '))
+                    || !token
+                        .chars()
+                        .any(|c| c == '*' || c == '>' || c.is_control() || c == ' '))
         })
 }
 
 impl<S: Copy + Eq + std::hash::Hash> Topics<S> {
     pub(crate) fn new() -> Self {
-        Self { root: Node::default() }
+        Self {
+            root: Node::default(),
+        }
     }
 
     /// Adds a subscription; `false` if it was there. `pattern` must satisfy [`is_pattern`].
@@ -85,9 +88,10 @@ impl<S: Copy + Eq + std::hash::Hash> Topics<S> {
             node = match token {
                 ">" => return node.rest.insert(subscriber),
                 "*" => node.any.get_or_insert_default(),
-                _ if node.children.contains_key(token) => {
-                    node.children.get_mut(token).expect("looked up the line before")
-                }
+                _ if node.children.contains_key(token) => node
+                    .children
+                    .get_mut(token)
+                    .expect("looked up the line before"),
                 _ => node.children.entry(token.into()).or_default(),
             };
         }
@@ -191,7 +195,10 @@ mod tests {
     #[test]
     fn wildcards_are_those_of_nats() {
         let mut topics = Topics::new();
-        for (n, pattern) in ["a.b", "a.*", "*.b", "a.>", ">", "a", "a.*.c", "*"].iter().enumerate() {
+        for (n, pattern) in ["a.b", "a.*", "*.b", "a.>", ">", "a", "a.*.c", "*"]
+            .iter()
+            .enumerate()
+        {
             assert!(is_pattern(pattern));
             assert!(topics.subscribe(pattern, n as u32));
         }
@@ -212,8 +219,9 @@ mod tests {
         }
         let long = "x".repeat(MAX_TOPIC + 1);
         let deep = vec!["a"; MAX_TOKENS + 1].join(".");
-        for bad in ["", ".", "a.", ".a", "a..b", ">.a", "a.>.b", "a*", "a.b>", "a b", "a\n", &long, &deep]
-        {
+        for bad in [
+            "", ".", "a.", ".a", "a..b", ">.a", "a.>.b", "a*", "a.b>", "a b", "a\n", &long, &deep,
+        ] {
             assert!(!is_topic(bad) && !is_pattern(bad), "{bad}");
         }
     }

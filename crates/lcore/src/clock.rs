@@ -5,7 +5,8 @@ use std::ops::{Add, AddAssign};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// A point in time: nanoseconds since the process first made a [`Clock`]. The same scale on all lcores. Lasts 584 years.
+/// A point in time: nanoseconds since the process first made a [`Clock`]. The same scale on all lcores. Lasts 584
+/// years.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Time(u64);
 

@@ -52,9 +52,10 @@ pub enum Wait {
 
 /// Decides, turn by turn, whether to poll or to sleep. It counts turns and reads no clock.
 ///
-/// Adaptive: after work, up to `limit` empty turns poll, the second half of them with pauses in between; then it sleeps. Work
-/// found while polling doubles the limit, sleeping halves it, down to none: then it behaves as `Block`. Since that could
-/// not notice that work has come to follow work closely, one sleep in 64 that follows work is replaced by a trial of a few turns.
+/// Adaptive: after work, up to `limit` empty turns poll, the second half of them with pauses in between; then it
+/// sleeps. Work found while polling doubles the limit, sleeping halves it, down to none: then it behaves as `Block`.
+/// Since that could not notice that work has come to follow work closely, one sleep in 64 that follows work is
+/// replaced by a trial of a few turns.
 #[derive(Clone, Debug)]
 pub struct IdleStrategy {
     idle: Idle,

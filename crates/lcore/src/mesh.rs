@@ -1,8 +1,8 @@
 //! Messages between lcores, and from other threads to an lcore.
 //!
 //! Every ordered pair of lcores has a bounded ring with one producer and one consumer; every lcore has an inbox that
-//! any thread may post to. Nothing here blocks: a full ring gives the message back. An lcore that sleeps is woken by its doorbell:
-//! other threads ring it with each post, lcores once at the end of a turn, with
+//! any thread may post to. Nothing here blocks: a full ring gives the message back. An lcore that sleeps is woken by
+//! its doorbell: other threads ring it with each post, lcores once at the end of a turn, with
 //! [`Mailbox::ring_doorbells`]. The order of a loop is
 //!
 //! ```
@@ -121,8 +121,8 @@ impl<M> Mailbox<M> {
         Ok(())
     }
 
-    /// Wakes the lcores sent to since the last call, as far as they sleep. Costs one fence for all of them, and nothing if
-    /// nothing was sent.
+    /// Wakes the lcores sent to since the last call, as far as they sleep. Costs one fence for all of them, and
+    /// nothing if nothing was sent.
     pub fn ring_doorbells(&mut self) {
         if self.unrung.iter().all(|&word| word == 0) {
             return;
@@ -146,24 +146,31 @@ impl<M> Mailbox<M> {
             if self.share > 0 {
                 let message = match self.from.get_mut(self.source) {
                     Some(ring) => ring.pop().ok().map(|message| (Some(self.source), message)),
-                    None => self.inboxes[self.index]
-                        .posts
-                        .pop()
-                        .map(|message| (None, message)),
+                    None => self.pop_post().map(|message| (None, message)),
                 };
                 if message.is_some() {
                     self.share -= 1;
                     return message;
                 }
             }
-            self.source = (self.source + 1) % sources;
+            self.source += 1;
+            if self.source == sources {
+                self.source = 0;
+            }
             self.share = SHARE;
         }
         None
     }
 
-    /// Passes up to `max` messages to `f`, with the lcore each came from (`None`: another thread). Sources take turns, also from
-    /// one call to the next. Returns how many there were; fewer than `max` means that all were empty.
+    fn pop_post(&self) -> Option<M> {
+        let posts = &self.inboxes[self.index].posts;
+        // To find the queue empty, `pop` needs a fence; the look before it needs none.
+        if posts.is_empty() { None } else { posts.pop() }
+    }
+
+    /// Passes up to `max` messages to `f`, with the lcore each came from (`None`: another thread). Sources take
+    /// turns, also from one call to the next. Returns how many there were; fewer than `max` means that all were
+    /// empty.
     pub fn drain(&mut self, max: usize, mut f: impl FnMut(Option<usize>, M)) -> usize {
         for taken in 0..max {
             let Some((from, message)) = self.pop() else {
@@ -186,14 +193,15 @@ impl<M> Mailbox<M> {
         Poster(Arc::clone(&self.inboxes[self.index]))
     }
 
-    /// Says how to wake this lcore out of its poller, from any thread; a wake that comes before the sleep must end that sleep.
-    /// To be said once, before the first `prepare_sleep`; `false` if it was said before, which changes nothing.
+    /// Says how to wake this lcore out of its poller, from any thread; a wake that comes before the sleep must end
+    /// that sleep. To be said once, before the first `prepare_sleep`; `false` if it was said before, which changes
+    /// nothing.
     pub fn set_waker(&mut self, wake: impl Fn() + Send + Sync + 'static) -> bool {
         self.inboxes[self.index].bell.set_waker(Box::new(wake))
     }
 
-    /// Announces that this lcore is going to sleep. `false`: do not, something is queued (or nobody could wake it, for want
-    /// of a waker). From `true` on, whatever is queued leads to a wake. Call `awake` afterwards either way.
+    /// Announces that this lcore is going to sleep. `false`: do not, something is queued (or nobody could wake it,
+    /// for want of a waker). From `true` on, whatever is queued leads to a wake. Call `awake` afterwards either way.
     #[must_use]
     pub fn prepare_sleep(&self) -> bool {
         let bell = &self.inboxes[self.index].bell;

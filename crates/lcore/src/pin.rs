@@ -5,8 +5,8 @@ use std::io;
 /// Binds the calling thread to one CPU.
 ///
 /// # Errors
-/// `InvalidInput` if there is no such CPU or the process may not use it (its cpuset, for instance a container's, leaves it
-/// out); `Unsupported` where the system has no such call.
+/// `InvalidInput` if there is no such CPU or the process may not use it (its cpuset, for instance a container's,
+/// leaves it out); `Unsupported` where the system has no such call.
 #[cfg(target_os = "linux")]
 pub fn pin_to(cpu: usize) -> io::Result<()> {
     use rustix::thread::{CpuSet, sched_setaffinity};

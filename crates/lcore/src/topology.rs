@@ -31,8 +31,9 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// The CPUs that the calling thread may use: those of its affinity mask, which is never more than its cpuset (a container's,
-    /// for instance). Where that cannot be found out, as many CPUs as the system says, each a core of its own on node 0.
+    /// The CPUs that the calling thread may use: those of its affinity mask, which is never more than its cpuset (a
+    /// container's, for instance). Where that cannot be found out, as many CPUs as the system says, each a core of
+    /// its own on node 0.
     #[must_use]
     pub fn detect() -> Self {
         let parallelism = thread::available_parallelism().map_or(1, usize::from);
@@ -42,8 +43,8 @@ impl Topology {
         topology
     }
 
-    /// The CPUs online according to a sysfs tree; `root` is the directory that is `/sys/devices/system` on a live machine. What
-    /// the tree leaves out is taken to be 0, a core's number that of its CPU.
+    /// The CPUs online according to a sysfs tree; `root` is the directory that is `/sys/devices/system` on a live
+    /// machine. What the tree leaves out is taken to be 0, a core's number that of its CPU.
     ///
     /// # Errors
     /// If the list of online CPUs is missing or malformed.
@@ -115,8 +116,8 @@ impl Topology {
             .map(|known| known.node)
     }
 
-    /// The numbers of all CPUs in the order in which to give them to lcores: node by node, within a node first one CPU of each
-    /// core, then the cores' second hyperthreads, and so on.
+    /// The numbers of all CPUs in the order in which to give them to lcores: node by node, within a node first one
+    /// CPU of each core, then the cores' second hyperthreads, and so on.
     #[must_use]
     pub fn placement(&self) -> Vec<usize> {
         let mut keyed: Vec<_> = self
@@ -194,8 +195,8 @@ impl fmt::Display for CpuListError {
 
 impl std::error::Error for CpuListError {}
 
-/// Parses a list as the kernel writes them: numbers and ranges between commas, such as `0-3,8`. The order is kept, repetitions
-/// are dropped, and an empty text is an empty list.
+/// Parses a list as the kernel writes them: numbers and ranges between commas, such as `0-3,8`. The order is kept,
+/// repetitions are dropped, and an empty text is an empty list.
 ///
 /// # Errors
 /// For anything else, backward ranges and numbers above 8191 among it.

@@ -1,14 +1,17 @@
 //! A hierarchical timer wheel.
 //!
 //! Time is cut into ticks of one millisecond. Level 0 has a slot for each of 64 ticks, level 1 one for each 64 of
-//! those, and so on: the slot of a timer on level `l` is the `l`-th base-64 digit of its tick. A timer is kept on the level
-//! of the highest digit in which its tick differs from the wheel's position; when the position comes to the slot, its timers
-//! move down, at last into the list of those due. So everything on a lower level is due before anything on a higher one, and
-//! within a level the lowest occupied slot comes first: the next one to look at is found with one bit scan, however long
-//! the wheel stood still. Eight levels hold every tick that a [`Time`] can name, so nothing overflows.
+//! those, and so on: the slot of a timer on level `l` is the `l`-th base-64 digit of its tick. A timer is kept on
+//! the level of the highest digit in which its tick differs from the wheel's position; when the position comes to
+//! the slot, its timers move down, at last into the list of those due. So everything on a lower level is due before
+//! anything on a higher one, and within a level the lowest occupied slot comes first: the next one to look at is
+//! found with one bit scan, however long the wheel stood still. Eight levels hold every tick that a [`Time`] can
+//! name, so nothing overflows.
 //!
 //! Timers lie in one slab and are linked by 32-bit indices. Setting, cancelling and firing are O(1), apart from the
-//! moves down (at most seven in a timer's life, two or three for one of a minute).
+//! moves down (at most seven in a timer's life, two or three for one of a minute). A slot of a higher level may hold
+//! very many timers: of a million spread over a minute, 68,000 come down together every four seconds. So the moves
+//! of one turn are bounded, and the wheel stands still until the slot is empty.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -24,6 +27,9 @@ const LEVELS: usize = 8;
 /// List of the timers that are due, after the slots' lists.
 const DUE: usize = LEVELS * SLOTS;
 const LISTS: usize = DUE + 1;
+
+/// Timers moved down in one series of polls: some 50 microseconds if none of them is in cache.
+const MOVES: usize = 1024;
 
 /// Links from here on name a list's head instead of a timer; so there are at most this many timers.
 const FIRST_HEAD: u32 = u32::MAX - LISTS as u32;
@@ -70,9 +76,13 @@ struct Entry<K> {
 
 /// Timers of one lcore. `K` says what a timer is for; it is handed back when the timer fires.
 ///
-/// A timer fires in the first [`poll`](Self::poll) whose `now` is in or after the tick (millisecond) that begins at or next
-/// after its deadline: never early, and less than one tick late by the `now` given. One that is set for a tick already
-/// polled fires in the next tick, never in the same series of polls.
+/// A timer fires in the first [`poll`](Self::poll) whose `now` is in or after the tick (millisecond) that begins at
+/// or next after its deadline: never early, and less than one tick late by the `now` given. One that is set for a
+/// tick already polled fires in the next tick, never in the same series of polls. (A series is all polls up to one
+/// that gives `None`.)
+///
+/// One thing can make timers late: a series moves at most 1024 timers within the wheel. If more have to move, the
+/// rest is left to the next series, and `next_deadline` is not later than `now`.
 pub struct TimerWheel<K> {
     entries: Vec<Entry<K>>,
     /// First of the unused entries, or `NIL`.
@@ -86,6 +96,11 @@ pub struct TimerWheel<K> {
     position: u64,
     /// The tick of the last `poll` (or of the start): `position` may still be on the way there.
     polled: u64,
+    /// The slot at `position` whose timers are moving down, as the number of its list; `DUE` when there is none.
+    opening: usize,
+    /// Moves left in this series of polls, and in each.
+    moves: usize,
+    moves_each: usize,
 }
 
 impl<K: Copy> TimerWheel<K> {
@@ -95,8 +110,8 @@ impl<K: Copy> TimerWheel<K> {
         Self::with_capacity(now, 0)
     }
 
-    /// A wheel with address space for `timers`, so that it need not move when it grows to that. Memory is touched as timers
-    /// are set, and used again.
+    /// A wheel with address space for `timers`, so that it need not move when it grows to that. Memory is touched as
+    /// timers are set, and used again.
     #[must_use]
     pub fn with_capacity(now: Time, timers: usize) -> Self {
         let tick = now.as_nanos() / TICK_NANOS;
@@ -108,6 +123,9 @@ impl<K: Copy> TimerWheel<K> {
             occupied: [0; LEVELS],
             position: tick,
             polled: tick,
+            opening: DUE,
+            moves: MOVES,
+            moves_each: MOVES,
         }
     }
 
@@ -173,8 +191,8 @@ impl<K: Copy> TimerWheel<K> {
         (entry.generation == id.generation()).then(|| Time::from_millis(entry.tick))
     }
 
-    /// Takes the next timer that is due at `now`, in order of their ticks. Call it until it gives `None`; timers may be set
-    /// and cancelled in between. A `now` before the last one counts as the last one.
+    /// Takes the next timer that is due at `now`, in order of their ticks. Call it until it gives `None`; timers may
+    /// be set and cancelled in between. A `now` before the last one counts as the last one.
     pub fn poll(&mut self, now: Time) -> Option<K> {
         self.polled = self.polled.max(now.as_nanos() / TICK_NANOS);
         loop {
@@ -183,22 +201,31 @@ impl<K: Copy> TimerWheel<K> {
                 self.unlink(first);
                 return Some(self.release(first));
             }
+            if self.opening != DUE {
+                self.empty_opening();
+                if self.opening != DUE {
+                    break;
+                }
+                continue;
+            }
             match self.next_slot() {
                 Some((level, slot, tick)) if tick <= self.polled => self.open(level, slot, tick),
                 _ => {
                     // No slot begins on the way, so no digit that a timer's level was chosen by changes.
                     self.position = self.polled;
-                    return None;
+                    break;
                 }
             }
         }
+        self.moves = self.moves_each;
+        None
     }
 
-    /// When to `poll` next: not later than the first timer is due, maybe earlier (when the wheel has to move timers down
-    /// first). `None` without timers.
+    /// When to `poll` next: not later than the first timer is due, maybe earlier (when the wheel has to move timers
+    /// down first). `None` without timers.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        if self.heads[DUE] != NIL {
+        if self.heads[DUE] != NIL || self.opening != DUE {
             return Some(Time::from_millis(self.position));
         }
         self.next_slot().map(|(_, _, tick)| Time::from_millis(tick))
@@ -214,20 +241,31 @@ impl<K: Copy> TimerWheel<K> {
         Some((level, slot, above | (slot as u64) << shift))
     }
 
-    /// Turns the wheel to the beginning of `slot` and moves the slot's timers down.
+    /// Turns the wheel to the beginning of `slot`. Its timers are due, or are to move down.
     fn open(&mut self, level: usize, slot: usize, tick: u64) {
         self.position = tick;
         let list = level * SLOTS + slot;
-        if level == 0 {
-            // All of one tick, and due: the list moves as a whole. The list of those due is empty, or `poll` would not turn.
-            let first = std::mem::replace(&mut self.heads[list], NIL);
-            self.occupied[0] &= !(1 << slot);
-            self.heads[DUE] = first;
-            self.entries[first as usize].prev = FIRST_HEAD + DUE as u32;
+        if level > 0 {
+            self.opening = list;
             return;
         }
-        while self.heads[list] != NIL {
-            let index = self.heads[list];
+        // All of one tick, and due: the list moves as a whole. The list of those due is empty, or `poll` would not
+        // turn.
+        let first = std::mem::replace(&mut self.heads[list], NIL);
+        self.occupied[0] &= !(1 << slot);
+        self.heads[DUE] = first;
+        self.entries[first as usize].prev = FIRST_HEAD + DUE as u32;
+    }
+
+    /// Moves timers of the slot being opened down, as many as this series of polls still may.
+    fn empty_opening(&mut self) {
+        while self.moves > 0 {
+            let index = self.heads[self.opening];
+            if index == NIL {
+                self.opening = DUE;
+                return;
+            }
+            self.moves -= 1;
             self.unlink(index);
             self.place(index);
         }

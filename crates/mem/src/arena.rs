@@ -6,8 +6,14 @@ use std::ptr::NonNull;
 use std::slice;
 use std::str::FromStr;
 
+#[cfg(not(target_os = "linux"))]
+#[path = "arena/heap.rs"]
+mod sys;
+#[cfg(target_os = "linux")]
+#[path = "arena/linux.rs"]
+mod sys;
+
 /// Bytes of the huge pages asked for.
-#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 pub(crate) const HUGE: usize = 2 << 20;
 
 /// The huge pages to ask for.
@@ -81,8 +87,8 @@ pub struct ArenaOptions {
     pub node: Option<u32>,
 }
 
-/// A zeroed region of memory, aligned to 4096 bytes at least (2 MiB if the pages are or may be huge). Its untouched pages cost
-/// no memory, except with [`Backing::Huge2M`], where the kernel sets all of them aside.
+/// A zeroed region of memory, aligned to 4096 bytes at least (2 MiB if the pages are or may be huge). Its untouched
+/// pages cost no memory, except with [`Backing::Huge2M`], where the kernel sets all of them aside.
 pub struct Arena {
     /// First usable byte.
     base: NonNull<u8>,
@@ -94,7 +100,8 @@ pub struct Arena {
     node: Option<u32>,
 }
 
-// SAFETY: an `Arena` is the only owner of its region, and neither mapping nor heap block is tied to the thread that made it.
+// SAFETY: an `Arena` is the only owner of its region, and neither mapping nor heap block is tied to the thread that
+// made it.
 unsafe impl Send for Arena {}
 // SAFETY: through `&Arena` the region can only be read; `base()` gives a pointer whose use is the caller's to justify.
 unsafe impl Sync for Arena {}
@@ -142,8 +149,8 @@ impl Arena {
     /// The whole region.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
-        // SAFETY: `base` points to `len` bytes that live as long as `self`, all initialised (the system zeroed them); `&self`
-        // keeps `as_mut_slice` out, and users of `base()` answer for themselves.
+        // SAFETY: `base` points to `len` bytes that live as long as `self`, all initialised (the system zeroed
+        // them); `&self` keeps `as_mut_slice` out, and users of `base()` answer for themselves.
         unsafe { slice::from_raw_parts(self.base.as_ptr(), self.len) }
     }
 
@@ -173,189 +180,6 @@ impl fmt::Debug for Arena {
             .field("backing", &self.backing)
             .field("node", &self.node)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(target_os = "linux")]
-mod sys {
-    use std::fs;
-    use std::io;
-    use std::ptr::{self, NonNull};
-
-    use libc::c_int;
-
-    use super::{Arena, ArenaOptions, Backing, HUGE, HugePages};
-
-    /// A mapping, as `munmap` wants it.
-    pub(super) struct Region {
-        start: NonNull<u8>,
-        len: usize,
-    }
-
-    /// Goes down the ladder from what was asked for to base pages.
-    pub(super) fn map(options: &ArenaOptions) -> io::Result<Arena> {
-        let explicit = match options.huge_pages {
-            HugePages::Explicit => map_explicit(options.bytes),
-            HugePages::Off | HugePages::Transparent => None,
-        };
-        let mut arena = match explicit {
-            Some(arena) => arena,
-            None => map_base(options)?,
-        };
-        // Before the first touch: the policy decides where pages are born and moves none.
-        arena.node = options
-            .node
-            .filter(|&node| prefer_node(&arena.region, node));
-        Ok(arena)
-    }
-
-    pub(super) fn unmap(region: &Region) {
-        // SAFETY: `region` is a whole mapping made by `mmap` below and is unmapped once: its arena is being dropped, and
-        // whoever had pointers into it borrowed or owned that arena.
-        unsafe { libc::munmap(region.start.as_ptr().cast(), region.len) };
-    }
-
-    /// Reserved huge pages. Without MAP_NORESERVE, unlike below: it makes the kernel set the pages aside now or fail now,
-    /// where otherwise the first touch of a page that is not there would be a SIGBUS.
-    fn map_explicit(bytes: usize) -> Option<Arena> {
-        let region = mmap(
-            bytes.next_multiple_of(HUGE),
-            libc::MAP_HUGETLB | libc::MAP_HUGE_2MB,
-        )
-        .ok()?;
-        Some(Arena {
-            base: region.start,
-            len: bytes,
-            region,
-            backing: Backing::Huge2M,
-            node: None,
-        })
-    }
-
-    /// Base pages, which the kernel is asked to make huge, or not to.
-    fn map_base(options: &ArenaOptions) -> io::Result<Arena> {
-        // A smaller region has no aligned 2 MiB in it that could become a huge page.
-        let huge = options.huge_pages != HugePages::Off && options.bytes >= HUGE;
-        // Address space is free: with 2 MiB more there is an aligned start in it.
-        let spare = if huge { HUGE } else { 0 };
-        let region = mmap(options.bytes + spare, libc::MAP_NORESERVE).map_err(|error| {
-            io::Error::new(
-                error.kind(),
-                format!("cannot map {} bytes: {error}", options.bytes),
-            )
-        })?;
-        let skip = if huge {
-            region.start.as_ptr().align_offset(HUGE)
-        } else {
-            0
-        };
-        // SAFETY: `skip` is less than HUGE, which was added to the length of the mapping, so this stays inside of it.
-        let base = unsafe { region.start.add(skip) };
-        let advice = if huge {
-            libc::MADV_HUGEPAGE
-        } else {
-            libc::MADV_NOHUGEPAGE
-        };
-        // SAFETY: advice on a mapping of our own; both kinds leave its contents alone. Page-aligned: `skip` is a multiple of
-        // the page size, as both the mapping and HUGE are.
-        let advised =
-            unsafe { libc::madvise(region.start.as_ptr().cast(), region.len, advice) } == 0;
-        let backing = if huge && advised && transparent_enabled() {
-            Backing::Transparent
-        } else {
-            Backing::Base
-        };
-        Ok(Arena {
-            base,
-            len: options.bytes,
-            region,
-            backing,
-            node: None,
-        })
-    }
-
-    fn mmap(len: usize, flags: c_int) -> io::Result<Region> {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: a new anonymous mapping at a place the kernel chooses touches nothing that exists.
-        let start = unsafe { libc::mmap(ptr::null_mut(), len, protection, flags, -1, 0) };
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Region { start, len })
-    }
-
-    /// `madvise` succeeds even where the administrator has switched transparent huge pages off.
-    fn transparent_enabled() -> bool {
-        fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled")
-            .is_ok_and(|modes| !modes.contains("[never]"))
-    }
-
-    /// Whether the kernel agreed. It does not if it has no such node, has no NUMA, or a sandbox forbids the call.
-    fn prefer_node(region: &Region, node: u32) -> bool {
-        const MPOL_PREFERRED: usize = 1;
-        const BITS: usize = usize::BITS as usize;
-        let mut mask = [0_usize; 1024 / BITS];
-        let node = node as usize;
-        let Some(word) = mask.get_mut(node / BITS) else {
-            return false;
-        };
-        *word = 1 << (node % BITS);
-        // SAFETY: the kernel reads `mask`, which outlives the call, no further than the number of bits given (it drops one
-        // from that number), and sets the policy of a mapping of our own; contents do not change.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_mbind,
-                region.start.as_ptr(),
-                region.len,
-                MPOL_PREFERRED,
-                mask.as_ptr(),
-                mask.len() * BITS,
-                0_usize,
-            )
-        };
-        result == 0
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-mod sys {
-    use std::alloc::{Layout, alloc_zeroed, dealloc};
-    use std::io;
-    use std::ptr::NonNull;
-
-    use super::{Arena, ArenaOptions, Backing};
-
-    /// A heap block, as `dealloc` wants it.
-    pub(super) struct Region {
-        start: NonNull<u8>,
-        layout: Layout,
-    }
-
-    pub(super) fn map(options: &ArenaOptions) -> io::Result<Arena> {
-        let layout = Layout::from_size_align(options.bytes, 4096)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        // SAFETY: the layout is not empty: `Arena::new` refuses 0 bytes.
-        let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::OutOfMemory,
-                format!("cannot allocate {} bytes", options.bytes),
-            )
-        })?;
-        let region = Region { start, layout };
-        Ok(Arena {
-            base: start,
-            len: options.bytes,
-            region,
-            backing: Backing::Heap,
-            node: None,
-        })
-    }
-
-    pub(super) fn unmap(region: &Region) {
-        // SAFETY: `start` came from `alloc_zeroed` with this very layout and is freed once, as its arena is dropped.
-        unsafe { dealloc(region.start.as_ptr(), region.layout) };
     }
 }
 
@@ -411,8 +235,15 @@ mod tests {
     #[test]
     fn says_which_pages_it_got() {
         assert_eq!(arena(HUGE, HugePages::Off).backing(), Backing::Base);
-        // 1 TiB, more than any machine reserves: the ladder leads to what transparent pages would have got.
-        let fallback = arena(1 << 40, HugePages::Explicit).backing();
+        // 1 GiB more than is reserved: the ladder leads to what transparent pages would have got.
+        let memory = std::fs::read_to_string("/proc/meminfo").expect("/proc is mounted");
+        let free = memory
+            .lines()
+            .find_map(|line| line.strip_prefix("HugePages_Free:"));
+        let free: usize = free
+            .and_then(|pages| pages.trim().parse().ok())
+            .unwrap_or(0);
+        let fallback = arena(free * HUGE + (1 << 30), HugePages::Explicit).backing();
         assert_eq!(fallback, arena(HUGE, HugePages::Transparent).backing());
         assert!(matches!(fallback, Backing::Transparent | Backing::Base));
         // Too small to contain a huge page.

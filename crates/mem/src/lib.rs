@@ -1,7 +1,7 @@
 //! Memory that an lcore owns: arenas, pools of fixed-size buffers, and shared payloads.
 //!
-//! * [`Arena`]: one zeroed region, on Linux a private mapping whose untouched pages cost nothing, on huge pages and on a
-//!   NUMA node where that can be had. [`Arena::backing`] and [`Arena::node`] say what was got.
+//! * [`Arena`]: one zeroed region, on Linux a private mapping whose untouched pages cost nothing, on huge pages and
+//!   on a NUMA node where that can be had. [`Arena::backing`] and [`Arena::node`] say what was got.
 //! * [`Pool`] and [`Buf`]: buffers of one size cut from an arena; get and put are O(1), last in first out, and neither
 //!   allocates, locks, nor uses an atomic. A `Buf` is linear: it has one owner and goes back to its pool when dropped.
 //! * [`Shared`] and [`LocalShared`]: an encoded message that many connections send. `Shared` crosses lcores; within one

@@ -34,12 +34,13 @@ pub struct PoolStats {
 
 /// A pool of equal buffers, for one thread. Cheap to clone: clones are handles to the same pool.
 ///
-/// The buffer returned last is given out first, since it is the likeliest to be in cache; one that was never used is taken only
-/// when there is no other, so memory that was never needed is never touched. The free list is kept outside the buffers
-/// and is itself touched only as far as buffers were in use at once.
+/// The buffer returned last is given out first, since it is the likeliest to be in cache; one that was never used is
+/// taken only when there is no other, so memory that was never needed is never touched. The free list is kept
+/// outside the buffers and is itself touched only as far as buffers were in use at once.
 ///
-/// Buffers are **not cleared** between uses: what the last owner wrote is still there. They are never uninitialised (fresh ones
-/// are zero), and a buffer never leaves its lcore, but whoever sends from one must send only what it wrote.
+/// Buffers are **not cleared** between uses: what the last owner wrote is still there. They are never uninitialised
+/// (fresh ones are zero), and a buffer never leaves its lcore, but whoever sends from one must send only what it
+/// wrote.
 #[derive(Clone)]
 pub struct Pool(Rc<Inner>);
 
@@ -57,7 +58,8 @@ struct Inner {
 
 /// Which buffers nobody holds. `returned` and `fresh..capacity` are disjoint and together all of them.
 struct Free {
-    /// A stack. Allocated for the pool's capacity at the start, so that a put never allocates; never written beyond need.
+    /// A stack. Allocated for the pool's capacity at the start, so that a put never allocates; never written beyond
+    /// need.
     returned: Vec<u32>,
     /// Buffers from here on were never given out.
     fresh: u32,
@@ -196,8 +198,8 @@ impl Deref for Buf {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: `start` is good for `stride >= buffer_size` bytes, initialised since the arena was zeroed, alive while
-        // `self.pool` is. No other `Buf` has this index, so writers need `&mut self`.
+        // SAFETY: `start` is good for `stride >= buffer_size` bytes, initialised since the arena was zeroed, alive
+        // while `self.pool` is. No other `Buf` has this index, so writers need `&mut self`.
         unsafe { slice::from_raw_parts(self.start().as_ptr(), self.pool.buffer_size) }
     }
 }

@@ -71,7 +71,8 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// A [`Shared`] held by one lcore: its clones count without an atomic, and together they hold one count of the `Shared`.
+/// A [`Shared`] held by one lcore: its clones count without an atomic, and together they hold one count of the
+/// `Shared`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct LocalShared(Rc<Shared>);
 

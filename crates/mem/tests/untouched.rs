@@ -44,7 +44,8 @@ fn a_big_pool_costs_only_what_is_used() {
         resident() - start
     );
 
-    // 100 buffers, filled, used again a thousand times: 100 buffers' worth.
+    // 100 buffers, filled, used again a thousand times: 100 buffers' worth (and room for what a sanitizer adds), not
+    // 1.6 GB.
     for _ in 0..1000 {
         let mut held: Vec<Buf> = (0..100).map_while(|_| pools[1].get()).collect();
         assert_eq!(held.len(), 100);
@@ -54,7 +55,7 @@ fn a_big_pool_costs_only_what_is_used() {
     }
     let used = resident() - start;
     assert!(
-        (1600 << 10..4 * MIB).contains(&used),
+        (1600 << 10..32 * MIB).contains(&used),
         "100 buffers of 16 KiB cost {used} bytes"
     );
 }

@@ -8,8 +8,8 @@ use crate::partial::Partial;
 /// Bounds of what a peer may send. Reaching one fails that connection alone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Most bytes of a message, after reassembly and inflation; one of exactly this size is fine. Over it: close code 1009,
-    /// as soon as a header announces it.
+    /// Most bytes of a message, after reassembly and inflation; one of exactly this size is fine. Over it: close code
+    /// 1009, as soon as a header announces it.
     pub max_message: usize,
     /// Most payload bytes of one frame. Over it: 1009.
     ///
@@ -46,11 +46,12 @@ impl Default for Limits {
 pub struct AssemblerOptions {
     /// Bounds of each message.
     pub limits: Limits,
-    /// Bytes that the unfinished messages of all connections of the lcore may hold together (each counts with its payload
-    /// so far and about 300 bytes more). Over it the connection that asks for more is failed with 1013. Vectors grow by
-    /// doubling, so the memory behind it may be twice as much.
+    /// Bytes that the unfinished messages of all connections of the lcore may hold together (each counts with its
+    /// payload so far and about 300 bytes more). Over it the connection that asks for more is failed with 1013.
+    /// Vectors grow by doubling, so the memory behind it may be twice as much.
     pub budget: usize,
-    /// A buffer larger than this is freed when its message is done, not kept for the next.
+    /// A buffer larger than this is not kept for the next message. (The last message gathered and the last inflated
+    /// keep theirs, of whatever size, until another comes: two for each lcore.)
     pub retain_buffer: usize,
     /// Bytes that all buffers kept for later may take together.
     pub retain_total: usize,

@@ -79,8 +79,8 @@ impl<'a> CloseFrame<'a> {
         if payload.is_empty() {
             return Ok(None);
         }
-        // RFC 6455 §5.5.1: "If there is a body, the first two bytes of the body MUST be a 2-byte unsigned integer (in network
-        // byte order) representing a status code".
+        // RFC 6455 §5.5.1: "If there is a body, the first two bytes of the body MUST be a 2-byte unsigned integer (in
+        // network byte order) representing a status code".
         let Some((code, reason)) = payload.split_first_chunk::<2>() else {
             return Err(ProtocolError::CloseTooShort);
         };
@@ -88,12 +88,14 @@ impl<'a> CloseFrame<'a> {
         if !code.is_valid_on_wire() {
             return Err(ProtocolError::InvalidCloseCode(code.0));
         }
-        // RFC 6455 §5.5.1: "the body MAY contain UTF-8-encoded data with value /reason/"; §8.1 for when it is not UTF-8.
+        // RFC 6455 §5.5.1: "the body MAY contain UTF-8-encoded data with value /reason/"; §8.1 for when it is not
+        // UTF-8.
         let reason = std::str::from_utf8(reason).map_err(|_| ProtocolError::InvalidUtf8)?;
         Ok(Some(Self { code, reason }))
     }
 
-    /// Writes the payload to the front of `out`; returns its length. A reason too long is cut at the last whole character.
+    /// Writes the payload to the front of `out`; returns its length. A reason too long is cut at the last whole
+    /// character.
     pub fn write(&self, out: &mut [u8; MAX_CONTROL]) -> usize {
         debug_assert!(self.code.is_valid_on_wire());
         let mut end = self.reason.len().min(Self::MAX_REASON);
@@ -156,9 +158,9 @@ impl Closing {
         }
         let code = frame.map(|f| f.code);
         self.received = code.unwrap_or(CloseCode::NO_STATUS).0;
-        // RFC 6455 §5.5.1: "If an endpoint receives a Close frame and did not previously send a Close frame, the endpoint MUST
-        // send a Close frame in response. (When sending a Close frame in response, the endpoint typically echos the
-        // status code it received.)"
+        // RFC 6455 §5.5.1: "If an endpoint receives a Close frame and did not previously send a Close frame, the
+        // endpoint MUST send a Close frame in response. (When sending a Close frame in response, the endpoint
+        // typically echos the status code it received.)"
         if self.start(code) {
             Answer::Reply(code)
         } else {
@@ -166,8 +168,17 @@ impl Closing {
         }
     }
 
-    /// Whether data frames may still be sent. RFC 6455 §5.5.1: "The application MUST NOT send any more data frames after
-    /// sending a Close frame."
+    /// The code of the Close we sent, if we have (`NO_STATUS` if it was empty).
+    #[must_use]
+    pub const fn sent(&self) -> Option<CloseCode> {
+        match self.sent {
+            0 => None,
+            code => Some(CloseCode(code)),
+        }
+    }
+
+    /// Whether data frames may still be sent. RFC 6455 §5.5.1: "The application MUST NOT send any more data frames
+    /// after sending a Close frame."
     #[inline]
     #[must_use]
     pub const fn may_send(&self) -> bool {
@@ -180,7 +191,7 @@ impl Closing {
         self.received != 0
     }
 
-    /// Whether both Closes are through (§7.1.3: "_The WebSocket Closing Handshake is Started_" and finished): a clean close.
+    /// Whether both Closes are through: if the TCP connection ends now, it was "closed _cleanly_" (§7.1.4).
     #[must_use]
     pub const fn is_done(&self) -> bool {
         self.sent != 0 && self.received != 0
@@ -188,10 +199,10 @@ impl Closing {
 
     /// Whether this end closes the TCP connection now; a client first gives the server time to do so.
     ///
-    /// RFC 6455 §7.1.1: "The underlying TCP connection, in most normal cases, SHOULD be closed first by the server, so that it
-    /// holds the TIME_WAIT state and not the client". §5.5.1: "After both sending and receiving a Close message, [...] The
-    /// server MUST close the underlying TCP connection immediately; the client SHOULD wait for the server to close the
-    /// connection".
+    /// RFC 6455 §7.1.1: "The underlying TCP connection, in most normal cases, SHOULD be closed first by the server, so
+    /// that it holds the TIME_WAIT state and not the client". §5.5.1: "After both sending and receiving a Close
+    /// message, [...] The server MUST close the underlying TCP connection immediately; the client SHOULD wait for the
+    /// server to close the connection".
     #[must_use]
     pub const fn closes_tcp(&self, role: Role) -> bool {
         self.is_done() && matches!(role, Role::Server)

@@ -103,8 +103,8 @@ impl Compressor {
         }
     }
 
-    /// The payload to send with RSV1 set on its first frame, or `None` if the message is better (or can only be) sent as
-    /// it is: compression not agreed, below the threshold, nothing gained.
+    /// The payload to send with RSV1 set on its first frame, or `None` if the message is better (or can only be) sent
+    /// as it is: compression not agreed, below the threshold, nothing gained.
     // RFC 7692 §6 leaves it to the sender which messages it compresses; RSV1 of the first frame says of each which.
     pub fn compress(&mut self, deflation: &mut Deflation, payload: &[u8]) -> Option<&[u8]> {
         if payload.len() < self.threshold {
@@ -134,7 +134,7 @@ impl Compressor {
             // Once in the history it must reach the peer's too, even if nothing was gained.
             return made.ok().map(|()| &self.out[..]);
         }
-        // RFC 7692 §7.1.1.1: "the server MUST NOT use context takeover" (§7.1.1.2 for the client).
+        // RFC 7692 §7.1.1: whoever agreed to it, or shares its compressor, starts each message with an empty window.
         deflater.reset();
         (made.is_ok() && self.out.len() < payload.len()).then_some(&self.out[..])
     }

@@ -1,13 +1,16 @@
 //! From bytes to events: one [`Decoder`] per connection.
 
-use crate::assembler::{Assembler, Limits};
+use std::ops::Range;
+
+use crate::assembler::Assembler;
 use crate::close::CloseFrame;
 use crate::compression::Inflation;
 use crate::deflate::Window;
 use crate::error::ProtocolError;
-use crate::header::FrameHeader;
+use crate::header::{FrameHeader, Whole};
 use crate::mask;
 use crate::partial::{Filled, Partial};
+use crate::rules;
 use crate::types::{Event, Kind, Message, OpCode, Role};
 use crate::utf8;
 
@@ -50,7 +53,7 @@ enum What {
 
 enum Place {
     /// This range of the input.
-    Input(usize, usize),
+    Input(Range<usize>),
     /// The message that the assembler keeps.
     Message,
     /// The control frame that it keeps.
@@ -60,7 +63,8 @@ enum Place {
 }
 
 impl Decoder {
-    /// For a connection without permessage-deflate. `role` is ours: a server expects masked frames, a client unmasked ones.
+    /// For a connection without permessage-deflate. `role` is ours: a server expects masked frames, a client unmasked
+    /// ones.
     #[must_use]
     pub const fn new(role: Role) -> Self {
         Self {
@@ -83,8 +87,8 @@ impl Decoder {
         decoder
     }
 
-    /// Takes bytes from the front of `input` until one event is complete or the input is used up; call it again with the
-    /// rest. Without an event all of `input` was taken.
+    /// Takes bytes from the front of `input` until one event is complete or the input is used up; call it again with
+    /// the rest. Without an event all of `input` was taken.
     ///
     /// Payload is unmasked in place, and a message that lies in `input` whole is handed out from there. An unfinished
     /// header or payload moves into the assembler's memory, unmasked and, if it is text, checked as far as it goes. How
@@ -102,6 +106,8 @@ impl Decoder {
             && whole.end - whole.start <= asm.whole_max
         {
             let payload = &mut input[whole.start..whole.end];
+            // RFC 6455 §6.2: "A server MUST remove masking for data frames received from a client as described in
+            // Section 5.3."
             let ascii = whole
                 .key
                 .is_some_and(|key| mask::apply_ascii(payload, key, 0));
@@ -143,7 +149,7 @@ impl Decoder {
         Err(error)
     }
 
-    /// Everything that is not a whole small message at the front of the input.
+    /// Everything that is not a whole plain message at the front of the input.
     #[inline(never)]
     fn decode_any<'a>(&mut self, asm: &'a mut Assembler, input: &'a mut [u8]) -> Decoded<'a> {
         match self.state {
@@ -167,7 +173,7 @@ impl Decoder {
             self.release(asm);
         }
         let payload = match place {
-            Place::Input(start, end) => &input[start..end],
+            Place::Input(at) => &input[at],
             Place::Message => asm.spent(),
             Place::Control => asm.spent_control(),
             Place::Inflated => asm.inflated(),
@@ -198,7 +204,9 @@ impl Decoder {
                 match filled {
                     Filled::More => return Ok((at, None)),
                     Filled::Fragment => {}
-                    Filled::Message => return Ok((at, self.finish(asm)?)),
+                    Filled::Message { kind, compressed } => {
+                        return Ok((at, self.finish(asm, kind, compressed)?));
+                    }
                     Filled::Control(opcode) => return Ok((at, self.finish_control(asm, opcode))),
                 }
                 continue;
@@ -210,33 +218,54 @@ impl Decoder {
                 return Ok((input.len(), None));
             };
             at += n;
-            self.check(asm, &header)?;
+            let message = self.partial.as_ref().and_then(|p| p.message());
+            rules::check(self.role, self.inflates, message, asm.limits(), &header)?;
             let alone =
                 header.opcode.is_control() || (header.fin && header.opcode != OpCode::Continuation);
             if alone && header.len <= (input.len() - at) as u64 {
                 let end = at + header.len as usize;
                 self.settle(asm);
-                let payload = &mut input[at..end];
-                if let Some(key) = header.mask {
-                    mask::apply(payload, key, 0);
-                }
-                let (what, place) = match header.opcode {
-                    OpCode::Text => (What::Message(Kind::Text), Place::Input(at, end)),
-                    OpCode::Binary => (What::Message(Kind::Binary), Place::Input(at, end)),
-                    control => (What::Control(control), Place::Input(at, end)),
-                };
-                let place = match what {
-                    What::Message(kind) if header.rsv1 => self.inflate(asm, kind, payload)?,
-                    // RFC 6455 §8.1, as in `Partial::append`.
-                    What::Message(Kind::Text) if !utf8::is_valid(payload) => {
-                        return Err(ProtocolError::InvalidUtf8);
-                    }
-                    _ => place,
-                };
-                return Ok((end, Some(Found { what, place })));
+                let found = self.whole_frame(asm, &header, input, at..end)?;
+                return Ok((end, Some(found)));
             }
             self.partial(asm)?.begin(&header);
         }
+    }
+
+    /// A frame that is an event by itself, whose payload lies in the input whole.
+    fn whole_frame(
+        &mut self,
+        asm: &mut Assembler,
+        header: &FrameHeader,
+        input: &mut [u8],
+        at: Range<usize>,
+    ) -> Result<Found, ProtocolError> {
+        let payload = &mut input[at.clone()];
+        if let Some(key) = header.mask {
+            mask::apply(payload, key, 0);
+        }
+        let kind = match header.opcode {
+            OpCode::Text => Kind::Text,
+            OpCode::Binary => Kind::Binary,
+            control => {
+                return Ok(Found {
+                    what: What::Control(control),
+                    place: Place::Input(at),
+                });
+            }
+        };
+        let place = if header.rsv1 {
+            self.inflate(asm, kind, payload)?
+        } else if kind == Kind::Text && !utf8::is_valid(payload) {
+            // RFC 6455 §8.1, as in `Partial::append`.
+            return Err(ProtocolError::InvalidUtf8);
+        } else {
+            Place::Input(at)
+        };
+        Ok(Found {
+            what: What::Message(kind),
+            place,
+        })
     }
 
     /// The `Partial`, taken now if there was none.
@@ -271,82 +300,39 @@ impl Decoder {
         Ok(parsed)
     }
 
-    /// What is right or wrong with a frame on this connection at this point.
-    fn check(&self, asm: &Assembler, header: &FrameHeader) -> Result<(), ProtocolError> {
-        // RFC 6455 §5.2: RSV1 "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values."
-        // RFC 7692 §6.1: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and non-first fragments of a
-        // data message. An endpoint receiving such a frame MUST _Fail the WebSocket Connection_."
-        let begins = matches!(header.opcode, OpCode::Text | OpCode::Binary);
-        if header.rsv1 && !(self.inflates && begins) {
-            return Err(ProtocolError::ReservedBits);
-        }
-        let message = self
-            .partial
-            .as_ref()
-            .and_then(|p| p.message.map(|m| (m, p.payload.len())));
-        match (header.opcode, message) {
-            // RFC 6455 §5.4: a fragmented message is "a single frame with the FIN bit clear and an opcode other than 0, followed
-            // by zero or more frames with the FIN bit clear and the opcode set to 0"
-            (OpCode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
-            // RFC 6455 §5.4: "The fragments of one message MUST NOT be interleaved between the fragments of another message
-            // unless an extension has been negotiated that can interpret the interleaving."
-            (OpCode::Text | OpCode::Binary, Some(_)) => {
-                return Err(ProtocolError::MessageInterrupted);
-            }
-            _ => {}
-        }
-        match (self.role, header.mask) {
-            // RFC 6455 §5.1: "The server MUST close the connection upon receiving a frame that is not masked."
-            (Role::Server, None) => return Err(ProtocolError::Unmasked),
-            // RFC 6455 §5.1: "A client MUST close a connection if it detects a masked frame."
-            (Role::Client, Some(_)) => return Err(ProtocolError::Masked),
-            _ => {}
-        }
-        // RFC 6455 §5.4: "Control frames MAY be injected in the middle of a fragmented message. Control frames themselves MUST
-        // NOT be fragmented." They have a limit of their own, and none of these.
-        if header.opcode.is_control() {
-            return Ok(());
-        }
-        let limits = asm.limits();
-        let (fragments, so_far) = message.map_or((0, 0), |(m, len)| (m.fragments, len));
-        let compressed = message.map_or(header.rsv1, |(m, _)| m.compressed);
-        let bound = |max| if compressed { Limits::on_wire(max) } else { max } as u64;
-        if header.len > bound(limits.max_frame) {
-            return Err(ProtocolError::FrameTooBig);
-        }
-        if header.len.saturating_add(so_far as u64) > bound(limits.max_message) {
-            return Err(ProtocolError::MessageTooBig);
-        }
-        if fragments >= limits.max_fragments.max(1) {
-            return Err(ProtocolError::TooManyFragments);
-        }
-        Ok(())
-    }
-
     /// The gathered message is whole: the assembler keeps it, or what it inflates to, for the event.
-    fn finish(&mut self, asm: &mut Assembler) -> Result<Option<Found>, ProtocolError> {
+    fn finish(
+        &mut self,
+        asm: &mut Assembler,
+        kind: Kind,
+        compressed: bool,
+    ) -> Result<Option<Found>, ProtocolError> {
         let Some(partial) = self.partial.take() else {
             return Ok(None);
         };
-        let Some(message) = partial.message else {
-            return Ok(None);
-        };
-        let what = What::Message(message.kind);
-        if !message.compressed {
+        let place = if compressed {
+            let inflated = self.inflate(asm, kind, &partial.payload);
+            asm.give_back(partial);
+            inflated?
+        } else {
             asm.spend(partial);
-            return Ok(Some(Found {
-                what,
-                place: Place::Message,
-            }));
-        }
-        let inflated = self.inflate(asm, message.kind, &partial.payload);
-        asm.give_back(partial);
+            Place::Message
+        };
         Ok(Some(Found {
-            what,
-            place: inflated?,
+            what: What::Message(kind),
+            place,
         }))
     }
 
+    /// The same for a control frame, which leaves the message around it where it is.
+    fn finish_control(&mut self, asm: &mut Assembler, opcode: OpCode) -> Option<Found> {
+        asm.spend_control(self.partial.as_ref()?.control());
+        self.settle(asm);
+        Some(Found {
+            what: What::Control(opcode),
+            place: Place::Control,
+        })
+    }
     /// A compressed message is whole: it is inflated, and checked if it is text.
     fn inflate(
         &mut self,
@@ -359,58 +345,5 @@ impl Decoder {
             return Err(ProtocolError::InvalidUtf8);
         }
         Ok(Place::Inflated)
-    }
-
-    /// The same for a control frame, which leaves the message around it where it is.
-    fn finish_control(&mut self, asm: &mut Assembler, opcode: OpCode) -> Option<Found> {
-        asm.spend_control(self.partial.as_ref()?.control());
-        self.settle(asm);
-        Some(Found {
-            what: What::Control(opcode),
-            place: Place::Control,
-        })
-    }
-}
-
-/// A whole unfragmented, uncompressed message at the front of the input, found by a short look at its header. Everything
-/// else, right or wrong, is for [`Decoder::decode_any`].
-struct Whole {
-    kind: Kind,
-    key: Option<[u8; 4]>,
-    start: usize,
-    end: usize,
-}
-
-impl Whole {
-    #[inline]
-    fn find(role: Role, input: &[u8]) -> Option<Self> {
-        let (&[first, second, high, low], _) = input.split_first_chunk::<4>()?;
-        let kind = match first {
-            0x81 => Kind::Text,
-            0x82 => Kind::Binary,
-            _ => return None,
-        };
-        let expected = if role == Role::Server { 0x80 } else { 0 };
-        let short = (second ^ expected) as usize;
-        // A wrong mask bit makes `short` 128 or more.
-        let (len, head) = match short {
-            0..126 => (short, 2),
-            126 => (usize::from(u16::from_be_bytes([high, low])), 4),
-            _ => return None,
-        };
-        if head == 4 && len < 126 {
-            return None;
-        }
-        let (key, start) = match role {
-            Role::Server => (Some(*input.get(head..)?.first_chunk::<4>()?), head + 4),
-            Role::Client => (None, head),
-        };
-        let end = start + len;
-        (end <= input.len()).then_some(Self {
-            kind,
-            key,
-            start,
-            end,
-        })
     }
 }

@@ -26,9 +26,9 @@ pub const fn frame_len(payload_len: usize, masked: bool) -> usize {
 
 /// Writes a frame header to the front of `out`; returns its length.
 ///
-/// The payload that follows must be masked with the same key ([`mask::copy`]). RFC 6455 §5.1: "a client MUST mask all frames
-/// that it sends to the server", "A server MUST NOT mask any frames that it sends to the client". §5.3: "The masking key
-/// needs to be unpredictable".
+/// The payload that follows must be masked with the same key ([`mask::copy`]). RFC 6455 §5.1: "a client MUST mask all
+/// frames that it sends to the server", "A server MUST NOT mask any frames that it sends to the client". §5.3: "The
+/// masking key needs to be unpredictable".
 #[inline]
 pub fn header(
     out: &mut [u8; MAX_HEADER],
@@ -48,7 +48,8 @@ pub fn header(
     .write(out)
 }
 
-/// Writes the payload of a Close frame to the front of `out`; returns its length. A reason of more than 123 bytes is cut.
+/// Writes the payload of a Close frame to the front of `out`; returns its length. A reason of more than 123 bytes is
+/// cut.
 pub fn close_payload(out: &mut [u8; MAX_CONTROL], code: CloseCode, reason: &str) -> usize {
     CloseFrame { code, reason }.write(out)
 }

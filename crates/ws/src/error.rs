@@ -6,8 +6,8 @@ use crate::close::CloseCode;
 
 /// The peer broke the protocol, or one of our limits; the decoder that returned it returns it for ever.
 ///
-/// RFC 6455 §7.1.7: "An endpoint MUST NOT continue to attempt to process data (including a responding Close frame) from the
-/// remote endpoint after being instructed to _Fail the WebSocket Connection_."
+/// RFC 6455 §7.1.7: "An endpoint MUST NOT continue to attempt to process data (including a responding Close frame)
+/// from the remote endpoint after being instructed to _Fail the WebSocket Connection_."
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum ProtocolError {

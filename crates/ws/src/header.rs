@@ -1,7 +1,7 @@
 //! The frame header of RFC 6455 §5.2: 2 to 14 bytes.
 
 use crate::error::ProtocolError;
-use crate::types::OpCode;
+use crate::types::{Kind, OpCode, Role};
 
 /// The longest header: two bytes, a 64-bit length, a masking key.
 pub const MAX_HEADER: usize = 14;
@@ -27,8 +27,8 @@ pub struct FrameHeader {
 impl FrameHeader {
     /// Reads a header from the front of `bytes`: the header and its length, or `None` if there are too few bytes.
     ///
-    /// What is wrong with every frame is refused, at the first byte that shows it. What depends on the connection (RSV1,
-    /// masking, the order of fragments, limits) is for the caller.
+    /// What is wrong with every frame is refused, at the first byte that shows it. What depends on the connection
+    /// (RSV1, masking, the order of fragments, limits) is for the caller.
     ///
     /// # Errors
     /// `ReservedBits` for RSV2 or RSV3, `ReservedOpcode`, `ControlFragmented`, `ControlTooLong`, `LengthNotMinimal`,
@@ -44,10 +44,12 @@ impl FrameHeader {
         if first & 0x30 != 0 {
             return Err(ProtocolError::ReservedBits);
         }
-        // RFC 6455 §5.2: "If an unknown opcode is received, the receiving endpoint MUST _Fail the WebSocket Connection_."
+        // RFC 6455 §5.2: "If an unknown opcode is received, the receiving endpoint MUST _Fail the WebSocket
+        // Connection_."
         let bits = first & 0x0f;
         let opcode = OpCode::from_bits(bits).ok_or(ProtocolError::ReservedOpcode(bits))?;
-        // RFC 6455 §5.5: "All control frames MUST have a payload length of 125 bytes or less and MUST NOT be fragmented."
+        // RFC 6455 §5.5: "All control frames MUST have a payload length of 125 bytes or less and MUST NOT be
+        // fragmented."
         if opcode.is_control() && !fin {
             return Err(ProtocolError::ControlFragmented);
         }
@@ -131,16 +133,60 @@ fn parse_len(short: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, ProtocolErr
         }
         len => return Ok(Some((u64::from(len), rest))),
     };
-    // RFC 6455 §5.2: "the following 8 bytes interpreted as a 64-bit unsigned integer (the most significant bit MUST be 0)".
+    // RFC 6455 §5.2: "the following 8 bytes interpreted as a 64-bit unsigned integer (the most significant bit MUST be
+    // 0)".
     if len >> 63 != 0 {
         return Err(ProtocolError::LengthTopBit);
     }
-    // RFC 6455 §5.2: "Note that in all cases, the minimal number of bytes MUST be used to encode the length, for example,
-    // the length of a 124-byte-long string can't be encoded as the sequence 126, 0, 124."
+    // RFC 6455 §5.2: "Note that in all cases, the minimal number of bytes MUST be used to encode the length, for
+    // example, the length of a 124-byte-long string can't be encoded as the sequence 126, 0, 124."
     if len < shortest {
         return Err(ProtocolError::LengthNotMinimal);
     }
     Ok(Some((len, rest)))
+}
+
+/// A whole unfragmented, uncompressed message of less than 64 KiB at the front of the input, found by a short look at
+/// its header: the hot path. Everything else, right or wrong, is not found here.
+pub(crate) struct Whole {
+    pub(crate) kind: Kind,
+    pub(crate) key: Option<[u8; 4]>,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
+
+impl Whole {
+    #[inline]
+    pub(crate) fn find(role: Role, input: &[u8]) -> Option<Self> {
+        let (&[first, second, high, low], _) = input.split_first_chunk::<4>()?;
+        let kind = match first {
+            0x81 => Kind::Text,
+            0x82 => Kind::Binary,
+            _ => return None,
+        };
+        let expected = if role == Role::Server { 0x80 } else { 0 };
+        let short = (second ^ expected) as usize;
+        // A wrong mask bit makes `short` 128 or more.
+        let (len, head) = match short {
+            0..126 => (short, 2),
+            126 => (usize::from(u16::from_be_bytes([high, low])), 4),
+            _ => return None,
+        };
+        if head == 4 && len < 126 {
+            return None;
+        }
+        let (key, start) = match role {
+            Role::Server => (Some(*input.get(head..)?.first_chunk::<4>()?), head + 4),
+            Role::Client => (None, head),
+        };
+        let end = start + len;
+        (end <= input.len()).then_some(Self {
+            kind,
+            key,
+            start,
+            end,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -233,7 +279,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(fin: bool, rsv1: bool, mask: Option<[u8; 4]>, len in 0..=u64::MAX >> 1, shift in 0..63u32) {
+        fn what_is_written_is_read_back(
+            fin: bool,
+            rsv1: bool,
+            mask: Option<[u8; 4]>,
+            len in 0..=u64::MAX >> 1,
+            shift in 0..63u32,
+        ) {
             let header = FrameHeader { fin, rsv1, opcode: OpCode::Text, mask, len: len >> shift };
             let mut out = [0xaa; MAX_HEADER];
             let n = header.write(&mut out);

@@ -1,9 +1,11 @@
-//! What a connection holds while something is unfinished: a header, a frame's payload, or a message between its fragments.
+//! What a connection holds while something is unfinished: a header, a frame's payload, or a message between its
+//! fragments.
 
 use crate::assembler::Assembler;
 use crate::error::ProtocolError;
 use crate::header::{FrameHeader, MAX_CONTROL, MAX_HEADER};
 use crate::mask;
+use crate::rules::Begun;
 use crate::types::{Kind, OpCode};
 use crate::utf8::Utf8;
 
@@ -19,17 +21,17 @@ pub(crate) struct Partial {
     /// The frame whose header is known and whose payload is not all here.
     frame: Option<Frame>,
     /// The data message in progress.
-    pub(crate) message: Option<Progress>,
+    message: Option<Progress>,
     /// Its payload so far: unmasked, and if it is uncompressed text, checked.
     pub(crate) payload: Vec<u8>,
 }
 
 /// A data message of which not all frames are here.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Progress {
-    pub(crate) kind: Kind,
-    pub(crate) compressed: bool,
-    pub(crate) fragments: u32,
+struct Progress {
+    kind: Kind,
+    compressed: bool,
+    fragments: u32,
     utf8: Utf8,
 }
 
@@ -48,8 +50,8 @@ pub(crate) enum Filled {
     More,
     /// The frame is whole; its message is not.
     Fragment,
-    /// The message is whole.
-    Message,
+    /// The message is whole, and to be inflated if it is compressed.
+    Message { kind: Kind, compressed: bool },
     /// The control frame is whole.
     Control(OpCode),
 }
@@ -89,13 +91,27 @@ impl Partial {
         self.frame.is_some()
     }
 
+    /// The message in progress, as the rules see it.
+    pub(crate) fn message(&self) -> Option<Begun> {
+        let Progress {
+            compressed,
+            fragments,
+            ..
+        } = self.message?;
+        Some(Begun {
+            bytes: self.payload.len(),
+            fragments,
+            compressed,
+        })
+    }
+
     /// The control frame gathered last.
     pub(crate) fn control(&self) -> &[u8] {
         &self.control[..usize::from(self.control_len)]
     }
 
-    /// Reads a header that begins in earlier bytes and goes on in `input`; also how many bytes of `input` it took. `None`
-    /// if it is still unfinished: then all of `input` was kept.
+    /// Reads a header that begins in earlier bytes and goes on in `input`; also how many bytes of `input` it took.
+    /// `None` if it is still unfinished: then all of `input` was kept.
     pub(crate) fn header(
         &mut self,
         input: &[u8],
@@ -181,8 +197,12 @@ impl Partial {
         // RFC 6455 §5.6: "Note that a particular text frame might include a partial UTF-8 sequence; however, the whole
         // message MUST contain valid UTF-8."
         match self.message {
-            Some(message) if !message.utf8.is_complete() => Err(ProtocolError::InvalidUtf8),
-            _ => Ok((n, Filled::Message)),
+            Some(Progress { utf8, .. }) if !utf8.is_complete() => Err(ProtocolError::InvalidUtf8),
+            Some(Progress {
+                kind, compressed, ..
+            }) => Ok((n, Filled::Message { kind, compressed })),
+            // A data frame always belongs to a message: the rules refuse a continuation of none.
+            None => Err(ProtocolError::UnexpectedContinuation),
         }
     }
 
@@ -200,9 +220,9 @@ impl Partial {
             ..
         }) = &mut self.message
         {
-            // RFC 6455 §8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream is not,
-            // in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_." At once, not when the
-            // message ends.
+            // RFC 6455 §8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream
+            // is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_." At once, not
+            // when the message ends.
             let valid = if ascii {
                 utf8.feed_ascii(piece)
             } else {

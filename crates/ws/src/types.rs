@@ -123,8 +123,8 @@ impl<'a> Message<'a> {
     #[allow(unsafe_code)]
     pub const fn as_text(&self) -> Option<&'a str> {
         match self.kind {
-            // SAFETY: the fields are private and never change. `text` was given a `str`; `checked`, the only other way to
-            // a message of this kind, is called by the decoder alone, after the validator accepted every byte of
+            // SAFETY: the fields are private and never change. `text` was given a `str`; `checked`, the only other way
+            // to a message of this kind, is called by the decoder alone, after the validator accepted every byte of
             // `payload` and found no unfinished sequence at its end.
             Kind::Text => Some(unsafe { std::str::from_utf8_unchecked(self.payload) }),
             Kind::Binary => None,
@@ -151,9 +151,10 @@ impl<'a> Message<'a> {
 pub enum Event<'a> {
     /// A whole message.
     Message(Message<'a>),
-    /// A ping: answer with a pong of the same payload (at most 125 bytes), unless a Close was sent or received.
+    /// A ping, of at most 125 bytes. RFC 6455 §5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong
+    /// frame in response, unless it already received a Close frame." §5.5.3: it has the same payload.
     Ping(&'a [u8]),
-    /// A pong: nothing to answer.
+    /// A pong. §5.5.3: "A response to an unsolicited Pong frame is not expected."
     Pong(&'a [u8]),
     /// The peer's Close; `None` if it carried no status code. The decoder ignores whatever follows.
     Close(Option<CloseFrame<'a>>),

@@ -137,8 +137,8 @@ mod tests {
     }
 
     proptest! {
-        /// RFC 6455 §8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream is not, in
-        /// fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_" - at the very byte.
+        /// RFC 6455 §8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream is
+        /// not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_" - at the very byte.
         #[test]
         fn byte_by_byte_it_fails_where_std_does(bytes in tricky()) {
             let mut utf8 = Utf8::new();

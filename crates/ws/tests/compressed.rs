@@ -76,8 +76,8 @@ fn compressed_and_plain_messages_mix() {
 
 #[test]
 fn the_compressed_bit_has_its_place() {
-    // RFC 7692 §6.1: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and non-first fragments of a
-    // data message. An endpoint receiving such a frame MUST _Fail the WebSocket Connection_."
+    // RFC 7692 §6: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and non-first
+    // fragments of a data message. An endpoint receiving such a frame MUST _Fail the WebSocket Connection_."
     let refused = [Seen::Error(ProtocolError::ReservedBits)];
     for opcode in [OpCode::Ping, OpCode::Pong, OpCode::Close] {
         assert_eq!(server(&frame(true, true, opcode, b"")), refused);
@@ -205,7 +205,7 @@ fn the_compressor_knows_when_not_to() {
     );
     let once = compressor.compress(&mut shared, &text).unwrap().to_vec();
     let twice = compressor.compress(&mut shared, &text).unwrap();
-    assert_eq!(once, twice, "RFC 7692 §7.1.1.1: no context is taken over");
+    assert_eq!(once, twice, "no context is taken over");
     // With context the second time is cheaper, and nothing is held back that went into the history.
     let deflater = Box::new(Deflater::new(6, 15, 8));
     let mut own = Deflation::Own {

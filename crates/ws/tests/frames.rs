@@ -93,8 +93,8 @@ fn a_client_reads_unmasked_frames() {
 
 #[test]
 fn reserved_bits_fail() {
-    // RFC 6455 §5.2: "If a nonzero value is received and none of the negotiated extensions defines the meaning of such a
-    // nonzero value, the receiving endpoint MUST _Fail the WebSocket Connection_."
+    // RFC 6455 §5.2: "If a nonzero value is received and none of the negotiated extensions defines the meaning of such
+    // a nonzero value, the receiving endpoint MUST _Fail the WebSocket Connection_."
     for bits in [0x40, 0x20, 0x10, 0x70] {
         for opcode in [OpCode::Text, OpCode::Ping, OpCode::Close] {
             let mut stream = frame(true, opcode, b"");
@@ -116,7 +116,8 @@ fn reserved_opcodes_fail() {
 
 #[test]
 fn lengths_are_minimal_and_63_bits() {
-    // RFC 6455 §5.2: "the most significant bit MUST be 0", "the minimal number of bytes MUST be used to encode the length"
+    // RFC 6455 §5.2: "the most significant bit MUST be 0", "the minimal number of bytes MUST be used to encode the
+    // length"
     server_fails(
         &[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3, 4],
         ProtocolError::LengthTopBit,
@@ -161,8 +162,7 @@ fn control_frames_are_short_and_whole() {
 
 #[test]
 fn fragments_make_one_message_with_control_frames_between() {
-    // RFC 6455 §5.4: "Control frames MAY be injected in the middle of a fragmented message." §5.5: "An endpoint MUST be capable
-    // of handling control frames in the middle of a fragmented message."
+    // RFC 6455 §5.4: "An endpoint MUST be capable of handling control frames in the middle of a fragmented message."
     let stream = [
         frame(false, OpCode::Text, b"Hel"),
         frame(true, OpCode::Ping, b"now"),
@@ -230,8 +230,8 @@ fn fragments_come_in_order() {
 
 #[test]
 fn text_is_utf8_across_fragments_and_reads() {
-    // RFC 6455 §5.6: "a particular text frame might include a partial UTF-8 sequence; however, the whole message MUST contain
-    // valid UTF-8"
+    // RFC 6455 §5.6: "a particular text frame might include a partial UTF-8 sequence; however, the whole message MUST
+    // contain valid UTF-8"
     let whole = "κόσμε𐀀";
     for cut in 0..=whole.len() {
         let stream = [
@@ -338,8 +338,8 @@ fn close_frames() {
 
 #[test]
 fn what_follows_a_close_is_ignored() {
-    // RFC 6455 §1.4: "after receiving a control frame indicating the connection should be closed, a peer discards any further
-    // data received"
+    // RFC 6455 §1.4: "after receiving a control frame indicating the connection should be closed, a peer discards any
+    // further data received"
     let stream = [
         frame(false, OpCode::Text, b"never finished"),
         frame(true, OpCode::Close, b"\x03\xe9bye"),
@@ -355,8 +355,8 @@ fn what_follows_a_close_is_ignored() {
 
 #[test]
 fn a_failed_decoder_stays_failed() {
-    // RFC 6455 §7.1.7: "An endpoint MUST NOT continue to attempt to process data (including a responding Close frame) from the
-    // remote endpoint after being instructed to _Fail the WebSocket Connection_."
+    // RFC 6455 §7.1.7: "An endpoint MUST NOT continue to attempt to process data (including a responding Close frame)
+    // from the remote endpoint after being instructed to _Fail the WebSocket Connection_."
     let (mut decoder, mut asm) = (Decoder::new(Role::Server), assembler());
     for mut stream in [
         frame(true, OpCode::Text, b"\xff"),
@@ -388,8 +388,9 @@ fn limited(max_message: usize, max_frame: usize, max_fragments: u32) -> Assemble
 
 #[test]
 fn limits_are_exact() {
-    // RFC 6455 §10.4: "Implementations that have implementation- and/or platform-specific limitations regarding the frame size or
-    // total message size after reassembly from multiple frames MUST protect themselves against exceeding those limits."
+    // RFC 6455 §10.4: "Implementations that have implementation- and/or platform-specific limitations regarding the
+    // frame size or total message size after reassembly from multiple frames MUST protect themselves against exceeding
+    // those limits."
     let ok = frame(true, OpCode::Binary, &[7; 200]);
     let over = frame(true, OpCode::Binary, &[7; 201]);
     for size in [1, 50, 1000] {

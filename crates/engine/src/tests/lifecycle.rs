@@ -76,7 +76,10 @@ fn ends_without_a_close_are_1006() {
     assert_eq!(lab.log(), ["close 1006 \"\" by Network"; 3]);
     assert!(!lab.io().is_open(a) && !lab.io().is_open(b) && !lab.io().is_open(c));
     let totals = lab.totals();
-    assert_eq!((totals.opened, totals.closed, totals.abnormal_closures), (3, 3, 3));
+    assert_eq!(
+        (totals.opened, totals.closed, totals.abnormal_closures),
+        (3, 3, 3)
+    );
 }
 
 #[test]
@@ -99,8 +102,16 @@ fn violations_are_told_and_nothing_after_them_is_read() {
         (&[0xc1, 0x80, 0, 0, 0, 0][..], "1002"),
         (&[0x81, 0x81, 0, 0, 0, 0, 0xff][..], "1007"),
         // The 14 bytes that crashed the Go original: a length with its top bit set.
-        (&[0x82, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0][..], "1002"),
-        (&[0x82, 0xff, 0, 0, 0, 0, 0xff, 0, 0, 0, 0, 0, 0, 0][..], "1009"),
+        (
+            &[
+                0x82, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0,
+            ][..],
+            "1002",
+        ),
+        (
+            &[0x82, 0xff, 0, 0, 0, 0, 0xff, 0, 0, 0, 0, 0, 0, 0][..],
+            "1009",
+        ),
     ] {
         let mut lab = Lab::new(Config::default());
         let (id, bystander) = (lab.open(), lab.open());
@@ -111,7 +122,10 @@ fn violations_are_told_and_nothing_after_them_is_read() {
         lab.turn();
         let frames = lab.frames(id);
         assert_eq!(frames.len(), 1, "{frames:?}");
-        assert!(frames[0].starts_with(&format!("close {code} ")), "{frames:?}");
+        assert!(
+            frames[0].starts_with(&format!("close {code} ")),
+            "{frames:?}"
+        );
         assert!(lab.io().finished(id));
         assert_eq!(lab.log().len(), 1);
         lab.say(bystander, "fine");
@@ -130,14 +144,21 @@ fn slots_are_used_again_and_old_names_mean_nobody() {
     assert_eq!(first.index, second.index);
     lab.log();
     lab.pass(100);
-    assert_eq!(lab.log(), [""; 0], "a timer of the first reached the second");
+    assert_eq!(
+        lab.log(),
+        [""; 0],
+        "a timer of the first reached the second"
+    );
     lab.say(second, "count");
     assert_eq!(lab.frames(second), ["text 1"]);
 }
 
 #[test]
 fn a_drain_closes_all_within_its_window_and_refuses_newcomers() {
-    let config = Config { drain_jitter: Duration::from_millis(500), ..Config::default() };
+    let config = Config {
+        drain_jitter: Duration::from_millis(500),
+        ..Config::default()
+    };
     let mut lab = Lab::new(config);
     let ids: Vec<_> = (0..20).map(|_| lab.open()).collect();
     lab.log();
@@ -146,11 +167,20 @@ fn a_drain_closes_all_within_its_window_and_refuses_newcomers() {
     let late = lab.dial(REQUEST);
     assert!(lab.text(late).starts_with("HTTP/1.1 503"));
     let page = lab.dial(b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert!(lab.text(page).starts_with("HTTP/1.1 200"), "plain requests are the handler's to answer");
+    assert!(
+        lab.text(page).starts_with("HTTP/1.1 200"),
+        "plain requests are the handler's to answer"
+    );
 
     lab.pass(250);
-    let early = ids.iter().filter(|id| !lab.lcore.io.peek_sent(**id).is_empty()).count();
-    assert!((1..20).contains(&early), "{early} of 20 in the first half: the closes are spread");
+    let early = ids
+        .iter()
+        .filter(|id| !lab.lcore.io.peek_sent(**id).is_empty())
+        .count();
+    assert!(
+        (1..20).contains(&early),
+        "{early} of 20 in the first half: the closes are spread"
+    );
     lab.pass(251);
     for id in &ids {
         assert_eq!(lab.frames(*id), ["close 1001 server is shutting down"]);
@@ -167,7 +197,10 @@ fn a_drain_closes_all_within_its_window_and_refuses_newcomers() {
 
 #[test]
 fn a_drain_does_not_wait_for_ever() {
-    let mut lab = Lab::new(Config { drain_deadline: Duration::from_secs(2), ..Config::default() });
+    let mut lab = Lab::new(Config {
+        drain_deadline: Duration::from_secs(2),
+        ..Config::default()
+    });
     let id = lab.open();
     let silent = lab.dial(b"");
     lab.lcore.app.core.drain();
@@ -184,7 +217,12 @@ fn ending_tells_the_handler_of_every_connection() {
     lab.open();
     lab.open();
     lab.log();
-    let Lab { lcore, log, workers, .. } = lab;
+    let Lab {
+        lcore,
+        log,
+        workers,
+        ..
+    } = lab;
     lcore.finish();
     assert_eq!(*log.borrow(), ["close 1006 \"\" by Engine"; 2]);
     // The lcore's handle on the executor went with it.

@@ -41,7 +41,7 @@ fn the_accept_rate_makes_newcomers_wait_not_fail() {
     let mut lab = Lab::new(limited(|l| l.accept_rate = 10));
     let ids: Vec<_> = (0..15)
         .map(|_| {
-            let id = lab.io().accept(Lab::peer(1));
+            let id = lab.io().accept(peer(1));
             lab.io().deliver(id, REQUEST);
             id
         })
@@ -69,8 +69,22 @@ fn too_big_messages_are_refused_by_their_header() {
     lab.turn();
     assert_eq!(lab.frames(a), ["close 1009 frame too big"]);
     let mut bytes = Vec::new();
-    encode::fragment_into(&mut bytes, false, false, OpCode::Binary, &[0; 600], Some([0; 4]));
-    encode::fragment_into(&mut bytes, true, false, OpCode::Continuation, &[0; 401], Some([0; 4]));
+    encode::fragment_into(
+        &mut bytes,
+        false,
+        false,
+        OpCode::Binary,
+        &[0; 600],
+        Some([0; 4]),
+    );
+    encode::fragment_into(
+        &mut bytes,
+        true,
+        false,
+        OpCode::Continuation,
+        &[0; 401],
+        Some([0; 4]),
+    );
     lab.io().deliver(b, &bytes);
     lab.turn();
     assert_eq!(lab.frames(b), ["close 1009 message too big"]);
@@ -84,7 +98,14 @@ fn too_many_fragments_are_1008() {
     let mut bytes = Vec::new();
     encode::fragment_into(&mut bytes, false, false, OpCode::Binary, b"", Some([0; 4]));
     for _ in 0..5 {
-        encode::fragment_into(&mut bytes, false, false, OpCode::Continuation, b"", Some([0; 4]));
+        encode::fragment_into(
+            &mut bytes,
+            false,
+            false,
+            OpCode::Continuation,
+            b"",
+            Some([0; 4]),
+        );
     }
     lab.io().deliver(id, &bytes);
     lab.turn();
@@ -97,14 +118,27 @@ fn unfinished_messages_share_a_budget() {
     let mut lab = Lab::new(limited(|l| l.reassembly_memory = 100_000));
     let ids: Vec<_> = (0..8).map(|_| lab.open()).collect();
     let mut part = Vec::new();
-    encode::fragment_into(&mut part, false, false, OpCode::Binary, &[0; 30_000], Some([0; 4]));
+    encode::fragment_into(
+        &mut part,
+        false,
+        false,
+        OpCode::Binary,
+        &[0; 30_000],
+        Some([0; 4]),
+    );
     for id in &ids {
         lab.io().deliver(*id, &part);
         lab.turn();
     }
-    let refused = ids.iter().filter(|id| !lab.lcore.io.peek_sent(**id).is_empty()).count();
+    let refused = ids
+        .iter()
+        .filter(|id| !lab.lcore.io.peek_sent(**id).is_empty())
+        .count();
     assert!((5..8).contains(&refused), "{refused} refused");
-    assert_eq!(lab.frames(ids[7]), ["close 1013 too many unfinished messages"]);
+    assert_eq!(
+        lab.frames(ids[7]),
+        ["close 1013 too many unfinished messages"]
+    );
     assert_eq!(lab.totals().reassembly_exhausted, refused as u64);
     let bystander = lab.open();
     lab.say(bystander, "small ones are fine");
@@ -121,7 +155,10 @@ fn a_full_send_queue_closes_with_1013() {
     let log = lab.log();
     assert_eq!(log[0], "send 5: send queue is full");
     assert_eq!(log[1], "send 6: connection is closed");
-    assert_eq!((lab.totals().send_queue_full, lab.totals().closed_slow), (1, 1));
+    assert_eq!(
+        (lab.totals().send_queue_full, lab.totals().closed_slow),
+        (1, 1)
+    );
     lab.io().set_window(id, usize::MAX);
     lab.turn();
     let frames = lab.frames(id);
@@ -162,11 +199,16 @@ fn a_full_send_queue_drops_the_oldest() {
     lab.io().set_window(id, usize::MAX);
     lab.turn();
     let frames = lab.frames(id);
-    let numbers: Vec<u32> =
-        frames.iter().map(|f| f.trim_start_matches("text ").parse().unwrap()).collect();
+    let numbers: Vec<u32> = frames
+        .iter()
+        .map(|f| f.trim_start_matches("text ").parse().unwrap())
+        .collect();
     assert_eq!(numbers[0], 0);
     assert_eq!(*numbers.last().unwrap(), 19);
-    assert!(numbers.windows(2).all(|w| w[0] < w[1]) && numbers.len() < 8, "{numbers:?}");
+    assert!(
+        numbers.windows(2).all(|w| w[0] < w[1]) && numbers.len() < 8,
+        "{numbers:?}"
+    );
     assert_eq!(lab.totals().dropped_oldest as usize, 20 - numbers.len());
 }
 
@@ -181,8 +223,15 @@ fn a_peer_that_does_not_read_is_not_read() {
         lab.io().deliver(id, &frame);
         lab.turn();
     }
-    assert!(lab.lcore.io.queued(id) < 11_100, "{} queued", lab.lcore.io.queued(id));
-    assert!(lab.io().unread(id) > 900_000, "what it sends stays in its window");
+    assert!(
+        lab.lcore.io.queued(id) < 11_100,
+        "{} queued",
+        lab.lcore.io.queued(id)
+    );
+    assert!(
+        lab.io().unread(id) > 900_000,
+        "what it sends stays in its window"
+    );
     // When it reads again, nothing was lost.
     lab.io().set_window(id, usize::MAX);
     for _ in 0..200 {
@@ -205,7 +254,10 @@ fn too_many_messages_per_second_are_1008() {
     for _ in 0..12 {
         lab.say(a, "y");
     }
-    assert_eq!(lab.frames(a).last().unwrap(), "close 1008 too many messages");
+    assert_eq!(
+        lab.frames(a).last().unwrap(),
+        "close 1008 too many messages"
+    );
     assert_eq!(lab.totals().rate_exceeded, 1);
     assert_eq!(lab.frames(b).len(), 12);
 }
@@ -224,7 +276,10 @@ fn silence_is_pinged_and_then_closed() {
     let frames = lab.frames(silent);
     assert_eq!(frames, ["ping ", "ping ", "ping ", "close 1001 idle"]);
     assert_eq!(lab.frames(alive), [""; 0], "one that speaks is not pinged");
-    assert_eq!((lab.totals().pings_sent, lab.totals().idle_timeouts), (3, 1));
+    assert_eq!(
+        (lab.totals().pings_sent, lab.totals().idle_timeouts),
+        (3, 1)
+    );
 }
 
 #[test]

@@ -8,7 +8,12 @@ fn many_messages_in_one_segment_are_answered_in_one_write() {
     let id = lab.open();
     let mut bytes = Vec::new();
     for n in 0..16 {
-        encode::frame_into(&mut bytes, OpCode::Text, format!("m{n}").as_bytes(), Some([7; 4]));
+        encode::frame_into(
+            &mut bytes,
+            OpCode::Text,
+            format!("m{n}").as_bytes(),
+            Some([7; 4]),
+        );
     }
     let writes = lab.io().stats().writes;
     lab.io().deliver(id, &bytes);
@@ -24,11 +29,23 @@ fn any_split_gives_the_same_answers() {
     encode::frame_into(&mut bytes, OpCode::Text, b"one", Some([1, 2, 3, 4]));
     encode::fragment_into(&mut bytes, false, false, OpCode::Text, b"tw", Some([5; 4]));
     encode::frame_into(&mut bytes, OpCode::Ping, b"p", Some([6; 4]));
-    encode::fragment_into(&mut bytes, true, false, OpCode::Continuation, b"o", Some([7; 4]));
-    encode::frame_into(&mut bytes, OpCode::Close, &1000u16.to_be_bytes(), Some([8; 4]));
+    encode::fragment_into(
+        &mut bytes,
+        true,
+        false,
+        OpCode::Continuation,
+        b"o",
+        Some([7; 4]),
+    );
+    encode::frame_into(
+        &mut bytes,
+        OpCode::Close,
+        &1000u16.to_be_bytes(),
+        Some([8; 4]),
+    );
     for step in 1..bytes.len() {
         let mut lab = Lab::new(Config::default());
-        let id = lab.io().accept(Lab::peer(1));
+        let id = lab.io().accept(peer(1));
         for part in bytes.chunks(step) {
             lab.io().deliver(id, part);
             lab.turn();
@@ -98,7 +115,10 @@ fn timers_fire_once_and_not_after_their_cancelling_or_their_connection() {
     lab.say(b, "timer 25");
     lab.io().reset(b);
     lab.pass(100);
-    assert_eq!(lab.log(), ["close 1006 \"\" by Network", "timer 20", "timer 2"]);
+    assert_eq!(
+        lab.log(),
+        ["close 1006 \"\" by Network", "timer 20", "timer 2"]
+    );
 }
 
 #[test]
@@ -140,7 +160,10 @@ fn a_paused_connection_is_not_read_and_loses_nothing() {
 
 #[test]
 fn one_connection_cannot_take_the_whole_turn() {
-    let mut lab = Lab::new(Config { turn_messages: 10, ..Config::default() });
+    let mut lab = Lab::new(Config {
+        turn_messages: 10,
+        ..Config::default()
+    });
     let (a, b) = (lab.open(), lab.open());
     let mut bytes = Vec::new();
     for _ in 0..100 {

@@ -1,6 +1,7 @@
 //! The engine on a scripted network and a clock that the test holds: a `Lab` is one lcore, turned by hand.
 
 mod client;
+mod layers;
 mod lifecycle;
 mod limits;
 mod messages;
@@ -67,14 +68,24 @@ impl Handler for Probe {
         }
     }
 
-    fn on_http(&mut self, _: &mut impl LcoreContext<Event = String>, _: Peer, request: &Request<'_>) -> Response {
+    fn on_http(
+        &mut self,
+        _: &mut impl LcoreContext<Event = String>,
+        _: Peer,
+        request: &Request<'_>,
+    ) -> Response {
         match request.path() {
             "/page" => Response::text(200, "hello\n"),
             _ => Response::not_found(),
         }
     }
 
-    fn on_message(&mut self, count: &mut u32, cx: &mut impl Context<Event = String>, message: Message<'_>) {
+    fn on_message(
+        &mut self,
+        count: &mut u32,
+        cx: &mut impl Context<Event = String>,
+        message: Message<'_>,
+    ) {
         *count += 1;
         let Some(text) = message.as_text() else {
             let _ = cx.send(Kind::Binary, message.as_bytes());
@@ -89,7 +100,10 @@ impl Handler for Probe {
             "unsub" => self.note(format!("unsub {:?}", cx.unsubscribe(rest))),
             "pub" => {
                 let (topic, text) = rest.split_once(' ').unwrap_or((rest, ""));
-                self.note(format!("pub {:?}", cx.publish(topic, Kind::Text, text.as_bytes())));
+                self.note(format!(
+                    "pub {:?}",
+                    cx.publish(topic, Kind::Text, text.as_bytes())
+                ));
             }
             "timer" => {
                 cx.set_timer(Duration::from_millis(number()), number());
@@ -142,8 +156,16 @@ impl Handler for Probe {
         let _ = cx.send(Kind::Text, event.as_bytes());
     }
 
-    fn on_close(&mut self, _: u32, _: &mut impl LcoreContext<Event = String>, closure: Closure<'_>) {
-        self.note(format!("close {} {:?} by {:?}", closure.code, closure.reason, closure.by));
+    fn on_close(
+        &mut self,
+        _: u32,
+        _: &mut impl LcoreContext<Event = String>,
+        closure: Closure<'_>,
+    ) {
+        self.note(format!(
+            "close {} {:?} by {:?}",
+            closure.code, closure.reason, closure.by
+        ));
         if closure.reason == "panic" {
             panic!("on_close");
         }
@@ -187,8 +209,8 @@ impl Handler for Probe {
 }
 
 /// One lcore on a fake network.
-pub(super) struct Lab {
-    pub(super) lcore: Lcore<Fake, Probe>,
+pub(super) struct Lab<H: Handler = Probe> {
+    pub(super) lcore: Lcore<Fake, H>,
     pub(super) now: Time,
     log: Rc<RefCell<Vec<String>>>,
     counters: Arc<Counters>,
@@ -200,17 +222,31 @@ pub(super) const REQUEST: &[u8] = b"GET /chat HTTP/1.1\r\nHost: test\r\nUpgrade:
 
 impl Lab {
     pub(super) fn new(config: Config) -> Self {
-        Self::mesh(1, config).pop().expect("one lcore")
+        Self::around(config, |probe| probe)
     }
 
     pub(super) fn mesh(lcores: usize, config: Config) -> Vec<Self> {
-        Self::with(lcores, config, &FakeOptions::default())
+        Self::build(lcores, config, |probe| probe)
+    }
+}
+
+impl<H: Handler<Event = String>> Lab<H> {
+    /// One lcore whose handler is made of a probe.
+    pub(super) fn around(config: Config, make: impl Fn(Probe) -> H) -> Self {
+        Self::build(1, config, make).pop().expect("one lcore")
     }
 
-    pub(super) fn with(lcores: usize, config: Config, options: &FakeOptions) -> Vec<Self> {
+    fn build(lcores: usize, config: Config, make: impl Fn(Probe) -> H) -> Vec<Self> {
+        let options = FakeOptions {
+            send_queue: 64 << 20,
+            ..FakeOptions::default()
+        };
         let config = Arc::new(config);
         let limits = &config.limits;
-        let admission = Arc::new(Admission::new(limits.max_connections, limits.max_connections_per_source));
+        let admission = Arc::new(Admission::new(
+            limits.max_connections,
+            limits.max_connections_per_source,
+        ));
         let mailboxes: Vec<Mailbox<Mail<String>>> = mesh(lcores, config.mailbox);
         let lab = |(n, mailbox)| {
             let (executor, workers) = Executor::start(config.executor_threads, 8).unwrap();
@@ -225,14 +261,24 @@ impl Lab {
                 admission: Arc::clone(&admission),
                 executor,
             };
-            let probe = Probe { log: Rc::clone(&log) };
+            let handler = make(Probe {
+                log: Rc::clone(&log),
+            });
             let now = Time::from_millis(1000);
-            let lcore = Lcore::new(Fake::new(options).unwrap(), probe, seat, now);
-            Self { lcore, now, log, counters, workers: Some(workers) }
+            let lcore = Lcore::new(Fake::new(&options).unwrap(), handler, seat, now);
+            Self {
+                lcore,
+                now,
+                log,
+                counters,
+                workers: Some(workers),
+            }
         };
         mailboxes.into_iter().enumerate().map(lab).collect()
     }
+}
 
+impl<H: Handler> Lab<H> {
     pub(super) fn io(&mut self) -> &mut Fake {
         &mut self.lcore.io
     }
@@ -248,20 +294,16 @@ impl Lab {
     /// Lets time pass, a millisecond at a turn.
     pub(super) fn pass(&mut self, millis: u64) {
         for _ in 0..millis {
-            self.now = self.now + Duration::from_millis(1);
+            self.now += Duration::from_millis(1);
             self.lcore.io.wait(Some(Duration::ZERO)).unwrap();
             self.lcore.turn(self.now);
         }
         self.turn();
     }
 
-    pub(super) fn peer(port: u16) -> Peer {
-        Peer::Ip(([10, 0, 0, 1], port).into())
-    }
-
     /// A connection that has sent `bytes`.
     pub(super) fn dial(&mut self, bytes: &[u8]) -> ConnId {
-        let id = self.io().accept(Self::peer(1000));
+        let id = self.io().accept(peer(1000));
         self.io().deliver(id, bytes);
         self.turn();
         id
@@ -308,6 +350,11 @@ impl Lab {
     }
 }
 
+/// A source address.
+pub(super) fn peer(port: u16) -> Peer {
+    Peer::Ip(([10, 0, 0, 1], port).into())
+}
+
 /// Frames as a peer in `role` sees them, in words.
 pub(super) fn parse(role: Role, bytes: &[u8]) -> Vec<String> {
     let mut bytes = bytes.to_vec();
@@ -315,7 +362,9 @@ pub(super) fn parse(role: Role, bytes: &[u8]) -> Vec<String> {
     let mut decoder = Decoder::new(role);
     let (mut out, mut rest) = (Vec::new(), &mut bytes[..]);
     while !rest.is_empty() {
-        let (n, event) = decoder.decode(&mut assembler, rest).expect("the engine sent a valid frame");
+        let (n, event) = decoder
+            .decode(&mut assembler, rest)
+            .expect("the engine sent a valid frame");
         match event {
             Some(Event::Message(m)) => match m.as_text() {
                 Some(text) => out.push(format!("text {text}")),

@@ -9,14 +9,17 @@ fn status(answer: &str) -> &str {
 #[test]
 fn an_upgrade_opens_and_echoes_even_in_single_bytes() {
     let mut lab = Lab::new(Config::default());
-    let id = lab.io().accept(Lab::peer(1));
+    let id = lab.io().accept(peer(1));
     for byte in REQUEST {
         lab.io().deliver(id, &[*byte]);
         lab.turn();
     }
     let answer = lab.text(id);
     assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
-    assert!(answer.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{answer}");
+    assert!(
+        answer.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"),
+        "{answer}"
+    );
     assert_eq!(lab.log(), ["open /chat from 10.0.0.1:1", "ready"]);
     lab.say(id, "hello");
     assert_eq!(lab.frames(id), ["text hello"]);
@@ -40,14 +43,20 @@ fn plain_http_is_answered_and_closed() {
     let answer = lab.text(id);
     assert_eq!(status(&answer), "200");
     assert!(answer.ends_with("\r\n\r\nhello\n"), "{answer}");
-    assert!(lab.io().finished(id) && lab.io().is_open(id), "the client is to end TCP first");
+    assert!(
+        lab.io().finished(id) && lab.io().is_open(id),
+        "the client is to end TCP first"
+    );
     lab.io().end(id);
     lab.turn();
     assert!(!lab.io().is_open(id));
 
     let id = lab.dial(b"HEAD /page HTTP/1.1\r\nHost: x\r\n\r\n");
     let answer = lab.text(id);
-    assert!(answer.contains("Content-Length: 6") && answer.ends_with("\r\n\r\n"), "{answer}");
+    assert!(
+        answer.contains("Content-Length: 6") && answer.ends_with("\r\n\r\n"),
+        "{answer}"
+    );
     let id = lab.dial(b"GET /nope HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(status(&lab.text(id)), "404");
     assert_eq!(lab.totals().http_requests, 3);
@@ -66,7 +75,10 @@ fn bad_requests_get_their_status_and_a_good_one_after_them_works() {
         (upgrade.replace("/chat", "/no"), "403"),
         (upgrade.replace("/chat", "/panic"), "500"),
         (upgrade.replace("/chat", "/bad"), "500"),
-        (upgrade.replace("Host", &format!("X: {}\r\nHost", "y".repeat(9000))), "431"),
+        (
+            upgrade.replace("Host", &format!("X: {}\r\nHost", "y".repeat(9000))),
+            "431",
+        ),
     ] {
         let id = lab.dial(request.as_bytes());
         assert_eq!(status(&lab.text(id)), expected, "{request}");
@@ -74,7 +86,10 @@ fn bad_requests_get_their_status_and_a_good_one_after_them_works() {
         lab.open();
     }
     let totals = lab.totals();
-    assert_eq!((totals.rejected_handshakes, totals.rejected_by_handler), (6, 3));
+    assert_eq!(
+        (totals.rejected_handshakes, totals.rejected_by_handler),
+        (6, 3)
+    );
     assert_eq!((totals.handler_panics, totals.opened), (1, 9));
 }
 
@@ -101,6 +116,10 @@ fn a_request_that_never_ends_is_431_and_one_that_never_comes_408() {
 fn the_subprotocol_is_the_handlers_choice() {
     let mut lab = Lab::new(Config::default());
     let request = String::from_utf8(REQUEST.to_vec()).unwrap();
-    let id = lab.dial(request.replace("Host", "Sec-WebSocket-Protocol: a, b\r\nHost").as_bytes());
+    let id = lab.dial(
+        request
+            .replace("Host", "Sec-WebSocket-Protocol: a, b\r\nHost")
+            .as_bytes(),
+    );
     assert!(lab.text(id).contains("Sec-WebSocket-Protocol: a\r\n"));
 }

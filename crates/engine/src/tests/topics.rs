@@ -29,19 +29,35 @@ fn unsubscribing_and_ending_stop_delivery() {
     lab.say(b, "sub t");
     lab.say(a, "unsub t");
     lab.say(a, "unsub t");
-    lab.io().reset(b);
     lab.log();
+    lab.io().reset(b);
+    lab.turn();
     lab.say(a, "pub t x");
     assert_eq!(lab.log(), ["close 1006 \"\" by Network", "pub Ok(0)"]);
 }
 
 #[test]
 fn bad_topics_and_too_many_subscriptions_are_errors() {
-    let config = Config { limits: Limits { max_subscriptions: 2, ..Limits::default() }, ..Config::default() };
+    let config = Config {
+        limits: Limits {
+            max_subscriptions: 2,
+            ..Limits::default()
+        },
+        ..Config::default()
+    };
     let mut lab = Lab::new(config);
     let id = lab.open();
     lab.log();
-    for command in ["sub a", "sub a", "sub b", "sub c", "sub a..b", "pub a.* x", "unsub a", "sub c"] {
+    for command in [
+        "sub a",
+        "sub a",
+        "sub b",
+        "sub c",
+        "sub a..b",
+        "pub a.* x",
+        "unsub a",
+        "sub c",
+    ] {
         lab.say(id, command);
     }
     assert_eq!(
@@ -91,7 +107,13 @@ fn messages_cross_lcores_only_to_subscribers() {
 
 #[test]
 fn a_full_mailbox_drops_messages_but_never_subscriptions() {
-    let mut labs = Lab::mesh(2, Config { mailbox: 4, ..Config::default() });
+    let mut labs = Lab::mesh(
+        2,
+        Config {
+            mailbox: 4,
+            ..Config::default()
+        },
+    );
     let ids: Vec<_> = labs.iter_mut().map(Lab::open).collect();
     // More interests than the mailbox holds, while the other lcore sleeps.
     for n in 0..10 {

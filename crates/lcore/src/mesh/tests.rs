@@ -23,13 +23,10 @@ fn drained(mailbox: &mut Mailbox<u32>, max: usize) -> Vec<(Option<usize>, u32)> 
 #[test]
 fn every_pair_has_its_own_ring_and_keeps_order() {
     let mut mesh = mesh::<u32>(3, 8);
-    for from in 0..3 {
+    for (from, mailbox) in (0..).zip(&mut mesh) {
         for to in 0..3 {
             for k in 0..4 {
-                assert_eq!(
-                    mesh[from].send(to, (from * 100 + to * 10 + k) as u32),
-                    Ok(())
-                );
+                assert_eq!(mailbox.send(to as usize, from * 100 + to * 10 + k), Ok(()));
             }
         }
     }

@@ -155,6 +155,33 @@ fn a_far_timer_wakes_a_sleeper_few_times() {
     assert!(wakes <= LEVELS, "{wakes} wake-ups");
 }
 
+/// Far more timers in one slot than may move at once: they come down piece by piece, and nothing is lost or early.
+#[test]
+fn a_crowded_slot_is_opened_in_several_series() {
+    const TIMERS: u64 = 5 * MOVES as u64;
+    let mut wheel = TimerWheel::new(Time::ZERO);
+    let ids: Vec<_> = (0..TIMERS)
+        .map(|k| wheel.insert(ms(4096 + k % 64), k))
+        .collect();
+    let (mut series, mut fired_keys) = (0, Vec::new());
+    while wheel.next_deadline().is_some_and(|next| next <= ms(4200)) {
+        series += 1;
+        fired_keys.extend(fired(&mut wheel, ms(4200)));
+        if series == 2 {
+            // Set and cancelled while the slot is half open.
+            assert_eq!(wheel.cancel(ids[0]), Some(0));
+            assert_eq!(wheel.cancel(ids[TIMERS as usize - 1]), Some(TIMERS - 1));
+            wheel.insert(ms(4100), TIMERS);
+        }
+        assert!(series < 20);
+    }
+    assert!(series >= 5, "{series} series");
+    fired_keys.sort_unstable();
+    assert_eq!(fired_keys, (1..TIMERS - 1).collect::<Vec<_>>());
+    assert_eq!((wheel.len(), wheel.next_deadline()), (1, Some(ms(4201))));
+    assert_eq!(fired(&mut wheel, ms(4201)), [TIMERS]);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Insert { after_nanos: u64 },
@@ -204,9 +231,11 @@ proptest! {
     #[test]
     fn behaves_as_a_sorted_map(
         start in span(),
+        moves_each in prop_oneof![Just(MOVES), 1_usize..4],
         steps in prop::collection::vec(step(), 1..120),
     ) {
         let mut wheel = TimerWheel::new(Time::from_nanos(start));
+        (wheel.moves, wheel.moves_each) = (moves_each, moves_each);
         let mut model = Model { timers: BTreeMap::new(), now: start };
         let mut stale = Vec::new();
         for (key, step) in (0_u32..).zip(steps) {
@@ -236,7 +265,12 @@ proptest! {
                     };
                     let now = Time::from_nanos(model.now);
                     let due = model.due();
-                    let fired = fired(&mut wheel, now);
+                    let mut fired = fired(&mut wheel, now);
+                    // With few moves allowed there may be more to come; with many there must not.
+                    while wheel.next_deadline().is_some_and(|next| next <= now) {
+                        prop_assert!(moves_each < MOVES);
+                        fired.extend(std::iter::from_fn(|| wheel.poll(now)));
+                    }
                     // Same timers, and ticks in order (within a tick there is no promise).
                     let tick_of = |key| due.iter().find(|timer| timer.1 == key).map(|timer| timer.0);
                     let ticks: Vec<_> = fired.iter().map(|&key| tick_of(key)).collect();

@@ -1,9 +1,10 @@
 //! Masking (RFC 6455 §5.3): XOR with a four-byte key, in place or while copying, as wide as the processor can.
 //!
-//! "Octet i of the transformed data ("transformed-octet-i") is the XOR of octet i of the original data with octet at index
-//! i modulo 4 of the masking key". Masking and unmasking are the same. On x86-64 there are AVX-512, AVX2 and SSE2 forms,
-//! chosen by what the processor has (looked up once); elsewhere the portable form, which the compiler vectorises. All take
-//! any alignment, any length and any position in the payload, and touch nothing outside the slices they are given.
+//! "Octet i of the transformed data [...] is the XOR of octet i of the original data [...] with octet at index i
+//! modulo 4 of the masking key". Masking and unmasking are the same. On x86-64 there are AVX-512, AVX2 and SSE2 forms,
+//! chosen by what the processor has (looked up once); elsewhere the portable form, which the compiler vectorises. All
+//! take any alignment, any length and any position in the payload, and touch nothing outside the slices they are
+//! given.
 
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -63,7 +64,7 @@ mod tests {
 
     /// Every form this processor can run, so that each is tested whichever one is chosen.
     fn forms() -> Vec<(&'static str, Apply, Copy)> {
-        let mut forms: Vec<(_, Apply, Copy)> = vec![
+        let forms: Vec<(_, Apply, Copy)> = vec![
             ("portable", portable::apply, portable::copy),
             (
                 "chosen",
@@ -72,7 +73,7 @@ mod tests {
             ),
         ];
         #[cfg(target_arch = "x86_64")]
-        forms.extend(x86::forms());
+        let forms = [forms, x86::forms()].concat();
         forms
     }
 

@@ -1,8 +1,8 @@
 //! SSE2, AVX2 and AVX-512 forms for x86-64.
 //!
 //! All have one shape: the last block is loaded first, the blocks before it are done in order, and the last block is
-//! stored last. It may overlap the one before, which does no harm since it was computed from bytes as they were. So there
-//! is no byte-by-byte tail and no masked store, and in-place is the case `src == dst`.
+//! stored last. It may overlap the one before, which does no harm since it was computed from bytes as they were. So
+//! there is no byte-by-byte tail and no masked store, and in-place is the case `src == dst`.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
@@ -45,8 +45,8 @@ fn has_avx512() -> bool {
 #[inline]
 pub(super) fn apply(buf: &mut [u8], key: [u8; 4]) -> bool {
     let (ptr, len, key) = (buf.as_mut_ptr(), buf.len(), u32::from_ne_bytes(key));
-    // SAFETY: `buf` is `len` bytes that can be read and written, and source and target are the same. The wider forms are
-    // called only at the level that `detect` found.
+    // SAFETY: `buf` is `len` bytes that can be read and written, and source and target are the same. The wider forms
+    // are called only at the level that `detect` found.
     unsafe { chosen(ptr, ptr, len, key) }
 }
 
@@ -54,8 +54,8 @@ pub(super) fn apply(buf: &mut [u8], key: [u8; 4]) -> bool {
 #[inline]
 pub(super) fn copy(dst: &mut [u8], src: &[u8], key: [u8; 4]) {
     let len = src.len().min(dst.len());
-    // SAFETY: both slices have `len` bytes, `src` to be read and `dst` to be written; they do not overlap, for one of them
-    // is borrowed mutably. The wider forms are called only at the level that `detect` found.
+    // SAFETY: both slices have `len` bytes, `src` to be read and `dst` to be written; they do not overlap, for one of
+    // them is borrowed mutably. The wider forms are called only at the level that `detect` found.
     unsafe { chosen(src.as_ptr(), dst.as_mut_ptr(), len, u32::from_ne_bytes(key)) };
 }
 
@@ -154,8 +154,8 @@ unsafe fn sse2(src: *const u8, dst: *mut u8, len: usize, key: u32) -> bool {
 }
 
 /// # Safety
-/// The processor has AVX2. `src` can be read and `dst` written for `len` bytes, at least 32; they are the same, or do not
-/// overlap.
+/// The processor has AVX2. `src` can be read and `dst` written for `len` bytes, at least 32; they are the same, or do
+/// not overlap.
 #[target_feature(enable = "avx2")]
 unsafe fn avx2(src: *const u8, dst: *mut u8, len: usize, key: u32) -> bool {
     debug_assert!(len >= 32);
@@ -179,13 +179,13 @@ unsafe fn avx2(src: *const u8, dst: *mut u8, len: usize, key: u32) -> bool {
 }
 
 /// # Safety
-/// The processor has AVX-512 F and BW. `src` can be read and `dst` written for `len` bytes, at least 32; they are the same,
-/// or do not overlap.
+/// The processor has AVX-512 F and BW. `src` can be read and `dst` written for `len` bytes, at least 32; they are the
+/// same, or do not overlap.
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn avx512(src: *const u8, dst: *mut u8, len: usize, key: u32) -> bool {
     debug_assert!(len >= 32);
-    // SAFETY: below 64 bytes the blocks are of 32 and begin at 0 and at `len - 32`; otherwise they are of 64 and begin at 0
-    // or later and at `len - 64` at the latest. So all lie inside.
+    // SAFETY: below 64 bytes the blocks are of 32 and begin at 0 and at `len - 32`; otherwise they are of 64 and begin
+    // at 0 or later and at `len - 64` at the latest. So all lie inside.
     unsafe {
         if len < 64 {
             let last = len - 32;

@@ -1,3 +1,6 @@
+mod answer;
 mod client;
+mod head;
 mod properties;
+mod samples;
 mod server;

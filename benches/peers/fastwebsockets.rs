@@ -1,0 +1,216 @@
+//! The peer on fastwebsockets: `/echo`, and fan-out from `/publish` to `/subscribe`.
+//!
+//! It follows the library's own echo server: hyper upgrades the connection, one single-threaded tokio runtime,
+//! unconstrained tasks, `FragmentCollector`, vectored writes. Two things are better than there: TCP_NODELAY is set, and the
+//! WebSocket runs on the TCP stream itself, not on hyper's boxed `Upgraded`. With `--batch` the echo goes further than
+//! the library's documents do: replies gather in a `BufWriter` for as long as more frames are buffered.
+
+#![forbid(unsafe_code)]
+
+use std::error::Error;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
+use bytes::Bytes;
+use clap::Parser;
+use fastwebsockets::{
+    FragmentCollector, FragmentCollectorRead, Frame, OpCode, Payload, Role, WebSocket,
+    WebSocketError, after_handshake_split, upgrade,
+};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::io::BufWriter;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::broadcast::{self, error::TryRecvError};
+use tokio::task::unconstrained;
+
+type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
+
+/// Messages a subscriber may be behind before it misses some, which the load client would notice.
+const BACKLOG: usize = 4096;
+
+/// Echo and fan-out on fastwebsockets.
+#[derive(Parser)]
+struct Options {
+    /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1:9101")]
+    listen: String,
+    /// Gather the replies to frames that arrived together into one write
+    #[arg(long)]
+    batch: bool,
+}
+
+#[derive(Clone)]
+struct Service {
+    topic: broadcast::Sender<Bytes>,
+    batch: bool,
+}
+
+fn main() -> Outcome {
+    let options = Options::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    runtime.block_on(async move {
+        let service = Service {
+            topic: broadcast::channel(BACKLOG).0,
+            batch: options.batch,
+        };
+        let listener = TcpListener::bind(&options.listen).await?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            let service = service.clone();
+            tokio::spawn(async move {
+                let answer = service_fn(move |request| answer(request, service.clone()));
+                let upgraded = http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), answer)
+                    .with_upgrades();
+                if let Err(error) = upgraded.await {
+                    eprintln!("http: {error}");
+                }
+            });
+        }
+    })
+}
+
+/// Answers the upgrade and serves the connection by its path.
+async fn answer(
+    mut request: Request<Incoming>,
+    service: Service,
+) -> Result<Response<Empty<Bytes>>, WebSocketError> {
+    let (response, upgrade) = upgrade::upgrade(&mut request)?;
+    let path = request.uri().path().to_owned();
+    tokio::spawn(unconstrained(async move {
+        let outcome = match (path.as_str(), service.batch) {
+            ("/publish", _) => publish(upgrade, service.topic).await,
+            ("/subscribe", _) => subscribe(upgrade, service.topic.subscribe()).await,
+            (_, false) => echo(upgrade).await,
+            (_, true) => echo_batched(upgrade).await,
+        };
+        // The load client ends a run by resetting its connections.
+        drop(outcome);
+    }));
+    Ok(response)
+}
+
+/// The bare TCP stream beneath an upgraded connection.
+async fn tcp(upgrade: upgrade::UpgradeFut) -> Result<TcpStream, Box<dyn Error + Send + Sync>> {
+    let upgraded = upgrade.await?.into_inner().into_inner();
+    let parts = upgraded
+        .downcast::<TokioIo<TcpStream>>()
+        .map_err(|_| "hyper's connection is not the TCP stream it was given")?;
+    if !parts.read_buf.is_empty() {
+        return Err("the client sent frames before it had the answer to its upgrade".into());
+    }
+    Ok(parts.io.into_inner())
+}
+
+async fn echo(upgrade: upgrade::UpgradeFut) -> Outcome {
+    let stream = tcp(upgrade).await?;
+    let mut ws = FragmentCollector::new(WebSocket::after_handshake(stream, Role::Server));
+    loop {
+        let frame = ws.read_frame().await?;
+        match frame.opcode {
+            OpCode::Close => return Ok(()),
+            OpCode::Text | OpCode::Binary => ws.write_frame(frame).await?,
+            _ => {}
+        }
+    }
+}
+
+/// The echo that flushes only when the next frame is not there yet.
+async fn echo_batched(upgrade: upgrade::UpgradeFut) -> Outcome {
+    let (reader, writer) = tcp(upgrade).await?.into_split();
+    let writer = BufWriter::with_capacity(64 * 1024, writer);
+    let (reader, mut writer) = after_handshake_split(reader, writer, Role::Server);
+    let mut reader = FragmentCollectorRead::new(reader);
+    loop {
+        let frame = {
+            let mut answer = refuse;
+            let mut next = pin!(reader.read_frame(&mut answer));
+            match ready_now(next.as_mut()).await {
+                Some(frame) => frame?,
+                None => {
+                    writer.flush().await?;
+                    next.await?
+                }
+            }
+        };
+        match frame.opcode {
+            OpCode::Close => return Ok(()),
+            OpCode::Text | OpCode::Binary => writer.write_frame(frame).await?,
+            _ => {}
+        }
+    }
+}
+
+async fn publish(upgrade: upgrade::UpgradeFut, topic: broadcast::Sender<Bytes>) -> Outcome {
+    let stream = tcp(upgrade).await?;
+    let mut ws = FragmentCollector::new(WebSocket::after_handshake(stream, Role::Server));
+    loop {
+        let frame = ws.read_frame().await?;
+        match (frame.opcode, frame.payload) {
+            (OpCode::Close, _) => return Ok(()),
+            // The payload is shared by all subscribers, not copied for each.
+            (OpCode::Text | OpCode::Binary, Payload::Bytes(payload)) => {
+                topic.send(payload.freeze())?;
+            }
+            (OpCode::Text | OpCode::Binary, payload) => {
+                topic.send(Bytes::from(Vec::from(payload)))?;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Sends what is published; messages that are there together leave in one write.
+async fn subscribe(upgrade: upgrade::UpgradeFut, mut topic: broadcast::Receiver<Bytes>) -> Outcome {
+    let (reader, writer) = tcp(upgrade).await?.into_split();
+    let writer = BufWriter::with_capacity(16 * 1024, writer);
+    let (reader, mut writer) = after_handshake_split(reader, writer, Role::Server);
+    let mut reader = FragmentCollectorRead::new(reader);
+    let until_closed = tokio::spawn(async move {
+        while let Ok(frame) = reader.read_frame(&mut refuse).await {
+            if frame.opcode == OpCode::Close {
+                break;
+            }
+        }
+    });
+    writer
+        .write_frame(Frame::binary(Payload::Borrowed(b"subscribed")))
+        .await?;
+    while !until_closed.is_finished() {
+        let message = match topic.try_recv() {
+            Ok(message) => message,
+            Err(TryRecvError::Empty) => {
+                writer.flush().await?;
+                topic.recv().await?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        writer
+            .write_frame(Frame::binary(Payload::Borrowed(&message)))
+            .await?;
+    }
+    Ok(())
+}
+
+/// Answers to control frames: the load client sends none to this peer.
+fn refuse(_: Frame<'_>) -> impl Future<Output = Result<(), WebSocketError>> + use<> {
+    std::future::ready(Err(WebSocketError::ConnectionClosed))
+}
+
+/// Polls a future once.
+async fn ready_now<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    std::future::poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}

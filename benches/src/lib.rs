@@ -1,0 +1,8 @@
+//! What the benchmarks of hioload-ws share: the same bytes for every codec, a cycle counter, an allocation counter.
+
+#![deny(unsafe_code)]
+
+pub mod allocations;
+pub mod cycles;
+pub mod decode;
+pub mod wire;

@@ -1,0 +1,136 @@
+//! Steady traffic allocates nothing, counted by the allocator.
+#![allow(clippy::unwrap_used)]
+
+#[allow(dead_code, unreachable_pub)]
+mod suite;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io::{ErrorKind, Read, Write};
+use std::time::Duration;
+
+use hioload_mem::{LocalShared, Shared};
+use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
+use hioload_transport::{Budget, Closed, ConnId, Driver, Peer, Rest, Taken, Transport};
+use suite::world::{IPV4, UNIX, any_port, dial};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    // Absent only while the thread ends.
+    let _ = ALLOCATIONS.try_with(|n| n.set(n.get() + 1));
+}
+
+// SAFETY: every call is handed to `System` unchanged, which keeps the contract.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise is the same.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.realloc(ptr, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations() -> u64 {
+    ALLOCATIONS.with(Cell::get)
+}
+
+/// Echoes; every third call leaves a part for later, every fifth sends a shared payload too.
+struct Echo {
+    calls: usize,
+    payload: LocalShared,
+    /// Bytes of the shared payloads sent so far.
+    extra: usize,
+}
+
+impl Driver<Sockets> for Echo {
+    fn on_accept(&mut self, _: &mut Sockets, _: ConnId, _: Peer) -> bool {
+        true
+    }
+    fn on_connect(&mut self, _: &mut Sockets, _: ConnId, _: std::io::Result<()>) {}
+    fn on_data(&mut self, io: &mut Sockets, id: ConnId, data: &mut [u8]) -> Taken {
+        self.calls += 1;
+        let bytes = if self.calls.is_multiple_of(3) {
+            data.len().div_ceil(2)
+        } else {
+            data.len()
+        };
+        suite::world::write(io, id, &data[..bytes]);
+        if self.calls.is_multiple_of(5) {
+            io.send_shared(id, self.payload.clone(), true).unwrap();
+            self.extra += self.payload.len();
+        }
+        Taken {
+            bytes,
+            rest: Rest::Later,
+        }
+    }
+    fn on_end(&mut self, _: &mut Sockets, _: ConnId) {}
+    fn on_writable(&mut self, _: &mut Sockets, _: ConnId) {}
+    fn on_closed(&mut self, _: &mut Sockets, _: ConnId, _: Closed) {}
+}
+
+#[test]
+fn an_echo_allocates_nothing() {
+    for (family, size) in [(IPV4, 64), (IPV4, 16 << 10), (UNIX, 64), (UNIX, 16 << 10)] {
+        let listener = BoundListener::bind(&any_port(family), false, 16).unwrap();
+        let to = listener.local().unwrap();
+        let mut io = Sockets::new(&SocketOptions::default(), vec![listener]).unwrap();
+        let payload = Shared::from(vec![7; 600]).local();
+        let mut driver = Echo {
+            calls: 0,
+            payload,
+            extra: 0,
+        };
+        let mut wires: Vec<_> = (0..4).map(|_| dial(&to, None)).collect();
+        let message = vec![42; size];
+        let mut buffer = vec![0; 64 << 10];
+        let (mut sent, mut got) = (0, 0);
+        let mut round = || {
+            for wire in &mut wires {
+                assert_eq!(wire.write(&message).unwrap(), size);
+                sent += size;
+            }
+            while got < sent + driver.extra {
+                io.wait(Some(Duration::from_millis(1))).unwrap();
+                io.dispatch(
+                    &mut driver,
+                    Budget {
+                        events: 64,
+                        accepts: 64,
+                    },
+                );
+                io.flush(&mut driver);
+                for wire in &mut wires {
+                    match wire.read(&mut buffer) {
+                        Ok(n) => got += n,
+                        Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+                    }
+                }
+            }
+        };
+        for _ in 0..100 {
+            round();
+        }
+        let before = allocations();
+        for _ in 0..200 {
+            round();
+        }
+        assert_eq!(allocations() - before, 0, "{size} bytes over {to}");
+    }
+}

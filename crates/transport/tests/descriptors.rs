@@ -1,0 +1,81 @@
+//! Running out of file descriptors. Alone in its process, because the limit is the process's.
+#![allow(clippy::unwrap_used)]
+#![cfg(unix)]
+
+#[allow(dead_code, unreachable_pub)]
+mod suite;
+
+use std::fs::File;
+
+use hioload_transport::Transport;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use suite::world::{Harness, IPV4, Note, Setup, SocketHarness, World};
+
+#[test]
+fn without_descriptors_accepting_rests_and_goes_on() {
+    let mut world = World::<SocketHarness<{ IPV4 }>>::new(Setup::default());
+    let (_open, open) = world.dial();
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: Some(64),
+            maximum: limit.maximum,
+        },
+    )
+    .unwrap();
+    let _waiting: Vec<_> = (0..3).map(|_| world.net.dial()).collect();
+    let mut hoard: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+    assert!(!hoard.is_empty());
+
+    world.until("the error is counted", |world| {
+        world.io().stats().accept_errors > 0
+    });
+    // It rests: `wait` sleeps instead of trying again and again, and `more` does not ask for another turn.
+    world.until("a turn that sleeps and tries nothing", |world| {
+        let before = world.io().stats();
+        let more = world.turn().more;
+        let after = world.io().stats();
+        !more && after.sleeps > before.sleeps && after.accept_errors == before.accept_errors
+    });
+
+    // A wait without end is cut short, to try again; with descriptors to be had, all who wait are taken, though the
+    // listener reports no new edge.
+    hoard.clear();
+    let budget = world.budget;
+    while world.io().stats().accepted < 4 {
+        let World { net, script, .. } = &mut world;
+        net.io().wait(None).unwrap();
+        net.io().dispatch(script, budget);
+    }
+
+    // A connection that closes ends the rest at once.
+    let hoard: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+    let errors = world.io().stats().accept_errors;
+    setrlimit(Resource::Nofile, limit).unwrap();
+    let _waiting = world.net.dial();
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: Some(64),
+            maximum: limit.maximum,
+        },
+    )
+    .unwrap();
+    world.until("the error is counted again", |world| {
+        world.io().stats().accept_errors > errors
+    });
+    world.io().abort(open);
+    // One turn reports the close, and the descriptor is free for the next.
+    world.turns(2);
+    assert_eq!(world.io().stats().accepted, 5);
+    assert!(
+        world
+            .script
+            .log
+            .iter()
+            .any(|note| matches!(note, Note::Closed(id, _) if *id == open))
+    );
+    drop(hoard);
+    setrlimit(Resource::Nofile, limit).unwrap();
+}

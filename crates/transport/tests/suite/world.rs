@@ -1,0 +1,495 @@
+//! A transport, the peers at the other end, and a driver that records what it is told.
+
+use std::collections::HashMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use hioload_transport::fake::{Fake, FakeEnd, FakeOptions};
+use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
+use hioload_transport::{
+    Activity, Budget, Closed, ConnId, Driver, Endpoint, Peer, Rest, Taken, Transport,
+};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+/// Turns after which something that should happen is given up.
+const TURNS: usize = 5000;
+
+#[derive(Clone, Copy)]
+pub struct Setup {
+    pub rx_buffer: usize,
+    pub send_queue: usize,
+    pub max_connections: usize,
+    /// Small kernel buffers, or a small window.
+    pub tiny: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            rx_buffer: 64 << 10,
+            send_queue: 16 << 20,
+            max_connections: 64,
+            tiny: false,
+        }
+    }
+}
+
+/// What a peer sees of the transport's end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Seen {
+    Open,
+    End,
+    Reset,
+}
+
+/// A transport and how to be its peer.
+pub trait Harness: Sized {
+    type Io: Transport + 'static;
+    /// One peer's end.
+    type Wire;
+    /// Whether an abort looks different from a close.
+    const HAS_RESET: bool;
+
+    fn new(setup: Setup) -> Self;
+    fn io(&mut self) -> &mut Self::Io;
+    fn dial(&mut self) -> Self::Wire;
+    /// Sends from the front of `bytes`; how many were taken.
+    fn send(&mut self, wire: &mut Self::Wire, bytes: &[u8]) -> usize;
+    /// Appends what has arrived.
+    fn recv(&mut self, wire: &mut Self::Wire, into: &mut Vec<u8>) -> Seen;
+    fn end(&mut self, wire: &mut Self::Wire);
+    fn reset(&mut self, wire: Self::Wire);
+    /// The peer takes nothing until `take` is called.
+    fn refuse(&mut self, wire: &mut Self::Wire);
+    fn take(&mut self, wire: &mut Self::Wire);
+    /// Where it comes from.
+    fn address(&self, wire: &Self::Wire) -> Peer;
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Note {
+    Accept(ConnId, Peer),
+    Connect(ConnId, Result<(), ErrorKind>),
+    Data(ConnId, Vec<u8>),
+    End(ConnId),
+    Writable(ConnId),
+    Closed(ConnId, Closed),
+}
+
+type OnData<T> = Box<dyn FnMut(&mut T, ConnId, &mut [u8]) -> Taken>;
+type OnId<T> = Box<dyn FnMut(&mut T, ConnId)>;
+
+/// The driver: a log, and closures that a test may replace. It checks the order of callbacks by itself.
+pub struct Script<T> {
+    pub log: Vec<Note>,
+    pub welcome: bool,
+    pub on_data: OnData<T>,
+    pub on_end: OnId<T>,
+    pub on_writable: OnId<T>,
+    pub on_accept: OnId<T>,
+    /// Lifetimes under way, and whether the end was told.
+    open: HashMap<ConnId, bool>,
+}
+
+pub fn all(data: &[u8]) -> Taken {
+    Taken {
+        bytes: data.len(),
+        rest: Rest::NeedsMore,
+    }
+}
+
+/// Sends all of `bytes` or panics.
+pub fn write<T: Transport>(io: &mut T, id: ConnId, mut bytes: &[u8]) {
+    assert!(
+        io.send_room(id) >= bytes.len(),
+        "room {} for {}",
+        io.send_room(id),
+        bytes.len()
+    );
+    while !bytes.is_empty() {
+        let space = io
+            .send_space(id, bytes.len())
+            .expect("the room was checked");
+        let n = space.len().min(bytes.len());
+        space[..n].copy_from_slice(&bytes[..n]);
+        io.commit(id, n);
+        bytes = &bytes[n..];
+    }
+}
+
+impl<T: Transport> Script<T> {
+    fn new() -> Self {
+        Self {
+            log: Vec::new(),
+            welcome: true,
+            on_data: Box::new(|_, _, data| all(data)),
+            on_end: Box::new(|_, _| {}),
+            on_writable: Box::new(|_, _| {}),
+            on_accept: Box::new(|_, _| {}),
+            open: HashMap::new(),
+        }
+    }
+
+    fn is_open(&self, id: ConnId) -> bool {
+        self.open.contains_key(&id)
+    }
+}
+
+impl<T: Transport> Driver<T> for Script<T> {
+    fn on_accept(&mut self, io: &mut T, id: ConnId, peer: Peer) -> bool {
+        self.log.push(Note::Accept(id, peer));
+        assert_eq!(io.peer(id), Some(peer));
+        if self.welcome {
+            assert!(
+                self.open.insert(id, false).is_none(),
+                "{id} is open already"
+            );
+        }
+        (self.on_accept)(io, id);
+        self.welcome
+    }
+
+    fn on_connect(&mut self, io: &mut T, id: ConnId, result: std::io::Result<()>) {
+        let result = result.map_err(|error| error.kind());
+        self.log.push(Note::Connect(id, result));
+        match result {
+            Ok(()) => assert!(
+                self.open.insert(id, false).is_none(),
+                "{id} is open already"
+            ),
+            Err(_) => assert_eq!(io.peer(id), None, "a failed connect has a stale id"),
+        }
+    }
+
+    fn on_data(&mut self, io: &mut T, id: ConnId, data: &mut [u8]) -> Taken {
+        assert!(!data.is_empty(), "no bytes for {id}");
+        assert!(self.is_open(id), "bytes for {id}, which is not open");
+        self.log.push(Note::Data(id, data.to_vec()));
+        let taken = (self.on_data)(io, id, data);
+        // What was consumed is the driver's to spoil.
+        data[..taken.bytes].fill(0xdd);
+        taken
+    }
+
+    fn on_end(&mut self, io: &mut T, id: ConnId) {
+        assert_eq!(self.open.insert(id, true), Some(false), "one end for {id}");
+        self.log.push(Note::End(id));
+        (self.on_end)(io, id);
+    }
+
+    fn on_writable(&mut self, io: &mut T, id: ConnId) {
+        assert!(self.is_open(id) && io.queued(id) == 0 && !io.is_blocked(id));
+        self.log.push(Note::Writable(id));
+        (self.on_writable)(io, id);
+    }
+
+    fn on_closed(&mut self, io: &mut T, id: ConnId, why: Closed) {
+        assert!(self.open.remove(&id).is_some(), "{id} is not open");
+        assert_eq!(io.send_room(id), 0);
+        self.log.push(Note::Closed(id, why));
+    }
+}
+
+/// A harness with its driver.
+pub struct World<H: Harness> {
+    pub net: H,
+    pub script: Script<H::Io>,
+    pub budget: Budget,
+}
+
+impl<H: Harness> World<H> {
+    pub fn new(setup: Setup) -> Self {
+        let budget = Budget {
+            events: 256,
+            accepts: 64,
+        };
+        Self {
+            net: H::new(setup),
+            script: Script::new(),
+            budget,
+        }
+    }
+
+    pub fn io(&mut self) -> &mut H::Io {
+        self.net.io()
+    }
+
+    /// One turn, which waits a moment for something to happen.
+    pub fn turn(&mut self) -> Activity {
+        let (io, budget) = (self.net.io(), self.budget);
+        io.wait(Some(Duration::from_millis(5))).unwrap();
+        let activity = io.dispatch(&mut self.script, budget);
+        io.flush(&mut self.script);
+        activity
+    }
+
+    pub fn turns(&mut self, n: usize) {
+        for _ in 0..n {
+            self.turn();
+        }
+    }
+
+    /// Turns until `done`.
+    pub fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+        for _ in 0..TURNS {
+            if done(self) {
+                return;
+            }
+            self.turn();
+        }
+        panic!("never: {what}; log: {:?}", self.script.log.last());
+    }
+
+    /// A peer that has been accepted.
+    pub fn dial(&mut self) -> (H::Wire, ConnId) {
+        let from = self.script.log.len();
+        let wire = self.net.dial();
+        self.until("an accept", |world| world.accepted(from).is_some());
+        let id = self.accepted(from).unwrap();
+        (wire, id)
+    }
+
+    fn accepted(&self, from: usize) -> Option<ConnId> {
+        self.script.log[from..].iter().find_map(|note| match note {
+            Note::Accept(id, _) => Some(*id),
+            _ => None,
+        })
+    }
+
+    /// Sends all of `bytes`, turning while the network is full.
+    pub fn send(&mut self, wire: &mut H::Wire, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let n = self.net.send(wire, bytes);
+            bytes = &bytes[n..];
+            if !bytes.is_empty() {
+                self.turn();
+            }
+        }
+    }
+
+    /// Turns until the peer has received `n` bytes; all that it has.
+    pub fn recv(&mut self, wire: &mut H::Wire, n: usize) -> Vec<u8> {
+        let mut got = Vec::new();
+        self.until("the peer's bytes", |world| {
+            let seen = world.net.recv(wire, &mut got);
+            assert!(
+                got.len() >= n || seen == Seen::Open,
+                "{seen:?} after {} bytes",
+                got.len()
+            );
+            got.len() >= n
+        });
+        got
+    }
+
+    /// Turns until the peer sees the end; what it received before.
+    pub fn recv_end(&mut self, wire: &mut H::Wire) -> (Vec<u8>, Seen) {
+        let mut got = Vec::new();
+        let mut seen = Seen::Open;
+        self.until("the peer sees the end", |world| {
+            seen = world.net.recv(wire, &mut got);
+            seen != Seen::Open
+        });
+        (got, seen)
+    }
+
+    /// All bytes that the driver was given in calls that took everything.
+    pub fn data(&self, of: ConnId) -> Vec<Vec<u8>> {
+        let data = self.script.log.iter().filter_map(|note| match note {
+            Note::Data(id, bytes) if *id == of => Some(bytes.clone()),
+            _ => None,
+        });
+        data.collect()
+    }
+
+    pub fn has(&self, note: &Note) -> bool {
+        self.script.log.contains(note)
+    }
+
+    pub fn count(&self, note: &Note) -> usize {
+        self.script
+            .log
+            .iter()
+            .filter(|other| *other == note)
+            .count()
+    }
+}
+
+/// The fake; `DRAINED` is whether a short read proves that nothing is left.
+pub struct FakeHarness<const DRAINED: bool> {
+    io: Fake,
+    dialled: u16,
+}
+
+impl<const DRAINED: bool> Harness for FakeHarness<DRAINED> {
+    type Io = Fake;
+    type Wire = (ConnId, Peer);
+    const HAS_RESET: bool = true;
+
+    fn new(setup: Setup) -> Self {
+        let options = FakeOptions {
+            max_connections: setup.max_connections,
+            rx_buffer: setup.rx_buffer,
+            send_queue: setup.send_queue,
+            tx_chunk: if setup.tiny { 256 } else { 16 << 10 },
+            tx_chunks: 4096,
+            window: if setup.tiny { 999 } else { usize::MAX },
+            can_block: true,
+            short_means_drained: DRAINED,
+        };
+        Self {
+            io: Fake::new(&options).unwrap(),
+            dialled: 0,
+        }
+    }
+    fn io(&mut self) -> &mut Fake {
+        &mut self.io
+    }
+    fn dial(&mut self) -> (ConnId, Peer) {
+        self.dialled += 1;
+        let peer = Peer::Ip(([10, 0, 0, 1], self.dialled).into());
+        (self.io.accept(peer), peer)
+    }
+    fn send(&mut self, wire: &mut (ConnId, Peer), bytes: &[u8]) -> usize {
+        let room = 5000usize.saturating_sub(self.io.unread(wire.0));
+        let n = bytes.len().min(room);
+        self.io.deliver(wire.0, &bytes[..n]);
+        n
+    }
+    fn recv(&mut self, wire: &mut (ConnId, Peer), into: &mut Vec<u8>) -> Seen {
+        into.extend(self.io.sent(wire.0));
+        match self.io.closed(wire.0) {
+            Some(FakeEnd::Reset) => Seen::Reset,
+            _ if self.io.finished(wire.0) => Seen::End,
+            _ => Seen::Open,
+        }
+    }
+    fn end(&mut self, wire: &mut (ConnId, Peer)) {
+        self.io.end(wire.0);
+    }
+    fn reset(&mut self, wire: (ConnId, Peer)) {
+        self.io.reset(wire.0);
+    }
+    fn refuse(&mut self, wire: &mut (ConnId, Peer)) {
+        self.io.set_window(wire.0, 0);
+    }
+    fn take(&mut self, wire: &mut (ConnId, Peer)) {
+        self.io.set_window(wire.0, 10_000);
+    }
+    fn address(&self, wire: &(ConnId, Peer)) -> Peer {
+        wire.1
+    }
+}
+
+pub const IPV4: u8 = 4;
+pub const IPV6: u8 = 6;
+pub const UNIX: u8 = 1;
+
+/// Sockets of one family on this machine.
+pub struct SocketHarness<const FAMILY: u8> {
+    io: Sockets,
+    at: Endpoint,
+    tiny: bool,
+}
+
+/// A path that no other test uses.
+pub fn socket_path() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("hioload-transport-{}-{n}.sock", std::process::id()))
+}
+
+pub fn any_port(family: u8) -> Endpoint {
+    match family {
+        IPV4 => Endpoint::Tcp("127.0.0.1:0".parse().unwrap()),
+        IPV6 => Endpoint::Tcp("[::1]:0".parse().unwrap()),
+        _ => Endpoint::Unix(socket_path()),
+    }
+}
+
+/// A connected socket that does not block.
+pub fn dial(to: &Endpoint, buffers: Option<usize>) -> Socket {
+    let (domain, address) = match to {
+        Endpoint::Tcp(addr) => (Domain::for_address(*addr), SockAddr::from(*addr)),
+        Endpoint::Unix(path) => (Domain::UNIX, SockAddr::unix(path).unwrap()),
+    };
+    let socket = Socket::new(domain, Type::STREAM, None).unwrap();
+    if let Some(bytes) = buffers {
+        socket.set_recv_buffer_size(bytes).unwrap();
+        socket.set_send_buffer_size(bytes).unwrap();
+    }
+    socket.connect(&address).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket
+}
+
+impl<const FAMILY: u8> Harness for SocketHarness<FAMILY> {
+    type Io = Sockets;
+    type Wire = Socket;
+    const HAS_RESET: bool = FAMILY != UNIX;
+
+    fn new(setup: Setup) -> Self {
+        let buffers = setup.tiny.then_some(4096);
+        let options = SocketOptions {
+            max_connections: setup.max_connections,
+            rx_buffer: setup.rx_buffer,
+            send_queue: setup.send_queue,
+            tx_chunk: if setup.tiny { 256 } else { 16 << 10 },
+            tx_chunks: 4096,
+            recv_buffer: buffers,
+            send_buffer: buffers,
+            ..SocketOptions::default()
+        };
+        let listener = BoundListener::bind(&any_port(FAMILY), false, 128).unwrap();
+        let at = listener.local().unwrap();
+        let io = Sockets::new(&options, vec![listener]).unwrap();
+        assert_eq!(io.listening(), std::slice::from_ref(&at));
+        Self {
+            io,
+            at,
+            tiny: setup.tiny,
+        }
+    }
+    fn io(&mut self) -> &mut Sockets {
+        &mut self.io
+    }
+    fn dial(&mut self) -> Socket {
+        dial(&self.at, self.tiny.then_some(4096))
+    }
+    fn send(&mut self, wire: &mut Socket, bytes: &[u8]) -> usize {
+        match wire.write(bytes) {
+            Ok(n) => n,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    fn recv(&mut self, wire: &mut Socket, into: &mut Vec<u8>) -> Seen {
+        let mut buf = [0; 4096];
+        loop {
+            match wire.read(&mut buf) {
+                Ok(0) => return Seen::End,
+                Ok(n) => into.extend(&buf[..n]),
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => return Seen::Open,
+                    ErrorKind::ConnectionReset => return Seen::Reset,
+                    kind => panic!("{kind}"),
+                },
+            }
+        }
+    }
+    fn end(&mut self, wire: &mut Socket) {
+        wire.shutdown(Shutdown::Write).unwrap();
+    }
+    fn reset(&mut self, wire: Socket) {
+        wire.set_linger(Some(Duration::ZERO)).unwrap();
+    }
+    fn refuse(&mut self, _: &mut Socket) {}
+    fn take(&mut self, _: &mut Socket) {}
+    fn address(&self, wire: &Socket) -> Peer {
+        let local = wire.local_addr().unwrap().as_socket();
+        local.map_or(Peer::Unix, Peer::Ip)
+    }
+}

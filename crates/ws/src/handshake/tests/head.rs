@@ -1,0 +1,181 @@
+use super::samples::{GOOD, and, error, plain, read};
+use crate::handshake::server::{parse, scan};
+use crate::handshake::{HandshakeError, HandshakeLimits, MAX_HEADERS, head_end};
+
+#[test]
+fn what_follows_the_head_is_left() {
+    let text = format!("{GOOD}\u{1}frames");
+    let (request, length) = parse(text.as_bytes(), &HandshakeLimits::default())
+        .unwrap()
+        .unwrap();
+    assert!(request.upgrade.is_some());
+    assert_eq!(length, GOOD.len());
+}
+
+#[test]
+fn targets() {
+    let cases = [
+        ("/", "/", None, "a"),
+        ("/?", "/", Some(""), "a"),
+        ("/a%2Fb/../c?d?e=%20", "/a%2Fb/../c", Some("d?e=%20"), "a"),
+        ("//x/y", "//x/y", None, "a"),
+        // RFC 9112 §3.2.2: absolute-form; its authority replaces Host.
+        ("http://b:80/x?y", "/x", Some("y"), "b:80"),
+        ("HTTPS://b", "/", None, "b"),
+        ("http://b?y", "/", Some("y"), "b"),
+    ];
+    for (target, path, query, host) in cases {
+        let text = plain(&format!("GET {target} HTTP/1.1"), "");
+        let request = read(&text).unwrap();
+        assert_eq!(
+            (request.path(), request.query(), request.host),
+            (path, query, host),
+            "{target}"
+        );
+    }
+    // RFC 6455 §3: "Fragment identifiers [...] MUST NOT be used on these URIs."
+    for target in [
+        "*",
+        "a",
+        "a:80",
+        "/#f",
+        "/a#",
+        "http://",
+        "http:///x",
+        "http://u@b/",
+        "http://b/#f",
+        "ftp://b/",
+    ] {
+        let text = plain(&format!("GET {target} HTTP/1.1"), "");
+        assert_eq!(error(&text), HandshakeError::Target, "{target}");
+    }
+    assert_eq!(error(&plain("GET /\u{e9} HTTP/1.1", "")).status(), 400);
+}
+
+#[test]
+fn no_bodies() {
+    for line in [
+        "Content-Length: 1",
+        "Content-Length: 00",
+        "Content-Length: +0",
+        "Content-Length: 0, 0",
+        "Content-Length: 0\r\nContent-Length: 0",
+        "Transfer-Encoding: chunked",
+        "Transfer-Encoding: identity",
+        "Content-Length: 0\r\nTransfer-Encoding: chunked",
+    ] {
+        assert_eq!(error(&and(line)), HandshakeError::Body, "{line}");
+        assert_eq!(
+            error(&plain("GET / HTTP/1.1", &format!("{line}\r\n"))),
+            HandshakeError::Body
+        );
+    }
+}
+
+#[test]
+fn syntax_is_strict() {
+    for text in [
+        "GET / HTTP/1.1\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n\n",
+        "GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\0\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX: b\u{1}\r\n\r\n",
+        // Folded lines, and what looks like them.
+        "GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n\tc: d\r\n\r\n",
+        "GET / HTTP/1.1\r\n Host: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost\r\n\r\n",
+        "GET / HTTP/1.1\r\n: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nH\u{e9}: a\r\n\r\n",
+        "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1 \r\nHost: a\r\n\r\n",
+        "GET\r\n\r\n",
+        "\r\n\r\n",
+        "\n",
+        "\r\n\n",
+    ] {
+        assert_eq!(error(text).status(), 400, "{text:?}");
+    }
+    // Told from the first octet: TLS, HTTP/2's frames, noise.
+    for text in [&b"\x16\x03\x01"[..], b" GET", b"\xff", b"\r\n\x00"] {
+        assert_eq!(
+            scan(text, 0, &HandshakeLimits::default()),
+            Err(HandshakeError::Syntax)
+        );
+    }
+    // RFC 9112 §2.2: one empty line before the request is passed over.
+    let text = format!("\r\n{GOOD}");
+    assert!(read(&text).unwrap().upgrade.is_some());
+    assert_eq!(
+        error(&format!("\r\n{text}").as_str()[..4]),
+        HandshakeError::Syntax
+    );
+}
+
+#[test]
+fn limits_of_the_head() {
+    let exact = HandshakeLimits {
+        max_head: GOOD.len(),
+        max_headers: 7,
+    };
+    assert!(parse(GOOD.as_bytes(), &exact).unwrap().is_some());
+    let short = HandshakeLimits {
+        max_head: GOOD.len() - 1,
+        ..exact
+    };
+    let too_large = parse(GOOD.as_bytes(), &short).unwrap_err();
+    assert_eq!(
+        (too_large, too_large.status()),
+        (HandshakeError::HeadTooLarge, 431)
+    );
+    // As soon as no octet more may come.
+    assert_eq!(
+        scan(&GOOD.as_bytes()[..GOOD.len() - 1], 0, &short),
+        Err(HandshakeError::HeadTooLarge)
+    );
+    assert_eq!(
+        scan(&GOOD.as_bytes()[..GOOD.len() - 2], 0, &short),
+        Ok(None)
+    );
+    let few = HandshakeLimits {
+        max_headers: 6,
+        ..exact
+    };
+    let too_many = parse(GOOD.as_bytes(), &few).unwrap_err();
+    assert_eq!(
+        (too_many, too_many.status()),
+        (HandshakeError::TooManyHeaders, 431)
+    );
+    // However many are allowed, there is an end.
+    let unlimited = HandshakeLimits {
+        max_head: 1 << 20,
+        max_headers: usize::MAX,
+    };
+    let text = plain("GET / HTTP/1.1", &"X: y\r\n".repeat(MAX_HEADERS - 1));
+    assert!(parse(text.as_bytes(), &unlimited).unwrap().is_some());
+    let text = plain("GET / HTTP/1.1", &"X: y\r\n".repeat(MAX_HEADERS));
+    assert_eq!(
+        parse(text.as_bytes(), &unlimited).unwrap_err(),
+        HandshakeError::TooManyHeaders
+    );
+}
+
+#[test]
+fn the_end_of_a_head_is_found_from_new_octets_alone() {
+    let head = GOOD.as_bytes();
+    for cut in 0..head.len() {
+        assert_eq!(head_end(&head[..cut], 0), None, "{cut}");
+        // Having seen `cut` octets, the rest is enough.
+        assert_eq!(head_end(head, cut), Some(head.len()), "{cut}");
+        if cut > 0 {
+            assert_eq!(head_end(&head[..cut], cut - 1), None);
+        }
+    }
+    // What lies before is not looked at again.
+    assert_eq!(head_end(b"GET\r\n\r\nmore of it\r\n", 10), None);
+    assert_eq!(head_end(b"GET\n\n", 0), Some(5));
+    assert_eq!(head_end(b"", 7), None);
+}

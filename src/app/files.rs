@@ -1,0 +1,58 @@
+//! Open files: how many connections the process has room for.
+
+/// Descriptors beyond connections that the process needs for each lcore (poller, waker, listeners), and for itself.
+const PER_LCORE: usize = 8;
+const ITSELF: usize = 32;
+
+/// Raises the soft limit on open files to the hard one, and gives the limit that then holds; `None` if there is none.
+#[cfg(unix)]
+pub(super) fn raise_limit() -> Option<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return limit.current;
+    }
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    }
+}
+
+/// Elsewhere sockets are not counted among files.
+#[cfg(not(unix))]
+pub fn raise_limit() -> Option<u64> {
+    None
+}
+
+/// How many connections fit under a limit on open files.
+pub(super) fn room_for_connections(limit: u64, lcores: usize, listeners: usize) -> usize {
+    let reserve = ITSELF + lcores * (PER_LCORE + listeners);
+    usize::try_from(limit)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(reserve)
+        .max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reserve_is_kept() {
+        assert_eq!(room_for_connections(1024, 2, 1), 1024 - 32 - 2 * 9);
+        assert_eq!(room_for_connections(10, 64, 1), 1);
+        assert_eq!(room_for_connections(u64::MAX, 1, 1), usize::MAX - 32 - 9);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_limit_is_raised_once() {
+        let raised = raise_limit();
+        assert_eq!(raise_limit(), raised);
+    }
+}

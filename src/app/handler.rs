@@ -1,0 +1,368 @@
+//! The application of `hioload serve`: echo, topics, the page and the probes.
+
+use std::sync::Arc;
+
+use hioload_ws::{
+    Accept, Context, CountersHandle, Handler, Kind, LcoreContext, Message, Peer, Request, Response,
+    TopicError, Totals,
+};
+
+use super::page;
+use super::topics::{self, Action, Refused};
+
+/// What all lcores' handlers have in common.
+#[derive(Debug)]
+pub(super) struct Common {
+    /// The origins to let in, in lower case; `None` is any.
+    pub origins: Option<Vec<String>>,
+    /// For `/stats`, if that is there.
+    pub counters: Option<CountersHandle>,
+}
+
+/// The handler of one lcore.
+#[derive(Debug)]
+pub(super) struct App {
+    common: Arc<Common>,
+    /// Where answers are written; kept, so that a message costs no allocation.
+    scratch: Vec<u8>,
+}
+
+/// What a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Conn {
+    /// Everything comes back.
+    Echo,
+    /// `hioload.topics.v1`.
+    Topics,
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route {
+    /// A WebSocket, and the page.
+    Root,
+    /// A WebSocket alone.
+    Socket(Conn),
+    Health,
+    Stats,
+    Page,
+}
+
+impl App {
+    /// The handler of one lcore.
+    pub(super) fn new(common: Arc<Common>) -> Self {
+        Self {
+            common,
+            scratch: Vec::new(),
+        }
+    }
+
+    fn route(&self, path: &str) -> Option<Route> {
+        match path {
+            "/" => Some(Route::Root),
+            "/echo" => Some(Route::Socket(Conn::Echo)),
+            "/topics" => Some(Route::Socket(Conn::Topics)),
+            "/healthz" => Some(Route::Health),
+            "/stats" if self.common.counters.is_some() => Some(Route::Stats),
+            path => page::at(path).map(|_| Route::Page),
+        }
+    }
+
+    /// The answer to a WebSocket upgrade.
+    fn upgrade<'a>(
+        &self,
+        path: &str,
+        origin: Option<&str>,
+        offered: impl Iterator<Item = &'a str>,
+    ) -> Result<Accept<Conn>, Response> {
+        let conn = match self.route(path) {
+            Some(Route::Root) => Conn::Echo,
+            Some(Route::Socket(conn)) => conn,
+            Some(Route::Health | Route::Stats | Route::Page) | None => {
+                return Err(Response::not_found());
+            }
+        };
+        // RFC 6455 §10.2: "Servers that are not intended to process input from any web page but only for certain sites
+        // SHOULD verify the |Origin| field is an origin they expect."
+        if let (Some(allowed), Some(origin)) = (&self.common.origins, origin)
+            && !allowed.iter().any(|one| one.eq_ignore_ascii_case(origin))
+        {
+            return Err(Response::text(403, "this origin is not allowed\n"));
+        }
+        match conn {
+            Conn::Echo => Ok(Accept::new(conn)),
+            Conn::Topics => {
+                let mut offered = offered.peekable();
+                if offered.peek().is_none() {
+                    return Ok(Accept::new(conn));
+                }
+                if offered.any(|protocol| protocol == topics::PROTOCOL) {
+                    return Ok(Accept::new(conn).protocol(topics::PROTOCOL));
+                }
+                Err(Response::text(
+                    400,
+                    "this path speaks the subprotocol hioload.topics.v1\n",
+                ))
+            }
+        }
+    }
+
+    /// The answer to a plain HTTP request.
+    fn answer(&self, method: &str, path: &str, draining: bool) -> Response {
+        let Some(route) = self.route(path) else {
+            return Response::not_found();
+        };
+        if method != "GET" && method != "HEAD" {
+            return Response::text(405, "only GET and HEAD\n").header("Allow", "GET, HEAD");
+        }
+        match route {
+            Route::Root | Route::Page => page::at(path).unwrap_or_else(Response::not_found),
+            Route::Socket(_) => {
+                Response::text(426, "this path is a WebSocket\n").header("Upgrade", "websocket")
+            }
+            Route::Health if draining => Response::text(503, "draining\n"),
+            Route::Health => Response::text(200, "ok\n"),
+            Route::Stats => match &self.common.counters {
+                Some(counters) => stats(&counters.totals()),
+                None => Response::not_found(),
+            },
+        }
+    }
+
+    /// Carries out a command of `hioload.topics.v1`, and answers it.
+    fn command(&mut self, cx: &mut impl Context<Event = ()>, message: Message<'_>) {
+        let command = match message.as_text() {
+            Some(text) => topics::parse(text),
+            None => Err(topics::NOT_TEXT),
+        };
+        let done = command.and_then(|command| match self.act(cx, &command.action) {
+            Ok(()) => Ok(command.id),
+            Err(error) => Err(Refused {
+                why: explain(error),
+                id: command.id,
+            }),
+        });
+        match &done {
+            Ok(None) => return,
+            Ok(Some(id)) => topics::write_ok(&mut self.scratch, id),
+            Err(refused) => topics::write_error(&mut self.scratch, refused),
+        }
+        // A full send queue is answered by the policy of the configuration.
+        let _ = cx.send(Kind::Text, &self.scratch);
+    }
+
+    fn act(
+        &mut self,
+        cx: &mut impl Context<Event = ()>,
+        action: &Action<'_>,
+    ) -> Result<(), TopicError> {
+        match action {
+            Action::Subscribe(pattern) => cx.subscribe(pattern).map(drop),
+            Action::Unsubscribe(pattern) => cx.unsubscribe(pattern).map(drop),
+            Action::Publish { topic, data } => {
+                topics::write_message(&mut self.scratch, topic, data);
+                cx.publish(topic, Kind::Text, &self.scratch).map(drop)
+            }
+        }
+    }
+}
+
+fn explain(error: TopicError) -> &'static str {
+    match error {
+        TopicError::Invalid => "invalid topic",
+        TopicError::TooMany => "too many subscriptions",
+    }
+}
+
+/// All counters as one JSON object, and how many connections are open.
+fn stats(totals: &Totals) -> Response {
+    let mut all = serde_json::Map::new();
+    all.insert(
+        "open".to_owned(),
+        totals.opened.saturating_sub(totals.closed).into(),
+    );
+    all.extend(
+        totals
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.into())),
+    );
+    let mut body = serde_json::Value::Object(all).to_string().into_bytes();
+    body.push(b'\n');
+    let response = Response {
+        status: 200,
+        content_type: "application/json".into(),
+        headers: Vec::new(),
+        body: body.into(),
+    };
+    response.header("Cache-Control", "no-store")
+}
+
+impl Handler for App {
+    type Conn = Conn;
+    type Event = ();
+
+    fn on_open(
+        &mut self,
+        _: &mut impl LcoreContext<Event = ()>,
+        _: Peer,
+        request: &Request<'_>,
+    ) -> Result<Accept<Conn>, Response> {
+        self.upgrade(request.path(), request.origin, request.protocols())
+    }
+
+    fn on_http(
+        &mut self,
+        cx: &mut impl LcoreContext<Event = ()>,
+        _: Peer,
+        request: &Request<'_>,
+    ) -> Response {
+        self.answer(request.method, request.path(), cx.draining())
+    }
+
+    fn on_message(
+        &mut self,
+        conn: &mut Conn,
+        cx: &mut impl Context<Event = ()>,
+        message: Message<'_>,
+    ) {
+        match conn {
+            // A full send queue is answered by the policy of the configuration.
+            Conn::Echo => drop(cx.send(message.kind(), message.as_bytes())),
+            Conn::Topics => self.command(cx, message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn app(origins: Option<&[&str]>) -> App {
+        let origins = origins.map(|list| list.iter().map(|origin| (*origin).to_owned()).collect());
+        App::new(Arc::new(Common {
+            origins,
+            counters: None,
+        }))
+    }
+
+    fn upgrade(
+        app: &App,
+        path: &str,
+        origin: Option<&str>,
+        offered: &[&str],
+    ) -> Result<(Conn, Option<String>), u16> {
+        match app.upgrade(path, origin, offered.iter().copied()) {
+            Ok(accept) => Ok((accept.conn, accept.protocol.map(Into::into))),
+            Err(response) => Err(response.status),
+        }
+    }
+
+    #[test]
+    fn upgrades() {
+        let app = app(None);
+        let protocol = Some(topics::PROTOCOL.to_owned());
+        assert_eq!(upgrade(&app, "/", None, &[]), Ok((Conn::Echo, None)));
+        assert_eq!(
+            upgrade(&app, "/echo", Some("https://any"), &["chat"]),
+            Ok((Conn::Echo, None))
+        );
+        assert_eq!(
+            upgrade(&app, "/topics", None, &[]),
+            Ok((Conn::Topics, None))
+        );
+        assert_eq!(
+            upgrade(&app, "/topics", None, &["x", topics::PROTOCOL]),
+            Ok((Conn::Topics, protocol))
+        );
+        assert_eq!(upgrade(&app, "/topics", None, &["x", "y"]), Err(400));
+        for path in ["/nothing", "/healthz", "/app.js", "/stats", "/echo/"] {
+            assert_eq!(upgrade(&app, path, None, &[]), Err(404), "{path}");
+        }
+    }
+
+    #[test]
+    fn only_the_allowed_origins_get_in() {
+        let app = app(Some(&["https://a.example", "https://b.example:8443"]));
+        for (origin, allowed) in [
+            (None, true),
+            (Some("https://a.example"), true),
+            (Some("HTTPS://A.example"), true),
+            (Some("https://b.example:8443"), true),
+            (Some("https://b.example"), false),
+            (Some("http://a.example"), false),
+            (Some("https://a.example.evil.example"), false),
+            (Some("null"), false),
+            (Some(""), false),
+        ] {
+            let expected = if allowed {
+                Ok((Conn::Echo, None))
+            } else {
+                Err(403)
+            };
+            assert_eq!(upgrade(&app, "/echo", origin, &[]), expected, "{origin:?}");
+        }
+    }
+
+    #[test]
+    fn plain_requests() {
+        let app = app(None);
+        for (method, path, status) in [
+            ("GET", "/", 200),
+            ("HEAD", "/", 200),
+            ("GET", "/app.js", 200),
+            ("GET", "/healthz", 200),
+            ("HEAD", "/healthz", 200),
+            ("GET", "/echo", 426),
+            ("GET", "/topics", 426),
+            ("GET", "/nothing", 404),
+            ("POST", "/nothing", 404),
+            ("GET", "/stats", 404),
+            ("POST", "/", 405),
+            ("DELETE", "/healthz", 405),
+            ("OPTIONS", "/app.css", 405),
+        ] {
+            let response = app.answer(method, path, false);
+            assert_eq!(response.status, status, "{method} {path}");
+            let allow = response
+                .headers
+                .iter()
+                .find(|(name, _)| name == "Allow")
+                .map(|(_, value)| value.as_ref());
+            assert_eq!(
+                allow,
+                (status == 405).then_some("GET, HEAD"),
+                "{method} {path}"
+            );
+        }
+    }
+
+    #[test]
+    fn health_turns_bad_while_draining() {
+        let app = app(None);
+        assert_eq!(
+            (app.answer("GET", "/healthz", false).body.as_ref()),
+            b"ok\n"
+        );
+        let draining = app.answer("GET", "/healthz", true);
+        assert_eq!(
+            (draining.status, draining.body.as_ref()),
+            (503, b"draining\n".as_slice())
+        );
+        assert_eq!(app.answer("GET", "/", true).status, 200);
+    }
+
+    #[test]
+    fn stats_are_json() {
+        let totals = Totals {
+            opened: 5,
+            closed: 2,
+            ..Totals::default()
+        };
+        let response = stats(&totals);
+        let value: serde_json::Value = serde_json::from_slice(&response.body).expect("JSON");
+        assert_eq!(
+            (&value["open"], &value["opened"], &value["bytes_in"]),
+            (&3.into(), &5.into(), &0.into())
+        );
+    }
+}

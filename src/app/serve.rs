@@ -1,0 +1,130 @@
+//! `hioload serve`.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use hioload_ws::{Endpoint, Lcores, Server};
+
+use super::handler::{App, Common};
+use super::{files, log, signals::Signals};
+use crate::Failure;
+use crate::cli::ServeArgs;
+use crate::config::plan::Plan;
+use crate::config::values::TransportKind;
+use crate::config::{Settings, file};
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// Code 2 if what was asked for cannot be, 1 if it went wrong later.
+pub(crate) fn run(arguments: ServeArgs) -> Result<(), Failure> {
+    let from_file = match &arguments.config {
+        Some(path) => file::read(path).map_err(Failure::usage)?,
+        None => Settings::default(),
+    };
+    let mut plan = Plan::new(arguments.settings.over(from_file));
+    plan.check().map_err(Failure::usage)?;
+    log::start(&plan.log, plan.log_format);
+    for doubt in plan.doubts() {
+        tracing::warn!("{doubt}");
+    }
+    fit_open_files(&mut plan);
+    serve(plan)
+}
+
+/// Makes `max_connections` fit the limit on open files, or warns if the operator chose it.
+fn fit_open_files(plan: &mut Plan) {
+    let Some(limit) = files::raise_limit() else {
+        return;
+    };
+    let lcores = match &plan.server.lcores {
+        Lcores::Count(count) => *count,
+        Lcores::Cpus(cpus) => cpus.len(),
+    };
+    let room = files::room_for_connections(limit, lcores, plan.server.listen.len());
+    let wanted = plan.server.config.limits.max_connections;
+    if wanted <= room {
+        return;
+    }
+    if plan.max_connections_set {
+        tracing::warn!(
+            "the limit of {limit} open files leaves room for {room} connections, not {wanted} (ulimit -n)"
+        );
+    } else {
+        plan.server.config.limits.max_connections = room;
+    }
+}
+
+fn serve(plan: Plan) -> Result<(), Failure> {
+    let signals =
+        Signals::catch().map_err(|why| Failure::run(format!("cannot catch signals: {why}")))?;
+    let server = Server::bind(plan.server).map_err(|why| Failure::usage(why.to_string()))?;
+    let line = start_line(server.endpoints(), plan.transport, server.lcores());
+
+    let counters = server.counters();
+    let common = Arc::new(Common {
+        origins: plan.origins,
+        counters: plan.stats.then(|| counters.clone()),
+    });
+    let running = server
+        .start(move |_| App::new(Arc::clone(&common)))
+        .map_err(|why| Failure::usage(why.to_string()))?;
+    signals
+        .obey(running.remote())
+        .map_err(|why| Failure::run(format!("cannot start a thread: {why}")))?;
+
+    // The line is for people and scripts; that nobody reads it is no reason to stop.
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    drop(out);
+
+    let totals = running
+        .join()
+        .map_err(|why| Failure::run(why.to_string()))?;
+    tracing::info!("ended: {totals}");
+    Ok(())
+}
+
+/// `hioload 0.1.0 listening on ws://127.0.0.1:9001 (sockets, 2 lcores)`
+fn start_line(endpoints: &[Endpoint], transport: TransportKind, lcores: usize) -> String {
+    let urls = endpoints.iter().map(|endpoint| match endpoint {
+        Endpoint::Tcp(addr) => format!("ws://{addr}"),
+        Endpoint::Unix(path) => format!("ws+unix:{}", path.display()),
+    });
+    let urls = urls.collect::<Vec<_>>().join(", ");
+    let transport = match transport {
+        TransportKind::Sockets => "sockets",
+    };
+    let lcores = match lcores {
+        1 => "1 lcore".to_owned(),
+        n => format!("{n} lcores"),
+    };
+    format!(
+        "hioload {} listening on {urls} ({transport}, {lcores})",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_on_start() {
+        let endpoints = [
+            Endpoint::Tcp(([127, 0, 0, 1], 9001).into()),
+            Endpoint::Unix("/run/h.sock".into()),
+        ];
+        let version = env!("CARGO_PKG_VERSION");
+        assert_eq!(
+            start_line(&endpoints[..1], TransportKind::Sockets, 1),
+            format!("hioload {version} listening on ws://127.0.0.1:9001 (sockets, 1 lcore)")
+        );
+        assert_eq!(
+            start_line(&endpoints, TransportKind::Sockets, 2),
+            format!(
+                "hioload {version} listening on ws://127.0.0.1:9001, ws+unix:/run/h.sock (sockets, 2 lcores)"
+            )
+        );
+    }
+}

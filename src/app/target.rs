@@ -1,0 +1,223 @@
+//! What `hioload connect` connects to.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+
+use hioload_ws::Endpoint;
+
+/// A WebSocket URL (RFC 6455 §3), taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    place: Place,
+    /// The `Host` field.
+    pub host: String,
+    /// The resource name: path and query.
+    pub resource: String,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    Tcp(String, u16),
+    Unix(PathBuf),
+}
+
+const EXPECTED: &str = "expected ws://HOST[:PORT][/PATH] or ws+unix:/SOCKET[:/PATH]";
+
+impl Target {
+    /// Takes a URL apart.
+    ///
+    /// # Errors
+    /// What is wrong with it, in one line.
+    pub(super) fn parse(url: &str) -> Result<Self, String> {
+        let wrong = |why: &str| format!("bad URL {url:?}: {why}");
+        if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(wrong("only visible ASCII may be in it"));
+        }
+        // RFC 6455 §3: "Fragment identifiers are meaningless in the context of WebSocket URIs and MUST NOT be used on these
+        // URIs."
+        if url.contains('#') {
+            return Err(wrong("a WebSocket URL has no fragment"));
+        }
+        let Some((scheme, rest)) = url.split_once(':') else {
+            return Err(wrong(EXPECTED));
+        };
+        match scheme.to_ascii_lowercase().as_str() {
+            "ws" => {
+                Self::tcp(rest.strip_prefix("//").ok_or_else(|| wrong(EXPECTED))?).map_err(wrong)
+            }
+            "ws+unix" => Self::unix(rest).map_err(wrong),
+            "wss" => Err(wrong(
+                "TLS is for a proxy in front of the server; connect to what it forwards to with ws://",
+            )),
+            _ => Err(wrong(EXPECTED)),
+        }
+    }
+
+    fn tcp(rest: &str) -> Result<Self, &'static str> {
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, resource) = rest.split_at(end);
+        if authority.contains('@') {
+            return Err("a user name is not possible");
+        }
+        let (name, port) = match authority.rsplit_once(':') {
+            // The colons of a bare IPv6 address are not that of a port.
+            Some((name, port)) if !port.ends_with(']') => {
+                (name, port.parse().map_err(|_| "the port is no number")?)
+            }
+            _ => (authority, 80),
+        };
+        let bare = name
+            .strip_prefix('[')
+            .and_then(|name| name.strip_suffix(']'));
+        if bare.is_none() && name.contains([':', '[', ']']) {
+            return Err("an IPv6 address stands in brackets");
+        }
+        if name.is_empty() {
+            return Err("the host is missing");
+        }
+        let host = if port == 80 {
+            name.to_owned()
+        } else {
+            format!("{name}:{port}")
+        };
+        let place = Place::Tcp(bare.unwrap_or(name).to_owned(), port);
+        Ok(Self {
+            place,
+            host,
+            resource: with_slash(resource),
+        })
+    }
+
+    fn unix(rest: &str) -> Result<Self, &'static str> {
+        let rest = rest.strip_prefix("//").unwrap_or(rest);
+        let (path, resource) = rest.split_once(':').unwrap_or((rest, ""));
+        if path.is_empty() {
+            return Err("the path of the socket is missing");
+        }
+        let place = Place::Unix(PathBuf::from(path));
+        Ok(Self {
+            place,
+            host: "localhost".to_owned(),
+            resource: with_slash(resource),
+        })
+    }
+
+    /// The endpoints to try, in order.
+    ///
+    /// # Errors
+    /// The name cannot be resolved.
+    pub(super) fn endpoints(&self) -> Result<Vec<Endpoint>, String> {
+        match &self.place {
+            Place::Unix(path) => Ok(vec![Endpoint::Unix(path.clone())]),
+            Place::Tcp(name, port) => {
+                let found = (name.as_str(), *port).to_socket_addrs();
+                let found: Vec<SocketAddr> = found
+                    .map_err(|why| format!("cannot resolve {name}: {why}"))?
+                    .collect();
+                if found.is_empty() {
+                    return Err(format!("{name} has no address"));
+                }
+                Ok(found.into_iter().map(Endpoint::Tcp).collect())
+            }
+        }
+    }
+}
+
+/// RFC 6455 §3: the resource name begins with "/" if the path component is empty.
+fn with_slash(resource: &str) -> String {
+    if resource.starts_with('/') {
+        resource.to_owned()
+    } else {
+        format!("/{resource}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls() {
+        for (url, place, host, resource) in [
+            (
+                "ws://a.example",
+                Place::Tcp("a.example".into(), 80),
+                "a.example",
+                "/",
+            ),
+            (
+                "ws://a.example:80/x",
+                Place::Tcp("a.example".into(), 80),
+                "a.example",
+                "/x",
+            ),
+            (
+                "WS://127.0.0.1:9001/echo?a=b:c",
+                Place::Tcp("127.0.0.1".into(), 9001),
+                "127.0.0.1:9001",
+                "/echo?a=b:c",
+            ),
+            ("ws://a:1?q", Place::Tcp("a".into(), 1), "a:1", "/?q"),
+            (
+                "ws://[::1]:9001/",
+                Place::Tcp("::1".into(), 9001),
+                "[::1]:9001",
+                "/",
+            ),
+            ("ws://[::1]", Place::Tcp("::1".into(), 80), "[::1]", "/"),
+            (
+                "ws+unix:/run/h.sock",
+                Place::Unix("/run/h.sock".into()),
+                "localhost",
+                "/",
+            ),
+            (
+                "ws+unix:///run/h.sock:/echo?x",
+                Place::Unix("/run/h.sock".into()),
+                "localhost",
+                "/echo?x",
+            ),
+        ] {
+            let expected = Target {
+                place,
+                host: host.into(),
+                resource: resource.into(),
+            };
+            assert_eq!(Target::parse(url), Ok(expected), "{url}");
+        }
+    }
+
+    #[test]
+    fn bad_urls() {
+        for (url, why) in [
+            ("", "expected"),
+            ("a.example", "expected"),
+            ("http://a.example", "expected"),
+            ("ws:a.example", "expected"),
+            ("wss://a.example", "TLS is for a proxy"),
+            ("ws://", "host is missing"),
+            ("ws://:80/", "host is missing"),
+            ("ws://a:b/", "port is no number"),
+            ("ws://a:65536/", "port is no number"),
+            ("ws://::1:80/", "brackets"),
+            ("ws://me@a/", "user name"),
+            ("ws://a/#x", "fragment"),
+            ("ws://a/\r\nX: y", "visible ASCII"),
+            ("ws+unix:", "path of the socket"),
+        ] {
+            let said = Target::parse(url).expect_err(url);
+            assert!(said.contains(why) && !said.contains('\n'), "{url}: {said}");
+        }
+    }
+
+    #[test]
+    fn addresses_need_no_name_service() {
+        let target = Target::parse("ws://[::1]:9001/").expect("right");
+        assert_eq!(
+            target.endpoints(),
+            Ok(vec![Endpoint::Tcp(
+                "[::1]:9001".parse().expect("an address")
+            )])
+        );
+    }
+}

@@ -1,0 +1,255 @@
+//! The command line.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::Failure;
+use crate::config::values::{AtLeastOne, Size, Span};
+use crate::config::{Settings, reference};
+
+/// A WebSocket data plane that owns its cores.
+#[derive(Parser, Debug)]
+#[command(
+    name = "hioload",
+    version,
+    max_term_width = 110,
+    disable_help_subcommand = true
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Serve WebSockets: /echo, /topics, /healthz, and a page to try them at /
+    Serve(Box<ServeArgs>),
+    /// Send messages to a server that echoes, and check and time what comes back
+    Connect(ConnectArgs),
+}
+
+/// `hioload serve`
+#[derive(Args, Debug)]
+#[command(after_help = AFTER_SERVE)]
+pub(crate) struct ServeArgs {
+    /// A TOML file with any of these settings; what is said here wins over it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Everything that can also stand in the file.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+const AFTER_SERVE: &str = "\
+Sizes: 65536, 64KiB, 16MiB. Times: 500ms, 2s, 5m, 1h, or 0.
+In the file a flag is a key with underscores, in the section its heading names; deploy/hioload.toml has them all.
+SIGTERM or SIGINT drains the connections and ends with 0; a second one ends at once.";
+
+/// `hioload connect`
+#[derive(Args, Debug)]
+pub(crate) struct ConnectArgs {
+    /// ws://HOST[:PORT][/PATH], or ws+unix:/SOCKET[:/PATH]
+    pub url: String,
+    /// Messages to send
+    #[arg(long, value_name = "N", default_value = "1000")]
+    pub count: AtLeastOne<u32>,
+    /// Bytes of each
+    #[arg(long, value_name = "SIZE", default_value = "64")]
+    pub size: Size,
+    /// Send text instead of binary messages
+    #[arg(long)]
+    pub text: bool,
+    /// Offer permessage-deflate
+    #[arg(long)]
+    pub deflate: bool,
+    /// Messages under way at once
+    #[arg(long, value_name = "K", default_value = "1")]
+    pub in_flight: AtLeastOne<u32>,
+    /// An Origin to send
+    #[arg(long)]
+    pub origin: Option<String>,
+    /// A subprotocol to offer; repeatable
+    #[arg(long, value_name = "NAME")]
+    pub protocol: Vec<String>,
+    /// Time for all of it
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub timeout: AtLeastOne<Span>,
+}
+
+impl ConnectArgs {
+    /// Time for all of it.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout.0.0
+    }
+}
+
+/// Parses the command line. `None`: help or the version was asked for and printed.
+///
+/// # Errors
+/// A bad flag or value, in one line.
+pub(crate) fn parse<T: Into<OsString> + Clone>(
+    arguments: impl IntoIterator<Item = T>,
+) -> Result<Option<Cli>, Failure> {
+    let parsed = command()
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    match parsed {
+        Ok(cli) => Ok(Some(cli)),
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            ) =>
+        {
+            // A closed standard output is not worth an error.
+            let _ = error.print();
+            Ok(None)
+        }
+        Err(error) => Err(Failure::usage(one_line(&error))),
+    }
+}
+
+/// The command with the defaults written into the help.
+fn command() -> clap::Command {
+    let defaults: HashMap<String, String> = reference()
+        .into_iter()
+        .map(|(_, key, value)| (key, value))
+        .collect();
+    Cli::command().mut_subcommand("serve", |serve| {
+        let help = |argument: clap::Arg| match (
+            argument.get_help(),
+            defaults.get(argument.get_id().as_str()),
+        ) {
+            (Some(help), Some(value)) => {
+                let help = format!("{help} [default: {value}]");
+                argument.help(help)
+            }
+            _ => argument,
+        };
+        // `mut_arg` puts the argument last, so all are gone through in their order.
+        let names: Vec<String> = serve
+            .get_arguments()
+            .map(|argument| argument.get_id().to_string())
+            .collect();
+        names
+            .into_iter()
+            .fold(serve, |serve, name| serve.mut_arg(name, help))
+    })
+}
+
+/// What clap says over several lines, in one.
+fn one_line(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "say what to do: serve or connect (try hioload --help)".to_owned();
+    }
+    let text = error.to_string();
+    let said = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .filter(|line| !line.is_empty());
+    let said = said.collect::<Vec<_>>().join("; ");
+    let said = said
+        .strip_prefix("error: ")
+        .unwrap_or(&said)
+        .replace(":; ", ": ");
+    format!("{said} (try --help)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(arguments: &[&str]) -> Failure {
+        let arguments = ["hioload"].iter().chain(arguments);
+        parse(arguments).expect_err("these arguments are wrong")
+    }
+
+    #[test]
+    fn the_command_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_one_line_with_code_2() {
+        for (arguments, part) in [
+            (&["serve", "--nonsense"][..], "--nonsense"),
+            (&["serve", "--listne", "127.0.0.1:1"], "--listen"),
+            (&["serve", "--listen", "nowhere"], "expected ADDR:PORT"),
+            (&["serve", "--lcores", "3-1"], "expected a count"),
+            (&["serve", "--idle", "lazy"], "--idle"),
+            (&["serve", "--transport", "af-xdp"], "expected sockets"),
+            (&["serve", "--max-message", "many"], "expected a size"),
+            (&["serve", "--max-connections", "0"], "must be more than 0"),
+            (&["serve", "--idle-timeout", "5"], "a time needs a unit"),
+            (&["serve", "--log", "inof"], "expected off, error"),
+            (&["serve", "--max-message"], "a value is required"),
+            (
+                &["serve", "--max-message=1", "--max-message=2"],
+                "cannot be used multiple times",
+            ),
+            (&["serve", "extra"], "extra"),
+            (&["connect"], "<URL>"),
+            (
+                &["connect", "ws://x/", "--count", "0"],
+                "must be more than 0",
+            ),
+            (&["dance"], "dance"),
+            (&[], "serve or connect"),
+        ] {
+            let failure = failure(arguments);
+            assert_eq!(failure.code, 2, "{arguments:?}");
+            assert!(
+                failure.message.contains(part),
+                "{arguments:?}: {}",
+                failure.message
+            );
+            assert!(!failure.message.contains('\n'), "{}", failure.message);
+            assert!(failure.message.contains("--help"), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn stats_is_a_switch_that_may_be_turned_off() {
+        for (flag, on) in [
+            ("--stats", true),
+            ("--stats=true", true),
+            ("--stats=false", false),
+        ] {
+            let Ok(Some(Cli {
+                command: Command::Serve(serve),
+            })) = parse(["hioload", "serve", flag])
+            else {
+                panic!("{flag} is right");
+            };
+            assert_eq!(serve.settings.server.stats, Some(on));
+        }
+    }
+
+    #[test]
+    fn help_names_every_default() {
+        let help = command()
+            .find_subcommand_mut("serve")
+            .expect("serve")
+            .render_help()
+            .to_string();
+        let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for (_, key, value) in reference() {
+            assert!(
+                words.contains(&format!("--{}", key.replace('_', "-"))),
+                "{key}"
+            );
+            assert!(
+                words.contains(&format!("[default: {value}]")),
+                "{key} {value}"
+            );
+        }
+    }
+}

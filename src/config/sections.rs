@@ -1,0 +1,233 @@
+//! The table of settings: one struct for each section of the file, which is also a heading of `hioload serve --help`.
+
+use clap::Args;
+use serde::Deserialize;
+
+use hioload_ws::{HugePages, Idle, SendPolicy};
+
+use super::text;
+use super::values::{
+    AllowOrigin, AtLeastOne, Deflate, LcoreSet, Listen, LogFilter, LogFormat, Ranged, Size, Span,
+    TransportKind,
+};
+
+/// Declares a section: in brackets the keys that hold lists, in braces those that hold one value, each as
+/// `key: Type = "PLACEHOLDER";`. What was not said is `None`.
+macro_rules! section {
+    (
+        $(#[$doc:meta])* $name:ident, $heading:literal
+        $([ $($(#[$list_meta:meta])* $list:ident : $item:ty = $list_value:literal;)* ])?
+        {
+            $($(#[$meta:meta])* $key:ident : $ty:ty = $value:literal;)*
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Args, Deserialize, Clone, Default, PartialEq, Debug)]
+        #[serde(deny_unknown_fields, default)]
+        #[command(next_help_heading = $heading)]
+        #[group(skip)]
+        pub(crate) struct $name {
+            $($(
+                $(#[$list_meta])*
+                #[arg(long, value_name = $list_value)]
+                #[serde(deserialize_with = "text::many")]
+                pub(crate) $list: Option<Vec<$item>>,
+            )*)?
+            $(
+                $(#[$meta])*
+                #[arg(long, value_name = $value, hide_possible_values = true)]
+                #[serde(deserialize_with = "text::one")]
+                pub(crate) $key: Option<$ty>,
+            )*
+        }
+
+        impl $name {
+            /// What is set here, and from `below` what is not.
+            fn over(self, below: Self) -> Self {
+                Self {
+                    $($($list: self.$list.or(below.$list),)*)?
+                    $($key: self.$key.or(below.$key),)*
+                }
+            }
+        }
+    };
+}
+
+section! {
+    /// `[server]`
+    ServerArgs, "Server"
+    [
+        /// Where to listen: ADDR:PORT, [IPV6]:PORT or unix:/path; repeatable. Port 0 takes a free one
+        listen: Listen = "ADDR";
+        /// An Origin that browsers may come from, such as https://example.org; repeatable. * is any. Requests without an
+        /// Origin (not from browsers) are always let in
+        allow_origin: AllowOrigin = "ORIGIN";
+    ]
+    {
+        /// How many lcores (2), or the CPUs to pin one each to (0,1 or 0-3,8 or cpu:3 for a single one), or all
+        lcores: LcoreSet = "N|CPUS";
+        /// What moves the bytes: sockets
+        transport: TransportKind = "NAME";
+        /// What an lcore with nothing to do does: busy spins, adaptive spins a while and then sleeps, block sleeps
+        idle: Idle = "busy|adaptive|block";
+        /// Huge pages for the buffers: off, transparent, or explicit (reserved by vm.nr_hugepages)
+        huge_pages: HugePages = "off|transparent|explicit";
+        /// Whether GET /stats answers with the counters as JSON
+        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        stats: bool = "true|false";
+    }
+}
+
+section! {
+    /// `[limits]`
+    LimitArgs, "Limits (0 is no limit where that is said)" {
+        /// Open connections of the process. Beyond: 503
+        max_connections: AtLeastOne<usize> = "N";
+        /// Open connections from one address (IPv6: one /64); 0: no limit. Beyond: 503
+        max_connections_per_source: u32 = "N";
+        /// Connections accepted per second; 0: no limit. Beyond: they wait in the backlog
+        accept_rate: u32 = "N";
+        /// Time for the request head to arrive. Beyond: 408
+        handshake_timeout: AtLeastOne<Span> = "TIME";
+        /// Bytes of the request head. Beyond: 431
+        max_handshake: AtLeastOne<Size> = "SIZE";
+        /// Bytes of a message, reassembled and inflated. Beyond: close 1009
+        max_message: AtLeastOne<Size> = "SIZE";
+        /// Frames of a message. Beyond: close 1008
+        max_fragments: AtLeastOne<u32> = "N";
+        /// Bytes of unfinished messages on one lcore. Beyond: close 1013
+        reassembly_memory: AtLeastOne<Size> = "SIZE";
+        /// Bytes queued for one connection. Beyond: see --send-policy; it is not read until the queue has drained
+        send_queue: AtLeastOne<Size> = "SIZE";
+        /// What happens to a message for a full send queue; close is with 1013
+        send_policy: SendPolicy = "drop-oldest|drop-new|close";
+        /// Messages per second from one connection; 0: no limit. Beyond: close 1008
+        message_rate: u32 = "N";
+        /// Silence after which a Ping is sent; 0: never
+        ping_interval: Span = "TIME";
+        /// Silence after which a connection is closed with 1001; 0: never
+        idle_timeout: Span = "TIME";
+        /// Age at which a connection is closed with 1001; 0: never
+        max_lifetime: Span = "TIME";
+        /// Time for the peer to answer a Close. Beyond: reset
+        close_timeout: AtLeastOne<Span> = "TIME";
+        /// Subscriptions of one connection. Beyond: an error to the client
+        max_subscriptions: u32 = "N";
+    }
+}
+
+section! {
+    /// `[sockets]`
+    SocketArgs, "Sockets" {
+        /// Connections that may wait to be accepted (the kernel caps it at net.core.somaxconn)
+        backlog: AtLeastOne<i32> = "N";
+        /// Whether small writes leave at once (TCP_NODELAY)
+        nodelay: bool = "true|false";
+        /// The receive buffer of an lcore
+        rx_buffer: AtLeastOne<Size> = "SIZE";
+        /// One send buffer
+        tx_chunk: AtLeastOne<Size> = "SIZE";
+        /// Send buffers of an lcore (address space; memory is used as they are)
+        tx_chunks: AtLeastOne<usize> = "N";
+        /// SO_RCVBUF of each connection; 0: the system's choice
+        recv_buffer: Size = "SIZE";
+        /// SO_SNDBUF of each connection; 0: the system's choice
+        send_buffer: Size = "SIZE";
+    }
+}
+
+section! {
+    /// `[deflate]`
+    DeflateArgs, "Compression (permessage-deflate)" {
+        /// off, shared (compressors of the lcore, no context kept) or own (one for each connection: more memory, smaller
+        /// messages)
+        deflate: Deflate = "off|shared|own";
+        /// Level, from 0 (stored) to 9 (smallest); 1 is by far the fastest that compresses
+        deflate_level: Ranged<0, 9> = "0-9";
+        /// Messages shorter than this are sent as they are
+        deflate_threshold: Size = "SIZE";
+        /// Memory of an own compressor, from 1 to 9
+        deflate_mem_level: Ranged<1, 9> = "1-9";
+        /// Our window, as a power of two
+        deflate_server_window_bits: Ranged<8, 15> = "8-15";
+        /// The clients' window, as a power of two: what a client that keeps its context costs in memory
+        deflate_client_window_bits: Ranged<8, 15> = "8-15";
+        /// Whether we forget the context between messages even with own compressors
+        deflate_server_no_context_takeover: bool = "true|false";
+        /// Whether clients are told to forget theirs
+        deflate_client_no_context_takeover: bool = "true|false";
+    }
+}
+
+section! {
+    /// `[drain]`
+    DrainArgs, "Drain (on SIGTERM)" {
+        /// Window over which the Close frames are spread
+        drain_jitter: Span = "TIME";
+        /// Time after which connections that are left are reset
+        drain_deadline: Span = "TIME";
+    }
+}
+
+section! {
+    /// `[engine]`
+    EngineArgs, "Engine" {
+        /// Threads for slow work
+        executor_threads: usize = "N";
+        /// Jobs that may wait for them
+        executor_queue: AtLeastOne<usize> = "N";
+        /// Messages that may wait between two lcores
+        mailbox: AtLeastOne<usize> = "N";
+        /// Connections served in one turn of the loop
+        turn_events: AtLeastOne<usize> = "N";
+        /// Messages taken from one connection in one turn
+        turn_messages: AtLeastOne<usize> = "N";
+    }
+}
+
+section! {
+    /// `[log]`
+    LogArgs, "Log (to standard error)" {
+        /// off, error, warn, info, debug, trace, or a filter such as warn,hioload_engine=debug
+        log: LogFilter = "LEVEL|FILTER";
+        /// text or json
+        log_format: LogFormat = "text|json";
+    }
+}
+
+/// Everything that was set in one place: the command line, or a file.
+#[derive(Args, Deserialize, Clone, Default, PartialEq, Debug)]
+#[serde(deny_unknown_fields, default)]
+#[group(skip)]
+#[allow(missing_docs)]
+pub(crate) struct Settings {
+    #[command(flatten)]
+    pub server: ServerArgs,
+    #[command(flatten)]
+    pub limits: LimitArgs,
+    #[command(flatten)]
+    pub deflate: DeflateArgs,
+    #[command(flatten)]
+    pub drain: DrainArgs,
+    #[command(flatten)]
+    pub sockets: SocketArgs,
+    #[command(flatten)]
+    pub engine: EngineArgs,
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+impl Settings {
+    /// What is set here, and from `below` what is not.
+    pub(crate) fn over(self, below: Self) -> Self {
+        Self {
+            server: self.server.over(below.server),
+            limits: self.limits.over(below.limits),
+            deflate: self.deflate.over(below.deflate),
+            drain: self.drain.over(below.drain),
+            sockets: self.sockets.over(below.sockets),
+            engine: self.engine.over(below.engine),
+            log: self.log.over(below.log),
+        }
+    }
+}

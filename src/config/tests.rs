@@ -1,0 +1,150 @@
+use std::collections::BTreeSet;
+
+use clap::{CommandFactory, FromArgMatches};
+
+use super::plan::Plan;
+use super::values::Size;
+use super::{Settings, file, reference};
+use crate::cli::Cli;
+
+fn from_flags(flags: &[String]) -> Settings {
+    let arguments = ["hioload", "serve"]
+        .into_iter()
+        .map(str::to_owned)
+        .chain(flags.iter().cloned());
+    let matches = Cli::command()
+        .try_get_matches_from(arguments)
+        .expect("flags are right");
+    match Cli::from_arg_matches(&matches)
+        .expect("flags are right")
+        .command
+    {
+        crate::cli::Command::Serve(serve) => serve.settings,
+        crate::cli::Command::Connect(_) => panic!("this was serve"),
+    }
+}
+
+#[test]
+fn every_flag_is_a_key_of_the_reference_and_every_key_a_flag() {
+    let command = Cli::command();
+    let serve = command.find_subcommand("serve").expect("serve");
+    let flags: BTreeSet<String> = serve
+        .get_arguments()
+        .filter_map(|argument| argument.get_long())
+        .filter(|flag| !["config", "help"].contains(flag))
+        .map(|flag| flag.replace('-', "_"))
+        .collect();
+    let keys: BTreeSet<String> = reference().into_iter().map(|(_, key, _)| key).collect();
+    assert_eq!(flags, keys);
+    assert_eq!(reference().len(), keys.len(), "a key is in two sections");
+}
+
+#[test]
+fn each_flag_means_the_same_as_its_key() {
+    let whole: toml::Table = super::REFERENCE.parse().expect("TOML");
+    for (section, key, value) in reference() {
+        let flag = format!("--{}={value}", key.replace('_', "-"));
+        let flags = from_flags(std::slice::from_ref(&flag));
+        let text = format!(
+            "[{section}]\n{key} = {}\n",
+            whole[section.as_str()][key.as_str()]
+        );
+        let file = file::parse(&text).expect("a key of the reference");
+        assert_eq!(flags, file, "{flag}");
+        assert_ne!(flags, Settings::default(), "{flag} sets nothing");
+    }
+}
+
+#[test]
+fn a_flag_wins_over_the_file() {
+    let file = file::parse("[limits]\nmax_message = \"1MiB\"\nmessage_rate = 7\n").expect("right");
+    let flags = from_flags(&["--max-message=2MiB".to_owned()]);
+    let both = flags.over(file);
+    assert_eq!(
+        both.limits.max_message.map(|size| size.0),
+        Some(Size(2 << 20))
+    );
+    assert_eq!(both.limits.message_rate, Some(7));
+}
+
+#[test]
+fn a_list_may_be_one_value() {
+    let one = file::parse("[server]\nlisten = \"[::1]:9001\"\n").expect("right");
+    assert_eq!(
+        one,
+        file::parse("[server]\nlisten = [\"[::1]:9001\"]\n").expect("right")
+    );
+    let two = file::parse("[server]\nlisten = [\"[::1]:9001\", \"unix:/x\"]\n").expect("right");
+    assert_eq!(
+        two,
+        from_flags(&[
+            "--listen=[::1]:9001".to_owned(),
+            "--listen=unix:/x".to_owned()
+        ])
+    );
+}
+
+#[test]
+fn what_is_wrong_in_the_file_is_said_with_its_line() {
+    for (text, line, why) in [
+        (
+            "[limits]\n\nmax_massage = 1\n",
+            3,
+            "unknown key max_massage in section [limits]",
+        ),
+        (
+            "[server]\nmax_message = 1\n",
+            2,
+            "max_message belongs in section [limits], not in [server]",
+        ),
+        (
+            "\nmax_message = 1\n",
+            2,
+            "max_message belongs in section [limits]",
+        ),
+        ("# x\n[limit]\n", 2, "unknown section or key limit"),
+        (
+            "[limits]\nmax_message = \"huge\"\n",
+            2,
+            "max_message: 'huge': expected a size such as 65536, 64KiB or 16MiB",
+        ),
+        (
+            "[limits]\nidle_timeout = 30\n",
+            2,
+            "idle_timeout: '30': a time needs a unit: ms, s, m or h",
+        ),
+        (
+            "[server]\nlisten = [\"127.0.0.1:1\",\n  \"nowhere\"]\n",
+            3,
+            "listen: 'nowhere': expected ADDR:PORT, [IPV6]:PORT or unix:/path",
+        ),
+        ("[server]\nidle = \"lazy\"\n", 2, "idle: 'lazy': "),
+        ("[server]\nstats = \"perhaps\"\n", 2, "stats: 'perhaps': "),
+        (
+            "[limits]\nmax_message = 1.5\n",
+            2,
+            "max_message: invalid type: floating point",
+        ),
+        (
+            "[limits]\nmax_message = 1\nmax_message = 2\n",
+            3,
+            "max_message: duplicate key",
+        ),
+        ("[limits\n", 1, ""),
+    ] {
+        let (at, said) = file::parse(text).expect_err(text);
+        assert_eq!(at, line, "{text}: {said}");
+        assert!(said.starts_with(why), "{text}: {said}");
+        assert!(!said.contains('\n'), "{said}");
+    }
+}
+
+#[test]
+fn the_reference_holds_the_defaults() {
+    let reference = file::parse(super::REFERENCE).expect("the reference is right");
+    let mut written = Plan::new(reference);
+    let unset = Plan::new(Settings::default());
+    assert!(written.max_connections_set && !unset.max_connections_set);
+    written.max_connections_set = false;
+    assert_eq!(format!("{written:#?}"), format!("{unset:#?}"));
+}

@@ -1,0 +1,459 @@
+//! The kinds of values that flags and the configuration file share. Each is parsed from text by one `FromStr`.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use hioload_ws::lcore::topology::parse_cpu_list;
+use hioload_ws::{Endpoint, Lcores};
+use tracing::level_filters::LevelFilter;
+
+/// A number of bytes: `65536`, `64KiB`, `1MB`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Size(pub usize);
+
+const SIZE_UNITS: [(&str, usize); 8] = [
+    ("", 1),
+    ("b", 1),
+    ("kib", 1 << 10),
+    ("mib", 1 << 20),
+    ("gib", 1 << 30),
+    ("kb", 1_000),
+    ("mb", 1_000_000),
+    ("gb", 1_000_000_000),
+];
+
+impl FromStr for Size {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "expected a size such as 65536, 64KiB or 16MiB";
+        let (number, unit) = split_unit(text);
+        let number: usize = number.parse().map_err(|_| EXPECTED)?;
+        let unit = unit.to_ascii_lowercase();
+        let (_, factor) = SIZE_UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or(EXPECTED)?;
+        number
+            .checked_mul(*factor)
+            .map(Self)
+            .ok_or("the size is too large")
+    }
+}
+
+/// A time: `500ms`, `2s`, `5m`, `1h`, or `0`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Span(pub Duration);
+
+/// The longest time that can be set. It keeps every deadline far from overflow.
+const LONGEST: Duration = Duration::from_secs(3600 * 24 * 366);
+
+impl FromStr for Span {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "expected a time such as 500ms, 2s, 5m, 1h or 0";
+        let (number, unit) = split_unit(text);
+        let number: u64 = number.parse().map_err(|_| EXPECTED)?;
+        let span = match unit {
+            "" if number == 0 => Some(Duration::ZERO),
+            "" => return Err("a time needs a unit: ms, s, m or h"),
+            "us" => Some(Duration::from_micros(number)),
+            "ms" => Some(Duration::from_millis(number)),
+            "s" => Some(Duration::from_secs(number)),
+            "m" => number.checked_mul(60).map(Duration::from_secs),
+            "h" => number.checked_mul(3600).map(Duration::from_secs),
+            _ => return Err(EXPECTED),
+        };
+        span.filter(|span| *span <= LONGEST)
+            .map(Self)
+            .ok_or("the longest time is 366 days (8784h)")
+    }
+}
+
+/// `12ms` is `("12", "ms")`.
+fn split_unit(text: &str) -> (&str, &str) {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    (number, unit.trim_start())
+}
+
+/// A value for which zero would make no sense.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct AtLeastOne<T>(pub T);
+
+/// Whether a value is nothing.
+pub(crate) trait IsZero {
+    /// True for 0 of whatever unit.
+    fn is_zero(&self) -> bool;
+}
+
+impl IsZero for Size {
+    fn is_zero(&self) -> bool {
+        self.0 == 0
+    }
+}
+impl IsZero for Span {
+    fn is_zero(&self) -> bool {
+        self.0.is_zero()
+    }
+}
+impl IsZero for usize {
+    fn is_zero(&self) -> bool {
+        *self == 0
+    }
+}
+impl IsZero for u32 {
+    fn is_zero(&self) -> bool {
+        *self == 0
+    }
+}
+impl IsZero for i32 {
+    fn is_zero(&self) -> bool {
+        *self <= 0
+    }
+}
+
+impl<T: FromStr<Err: fmt::Display> + IsZero> FromStr for AtLeastOne<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse::<T>() {
+            Ok(value) if value.is_zero() => Err("must be more than 0".to_owned()),
+            Ok(value) => Ok(Self(value)),
+            Err(why) => Err(why.to_string()),
+        }
+    }
+}
+
+/// A small number within bounds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Ranged<const LEAST: u8, const MOST: u8>(pub u8);
+
+impl<const LEAST: u8, const MOST: u8> FromStr for Ranged<LEAST, MOST> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(value) if (LEAST..=MOST).contains(&value) => Ok(Self(value)),
+            _ => Err(format!("expected a number from {LEAST} to {MOST}")),
+        }
+    }
+}
+
+/// Which CPUs the lcores run on: `all`, a count, a list or range of CPUs, or `cpu:N` for a single one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum LcoreSet {
+    /// One lcore for each CPU that this process may use.
+    All,
+    /// As said.
+    Some(Lcores),
+}
+
+const MAX_LCORES: usize = hioload_ws::engine::MAX_LCORES;
+const _: () = assert!(MAX_LCORES == 256, "as the error below says");
+
+impl FromStr for LcoreSet {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "expected a count (2), CPUs (0,1 or 0-3,8), one CPU (cpu:3) or all";
+        if text == "all" {
+            return Ok(Self::All);
+        }
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return match text.parse() {
+                Ok(count @ 1..=MAX_LCORES) => Ok(Self::Some(Lcores::Count(count))),
+                _ => Err("a count is from 1 to 256"),
+            };
+        }
+        let list = text.strip_prefix("cpu:").unwrap_or(text);
+        match parse_cpu_list(list) {
+            Ok(cpus) if !cpus.is_empty() => Ok(Self::Some(Lcores::Cpus(cpus))),
+            _ => Err(EXPECTED),
+        }
+    }
+}
+
+/// Where to listen: `ADDR:PORT`, `[IPV6]:PORT`, `localhost:PORT` or `unix:/path`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Listen(pub Endpoint);
+
+impl FromStr for Listen {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "expected ADDR:PORT, [IPV6]:PORT or unix:/path";
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match path {
+                "" => Err(EXPECTED),
+                path => Ok(Self(Endpoint::Unix(PathBuf::from(path)))),
+            };
+        }
+        if let Some(port) = text.strip_prefix("localhost:") {
+            let port = port.parse().map_err(|_| EXPECTED)?;
+            return Ok(Self(Endpoint::Tcp(SocketAddr::from((
+                Ipv4Addr::LOCALHOST,
+                port,
+            )))));
+        }
+        text.parse()
+            .map(|addr| Self(Endpoint::Tcp(addr)))
+            .map_err(|_| EXPECTED)
+    }
+}
+
+/// An `Origin` to allow, or any.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum AllowOrigin {
+    /// `*`
+    Any,
+    /// Exactly this one, in lower case.
+    Only(String),
+}
+
+impl FromStr for AllowOrigin {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "expected * or an origin such as https://example.org (no path)";
+        if text == "*" {
+            return Ok(Self::Any);
+        }
+        let (scheme, host) = text.split_once("://").ok_or(EXPECTED)?;
+        if scheme.is_empty()
+            || host.is_empty()
+            || host.contains('/')
+            || !text.bytes().all(|b| b.is_ascii_graphic())
+        {
+            return Err(EXPECTED);
+        }
+        Ok(Self::Only(text.to_ascii_lowercase()))
+    }
+}
+
+/// A value that is one of a few words.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ } expected $expected:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub(crate) enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl FromStr for $name {
+            type Err = &'static str;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err($expected),
+                }
+            }
+        }
+    };
+}
+
+words! {
+    /// What moves the bytes.
+    TransportKind {
+        /// Sockets of the operating system.
+        Sockets = "sockets",
+    } expected "expected sockets, the only transport of this build"
+}
+
+words! {
+    /// Whether permessage-deflate is negotiated, and whose compressors are used.
+    Deflate {
+        /// Not negotiated.
+        Off = "off",
+        /// Compressors of the lcore; no context is kept between messages.
+        Shared = "shared",
+        /// Each connection has its own.
+        Own = "own",
+    } expected "expected off, shared or own"
+}
+
+words! {
+    /// How log records look.
+    LogFormat {
+        /// Lines for people.
+        Text = "text",
+        /// One JSON object a line.
+        Json = "json",
+    } expected "expected text or json"
+}
+
+/// A log level, or a filter such as `info,hioload_engine=debug`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct LogFilter(pub String);
+
+impl FromStr for LogFilter {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "expected off, error, warn, info, debug, trace or a filter such as warn,hioload_engine=debug";
+        // A filter takes any word for the name of a module. A word alone is meant as a level, though.
+        let words = text.split(',').filter(|part| !part.contains(['=', '[']));
+        for word in words {
+            LevelFilter::from_str(word.trim()).map_err(|_| EXPECTED)?;
+        }
+        if text.split(',').any(|part| part.trim().is_empty()) {
+            return Err(EXPECTED);
+        }
+        match tracing_subscriber::EnvFilter::builder().parse(text) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(_) => Err(EXPECTED),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("65536", 65536),
+            ("64KiB", 65536),
+            ("64kib", 65536),
+            ("16 MiB", 16 << 20),
+            ("1kB", 1000),
+        ] {
+            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
+        }
+        for text in [
+            "",
+            "KiB",
+            "-1",
+            "1.5MiB",
+            "1 fish",
+            "99999999999GiB",
+            "1TiB",
+        ] {
+            assert!(text.parse::<Size>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn spans() {
+        let ms = Duration::from_millis;
+        for (text, span) in [
+            ("0", ms(0)),
+            ("0s", ms(0)),
+            ("500ms", ms(500)),
+            ("2s", ms(2000)),
+            ("5m", ms(300_000)),
+            ("8784h", LONGEST),
+        ] {
+            assert_eq!(text.parse(), Ok(Span(span)), "{text}");
+        }
+        for text in [
+            "",
+            "5",
+            "s",
+            "1.5s",
+            "-1s",
+            "1d",
+            "8785h",
+            "18446744073709551615h",
+        ] {
+            assert!(text.parse::<Span>().is_err(), "{text}");
+        }
+        assert!("0".parse::<AtLeastOne<Span>>().is_err());
+        assert_eq!("1ms".parse(), Ok(AtLeastOne(Span(ms(1)))));
+        assert!("0".parse::<AtLeastOne<u32>>().is_err());
+    }
+
+    #[test]
+    fn ranges() {
+        for (text, good) in [
+            ("8", true),
+            ("15", true),
+            ("7", false),
+            ("16", false),
+            ("", false),
+            ("300", false),
+        ] {
+            assert_eq!(text.parse::<Ranged<8, 15>>().is_ok(), good, "{text}");
+        }
+    }
+
+    #[test]
+    fn lcore_sets() {
+        let some = |lcores| Ok(LcoreSet::Some(lcores));
+        assert_eq!("all".parse(), Ok(LcoreSet::All));
+        assert_eq!("2".parse(), some(Lcores::Count(2)));
+        assert_eq!("cpu:3".parse(), some(Lcores::Cpus(vec![3])));
+        assert_eq!("0,1".parse(), some(Lcores::Cpus(vec![0, 1])));
+        assert_eq!("0-3,8".parse(), some(Lcores::Cpus(vec![0, 1, 2, 3, 8])));
+        for text in ["", "0", "257", "x", "cpu:", "3-1", "-1", "99999999"] {
+            assert!(text.parse::<LcoreSet>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn listeners() {
+        for (text, shown) in [
+            ("127.0.0.1:9001", "127.0.0.1:9001"),
+            ("localhost:80", "127.0.0.1:80"),
+            ("[::1]:9001", "[::1]:9001"),
+            ("unix:/run/x.sock", "unix:/run/x.sock"),
+        ] {
+            assert_eq!(
+                text.parse::<Listen>().map(|listen| listen.0.to_string()),
+                Ok(shown.to_owned())
+            );
+        }
+        for text in [
+            "",
+            "9001",
+            "127.0.0.1",
+            "::1:9001",
+            "example.org:80",
+            "unix:",
+            "1.2.3.4:99999",
+        ] {
+            assert!(text.parse::<Listen>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn origins() {
+        assert_eq!("*".parse(), Ok(AllowOrigin::Any));
+        assert_eq!(
+            "https://Example.ORG".parse(),
+            Ok(AllowOrigin::Only("https://example.org".to_owned()))
+        );
+        for text in [
+            "",
+            "example.org",
+            "https://example.org/",
+            "https://a b",
+            "://x",
+        ] {
+            assert!(text.parse::<AllowOrigin>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_log_level_is_an_error() {
+        for text in [
+            "info",
+            "WARN",
+            "off",
+            "warn,hioload_engine=debug",
+            "hioload_engine=trace",
+        ] {
+            assert!(text.parse::<LogFilter>().is_ok(), "{text}");
+        }
+        for text in ["inof", "", "warn,debgu", "hioload=loud"] {
+            assert!(text.parse::<LogFilter>().is_err(), "{text}");
+        }
+    }
+}
