@@ -3,7 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hioload_transport::{ConnId, Rest, Taken, Transport};
-use hioload_ws_proto::{Assembler, CloseCode, CloseFrame, Decoder, Event, OpCode, ProtocolError};
+use hioload_ws_proto::{
+    Answer, Assembler, CloseCode, CloseFrame, Decoder, Event, OpCode, ProtocolError,
+};
 
 use crate::context::{ConnCx, LcoreCx};
 use crate::core::Core;
@@ -226,18 +228,18 @@ impl<H: Handler> App<H> {
         code: Option<CloseCode>,
         reason: &Reason,
     ) {
-        let index = id.index;
-        let received = code.unwrap_or(CloseCode::NO_STATUS);
-        if self.core.sessions[index as usize].phase == Phase::Open {
-            self.core.blame(index, ClosedBy::Peer);
-            self.core.sessions[index as usize].close_sent = received.0;
-            // RFC 6455 §5.5.1: "If an endpoint receives a Close frame and did not previously send a Close frame, the endpoint
-            // MUST send a Close frame in response. (When sending a Close frame in response, the endpoint typically echos the
-            // status code it received.)"
-            self.core.send_close(io, id, received, "");
+        let frame = code.map(|code| CloseFrame {
+            code,
+            reason: reason.as_str(),
+        });
+        let session = &mut self.core.sessions[id.index as usize];
+        if let Answer::Reply(code) = session.closing.receive(frame) {
+            session.closed_by = ClosedBy::Peer;
+            let code = code.unwrap_or(CloseCode::NO_STATUS);
+            self.core.send_close(io, id, code, "");
         }
         self.core.linger(io, id);
-        self.end(io, id, Some(received), reason.as_str());
+        self.end(io, id, reason.as_str());
     }
 
     /// Fails the connection (RFC 6455 §7.1.7): says why, reads no more.
@@ -254,7 +256,7 @@ impl<H: Handler> App<H> {
         }
         self.begin_close(io, id, error.close_code(), error.reason());
         self.core.linger(io, id);
-        self.end(io, id, None, error.reason());
+        self.end(io, id, error.reason());
     }
 
     pub(crate) fn begin_close<T: Transport>(
@@ -276,13 +278,7 @@ impl<H: Handler> App<H> {
     }
 
     /// Tells the application that an open connection has ended, once, and releases what it held.
-    pub(crate) fn end<T: Transport>(
-        &mut self,
-        io: &mut T,
-        id: ConnId,
-        received: Option<CloseCode>,
-        reason: &str,
-    ) {
+    pub(crate) fn end<T: Transport>(&mut self, io: &mut T, id: ConnId, reason: &str) {
         let index = id.index;
         self.core.release_extra(index);
         let Some(slot) = self.conns.get_mut(index as usize) else {
@@ -291,10 +287,10 @@ impl<H: Handler> App<H> {
         self.decoders[index as usize].release(&mut self.assembler);
         let Some(conn) = slot.take() else { return };
         let session = &self.core.sessions[index as usize];
-        let code = session.final_code(received);
+        let code = session.final_code();
         let by = session.closed_by;
         self.core.counters.closed.bump();
-        if received.is_none() && by == ClosedBy::Network {
+        if by == ClosedBy::Network {
             self.core.counters.abnormal_closures.bump();
         }
         let closure = Closure { code, reason, by };

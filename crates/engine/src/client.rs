@@ -58,18 +58,25 @@ impl<H: Handler> App<H> {
         id: ConnId,
         result: io::Result<()>,
     ) {
-        if self
-            .core
-            .session(id)
-            .is_none_or(|session| session.phase != Phase::Connecting)
-        {
+        let Some(session) = self.core.session(id) else {
             return;
-        }
+        };
+        let phase = session.phase;
         if let Err(e) = result {
-            // The transport's slot is free already.
-            self.report_failure(io, id, ConnectError::Network(e));
+            // The transport's slot is free already, and a handler that tries again may be given the same one: so the session
+            // is freed before it is told. After an abort of ours it was told then.
+            let opening = session
+                .extra
+                .as_mut()
+                .and_then(|extra| extra.opening.take());
             self.core.release_extra(id.index);
             self.core.free(id.index);
+            if let Some(opening) = opening {
+                self.tell_failure(io, id, &opening, ConnectError::Network(e));
+            }
+            return;
+        }
+        if phase != Phase::Connecting {
             return;
         }
         let core = &mut self.core;
@@ -233,6 +240,16 @@ impl<H: Handler> App<H> {
         else {
             return;
         };
+        self.tell_failure(io, id, &opening, error);
+    }
+
+    fn tell_failure<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        opening: &Opening,
+        error: ConnectError,
+    ) {
         let name = ConnectionId {
             lcore: self.core.lcore,
             conn: id,

@@ -73,7 +73,7 @@ impl<T: Transport, H: Handler> Driver<T> for App<H> {
             // only its own sending side.
             Phase::Open | Phase::Closing => {
                 self.core.close_transport(io, id);
-                self.end(io, id, None, "");
+                self.end(io, id, "");
             }
             Phase::Reply => self.connect_failed(io, id, io::ErrorKind::UnexpectedEof.into()),
             Phase::Request | Phase::Connecting | Phase::Lingering => {
@@ -111,7 +111,7 @@ impl<T: Transport, H: Handler> Driver<T> for App<H> {
                 };
                 self.connect_failed(io, id, kind.into());
             }
-            _ => self.end(io, id, None, ""),
+            _ => self.end(io, id, ""),
         }
         if self.core.sessions[id.index as usize].has(flag::REFUSED) {
             self.core.refusals -= 1;

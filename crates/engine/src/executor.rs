@@ -21,10 +21,15 @@ pub(crate) struct Executor {
 pub(crate) struct Workers(Vec<JoinHandle<()>>);
 
 impl Executor {
+    /// One that refuses every job.
+    pub(crate) fn none() -> Self {
+        Self { jobs: None }
+    }
+
     /// `threads` of 0 refuses every job.
     pub(crate) fn start(threads: usize, queue: usize) -> std::io::Result<(Self, Workers)> {
         if threads == 0 {
-            return Ok((Self { jobs: None }, Workers(Vec::new())));
+            return Ok((Self::none(), Workers(Vec::new())));
         }
         let (jobs, queue) = bounded::<Job>(queue.max(1));
         let queue = Arc::new(queue);

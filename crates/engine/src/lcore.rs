@@ -1,14 +1,21 @@
 //! The loop of one lcore.
 
+use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use hioload_lcore::mesh::mesh;
 use hioload_lcore::{Clock, IdleStrategy, Time, Wait};
 use hioload_transport::{Activity, Budget, Transport};
 use hioload_ws_proto::{Assembler, AssemblerOptions, Limits};
 
+use crate::admission::Admission;
 use crate::app::App;
+use crate::config::Config;
 use crate::core::{Core, SUBSCRIBER_IS_LCORE, Seat};
+use crate::counters::Totals;
+use crate::executor::Executor;
 use crate::handler::{ClosedBy, Handler};
 use crate::mail::Mail;
 use crate::session::Phase;
@@ -19,7 +26,10 @@ const MAIL_PER_TURN: usize = 1024;
 const ACCEPTS_PER_TURN: usize = 128;
 
 /// One lcore's engine: a transport, a handler, and the sessions between them.
-pub(crate) struct Lcore<T: Transport, H: Handler> {
+///
+/// A [`Server`](crate::Server) runs one on each of its threads. By itself it is for whoever holds the transport and the clock:
+/// tests, fuzzing, simulation, and benchmarks of the engine without a network.
+pub struct Lcore<T: Transport, H: Handler> {
     pub(crate) io: T,
     pub(crate) app: App<H>,
     idle: IdleStrategy,
@@ -28,7 +38,51 @@ pub(crate) struct Lcore<T: Transport, H: Handler> {
     accepting: bool,
 }
 
+impl<T: Transport, H: Handler> fmt::Debug for Lcore<T, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lcore")
+            .field("lcore", &self.app.core.lcore)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<T: Transport, H: Handler> Lcore<T, H> {
+    /// An lcore with nobody beside it: no other lcores, and no executor, so that [`LcoreContext::spawn_lcore`] is always busy.
+    ///
+    /// [`LcoreContext::spawn_lcore`]: crate::LcoreContext::spawn_lcore
+    pub fn alone(io: T, handler: H, config: Config, now: Time) -> Self {
+        let limits = &config.limits;
+        let admission = Admission::new(limits.max_connections, limits.max_connections_per_source);
+        let mut mailboxes = mesh(1, config.mailbox);
+        let seat = Seat {
+            lcore: 0,
+            lcores: 1,
+            mailbox: mailboxes.pop().expect("a mesh of one has one mailbox"),
+            counters: Arc::default(),
+            admission: Arc::new(admission),
+            executor: Executor::none(),
+            config: Arc::new(config),
+        };
+        Self::new(io, handler, seat, now)
+    }
+
+    /// The transport.
+    pub fn transport(&mut self) -> &mut T {
+        &mut self.io
+    }
+
+    /// What this lcore has counted so far.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        self.app.core.counters.add_to(&mut totals);
+        totals
+    }
+
+    /// Open WebSocket connections.
+    pub fn connections(&self) -> usize {
+        self.app.core.open
+    }
+
     pub(crate) fn new(io: T, handler: H, mut seat: Seat<H::Event>, now: Time) -> Self {
         let limits = &seat.config.limits;
         let assembler = Assembler::new(AssemblerOptions {
@@ -76,7 +130,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     }
 
     /// One turn at `now`, after the transport's `wait`: mail, timers, received bytes, then one flush for all of it.
-    pub(crate) fn turn(&mut self, now: Time) {
+    pub fn turn(&mut self, now: Time) {
         let Self { io, app, .. } = self;
         app.core.now = now;
         app.core.counters.turns.bump();
@@ -145,7 +199,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
                     app.core.counters.drain_resets.bump();
                 }
                 app.core.abort_transport(io, id);
-                app.end(io, id, None, "");
+                app.end(io, id, "");
             }
         }
         io.flush(app);
@@ -161,7 +215,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
                 let id = app.core.id_of(index);
                 app.core.blame(index, ClosedBy::Engine);
                 app.core.close_transport(io, id);
-                app.end(io, id, None, "");
+                app.end(io, id, "");
             }
         }
         io.flush(app);

@@ -74,6 +74,7 @@ pub use handler::{
     Accept, Busy, ClosedBy, Closure, Connect, ConnectError, ConnectionId, Context, Handler,
     LcoreContext, Response, SendError, TimerHandle, TopicError,
 };
+pub use lcore::Lcore;
 pub use server::{
     Lcores, MAX_LCORES, Remote, RunError, Running, Server, ServerOptions, StartError,
 };

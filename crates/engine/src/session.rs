@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hioload_lcore::{Time, TimerId};
 use hioload_transport::ConnId;
-use hioload_ws_proto::{CloseCode, Deflation};
+use hioload_ws_proto::{CloseCode, Closing, Deflation};
 
 use crate::admission::Ticket;
 use crate::client::Opening;
@@ -63,8 +63,8 @@ pub(crate) struct Session {
     pub(crate) generation: u32,
     pub(crate) phase: Phase,
     pub(crate) flags: u8,
-    /// The code of the Close we sent, 0 if none.
-    pub(crate) close_sent: u16,
+    /// The closing handshake.
+    pub(crate) closing: Closing,
     /// Milliseconds (wrapping): when bytes last arrived if `Open`, else when the phase began.
     pub(crate) heard: u32,
     /// Seconds: when it was accepted.
@@ -111,7 +111,7 @@ impl Session {
             generation: 0,
             phase: Phase::Free,
             flags: 0,
-            close_sent: 0,
+            closing: Closing::new(),
             heard: 0,
             opened: 0,
             mark: 0,
@@ -150,12 +150,12 @@ impl Session {
         self.heard = millis(now);
     }
 
-    /// What the connection's end is reported as (RFC 6455 §7.1.5), given the code the peer sent.
-    pub(crate) fn final_code(&self, received: Option<CloseCode>) -> CloseCode {
-        match (received, self.close_sent) {
-            (Some(code), _) => code,
-            (None, 0) => CloseCode::ABNORMAL,
-            (None, code) => CloseCode(code),
+    /// What the connection's end is reported as: the code that was received (RFC 6455 §7.1.5); if none was, the one we sent,
+    /// which says more than 1006 does; 1006 if there was no Close at all.
+    pub(crate) fn final_code(&self) -> CloseCode {
+        match self.closing.sent() {
+            Some(sent) if !self.closing.has_received() => sent,
+            _ => self.closing.code(),
         }
     }
 
@@ -226,6 +226,7 @@ pub(crate) fn millis(time: Time) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hioload_ws_proto::{Answer, CloseFrame};
 
     fn at(ms: u64) -> Time {
         Time::ZERO + Duration::from_millis(ms)
@@ -300,9 +301,14 @@ mod tests {
     #[test]
     fn the_reported_code_is_the_received_one_then_the_sent_one_then_1006() {
         let mut s = open(at(0));
-        assert_eq!(s.final_code(None), CloseCode::ABNORMAL);
-        s.close_sent = 1001;
-        assert_eq!(s.final_code(None), CloseCode(1001));
-        assert_eq!(s.final_code(Some(CloseCode::NORMAL)), CloseCode::NORMAL);
+        assert_eq!(s.final_code(), CloseCode::ABNORMAL);
+        assert!(s.closing.start(Some(CloseCode::GOING_AWAY)));
+        assert_eq!(s.final_code(), CloseCode::GOING_AWAY);
+        let answer = s.closing.receive(Some(CloseFrame {
+            code: CloseCode::NORMAL,
+            reason: "",
+        }));
+        assert_eq!(answer, Answer::Done);
+        assert_eq!(s.final_code(), CloseCode::NORMAL);
     }
 }

@@ -75,7 +75,7 @@ impl<H: Handler> App<H> {
         }
         self.core.counters.close_timeouts.bump();
         self.core.abort_transport(io, id);
-        self.end(io, id, None, "");
+        self.end(io, id, "");
     }
 
     fn on_open_timer<T: Transport>(&mut self, io: &mut T, id: ConnId) {

@@ -168,6 +168,15 @@ impl Closing {
         }
     }
 
+    /// The code of the Close we sent, if we have (`NO_STATUS` if it was empty).
+    #[must_use]
+    pub const fn sent(&self) -> Option<CloseCode> {
+        match self.sent {
+            0 => None,
+            code => Some(CloseCode(code)),
+        }
+    }
+
     /// Whether data frames may still be sent. RFC 6455 §5.5.1: "The application MUST NOT send any more data frames
     /// after sending a Close frame."
     #[inline]

@@ -64,7 +64,7 @@ mod tests {
 
     /// Every form this processor can run, so that each is tested whichever one is chosen.
     fn forms() -> Vec<(&'static str, Apply, Copy)> {
-        let mut forms: Vec<(_, Apply, Copy)> = vec![
+        let forms: Vec<(_, Apply, Copy)> = vec![
             ("portable", portable::apply, portable::copy),
             (
                 "chosen",
@@ -73,7 +73,7 @@ mod tests {
             ),
         ];
         #[cfg(target_arch = "x86_64")]
-        forms.extend(x86::forms());
+        let forms = [forms, x86::forms()].concat();
         forms
     }
 
