@@ -1,11 +1,10 @@
 //! `hioload serve`.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 
 use hioload_ws::{Endpoint, Lcores, Server};
 
-use super::handler::{App, Common};
+use super::handler::handler;
 use super::{files, log, signals::Signals};
 use crate::Failure;
 use crate::cli::ServeArgs;
@@ -61,12 +60,9 @@ fn serve(plan: Plan) -> Result<(), Failure> {
     let line = start_line(server.endpoints(), plan.transport, server.lcores());
 
     let counters = server.counters();
-    let common = Arc::new(Common {
-        origins: plan.origins,
-        counters: plan.stats.then(|| counters.clone()),
-    });
+    let (origins, shown) = (plan.origins, plan.stats.then_some(counters));
     let running = server
-        .start(move |_| App::new(Arc::clone(&common)))
+        .start(move |_| handler(&origins, shown.as_ref()))
         .map_err(|why| Failure::usage(why.to_string()))?;
     signals
         .obey(running.remote())

@@ -21,8 +21,8 @@ pub(crate) struct Plan {
     pub server: ServerOptions,
     /// What moves the bytes.
     pub transport: TransportKind,
-    /// The origins to let in, in lower case; `None` is any.
-    pub origins: Option<Vec<String>>,
+    /// The origins to let in; none at all lets any in.
+    pub origins: Vec<String>,
     /// Whether `/stats` is there.
     pub stats: bool,
     /// Which log records are wanted.
@@ -225,13 +225,11 @@ fn sockets_from(args: &SocketArgs) -> SocketOptions {
     options
 }
 
-fn origins_from(list: Option<Vec<AllowOrigin>>) -> Option<Vec<String>> {
-    let mut only = Vec::new();
-    for origin in list.filter(|list| !list.is_empty())? {
-        match origin {
-            AllowOrigin::Any => return None,
-            AllowOrigin::Only(origin) => only.push(origin),
-        }
-    }
-    Some(only)
+/// One that is "any" makes the others void.
+fn origins_from(list: Option<Vec<AllowOrigin>>) -> Vec<String> {
+    let only = list.into_iter().flatten().map(|origin| match origin {
+        AllowOrigin::Any => None,
+        AllowOrigin::Only(origin) => Some(origin),
+    });
+    only.collect::<Option<_>>().unwrap_or_default()
 }
