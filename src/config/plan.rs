@@ -120,7 +120,9 @@ impl Plan {
             && !limits.idle_timeout.is_zero()
             && limits.ping_interval >= limits.idle_timeout
         {
-            doubts.push("ping_interval is not below idle_timeout: quiet connections are closed without having been asked");
+            doubts.push(
+                "ping_interval is not below idle_timeout: quiet connections are closed unasked",
+            );
         }
         if limits.reassembly_memory < limits.max_message {
             doubts.push("reassembly_memory is below max_message: the largest messages are refused with 1013");

@@ -69,8 +69,8 @@ section! {
     [
         /// Where to listen: ADDR:PORT, [IPV6]:PORT or unix:/path; repeatable. Port 0 takes a free one
         listen: Listen = "ADDR";
-        /// An Origin that browsers may come from, such as https://example.org; repeatable. * is any. Requests without an
-        /// Origin (not from browsers) are always let in
+        /// An Origin that browsers may come from, such as https://example.org; repeatable. * is any. Requests without
+        /// an Origin (not from browsers) are always let in
         allow_origin: AllowOrigin = "ORIGIN";
     ]
     {
@@ -149,8 +149,8 @@ section! {
 section! {
     /// `[deflate]`
     DeflateArgs, "Compression (permessage-deflate)" {
-        /// off, shared (compressors of the lcore, no context kept) or own (one for each connection: more memory, smaller
-        /// messages)
+        /// off, shared (compressors of the lcore, no context kept) or own (one for each connection: more memory,
+        /// smaller messages)
         deflate: Deflate = "off|shared|own";
         /// Level, from 0 (stored) to 9 (smallest); 1 is by far the fastest that compresses
         deflate_level: Within<u8, 0, 9> = "0-9";

@@ -236,7 +236,12 @@ impl FromStr for AllowOrigin {
 
 /// A value that is one of a few words.
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ } expected $expected:literal) => {
+    (
+        $(#[$doc:meta])* $name:ident {
+            $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+
+        }
+        expected $expected:literal
+    ) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub(crate) enum $name {
@@ -294,7 +299,8 @@ impl FromStr for LogFilter {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const EXPECTED: &str = "expected off, error, warn, info, debug, trace or a filter such as warn,hioload_engine=debug";
+        const EXPECTED: &str = "expected off, error, warn, info, debug, trace or a filter such as \
+             warn,hioload_engine=debug";
         // A filter takes any word for the name of a module. A word alone is meant as a level, though.
         let words = text.split(',').filter(|part| !part.contains(['=', '[']));
         for word in words {
