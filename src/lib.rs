@@ -6,8 +6,8 @@
 //!
 //! ```no_run
 //! use hioload_ws::{
-//!     Accept, Config, Context, Endpoint, Handler, Lcores, LcoreContext, Message, Peer, Request, Response, Server, ServerOptions,
-//!     SocketOptions,
+//!     Accept, Config, Context, Endpoint, Handler, LcoreContext, Lcores, Message, Peer, Request, Response, Server,
+//!     ServerOptions, SocketOptions,
 //! };
 //!
 //! struct Echo;

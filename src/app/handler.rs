@@ -11,8 +11,8 @@ use super::topics::{self, Action, Refused};
 
 /// The handler of one lcore: the application, behind the check of the `Origin`.
 ///
-/// RFC 6455 §10.2: "Servers that are not intended to process input from any web page but only for certain sites SHOULD verify
-/// the |Origin| field is an origin they expect."
+/// RFC 6455 §10.2: "Servers that are not intended to process input from any web page but only for certain sites SHOULD
+/// verify the |Origin| field is an origin they expect."
 pub(super) fn handler(
     origins: &[String],
     counters: Option<&CountersHandle>,
