@@ -148,3 +148,19 @@ fn the_reference_holds_the_defaults() {
     written.max_connections_set = false;
     assert_eq!(format!("{written:#?}"), format!("{unset:#?}"));
 }
+
+#[test]
+fn any_origin_is_what_none_and_a_star_mean() {
+    let origins = |text: &str| Plan::new(file::parse(text).expect("right")).origins;
+    let any: Vec<String> = Vec::new();
+    assert_eq!(origins(""), any);
+    assert_eq!(origins("[server]\nallow_origin = \"*\"\n"), any);
+    assert_eq!(
+        origins("[server]\nallow_origin = [\"https://a\", \"*\"]\n"),
+        any
+    );
+    assert_eq!(
+        origins("[server]\nallow_origin = [\"https://a\", \"https://b\"]\n"),
+        ["https://a", "https://b"]
+    );
+}
