@@ -1,0 +1,165 @@
+//! The fuzz targets without a fuzzer: every committed input, and random ones made of them.
+//!
+//! What fuzzing finds is added to `tests/fuzz/corpus/<target>` when it is mended, so it stays mended. An input that fails is
+//! written to `tests/fuzz/artifacts`, where the fuzzer's own finds lie too.
+#![allow(missing_docs, unreachable_pub)]
+
+#[path = "fuzz/src/lib.rs"]
+mod fuzz;
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
+
+use fuzz::input::Random;
+use fuzz::{TARGETS, seeds};
+
+fn folder(kind: &str, target: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fuzz")
+        .join(kind)
+        .join(target)
+}
+
+/// The committed inputs of a target, in a fixed order.
+fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = fs::read_dir(folder("corpus", target)).expect("every target has a corpus");
+    let mut paths: Vec<_> = entries
+        .map(|entry| entry.expect("readable").path())
+        .collect();
+    paths.sort();
+    paths
+        .into_iter()
+        .map(|path| (path.clone(), fs::read(path).expect("readable")))
+        .collect()
+}
+
+/// Runs one input; says which it was if it fails.
+fn check(run: fn(&[u8]), input: &[u8], what: impl FnOnce() -> String) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(input))) {
+        eprintln!("failed: {}", what());
+        resume_unwind(panic);
+    }
+}
+
+fn replay(target: usize) {
+    let (name, run) = TARGETS[target];
+    for (path, input) in corpus(name) {
+        check(run, &input, || path.display().to_string());
+    }
+}
+
+/// How many random inputs: `HIOLOAD_FUZZ_INPUTS`, or as many as take a second or two.
+fn rounds(default: u64) -> u64 {
+    let asked = std::env::var("HIOLOAD_FUZZ_INPUTS").ok();
+    asked.map_or(default, |n| {
+        n.parse().expect("HIOLOAD_FUZZ_INPUTS is a number")
+    })
+}
+
+fn random(target: usize, inputs: u64) {
+    let (name, run) = TARGETS[target];
+    let corpus = corpus(name);
+    for seed in 0..rounds(inputs) {
+        let input = mutated(&corpus, &mut Random::new(seed));
+        check(run, &input, || {
+            let path = folder("artifacts", name).join(format!("random-{seed}"));
+            let kept = fs::create_dir_all(path.parent().expect("a folder"))
+                .and_then(|()| fs::write(&path, &input));
+            format!(
+                "random input {seed}, written to {} ({kept:?})",
+                path.display()
+            )
+        });
+    }
+}
+
+/// An input made of one or two committed ones.
+fn mutated(corpus: &[(PathBuf, Vec<u8>)], random: &mut Random) -> Vec<u8> {
+    let mut input = corpus[random.below(corpus.len())].1.clone();
+    if random.below(3) == 0 {
+        let other = &corpus[random.below(corpus.len())].1;
+        input.truncate(random.below(input.len() + 1));
+        input.extend_from_slice(&other[random.below(other.len())..]);
+    }
+    for _ in 0..random.below(6) {
+        let at = random.below(input.len().max(1));
+        match (random.below(5), input.get_mut(at)) {
+            (_, None) => input.push(random.below(256) as u8),
+            (0, Some(byte)) => *byte ^= 1 << random.below(8),
+            (1, Some(byte)) => *byte = random.below(256) as u8,
+            (2, _) => drop(input.remove(at)),
+            (3, _) => input.insert(at, [0, 1, 127, 128, 255][random.below(5)]),
+            _ => {
+                let end = (at + 1 + random.below(40)).min(input.len());
+                let copy = input[at..end].to_vec();
+                input.splice(at..at, copy);
+            }
+        }
+    }
+    // The seed of the splits.
+    for byte in input.iter_mut().skip(1).take(4) {
+        *byte = random.below(256) as u8;
+    }
+    input
+}
+
+#[test]
+fn the_committed_seeds_are_those_of_the_code() {
+    let write = std::env::var_os("HIOLOAD_WRITE_SEEDS").is_some();
+    for (target, _) in TARGETS {
+        for (name, content) in seeds::of(target) {
+            let path = folder("corpus", target).join(name);
+            if write {
+                fs::create_dir_all(folder("corpus", target)).expect("writable");
+                fs::write(&path, &content).expect("writable");
+            }
+            let committed = fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            assert!(
+                committed == content,
+                "{} differs: HIOLOAD_WRITE_SEEDS=1 writes it",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn handshake_corpus() {
+    replay(0);
+}
+
+#[test]
+fn frames_corpus() {
+    replay(1);
+}
+
+#[test]
+fn deflate_corpus() {
+    replay(2);
+}
+
+#[test]
+fn session_corpus() {
+    replay(3);
+}
+
+#[test]
+fn handshake_random() {
+    random(0, 3000);
+}
+
+#[test]
+fn frames_random() {
+    random(1, 3000);
+}
+
+#[test]
+fn deflate_random() {
+    random(2, 500);
+}
+
+#[test]
+fn session_random() {
+    random(3, 200);
+}

@@ -1,0 +1,88 @@
+//! Running a decoder over pieces, and what comes of it.
+
+use hioload_ws_proto::{Assembler, Decoder, Event, Kind, ProtocolError};
+
+/// An event with bytes of its own, or the error that ended the stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Seen {
+    /// A message.
+    Message(Kind, Vec<u8>),
+    /// A ping.
+    Ping(Vec<u8>),
+    /// A pong.
+    Pong(Vec<u8>),
+    /// A Close, with what it said.
+    Close(Option<(u16, String)>),
+    /// The stream was failed.
+    Error(ProtocolError),
+}
+
+impl From<Event<'_>> for Seen {
+    fn from(event: Event<'_>) -> Self {
+        match event {
+            Event::Message(m) => {
+                // What is handed out as text without another look must be text.
+                let text = m
+                    .as_text()
+                    .map(|text| std::str::from_utf8(text.as_bytes()).is_ok());
+                assert_eq!(
+                    text,
+                    (m.kind() == Kind::Text).then_some(true),
+                    "a text message is UTF-8"
+                );
+                Self::Message(m.kind(), m.as_bytes().to_vec())
+            }
+            Event::Ping(p) => Self::Ping(p.to_vec()),
+            Event::Pong(p) => Self::Pong(p.to_vec()),
+            Event::Close(c) => Self::Close(c.map(|c| (c.code.0, c.reason.to_owned()))),
+        }
+    }
+}
+
+/// Everything that `decoder` sees in `pieces`. Each lies in a heap buffer of exactly its size, so that a sanitizer sees a step
+/// beyond it. In the end the decoder has given everything back.
+pub fn decode(mut decoder: Decoder, asm: &mut Assembler, pieces: &[&[u8]]) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    for piece in pieces {
+        feed(&mut decoder, asm, piece, &mut seen);
+    }
+    decoder.release(asm);
+    let stats = asm.stats();
+    assert_eq!(
+        (stats.unfinished, stats.bytes),
+        (0, 0),
+        "what a connection held is given back"
+    );
+    seen
+}
+
+fn feed(decoder: &mut Decoder, asm: &mut Assembler, piece: &[u8], seen: &mut Vec<Seen>) {
+    let mut input = piece.to_vec().into_boxed_slice();
+    let mut rest = &mut input[..];
+    while !rest.is_empty() {
+        let len = rest.len();
+        match decoder.decode(asm, rest) {
+            Ok((used, event)) => {
+                assert!(used <= len && (used == len || (used > 0 && event.is_some())));
+                assert!(
+                    !matches!(seen.last(), Some(Seen::Error(_))),
+                    "an error is for ever"
+                );
+                let ignores = matches!(seen.last(), Some(Seen::Close(_)));
+                assert!(!ignores || event.is_none(), "nothing counts after a Close");
+                seen.extend(event.map(Seen::from));
+                rest = &mut rest[used..];
+            }
+            Err(error) => {
+                assert_eq!(decoder.error(), Some(error));
+                match seen.last() {
+                    Some(Seen::Error(first)) => {
+                        assert_eq!(*first, error, "the same error for ever")
+                    }
+                    _ => seen.push(Seen::Error(error)),
+                }
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The whole engine on a scripted network: a few hostile peers, and a bystander that must not notice them.
+//!
+//! Input: a byte of options ([`Options`]), the seed of the splits (4 bytes), then steps ([`Step::read`]).
+//!
+//! Whatever the peers do: nothing panics, the bystander's messages are echoed at once, what is sent to anybody is what
+//! RFC 6455 allows, and when all are gone nothing of them is left. Unless the options make timing count (small windows and
+//! queues), cutting what the peers send into pieces changes neither what they are sent nor the counters.
+
+mod app;
+mod peers;
+mod world;
+
+use super::input::Input;
+use super::wire::{By, Sent};
+pub use peers::{CLOSE, REQUEST};
+use world::World;
+
+/// What an input asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Unlimited windows and queues, so that a split run must equal the unsplit one.
+    pub exact: bool,
+    /// Which limits (0 to 3).
+    pub limits: u8,
+    /// Which permessage-deflate (0 and 1: none, 2: shared compressors, 3: own ones).
+    pub deflate: u8,
+    /// Which answer to a full send queue (0 to 2).
+    pub policy: u8,
+    /// In the end the peers fall silent instead of closing.
+    pub silent: bool,
+}
+
+impl Options {
+    fn from_bits(bits: u8) -> Self {
+        Self {
+            exact: bits & 1 == 0,
+            limits: bits >> 1 & 3,
+            deflate: bits >> 3 & 3,
+            policy: (bits >> 5 & 3) % 3,
+            silent: bits >> 7 == 1,
+        }
+    }
+}
+
+/// What happens next to the peer in seat `who`: 0 to 3 have dialed us, 4 and 5 were dialed by us.
+#[derive(Clone, Debug)]
+pub enum Step<'a> {
+    /// It sends these bytes.
+    Bytes(&'a [u8]),
+    /// It does its part of a proper opening handshake, in a variant.
+    Open(u8),
+    /// It sends a frame, properly masked or not masked, whose first byte is this.
+    Frame(u8, &'a [u8]),
+    /// It sends the same frame so many times at once.
+    Burst(u8, &'a [u8]),
+    /// It ends its sending side.
+    End,
+    /// It resets the connection.
+    Reset,
+    /// From now on it takes so many bytes at a time.
+    Window(u16),
+    /// So many milliseconds pass.
+    Pass(u16),
+    /// Another peer takes the seat; the old one stays connected and is heard of no more.
+    Fresh,
+}
+
+impl<'a> Step<'a> {
+    /// A byte for what happens, one for the seat, then what the step needs.
+    fn read(input: &mut Input<'a>) -> (usize, Self) {
+        let (what, who) = (input.byte(), usize::from(input.byte() % 6));
+        let step = match what % 10 {
+            0 => Self::Bytes(input.bytes()),
+            1 => Self::Open(input.byte()),
+            2 => Self::Frame(input.byte(), input.bytes()),
+            3 => Self::Frame(0x81, input.bytes()),
+            4 => Self::Burst(input.byte(), input.bytes()),
+            5 => Self::End,
+            6 => Self::Reset,
+            7 => Self::Window(input.short()),
+            8 => Self::Pass(input.short() % 3000),
+            _ => Self::Fresh,
+        };
+        (who, step)
+    }
+}
+
+const MAX_STEPS: usize = 48;
+
+/// See the module.
+pub fn run(input: &[u8]) {
+    let mut input = Input::new(input);
+    let options = Options::from_bits(input.byte());
+    let seed = input.word();
+    let mut steps = Vec::new();
+    while !input.is_empty() && steps.len() < MAX_STEPS {
+        steps.push(Step::read(&mut input));
+    }
+    let whole = play(options, None, &steps);
+    let split = play(options, Some(seed), &steps);
+    if options.exact {
+        assert_eq!(
+            whole.counters, split.counters,
+            "the split changes the counters"
+        );
+        for (n, (whole, split)) in whole.peers.iter().zip(&split.peers).enumerate() {
+            assert_eq!(whole, split, "the split changes what peer {n} is sent");
+        }
+        assert_eq!(whole.peers.len(), split.peers.len());
+    }
+}
+
+/// What came of a script.
+struct Outcome {
+    peers: Vec<(By, Sent)>,
+    counters: Vec<(&'static str, u64)>,
+}
+
+fn play(options: Options, split: Option<u32>, steps: &[(usize, Step<'_>)]) -> Outcome {
+    let mut world = World::new(options, split);
+    for (who, step) in steps {
+        world.step(*who, step);
+    }
+    world.end()
+}

@@ -1,0 +1,422 @@
+//! One run of a script.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hioload_engine::{Config, Lcore, Limits, SendPolicy, Totals};
+use hioload_lcore::Time;
+use hioload_transport::fake::{Fake, FakeEnd, FakeOptions};
+use hioload_transport::{ConnId, Peer, Transport, TransportStats};
+use hioload_ws_proto::deflate::{DeflateConfig, Sharing};
+
+use super::super::input::cut;
+use super::super::wire::{By, read};
+use super::app::App;
+use super::peers::{CLOSE, REQUEST, answer, frame, request};
+use super::{Options, Outcome, Step};
+
+/// Time from step to step, and the longest time without a word of the bystander.
+const STEP: Duration = Duration::from_millis(25);
+/// How many turns the bystander waits for its echo at most: everybody has had one in that time.
+const PATIENCE: usize = 16;
+/// Most peers that dial us.
+const MAX_PEERS: usize = 24;
+/// After this silence every peer has been closed, and reset if it does not take that.
+const SILENCE: Duration = Duration::from_millis(4500);
+
+/// A hostile peer.
+struct Hostile {
+    id: ConnId,
+    /// What the engine is to it.
+    engine: By,
+    sent: Vec<u8>,
+    /// It refused to be connected to: there never was a connection.
+    refused: bool,
+}
+
+pub(super) struct World {
+    options: Options,
+    split: Option<u32>,
+    lcore: Lcore<Fake, App>,
+    now: Time,
+    live: Rc<Cell<usize>>,
+    bystander: ConnId,
+    echoes: usize,
+    room: usize,
+    peers: Vec<Hostile>,
+    seats: [Option<usize>; 6],
+}
+
+impl World {
+    pub(super) fn new(options: Options, split: Option<u32>) -> Self {
+        let fake = FakeOptions {
+            send_queue: 64 << 20,
+            max_connections: 256,
+            tx_chunk: if options.exact { 16 << 10 } else { 1 << 10 },
+            tx_chunks: 8192,
+            short_means_drained: options.policy == 0,
+            ..FakeOptions::default()
+        };
+        let (app, now) = (App::default(), Time::from_millis(1000));
+        let live = Rc::clone(&app.live);
+        let fake = Fake::new(&fake).expect("memory for a pool");
+        let mut lcore = Lcore::alone(fake, app, config(options), now);
+        let bystander = lcore
+            .transport()
+            .accept(Peer::Ip(([10, 0, 0, 2], 1).into()));
+        let mut world = Self {
+            options,
+            split,
+            lcore,
+            now,
+            live,
+            bystander,
+            echoes: 0,
+            room: 0,
+            peers: Vec::new(),
+            seats: [None; 6],
+        };
+        world.io().deliver(bystander, REQUEST.as_bytes());
+        world.settle();
+        assert!(world.io().sent(bystander).starts_with(b"HTTP/1.1 101 "));
+        world.room = world.lcore.transport().send_room(bystander);
+        world.echo();
+        world
+    }
+
+    fn io(&mut self) -> &mut Fake {
+        self.lcore.transport()
+    }
+
+    fn turn(&mut self) {
+        self.io()
+            .wait(Some(Duration::ZERO))
+            .expect("a fake does not fail");
+        self.lcore.turn(self.now);
+    }
+
+    /// Turns until nothing happens any more.
+    fn settle(&mut self) {
+        let mut quiet = 0;
+        for _ in 0..20_000 {
+            let before = self.progress();
+            self.turn();
+            quiet = if self.progress() == before {
+                quiet + 1
+            } else {
+                0
+            };
+            if quiet == 2 {
+                self.discover();
+                return;
+            }
+        }
+        panic!("the engine never comes to rest");
+    }
+
+    fn progress(&mut self) -> (Totals, TransportStats) {
+        let totals = self.lcore.totals();
+        let stats = TransportStats {
+            sleeps: 0,
+            blocked: 0,
+            reads: 0,
+            writes: 0,
+            ..self.io().stats()
+        };
+        (
+            Totals {
+                turns: 0,
+                sleeps: 0,
+                reads: 0,
+                writes: 0,
+                writes_blocked: 0,
+                ..totals
+            },
+            stats,
+        )
+    }
+
+    /// Peers that the application has dialed take the last seats.
+    fn discover(&mut self) {
+        for (id, _) in self.io().connecting() {
+            if self.peers.iter().all(|peer| peer.id != id) {
+                let seat = if self.seats[4].is_none() { 4 } else { 5 };
+                self.seats[seat] = Some(self.peers.len());
+                self.peers.push(Hostile {
+                    id,
+                    engine: By::Client,
+                    sent: Vec::new(),
+                    refused: false,
+                });
+            }
+        }
+    }
+
+    /// The bystander says something and hears it again, soon.
+    fn echo(&mut self) {
+        self.echoes += 1;
+        let payload = format!("bystander {}", self.echoes).into_bytes();
+        let expected = [&[0x82, payload.len() as u8][..], &payload].concat();
+        let id = self.bystander;
+        assert!(
+            self.io().deliver(id, &frame(By::Server, 0x82, &payload)),
+            "the bystander was cut off"
+        );
+        for _ in 0..PATIENCE {
+            self.turn();
+            if !self.io().peek_sent(id).is_empty() {
+                break;
+            }
+        }
+        assert_eq!(
+            self.io().sent(id),
+            expected,
+            "the bystander was not served as if it were alone"
+        );
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.now < until {
+            self.now += STEP;
+            self.echo();
+            self.settle();
+        }
+    }
+
+    /// Whoever sits there; a seat of those who dial us is taken now if it was free.
+    fn seat(&mut self, who: usize) -> Option<usize> {
+        if who < 4 && self.seats[who].is_none() {
+            self.accept(who);
+        }
+        self.seats[who]
+    }
+
+    fn accept(&mut self, who: usize) {
+        if self.peers.len() < MAX_PEERS {
+            let port = 1 + self.peers.len() as u16;
+            let id = self.io().accept(Peer::Ip(([10, 0, 0, 1], port).into()));
+            self.seats[who] = Some(self.peers.len());
+            self.peers.push(Hostile {
+                id,
+                engine: By::Server,
+                sent: Vec::new(),
+                refused: false,
+            });
+        }
+    }
+
+    pub(super) fn step(&mut self, who: usize, step: &Step<'_>) {
+        self.now += STEP;
+        if let Some(peer) = self.seat(who) {
+            self.act(who, peer, step);
+        }
+        self.echo();
+        self.settle();
+    }
+
+    fn act(&mut self, who: usize, peer: usize, step: &Step<'_>) {
+        let Hostile { id, engine, .. } = self.peers[peer];
+        match step {
+            Step::Bytes(bytes) => self.deliver(peer, bytes),
+            Step::Open(variant) => self.open(peer, *variant),
+            Step::Frame(first, payload) => self.deliver(peer, &frame(engine, *first, payload)),
+            Step::Burst(first, payload) => {
+                let burst = frame(engine, *first, payload).repeat(1 + 2000 / (payload.len() + 6));
+                self.deliver(peer, &burst);
+            }
+            Step::End => drop(self.io().end(id)),
+            Step::Reset => drop(self.io().reset(id)),
+            Step::Window(bytes) if !self.options.exact => {
+                let bytes = if *bytes == u16::MAX {
+                    usize::MAX
+                } else {
+                    usize::from(*bytes)
+                };
+                self.io().set_window(id, bytes);
+            }
+            Step::Window(_) => {}
+            Step::Pass(millis) => self.pass(Duration::from_millis(u64::from(*millis))),
+            Step::Fresh if who < 4 => self.accept(who),
+            Step::Fresh => {
+                let refused = std::io::ErrorKind::ConnectionRefused;
+                let connecting = self.io().connecting().iter().any(|(known, _)| *known == id);
+                if connecting && self.io().connect_outcome(id, Err(refused)) {
+                    self.peers[peer].refused = true;
+                }
+            }
+        }
+    }
+
+    /// What the peer sends: whole, or in pieces with a turn after each.
+    fn deliver(&mut self, peer: usize, bytes: &[u8]) {
+        let id = self.peers[peer].id;
+        let Some(seed) = self.split else {
+            self.io().deliver(id, bytes);
+            return;
+        };
+        for piece in cut(bytes, seed ^ bytes.len() as u32) {
+            self.io().deliver(id, piece);
+            self.turn();
+        }
+    }
+
+    fn open(&mut self, peer: usize, variant: u8) {
+        let Hostile { id, engine, .. } = self.peers[peer];
+        match engine {
+            By::Server => self.deliver(peer, &request(variant)),
+            By::Client => {
+                self.io().connect_outcome(id, Ok(()));
+                self.turn();
+                self.collect(peer);
+                if let Some(answer) = answer(variant, &self.peers[peer].sent) {
+                    self.deliver(peer, &answer);
+                }
+            }
+        }
+    }
+
+    fn collect(&mut self, peer: usize) {
+        let id = self.peers[peer].id;
+        let sent = self.io().sent(id);
+        self.peers[peer].sent.extend_from_slice(&sent);
+    }
+
+    /// All peers go, and nothing of them is left.
+    pub(super) fn end(mut self) -> Outcome {
+        for peer in 0..self.peers.len() {
+            if !self.options.silent {
+                let id = self.peers[peer].id;
+                self.io().set_window(id, usize::MAX);
+                self.io().end(id);
+            }
+        }
+        self.settle();
+        self.pass(SILENCE);
+        let mut peers = Vec::new();
+        for peer in 0..self.peers.len() {
+            self.collect(peer);
+            let Hostile {
+                id,
+                engine,
+                ref sent,
+                refused,
+            } = self.peers[peer];
+            let end = self.lcore.transport().closed(id);
+            assert!(end.is_some() || refused, "peer {peer} is still connected");
+            let mut sent = read(engine, sent, end == Some(FakeEnd::Reset));
+            // The key is random.
+            sent.head
+                .retain(|line| !line.starts_with("Sec-WebSocket-Key"));
+            peers.push((engine, sent));
+        }
+        assert_eq!(self.lcore.connections(), 1, "only the bystander is open");
+        assert_eq!(
+            self.live.get(),
+            1,
+            "the application's state of the others is dropped"
+        );
+        let bystander = self.bystander;
+        assert_eq!(
+            self.io().send_room(bystander),
+            self.room,
+            "send memory is lost"
+        );
+        self.last_words();
+        let skipped = [
+            "turns",
+            "sleeps",
+            "reads",
+            "writes",
+            "writes_blocked",
+            "bytes_in",
+        ];
+        let counters = self
+            .lcore
+            .totals()
+            .iter()
+            .filter(|(name, _)| !skipped.contains(name))
+            .collect();
+        Outcome { peers, counters }
+    }
+
+    /// The bystander finds no subscription of anybody, and leaves.
+    fn last_words(&mut self) {
+        let id = self.bystander;
+        self.io().deliver(id, &frame(By::Server, 0x81, b"pa x"));
+        self.settle();
+        assert_eq!(
+            self.io().sent(id),
+            b"\x81\x05Ok(0)",
+            "a subscription outlived its connection"
+        );
+        self.io().deliver(id, &frame(By::Server, 0x88, &CLOSE));
+        self.settle();
+        assert_eq!(self.io().sent(id), b"\x88\x02\x03\xe8");
+        self.io().end(id);
+        self.settle();
+        assert_eq!(self.io().closed(id), Some(FakeEnd::Closed));
+        let totals = self.lcore.totals();
+        assert_eq!((self.lcore.connections(), self.live.get()), (0, 0));
+        assert_eq!(
+            totals.opened, totals.closed,
+            "every connection that opened has closed"
+        );
+        assert_eq!(totals.handler_panics, 0, "a panic was caught");
+    }
+}
+
+fn config(options: Options) -> Config {
+    let mut limits = Limits {
+        handshake_timeout: Duration::from_millis(1000),
+        close_timeout: Duration::from_millis(500),
+        ping_interval: Duration::from_millis(700),
+        idle_timeout: Duration::from_millis(2000),
+        send_queue: 64 << 20,
+        ..Limits::default()
+    };
+    if !options.exact {
+        limits.send_queue = [1, 300, 5000][usize::from(options.policy)];
+        limits.send_policy = [
+            SendPolicy::Close,
+            SendPolicy::DropNew,
+            SendPolicy::DropOldest,
+        ][usize::from(options.policy)];
+    }
+    let mut config = Config::default();
+    match options.limits {
+        0 => {}
+        1 => {
+            limits.max_message = 150;
+            limits.max_fragments = 3;
+            limits.max_handshake = 300;
+            if !options.exact {
+                limits.reassembly_memory = 1000;
+            }
+        }
+        2 => {
+            limits.message_rate = 50;
+            config.turn_messages = 1;
+            config.turn_events = 2;
+        }
+        _ => {
+            limits.max_subscriptions = 2;
+            limits.max_connections_per_source = 2;
+            limits.accept_rate = if options.exact { 0 } else { 30 };
+            config.turn_messages = 3;
+        }
+    }
+    config.limits = limits;
+    config.deflate = (options.deflate > 1).then(|| DeflateConfig {
+        threshold: 16,
+        mem_level: 1,
+        sharing: if options.deflate == 2 {
+            Sharing::Shared
+        } else {
+            Sharing::Own
+        },
+        ..DeflateConfig::default()
+    });
+    config
+}
