@@ -16,8 +16,12 @@ use super::app::App;
 use super::peers::{CLOSE, REQUEST, answer, frame, request};
 use super::{Options, Outcome, Step};
 
-/// Time from step to step, and the longest time without a word of the bystander.
+/// Time from step to step.
 const STEP: Duration = Duration::from_millis(25);
+/// The longest time without a word of the bystander, which is never pinged so.
+const STRIDE: Duration = Duration::from_millis(100);
+/// How much time the steps of a script may let pass in all.
+const MAX_TIME: Duration = Duration::from_secs(5);
 /// How many turns the bystander waits for its echo at most: everybody has had one in that time.
 const PATIENCE: usize = 16;
 /// Most peers that dial us.
@@ -43,7 +47,7 @@ pub(super) struct World {
     live: Rc<Cell<usize>>,
     bystander: ConnId,
     echoes: usize,
-    room: usize,
+    patience: Duration,
     peers: Vec<Hostile>,
     seats: [Option<usize>; 6],
 }
@@ -73,14 +77,13 @@ impl World {
             live,
             bystander,
             echoes: 0,
-            room: 0,
+            patience: MAX_TIME,
             peers: Vec::new(),
             seats: [None; 6],
         };
         world.io().deliver(bystander, REQUEST.as_bytes());
         world.settle();
         assert!(world.io().sent(bystander).starts_with(b"HTTP/1.1 101 "));
-        world.room = world.lcore.transport().send_room(bystander);
         world.echo();
         world
     }
@@ -179,7 +182,7 @@ impl World {
     fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         while self.now < until {
-            self.now += STEP;
+            self.now += STRIDE;
             self.echo();
             self.settle();
         }
@@ -237,7 +240,11 @@ impl World {
                 self.io().set_window(id, bytes);
             }
             Step::Window(_) => {}
-            Step::Pass(millis) => self.pass(Duration::from_millis(u64::from(*millis))),
+            Step::Pass(millis) => {
+                let time = Duration::from_millis(u64::from(*millis)).min(self.patience);
+                self.patience -= time;
+                self.pass(time);
+            }
             Step::Fresh if who < 4 => self.accept(who),
             Step::Fresh => {
                 let refused = std::io::ErrorKind::ConnectionRefused;
@@ -317,12 +324,8 @@ impl World {
             1,
             "the application's state of the others is dropped"
         );
-        let bystander = self.bystander;
-        assert_eq!(
-            self.io().send_room(bystander),
-            self.room,
-            "send memory is lost"
-        );
+        let pool = self.io().pool();
+        assert_eq!(pool.available(), pool.capacity(), "send memory is lost");
         self.last_words();
         let skipped = [
             "turns",
