@@ -136,7 +136,7 @@ impl Handler for App {
                 cx.set_timer(Duration::from_millis(50), 1);
             }
             Some('t') => {
-                conn.timer = Some(cx.set_timer(Duration::from_millis(number().min(5000)), 2))
+                conn.timer = Some(cx.set_timer(Duration::from_millis(number().min(5000)), 2));
             }
             Some('T') => {
                 if let Some(timer) = conn.timer {
