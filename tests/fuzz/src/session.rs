@@ -7,7 +7,9 @@
 //! queues), cutting what the peers send into pieces changes neither what they are sent nor the counters.
 
 mod app;
+mod ending;
 mod peers;
+mod setup;
 mod world;
 
 use super::input::Input;
