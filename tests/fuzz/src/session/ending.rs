@@ -24,7 +24,7 @@ impl World {
         }
         self.settle();
         self.pass(SILENCE);
-        let mut peers = Vec::new();
+        let (mut peers, mut seen_by) = (Vec::new(), Vec::new());
         for peer in 0..self.peers.len() {
             self.collect(peer);
             let Hostile {
@@ -35,9 +35,11 @@ impl World {
             } = self.peers[peer];
             let end = self.lcore.transport().closed(id);
             assert!(end.is_some() || refused, "peer {peer} is still connected");
-            if engine == By::Server {
-                inflates(sent);
-            }
+            seen_by.push(if engine == By::Server {
+                seen(sent)
+            } else {
+                Vec::new()
+            });
             let mut sent = read(engine, sent, end == Some(FakeEnd::Reset));
             // The key is random.
             sent.head
@@ -67,12 +69,17 @@ impl World {
             .iter()
             .filter(|(name, _)| !skipped.contains(name))
             .collect();
-        Outcome { peers, counters }
+        Outcome {
+            peers,
+            seen: seen_by,
+            counters,
+        }
     }
 
     /// The peers read all that is there for them, and end.
     fn hang_up(&mut self) {
-        let ids: Vec<_> = self.peers.iter().map(|peer| peer.id).collect();
+        let connected = self.peers.iter().filter(|peer| !peer.refused);
+        let ids: Vec<_> = connected.map(|peer| peer.id).collect();
         for &id in &ids {
             self.io().set_window(id, usize::MAX);
         }
@@ -150,24 +157,30 @@ impl World {
     }
 }
 
-/// A client that agreed to permessage-deflate can read what it was sent.
-fn inflates(sent: &[u8]) {
+/// What a client sees in what it was sent, which it must be able to read and, if that was agreed, inflate.
+fn seen(sent: &[u8]) -> Vec<Seen> {
     let Some(end) = sent.windows(4).position(|w| w == b"\r\n\r\n") else {
-        return;
+        return Vec::new();
     };
     let (head, frames) = sent.split_at(end + 4);
-    if String::from_utf8_lossy(head).contains("permessage-deflate") {
-        let inflation = Inflation::Context(Box::new(Window::new(15)));
-        let mut asm = Assembler::new(AssemblerOptions::default());
-        let seen = decode(
-            Decoder::with_deflate(Role::Client, inflation),
-            &mut asm,
-            &[frames],
-        );
-        assert!(
-            !matches!(seen.last(), Some(Seen::Error(_))),
-            "{:?}",
-            seen.last()
-        );
+    let head = String::from_utf8_lossy(head);
+    if !head.starts_with("HTTP/1.1 101 ") {
+        return Vec::new();
     }
+    let inflation = match head.contains("permessage-deflate") {
+        true => Inflation::Context(Box::new(Window::new(15))),
+        false => Inflation::None,
+    };
+    let mut asm = Assembler::new(AssemblerOptions::default());
+    let seen = decode(
+        Decoder::with_deflate(Role::Client, inflation),
+        &mut asm,
+        &[frames],
+    );
+    assert!(
+        !matches!(seen.last(), Some(Seen::Error(_))),
+        "{:?}",
+        seen.last()
+    );
+    seen
 }
