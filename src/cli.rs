@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::Failure;
-use crate::config::values::{AtLeastOne, Size, Span};
+use crate::config::values::{AtLeastOne, Size, Span, UpTo, Within};
 use crate::config::{Settings, reference};
 
 /// A WebSocket data plane that owns its cores.
@@ -62,7 +62,7 @@ pub(crate) struct ConnectArgs {
     pub count: AtLeastOne<u32>,
     /// Bytes of each
     #[arg(long, value_name = "SIZE", default_value = "64")]
-    pub size: Size,
+    pub size: Within<Size, 0, { 1 << 30 }>,
     /// Send text instead of binary messages
     #[arg(long)]
     pub text: bool,
@@ -71,7 +71,7 @@ pub(crate) struct ConnectArgs {
     pub deflate: bool,
     /// Messages under way at once
     #[arg(long, value_name = "K", default_value = "1")]
-    pub in_flight: AtLeastOne<u32>,
+    pub in_flight: UpTo<u32, 65536>,
     /// An Origin to send
     #[arg(long)]
     pub origin: Option<String>,
@@ -187,7 +187,7 @@ mod tests {
             (&["serve", "--idle", "lazy"], "--idle"),
             (&["serve", "--transport", "af-xdp"], "expected sockets"),
             (&["serve", "--max-message", "many"], "expected a size"),
-            (&["serve", "--max-connections", "0"], "must be more than 0"),
+            (&["serve", "--max-connections", "0"], "must be at least 1"),
             (&["serve", "--idle-timeout", "5"], "a time needs a unit"),
             (&["serve", "--log", "inof"], "expected off, error"),
             (&["serve", "--max-message"], "a value is required"),
@@ -199,7 +199,7 @@ mod tests {
             (&["connect"], "<URL>"),
             (
                 &["connect", "ws://x/", "--count", "0"],
-                "must be more than 0",
+                "must be at least 1",
             ),
             (&["dance"], "dance"),
             (&[], "serve or connect"),

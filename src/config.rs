@@ -1,5 +1,6 @@
 //! What an operator can set. Every setting is declared once, in [`sections`], and is then a flag and a key of the
-//! configuration file: `--max-message 1MiB` and `max_message = "1MiB"` in `[limits]`. Both are parsed by the same `FromStr`.
+//! configuration file: `--max-message 1MiB` and `max_message = "1MiB"` in `[limits]`. Both are parsed by the same
+//! `FromStr`.
 
 pub(crate) mod file;
 pub(crate) mod plan;

@@ -6,8 +6,8 @@
 //!
 //! ```no_run
 //! use hioload_ws::{
-//!     Accept, Config, Context, Endpoint, Handler, Lcores, LcoreContext, Message, Peer, Request, Response, Server, ServerOptions,
-//!     SocketOptions,
+//!     Accept, Config, Context, Endpoint, Handler, LcoreContext, Lcores, Message, Peer, Request, Response, Server,
+//!     ServerOptions, SocketOptions,
 //! };
 //!
 //! struct Echo;
@@ -48,6 +48,7 @@
 //! # Where things are
 //!
 //! - [`Handler`], [`Context`] and [`LcoreContext`]: what an application implements and what it may call.
+//! - [`middleware`]: layers around a handler, and some ready ones.
 //! - [`Config`] and [`Limits`]: every bound, with what happens there.
 //! - [`proto`]: the WebSocket protocol without I/O, for use on its own.
 //! - [`transport`], [`mem`], [`lcore`]: the layers below, for who adds a transport.
@@ -63,6 +64,7 @@ pub use hioload_mem as mem;
 pub use hioload_transport as transport;
 pub use hioload_ws_proto as proto;
 
+pub use hioload_engine::middleware;
 pub use hioload_ws_proto::deflate;
 
 pub use hioload_engine::{

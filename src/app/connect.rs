@@ -26,7 +26,7 @@ pub(crate) fn run(arguments: &ConnectArgs) -> Result<(), Failure> {
     let (report, outcome) = mpsc::channel();
     let work = Work {
         count: u64::from(arguments.count.0),
-        size: arguments.size.0,
+        size: arguments.size.0.0,
         kind: if arguments.text {
             Kind::Text
         } else {
@@ -87,13 +87,22 @@ fn options(arguments: &ConnectArgs, work: Work) -> ServerOptions {
     limits.reassembly_memory = limits
         .reassembly_memory
         .max(limits.max_message.saturating_mul(2));
-    // What does not fit is sent again when an echo has made room.
+    // All that is under way has room. A full queue would stop the reading, and two ends that both wait for the other to
+    // read would wait for ever.
+    let under_way = usize::try_from(work.in_flight)
+        .unwrap_or(usize::MAX)
+        .saturating_mul(work.size.saturating_add(16));
+    limits.send_queue = limits.send_queue.max(under_way);
     limits.send_policy = SendPolicy::DropNew;
+    let mut sockets = SocketOptions::default();
+    sockets.tx_chunks = sockets
+        .tx_chunks
+        .max((under_way / sockets.tx_chunk).saturating_mul(2));
     ServerOptions {
         listen: Vec::new(),
         lcores: Lcores::Count(1),
         config,
-        sockets: SocketOptions::default(),
+        sockets,
     }
 }
 

@@ -1,11 +1,10 @@
 //! `hioload serve`.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 
 use hioload_ws::{Endpoint, Lcores, Server};
 
-use super::handler::{App, Common};
+use super::handler::handler;
 use super::{files, log, signals::Signals};
 use crate::Failure;
 use crate::cli::ServeArgs;
@@ -32,7 +31,7 @@ pub(crate) fn run(arguments: ServeArgs) -> Result<(), Failure> {
     serve(plan)
 }
 
-/// Makes `max_connections` fit the limit on open files, or warns if the operator chose it.
+/// Makes `max_connections` fit the limit on open files; says so if the operator chose it.
 fn fit_open_files(plan: &mut Plan) {
     let Some(limit) = files::raise_limit() else {
         return;
@@ -46,12 +45,11 @@ fn fit_open_files(plan: &mut Plan) {
     if wanted <= room {
         return;
     }
+    plan.server.config.limits.max_connections = room;
     if plan.max_connections_set {
         tracing::warn!(
-            "the limit of {limit} open files leaves room for {room} connections, not {wanted} (ulimit -n)"
+            "max_connections is {room}, not {wanted}: there is a limit of {limit} open files (ulimit -n)"
         );
-    } else {
-        plan.server.config.limits.max_connections = room;
     }
 }
 
@@ -62,12 +60,9 @@ fn serve(plan: Plan) -> Result<(), Failure> {
     let line = start_line(server.endpoints(), plan.transport, server.lcores());
 
     let counters = server.counters();
-    let common = Arc::new(Common {
-        origins: plan.origins,
-        counters: plan.stats.then(|| counters.clone()),
-    });
+    let (origins, shown) = (plan.origins, plan.stats.then_some(counters));
     let running = server
-        .start(move |_| App::new(Arc::clone(&common)))
+        .start(move |_| handler(&origins, shown.as_ref()))
         .map_err(|why| Failure::usage(why.to_string()))?;
     signals
         .obey(running.remote())

@@ -33,8 +33,8 @@ impl Target {
         if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(wrong("only visible ASCII may be in it"));
         }
-        // RFC 6455 §3: "Fragment identifiers are meaningless in the context of WebSocket URIs and MUST NOT be used on these
-        // URIs."
+        // RFC 6455 §3: "Fragment identifiers are meaningless in the context of WebSocket URIs and MUST NOT be used
+        // on these URIs."
         if url.contains('#') {
             return Err(wrong("a WebSocket URL has no fragment"));
         }

@@ -8,9 +8,11 @@ use hioload_ws::deflate::{DeflateConfig, Sharing};
 use hioload_ws::lcore::topology::Topology;
 use hioload_ws::{Config, Endpoint, Lcores, Limits, ServerOptions, SocketOptions};
 
+use super::Settings;
 use super::sections::{DeflateArgs, DrainArgs, EngineArgs, LimitArgs, SocketArgs};
-use super::values::{AllowOrigin, Deflate, LcoreSet, LogFilter, LogFormat, TransportKind};
-use super::{Settings, values};
+use super::values::{
+    AllowOrigin, Deflate, LcoreSet, LogFilter, LogFormat, Size, Span, TransportKind, Within,
+};
 
 /// Everything `hioload serve` needs to run.
 #[derive(Debug)]
@@ -19,8 +21,8 @@ pub(crate) struct Plan {
     pub server: ServerOptions,
     /// What moves the bytes.
     pub transport: TransportKind,
-    /// The origins to let in, in lower case; `None` is any.
-    pub origins: Option<Vec<String>>,
+    /// The origins to let in; none at all lets any in.
+    pub origins: Vec<String>,
     /// Whether `/stats` is there.
     pub stats: bool,
     /// Which log records are wanted.
@@ -118,7 +120,9 @@ impl Plan {
             && !limits.idle_timeout.is_zero()
             && limits.ping_interval >= limits.idle_timeout
         {
-            doubts.push("ping_interval is not below idle_timeout: quiet connections are closed without having been asked");
+            doubts.push(
+                "ping_interval is not below idle_timeout: quiet connections are closed unasked",
+            );
         }
         if limits.reassembly_memory < limits.max_message {
             doubts.push("reassembly_memory is below max_message: the largest messages are refused with 1013");
@@ -134,28 +138,28 @@ macro_rules! set {
     };
 }
 
-fn bytes(size: Option<values::AtLeastOne<values::Size>>) -> Option<usize> {
+fn bytes<const A: u64, const B: u64>(size: Option<Within<Size, A, B>>) -> Option<usize> {
     size.map(|size| size.0.0)
 }
 
-fn at_least_one<T>(value: Option<values::AtLeastOne<T>>) -> Option<T> {
+fn within<T, const A: u64, const B: u64>(value: Option<Within<T, A, B>>) -> Option<T> {
     value.map(|value| value.0)
 }
 
-fn span(span: Option<values::Span>) -> Option<Duration> {
+fn span(span: Option<Span>) -> Option<Duration> {
     span.map(|span| span.0)
 }
 
 fn limits_from(args: &LimitArgs) -> Limits {
     let mut limits = Limits::default();
     set! {
-        limits.max_connections => at_least_one(args.max_connections);
+        limits.max_connections => within(args.max_connections);
         limits.max_connections_per_source => args.max_connections_per_source;
         limits.accept_rate => args.accept_rate;
-        limits.handshake_timeout => span(at_least_one(args.handshake_timeout));
+        limits.handshake_timeout => span(within(args.handshake_timeout));
         limits.max_handshake => bytes(args.max_handshake);
         limits.max_message => bytes(args.max_message);
-        limits.max_fragments => at_least_one(args.max_fragments);
+        limits.max_fragments => within(args.max_fragments);
         limits.reassembly_memory => bytes(args.reassembly_memory);
         limits.send_queue => bytes(args.send_queue);
         limits.send_policy => args.send_policy;
@@ -163,7 +167,7 @@ fn limits_from(args: &LimitArgs) -> Limits {
         limits.ping_interval => span(args.ping_interval);
         limits.idle_timeout => span(args.idle_timeout);
         limits.max_lifetime => span(args.max_lifetime);
-        limits.close_timeout => span(at_least_one(args.close_timeout));
+        limits.close_timeout => span(within(args.close_timeout));
         limits.max_subscriptions => args.max_subscriptions;
     }
     limits
@@ -180,11 +184,11 @@ fn deflate_from(args: &DeflateArgs) -> Option<DeflateConfig> {
         ..DeflateConfig::default()
     };
     set! {
-        config.level => args.deflate_level.map(|level| level.0);
+        config.level => within(args.deflate_level);
         config.threshold => args.deflate_threshold.map(|size| size.0);
-        config.mem_level => args.deflate_mem_level.map(|level| level.0);
-        config.server_max_window_bits => args.deflate_server_window_bits.map(|bits| bits.0);
-        config.client_max_window_bits => args.deflate_client_window_bits.map(|bits| bits.0);
+        config.mem_level => within(args.deflate_mem_level);
+        config.server_max_window_bits => within(args.deflate_server_window_bits);
+        config.client_max_window_bits => within(args.deflate_client_window_bits);
         config.server_no_context_takeover => args.deflate_server_no_context_takeover;
         config.client_no_context_takeover => args.deflate_client_no_context_takeover;
     }
@@ -200,36 +204,34 @@ fn set_drain(config: &mut Config, args: &DrainArgs) {
 
 fn set_engine(config: &mut Config, args: &EngineArgs) {
     set! {
-        config.executor_threads => args.executor_threads;
-        config.executor_queue => at_least_one(args.executor_queue);
-        config.mailbox => at_least_one(args.mailbox);
-        config.turn_events => at_least_one(args.turn_events);
-        config.turn_messages => at_least_one(args.turn_messages);
+        config.executor_threads => within(args.executor_threads);
+        config.executor_queue => within(args.executor_queue);
+        config.mailbox => within(args.mailbox);
+        config.turn_events => within(args.turn_events);
+        config.turn_messages => within(args.turn_messages);
     }
 }
 
 fn sockets_from(args: &SocketArgs) -> SocketOptions {
     let mut options = SocketOptions::default();
     set! {
-        options.backlog => at_least_one(args.backlog);
+        options.backlog => within(args.backlog);
         options.nodelay => args.nodelay;
         options.rx_buffer => bytes(args.rx_buffer);
         options.tx_chunk => bytes(args.tx_chunk);
-        options.tx_chunks => at_least_one(args.tx_chunks);
+        options.tx_chunks => within(args.tx_chunks);
     }
-    let size = |size: Option<values::Size>| size.map(|size| size.0).filter(|bytes| *bytes > 0);
+    let size = |size: Option<Size>| size.map(|size| size.0).filter(|bytes| *bytes > 0);
     options.recv_buffer = size(args.recv_buffer);
     options.send_buffer = size(args.send_buffer);
     options
 }
 
-fn origins_from(list: Option<Vec<AllowOrigin>>) -> Option<Vec<String>> {
-    let mut only = Vec::new();
-    for origin in list.filter(|list| !list.is_empty())? {
-        match origin {
-            AllowOrigin::Any => return None,
-            AllowOrigin::Only(origin) => only.push(origin),
-        }
-    }
-    Some(only)
+/// One that is "any" makes the others void.
+fn origins_from(list: Option<Vec<AllowOrigin>>) -> Vec<String> {
+    let only = list.into_iter().flatten().map(|origin| match origin {
+        AllowOrigin::Any => None,
+        AllowOrigin::Only(origin) => Some(origin),
+    });
+    only.collect::<Option<_>>().unwrap_or_default()
 }

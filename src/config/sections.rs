@@ -7,9 +7,19 @@ use hioload_ws::{HugePages, Idle, SendPolicy};
 
 use super::text;
 use super::values::{
-    AllowOrigin, AtLeastOne, Deflate, LcoreSet, Listen, LogFilter, LogFormat, Ranged, Size, Span,
-    TransportKind,
+    AllowOrigin, AtLeastOne, Deflate, LcoreSet, Listen, LogFilter, LogFormat, Size, Span,
+    TransportKind, UpTo, Within,
 };
+
+// Upper bounds, so that a slip of the hand is told and not met by the allocator. They are far above what is of use.
+/// Slots of which each lcore reserves room for all.
+const MOST_SLOTS: u64 = 1 << 24;
+/// Entries of a ring that is set up whole.
+const MOST_QUEUE: u64 = 1 << 20;
+/// A buffer that is set up whole.
+const MOST_BUFFER: u64 = 1 << 30;
+/// Memory that is taken as it is needed.
+const MOST_BYTES: u64 = 1 << 40;
 
 /// Declares a section: in brackets the keys that hold lists, in braces those that hold one value, each as
 /// `key: Type = "PLACEHOLDER";`. What was not said is `None`.
@@ -59,8 +69,8 @@ section! {
     [
         /// Where to listen: ADDR:PORT, [IPV6]:PORT or unix:/path; repeatable. Port 0 takes a free one
         listen: Listen = "ADDR";
-        /// An Origin that browsers may come from, such as https://example.org; repeatable. * is any. Requests without an
-        /// Origin (not from browsers) are always let in
+        /// An Origin that browsers may come from, such as https://example.org; repeatable. * is any. Requests without
+        /// an Origin (not from browsers) are always let in
         allow_origin: AllowOrigin = "ORIGIN";
     ]
     {
@@ -82,7 +92,7 @@ section! {
     /// `[limits]`
     LimitArgs, "Limits (0 is no limit where that is said)" {
         /// Open connections of the process. Beyond: 503
-        max_connections: AtLeastOne<usize> = "N";
+        max_connections: UpTo<usize, MOST_SLOTS> = "N";
         /// Open connections from one address (IPv6: one /64); 0: no limit. Beyond: 503
         max_connections_per_source: u32 = "N";
         /// Connections accepted per second; 0: no limit. Beyond: they wait in the backlog
@@ -90,15 +100,15 @@ section! {
         /// Time for the request head to arrive. Beyond: 408
         handshake_timeout: AtLeastOne<Span> = "TIME";
         /// Bytes of the request head. Beyond: 431
-        max_handshake: AtLeastOne<Size> = "SIZE";
+        max_handshake: UpTo<Size, MOST_BUFFER> = "SIZE";
         /// Bytes of a message, reassembled and inflated. Beyond: close 1009
-        max_message: AtLeastOne<Size> = "SIZE";
+        max_message: UpTo<Size, MOST_BYTES> = "SIZE";
         /// Frames of a message. Beyond: close 1008
         max_fragments: AtLeastOne<u32> = "N";
         /// Bytes of unfinished messages on one lcore. Beyond: close 1013
-        reassembly_memory: AtLeastOne<Size> = "SIZE";
+        reassembly_memory: UpTo<Size, MOST_BYTES> = "SIZE";
         /// Bytes queued for one connection. Beyond: see --send-policy; it is not read until the queue has drained
-        send_queue: AtLeastOne<Size> = "SIZE";
+        send_queue: UpTo<Size, MOST_BYTES> = "SIZE";
         /// What happens to a message for a full send queue; close is with 1013
         send_policy: SendPolicy = "drop-oldest|drop-new|close";
         /// Messages per second from one connection; 0: no limit. Beyond: close 1008
@@ -124,11 +134,11 @@ section! {
         /// Whether small writes leave at once (TCP_NODELAY)
         nodelay: bool = "true|false";
         /// The receive buffer of an lcore
-        rx_buffer: AtLeastOne<Size> = "SIZE";
+        rx_buffer: UpTo<Size, MOST_BUFFER> = "SIZE";
         /// One send buffer
-        tx_chunk: AtLeastOne<Size> = "SIZE";
+        tx_chunk: UpTo<Size, MOST_BUFFER> = "SIZE";
         /// Send buffers of an lcore (address space; memory is used as they are)
-        tx_chunks: AtLeastOne<usize> = "N";
+        tx_chunks: UpTo<usize, MOST_SLOTS> = "N";
         /// SO_RCVBUF of each connection; 0: the system's choice
         recv_buffer: Size = "SIZE";
         /// SO_SNDBUF of each connection; 0: the system's choice
@@ -139,19 +149,19 @@ section! {
 section! {
     /// `[deflate]`
     DeflateArgs, "Compression (permessage-deflate)" {
-        /// off, shared (compressors of the lcore, no context kept) or own (one for each connection: more memory, smaller
-        /// messages)
+        /// off, shared (compressors of the lcore, no context kept) or own (one for each connection: more memory,
+        /// smaller messages)
         deflate: Deflate = "off|shared|own";
         /// Level, from 0 (stored) to 9 (smallest); 1 is by far the fastest that compresses
-        deflate_level: Ranged<0, 9> = "0-9";
+        deflate_level: Within<u8, 0, 9> = "0-9";
         /// Messages shorter than this are sent as they are
         deflate_threshold: Size = "SIZE";
         /// Memory of an own compressor, from 1 to 9
-        deflate_mem_level: Ranged<1, 9> = "1-9";
+        deflate_mem_level: Within<u8, 1, 9> = "1-9";
         /// Our window, as a power of two
-        deflate_server_window_bits: Ranged<8, 15> = "8-15";
+        deflate_server_window_bits: Within<u8, 8, 15> = "8-15";
         /// The clients' window, as a power of two: what a client that keeps its context costs in memory
-        deflate_client_window_bits: Ranged<8, 15> = "8-15";
+        deflate_client_window_bits: Within<u8, 8, 15> = "8-15";
         /// Whether we forget the context between messages even with own compressors
         deflate_server_no_context_takeover: bool = "true|false";
         /// Whether clients are told to forget theirs
@@ -173,11 +183,11 @@ section! {
     /// `[engine]`
     EngineArgs, "Engine" {
         /// Threads for slow work
-        executor_threads: usize = "N";
+        executor_threads: Within<usize, 0, 1024> = "N";
         /// Jobs that may wait for them
-        executor_queue: AtLeastOne<usize> = "N";
+        executor_queue: UpTo<usize, MOST_QUEUE> = "N";
         /// Messages that may wait between two lcores
-        mailbox: AtLeastOne<usize> = "N";
+        mailbox: UpTo<usize, MOST_QUEUE> = "N";
         /// Connections served in one turn of the loop
         turn_events: AtLeastOne<usize> = "N";
         /// Messages taken from one connection in one turn

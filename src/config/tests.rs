@@ -148,3 +148,28 @@ fn the_reference_holds_the_defaults() {
     written.max_connections_set = false;
     assert_eq!(format!("{written:#?}"), format!("{unset:#?}"));
 }
+
+#[test]
+fn any_origin_is_what_none_and_a_star_mean() {
+    let origins = |text: &str| Plan::new(file::parse(text).expect("right")).origins;
+    let any: Vec<String> = Vec::new();
+    assert_eq!(origins(""), any);
+    assert_eq!(origins("[server]\nallow_origin = \"*\"\n"), any);
+    assert_eq!(
+        origins("[server]\nallow_origin = [\"https://a\", \"*\"]\n"),
+        any
+    );
+    assert_eq!(
+        origins("[server]\nallow_origin = [\"https://a\", \"https://b\"]\n"),
+        ["https://a", "https://b"]
+    );
+}
+
+#[test]
+fn the_readme_has_every_key_with_its_default() {
+    let readme = include_str!("../../README.md");
+    for (_, key, value) in reference() {
+        let cells = format!("| `{key}` | `{value}` |");
+        assert!(readme.contains(&cells), "{cells}");
+    }
+}

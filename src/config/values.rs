@@ -81,65 +81,64 @@ fn split_unit(text: &str) -> (&str, &str) {
     (number, unit.trim_start())
 }
 
+/// A value within bounds, so that what is to be set up at the start can be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Within<T, const LEAST: u64, const MOST: u64>(pub(crate) T);
+
 /// A value for which zero would make no sense.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct AtLeastOne<T>(pub T);
+pub(crate) type AtLeastOne<T> = Within<T, 1, { u64::MAX }>;
+/// The same with an upper bound.
+pub(crate) type UpTo<T, const MOST: u64> = Within<T, 1, MOST>;
 
-/// Whether a value is nothing.
-pub(crate) trait IsZero {
-    /// True for 0 of whatever unit.
-    fn is_zero(&self) -> bool;
-}
-
-impl IsZero for Size {
-    fn is_zero(&self) -> bool {
-        self.0 == 0
-    }
-}
-impl IsZero for Span {
-    fn is_zero(&self) -> bool {
-        self.0.is_zero()
-    }
-}
-impl IsZero for usize {
-    fn is_zero(&self) -> bool {
-        *self == 0
-    }
-}
-impl IsZero for u32 {
-    fn is_zero(&self) -> bool {
-        *self == 0
-    }
-}
-impl IsZero for i32 {
-    fn is_zero(&self) -> bool {
-        *self <= 0
-    }
+/// A value that can be compared with a bound.
+pub(crate) trait Measure {
+    /// Its amount, in the unit it is counted in.
+    fn measure(&self) -> u64;
 }
 
-impl<T: FromStr<Err: fmt::Display> + IsZero> FromStr for AtLeastOne<T> {
+impl Measure for Size {
+    fn measure(&self) -> u64 {
+        self.0 as u64
+    }
+}
+impl Measure for Span {
+    fn measure(&self) -> u64 {
+        u64::try_from(self.0.as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+impl Measure for usize {
+    fn measure(&self) -> u64 {
+        *self as u64
+    }
+}
+impl Measure for u32 {
+    fn measure(&self) -> u64 {
+        u64::from(*self)
+    }
+}
+impl Measure for i32 {
+    fn measure(&self) -> u64 {
+        u64::try_from(*self).unwrap_or(0)
+    }
+}
+impl Measure for u8 {
+    fn measure(&self) -> u64 {
+        u64::from(*self)
+    }
+}
+
+impl<T, const LEAST: u64, const MOST: u64> FromStr for Within<T, LEAST, MOST>
+where
+    T: FromStr<Err: fmt::Display> + Measure,
+{
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.parse::<T>() {
-            Ok(value) if value.is_zero() => Err("must be more than 0".to_owned()),
-            Ok(value) => Ok(Self(value)),
-            Err(why) => Err(why.to_string()),
-        }
-    }
-}
-
-/// A small number within bounds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Ranged<const LEAST: u8, const MOST: u8>(pub u8);
-
-impl<const LEAST: u8, const MOST: u8> FromStr for Ranged<LEAST, MOST> {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.parse() {
-            Ok(value) if (LEAST..=MOST).contains(&value) => Ok(Self(value)),
-            _ => Err(format!("expected a number from {LEAST} to {MOST}")),
+        let value: T = text.parse().map_err(|why: T::Err| why.to_string())?;
+        match value.measure() {
+            n if n < LEAST => Err(format!("must be at least {LEAST}")),
+            n if n > MOST => Err(format!("must be at most {MOST}")),
+            _ => Ok(Self(value)),
         }
     }
 }
@@ -237,7 +236,12 @@ impl FromStr for AllowOrigin {
 
 /// A value that is one of a few words.
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ } expected $expected:literal) => {
+    (
+        $(#[$doc:meta])* $name:ident {
+            $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+
+        }
+        expected $expected:literal
+    ) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub(crate) enum $name {
@@ -295,7 +299,8 @@ impl FromStr for LogFilter {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const EXPECTED: &str = "expected off, error, warn, info, debug, trace or a filter such as warn,hioload_engine=debug";
+        const EXPECTED: &str = "expected off, error, warn, info, debug, trace or a filter such as \
+             warn,hioload_engine=debug";
         // A filter takes any word for the name of a module. A word alone is meant as a level, though.
         let words = text.split(',').filter(|part| !part.contains(['=', '[']));
         for word in words {
@@ -366,7 +371,7 @@ mod tests {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
         assert!("0".parse::<AtLeastOne<Span>>().is_err());
-        assert_eq!("1ms".parse(), Ok(AtLeastOne(Span(ms(1)))));
+        assert_eq!("1ms".parse(), Ok(Within::<_, 1, { u64::MAX }>(Span(ms(1)))));
         assert!("0".parse::<AtLeastOne<u32>>().is_err());
     }
 
@@ -380,7 +385,7 @@ mod tests {
             ("", false),
             ("300", false),
         ] {
-            assert_eq!(text.parse::<Ranged<8, 15>>().is_ok(), good, "{text}");
+            assert_eq!(text.parse::<Within<u8, 8, 15>>().is_ok(), good, "{text}");
         }
     }
 

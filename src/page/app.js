@@ -11,7 +11,7 @@ const SAMPLES = 60; // pings in the median and the curve
 const RETRY_FIRST = 500; // ms
 const RETRY_MOST = 15000; // ms
 
-// --- logs ---------------------------------------------------------------------------------------------------------------
+// --- logs --------------------------------------------------------------------------------------------------
 
 function addEntry(log, text, notes) {
   const entry = document.createElement("div");
@@ -28,7 +28,7 @@ function note(where, text) {
   byId(where + "-note").textContent = text;
 }
 
-// --- connection ---------------------------------------------------------------------------------------------------------
+// --- connection --------------------------------------------------------------------------------------------
 
 const link = { wanted: false, echo: null, topics: null, attempt: 0, timer: 0 };
 
@@ -97,7 +97,7 @@ function disconnect() {
   show("disconnected");
 }
 
-// --- echo and round-trip time ---------------------------------------------------------------------------------------------
+// --- echo and round-trip time ------------------------------------------------------------------------------
 
 const echoes = []; // when each text was sent that is not yet back
 const pings = new Map(); // number -> when it was sent
@@ -141,7 +141,7 @@ function onPing(payload) {
   byId("spark-line").setAttribute("points", points.join(" "));
 }
 
-// --- topics -------------------------------------------------------------------------------------------------------------
+// --- topics ------------------------------------------------------------------------------------------------
 
 const subscriptions = new Set();
 const asked = new Map(); // id -> the command, until it is answered
@@ -213,7 +213,7 @@ function onMessage(topic, data) {
   addEntry(byId("chat-log"), text, { ...(from && { from }), note: topic });
 }
 
-// --- the controls ---------------------------------------------------------------------------------------------------------
+// --- the controls ------------------------------------------------------------------------------------------
 
 byId("connect").onclick = connect;
 byId("disconnect").onclick = disconnect;

@@ -293,21 +293,15 @@ impl<E: Send + 'static> Core<E> {
 
     fn subscribe(&mut self, id: ConnId, pattern: &str) -> Result<bool, TopicError> {
         let limit = self.config.limits.max_subscriptions as usize;
-        let Some(session) = self.session(id) else {
+        if self.session(id).is_none() || self.topics.contains(pattern, id.index) {
             return Ok(false);
-        };
-        if session
-            .extra
-            .as_ref()
-            .map_or(0, |extra| extra.subscriptions.len())
-            >= limit
-        {
+        }
+        let held = self.sessions[id.index as usize].extra.as_ref();
+        if held.map_or(0, |extra| extra.subscriptions.len()) >= limit {
             self.counters.subscriptions_refused.bump();
             return Err(TopicError::TooMany);
         }
-        if !self.topics.subscribe(pattern, id.index) {
-            return Ok(false);
-        }
+        self.topics.subscribe(pattern, id.index);
         self.sessions[id.index as usize]
             .extra()
             .subscriptions

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
@@ -189,6 +190,7 @@ impl Server {
         };
         let make = Arc::new(make);
         let (ready, started) = mpsc::channel();
+        let (done, ended) = mpsc::channel();
         let mut threads = Vec::new();
         for (n, ((mailbox, cpu), listeners)) in mailboxes
             .into_iter()
@@ -206,9 +208,16 @@ impl Server {
                 executor: executor.clone(),
             };
             let (make, ready, sockets) = (Arc::clone(&make), ready.clone(), self.sockets.clone());
+            let done = done.clone();
+            let run = move || {
+                let run = || run_lcore(seat, cpu, &sockets, listeners, &*make, &ready);
+                let result = catch_unwind(AssertUnwindSafe(run));
+                // Nobody listens any more if another lcore failed to start.
+                let _ = done.send(result.unwrap_or(Err(RunError::Panic(n as u16))));
+            };
             let thread = thread::Builder::new()
                 .name(format!("lcore-{n}"))
-                .spawn(move || run_lcore(seat, cpu, &sockets, listeners, &*make, &ready))
+                .spawn(run)
                 .map_err(|e| StartError::System("start an lcore", e))?;
             threads.push(thread);
         }
@@ -216,7 +225,8 @@ impl Server {
         let running = Running {
             remote,
             threads,
-            workers: Some(workers),
+            ended,
+            workers,
         };
         // The engine's own executor handle must go, or the workers would wait for it for ever.
         drop(executor);
@@ -283,8 +293,9 @@ fn choose_cpus(lcores: &Lcores) -> Result<Vec<Option<usize>>, StartError> {
 /// A server that runs.
 pub struct Running<E> {
     remote: Remote<E>,
-    threads: Vec<JoinHandle<Result<(), RunError>>>,
-    workers: Option<Workers>,
+    threads: Vec<JoinHandle<()>>,
+    ended: mpsc::Receiver<Result<(), RunError>>,
+    workers: Workers,
 }
 
 impl<E> fmt::Debug for Running<E> {
@@ -302,25 +313,19 @@ impl<E: Send> Running<E> {
     }
 
     /// Waits until every lcore has ended, and the executor's jobs with them. If one fails, the others are stopped.
-    pub fn join(mut self) -> Result<Totals, RunError> {
+    pub fn join(self) -> Result<Totals, RunError> {
         let mut failure = None;
-        let mut waiting: Vec<_> = self.threads.drain(..).enumerate().collect();
-        while !waiting.is_empty() {
-            let at = waiting.iter().position(|(_, thread)| thread.is_finished());
-            let Some(at) = at else {
-                thread::sleep(std::time::Duration::from_millis(2));
-                continue;
-            };
-            let (n, thread) = waiting.swap_remove(at);
-            let result = thread.join().unwrap_or(Err(RunError::Panic(n as u16)));
-            if let Err(e) = result {
+        for _ in 0..self.threads.len() {
+            // Every thread says how it ended, also after a panic.
+            if let Ok(Err(e)) = self.ended.recv() {
                 self.remote.stop_now();
                 failure.get_or_insert(e);
             }
         }
-        if let Some(workers) = self.workers.take() {
-            workers.join();
+        for thread in self.threads {
+            let _ = thread.join();
         }
+        self.workers.join();
         match failure {
             None => Ok(self.remote.counters()),
             Some(e) => Err(e),

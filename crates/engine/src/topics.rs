@@ -135,20 +135,25 @@ impl<S: Copy + Eq + std::hash::Hash> Topics<S> {
 
     /// Those subscribed with exactly this pattern.
     pub(crate) fn subscribers(&self, pattern: &str) -> impl Iterator<Item = S> {
-        let mut node = Some(&self.root);
-        let mut set = None;
+        self.set(pattern).into_iter().flatten().copied()
+    }
+
+    /// Whether this subscription is there.
+    pub(crate) fn contains(&self, pattern: &str, subscriber: S) -> bool {
+        self.set(pattern)
+            .is_some_and(|set| set.contains(&subscriber))
+    }
+
+    fn set(&self, pattern: &str) -> Option<&Subscribers<S>> {
+        let mut node = &self.root;
         for token in pattern.split('.') {
-            set = node.map(|node| &node.rest);
             node = match token {
-                ">" => None,
-                "*" => node.and_then(|node| node.any.as_deref()),
-                _ => node.and_then(|node| node.children.get(token)),
+                ">" => return Some(&node.rest),
+                "*" => node.any.as_deref()?,
+                _ => node.children.get(token)?,
             };
         }
-        if !pattern.ends_with('>') {
-            set = node.map(|node| &node.here);
-        }
-        set.into_iter().flatten().copied()
+        Some(&node.here)
     }
 
     /// Calls `f` for each subscription that `topic` matches. A subscriber with several comes several times.
@@ -232,6 +237,7 @@ mod tests {
         for pattern in ["a.*", "a.>", "a.b"] {
             assert!(topics.subscribe(pattern, 1));
             assert!(!topics.subscribe(pattern, 1));
+            assert!(topics.contains(pattern, 1) && !topics.contains(pattern, 2));
             assert!(topics.subscribe(pattern, 2));
             assert_eq!(topics.subscribers(pattern).collect::<Vec<_>>(), [1, 2]);
         }

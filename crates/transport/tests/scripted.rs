@@ -11,7 +11,7 @@ use std::time::Duration;
 use hioload_transport::fake::{Fake, FakeEnd, FakeOptions};
 use hioload_transport::{Budget, Closed, ConnId, Driver, Endpoint, Peer, Rest, Taken, Transport};
 use proptest::prelude::*;
-use suite::world::{FakeHarness, Note, Setup, World, write};
+use suite::world::{FakeHarness, Harness, Note, Setup, World, write};
 
 #[test]
 fn connects_have_the_scripted_outcome() {
@@ -93,7 +93,9 @@ fn wakes_and_waits_are_seen() {
     let mut world = World::<FakeHarness<true>>::new(Setup::default());
     world.turn();
     world.io().wait(None).unwrap();
-    assert_eq!(world.io().last_wait(), Some(None));
+    let budget = world.budget;
+    world.net.io().dispatch(&mut world.script, budget);
+    assert_eq!(world.io().last_wait(), Some(None), "a dispatch is no wait");
     let features = world.io().features();
     assert_eq!((features.name, features.max_connections), ("fake", 64));
 }

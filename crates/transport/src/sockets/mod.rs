@@ -207,7 +207,7 @@ impl Network for SocketNetwork {
             }
             match listener.socket.accept() {
                 Ok((stream, peer)) => {
-                    if let SocketStream::Tcp(stream) = &stream
+                    if let Some(stream) = stream.tcp()
                         && !cfg!(any(target_os = "linux", target_os = "android"))
                     {
                         // On Linux a connection inherits these from its listener.
@@ -238,7 +238,7 @@ impl Network for SocketNetwork {
 
     fn connect(&mut self, to: &Endpoint) -> io::Result<SocketStream> {
         let stream = SocketStream::connect(to)?;
-        if let SocketStream::Tcp(stream) = &stream {
+        if let Some(stream) = stream.tcp() {
             self.tuning.apply(stream)?;
         }
         Ok(stream)

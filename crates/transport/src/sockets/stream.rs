@@ -82,6 +82,14 @@ impl SocketStream {
         }
     }
 
+    pub(super) fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(stream) => Some(stream),
+            #[cfg(unix)]
+            Self::Unix(_) => None,
+        }
+    }
+
     pub(super) fn source<T>(&mut self, f: impl FnOnce(&mut dyn Source) -> T) -> T {
         either!(self, stream => f(stream))
     }
@@ -109,7 +117,7 @@ impl SocketStream {
     /// Closes with a reset: a linger time of zero throws away what is queued (RFC 9293 §3.9.1, ABORT). A Unix socket has
     /// no reset; its peer sees the end, or a reset if it had sent what was not read.
     pub(super) fn reset(self) {
-        if let Self::Tcp(stream) = &self {
+        if let Some(stream) = self.tcp() {
             // Should it fail, the connection is closed in the ordinary way.
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }

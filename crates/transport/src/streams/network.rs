@@ -45,8 +45,6 @@ pub trait Network {
     type Stream;
     /// Whether accepted connections come with their slots: then a full table does not keep them waiting.
     const CHOOSES_SLOTS: bool = false;
-    /// Whether `dispatch` has to poll too, because whoever drives it may not call `wait`.
-    const POLL_IN_DISPATCH: bool = false;
 
     /// For logs and [`Features`](crate::Features).
     fn name(&self) -> &'static str;
@@ -58,6 +56,9 @@ pub trait Network {
 
     /// Waits for at most `timeout` and gives every event to `sink`. Being interrupted is not an error.
     fn poll(&mut self, timeout: Option<Duration>, sink: impl FnMut(Event)) -> io::Result<()>;
+    /// Gives `sink` the events that are known without asking the system. Each dispatch begins with it, so that a scripted
+    /// network can be driven without `wait`.
+    fn known(&mut self, _sink: impl FnMut(Event)) {}
     /// Wakes `poll` from another thread.
     fn waker(&self) -> Waker;
 

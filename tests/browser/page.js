@@ -1,0 +1,122 @@
+// Headless Chromium clicks through the server's page as a person would: node page.js URL CHROMIUM OUTPUT_FOLDER
+'use strict';
+
+const assert = require('node:assert/strict');
+const { mkdtempSync, rmSync } = require('node:fs');
+const { tmpdir } = require('node:os');
+const { join } = require('node:path');
+const { chromium } = require('playwright-core');
+
+const [url, executablePath, output] = process.argv.slice(2);
+const PATIENCE_MS = 20000;
+// Nothing but the page: no updates, no telemetry, no QUIC.
+const FLAGS = [
+  '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+  '--disable-component-update', '--disable-sync',
+];
+
+const complaints = [];
+
+async function openTab(browser) {
+  const tab = await browser.newPage();
+  tab.setDefaultTimeout(PATIENCE_MS);
+  tab.on('pageerror', (error) => complaints.push(`error in the page: ${error}`));
+  tab.on('console', (message) => {
+    if (message.type() === 'error') complaints.push(`console: ${message.text()}`);
+  });
+  await tab.goto(url);
+  return tab;
+}
+
+// Waits until the text of an element matches.
+async function reads(tab, selector, pattern, timeout = PATIENCE_MS) {
+  const found = ([query, source, flags]) => {
+    return new RegExp(source, flags).test(document.querySelector(query)?.textContent ?? '');
+  };
+  try {
+    await tab.waitForFunction(found, [selector, pattern.source, pattern.flags], { timeout });
+  } catch {
+    const text = await tab.textContent(selector, { timeout: 1000 }).catch(() => '(no such element)');
+    throw new Error(`${selector} never matched ${pattern}; it reads: ${text}`);
+  }
+}
+
+// A page may connect by itself when it loads; if it does not, a person clicks.
+async function connected(tab) {
+  await reads(tab, '#status', /^\s*connected/, 2000).catch(() => tab.click('#connect'));
+  await reads(tab, '#status', /^\s*connected/);
+}
+
+async function echo(tab, text) {
+  await tab.fill('#echo-input', text);
+  await tab.click('#echo-send');
+  await reads(tab, '#echo-log', new RegExp(text));
+}
+
+async function chat(tab, text) {
+  await tab.fill('#chat-input', text);
+  await tab.click('#chat-send');
+}
+
+async function step(name, run) {
+  await run();
+  console.log(`  ok    ${name}`);
+}
+
+async function clickThrough(browser) {
+  const first = await openTab(browser);
+  await step('the page connects', () => connected(first));
+  await step('what is typed comes back', () => echo(first, 'hello from a browser'));
+  await step('the round-trip time is a number', () => reads(first, '#rtt', /\d/));
+
+  const second = await openTab(browser);
+  await connected(second);
+  await step('two tabs chat over a topic', async () => {
+    for (const tab of [first, second]) {
+      await tab.fill('#topic-input', 'chat.lobby');
+      await tab.click('#topic-subscribe');
+    }
+    // A subscription has no visible sign to wait for, so say it again until it is heard.
+    const heard = reads(second, '#chat-log', /first says hi/);
+    let waiting = true;
+    heard.finally(() => { waiting = false; }).catch(() => {});
+    while (waiting) {
+      await chat(first, 'first says hi');
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+    await heard;
+    await chat(second, 'second answers');
+    await reads(first, '#chat-log', /second answers/);
+  });
+  await first.screenshot({ path: join(output, 'page.png'), fullPage: true });
+
+  await step('disconnect, then connect again', async () => {
+    await first.click('#disconnect');
+    await reads(first, '#status', /^\s*disconnected/);
+    await first.click('#connect');
+    await reads(first, '#status', /^\s*connected/);
+    await echo(first, 'back again');
+  });
+  await step('a reload starts afresh', async () => {
+    await first.reload();
+    await connected(first);
+    await echo(first, 'after the reload');
+  });
+  await step('the other tab was not disturbed', () => echo(second, 'still here'));
+}
+
+(async () => {
+  const profile = mkdtempSync(join(tmpdir(), 'hioload-chromium-'));
+  const browser = await chromium.launchPersistentContext(profile, { executablePath, args: FLAGS, chromiumSandbox: false });
+  try {
+    await clickThrough(browser);
+    assert.deepEqual(complaints, [], 'the page complained');
+  } catch (error) {
+    console.log(`  FAIL  ${error.stack}`);
+    process.exitCode = 1;
+    await browser.pages().at(-1)?.screenshot({ path: join(output, 'failure.png') }).catch(() => {});
+  } finally {
+    await browser.close();
+    rmSync(profile, { recursive: true, force: true });
+  }
+})();

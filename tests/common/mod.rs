@@ -1,0 +1,29 @@
+//! What the whole-system tests share: the server as a process, a raw client, and the bystander.
+//!
+//! Nothing here uses the project's own codec: a mistake in it must not cancel itself out.
+
+#![allow(dead_code, unused_imports, unreachable_pub)] // each test program uses a part of it
+
+mod bystander;
+mod client;
+mod server;
+pub mod wire;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub use bystander::Bystander;
+pub use client::{Client, Got, Response};
+pub use server::{Server, run};
+
+/// How long anything may take that must happen. Far more than it needs; a test that runs into it has failed.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `condition` holds; panics with `what` if it never does.
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,188 @@
+//! The server as a process of its own.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+use std::{env, fs, thread};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Client, PATIENCE, wire};
+
+/// The program under test: the one built along with the tests, or the one that HIOLOAD_BIN names.
+fn binary() -> OsString {
+    env::var_os("HIOLOAD_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_hioload").into())
+}
+
+/// Runs the program to its end.
+pub fn run(arguments: &[&str]) -> Output {
+    let mut command = Command::new(binary());
+    let child = command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = child.spawn().expect("the program starts");
+    wait(&mut child);
+    child.wait_with_output().expect("its output")
+}
+
+/// A running `hioload serve`. Killed when dropped; what it logged is shown if the test failed.
+pub struct Server {
+    child: Child,
+    addr: SocketAddr,
+    start_line: String,
+    log: Arc<Mutex<String>>,
+}
+
+impl Server {
+    /// Starts a server with one lcore and its counters on a free port of 127.0.0.1; `flags` come on top.
+    pub fn start(flags: &[&str]) -> Self {
+        let mut command = Command::new(binary());
+        command
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--lcores",
+                "1",
+                "--stats",
+            ])
+            .args(flags);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let log = collect(child.stderr.take().expect("piped"));
+        let mut start_line = String::new();
+        let read = BufReader::new(child.stdout.take().expect("piped")).read_line(&mut start_line);
+        let addr = start_line.split_once("ws://").and_then(|(_, rest)| {
+            let end = rest
+                .find(|c: char| c.is_whitespace() || c == '/')
+                .unwrap_or(rest.len());
+            rest[..end].parse().ok()
+        });
+        let server = Self {
+            child,
+            addr: addr.unwrap_or(([0; 4], 0).into()),
+            start_line,
+            log,
+        };
+        assert!(
+            read.is_ok() && addr.is_some(),
+            "the server did not start; it said {:?}",
+            server.start_line
+        );
+        server
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub fn start_line(&self) -> &str {
+        &self.start_line
+    }
+
+    /// Physical memory in use now, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most physical memory that was ever in use, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, field: &str) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .expect("the server is alive");
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(field))
+            .expect("the field exists");
+        line.trim()
+            .trim_end_matches("kB")
+            .trim()
+            .parse::<u64>()
+            .expect("a number")
+            * 1024
+    }
+
+    /// One of the server's own counters; panics if it has no such counter or does not let us in to ask.
+    pub fn counter(&self, name: &str) -> u64 {
+        let response =
+            Client::connect(self).ask(&wire::request(&["GET /stats HTTP/1.1", "Host: localhost"]));
+        let counters: serde_json::Value = serde_json::from_str(&response.body).unwrap_or_default();
+        counters[name]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no counter {name} in {response:?}"))
+    }
+
+    /// How many file descriptors it has open.
+    pub fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+            .expect("the server is alive")
+            .count()
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).expect("the server is alive");
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child of ours").is_none()
+    }
+
+    /// Waits for the end of the process.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait(&mut self.child)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!(
+                "the server's log:\n{}",
+                self.log.lock().expect("not poisoned")
+            );
+        }
+    }
+}
+
+fn wait(child: &mut Child) -> ExitStatus {
+    let deadline = Instant::now() + PATIENCE;
+    let mut status = None;
+    while status.is_none() && Instant::now() < deadline {
+        thread::sleep(std::time::Duration::from_millis(10));
+        status = child.try_wait().expect("a child of ours");
+    }
+    status.unwrap_or_else(|| {
+        let _ = child.kill();
+        panic!("the program did not end");
+    })
+}
+
+fn collect(mut stream: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+    let log = Arc::new(Mutex::new(String::new()));
+    let sink = Arc::clone(&log);
+    thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while let Ok(len @ 1..) = stream.read(&mut piece) {
+            sink.lock()
+                .expect("not poisoned")
+                .push_str(&String::from_utf8_lossy(&piece[..len]));
+        }
+    });
+    log
+}

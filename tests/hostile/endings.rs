@@ -1,0 +1,175 @@
+//! Peers that vanish, in every state a connection can be in, and peers that never read.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::beside_a_bystander;
+use crate::common::wire::{self, BINARY, CLOSE, CONTINUATION, FIN, PING, TEXT};
+use crate::common::{Client, Server, eventually};
+
+/// What was said before the connection ended, by the name of the state that leaves it in.
+fn states() -> Vec<(&'static str, Vec<u8>)> {
+    let upgrade = wire::upgrade("/echo", &[]);
+    let with = |more: &[u8]| [&upgrade, more].concat();
+    let header = wire::header(FIN | BINARY, 70_000);
+    vec![
+        ("nothing said", Vec::new()),
+        ("within the request", upgrade[..40].to_vec()),
+        ("after the request", upgrade.clone()),
+        ("within a frame's header", with(&header[..7])),
+        ("after a frame's header", with(&header)),
+        (
+            "within a payload",
+            with(&[&header[..], &[0; 30_000]].concat()),
+        ),
+        ("within a character", with(&wire::frame(TEXT, b"\xE2\x82"))),
+        (
+            "between fragments",
+            with(&[wire::frame(TEXT, b"a"), wire::frame(CONTINUATION, b"b")].concat()),
+        ),
+        (
+            "with echoes under way",
+            with(&wire::frame(FIN | BINARY, &[1; 60_000]).repeat(20)),
+        ),
+        ("after a ping", with(&wire::frame(FIN | PING, b"?"))),
+        ("after a Close", with(&wire::close(1000, ""))),
+        (
+            "after an error",
+            with(&wire::frame(FIN | 0x70 | CLOSE, b"")),
+        ),
+    ]
+}
+
+/// Few connections are allowed, so one that leaked would soon keep the others out.
+#[test]
+fn a_reset_in_any_state_frees_everything() {
+    beside_a_bystander(&["--max-connections", "8"], |server, bystander| {
+        let before = server.open_files();
+        for (state, said) in states() {
+            println!("{state}");
+            for pause in [0, 0, 0, 5, 20] {
+                let mut client = connect_when_there_is_room(server);
+                let _ = client.try_write(&said);
+                thread::sleep(Duration::from_millis(pause)); // lets the server get that far, now and then
+                client.reset();
+            }
+            bystander.is_served();
+        }
+        eventually("their descriptors are closed", || {
+            server.open_files() <= before
+        });
+        connect_when_there_is_room(server)
+            .upgraded("/echo", &[])
+            .echo(TEXT, b"room for more");
+    });
+}
+
+/// The server learns of a reset a moment later than we do: it may be full until then.
+fn connect_when_there_is_room(server: &Server) -> Client {
+    eventually("there is room", || {
+        let health = Client::connect(server)
+            .ask_gently(&wire::request(&["GET /healthz HTTP/1.1", "Host: x"]));
+        health.is_some_and(|response| response.status == 200)
+    });
+    Client::connect(server)
+}
+
+/// What was asked before the end of our side is answered, then the server ends its side: nothing is left half open.
+#[test]
+fn a_half_closed_connection_is_answered_and_ended() {
+    beside_a_bystander(&[], |server, bystander| {
+        for (state, said) in states() {
+            println!("{state}");
+            let mut client = Client::connect(server);
+            client.write(&said);
+            client.finish();
+            let upgraded = said.len() >= wire::upgrade("/echo", &[]).len();
+            match client.try_response() {
+                Ok(response) if upgraded => assert_eq!(response.status, 101),
+                Ok(response) => assert!((400..500).contains(&response.status), "{response:?}"),
+                Err(_) => assert!(!upgraded, "the answer to the handshake is missing"),
+            }
+            if upgraded {
+                client.expect_end();
+            }
+            bystander.is_served();
+        }
+
+        let mut client = Client::connect(server);
+        client.write(
+            &[
+                wire::upgrade("/echo", &[]),
+                wire::frame(FIN | TEXT, b"last words"),
+            ]
+            .concat(),
+        );
+        client.finish();
+        client.expect_upgrade();
+        client.expect(FIN | TEXT, b"last words");
+        let rest = client.expect_end();
+        assert!(
+            rest.iter().all(|frame| frame.first == FIN | CLOSE),
+            "{rest:?}"
+        );
+    });
+}
+
+/// A client that sends and sends and never reads is no longer read itself, and what it costs is bounded. Once it reads, all
+/// of its echoes are there.
+#[test]
+fn a_client_that_never_reads_is_not_read_either() {
+    const SENT: usize = 256 << 20;
+    const BOUND: u64 = 64 << 20;
+    beside_a_bystander(&[], |server, bystander| {
+        let message = wire::noise(3, 50_000);
+        let frame = wire::frame(FIN | BINARY, &message);
+        let mut client = Client::open(server, "/echo");
+        let before = server.memory();
+        let written = client.write_until_stuck(&frame, SENT, Duration::from_secs(3));
+        assert!(
+            written < SENT,
+            "the server took {written} bytes from a client that does not read"
+        );
+        bystander.is_served();
+        let grown = server.peak_memory().saturating_sub(before);
+        assert!(grown < BOUND, "the server grew by {grown} bytes");
+
+        let mut reader = client.reader();
+        let rest = frame[written % frame.len()..].to_vec();
+        let writer = thread::spawn(move || {
+            client.write(&rest);
+            client.write(&wire::close(1000, ""));
+            client
+        });
+        for _ in 0..=written / frame.len() {
+            reader.expect(FIN | BINARY, &message);
+        }
+        reader.expect_close(1000);
+        writer.join().expect("all was sent");
+    });
+}
+
+/// The same with many at once that vanish in the end.
+#[test]
+fn many_that_never_read_cost_a_bounded_amount() {
+    const CLIENTS: u64 = 20;
+    const EACH: u64 = 4 << 20;
+    beside_a_bystander(&["--send-queue", "65536"], |server, bystander| {
+        let frame = wire::frame(FIN | BINARY, &wire::noise(3, 50_000));
+        let before = server.memory();
+        let mut stuck = Vec::new();
+        for _ in 0..CLIENTS {
+            let mut client = Client::open(server, "/echo");
+            client.write_until_stuck(&frame, 64 << 20, Duration::from_millis(300));
+            stuck.push(client);
+        }
+        bystander.is_served();
+        let grown = server.peak_memory().saturating_sub(before);
+        assert!(grown < CLIENTS * EACH, "the server grew by {grown} bytes");
+        let files = server.open_files();
+        stuck.into_iter().for_each(Client::reset);
+        eventually("their descriptors are closed", || {
+            server.open_files() <= files - CLIENTS as usize
+        });
+    });
+}

@@ -1,0 +1,250 @@
+//! `/topics`: subscribers that do not read, and messages that are none.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde_json::{Value, json};
+
+use crate::beside_a_bystander;
+use crate::common::wire::{self, BINARY, CLOSE, FIN, TEXT};
+use crate::common::{Client, Got, Server};
+
+/// Small buffers everywhere, so that a subscriber falls behind soon.
+const SMALL: [&str; 4] = ["--send-queue", "65536", "--send-buffer", "65536"];
+const PROTOCOL: &str = "Sec-WebSocket-Protocol: hioload.topics.v1";
+const MESSAGES: u64 = 400;
+
+fn connect(server: &Server) -> Client {
+    Client::connect(server).upgraded("/topics", &[PROTOCOL])
+}
+
+fn say(client: &mut Client, what: &Value) {
+    client.write(&wire::frame(FIN | TEXT, what.to_string().as_bytes()));
+}
+
+fn hear(client: &mut Client) -> Value {
+    serde_json::from_slice(&client.message()).expect("JSON")
+}
+
+fn subscribe(client: &mut Client, topic: &str) {
+    say(client, &json!({"sub": topic, "id": "s"}));
+    assert_eq!(hear(client), json!({"ok": "s"}));
+}
+
+/// A subscriber that asks for messages and does not read them, and one that does, which must miss nothing.
+fn publish_to_a_slow_one(server: &Server) -> Client {
+    let mut slow = Client::connect_as(server, IpAddr::V4(Ipv4Addr::LOCALHOST), 16 << 10)
+        .upgraded("/topics", &[PROTOCOL]);
+    let (mut quick, mut publisher) = (connect(server), connect(server));
+    subscribe(&mut slow, "flood.*");
+    subscribe(&mut quick, "flood.>");
+    let padding = "x".repeat(16 << 10);
+    for number in 0..MESSAGES {
+        say(
+            &mut publisher,
+            &json!({"pub": "flood.a", "data": [number, padding], "id": number}),
+        );
+        assert_eq!(hear(&mut publisher), json!({"ok": number}));
+        let message = hear(&mut quick);
+        assert_eq!(message["msg"], "flood.a");
+        assert_eq!(message["data"][0], number);
+    }
+    slow
+}
+
+/// The numbers of the messages that got through, up to the end of the connection or to `last`.
+fn numbers(client: &mut Client, last: u64) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    loop {
+        match client.next() {
+            Got::Frame(frame) if frame.first == FIN | TEXT => {
+                let message: Value = serde_json::from_slice(&frame.payload).expect("JSON");
+                numbers.push(message["data"][0].as_u64().expect("a number"));
+            }
+            Got::Frame(frame) => assert_eq!(frame.first, FIN | CLOSE, "{frame:?}"),
+            Got::End | Got::Reset => return numbers,
+        }
+        if numbers.last() == Some(&last) {
+            return numbers;
+        }
+    }
+}
+
+#[test]
+fn a_subscriber_that_falls_behind_is_closed_1013() {
+    beside_a_bystander(
+        &[&SMALL[..], &["--send-policy", "close"]].concat(),
+        |server, _| {
+            let mut slow = publish_to_a_slow_one(server);
+            slow.expect_close(1013);
+            assert_eq!(server.counter("closed_slow"), 1);
+        },
+    );
+}
+
+#[test]
+fn a_subscriber_that_falls_behind_misses_the_newest() {
+    beside_a_bystander(
+        &[&SMALL[..], &["--send-policy", "drop-new"]].concat(),
+        |server, _| {
+            let mut slow = publish_to_a_slow_one(server);
+            // Said once it reads again, "the end" is what follows the messages that had a place in the queue.
+            let mut reader = slow.reader();
+            let collected = std::thread::spawn(move || numbers(&mut reader, u64::MAX));
+            let mut publisher = connect(server);
+            while !collected.is_finished() {
+                say(
+                    &mut publisher,
+                    &json!({"pub": "flood.a", "data": [u64::MAX], "id": 0}),
+                );
+                assert_eq!(hear(&mut publisher), json!({"ok": 0}));
+            }
+            let mut got = collected.join().expect("it reads");
+            assert_eq!(got.pop(), Some(u64::MAX));
+            assert!(
+                !got.is_empty() && got.len() < MESSAGES as usize,
+                "{} messages got through",
+                got.len()
+            );
+            assert!(
+                got.iter().copied().eq(0..got.len() as u64),
+                "the oldest, without a gap: {got:?}"
+            );
+            assert!(server.counter("dropped_new") > 0);
+            let _ = slow.try_write(&wire::close(1000, ""));
+        },
+    );
+}
+
+#[test]
+fn a_subscriber_that_falls_behind_misses_the_oldest() {
+    beside_a_bystander(
+        &[&SMALL[..], &["--send-policy", "drop-oldest"]].concat(),
+        |server, _| {
+            let mut slow = publish_to_a_slow_one(server);
+            let got = numbers(&mut slow, MESSAGES - 1);
+            assert_eq!(
+                got.last(),
+                Some(&(MESSAGES - 1)),
+                "the newest is among them"
+            );
+            assert!(
+                got.len() < MESSAGES as usize,
+                "{} messages got through",
+                got.len()
+            );
+            assert!(
+                got.is_sorted_by(|a, b| a < b),
+                "in order, none twice: {got:?}"
+            );
+            assert_eq!(
+                server.counter("dropped_oldest"),
+                MESSAGES - got.len() as u64
+            );
+        },
+    );
+}
+
+#[test]
+fn what_is_not_the_protocol_is_answered_with_an_error() {
+    let wrong = [
+        "",
+        "x",
+        "{",
+        "null",
+        "[]",
+        "17",
+        r#""sub""#,
+        "{}",
+        r#"{"sub":1}"#,
+        r#"{"sub":""}"#,
+        r#"{"sub":"a..b"}"#,
+        r#"{"sub":"a.>.b"}"#,
+        r#"{"pub":"a.*","data":1}"#,
+        r#"{"pub":"a"}"#,
+        r#"{"sub":"a","pub":"b","data":1}"#,
+        r#"{"sub":"a"} {"sub":"b"}"#,
+        r#"{"dance":"a"}"#,
+    ];
+    beside_a_bystander(&[], |server, _| {
+        let mut client = connect(server);
+        for text in wrong {
+            client.write(&wire::frame(FIN | TEXT, text.as_bytes()));
+            let answer = hear(&mut client);
+            assert!(
+                answer["error"].is_string(),
+                "{answer} to {}",
+                &text[..text.len().min(50)]
+            );
+        }
+        for id in [json!("a string"), json!(17), json!(-1.5)] {
+            say(&mut client, &json!({"dance": 1, "id": id}));
+            assert_eq!(hear(&mut client)["id"], id);
+        }
+        // Whether this is understood or not: it must be answered, and not by an overflow of the stack.
+        let deep = format!(
+            r#"{{"pub":"a","data":{}{},"id":1}}"#,
+            "[".repeat(100_000),
+            "]".repeat(100_000)
+        );
+        client.write(&wire::frame(FIN | TEXT, deep.as_bytes()));
+        hear(&mut client);
+        subscribe(&mut client, "after.all.*");
+
+        // The protocol is text.
+        let mut client = connect(server);
+        client.write(&wire::frame(FIN | BINARY, br#"{"sub":"a"}"#));
+        match client.next() {
+            Got::Frame(frame) if frame.first == FIN | TEXT => {
+                assert!(frame.payload.starts_with(b"{\"error\""));
+            }
+            Got::Frame(frame) => {
+                assert_eq!(frame.payload.first_chunk(), Some(&1003_u16.to_be_bytes()));
+            }
+            end => panic!("wanted an answer, got {end:?}"),
+        }
+    });
+}
+
+#[test]
+fn subscriptions_are_limited() {
+    beside_a_bystander(&["--max-subscriptions", "10"], |server, _| {
+        let mut client = connect(server);
+        for n in 0..10 {
+            subscribe(&mut client, &format!("topic.{n}"));
+        }
+        say(&mut client, &json!({"sub": "one.too.many", "id": 11}));
+        let answer = hear(&mut client);
+        assert!(
+            answer["error"].is_string() && answer["id"] == 11,
+            "{answer}"
+        );
+        assert_eq!(server.counter("subscriptions_refused"), 1);
+        // The same once more is not one more.
+        subscribe(&mut client, "topic.3");
+        say(&mut client, &json!({"unsub": "topic.3", "id": "u"}));
+        assert_eq!(hear(&mut client), json!({"ok": "u"}));
+        subscribe(&mut client, "one.too.many");
+    });
+}
+
+/// Subscribers that vanish are forgotten while messages for them are under way.
+#[test]
+fn subscribers_may_vanish_at_any_time() {
+    beside_a_bystander(&[], |server, bystander| {
+        let (mut publisher, mut faithful) = (connect(server), connect(server));
+        subscribe(&mut faithful, "news");
+        for number in 0..300 {
+            let mut fleeting = connect(server);
+            subscribe(&mut fleeting, "news");
+            subscribe(&mut fleeting, "*");
+            say(&mut publisher, &json!({"pub": "news", "data": number}));
+            if number % 2 == 0 {
+                fleeting.reset();
+            }
+        }
+        for number in 0..300 {
+            assert_eq!(hear(&mut faithful), json!({"msg": "news", "data": number}));
+        }
+        bystander.is_served();
+    });
+}

@@ -1,0 +1,100 @@
+"""Starts and stops `hioload serve` for the tests written in Python."""
+
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BINARY = Path(os.environ.get("HIOLOAD_BIN", ROOT / "target/release/hioload"))
+
+STARTED = re.compile(r"ws://([^\s/]+):(\d+)")
+START_SECONDS = 20
+STOP_SECONDS = 30
+
+
+class Server:
+    """A running server on a free port; a context manager that ends it with SIGTERM and insists on exit code 0."""
+
+    def __init__(self, *arguments, log):
+        """`arguments` follow `serve --listen 127.0.0.1:0`; standard error goes to the file `log`."""
+        self.log = Path(log)
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        command = [BINARY, "serve", "--listen", "127.0.0.1:0", *arguments]
+        with self.log.open("wb") as stderr:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)
+        self.pid = self.process.pid
+        try:
+            self.start_line, self.host, self.port = self._started()
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    def _started(self):
+        deadline = time.monotonic() + START_SECONDS
+        said = b""
+        while (left := deadline - time.monotonic()) > 0:
+            if not select.select([self.process.stdout], [], [], left)[0]:
+                break
+            piece = os.read(self.process.stdout.fileno(), 4096)
+            said += piece
+            line, newline, _ = said.decode(errors="replace").partition("\n")
+            if newline and (match := STARTED.search(line)):
+                return line, match[1], int(match[2])
+            if newline or not piece:
+                break
+        raise RuntimeError(f"the server did not start (said {said!r}); its log:\n{self.log.read_text()}")
+
+    def url(self, path="", scheme="ws"):
+        return f"{scheme}://{self.host}:{self.port}{path}"
+
+    def get(self, path):
+        """An HTTP GET: the status and the body as text."""
+        try:
+            with urllib.request.urlopen(self.url(path, "http"), timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as answer:
+            return answer.code, answer.read().decode()
+
+    def stop(self):
+        """SIGTERM, then wait; raises if the server died before, hangs, or ends with another code than 0."""
+        if (code := self.process.poll()) is not None:
+            raise RuntimeError(f"the server had ended by itself with code {code}; its log:\n{self.log.read_text()}")
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise RuntimeError(f"the server did not stop within {STOP_SECONDS} s of SIGTERM") from None
+        if code != 0:
+            raise RuntimeError(f"the server ended with code {code}; its log:\n{self.log.read_text()}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        try:
+            self.stop()
+        except RuntimeError as error:
+            if kind is None:
+                raise
+            print(f"(besides: {error})", file=sys.stderr)  # the first failure is the one to report
+        finally:
+            self.process.stdout.close()
+
+
+def output_folder(step):
+    """Where a step leaves logs, reports and screenshots: target/tests/STEP, emptied."""
+    folder = ROOT / "target/tests" / step
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder

@@ -1,0 +1,125 @@
+"""Installs what the tests need and the machine lacks: Debian, PyPI, npm and crates.io packages, once.
+
+Everything but the Debian packages goes into tests/.tools (ignored by git), so deleting that folder starts afresh.
+Versions are pinned here and in the callers; a changed pin reinstalls.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ROOT / "tests" / ".tools"
+
+NPM_PACKAGES = ("ws@8.23.0", "playwright-core@1.65.1")
+PYPI_PACKAGES = ("websockets==17.4",)
+
+
+class Missing(Exception):
+    """Something could not be installed here; the text names it."""
+
+
+def patiently(command, tries=3, **options):
+    """Runs a command that uses the network; a failure is tried again after a pause."""
+    for attempt in range(1, tries + 1):
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, **options)
+        if done.returncode == 0:
+            return
+        if attempt < tries:
+            print(f"  failed (try {attempt} of {tries}): {' '.join(map(str, command))}", flush=True)
+            time.sleep(5 * attempt)
+    raise Missing(f"could not run: {' '.join(map(str, command))}")
+
+
+def apt(*packages):
+    """Debian packages; needs root only if one is missing."""
+    missing = [name for name in packages if not _debian_has(name)]
+    if not missing:
+        return
+    if not shutil.which("apt-get"):
+        raise Missing(f"not a Debian machine; install by hand: {' '.join(missing)}")
+    if os.geteuid() != 0:
+        raise Missing(f"not root; run: apt-get install {' '.join(missing)}")
+    print(f"  installing Debian's {' '.join(missing)}", flush=True)
+    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    patiently(["apt-get", "update", "-qq"], env=env, stdout=subprocess.DEVNULL)
+    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends"]
+    patiently(install + missing, env=env, stdout=subprocess.DEVNULL)
+
+
+def _debian_has(package):
+    query = ["dpkg-query", "-W", "-f", "${Status}", package]
+    try:
+        return "ok installed" in subprocess.run(query, capture_output=True, text=True).stdout
+    except FileNotFoundError:
+        return False
+
+
+def once(folder, pins, install):
+    """Calls `install(folder)` on an empty folder unless it was completed before with the same pins."""
+    wanted = hashlib.sha256("\n".join(pins).encode()).hexdigest()
+    stamp = folder / ".complete"
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    print(f"  installing {' '.join(pins)}", flush=True)
+    install(folder)
+    stamp.write_text(wanted)
+    return folder
+
+
+def venv(name, *requirements):
+    """A Python 3 virtual environment with these PyPI packages; gives its folder."""
+
+    def install(folder):
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        patiently([folder / "bin/pip", "install", "-q", "--disable-pip-version-check", *requirements])
+
+    return once(TOOLS / name, requirements, install)
+
+
+def python():
+    """The interpreter that has the PyPI packages of the clients' tests."""
+    return venv("python", *PYPI_PACKAGES) / "bin/python"
+
+
+def node_environment():
+    """The environment in which node finds the npm packages of the tests."""
+    if not shutil.which("npm"):
+        raise Missing("node and npm (20 or newer)")
+
+    def install(folder):
+        patiently(["npm", "install", "--prefix", folder, "--no-save", "--no-audit", "--no-fund", *NPM_PACKAGES],
+                  stdout=subprocess.DEVNULL)
+
+    folder = once(TOOLS / "node", NPM_PACKAGES, install)
+    return os.environ | {"NODE_PATH": str(folder / "node_modules")}
+
+
+def chromium():
+    """The path of Debian's Chromium."""
+    apt("chromium")
+    return "/usr/bin/chromium"
+
+
+def cargo_fuzz():
+    """The version-pinned `cargo-fuzz` binary, built here if need be."""
+    version = "0.13.2"
+
+    def install(folder):
+        patiently(["cargo", "install", "--quiet", "--locked", "--root", folder, "cargo-fuzz", "--version", version])
+
+    return once(TOOLS / "cargo", (f"cargo-fuzz {version}",), install) / "bin/cargo-fuzz"
+
+
+def has_nightly():
+    """Whether `cargo +nightly` works. Toolchains are not installed from here."""
+    try:
+        return subprocess.run(["cargo", "+nightly", "-V"], capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False
