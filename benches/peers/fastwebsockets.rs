@@ -1,9 +1,9 @@
 //! The peer on fastwebsockets: `/echo`, and fan-out from `/publish` to `/subscribe`.
 //!
-//! It follows the library's own echo server: hyper upgrades the connection, one single-threaded tokio runtime,
-//! unconstrained tasks, `FragmentCollector`, vectored writes. Two things are better than there: TCP_NODELAY is set, and the
-//! WebSocket runs on the TCP stream itself, not on hyper's boxed `Upgraded`. With `--batch` the echo goes further than
-//! the library's documents do: replies gather in a `BufWriter` for as long as more frames are buffered.
+//! It is the library's own echo server: hyper upgrades the connection, one single-threaded tokio runtime, unconstrained
+//! tasks, `FragmentCollector`, vectored writes; TCP_NODELAY is set besides. Two options go further than the library's
+//! documents do: with `--bare` the WebSocket runs on the TCP stream itself, not on hyper's boxed `Upgraded`; with `--batch`
+//! it does, too, and replies gather in a `BufWriter` for as long as more frames are buffered.
 
 #![forbid(unsafe_code)]
 
@@ -24,7 +24,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::io::BufWriter;
+use tokio::io::{AsyncRead, AsyncWrite, BufWriter};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast::{self, error::TryRecvError};
 use tokio::task::unconstrained;
@@ -43,12 +43,22 @@ struct Options {
     /// Gather the replies to frames that arrived together into one write
     #[arg(long)]
     batch: bool,
+    /// Run on the TCP stream, not on what hyper makes of it
+    #[arg(long)]
+    bare: bool,
 }
 
 #[derive(Clone)]
 struct Service {
     topic: broadcast::Sender<Bytes>,
-    batch: bool,
+    echo: Echo,
+}
+
+#[derive(Clone, Copy)]
+enum Echo {
+    Documented,
+    Bare,
+    Batched,
 }
 
 fn main() -> Outcome {
@@ -59,7 +69,11 @@ fn main() -> Outcome {
     runtime.block_on(async move {
         let service = Service {
             topic: broadcast::channel(BACKLOG).0,
-            batch: options.batch,
+            echo: match (options.batch, options.bare) {
+                (true, _) => Echo::Batched,
+                (false, true) => Echo::Bare,
+                (false, false) => Echo::Documented,
+            },
         };
         let listener = TcpListener::bind(&options.listen).await?;
         loop {
@@ -87,11 +101,21 @@ async fn answer(
     let (response, upgrade) = upgrade::upgrade(&mut request)?;
     let path = request.uri().path().to_owned();
     tokio::spawn(unconstrained(async move {
-        let outcome = match (path.as_str(), service.batch) {
+        let outcome = match (path.as_str(), service.echo) {
             ("/publish", _) => publish(upgrade, service.topic).await,
             ("/subscribe", _) => subscribe(upgrade, service.topic.subscribe()).await,
-            (_, false) => echo(upgrade).await,
-            (_, true) => echo_batched(upgrade).await,
+            (_, Echo::Documented) => match upgrade.await {
+                Ok(ws) => echo(FragmentCollector::new(ws)).await,
+                Err(error) => Err(error.into()),
+            },
+            (_, Echo::Bare) => match tcp(upgrade).await {
+                Ok(tcp) => {
+                    let ws = WebSocket::after_handshake(tcp, Role::Server);
+                    echo(FragmentCollector::new(ws)).await
+                }
+                Err(error) => Err(error),
+            },
+            (_, Echo::Batched) => echo_batched(upgrade).await,
         };
         // The load client ends a run by resetting its connections.
         drop(outcome);
@@ -111,9 +135,7 @@ async fn tcp(upgrade: upgrade::UpgradeFut) -> Result<TcpStream, Box<dyn Error + 
     Ok(parts.io.into_inner())
 }
 
-async fn echo(upgrade: upgrade::UpgradeFut) -> Outcome {
-    let stream = tcp(upgrade).await?;
-    let mut ws = FragmentCollector::new(WebSocket::after_handshake(stream, Role::Server));
+async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut ws: FragmentCollector<S>) -> Outcome {
     loop {
         let frame = ws.read_frame().await?;
         match frame.opcode {
