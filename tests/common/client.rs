@@ -135,6 +135,7 @@ impl Client {
             match self.stream.write(&bytes[written % bytes.len()..]) {
                 Ok(len) => written += len,
                 Err(error) if stuck(&error) => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     panic!("the server ended the connection after {written} bytes: {error}")
                 }
@@ -181,7 +182,12 @@ impl Client {
     /// Reads more bytes; false at the end.
     fn fill(&mut self) -> io::Result<bool> {
         let mut piece = [0; 65536];
-        let len = self.stream.read(&mut piece)?;
+        let len = loop {
+            match self.stream.read(&mut piece) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
         self.unread.extend_from_slice(&piece[..len]);
         Ok(len > 0)
     }

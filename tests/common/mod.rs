@@ -17,7 +17,7 @@ pub use client::{Client, Got, Response};
 pub use server::{Server, run};
 
 /// How long anything may take that must happen. Far more than it needs; a test that runs into it has failed.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until `condition` holds; panics with `what` if it never does.
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {

@@ -57,9 +57,11 @@ fn a_draining_server_says_so_and_takes_nobody_new() {
         "--drain-jitter",
         "0",
         "--drain-deadline",
-        "20s",
+        "10m",
         "--close-timeout",
-        "20s",
+        "10m",
+        "--handshake-timeout",
+        "10m",
     ]);
     let mut stubborn = Client::open(&server, "/echo");
     let mut probe = Client::connect(&server);
@@ -82,6 +84,7 @@ fn a_draining_server_says_so_and_takes_nobody_new() {
     );
     assert!(server.is_running(), "it waits for the stubborn one");
 
+    drop((probe, late));
     stubborn.write(&wire::close(1001, ""));
     stubborn.expect_end();
     assert_eq!(server.wait().code(), Some(0));
