@@ -109,6 +109,8 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         lcore
             .app
             .call_lcore(&mut lcore.io, |handler, cx| handler.on_start(cx));
+        // The first turn may be a long sleep away.
+        lcore.app.core.mailbox.ring_doorbells();
         lcore
     }
 
@@ -211,14 +213,19 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         let Self { io, app, .. } = &mut self;
         io.stop_listening();
         for index in 0..app.core.sessions.len() as u32 {
-            if app.core.sessions[index as usize].phase == Phase::Open {
-                let id = app.core.id_of(index);
-                app.core.blame(index, ClosedBy::Engine);
-                app.core.close_transport(io, id);
-                app.end(io, id, "");
+            match app.core.sessions[index as usize].phase {
+                Phase::Open => app.core.blame(index, ClosedBy::Engine),
+                // Why it ends is known; that it has ended, the application has yet to hear.
+                Phase::Closing => {}
+                _ => continue,
             }
+            let id = app.core.id_of(index);
+            app.core.close_transport(io, id);
+            app.end(io, id, "");
         }
         io.flush(app);
+        // What the ends of connections led to is in other lcores' mailboxes, and no turn follows that would wake them.
+        app.core.mailbox.ring_doorbells();
         self.copy_transport_counters();
     }
 

@@ -228,3 +228,20 @@ fn ending_tells_the_handler_of_every_connection() {
     // The lcore's handle on the executor went with it.
     workers.unwrap().join();
 }
+
+#[test]
+fn ending_tells_the_handler_also_of_connections_that_were_closing() {
+    let mut lab = Lab::new(Config::default());
+    let id = lab.open();
+    lab.say(id, "close 4000");
+    lab.log();
+    let Lab {
+        lcore,
+        log,
+        counters,
+        ..
+    } = lab;
+    lcore.finish();
+    assert_eq!(*log.borrow(), ["close 4000 \"\" by Application"]);
+    assert_eq!((counters.opened.get(), counters.closed.get()), (1, 1));
+}

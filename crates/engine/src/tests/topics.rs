@@ -150,3 +150,17 @@ fn large_messages_are_shared_and_arrive_whole() {
         assert_eq!(lab.frames(id), [format!("text {text}")]);
     }
 }
+
+#[test]
+fn an_lcore_that_ends_wakes_those_it_leaves_letters_for() {
+    let mut labs = Lab::mesh(2, Config::default());
+    let ids: Vec<_> = labs.iter_mut().map(Lab::open).collect();
+    labs[0].say(ids[0], "sub t");
+    labs.iter_mut().for_each(Lab::turn);
+    let (first, mut second) = (labs.remove(0), labs.remove(0));
+    second.io().woken();
+    assert!(second.lcore.app.core.mailbox.prepare_sleep());
+    first.lcore.finish();
+    assert!(!second.lcore.app.core.mailbox.is_empty());
+    assert!(second.io().woken(), "it sleeps over a letter");
+}
