@@ -192,17 +192,19 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     fn reset_the_rest(&mut self) {
         let Self { io, app, .. } = self;
         for index in 0..app.core.sessions.len() as u32 {
-            if !matches!(
-                app.core.sessions[index as usize].phase,
-                Phase::Free | Phase::Gone
-            ) {
-                let id = app.core.id_of(index);
-                if app.core.sessions[index as usize].phase != Phase::Request {
+            match app.core.sessions[index as usize].phase {
+                Phase::Free | Phase::Gone => continue,
+                Phase::Request => {}
+                phase => {
                     app.core.counters.drain_resets.bump();
+                    if phase == Phase::Open {
+                        app.core.blame(index, ClosedBy::Engine);
+                    }
                 }
-                app.core.abort_transport(io, id);
-                app.end(io, id, "");
             }
+            let id = app.core.id_of(index);
+            app.core.abort_transport(io, id);
+            app.end(io, id, "");
         }
         io.flush(app);
         app.core.stopping = true;

@@ -245,3 +245,17 @@ fn ending_tells_the_handler_also_of_connections_that_were_closing() {
     assert_eq!(*log.borrow(), ["close 4000 \"\" by Application"]);
     assert_eq!((counters.opened.get(), counters.closed.get()), (1, 1));
 }
+
+#[test]
+fn what_a_drain_resets_was_ended_by_the_engine() {
+    let mut lab = Lab::new(Config {
+        drain_deadline: Duration::ZERO,
+        ..Config::default()
+    });
+    lab.open();
+    lab.log();
+    lab.lcore.app.core.drain();
+    lab.turn();
+    assert_eq!(lab.log(), ["close 1006 \"\" by Engine"]);
+    assert_eq!(lab.totals().abnormal_closures, 0);
+}
