@@ -259,3 +259,21 @@ fn what_a_drain_resets_was_ended_by_the_engine() {
     assert_eq!(lab.log(), ["close 1006 \"\" by Engine"]);
     assert_eq!(lab.totals().abnormal_closures, 0);
 }
+
+#[test]
+fn a_code_that_cannot_be_sent_makes_an_empty_close_and_only_one() {
+    for code in ["0", "1005", "1006", "65535"] {
+        let mut lab = Lab::new(Config::default());
+        let id = lab.open();
+        lab.log();
+        lab.say(id, &format!("close {code}"));
+        assert_eq!(lab.frames(id), ["close"], "{code}");
+        lab.send(id, OpCode::Close, b"");
+        assert_eq!(
+            lab.frames(id),
+            [""; 0],
+            "{code}: a Close is not answered twice"
+        );
+        assert_eq!(lab.log(), ["close 1005 \"\" by Application"], "{code}");
+    }
+}
