@@ -295,3 +295,31 @@ fn old_connections_are_closed() {
     assert_eq!(lab.frames(id), ["close 1001 connection is too old"]);
     assert_eq!(lab.totals().lifetime_reached, 1);
 }
+
+#[test]
+fn the_message_rate_keeps_account_of_fractions() {
+    let mut lab = Lab::new(limited(|l| l.message_rate = 10));
+    let id = lab.open();
+    for _ in 0..10 {
+        lab.say(id, "burst");
+    }
+    // 0.21 seconds earn two messages, whenever it is looked at.
+    lab.pass(150);
+    lab.say(id, "one");
+    lab.pass(60);
+    lab.say(id, "two");
+    assert_eq!(lab.frames(id)[10..], ["text one", "text two"]);
+    lab.say(id, "three");
+    assert_eq!(lab.frames(id), ["close 1008 too many messages"]);
+}
+
+#[test]
+fn the_accept_rate_does_not_depend_on_how_often_the_loop_turns() {
+    let mut lab = Lab::new(limited(|l| l.accept_rate = 900));
+    for _ in 0..1000 {
+        lab.io().accept(peer(1));
+    }
+    lab.pass(100);
+    let accepted = lab.totals().accepted;
+    assert!((989..=990).contains(&accepted), "{accepted} of 900 and 90");
+}
