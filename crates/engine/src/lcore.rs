@@ -170,7 +170,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     /// How long the next `wait` may sleep. From a sleep announced here on, whoever sends mail wakes this lcore.
     fn next_wait(&mut self) -> Option<Duration> {
         let core = &self.app.core;
-        if self.idle.next(self.worked) == Wait::Poll || !core.unsent_interest.is_empty() {
+        if self.idle.next(self.worked) == Wait::Poll || core.interest_waiting() > 0 {
             return Some(Duration::ZERO);
         }
         if !core.mailbox.prepare_sleep() {

@@ -164,3 +164,40 @@ fn an_lcore_that_ends_wakes_those_it_leaves_letters_for() {
     assert!(!second.lcore.app.core.mailbox.is_empty());
     assert!(second.io().woken(), "it sleeps over a letter");
 }
+
+#[test]
+fn subscriptions_that_come_and_go_leave_nothing_waiting_for_a_busy_lcore() {
+    let config = Config {
+        mailbox: 4,
+        ..Config::default()
+    };
+    let mut labs = Lab::mesh(3, config);
+    let ids: Vec<_> = labs.iter_mut().map(Lab::open).collect();
+    for n in 0..1000 {
+        labs[0].say(ids[0], &format!("sub t{n}"));
+        labs[0].say(ids[0], &format!("unsub t{n}"));
+    }
+    let waiting = labs[0].lcore.app.core.interest_waiting();
+    assert!(waiting <= 4, "{waiting} letters wait");
+
+    // Nor does one that takes none keep the others from theirs.
+    for n in 0..20 {
+        labs[0].say(ids[0], &format!("sub t{n}"));
+        labs[1].turn();
+    }
+    for n in 0..20 {
+        labs[1].say(ids[1], &format!("pub t{n} {n}"));
+        labs[0].turn();
+    }
+    assert_eq!(labs[0].frames(ids[0]).len(), 20);
+    // The one that slept learns all of it when it looks.
+    for _ in 0..20 {
+        labs[2].turn();
+        labs[0].turn();
+    }
+    for n in 0..20 {
+        labs[2].say(ids[2], &format!("pub t{n} {n}"));
+        labs[0].turn();
+    }
+    assert_eq!(labs[0].frames(ids[0]).len(), 20);
+}
