@@ -198,7 +198,8 @@ impl<E: Send + 'static> Core<E> {
         self.refuse(io, id)
     }
 
-    /// The transport itself had no room (its buffer pool is used up): the policy again.
+    /// The transport itself had no room (its buffer pool is used up, or what is left is not for a connection that is
+    /// blocked): the policy again.
     #[cold]
     fn no_room<T: Transport>(
         &mut self,

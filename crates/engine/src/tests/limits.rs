@@ -323,3 +323,28 @@ fn the_accept_rate_does_not_depend_on_how_often_the_loop_turns() {
     let accepted = lab.totals().accepted;
     assert!((989..=990).contains(&accepted), "{accepted} of 900 and 90");
 }
+
+#[test]
+fn peers_that_do_not_read_leave_send_memory_to_those_that_do() {
+    let mut lab = Lab::new(Config::default());
+    let bystander = lab.open();
+    // Far more than would hold the whole pool with a full queue each.
+    let hogs: Vec<_> = (0..60).map(|_| lab.open()).collect();
+    let mut frame = Vec::new();
+    encode::frame_into(&mut frame, OpCode::Binary, &[7; 60_000], Some([1; 4]));
+    for id in &hogs {
+        lab.io().set_window(*id, 0);
+    }
+    for round in 0..20 {
+        for id in &hogs {
+            lab.io().deliver(*id, &frame);
+        }
+        lab.turn();
+        lab.say(bystander, "fine");
+        assert_eq!(lab.frames(bystander), ["text fine"], "round {round}");
+    }
+    assert!(
+        lab.totals().closed_slow > 0,
+        "those that had more than their share"
+    );
+}
