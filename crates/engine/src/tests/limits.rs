@@ -348,3 +348,18 @@ fn peers_that_do_not_read_leave_send_memory_to_those_that_do() {
         "those that had more than their share"
     );
 }
+
+#[test]
+fn a_peer_that_does_not_read_costs_no_system_call_for_each_message() {
+    let mut lab = Lab::new(Config::default());
+    let (id, other) = (lab.open(), lab.open());
+    lab.say(id, "sub t");
+    lab.io().set_window(id, 0);
+    for n in 0..20 {
+        lab.say(other, &format!("pub t {n}"));
+    }
+    assert_eq!(lab.totals().writes_blocked, 1);
+    lab.io().set_window(id, usize::MAX);
+    lab.turn();
+    assert_eq!(lab.frames(id).len(), 20);
+}
