@@ -105,11 +105,6 @@ impl<N: Network> Streams<N> {
         }
     }
 
-    /// The pool that send chunks come from.
-    pub fn pool(&self) -> &Pool {
-        &self.pool
-    }
-
     /// Whether an accept may be tried now.
     fn may_accept(&self) -> bool {
         let full = self.slots.is_full() && !N::CHOOSES_SLOTS;
