@@ -357,7 +357,8 @@ impl<E> fmt::Debug for Remote<E> {
 }
 
 impl<E: Send> Remote<E> {
-    /// Stops accepting, closes every connection with 1001 within the configured window, and ends.
+    /// Opens no more WebSockets (an upgrade is answered 503, a plain request as ever, so that a load balancer learns of it),
+    /// closes every open one with 1001 within the configured window, and ends.
     pub fn drain(&self) {
         self.tell_all(|| Mail::Drain);
     }
