@@ -47,8 +47,8 @@ pub struct Limits {
     /// Open connections from one source address (IPv6: one /64). 0: no bound. Beyond: 503 and close. Counter
     /// `rejected_source`.
     pub max_connections_per_source: u32,
-    /// Connections accepted per second by the process. 0: no bound. Beyond: they wait in the listener's backlog. Counter
-    /// `accept_throttled`.
+    /// Connections accepted per second by the process. 0: no bound. Beyond: they wait in the listener's backlog. Each
+    /// lcore has an even share of it, rounded up. Counter `accept_throttled`.
     pub accept_rate: u32,
     /// Bytes of a request head. Beyond: 431. Counter `rejected_handshakes`.
     pub max_handshake: usize,

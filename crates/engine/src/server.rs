@@ -210,7 +210,7 @@ impl Server {
             let (make, ready, sockets) = (Arc::clone(&make), ready.clone(), self.sockets.clone());
             let done = done.clone();
             let run = move || {
-                let run = || run_lcore(seat, cpu, &sockets, listeners, &*make, &ready);
+                let run = || run_lcore(seat, cpu, &sockets, listeners, &*make, ready);
                 let result = catch_unwind(AssertUnwindSafe(run));
                 // Nobody listens any more if another lcore failed to start.
                 let _ = done.send(result.unwrap_or(Err(RunError::Panic(n as u16))));
@@ -247,7 +247,7 @@ fn run_lcore<H: Handler>(
     sockets: &SocketOptions,
     listeners: Vec<BoundListener>,
     make: &(impl Fn(u16) -> H + Send + Sync),
-    ready: &mpsc::Sender<Result<(), StartError>>,
+    ready: mpsc::Sender<Result<(), StartError>>,
 ) -> Result<(), RunError> {
     let n = seat.lcore;
     // Pinned first, so that what it allocates and touches is local to its node.
@@ -267,6 +267,8 @@ fn run_lcore<H: Handler>(
     let now = clock.tick();
     let lcore = Lcore::new(io, make(n), seat, now);
     let _ = ready.send(Ok(()));
+    // Whoever waits for all lcores to start must see that no more will: one that panics says nothing.
+    drop(ready);
     lcore.run(&mut clock).map_err(|e| RunError::Io(n, e))
 }
 
@@ -355,7 +357,8 @@ impl<E> fmt::Debug for Remote<E> {
 }
 
 impl<E: Send> Remote<E> {
-    /// Stops accepting, closes every connection with 1001 within the configured window, and ends.
+    /// Opens no more WebSockets (an upgrade is answered 503, a plain request as ever, so that a load balancer learns of it),
+    /// closes every open one with 1001 within the configured window, and ends.
     pub fn drain(&self) {
         self.tell_all(|| Mail::Drain);
     }

@@ -133,14 +133,21 @@ impl<E: Send + 'static> Core<E> {
         if rate == 0 {
             return most;
         }
+        const SECOND: u64 = 1_000_000_000;
         // The process' rate is shared out: connections are spread over the lcores evenly.
         let lcores = u32::from(self.lcores);
         let share = u64::from(rate.div_ceil(lcores));
-        let passed = self.now.saturating_sub(self.accept_refilled).as_millis() as u64;
-        let earned = passed * share / 1000;
-        if earned > 0 {
-            self.accept_tokens = (u64::from(self.accept_tokens) + earned).min(share) as u32;
+        let passed = self.now.saturating_sub(self.accept_refilled).as_nanos();
+        let earned = passed.min(u128::from(SECOND)) as u64 * share / SECOND;
+        let tokens = u64::from(self.accept_tokens) + earned;
+        if tokens >= share {
+            self.accept_tokens = share as u32;
             self.accept_refilled = self.now;
+        } else {
+            self.accept_tokens = tokens as u32;
+            // Time that has not earned a whole connection yet goes on counting, or a loop that turns often earns less.
+            let spent = Duration::from_nanos((earned * SECOND).div_ceil(share));
+            self.accept_refilled = self.accept_refilled + spent;
         }
         if self.accept_tokens == 0 {
             self.counters.accept_throttled.bump();

@@ -19,7 +19,8 @@ type Subscribers<S> = IndexSet<S>;
 
 #[derive(Debug)]
 struct Node<S> {
-    children: HashMap<Box<str>, Node<S>>,
+    // Boxed: a table has at least four places, and most nodes have one child.
+    children: HashMap<Box<str>, Box<Node<S>>>,
     any: Option<Box<Node<S>>>,
     here: Subscribers<S>,
     rest: Subscribers<S>,

@@ -125,7 +125,8 @@ pub struct Activity {
 pub enum SendError {
     /// The connection is gone, or its sending side was finished or closed.
     Closed,
-    /// No room: the connection's queue bound or the lcore's buffer pool is reached.
+    /// No room: the connection's queue bound is reached, or the lcore's buffer pool is used up. A connection that is
+    /// blocked finds it used up while there is still some left for those that are not.
     Full,
 }
 

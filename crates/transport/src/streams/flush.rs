@@ -9,6 +9,9 @@ use crate::{Closed, ConnId, Driver, TransportStats};
 
 /// Slices in one gathered send. More are sent with the next call.
 const SLICES: usize = 64;
+/// One in so many of the pool's chunks is only for connections that are not blocked: peers that do not read may hold the
+/// others for as long as they like, and those that do are still answered.
+const KEPT_FOR_OTHERS: usize = 4;
 /// Received bytes that are thrown away, in receives, before a connection is closed.
 const DISCARDS: usize = 16;
 
@@ -40,6 +43,9 @@ impl<N: Network> Streams<N> {
             Sent::Blocked => {
                 self.stats.blocked += 1;
                 slot.flags.set(flag::BLOCKED);
+                if let Some(queue) = &mut slot.send {
+                    queue.leave(self.pool.capacity() / KEPT_FOR_OTHERS);
+                }
                 if slot.flags.newly(flag::WANT_WRITE)
                     && let Err(error) = self.net.want_write(stream, id, true)
                 {
