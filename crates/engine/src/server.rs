@@ -24,7 +24,8 @@ use crate::mail::Mail;
 /// Which lcores to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lcores {
-    /// So many, pinned to the CPUs this process may use, in order; unpinned if there are more of them than CPUs.
+    /// So many, pinned to the CPUs this process may use: node by node, whole cores before their second hyperthreads.
+    /// Unpinned if there are more of them than CPUs.
     Count(usize),
     /// One pinned to each of these CPUs.
     Cpus(Vec<usize>),
@@ -39,7 +40,8 @@ pub struct ServerOptions {
     pub lcores: Lcores,
     /// The engine's configuration.
     pub config: Config,
-    /// The sockets' configuration. `max_connections` and `send_queue` are set from `config`.
+    /// The sockets' configuration. `max_connections` and `send_queue` are set from `config`; `node`, where it is `None`, is
+    /// that of each lcore's CPU.
     pub sockets: SocketOptions,
 }
 
@@ -256,7 +258,11 @@ fn run_lcore<H: Handler>(
     {
         tracing::warn!(lcore = n, cpu, "could not pin; running unpinned");
     }
-    let io = match Sockets::new(sockets, listeners) {
+    let sockets = SocketOptions {
+        node: sockets.node.or_else(|| Topology::detect().node_of(cpu?)),
+        ..sockets.clone()
+    };
+    let io = match Sockets::new(&sockets, listeners) {
         Ok(io) => io,
         Err(e) => {
             let _ = ready.send(Err(StartError::System("set up the sockets transport", e)));
@@ -273,7 +279,7 @@ fn run_lcore<H: Handler>(
 }
 
 fn choose_cpus(lcores: &Lcores) -> Result<Vec<Option<usize>>, StartError> {
-    let allowed: Vec<usize> = Topology::detect().cpus().iter().map(|cpu| cpu.id).collect();
+    let allowed = Topology::detect().placement();
     let cpus: Vec<Option<usize>> = match lcores {
         Lcores::Count(n) if *n <= allowed.len() => {
             allowed[..*n].iter().copied().map(Some).collect()
