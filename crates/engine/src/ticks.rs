@@ -147,7 +147,7 @@ impl<E: Send + 'static> Core<E> {
             self.accept_tokens = tokens as u32;
             // Time that has not earned a whole connection yet goes on counting, or a loop that turns often earns less.
             let spent = Duration::from_nanos((earned * SECOND).div_ceil(share));
-            self.accept_refilled = self.accept_refilled + spent;
+            self.accept_refilled += spent;
         }
         if self.accept_tokens == 0 {
             self.counters.accept_throttled.bump();
