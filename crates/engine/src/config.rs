@@ -71,7 +71,8 @@ pub struct Limits {
     pub message_rate: u32,
     /// Silence after which a Ping is sent. Zero: none. Counter `pings_sent`.
     pub ping_interval: Duration,
-    /// Silence after which a connection is closed with 1001. Zero: never. Counter `idle_timeouts`.
+    /// Silence after which a connection is closed with 1001. Zero: never. A peer that is slow to take what is sent to it is not
+    /// silent. Counter `idle_timeouts`.
     pub idle_timeout: Duration,
     /// Age at which a connection is closed with 1001. Zero: never. Counter `lifetime_reached`.
     pub max_lifetime: Duration,

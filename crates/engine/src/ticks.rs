@@ -80,7 +80,13 @@ impl<H: Handler> App<H> {
 
     fn on_open_timer<T: Transport>(&mut self, io: &mut T, id: ConnId) {
         let core = &mut self.core;
-        let (now, session) = (core.now, &core.sessions[id.index as usize]);
+        let now = core.now;
+        // A blocked connection is not pinged, and one whose queue stays full is not read: that its peer takes what is sent is
+        // the one sign of life there is.
+        if io.is_blocked(id) && io.has_moved(id) {
+            core.sessions[id.index as usize].heard = millis(now);
+        }
+        let session = &core.sessions[id.index as usize];
         let over = |limit: Duration, passed: Duration| !limit.is_zero() && passed >= limit;
         let limits = &core.config.limits;
         let (silence, age) = (session.silence(now), session.age(now));
@@ -147,7 +153,7 @@ impl<E: Send + 'static> Core<E> {
             self.accept_tokens = tokens as u32;
             // Time that has not earned a whole connection yet goes on counting, or a loop that turns often earns less.
             let spent = Duration::from_nanos((earned * SECOND).div_ceil(share));
-            self.accept_refilled = self.accept_refilled + spent;
+            self.accept_refilled += spent;
         }
         if self.accept_tokens == 0 {
             self.counters.accept_throttled.bump();

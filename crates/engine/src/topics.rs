@@ -116,7 +116,7 @@ impl<S: Copy + Eq + std::hash::Hash> Topics<S> {
                     };
                     let child = match token {
                         "*" => node.any.as_deref_mut(),
-                        _ => node.children.get_mut(token),
+                        _ => node.children.get_mut(token).map(Box::as_mut),
                     };
                     let Some(child) = child else { return false };
                     let removed = walk(child, rest, subscriber);

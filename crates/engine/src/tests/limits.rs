@@ -363,3 +363,30 @@ fn a_peer_that_does_not_read_costs_no_system_call_for_each_message() {
     lab.turn();
     assert_eq!(lab.frames(id).len(), 20);
 }
+
+#[test]
+fn a_peer_that_reads_slowly_is_alive_and_one_that_does_not_read_is_not() {
+    let mut lab = Lab::new(limited(|l| {
+        l.send_queue = 5_000;
+        l.send_policy = SendPolicy::DropNew;
+        l.ping_interval = Duration::from_millis(300);
+        l.idle_timeout = Duration::from_millis(1000);
+    }));
+    let (slow, stuck, publisher) = (lab.open(), lab.open(), lab.open());
+    for id in [slow, stuck] {
+        lab.say(id, "sub t");
+    }
+    lab.io().set_window(slow, 20);
+    lab.io().set_window(stuck, 0);
+    // Its queue is never empty: no ping can tell, and its pongs would not be read.
+    for n in 0..3000 {
+        lab.pass(1);
+        lab.say(publisher, &format!("pub t {n:0>900}"));
+        assert!(lab.lcore.io.is_blocked(slow), "after {n} ms");
+    }
+    assert_eq!(lab.totals().idle_timeouts, 1);
+    lab.io().set_window(slow, usize::MAX);
+    lab.turn();
+    lab.say(slow, "still here");
+    assert_eq!(lab.frames(slow).last().unwrap(), "text still here");
+}

@@ -34,6 +34,7 @@ impl<N: Network> Streams<N> {
         let Some(stream) = &mut slot.stream else {
             return;
         };
+        let sent_before = self.stats.bytes_out;
         let sent = match &mut slot.send {
             Some(queue) => send_all(&mut self.net, stream, queue, &mut self.stats),
             None => Sent::All,
@@ -42,7 +43,9 @@ impl<N: Network> Streams<N> {
             Sent::Failed(kind) => self.bury(id, Closed::Failed(kind)),
             Sent::Blocked => {
                 self.stats.blocked += 1;
-                slot.flags.set(flag::BLOCKED);
+                if !slot.flags.newly(flag::BLOCKED) && self.stats.bytes_out > sent_before {
+                    slot.flags.set(flag::MOVED);
+                }
                 if let Some(queue) = &mut slot.send {
                     queue.leave(self.pool.capacity() / KEPT_FOR_OTHERS);
                 }
@@ -55,7 +58,7 @@ impl<N: Network> Streams<N> {
             Sent::All => {
                 let queue = slot.send.take();
                 let was_blocked = slot.flags.any(flag::BLOCKED);
-                slot.flags.clear(flag::BLOCKED);
+                slot.flags.clear(flag::BLOCKED | flag::MOVED);
                 let mut failed = None;
                 if slot.flags.any(flag::WANT_WRITE) {
                     slot.flags.clear(flag::WANT_WRITE);
