@@ -75,6 +75,11 @@ pub struct Streams<N: Network> {
 }
 
 impl<N: Network> Streams<N> {
+    /// The pool that send chunks come from.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
     /// A transport over `net`: `rx_buffer` bytes are received at most in one call, `send_queue` bytes are queued at most
     /// for each connection, in chunks of `pool`.
     pub fn over(
