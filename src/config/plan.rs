@@ -161,6 +161,7 @@ fn limits_from(args: &LimitArgs) -> Limits {
         limits.max_message => bytes(args.max_message);
         limits.max_fragments => within(args.max_fragments);
         limits.reassembly_memory => bytes(args.reassembly_memory);
+        limits.published_memory => bytes(args.published_memory);
         limits.send_queue => bytes(args.send_queue);
         limits.send_policy => args.send_policy;
         limits.message_rate => args.message_rate;

@@ -107,6 +107,8 @@ section! {
         max_fragments: AtLeastOne<u32> = "N";
         /// Bytes of unfinished messages on one lcore. Beyond: close 1013
         reassembly_memory: UpTo<Size, MOST_BYTES> = "SIZE";
+        /// Bytes of published messages that one lcore shares among send queues. Beyond: they are copied
+        published_memory: UpTo<Size, MOST_BYTES> = "SIZE";
         /// Bytes queued for one connection. Beyond: see --send-policy; it is not read until the queue has drained
         send_queue: UpTo<Size, MOST_BYTES> = "SIZE";
         /// What happens to a message for a full send queue; close is with 1013

@@ -50,7 +50,7 @@ pub struct Limits {
     /// Connections accepted per second by the process. 0: no bound. Beyond: they wait in the listener's backlog. Each
     /// lcore has an even share of it, rounded up. Counter `accept_throttled`.
     pub accept_rate: u32,
-    /// Bytes of a request head. Beyond: 431. Counter `rejected_handshakes`.
+    /// Bytes of a request head. Beyond: 431. Counter `heads_too_large`.
     pub max_handshake: usize,
     /// Time from accept to the end of the request head. Beyond: 408. Counter `handshake_timeouts`.
     pub handshake_timeout: Duration,
@@ -58,9 +58,13 @@ pub struct Limits {
     pub max_message: usize,
     /// Frames of a message. Beyond: close 1008. Counter `messages_too_fragmented`.
     pub max_fragments: u32,
-    /// Bytes of unfinished messages on one lcore. Beyond: the connection that asks for more is closed with 1013. Counter
+    /// Bytes of unfinished messages on one lcore. Beyond: the connection that asks for more is closed with 1013; the
+    /// last quarter is for messages of which up to 16 KiB are here. Counter
     /// `reassembly_exhausted`.
     pub reassembly_memory: usize,
+    /// Bytes of published messages that one lcore shares among send queues, each counted once. Beyond: they are copied into
+    /// send buffers, of which there is a fixed number. Counter `published_copied`.
+    pub published_memory: usize,
     /// Bytes in a connection's send queue at which it counts as full: a message is taken while less is queued. A full
     /// connection is not read until its queue has drained. Counter `send_queue_full`.
     pub send_queue: usize,
@@ -93,6 +97,7 @@ impl Default for Limits {
             max_message: 16 << 20,
             max_fragments: 1 << 17,
             reassembly_memory: 512 << 20,
+            published_memory: 256 << 20,
             send_queue: 1 << 20,
             send_policy: SendPolicy::Close,
             message_rate: 0,

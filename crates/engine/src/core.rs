@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hioload_lcore::mesh::{Mailbox, Poster};
 use hioload_lcore::{Time, TimerWheel};
+use hioload_mem::Held;
 use hioload_transport::{ConnId, Transport};
 use hioload_ws_proto::Compressor;
 use hioload_ws_proto::handshake::HandshakeLimits;
@@ -49,6 +50,8 @@ pub(crate) struct Core<E> {
     /// Scratch of `publish`: who is to get the message.
     pub(crate) targets: Vec<u32>,
     pub(crate) epoch: u32,
+    /// What published messages hold until they are sent.
+    pub(crate) published: Held,
     pub(crate) mailbox: Mailbox<Mail<E>>,
     pub(crate) poster: Poster<Mail<E>>,
     /// By lcore: patterns whose interest a full mailbox did not take, and whether they are wanted. They must not be lost, so
@@ -103,6 +106,7 @@ impl<E: Send + 'static> Core<E> {
             topics: Topics::new(),
             targets: Vec::new(),
             epoch: 0,
+            published: Held::default(),
             poster: seat.mailbox.poster(),
             mailbox: seat.mailbox,
             unsent_interest: vec![IndexMap::new(); usize::from(seat.lcores)],

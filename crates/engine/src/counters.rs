@@ -71,7 +71,9 @@ counters! {
     accept_throttled,
     /// Accepts that failed for want of file descriptors or memory.
     accept_errors,
-    /// Requests refused for what they said: 4xx from the engine, 431 among them.
+    /// Requests longer than `max_handshake`, answered 431.
+    heads_too_large,
+    /// Requests refused for what they said: other 4xx and 505 from the engine.
     rejected_handshakes,
     /// Upgrades that the application refused.
     rejected_by_handler,
@@ -87,6 +89,8 @@ counters! {
     messages_too_fragmented,
     /// Connections closed with 1013 because the lcore's reassembly memory was used up.
     reassembly_exhausted,
+    /// Copies of published messages made because `published_memory` was used up.
+    published_copied,
     /// Sends that found a connection's queue full.
     send_queue_full,
     /// Queued messages dropped for newer ones.

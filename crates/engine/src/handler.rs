@@ -275,7 +275,8 @@ pub trait Context: LcoreContext {
     fn id(&self) -> ConnectionId;
     /// Where it comes from.
     fn peer(&self) -> Peer;
-    /// Sends a message on it. It leaves at the end of this turn, with all the others.
+    /// Sends a message on it. It leaves at the end of this turn, with all the others. The payload of a text message has to be
+    /// UTF-8 (RFC 6455 §5.6), which only debug builds check.
     fn send(&mut self, kind: Kind, payload: &[u8]) -> Result<(), SendError>;
     /// Sends a Ping of at most 125 bytes (more is cut off).
     fn ping(&mut self, payload: &[u8]) -> Result<(), SendError>;

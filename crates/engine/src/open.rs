@@ -163,7 +163,11 @@ impl<H: Handler> App<H> {
         error: HandshakeError,
         seen: usize,
     ) -> Taken {
-        self.core.counters.rejected_handshakes.bump();
+        let counters = &self.core.counters;
+        match error {
+            HandshakeError::HeadTooLarge => counters.heads_too_large.bump(),
+            _ => counters.rejected_handshakes.bump(),
+        }
         tracing::debug!(lcore = self.core.lcore, conn = %id, %error, "request refused");
         self.core.out.clear();
         server::write_error(&mut self.core.out, error);
@@ -211,6 +215,12 @@ impl<E: Send + 'static> Core<E> {
         request: &Request<'_>,
         accept: Accept<C>,
     ) -> Result<(C, Option<Agreed>), Response> {
+        // RFC 6455 §4.2.2: "The value chosen MUST be derived from the client's handshake".
+        let offered = accept.protocol.as_deref().is_none_or(|name| request.offers(name));
+        if !offered {
+            tracing::error!(lcore = self.lcore, "the handler chose a subprotocol that was not offered");
+            return Err(internal_error());
+        }
         let deflate = self
             .config
             .deflate

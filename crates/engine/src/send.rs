@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hioload_mem::{LocalShared, Shared};
+use hioload_mem::{Held, LocalShared, Shared};
 use hioload_transport::{ConnId, SendError as Refused, Transport};
 use hioload_ws_proto::header::MAX_HEADER;
 use hioload_ws_proto::{CloseCode, CloseFrame, Deflation, Kind, OpCode, encode, mask};
@@ -28,6 +28,11 @@ impl<E: Send + 'static> Core<E> {
         kind: Kind,
         payload: &[u8],
     ) -> Result<(), SendError> {
+        // RFC 6455 §5.6: "The "Payload data" is text data encoded as UTF-8."
+        debug_assert!(
+            kind == Kind::Binary || std::str::from_utf8(payload).is_ok(),
+            "a text message has to be UTF-8"
+        );
         match self.session(id) {
             Some(session) if session.phase == Phase::Open => {
                 if session.has(flag::DEFLATE) {
@@ -82,7 +87,10 @@ impl<E: Send + 'static> Core<E> {
         if io.queued(id) >= self.config.limits.send_queue {
             self.make_room(io, id, payload.len())?;
         }
-        if self.config.limits.send_policy == SendPolicy::DropOldest && io.is_blocked(id) {
+        let apart = self.config.limits.send_policy == SendPolicy::DropOldest
+            && io.is_blocked(id)
+            && self.published.bytes() <= self.config.limits.published_memory;
+        if apart {
             self.send_droppable(io, id, kind, rsv1, payload)?;
         } else {
             self.write_frame(io, id, kind.into(), rsv1, payload)
@@ -169,7 +177,7 @@ impl<E: Send + 'static> Core<E> {
             .then(|| self.mask_key());
         let mut frame = Vec::new();
         encode::fragment_into(&mut frame, true, rsv1, kind.into(), payload, key);
-        io.send_shared(id, Shared::from(frame).local(), true)
+        io.send_shared(id, Shared::from(frame).local_in(&self.published), true)
             .or_else(|e| self.no_room(io, id, e))
     }
 
@@ -318,7 +326,12 @@ impl<E: Send + 'static> Core<E> {
         if !targets.is_empty() {
             let frame = encode_shared(kind, payload);
             self.pass_on(&targets, topic, kind, &frame);
-            reached = self.deliver(io, &targets, kind, &Encoded::new(frame, payload.len()));
+            reached = self.deliver(
+                io,
+                &targets,
+                kind,
+                &Encoded::new(frame, payload.len(), &self.published),
+            );
         }
         self.targets = targets;
         Ok(reached)
@@ -340,7 +353,12 @@ impl<E: Send + 'static> Core<E> {
             }
         });
         let payload_len = frame.len() - server_header_len(&frame);
-        self.deliver(io, &targets, kind, &Encoded::new(frame, payload_len));
+        self.deliver(
+            io,
+            &targets,
+            kind,
+            &Encoded::new(frame, payload_len, &self.published),
+        );
         self.targets = targets;
     }
 
@@ -410,9 +428,14 @@ impl<E: Send + 'static> Core<E> {
         if io.queued(id) >= self.config.limits.send_queue {
             self.make_room(io, id, frame.len())?;
         }
-        let droppable = self.config.limits.send_policy == SendPolicy::DropOldest;
-        io.send_shared(id, frame, droppable)
-            .or_else(|e| self.no_room(io, id, e))?;
+        let queued = if self.published.bytes() <= self.config.limits.published_memory {
+            let droppable = self.config.limits.send_policy == SendPolicy::DropOldest;
+            io.send_shared(id, frame, droppable)
+        } else {
+            self.counters.published_copied.bump();
+            self.write_long(io, id, &frame, None, &[])
+        };
+        queued.or_else(|e| self.no_room(io, id, e))?;
         self.counters.messages_out.bump();
         Ok(())
     }
@@ -438,7 +461,7 @@ impl<E: Send + 'static> Core<E> {
             *slot = Some(small.map(|small| {
                 let mut frame = Vec::with_capacity(MAX_HEADER + small.len());
                 encode::fragment_into(&mut frame, true, COMPRESSED, kind.into(), small, None);
-                Shared::from(frame).local()
+                Shared::from(frame).local_in(&self.published)
             }));
         }
         if let (Some(Some(_)), Some(deflation)) = (&slot, &mut extra.deflate) {
@@ -464,10 +487,10 @@ struct Encoded {
 }
 
 impl Encoded {
-    fn new(frame: Shared, payload_len: usize) -> Self {
+    fn new(frame: Shared, payload_len: usize, held: &Held) -> Self {
         let header = frame.len() - payload_len;
         Self {
-            frame: frame.local(),
+            frame: frame.local_in(held),
             header,
         }
     }

@@ -86,6 +86,10 @@ impl<H: Handler> App<H> {
         if io.is_blocked(id) && io.has_moved(id) {
             core.sessions[id.index as usize].heard = millis(now);
         }
+        // Nor is one that the application paused: its silence is ours.
+        if core.sessions[id.index as usize].has(flag::PAUSED) {
+            core.sessions[id.index as usize].heard = millis(now);
+        }
         let session = &core.sessions[id.index as usize];
         let over = |limit: Duration, passed: Duration| !limit.is_zero() && passed >= limit;
         let limits = &core.config.limits;

@@ -19,7 +19,7 @@ mod shared;
 
 pub use arena::{Arena, ArenaOptions, Backing, HugePages};
 pub use pool::{Buf, Pool, PoolOptions, PoolStats};
-pub use shared::{LocalShared, Shared};
+pub use shared::{Held, LocalShared, Shared};
 
 /// Alignment of every buffer, in bytes: a cache line.
 pub const ALIGN: usize = 64;

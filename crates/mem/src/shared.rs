@@ -1,5 +1,6 @@
 //! Encoded messages that many connections send.
 
+use std::cell::Cell;
 use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -29,7 +30,18 @@ impl Shared {
     /// For use within this lcore, where clones then cost no atomic.
     #[must_use]
     pub fn local(self) -> LocalShared {
-        LocalShared(Rc::new(self))
+        self.counted(None)
+    }
+
+    /// The same, counted in `held` until the last of its clones is dropped.
+    #[must_use]
+    pub fn local_in(self, held: &Held) -> LocalShared {
+        held.0.set(held.0.get() + self.len());
+        self.counted(Some(held.clone()))
+    }
+
+    fn counted(self, held: Option<Held>) -> LocalShared {
+        LocalShared(Rc::new(Counted { shared: self, held }))
     }
 
     /// Owners, all threads together. Only a test can rely on it: others may be counting up or down.
@@ -73,14 +85,39 @@ impl fmt::Debug for Shared {
 
 /// A [`Shared`] held by one lcore: its clones count without an atomic, and together they hold one count of the
 /// `Shared`.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct LocalShared(Rc<Shared>);
+#[derive(Clone)]
+pub struct LocalShared(Rc<Counted>);
+
+struct Counted {
+    shared: Shared,
+    held: Option<Held>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(held) = &self.held {
+            held.0.set(held.0.get() - self.shared.len());
+        }
+    }
+}
+
+/// How many bytes of payloads one lcore holds: each payload once, however many clones wait to be sent.
+#[derive(Clone, Default, Debug)]
+pub struct Held(Rc<Cell<usize>>);
+
+impl Held {
+    /// Bytes held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.get()
+    }
+}
 
 impl LocalShared {
     /// The payload, to pass on to another lcore.
     #[must_use]
     pub fn shared(&self) -> Shared {
-        Shared::clone(&self.0)
+        self.0.shared.clone()
     }
 
     /// Owners within this lcore.
@@ -100,7 +137,7 @@ impl Deref for LocalShared {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0.0
+        &self.0.shared
     }
 }
 
@@ -125,6 +162,20 @@ mod tests {
         assert_eq!(&*Shared::from_slices(&[b"he", b"", b"llo"]), b"hello");
         assert!(Shared::from_slices(&[]).is_empty());
         assert_eq!(Shared::from(b"ab".to_vec()), Shared::from(&b"ab"[..]));
+    }
+
+    #[test]
+    fn what_is_held_counts_once_until_the_last_clone_is_gone() {
+        let held = Held::default();
+        let a = Shared::from_slices(&[b"12345"]).local_in(&held);
+        let b = Shared::from_slices(&[b"678"]).local_in(&held);
+        let more = [a.clone(), a.clone()];
+        drop(a);
+        assert_eq!(held.bytes(), 8);
+        drop(b);
+        assert_eq!(held.bytes(), 5);
+        drop(more);
+        assert_eq!(held.bytes(), 0);
     }
 
     #[test]

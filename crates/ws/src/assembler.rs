@@ -41,13 +41,17 @@ impl Default for Limits {
     }
 }
 
+/// Unfinished messages up to this size may use the whole budget.
+const SMALL: usize = 16 << 10;
+
 /// How an [`Assembler`] is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AssemblerOptions {
     /// Bounds of each message.
     pub limits: Limits,
     /// Bytes that the unfinished messages of all connections of the lcore may hold together (each counts with its
-    /// payload so far and about 300 bytes more). Over it the connection that asks for more is failed with 1013.
+    /// payload so far and about 300 bytes more). Over it the connection that asks for more is failed with 1013. The last
+    /// quarter is for messages of which up to 16 KiB are here.
     /// Vectors grow by doubling, so the memory behind it may be twice as much.
     pub budget: usize,
     /// A buffer larger than this is not kept for the next message. (The last message gathered and the last inflated
@@ -146,10 +150,16 @@ impl Assembler {
         self.stats
     }
 
-    /// Counts `bytes` against the budget.
-    pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), ProtocolError> {
+    /// Counts `bytes` more against the budget, for a message of which `held` bytes are here already.
+    pub(crate) fn charge(&mut self, held: usize, bytes: usize) -> Result<(), ProtocolError> {
         let total = self.stats.bytes.saturating_add(bytes);
-        if total > self.options.budget {
+        // The last quarter is for small messages: a few peers that never finish large ones cannot take it from the others.
+        let kept = if held.saturating_add(bytes) <= SMALL {
+            0
+        } else {
+            self.options.budget / 4
+        };
+        if total > self.options.budget - kept {
             self.stats.refused += 1;
             return Err(ProtocolError::OutOfMemory);
         }
@@ -160,7 +170,7 @@ impl Assembler {
 
     /// An empty `Partial`, a used one if there is any.
     pub(crate) fn take(&mut self) -> Result<Box<Partial>, ProtocolError> {
-        self.charge(PARTIAL)?;
+        self.charge(0, PARTIAL)?;
         self.stats.unfinished += 1;
         if let Some(spent) = self.spent.take() {
             self.keep(spent);
@@ -310,7 +320,7 @@ mod tests {
         let first = asm.take().unwrap();
         let second = asm.take().unwrap();
         assert_eq!(asm.take().err(), Some(ProtocolError::OutOfMemory));
-        assert_eq!(asm.charge(11), Err(ProtocolError::OutOfMemory));
+        assert_eq!(asm.charge(0, 11), Err(ProtocolError::OutOfMemory));
         assert_eq!(asm.stats().refused, 2);
         asm.give_back(first);
         let first = asm.take().unwrap();
@@ -318,5 +328,16 @@ mod tests {
         asm.give_back(second);
         assert_eq!(asm.stats().bytes, 0);
         assert_eq!(asm.stats().high_water, 2 * PARTIAL);
+    }
+
+    #[test]
+    fn large_messages_leave_a_quarter_to_small_ones() {
+        let mut asm = assembler(400 << 10, 4096, 1 << 20);
+        asm.charge(0, 300 << 10).unwrap();
+        assert_eq!(asm.charge(300 << 10, 1), Err(ProtocolError::OutOfMemory));
+        assert_eq!(asm.charge(SMALL, 1), Err(ProtocolError::OutOfMemory));
+        asm.charge(SMALL - 100, 100).unwrap();
+        let partial = asm.take().unwrap();
+        asm.give_back(partial);
     }
 }

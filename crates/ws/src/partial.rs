@@ -232,7 +232,7 @@ impl Partial {
                 return Err(ProtocolError::InvalidUtf8);
             }
         }
-        asm.charge(piece.len())?;
+        asm.charge(self.payload.len(), piece.len())?;
         // Grows with what arrived (doubling), never to the length that a header merely announces.
         self.payload.extend_from_slice(piece);
         Ok(())

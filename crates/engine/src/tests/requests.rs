@@ -87,8 +87,12 @@ fn bad_requests_get_their_status_and_a_good_one_after_them_works() {
     }
     let totals = lab.totals();
     assert_eq!(
-        (totals.rejected_handshakes, totals.rejected_by_handler),
-        (6, 3)
+        (
+            totals.rejected_handshakes,
+            totals.heads_too_large,
+            totals.rejected_by_handler
+        ),
+        (5, 1, 3)
     );
     assert_eq!((totals.handler_panics, totals.opened), (1, 9));
 }

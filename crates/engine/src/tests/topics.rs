@@ -201,3 +201,31 @@ fn subscriptions_that_come_and_go_leave_nothing_waiting_for_a_busy_lcore() {
     }
     assert_eq!(labs[0].frames(ids[0]).len(), 20);
 }
+
+#[test]
+fn messages_for_those_who_do_not_read_are_copied_when_too_many_are_shared() {
+    let limits = Limits {
+        published_memory: 100_000,
+        ..Limits::default()
+    };
+    let mut lab = Lab::new(Config {
+        limits,
+        ..Config::default()
+    });
+    let (slow, other) = (lab.open(), lab.open());
+    lab.say(slow, "sub t");
+    lab.say(other, "sub t");
+    lab.io().set_window(slow, 0);
+    let text = "x".repeat(40_000);
+    for _ in 0..5 {
+        lab.say(other, &format!("pub t {text}"));
+    }
+    let held = lab.lcore.app.core.published.bytes();
+    assert!((80_000..=100_000).contains(&held), "{held} bytes held");
+    assert!(lab.totals().published_copied > 0);
+    assert_eq!(lab.frames(other).len(), 5, "who reads gets everything");
+    lab.io().set_window(slow, usize::MAX);
+    lab.turn();
+    assert_eq!(lab.frames(slow).len(), 5);
+    assert_eq!(lab.lcore.app.core.published.bytes(), 0);
+}
