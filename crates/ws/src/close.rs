@@ -139,13 +139,15 @@ impl Closing {
         }
     }
 
-    /// We want to close, or must fail the connection. `true`: send a Close with this code (empty for `None`), the last
-    /// frame ever; `false`: one was sent before.
+    /// We want to close, or must fail the connection. `true`: send a Close with this code (empty for `None` and for one
+    /// that is not valid on the wire), the last frame ever; `false`: one was sent before.
     #[must_use]
     pub fn start(&mut self, code: Option<CloseCode>) -> bool {
         if self.sent != 0 {
             return false;
         }
+        // A code that must not be sent goes out as an empty Close, which is what it then was.
+        let code = code.filter(|code| code.is_valid_on_wire());
         self.sent = code.unwrap_or(CloseCode::NO_STATUS).0;
         true
     }
@@ -315,6 +317,17 @@ mod tests {
         assert_eq!(closing.receive(None), Answer::Done);
         assert_eq!(closing.code(), CloseCode::NO_STATUS);
         assert!(closing.is_done());
+    }
+
+    #[test]
+    fn a_code_that_cannot_be_sent_is_none() {
+        for code in [0, 1005, 1006, 5000] {
+            let mut closing = Closing::new();
+            assert!(closing.start(Some(CloseCode(code))));
+            assert!(!closing.may_send() && !closing.start(None));
+            assert_eq!(closing.sent(), Some(CloseCode::NO_STATUS));
+            assert_eq!(closing.receive(None), Answer::Done);
+        }
     }
 
     #[test]
