@@ -89,6 +89,9 @@ impl App {
                 if offered.peek().is_none() {
                     return Ok(Accept::new(conn));
                 }
+                // RFC 6455 §4.2.2: "The value chosen MUST be derived from the client's handshake, specifically by
+                // selecting one of the values from the |Sec-WebSocket-Protocol| field that the server is willing to
+                // use".
                 if offered.any(|protocol| protocol == topics::PROTOCOL) {
                     return Ok(Accept::new(conn).protocol(topics::PROTOCOL));
                 }

@@ -244,6 +244,8 @@ impl<H: Handler> App<H> {
     }
 
     /// Fails the connection (RFC 6455 §7.1.7): says why, reads no more.
+    // §7.1.7: "To do so, the client MUST _Close the WebSocket Connection_, and MAY report the problem to the user
+    // [...]. Similarly, to do so, the server MUST _Close the WebSocket Connection_, and SHOULD log the problem."
     fn fail<T: Transport>(&mut self, io: &mut T, id: ConnId, error: ProtocolError) {
         let counters = &self.core.counters;
         match error {

@@ -52,6 +52,8 @@ fn with_request<R>(opening: &Opening, f: impl FnOnce(&ClientRequest<'_>) -> R) -
 
 impl<H: Handler> App<H> {
     /// The network has connected, or not: sends the request.
+    // RFC 6455 §4.1: "it MUST open a connection, send an opening handshake, and read the server's handshake in
+    // response." The three are `connect`, this and `on_reply_bytes`.
     pub(crate) fn on_connected<T: Transport>(
         &mut self,
         io: &mut T,
@@ -63,6 +65,9 @@ impl<H: Handler> App<H> {
         };
         let phase = session.phase;
         if let Err(e) = result {
+            // RFC 6455 §4.1: "If the connection could not be opened, either because a direct connection failed or
+            // because any proxy used returned an error, then the client MUST _Fail the WebSocket Connection_ and abort
+            // the connection attempt."
             // The transport's slot is free already, and a handler that tries again may be given the same one: so the session
             // is freed before it is told. After an abort of ours it was told then.
             let opening = session
@@ -85,7 +90,8 @@ impl<H: Handler> App<H> {
         let Some(opening) = session.extra().opening.as_mut() else {
             return;
         };
-        // RFC 6455 §4.1: "a nonce consisting of a randomly selected 16-byte value".
+        // RFC 6455 §4.1: "a nonce consisting of a randomly selected 16-byte value". "The nonce MUST be selected
+        // randomly for each connection."
         core.rng.fill_bytes(&mut opening.key);
         if opening.connect.deflate {
             opening.extensions = config
@@ -95,6 +101,8 @@ impl<H: Handler> App<H> {
         }
         core.out.clear();
         let (out, key) = (&mut core.out, opening.key);
+        // RFC 6455 §4.1: "Once a connection to the server has been established (including a connection via a proxy or
+        // over a TLS-encrypted tunnel), the client MUST send an opening handshake to the server."
         match with_request(opening, |request| client::write_request(out, request, key)) {
             Ok(()) if core.send_out(io, id) => core.enter(id.index, Phase::Reply),
             Ok(()) => self.connect_failed(io, id, io::ErrorKind::OutOfMemory.into()),
@@ -204,6 +212,8 @@ impl<H: Handler> App<H> {
         all
     }
 
+    // RFC 6455 §7.2.1: "Certain algorithms, in particular during the opening handshake, require the client to _Fail the
+    // WebSocket Connection_. To do so, the client MUST _Fail the WebSocket Connection_ as defined in Section 7.1.7."
     pub(crate) fn handshake_failed<T: Transport>(
         &mut self,
         io: &mut T,

@@ -147,7 +147,9 @@ impl<E: Send + 'static> Core<E> {
         }
     }
 
-    /// A masking key: "The masking key needs to be unpredictable" (RFC 6455 §5.3), so from a cryptographic generator.
+    /// A masking key, from a cryptographic generator. RFC 6455 §5.3: "The masking key needs to be unpredictable; thus,
+    /// the masking key MUST be derived from a strong source of entropy, and the masking key for a given frame MUST NOT
+    /// make it simple for a server/proxy to predict the masking key for a subsequent frame."
     pub(crate) fn mask_key(&mut self) -> [u8; 4] {
         self.rng.next_u32().to_ne_bytes()
     }
@@ -230,6 +232,8 @@ impl<E: Send + 'static> Core<E> {
 
     /// Ends our side of TCP and gives the peer time to end its own (RFC 6455 §7.1.1: closing at once could reset the
     /// connection and lose what was sent last). A client leaves the first step to the server.
+    // RFC 6455 §5.5.1: "After both sending and receiving a Close message, an endpoint considers the WebSocket
+    // connection closed and MUST close the underlying TCP connection."
     pub(crate) fn linger<T: Transport>(&mut self, io: &mut T, id: ConnId) {
         let client = self.sessions[id.index as usize].has(flag::CLIENT);
         if !client {

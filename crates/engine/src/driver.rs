@@ -99,6 +99,8 @@ impl<T: Transport, H: Handler> Driver<T> for App<H> {
         self.call(io, id, |handler, conn, cx| handler.on_writable(conn, cx));
     }
 
+    // RFC 6455 §7.2.1: "If at any point the underlying transport layer connection is unexpectedly lost, the client MUST
+    // _Fail the WebSocket Connection_."
     fn on_closed(&mut self, io: &mut T, id: ConnId, why: Closed) {
         let Some(session) = self.core.session(id) else {
             return;

@@ -110,6 +110,10 @@ impl<H: Handler> App<H> {
                 }
                 self.core.abort_transport(io, id);
             }
+            // RFC 6455 §4.2.2: "If the server does not wish to accept this connection, it MUST return an appropriate
+            // HTTP error code (e.g., 403 Forbidden) and abort the WebSocket handshake described in this section." "If
+            // the requested service is not available, the server MUST send an appropriate HTTP error code (such as 404
+            // Not Found) and abort the WebSocket handshake."
             Err(response) => {
                 self.core.counters.rejected_by_handler.bump();
                 self.respond(io, id, &response, false);
@@ -156,6 +160,8 @@ impl<H: Handler> App<H> {
         }
     }
 
+    // RFC 6455 §7.2.2: "Certain algorithms require or recommend that the server _Abort the WebSocket Connection_ during
+    // the opening handshake. To do so, the server MUST simply _Close the WebSocket Connection_ (Section 7.1.1)."
     fn answer_error<T: Transport>(
         &mut self,
         io: &mut T,
@@ -209,6 +215,9 @@ fn internal_error() -> Response {
 
 impl<E: Send + 'static> Core<E> {
     /// Writes the 101 response to `out`. An answer of the handler that cannot be sent is its defect: 500.
+    // RFC 6455 §4.2.2: "When a client establishes a WebSocket connection to a server, the server MUST complete the
+    // following steps to accept the connection and send the server's opening handshake." §5.8: "The endpoints of a
+    // connection MUST negotiate the use of any extensions during the opening handshake."
     fn write_accept<C>(
         &mut self,
         key: &str,
@@ -216,9 +225,15 @@ impl<E: Send + 'static> Core<E> {
         accept: Accept<C>,
     ) -> Result<(C, Option<Agreed>), Response> {
         // RFC 6455 §4.2.2: "The value chosen MUST be derived from the client's handshake".
-        let offered = accept.protocol.as_deref().is_none_or(|name| request.offers(name));
+        let offered = accept
+            .protocol
+            .as_deref()
+            .is_none_or(|name| request.offers(name));
         if !offered {
-            tracing::error!(lcore = self.lcore, "the handler chose a subprotocol that was not offered");
+            tracing::error!(
+                lcore = self.lcore,
+                "the handler chose a subprotocol that was not offered"
+            );
             return Err(internal_error());
         }
         let deflate = self

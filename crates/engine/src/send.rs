@@ -39,6 +39,8 @@ impl<E: Send + 'static> Core<E> {
                     return self.send_compressed(io, id, kind, payload);
                 }
             }
+            // RFC 6455 §4.1: "the client MUST wait for a response from the server before sending any further data."
+            // §5.5.1: "The application MUST NOT send any more data frames after sending a Close frame."
             _ => return Err(SendError::Closed),
         }
         self.send_data(io, id, kind, PLAIN, payload)
@@ -110,6 +112,9 @@ impl<E: Send + 'static> Core<E> {
         rsv1: bool,
         payload: &[u8],
     ) -> Result<(), Refused> {
+        // RFC 6455 §5.1: "a client MUST mask all frames that it sends to the server". "A server MUST NOT mask any
+        // frames that it sends to the client." §5.3: "When preparing a masked frame, the client MUST pick a fresh
+        // masking key from the set of allowed 32-bit values."
         let client = self.sessions[id.index as usize].has(flag::CLIENT);
         let key = client.then(|| self.mask_key());
         let mut header = [0; MAX_HEADER];
@@ -259,6 +264,8 @@ impl<E: Send + 'static> Core<E> {
     }
 
     /// Sends Close and awaits the peer's (RFC 6455 §7.1.2). Nothing happens unless the connection is open.
+    // §7.1.2: "an endpoint MUST send a Close control frame, as described in Section 5.5.1, whose status code is set to
+    // /code/ and whose close reason is set to /reason/."
     pub(crate) fn begin_close<T: Transport>(
         &mut self,
         io: &mut T,
@@ -296,8 +303,8 @@ impl<E: Send + 'static> Core<E> {
         reason: &str,
     ) {
         let mut payload = [0; 125];
-        // "1005 is a reserved value and MUST NOT be set as a status code in a Close control frame" (RFC 6455 §7.4.1): an empty
-        // Close says the same.
+        // RFC 6455 §7.4.1: "1005 is a reserved value and MUST NOT be set as a status code in a Close control frame by
+        // an endpoint.": an empty Close says the same. 1006 and 1015 must not be sent either.
         let len = if code.is_valid_on_wire() {
             CloseFrame { code, reason }.write(&mut payload)
         } else {

@@ -45,9 +45,11 @@ impl CloseCode {
     /// Whether it may stand in a Close frame.
     #[must_use]
     pub const fn is_valid_on_wire(self) -> bool {
-        // RFC 6455 §7.4.1 of 1005, 1006 and 1015: "is a reserved value and MUST NOT be set as a status code in a Close
-        // control frame by an endpoint." §7.4.2: "Status codes in the range 0-999 are not used."; 1016-2999 are for
-        // revisions and extensions that do not exist. 1012-1014 are in the IANA registry.
+        // RFC 6455 §7.4.1: "1005 is a reserved value and MUST NOT be set as a status code in a Close control frame by
+        // an endpoint." "1006 is a reserved value and MUST NOT be set as a status code in a Close control frame by an
+        // endpoint." "1015 is a reserved value and MUST NOT be set as a status code in a Close control frame by an
+        // endpoint." §7.4.2: "Status codes in the range 0-999 are not used."; 1016-2999 are for revisions and
+        // extensions that do not exist. 1012-1014 are in the IANA registry.
         matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
     }
 }
@@ -139,13 +141,15 @@ impl Closing {
         }
     }
 
-    /// We want to close, or must fail the connection. `true`: send a Close with this code (empty for `None`), the last
-    /// frame ever; `false`: one was sent before.
+    /// We want to close, or must fail the connection. `true`: send a Close with this code (empty for `None` and for one
+    /// that is not valid on the wire), the last frame ever; `false`: one was sent before.
     #[must_use]
     pub fn start(&mut self, code: Option<CloseCode>) -> bool {
         if self.sent != 0 {
             return false;
         }
+        // A code that must not be sent goes out as an empty Close, which is what it then was.
+        let code = code.filter(|code| code.is_valid_on_wire());
         self.sent = code.unwrap_or(CloseCode::NO_STATUS).0;
         true
     }
@@ -201,8 +205,9 @@ impl Closing {
     ///
     /// RFC 6455 §7.1.1: "The underlying TCP connection, in most normal cases, SHOULD be closed first by the server, so
     /// that it holds the TIME_WAIT state and not the client". §5.5.1: "After both sending and receiving a Close
-    /// message, [...] The server MUST close the underlying TCP connection immediately; the client SHOULD wait for the
-    /// server to close the connection".
+    /// message, an endpoint considers the WebSocket connection closed and MUST close the underlying TCP connection. The
+    /// server MUST close the underlying TCP connection immediately; the client SHOULD wait for the server to close the
+    /// connection".
     #[must_use]
     pub const fn closes_tcp(&self, role: Role) -> bool {
         self.is_done() && matches!(role, Role::Server)
@@ -226,7 +231,8 @@ mod tests {
 
     #[test]
     fn codes_of_the_wire() {
-        // "Status codes in the range 0-999 are not used.", "MUST NOT be set as a status code in a Close control frame"
+        // RFC 6455 §7.4.2: "Status codes in the range 0-999 are not used." §7.4.1: "MUST NOT be set as a status code in
+        // a Close control frame by an endpoint".
         for code in [
             0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535,
         ] {
@@ -246,7 +252,7 @@ mod tests {
 
     #[test]
     fn payloads() {
-        // "the first two bytes of the body MUST be a 2-byte unsigned integer (in network byte order)"
+        // RFC 6455 §5.5.1: "the first two bytes of the body MUST be a 2-byte unsigned integer (in network byte order)"
         assert_eq!(CloseFrame::parse(b""), Ok(None));
         assert_eq!(
             CloseFrame::parse(b"\x03"),
@@ -286,7 +292,9 @@ mod tests {
 
     #[test]
     fn the_peer_closes() {
-        // "the endpoint MUST send a Close frame in response"
+        // RFC 6455 §5.5.1: "The server MUST close the underlying TCP connection immediately; the client SHOULD wait for
+        // the server".
+        // RFC 6455 §5.5.1: "the endpoint MUST send a Close frame in response"
         let mut closing = Closing::new();
         assert!(closing.may_send());
         let frame = CloseFrame {
@@ -306,7 +314,7 @@ mod tests {
 
     #[test]
     fn we_close() {
-        // "The application MUST NOT send any more data frames after sending a Close frame."
+        // RFC 6455 §5.5.1: "The application MUST NOT send any more data frames after sending a Close frame."
         let mut closing = Closing::new();
         assert!(closing.start(Some(CloseCode::GOING_AWAY)));
         assert!(!closing.may_send() && !closing.is_done());
@@ -315,6 +323,17 @@ mod tests {
         assert_eq!(closing.receive(None), Answer::Done);
         assert_eq!(closing.code(), CloseCode::NO_STATUS);
         assert!(closing.is_done());
+    }
+
+    #[test]
+    fn a_code_that_cannot_be_sent_is_none() {
+        for code in [0, 1005, 1006, 5000] {
+            let mut closing = Closing::new();
+            assert!(closing.start(Some(CloseCode(code))));
+            assert!(!closing.may_send() && !closing.start(None));
+            assert_eq!(closing.sent(), Some(CloseCode::NO_STATUS));
+            assert_eq!(closing.receive(None), Answer::Done);
+        }
     }
 
     #[test]

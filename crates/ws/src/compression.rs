@@ -25,6 +25,13 @@ impl Inflation {
             Role::Server => agreed.client,
             Role::Client => agreed.server,
         };
+        // RFC 7692 §7.2.2: unless the "agreed parameters" contain "server_no_context_takeover", "the client MUST
+        // decompress each new message using the LZ77 sliding window used to process the last compressed message.";
+        // unless they contain "client_no_context_takeover", "the server MUST decompress each new message using the LZ77
+        // sliding window used to process the last compressed message." Without "server_max_window_bits", "the client
+        // MUST use a 32,768-byte LZ77 sliding window to decompress received messages."; without
+        // "client_max_window_bits", "the server MUST use a 32,768-byte LZ77 sliding window to decompress received
+        // messages."
         if peer.context_takeover {
             Self::Context(Box::new(Window::new(peer.window_bits)))
         } else {
@@ -55,6 +62,9 @@ pub enum Deflation {
 impl Deflation {
     /// For what was agreed; `role` is ours.
     #[must_use]
+    // RFC 7692 §5: "both endpoints MUST use the algorithm described in Section 6 and the message payload transformation
+    // (compressing and decompressing) procedure of the PMCE configured with the "agreed parameters" returned by the
+    // server".
     pub fn agreed(agreed: &Agreed, role: Role, config: &DeflateConfig) -> Self {
         let Direction {
             window_bits,
@@ -106,6 +116,8 @@ impl Compressor {
     /// The payload to send with RSV1 set on its first frame, or `None` if the message is better (or can only be) sent
     /// as it is: compression not agreed, below the threshold, nothing gained.
     // RFC 7692 §6 leaves it to the sender which messages it compresses; RSV1 of the first frame says of each which.
+    // §6.1: "An endpoint MUST use the following algorithm to send a message in the form of a compressed message." "An
+    // endpoint MUST use the following algorithm to send a message in the form of an uncompressed message."
     pub fn compress(&mut self, deflation: &mut Deflation, payload: &[u8]) -> Option<&[u8]> {
         if payload.len() < self.threshold {
             return None;
@@ -134,7 +146,10 @@ impl Compressor {
             // Once in the history it must reach the peer's too, even if nothing was gained.
             return made.ok().map(|()| &self.out[..]);
         }
-        // RFC 7692 §7.1.1: whoever agreed to it, or shares its compressor, starts each message with an empty window.
+        // RFC 7692 §7.2.1: with "client_no_context_takeover" among the "agreed parameters", "the client MUST start
+        // compressing each new message with an empty LZ77 sliding window."; with "server_no_context_takeover", "the
+        // server MUST start compressing each new message with an empty LZ77 sliding window." Whoever shares its
+        // compressor does so as well.
         deflater.reset();
         (made.is_ok() && self.out.len() < payload.len()).then_some(&self.out[..])
     }

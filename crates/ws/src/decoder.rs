@@ -310,6 +310,9 @@ impl Decoder {
         let Some(partial) = self.partial.take() else {
             return Ok(None);
         };
+        // RFC 7692 §6.2: "An endpoint MUST use the following algorithm to receive a message in the form of a compressed
+        // message.": join the payloads, decompress, hand out. "An endpoint MUST use the following algorithm to receive
+        // a message in the form of an uncompressed message.": hand it out as is.
         let place = if compressed {
             let inflated = self.inflate(asm, kind, &partial.payload);
             asm.give_back(partial);

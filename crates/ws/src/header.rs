@@ -50,6 +50,7 @@ impl FrameHeader {
         let opcode = OpCode::from_bits(bits).ok_or(ProtocolError::ReservedOpcode(bits))?;
         // RFC 6455 §5.5: "All control frames MUST have a payload length of 125 bytes or less and MUST NOT be
         // fragmented."
+        // RFC 6455 §5.4: "Control frames themselves MUST NOT be fragmented."
         if opcode.is_control() && !fin {
             return Err(ProtocolError::ControlFragmented);
         }
@@ -90,6 +91,7 @@ impl FrameHeader {
     pub fn write(&self, out: &mut [u8; MAX_HEADER]) -> usize {
         debug_assert!(self.len >> 63 == 0);
         out[0] = u8::from(self.fin) << 7 | u8::from(self.rsv1) << 6 | self.opcode as u8;
+        // RFC 6455 §5.3: "A masked frame MUST have the field frame-masked set to 1".
         let masked = if self.mask.is_some() { 0x80 } else { 0 };
         // RFC 6455 §5.2: "in all cases, the minimal number of bytes MUST be used to encode the length".
         let mut at = match self.len {
@@ -207,7 +209,7 @@ mod tests {
 
     #[test]
     fn lengths_take_the_shortest_form() {
-        // "in all cases, the minimal number of bytes MUST be used to encode the length"
+        // RFC 6455 §5.2: "in all cases, the minimal number of bytes MUST be used to encode the length"
         for (len, bytes) in [
             (0, 2),
             (125, 2),
@@ -224,7 +226,7 @@ mod tests {
 
     #[test]
     fn longer_forms_than_needed_are_refused() {
-        // "the length of a 124-byte-long string can't be encoded as the sequence 126, 0, 124"
+        // RFC 6455 §5.2: "the length of a 124-byte-long string can't be encoded as the sequence 126, 0, 124"
         let too_long = Err(ProtocolError::LengthNotMinimal);
         assert_eq!(FrameHeader::parse(&[0x82, 126, 0, 124]), too_long);
         assert_eq!(FrameHeader::parse(&[0x82, 126, 0, 125]), too_long);
@@ -238,7 +240,7 @@ mod tests {
 
     #[test]
     fn length_with_top_bit_is_refused() {
-        // "the most significant bit MUST be 0"
+        // RFC 6455 §5.2: "the most significant bit MUST be 0"
         let bytes = [0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0];
         assert_eq!(FrameHeader::parse(&bytes), Err(ProtocolError::LengthTopBit));
         assert_eq!(
@@ -249,7 +251,7 @@ mod tests {
 
     #[test]
     fn reserved_bits_and_opcodes_are_refused_at_the_first_byte() {
-        // "the receiving endpoint MUST _Fail the WebSocket Connection_"
+        // RFC 6455 §5.2: "the receiving endpoint MUST _Fail the WebSocket Connection_"
         for first in 0..=u8::MAX {
             let expected = match first & 0x0f {
                 _ if first & 0x30 != 0 => Err(ProtocolError::ReservedBits),
@@ -263,7 +265,8 @@ mod tests {
 
     #[test]
     fn control_frames_are_short_and_whole() {
-        // "All control frames MUST have a payload length of 125 bytes or less and MUST NOT be fragmented."
+        // RFC 6455 §5.5: "All control frames MUST have a payload length of 125 bytes or less and MUST NOT be
+        // fragmented."
         for opcode in [0x8, 0x9, 0xa] {
             assert!(FrameHeader::parse(&[0x80 | opcode, 125]).is_ok());
             for short in [126, 127, 0x80 | 126, 0x80 | 127] {

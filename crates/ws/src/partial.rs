@@ -234,6 +234,8 @@ impl Partial {
         }
         asm.charge(self.payload.len(), piece.len())?;
         // Grows with what arrived (doubling), never to the length that a header merely announces.
+        // RFC 6455 §5.4: "Clients and servers MUST support receiving both fragmented and unfragmented messages."
+        // "Message fragments MUST be delivered to the recipient in the order sent by the sender."
         self.payload.extend_from_slice(piece);
         Ok(())
     }

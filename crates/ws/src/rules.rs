@@ -26,15 +26,16 @@ pub(crate) fn check(
     header: &FrameHeader,
 ) -> Result<(), ProtocolError> {
     // RFC 6455 §5.2: RSV1 "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values." RFC
-    // 7692 §6: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and non-first fragments of
-    // a data message. An endpoint receiving such a frame MUST _Fail the WebSocket Connection_."
+    // 7692 §6.1: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and non-first fragments
+    // of a data message. An endpoint receiving such a frame MUST _Fail the WebSocket Connection_."
     let begins = matches!(header.opcode, OpCode::Text | OpCode::Binary);
     if header.rsv1 && !(inflates && begins) {
         return Err(ProtocolError::ReservedBits);
     }
     match (header.opcode, message) {
         // RFC 6455 §5.4: a fragmented message is "a single frame with the FIN bit clear and an opcode other than 0,
-        // followed by zero or more frames with the FIN bit clear and the opcode set to 0"
+        // followed by zero or more frames with the FIN bit clear and the opcode set to 0", so that "the type for all
+        // fragments in a message MUST be either text, binary, or one of the reserved opcodes."
         (OpCode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
         // RFC 6455 §5.4: "The fragments of one message MUST NOT be interleaved between the fragments of another message
         // unless an extension has been negotiated that can interpret the interleaving."

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{KEY, Seen, run_with};
-use hioload_ws_proto::deflate::{DeflateConfig, Deflater, Window};
+use hioload_ws_proto::deflate::{DeflateConfig, Deflater, Sharing, Window, negotiate};
 use hioload_ws_proto::{
     Assembler, AssemblerOptions, Compressor, Decoder, Deflation, Inflation, Limits, OpCode,
     ProtocolError, Role, encode,
@@ -51,6 +51,9 @@ fn a_decoder_is_small_with_compression_too() {
 
 #[test]
 fn compressed_and_plain_messages_mix() {
+    // RFC 7692 §6.2: "An endpoint MUST use the following algorithm to receive a message in the form of a compressed
+    // message." "An endpoint MUST use the following algorithm to receive a message in the form of an uncompressed
+    // message."
     let text = "compressed ".repeat(20);
     let whole = deflated(text.as_bytes());
     let (one, two) = whole.split_at(whole.len() / 2);
@@ -76,7 +79,7 @@ fn compressed_and_plain_messages_mix() {
 
 #[test]
 fn the_compressed_bit_has_its_place() {
-    // RFC 7692 §6: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and non-first
+    // RFC 7692 §6.1: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and non-first
     // fragments of a data message. An endpoint receiving such a frame MUST _Fail the WebSocket Connection_."
     let refused = [Seen::Error(ProtocolError::ReservedBits)];
     for opcode in [OpCode::Ping, OpCode::Pong, OpCode::Close] {
@@ -215,4 +218,83 @@ fn the_compressor_knows_when_not_to() {
     let once = compressor.compress(&mut own, &text).unwrap().len();
     assert!(compressor.compress(&mut own, &text).unwrap().len() < once);
     assert!(compressor.compress(&mut own, &noise).is_some());
+}
+#[test]
+fn either_end_keeps_to_what_was_agreed() {
+    // RFC 7692 §5: "both endpoints MUST use the algorithm described in Section 6 and the message payload transformation
+    // (compressing and decompressing) procedure of the PMCE configured with the "agreed parameters"". §6.1: "An
+    // endpoint MUST use the following algorithm to send a message in the form of a compressed message." "An endpoint
+    // MUST use the following algorithm to send a message in the form of an uncompressed message." §7.2.1: "the client
+    // MUST start compressing each new message with an empty LZ77 sliding window." "the server MUST start compressing
+    // each new message with an empty LZ77 sliding window." §7.2.2: "the client MUST decompress each new message using
+    // the LZ77 sliding window used to process the last compressed message." "the server MUST decompress each new
+    // message using the LZ77 sliding window used to process the last compressed message." "the client MUST use a
+    // 32,768-byte LZ77 sliding window to decompress received messages." "the server MUST use a 32,768-byte LZ77 sliding
+    // window to decompress received messages." "[...] the client MUST use an LZ77 sliding window of a size that
+    // conforms the "agreed parameters" to compress messages to send."
+    let open = DeflateConfig {
+        client_max_window_bits: 15,
+        sharing: Sharing::Own,
+        ..DeflateConfig::default()
+    };
+    let forgetful = DeflateConfig {
+        server_no_context_takeover: true,
+        client_no_context_takeover: true,
+        ..open.clone()
+    };
+    // It compresses, to half, but there is nothing in it to refer back to but all of it, from 32,000 bytes on.
+    let mut x = 1u32;
+    let letters: Vec<u8> = std::iter::repeat_with(|| {
+        x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        b'a' + (x >> 28) as u8
+    })
+    .take(32_000)
+    .collect();
+    for (config, takes_over) in [(open.clone(), true), (forgetful, false)] {
+        let response = negotiate::server(&config, [negotiate::client_offer(&config).as_bytes()])
+            .expect("accepted")
+            .response();
+        let agreed = negotiate::client_accept(&config, [response.as_bytes()])
+            .expect("valid")
+            .expect("accepted");
+        for (sender, receiver) in [(Role::Client, Role::Server), (Role::Server, Role::Client)] {
+            let mut deflation = Deflation::agreed(&agreed, sender, &config);
+            let mut compressor = Compressor::new(&config, 1 << 20);
+            let key = (sender == Role::Client).then_some(KEY);
+            let (mut stream, mut lengths) = (Vec::new(), Vec::new());
+            for _ in 0..2 {
+                let small = compressor
+                    .compress(&mut deflation, &letters)
+                    .expect("it shrinks");
+                lengths.push(small.len());
+                encode::fragment_into(&mut stream, true, true, OpCode::Text, small, key);
+                encode::frame_into(&mut stream, OpCode::Text, b"plain", key);
+            }
+            // Two octets and a bit for each 258 repeated, or all of it again.
+            assert_eq!(lengths[1] < 1000, takes_over, "{lengths:?}");
+            assert_eq!(lengths[1] == lengths[0], !takes_over, "{lengths:?}");
+            let inflation = Inflation::agreed(&agreed, receiver);
+            match &inflation {
+                Inflation::Context(window) => assert!(takes_over && window.size() == 32_768),
+                _ => assert!(!takes_over),
+            }
+            let decoder = Decoder::with_deflate(receiver, inflation);
+            let seen = run_with(decoder, &mut common::assembler(), stream.chunks(997));
+            let text = Seen::Text(String::from_utf8(letters.clone()).expect("letters"));
+            let plain = Seen::Text("plain".to_owned());
+            assert!(seen == [text.clone(), plain.clone(), text, plain]);
+        }
+    }
+    // The client said 10 bits and was allowed 12, or said 12 and was allowed 10.
+    for (own, allowed) in [(10, 12), (12, 10)] {
+        let config = DeflateConfig {
+            client_max_window_bits: own,
+            ..open.clone()
+        };
+        let response = format!("permessage-deflate; client_max_window_bits={allowed}");
+        let agreed = negotiate::client_accept(&config, [response.as_bytes()])
+            .expect("valid")
+            .expect("accepted");
+        assert_eq!(agreed.client.window_bits, 10);
+    }
 }

@@ -93,8 +93,9 @@ fn a_client_reads_unmasked_frames() {
 
 #[test]
 fn reserved_bits_fail() {
-    // RFC 6455 §5.2: "If a nonzero value is received and none of the negotiated extensions defines the meaning of such
-    // a nonzero value, the receiving endpoint MUST _Fail the WebSocket Connection_."
+    // RFC 6455 §5.2: "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values. If a
+    // nonzero value is received and none of the negotiated extensions defines the meaning of such a nonzero value, the
+    // receiving endpoint MUST _Fail the WebSocket Connection_."
     for bits in [0x40, 0x20, 0x10, 0x70] {
         for opcode in [OpCode::Text, OpCode::Ping, OpCode::Close] {
             let mut stream = frame(true, opcode, b"");
@@ -138,6 +139,7 @@ fn lengths_are_minimal_and_63_bits() {
 
 #[test]
 fn control_frames_are_short_and_whole() {
+    // RFC 6455 §5.4: "Control frames themselves MUST NOT be fragmented."
     // RFC 6455 §5.5: "All control frames MUST have a payload length of 125 bytes or less and MUST NOT be fragmented."
     let payload = [b'p'; 125];
     assert_eq!(
@@ -163,6 +165,8 @@ fn control_frames_are_short_and_whole() {
 #[test]
 fn fragments_make_one_message_with_control_frames_between() {
     // RFC 6455 §5.4: "An endpoint MUST be capable of handling control frames in the middle of a fragmented message."
+    // "Clients and servers MUST support receiving both fragmented and unfragmented messages." "Message fragments MUST
+    // be delivered to the recipient in the order sent by the sender."
     let stream = [
         frame(false, OpCode::Text, b"Hel"),
         frame(true, OpCode::Ping, b"now"),
@@ -195,7 +199,8 @@ fn empty_fragments() {
 
 #[test]
 fn fragments_come_in_order() {
-    // RFC 6455 §5.4: "The fragments of one message MUST NOT be interleaved between the fragments of another message"
+    // RFC 6455 §5.4: "The fragments of one message MUST NOT be interleaved between the fragments of another message".
+    // "[...] the type for all fragments in a message MUST be either text, binary, or one of the reserved opcodes."
     for fin in [true, false] {
         let stream = [
             frame(false, OpCode::Text, b"a"),
@@ -327,8 +332,13 @@ fn close_frames() {
         close(b"\x03\xe8\xce\xba\xe1"),
         [Seen::Error(ProtocolError::InvalidUtf8)]
     );
-    for code in [0u16, 999, 1004, 1005, 1006, 1016, 1100, 2000, 2999, 5000] {
-        // RFC 6455 §7.4.1: "MUST NOT be set as a status code in a Close control frame by an endpoint"
+    for code in [
+        0u16, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000,
+    ] {
+        // RFC 6455 §7.4.1: "1005 is a reserved value and MUST NOT be set as a status code in a Close control frame by
+        // an endpoint." "1006 is a reserved value and MUST NOT be set as a status code in a Close control frame by an
+        // endpoint." "1015 is a reserved value and MUST NOT be set as a status code in a Close control frame by an
+        // endpoint."
         assert_eq!(
             close(&code.to_be_bytes()),
             [Seen::Error(ProtocolError::InvalidCloseCode(code))]

@@ -38,6 +38,9 @@ fn accept(lab: &mut Lab, id: ConnId) -> String {
 
 #[test]
 fn connects_and_talks_in_masked_frames() {
+    // RFC 6455 §4.1: "it MUST open a connection, send an opening handshake, and read the server's handshake in
+    // response." "[...] the client MUST send an opening handshake to the server." §5.1: "a client MUST mask all frames
+    // that it sends to the server". §5.3: "A masked frame MUST have the field frame-masked set to 1".
     let mut lab = Lab::new(Config::default());
     let id = connecting(&mut lab);
     lab.io().connect_outcome(id, Ok(()));
@@ -77,6 +80,10 @@ fn a_client_lets_the_server_end_tcp_first() {
 
 #[test]
 fn every_failure_is_told_once_and_frees_the_slot() {
+    // RFC 6455 §4.1: "If the connection could not be opened, [...] then the client MUST _Fail the WebSocket Connection_
+    // and abort the connection attempt." §7.2.1: "To do so, the client MUST _Fail the WebSocket Connection_ as defined
+    // in Section 7.1.7." "If at any point the underlying transport layer connection is unexpectedly lost, the client
+    // MUST _Fail the WebSocket Connection_." §7.1.7: "To do so, the client MUST _Close the WebSocket Connection_".
     for script in 0..8 {
         let mut lab = Lab::new(Config::default());
         let id = connecting(&mut lab);
@@ -130,4 +137,58 @@ fn every_failure_is_told_once_and_frees_the_slot() {
         );
         assert!(script == 0 || !lab.io().is_open(id), "script {script}");
     }
+}
+#[test]
+fn every_request_has_its_nonce_and_every_frame_its_key() {
+    // RFC 6455 §4.1: "The nonce MUST be selected randomly for each connection." §5.3: "the client MUST pick a fresh
+    // masking key from the set of allowed 32-bit values." "[...] the masking key MUST be derived from a strong source
+    // of entropy, and the masking key for a given frame MUST NOT make it simple for a server/proxy to predict the
+    // masking key for a subsequent frame." (A test can see only that none comes twice.)
+    let mut lab = Lab::new(Config::default());
+    let mut nonces = Vec::new();
+    let mut keys = Vec::new();
+    for _ in 0..2 {
+        let id = connecting(&mut lab);
+        lab.io().connect_outcome(id, Ok(()));
+        lab.turn();
+        let reply = accept(&mut lab, id);
+        nonces.push(reply.clone());
+        lab.io().deliver(id, reply.as_bytes());
+        let mut frames = Vec::new();
+        for _ in 0..32 {
+            encode::frame_into(&mut frames, OpCode::Text, b"x", None);
+        }
+        lab.io().deliver(id, &frames);
+        lab.turn();
+        let sent = lab.io().sent(id);
+        keys.extend(sent.chunks_exact(7).map(|frame| frame[2..6].to_vec()));
+    }
+    // The answer is a hash of the nonce.
+    assert_ne!(nonces[0], nonces[1]);
+    assert_eq!(keys.len(), 64);
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), 64, "a key was used twice");
+}
+
+#[test]
+fn nothing_is_sent_before_the_answer_has_come() {
+    // RFC 6455 §4.1: "Once the client's opening handshake has been sent, the client MUST wait for a response from the
+    // server before sending any further data."
+    let mut lab = Lab::new(Config::default());
+    let id = connecting(&mut lab);
+    lab.io().connect_outcome(id, Ok(()));
+    lab.turn();
+    let reply = accept(&mut lab, id);
+    let (most, rest) = reply.split_at(reply.len() - 1);
+    lab.io().deliver(id, most.as_bytes());
+    lab.turn();
+    let core = &mut lab.lcore.app.core;
+    let early = core.send_message(&mut lab.lcore.io, id, Kind::Text, b"early");
+    assert!(matches!(early, Err(SendError::Closed)));
+    lab.turn();
+    assert!(lab.io().sent(id).is_empty());
+    lab.io().deliver(id, rest.as_bytes());
+    lab.turn();
+    assert_eq!(lab.log(), ["connected 7 Some(\"p1\")", "ready"]);
 }

@@ -74,6 +74,8 @@ fn layers_refuse_answer_drop_and_keep_state() {
 
 #[test]
 fn origins_are_checked_for_pages_only() {
+    // RFC 6455 §4.2.2: "If the server does not wish to accept this connection, it MUST return an appropriate HTTP error
+    // code (e.g., 403 Forbidden) and abort the WebSocket handshake described in this section."
     let mut lab = Lab::around(Config::default(), |probe| {
         probe.layer(AllowOrigins::new(["https://good.example"]))
     });

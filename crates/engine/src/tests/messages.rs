@@ -62,6 +62,8 @@ fn any_split_gives_the_same_answers() {
 
 #[test]
 fn pings_are_answered_and_never_handed_out() {
+    // RFC 6455 §5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in response, unless it already
+    // received a Close frame."
     let mut lab = Lab::new(Config::default());
     let id = lab.open();
     lab.log();

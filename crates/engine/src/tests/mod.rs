@@ -18,6 +18,7 @@ use hioload_lcore::Time;
 use hioload_lcore::mesh::{Mailbox, mesh};
 use hioload_transport::fake::{Fake, FakeOptions};
 use hioload_transport::{ConnId, Endpoint, Peer, Transport};
+use hioload_ws_proto::deflate::DeflateConfig;
 use hioload_ws_proto::handshake::client::Response as ServerReply;
 use hioload_ws_proto::handshake::server::Request;
 use hioload_ws_proto::{
@@ -360,6 +361,8 @@ pub(super) fn peer(port: u16) -> Peer {
 pub(super) fn parse(role: Role, bytes: &[u8]) -> Vec<String> {
     let mut bytes = bytes.to_vec();
     let mut assembler = Assembler::new(AssemblerOptions::default());
+    // RFC 6455 §5.1: "A server MUST NOT mask any frames that it sends to the client." The decoder of a client refuses
+    // masked frames.
     let mut decoder = Decoder::new(role);
     let (mut out, mut rest) = (Vec::new(), &mut bytes[..]);
     while !rest.is_empty() {

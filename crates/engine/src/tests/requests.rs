@@ -8,6 +8,8 @@ fn status(answer: &str) -> &str {
 
 #[test]
 fn an_upgrade_opens_and_echoes_even_in_single_bytes() {
+    // RFC 6455 §4.2.2: "When a client establishes a WebSocket connection to a server, the server MUST complete the
+    // following steps to accept the connection and send the server's opening handshake."
     let mut lab = Lab::new(Config::default());
     let id = lab.io().accept(peer(1));
     for byte in REQUEST {
@@ -64,6 +66,9 @@ fn plain_http_is_answered_and_closed() {
 
 #[test]
 fn bad_requests_get_their_status_and_a_good_one_after_them_works() {
+    // RFC 6455 §4.2.2: "If the requested service is not available, the server MUST send an appropriate HTTP error code
+    // (such as 404 Not Found) and abort the WebSocket handshake." §7.2.2: "To do so, the server MUST simply _Close the
+    // WebSocket Connection_ (Section 7.1.1)."
     let mut lab = Lab::new(Config::default());
     let upgrade = String::from_utf8(REQUEST.to_vec()).unwrap();
     for (request, expected) in [
@@ -118,6 +123,9 @@ fn a_request_that_never_ends_is_431_and_one_that_never_comes_408() {
 
 #[test]
 fn the_subprotocol_is_the_handlers_choice() {
+    // RFC 6455 §4.2.2: "The value chosen MUST be derived from the client's handshake, specifically by selecting one of
+    // the values from the |Sec-WebSocket-Protocol| field". "[...] if the server does not wish to agree to one of the
+    // suggested subprotocols, it MUST NOT send back a |Sec-WebSocket-Protocol| header field in its response".
     let mut lab = Lab::new(Config::default());
     let request = String::from_utf8(REQUEST.to_vec()).unwrap();
     let id = lab.dial(
@@ -126,4 +134,35 @@ fn the_subprotocol_is_the_handlers_choice() {
             .as_bytes(),
     );
     assert!(lab.text(id).contains("Sec-WebSocket-Protocol: a\r\n"));
+    let id = lab.dial(REQUEST);
+    assert!(!lab.text(id).contains("Sec-WebSocket-Protocol"));
+}
+#[test]
+fn extensions_are_used_only_if_both_ends_want_them() {
+    // RFC 6455 §5.8: "The endpoints of a connection MUST negotiate the use of any extensions during the opening
+    // handshake."
+    let request = String::from_utf8(REQUEST.to_vec()).unwrap();
+    let offer = "Sec-WebSocket-Extensions: foo, permessage-deflate\r\nHost";
+    for (deflate, offered) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut lab = Lab::new(Config {
+            deflate: deflate.then(DeflateConfig::default),
+            ..Config::default()
+        });
+        let host = if offered { offer } else { "Host" };
+        let id = lab.dial(request.replace("Host", host).as_bytes());
+        let answer = lab.text(id);
+        assert_eq!(status(&answer), "101");
+        let agreed = answer.contains("Sec-WebSocket-Extensions: permessage-deflate");
+        assert_eq!(agreed, deflate && offered, "{answer}");
+        assert!(!answer.contains("foo"), "{answer}");
+        // An empty message, compressed.
+        lab.io().deliver(id, &[0xc1, 0x81, 0, 0, 0, 0, 0]);
+        lab.turn();
+        let expected = if agreed {
+            "text "
+        } else {
+            "close 1002 reserved bit set"
+        };
+        assert_eq!(lab.frames(id), [expected]);
+    }
 }

@@ -42,6 +42,10 @@ impl Deflater {
     ///
     /// DEFLATE engines of zlib's family have no raw window of 256 bytes. For 8 a window of 512 is built: the
     /// farthest distance such an engine ever refers to is 512 - 262 = 250, so a peer with 256 bytes can follow.
+    // RFC 7692 §7.2.1: "An endpoint MUST NOT use an LZ77 sliding window longer than 32,768 bytes to compress messages
+    // to send." With a value of w agreed, "the client MUST NOT use an LZ77 sliding window longer than the w-th power of
+    // 2 bytes to compress messages to send."; "the server MUST NOT use an LZ77 sliding window longer than the w-th
+    // power of 2 bytes to compress messages to send."
     pub fn new(level: u8, window_bits: u8, mem_level: u8) -> Self {
         let config = EngineConfig {
             level: i32::from(level.min(9)),

@@ -56,6 +56,8 @@ pub struct Agreed {
 
 impl Agreed {
     /// The value of the server's `Sec-WebSocket-Extensions` that says so.
+    // RFC 7692 §5: "To accept the use of an offered PMCE, a server MUST include the extension name of the PMCE in the
+    // "Sec-WebSocket-Extensions" header field of its opening handshake".
     pub fn response(&self) -> ExtensionText {
         let mut text = ExtensionText::new();
         if !self.server.context_takeover {
@@ -171,9 +173,11 @@ struct Parameters {
 
 impl Parameters {
     /// `None` if any parameter is unknown, given twice or has a value it must not have.
-    // RFC 7692 §7: "A server MUST decline an extension negotiation offer for this extension if [...] the negotiation
-    // offer contains an extension parameter not defined for use in an offer", "[...] with an invalid value", "[...]
-    // contains multiple extension parameters with the same name". The same three make a client fail.
+    // RFC 7692 §7: "A server MUST decline an extension negotiation offer for this extension if any of the following
+    // conditions are met": "The negotiation offer contains an extension parameter not defined for use in an offer.",
+    // "[...] with an invalid value.", "[...] multiple extension parameters with the same name." And the same of a
+    // response: "A client MUST _Fail the WebSocket Connection_ if the peer server accepted an extension negotiation
+    // offer for this extension with an extension negotiation response meeting any of the following conditions".
     fn read(extension: &Extension<'_>) -> Option<Self> {
         let mut read = Parameters::default();
         for (name, value) in extension.params() {
@@ -200,7 +204,10 @@ impl Parameters {
     }
 }
 
-/// RFC 7692 §7.1.2.1: "a decimal integer value without leading zeroes between 8 to 15, inclusive".
+/// RFC 7692 §7.1.2.1, of an offer and of a response: "a decimal integer value without leading zeroes between 8 to 15,
+/// inclusive, indicating the base-2 logarithm of the LZ77 sliding window size, and MUST conform to the ABNF below."
+/// §7.1.2.2, of an offer: "If a value is specified for this parameter, the value MUST conform to the ABNF below."; of a
+/// response: "indicating the base-2 logarithm of the LZ77 sliding window size and MUST conform to the ABNF below."
 fn window_bits(value: Value<'_>) -> Option<u8> {
     let bits = u8::try_from(value.decimal()?).ok()?;
     (MIN_WINDOW_BITS..=MAX_WINDOW_BITS)
@@ -211,6 +218,10 @@ fn window_bits(value: Value<'_>) -> Option<u8> {
 /// Chooses among a client's offers: `offers` are the values of its `Sec-WebSocket-Extensions` headers in order.
 /// The first acceptable offer wins (RFC 7692 §5: the order "specifies the client's preference"); `None` declines
 /// them all, which is no error: the connection goes on uncompressed.
+// RFC 6455 §4.2.2: "If the server supports multiple extensions, then the value MUST be derived from the client's
+// handshake, specifically by selecting one or more of the values from the |Sec-WebSocket-Extensions| field."
+// "Extensions not listed by the client MUST NOT be listed." RFC 7692 §5: "The element MUST represent a PMCE that is
+// fully supported by the server." "A server declining all offered PMCEs MUST NOT include any element with PMCE names."
 pub fn server<'a>(
     config: &DeflateConfig,
     offers: impl IntoIterator<Item = &'a [u8]>,
@@ -241,8 +252,9 @@ fn accept(config: &DeflateConfig, offer: &Parameters) -> Agreed {
         .min(server_limit);
 
     // §7.1.2.2: "If a received extension negotiation offer doesn't have the "client_max_window_bits" extension
-    // parameter, the corresponding [...] response to the offer MUST NOT include [it]." Then a client's window cannot
-    // be limited, but what we keep of it can: nothing.
+    // parameter, the corresponding extension negotiation response to the offer MUST NOT include the
+    // "client_max_window_bits" extension parameter." Then a client's window cannot be limited, but what we keep of it
+    // can: nothing.
     let client_limit = clamp_window_bits(config.client_max_window_bits);
     let client_bits = match offer.client_max_window_bits {
         Some(hint) => hint.unwrap_or(MAX_WINDOW_BITS).min(client_limit),
@@ -267,6 +279,9 @@ fn accept(config: &DeflateConfig, offer: &Parameters) -> Agreed {
 }
 
 /// The value of a client's `Sec-WebSocket-Extensions`: one offer.
+// RFC 7692 §5: "To offer use of a PMCE, a client MUST include the extension name of the PMCE in the
+// "Sec-WebSocket-Extensions" header field of its opening handshake". "In a PMCE negotiation offer, the client MUST
+// inform the server of its LZ77 window size so that the server uses an LZ77 window size that is not greater".
 pub fn client_offer(config: &DeflateConfig) -> ExtensionText {
     let mut text = ExtensionText::new();
     if config.server_no_context_takeover {
@@ -300,7 +315,13 @@ pub fn client_accept<'a>(
     let mut agreed = None;
     for extension in responses.into_iter().flat_map(Extensions::new) {
         let extension = extension.map_err(|_| NegotiationError::Malformed)?;
-        // RFC 6455 §4.1: an extension "that was not present in the client's handshake" fails the connection.
+        // RFC 6455 §4.1: an extension "that was not present in the client's handshake" fails the connection. RFC 7692
+        // §5: "If a server gives an invalid response, such as accepting a PMCE that the client did not offer, the
+        // client MUST _Fail the WebSocket Connection_." Of an extension that has a use for RSV1 too: "A client that
+        // received a response accepting a PMCE extension negotiation offer together with such an extension MUST _Fail
+        // the WebSocket Connection_." Of one whose frames or bits compression would spoil: "A client that receives a
+        // response accepting a PMCE extension negotiation offer together with such an extension MUST _Fail the
+        // WebSocket Connection_."
         if extension.name() != NAME || agreed.is_some() {
             return Err(NegotiationError::NotOffered);
         }
@@ -321,14 +342,16 @@ fn confirm(config: &DeflateConfig, extension: &Extension<'_>) -> Result<Agreed, 
         return Err(NegotiationError::Unacceptable);
     }
     let client_limit = clamp_window_bits(config.client_max_window_bits);
+    // §7.2.2: "[...] the client MUST use an LZ77 sliding window of a size that conforms the "agreed parameters" to
+    // compress messages to send."
     let client_bits = match response.client_max_window_bits {
         // §7.1.2.2: in a response the parameter has a value.
         Some(None) => return Err(NegotiationError::Parameter),
         Some(Some(bits)) => bits.min(client_limit),
         None => client_limit,
     };
-    // §7.1.1.2: "A client MUST support the "client_no_context_takeover" extension parameter" in a response, asked or
-    // not.
+    // §7.1.1.2: "A client MUST support the "client_no_context_takeover" extension parameter in an extension negotiation
+    // response.", asked or not.
     let client_forgets = client_forgets(config) || response.client_no_context_takeover;
     Ok(Agreed {
         server: Direction {

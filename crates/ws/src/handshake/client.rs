@@ -114,8 +114,10 @@ impl std::error::Error for ResponseError {}
 ///
 /// # Errors
 /// [`Unwritable`]: a component is invalid.
-// RFC 6455 §4.1: "The components of the WebSocket URI passed into this algorithm [...] MUST be valid", and items 1 to
-// 11 of what the request MUST contain.
+// RFC 6455 §4.1: "The components of the WebSocket URI passed into this algorithm (/host/, /port/, /resource name/, and
+// /secure/ flag) MUST be valid according to the specification of WebSocket URIs specified in Section 3. If any of the
+// components are invalid, the client MUST _Fail the WebSocket Connection_ and abort these steps." "The handshake MUST
+// be a valid HTTP request".
 pub fn write_request(
     out: &mut Vec<u8>,
     request: &ClientRequest<'_>,
@@ -124,13 +126,22 @@ pub fn write_request(
     if !is_writable(request) {
         return Err(Unwritable);
     }
+    // RFC 6455 §4.1: "The method of the request MUST be GET, and the HTTP version MUST be at least 1.1." "The
+    // "Request-URI" part of the request MUST match the /resource name/ defined in Section 3 (a relative URI)".
     out.extend_from_slice(b"GET ");
     out.extend_from_slice(request.target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
+    // RFC 6455 §4.1: "The request MUST contain a |Host| header field whose value contains /host/ plus optionally ":"
+    // followed by /port/". "The request MUST contain an |Upgrade| header field whose value MUST include the "websocket"
+    // keyword." "The request MUST contain a |Connection| header field whose value MUST include the "Upgrade" token."
+    // "The request MUST include a header field with the name |Sec-WebSocket-Version|. The value of this header field
+    // MUST be 13."
     push_header(out, "Host", request.host.as_bytes());
     out.extend_from_slice(
         b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n",
     );
+    // RFC 6455 §4.1: "The request MUST include a header field with the name |Sec-WebSocket-Key|. The value of this
+    // header field MUST be a nonce consisting of a randomly selected 16-byte value that has been base64-encoded".
     push_header(out, "Sec-WebSocket-Key", &encode_key(key));
     if let Some(origin) = request.origin {
         push_header(out, "Origin", origin.as_bytes());
@@ -155,7 +166,8 @@ pub fn write_request(
 }
 
 fn is_writable(request: &ClientRequest<'_>) -> bool {
-    // RFC 6455 §4.1: the protocols "MUST be non-empty strings [...] and MUST all be unique strings."
+    // RFC 6455 §4.1: the protocols "MUST be non-empty strings with characters in the range U+0021 to U+007E not
+    // including separator characters as defined in [RFC2616] and MUST all be unique strings."
     let protocols = request.protocols;
     let protocols_ok = protocols
         .iter()
@@ -196,7 +208,9 @@ fn encode_key(key: [u8; 16]) -> [u8; 24] {
 ///
 /// # Errors
 /// [`ResponseError`]: the connection must be failed.
-// RFC 6455 §4.1: "The client MUST validate the server's response as follows".
+// RFC 6455 §4.1: "The client MUST validate the server's response as follows". "If the server's response does not
+// conform to the requirements for the server's handshake as defined in this section and in Section 4.2.2, the client
+// MUST _Fail the WebSocket Connection_."
 pub fn parse_response<'a>(
     buf: &'a [u8],
     key: [u8; 16],
@@ -271,19 +285,22 @@ fn validate<'a>(
     key: [u8; 16],
     request: &ClientRequest<'_>,
 ) -> Result<Response<'a>, ResponseError> {
-    // "If the response lacks an |Upgrade| header field or [it] contains a value that is not an ASCII case-insensitive
-    // match for the value "websocket", the client MUST _Fail the WebSocket Connection_."
+    // RFC 6455 §4.1: "If the response lacks an |Upgrade| header field or the |Upgrade| header field contains a value
+    // that is not an ASCII case-insensitive match for the value "websocket", the client MUST _Fail the WebSocket
+    // Connection_."
     match headers.only("Upgrade") {
         Ok(Some(value)) if value.eq_ignore_ascii_case(b"websocket") => {}
         _ => return Err(ResponseError::Upgrade),
     }
-    // "If the response lacks a |Connection| header field or [it] doesn't contain a token that is an ASCII case-insensitive
-    // match for the value "Upgrade", the client MUST _Fail the WebSocket Connection_."
+    // RFC 6455 §4.1: "If the response lacks a |Connection| header field or the |Connection| header field doesn't
+    // contain a token that is an ASCII case-insensitive match for the value "Upgrade", the client MUST _Fail the
+    // WebSocket Connection_."
     if !list_contains(headers.all("Connection"), "upgrade") {
         return Err(ResponseError::Connection);
     }
-    // "If the response lacks a |Sec-WebSocket-Accept| header field or [it] contains a value other than the base64-encoded
-    // SHA-1 [...], the client MUST _Fail the WebSocket Connection_." §11.3.3: "MUST NOT appear more than once".
+    // RFC 6455 §4.1: "If the response lacks a |Sec-WebSocket-Accept| header field or the |Sec-WebSocket-Accept|
+    // contains a value other than the base64-encoded SHA-1 [...] but ignoring any leading and trailing whitespace, the
+    // client MUST _Fail the WebSocket Connection_." §11.3.3: "MUST NOT appear more than once in an HTTP response."
     let key = encode_key(key);
     let expected = accept_key(std::str::from_utf8(&key).unwrap_or_default());
     match headers.only("Sec-WebSocket-Accept") {
@@ -299,7 +316,8 @@ fn validate<'a>(
     })
 }
 
-/// RFC 6455 §4.1: an extension "that was not present in the client's handshake": "the client MUST _Fail the WebSocket
+/// RFC 6455 §4.1: "this header field indicates the use of an extension that was not present in the client's handshake
+/// (the server has indicated an extension not requested by the client), the client MUST _Fail the WebSocket
 /// Connection_."
 fn check_extensions(
     headers: &Headers<'_>,
@@ -321,8 +339,9 @@ fn check_extensions(
     Ok(())
 }
 
-/// RFC 6455 §4.1: a subprotocol "that was not present in the client's handshake [...], the client MUST _Fail the
-/// WebSocket Connection_." §11.3.4: it "MUST NOT appear more than once in an HTTP response."
+/// RFC 6455 §4.1: "this header field indicates the use of a subprotocol that was not present in the client's handshake
+/// (the server has indicated a subprotocol not requested by the client), the client MUST _Fail the WebSocket
+/// Connection_." §11.3.4: it "MUST NOT appear more than once in an HTTP response."
 fn check_protocol<'a>(
     headers: &Headers<'a>,
     request: &ClientRequest<'_>,

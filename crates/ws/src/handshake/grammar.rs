@@ -235,8 +235,8 @@ impl<'a> Cursor<'a> {
         let value = Value {
             raw: self.quoted()?,
         };
-        // RFC 6455 §9.1: "When using the quoted-string syntax variant, the value after quoted-string unescaping
-        // MUST conform to the 'token' ABNF."
+        // RFC 6455 §4.3 and §9.1: "When using the quoted-string syntax variant, the value after quoted-string
+        // unescaping MUST conform to the 'token' ABNF."
         let token = value.octets().next().is_some() && value.octets().all(is_token_octet);
         if token { Ok(value) } else { Err(Malformed) }
     }

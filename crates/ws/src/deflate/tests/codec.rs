@@ -222,6 +222,10 @@ fn eight_bits_reach_back_250_bytes_at_most() {
 
 #[test]
 fn every_window_is_kept_to() {
+    // RFC 7692 §7.2.1: "An endpoint MUST NOT use an LZ77 sliding window longer than 32,768 bytes to compress messages
+    // to send." "[...] the client MUST NOT use an LZ77 sliding window longer than the w-th power of 2 bytes to compress
+    // messages to send." "[...] the server MUST NOT use an LZ77 sliding window longer than the w-th power of 2 bytes to
+    // compress messages to send."
     for bits in 9..=15u8 {
         let mut deflater = Deflater::new(6, bits, 8);
         let mut scanned = Vec::new();

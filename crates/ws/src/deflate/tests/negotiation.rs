@@ -39,6 +39,9 @@ fn a_bare_offer_is_accepted_barely() {
 
 #[test]
 fn other_extensions_are_passed_over() {
+    // RFC 6455 §4.2.2: "the value MUST be derived from the client's handshake, specifically by selecting one or more of
+    // the values from the |Sec-WebSocket-Extensions| field." "Extensions not listed by the client MUST NOT be listed."
+    // RFC 7692 §5: "A server declining all offered PMCEs MUST NOT include any element with PMCE names."
     assert_eq!(one(&open(), "x-webkit-deflate-frame"), None);
     assert_eq!(one(&open(), ""), None);
     assert!(
@@ -50,6 +53,8 @@ fn other_extensions_are_passed_over() {
 
 #[test]
 fn what_is_offered_is_granted() {
+    // RFC 7692 §5: "a server MUST include the extension name of the PMCE in the "Sec-WebSocket-Extensions" header field
+    // of its opening handshake". "The element MUST represent a PMCE that is fully supported by the server."
     let cases = [
         // RFC 7692 §7.1.1.1 and §7.1.1.2
         ("server_no_context_takeover", "; server_no_context_takeover"),
@@ -85,6 +90,8 @@ fn what_is_offered_is_granted() {
 
 #[test]
 fn invalid_offers_are_declined() {
+    // RFC 7692 §7.1.2.1: "indicating the base-2 logarithm of the LZ77 sliding window size, and MUST conform to the ABNF
+    // below." §7.1.2.2: "If a value is specified for this parameter, the value MUST conform to the ABNF below."
     // RFC 7692 §7: "A server MUST decline an extension negotiation offer for this extension if any of the following
     // conditions are met": an undefined parameter, an invalid value, several parameters of the same name.
     for offered in [
@@ -129,7 +136,7 @@ fn invalid_offers_are_declined() {
 
 #[test]
 fn the_first_acceptable_offer_wins() {
-    // RFC 7692 §5.1: the order specifies the client's preference.
+    // RFC 7692 §5: "The order of elements is important as it specifies the client's preference."
     let list = "permessage-deflate; bogus, permessage-deflate; server_max_window_bits=10, permessage-deflate";
     let ten = Some("permessage-deflate; server_max_window_bits=10");
     assert_eq!(response(&open(), list).as_deref(), ten);
@@ -180,8 +187,8 @@ fn the_server_demands() {
 
 #[test]
 fn a_client_that_cannot_be_limited_forgets() {
-    // RFC 7692 §7.1.2.2: without the parameter in the offer the response "MUST NOT include the
-    // "client_max_window_bits"".
+    // RFC 7692 §7.1.2.2: "the corresponding extension negotiation response to the offer MUST NOT include the
+    // "client_max_window_bits" extension parameter."
     let config = DeflateConfig {
         client_max_window_bits: 10,
         ..open()
@@ -220,6 +227,9 @@ fn shared_compressors_take_no_context_over() {
 
 #[test]
 fn what_a_client_offers() {
+    // RFC 7692 §5: "a client MUST include the extension name of the PMCE in the "Sec-WebSocket-Extensions" header field
+    // of its opening handshake". "In a PMCE negotiation offer, the client MUST inform the server of its LZ77 window
+    // size".
     assert_eq!(
         &*client_offer(&open()),
         "permessage-deflate; client_max_window_bits"
@@ -244,7 +254,8 @@ fn what_a_client_accepts() {
     assert_eq!(answer(&open(), " , "), Ok(None));
     let agreed = answer(&open(), "permessage-deflate").unwrap().unwrap();
     assert_eq!((agreed.server, agreed.client), (BOTH, BOTH));
-    // RFC 7692 §7.1.1: unasked, a server may forget, ask us to forget, and limit either window.
+    // RFC 7692 §7.1.1.2: "A client MUST support the "client_no_context_takeover" extension parameter in an extension
+    // negotiation response." Unasked, a server may forget, ask us to forget, and limit either window.
     let text = "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
                 server_max_window_bits=9; client_max_window_bits=8";
     let agreed = answer(&open(), text).unwrap().unwrap();
@@ -283,11 +294,17 @@ fn what_a_client_accepts() {
 
 #[test]
 fn what_fails_the_connection() {
+    // RFC 7692 §7.1.2.2: "indicating the base-2 logarithm of the LZ77 sliding window size and MUST conform to the ABNF
+    // below."
     use NegotiationError::{Malformed, NotOffered, Parameter, Unacceptable};
-    // RFC 7692 §7: "A client MUST _Fail the WebSocket Connection_ if the peer server accepted an extension
-    // negotiation offer for this extension with [...] an extension parameter not defined for use in a response",
-    // "[...] with an invalid value", "[...] multiple extension parameters with the same name", or an unsupported
-    // configuration.
+    // RFC 7692 §7: "A client MUST _Fail the WebSocket Connection_ if the peer server accepted an extension negotiation
+    // offer for this extension with an extension negotiation response meeting any of the following conditions": an
+    // undefined parameter, an invalid value, several parameters of the same name, a configuration that is not
+    // supported. §5: "If a server gives an invalid response, such as accepting a PMCE that the client did not offer,
+    // the client MUST _Fail the WebSocket Connection_." "A client that received a response accepting a PMCE extension
+    // negotiation offer together with such an extension MUST _Fail the WebSocket Connection_." "A client that receives
+    // a response accepting a PMCE extension negotiation offer together with such an extension MUST _Fail the WebSocket
+    // Connection_."
     let cases = [
         ("permessage-deflate; unknown", Parameter),
         ("permessage-deflate; client_max_window_bits", Parameter),

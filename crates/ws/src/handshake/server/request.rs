@@ -242,8 +242,8 @@ fn upgrade<'a>(headers: &Headers<'a>) -> Result<Upgrade<'a>, HandshakeError> {
         return Err(HandshakeError::Connection);
     }
     // §4.2.2: "If this version does not match a version understood by the server, the server MUST abort the WebSocket
-    // handshake [...] and instead send an appropriate HTTP error code (such as 426 Upgrade Required)". §11.3.5: it
-    // "MUST NOT appear more than once in an HTTP request."
+    // handshake described in this section and instead send an appropriate HTTP error code (such as 426 Upgrade
+    // Required)". §11.3.5: it "MUST NOT appear more than once in an HTTP request."
     match headers.only("Sec-WebSocket-Version") {
         Ok(Some(b"13")) => {}
         _ => return Err(HandshakeError::WebSocketVersion),

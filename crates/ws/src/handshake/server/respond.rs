@@ -22,9 +22,10 @@ const RESERVED: [&str; 8] = [
 ///
 /// # Errors
 /// [`Unwritable`].
-// RFC 6455 §4.2.2: "If the server chooses to accept the incoming connection, it MUST reply with a valid HTTP response"
-// of a 101 status line, Upgrade, Connection and Sec-WebSocket-Accept; without a subprotocol "it MUST NOT send back a
-// |Sec-WebSocket-Protocol| header field".
+// RFC 6455 §4.2.2: "If the server chooses to accept the incoming connection, it MUST reply with a valid HTTP response
+// indicating the following": a 101 status line, Upgrade, Connection and Sec-WebSocket-Accept. "[...] if the server does
+// not wish to agree to one of the suggested subprotocols, it MUST NOT send back a |Sec-WebSocket-Protocol| header field
+// in its response".
 pub fn write_accept(
     out: &mut Vec<u8>,
     key: &str,
@@ -84,7 +85,9 @@ pub fn write_response(
     out.extend_from_slice(b"\r\n");
     if status == 426 {
         // RFC 6455 §4.2.2: "[...] and a |Sec-WebSocket-Version| header field indicating the version(s) the server is
-        // capable of understanding." RFC 9110 §15.5.22: "The server MUST send an Upgrade header field in a 426
+        // capable of understanding." §4.4: "If the server doesn't support the requested version, it MUST respond with a
+        // |Sec-WebSocket-Version| header field (or multiple |Sec-WebSocket-Version| header fields) containing all
+        // versions it is willing to use." RFC 9110 §15.5.22: "The server MUST send an Upgrade header field in a 426
         // response".
         out.extend_from_slice(
             b"Connection: close, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",

@@ -22,7 +22,8 @@ fn answers() {
         text(204, &[], b"", false),
         "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
     );
-    // RFC 6455 §4.2.2 and RFC 9110 §15.5.22.
+    // RFC 6455 §4.4: "it MUST respond with a |Sec-WebSocket-Version| header field (or multiple |Sec-WebSocket-Version|
+    // header fields) containing all versions it is willing to use." RFC 9110 §15.5.22.
     let upgrade = text(426, &[], b"", false);
     assert!(
         upgrade.contains("Sec-WebSocket-Version: 13\r\n")
@@ -43,6 +44,8 @@ fn answers() {
 
 #[test]
 fn every_error_has_its_answer() {
+    // RFC 6455 §4.2.2: "the server MUST abort the WebSocket handshake described in this section and instead send an
+    // appropriate HTTP error code (such as 426 Upgrade Required)".
     let mut out = Vec::new();
     write_error(
         &mut out,

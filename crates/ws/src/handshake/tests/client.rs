@@ -35,7 +35,12 @@ fn with(name: &str, with: &str) -> String {
 
 #[test]
 fn the_request() {
-    // RFC 6455 §4.1, items 1 to 12.
+    // RFC 6455 §4.1: "The handshake MUST be a valid HTTP request". "The method of the request MUST be GET, and the HTTP
+    // version MUST be at least 1.1." "The "Request-URI" part of the request MUST match the /resource name/". "The
+    // request MUST contain a |Host| header field". "The request MUST contain an |Upgrade| header field whose value MUST
+    // include the "websocket" keyword." "The request MUST contain a |Connection| header field whose value MUST include
+    // the "Upgrade" token." "The request MUST include a header field with the name |Sec-WebSocket-Key|." "The request
+    // MUST include a header field with the name |Sec-WebSocket-Version|. The value of this header field MUST be 13."
     let mut out = Vec::new();
     write_request(&mut out, &REQUEST, KEY).unwrap();
     assert_eq!(
@@ -49,7 +54,10 @@ fn the_request() {
 
 #[test]
 fn invalid_components_are_refused() {
-    // RFC 6455 §4.1: "If any of the components are invalid, the client MUST _Fail the WebSocket Connection_".
+    // RFC 6455 §4.1: the components "MUST be valid according to the specification of WebSocket URIs specified in
+    // Section 3. If any of the components are invalid, the client MUST _Fail the WebSocket Connection_ and abort these
+    // steps." The subprotocols "MUST be non-empty strings with characters in the range U+0021 to U+007E not including
+    // separator characters as defined in [RFC2616] and MUST all be unique strings."
     let requests = [
         ClientRequest {
             host: "",
@@ -174,8 +182,14 @@ fn a_good_response() {
 #[test]
 fn what_fails_the_connection() {
     use ResponseError::{Accept, Connection, Extension, Protocol, Syntax, Upgrade};
-    // RFC 6455 §4.1, "The client MUST validate the server's response as follows", items 2 to 6, each: "the client MUST
-    // _Fail the WebSocket Connection_."
+    // RFC 6455 §4.1: "The client MUST validate the server's response as follows". "[...] match for the value
+    // "websocket", the client MUST _Fail the WebSocket Connection_." "[...] match for the value "Upgrade", the client
+    // MUST _Fail the WebSocket Connection_." "[...] but ignoring any leading and trailing whitespace, the client MUST
+    // _Fail the WebSocket Connection_." "[...] (the server has indicated an extension not requested by the client), the
+    // client MUST _Fail the WebSocket Connection_." "[...] (the server has indicated a subprotocol not requested by the
+    // client), the client MUST _Fail the WebSocket Connection_." "If the server's response does not conform to the
+    // requirements for the server's handshake as defined in this section and in Section 4.2.2, the client MUST _Fail
+    // the WebSocket Connection_."
     let cases = [
         (with("Upgrade", ""), Upgrade),
         (with("Upgrade", "Upgrade: h2c\r\n"), Upgrade),

@@ -5,7 +5,8 @@ use crate::handshake::server::{accept_key, write_accept};
 
 #[test]
 fn the_example_of_the_rfc() {
-    // RFC 6455 §1.2 and §4.2.2.
+    // RFC 6455 §1.2 and §4.2.2: "If the server chooses to accept the incoming connection, it MUST reply with a valid
+    // HTTP response indicating the following".
     let request = read(GOOD).unwrap();
     assert_eq!((request.method, request.target), ("GET", "/chat?room=1"));
     assert_eq!((request.path(), request.query()), ("/chat", Some("room=1")));
@@ -126,6 +127,8 @@ fn exactly_one_host() {
 
 #[test]
 fn what_an_upgrade_must_have() {
+    // RFC 6455 §4.2.1: "the server MUST stop processing the client's handshake and return an HTTP response with an
+    // appropriate error code (such as 400 Bad Request)."
     // RFC 6455 §4.1, items 5 to 9, each: "The request MUST".
     let cases = [
         (with("Upgrade", ""), HandshakeError::Upgrade),
@@ -211,7 +214,8 @@ fn the_key_decodes_to_16_bytes() {
 
 #[test]
 fn protocols_are_different_tokens() {
-    // RFC 6455 §4.1: "MUST be non-empty strings [...] not including separator characters [...] and MUST all be unique".
+    // RFC 6455 §4.1: "MUST be non-empty strings with characters in the range U+0021 to U+007E not including separator
+    // characters as defined in [RFC2616] and MUST all be unique strings."
     for value in [
         "", " , ", "a b", "a;b", "a, a", "a, b, a", "a/b", "\"a\"", "\u{e9}",
     ] {
@@ -248,7 +252,8 @@ fn protocols_are_different_tokens() {
 
 #[test]
 fn extensions_follow_their_grammar() {
-    // RFC 6455 §9.1: "the recipient of such malformed data MUST immediately _Fail the WebSocket Connection_."
+    // RFC 6455 §4.3: "the value after quoted-string unescaping MUST conform to the 'token' ABNF." §9.1: "the recipient
+    // of such malformed data MUST immediately _Fail the WebSocket Connection_."
     for value in [
         "",
         ",",
