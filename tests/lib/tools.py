@@ -105,21 +105,3 @@ def chromium():
     """The path of Debian's Chromium."""
     apt("chromium")
     return "/usr/bin/chromium"
-
-
-def cargo_fuzz():
-    """The version-pinned `cargo-fuzz` binary, built here if need be."""
-    version = "0.13.2"
-
-    def install(folder):
-        patiently(["cargo", "install", "--quiet", "--locked", "--root", folder, "cargo-fuzz", "--version", version])
-
-    return once(TOOLS / "cargo", (f"cargo-fuzz {version}",), install) / "bin/cargo-fuzz"
-
-
-def has_nightly():
-    """Whether `cargo +nightly` works. Toolchains are not installed from here."""
-    try:
-        return subprocess.run(["cargo", "+nightly", "-V"], capture_output=True).returncode == 0
-    except FileNotFoundError:
-        return False
