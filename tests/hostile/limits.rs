@@ -142,7 +142,7 @@ fn stays_by_pongs_alone(server: &Server) -> bool {
     for _ in 0..15 {
         match quiet.next() {
             Got::Frame(ping) if ping.first == FIN | PING => {
-                quiet.write(&wire::frame(FIN | PONG, &ping.payload))
+                quiet.write(&wire::frame(FIN | PONG, &ping.payload));
             }
             _ => return false,
         }
