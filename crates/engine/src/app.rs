@@ -1,10 +1,11 @@
 //! An lcore's application and its connections' decoders, and how received bytes become calls of the handler.
 
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hioload_transport::{ConnId, Rest, Taken, Transport};
 use hioload_ws_proto::{
-    Answer, Assembler, CloseCode, CloseFrame, Decoder, Event, OpCode, ProtocolError,
+    Answer, Assembler, CloseCode, CloseFrame, Decoder, Event, OpCode, ProtocolError, Role,
 };
 
 use crate::context::{ConnCx, LcoreCx};
@@ -284,7 +285,12 @@ impl<H: Handler> App<H> {
         let Some(slot) = self.conns.get_mut(index as usize) else {
             return;
         };
-        self.decoders[index as usize].release(&mut self.assembler);
+        // With its window too, which a free slot would keep until somebody else comes to use it.
+        let mut decoder = mem::replace(
+            &mut self.decoders[index as usize],
+            Decoder::new(Role::Server),
+        );
+        decoder.release(&mut self.assembler);
         let Some(conn) = slot.take() else { return };
         let session = &self.core.sessions[index as usize];
         let code = session.final_code();

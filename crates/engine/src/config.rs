@@ -47,8 +47,8 @@ pub struct Limits {
     /// Open connections from one source address (IPv6: one /64). 0: no bound. Beyond: 503 and close. Counter
     /// `rejected_source`.
     pub max_connections_per_source: u32,
-    /// Connections accepted per second by the process. 0: no bound. Beyond: they wait in the listener's backlog. Counter
-    /// `accept_throttled`.
+    /// Connections accepted per second by the process. 0: no bound. Beyond: they wait in the listener's backlog. Each
+    /// lcore has an even share of it, rounded up. Counter `accept_throttled`.
     pub accept_rate: u32,
     /// Bytes of a request head. Beyond: 431. Counter `rejected_handshakes`.
     pub max_handshake: usize,
@@ -71,7 +71,8 @@ pub struct Limits {
     pub message_rate: u32,
     /// Silence after which a Ping is sent. Zero: none. Counter `pings_sent`.
     pub ping_interval: Duration,
-    /// Silence after which a connection is closed with 1001. Zero: never. Counter `idle_timeouts`.
+    /// Silence after which a connection is closed with 1001. Zero: never. A peer that is slow to take what is sent to it is not
+    /// silent. Counter `idle_timeouts`.
     pub idle_timeout: Duration,
     /// Age at which a connection is closed with 1001. Zero: never. Counter `lifetime_reached`.
     pub max_lifetime: Duration,

@@ -8,6 +8,7 @@ use hioload_lcore::Time;
 use hioload_mem::Shared;
 use hioload_transport::{ConnId, Peer, Transport};
 use hioload_ws_proto::{CloseCode, Kind, OpCode};
+use indexmap::IndexMap;
 
 use crate::client::Opening;
 use crate::core::{Core, SUBSCRIBER_IS_LCORE, TIMER_OF_USER};
@@ -329,23 +330,35 @@ impl<E: Send + 'static> Core<E> {
         }
         let pattern: Arc<str> = pattern.into();
         for other in (0..self.lcores).filter(|other| *other != self.lcore) {
-            let mail = Mail::Interest {
-                pattern: Arc::clone(&pattern),
-                wanted,
-            };
-            self.unsent_interest.push_back((other, mail));
+            let waiting = &mut self.unsent_interest[usize::from(other)];
+            // What waits is the opposite, and the other lcore knows nothing of it: now it need not. So subscriptions that
+            // come and go faster than a busy lcore learns of them do not pile up.
+            if waiting.swap_remove(&pattern).is_none() {
+                waiting.insert(Arc::clone(&pattern), wanted);
+            }
         }
         self.send_interest();
     }
 
-    /// Sends what interests could not be sent before, in order: they must not be lost, or messages would be.
+    /// Sends what interests could not be sent before: they must not be lost, or messages would be.
     pub(crate) fn send_interest(&mut self) {
-        while let Some((to, mail)) = self.unsent_interest.pop_front() {
-            if let Err(back) = self.mailbox.send(usize::from(to), mail) {
-                self.unsent_interest.push_front((to, back));
-                return;
+        for (to, waiting) in self.unsent_interest.iter_mut().enumerate() {
+            while let Some((pattern, wanted)) = waiting.pop() {
+                let mail = Mail::Interest {
+                    pattern: Arc::clone(&pattern),
+                    wanted,
+                };
+                if self.mailbox.send(to, mail).is_err() {
+                    waiting.insert(pattern, wanted);
+                    break;
+                }
             }
         }
+    }
+
+    /// Interests that wait for room in a mailbox.
+    pub(crate) fn interest_waiting(&self) -> usize {
+        self.unsent_interest.iter().map(IndexMap::len).sum()
     }
 
     fn unsubscribe(&mut self, id: ConnId, pattern: &str) -> bool {

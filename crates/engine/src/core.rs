@@ -3,7 +3,6 @@
 //! It is apart from those so that a handler, called with a message that lies in the transport's or a decoder's memory, can be
 //! lent all of it mutably.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use hioload_lcore::{Time, TimerWheel};
 use hioload_transport::{ConnId, Transport};
 use hioload_ws_proto::Compressor;
 use hioload_ws_proto::handshake::HandshakeLimits;
+use indexmap::IndexMap;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
@@ -51,8 +51,9 @@ pub(crate) struct Core<E> {
     pub(crate) epoch: u32,
     pub(crate) mailbox: Mailbox<Mail<E>>,
     pub(crate) poster: Poster<Mail<E>>,
-    /// Interests that a full mailbox did not take: they must not be lost, so they wait here.
-    pub(crate) unsent_interest: VecDeque<(u16, Mail<E>)>,
+    /// By lcore: patterns whose interest a full mailbox did not take, and whether they are wanted. They must not be lost, so
+    /// they wait here.
+    pub(crate) unsent_interest: Vec<IndexMap<Arc<str>, bool>>,
     /// Tells executor jobs whether anybody waits for their results.
     pub(crate) alive: Arc<()>,
     pub(crate) counters: Arc<Counters>,
@@ -104,7 +105,7 @@ impl<E: Send + 'static> Core<E> {
             epoch: 0,
             poster: seat.mailbox.poster(),
             mailbox: seat.mailbox,
-            unsent_interest: VecDeque::new(),
+            unsent_interest: vec![IndexMap::new(); usize::from(seat.lcores)],
             alive: Arc::new(()),
             counters: seat.counters,
             admission: seat.admission,

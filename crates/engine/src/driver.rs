@@ -103,15 +103,15 @@ impl<T: Transport, H: Handler> Driver<T> for App<H> {
         let Some(session) = self.core.session(id) else {
             return;
         };
-        match session.phase {
-            Phase::Connecting | Phase::Reply => {
-                let kind = match why {
-                    Closed::Failed(kind) => kind,
-                    Closed::Aborted | Closed::Flushed => io::ErrorKind::ConnectionAborted,
-                };
-                self.connect_failed(io, id, kind.into());
-            }
-            _ => self.end(io, id, ""),
+        // By what it holds, not by its phase: one that the application gave up has left that, and is owed its outcome too.
+        if session.extra.as_ref().is_some_and(|e| e.opening.is_some()) {
+            let kind = match why {
+                Closed::Failed(kind) => kind,
+                Closed::Aborted | Closed::Flushed => io::ErrorKind::ConnectionAborted,
+            };
+            self.connect_failed(io, id, kind.into());
+        } else {
+            self.end(io, id, "");
         }
         if self.core.sessions[id.index as usize].has(flag::REFUSED) {
             self.core.refusals -= 1;

@@ -303,8 +303,9 @@ pub trait Context: LcoreContext {
 
 /// The application. One instance for each lcore.
 ///
-/// A panic in any of these closes the connection at hand with 1011 and is counted; the lcore and its other connections go
-/// on, so state that outlives a call should be consistent whenever a call may unwind.
+/// A panic in any of these is counted, and ends the connection at hand: an open one is closed with 1011, a request is answered
+/// 500. The lcore and its other connections go on, so state that outlives a call should be consistent whenever a call may
+/// unwind.
 #[allow(unused_variables)]
 pub trait Handler: Sized + 'static {
     /// State of one connection.

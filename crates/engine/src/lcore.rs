@@ -109,6 +109,8 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         lcore
             .app
             .call_lcore(&mut lcore.io, |handler, cx| handler.on_start(cx));
+        // The first turn may be a long sleep away.
+        lcore.app.core.mailbox.ring_doorbells();
         lcore
     }
 
@@ -168,7 +170,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     /// How long the next `wait` may sleep. From a sleep announced here on, whoever sends mail wakes this lcore.
     fn next_wait(&mut self) -> Option<Duration> {
         let core = &self.app.core;
-        if self.idle.next(self.worked) == Wait::Poll || !core.unsent_interest.is_empty() {
+        if self.idle.next(self.worked) == Wait::Poll || core.interest_waiting() > 0 {
             return Some(Duration::ZERO);
         }
         if !core.mailbox.prepare_sleep() {
@@ -190,17 +192,19 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     fn reset_the_rest(&mut self) {
         let Self { io, app, .. } = self;
         for index in 0..app.core.sessions.len() as u32 {
-            if !matches!(
-                app.core.sessions[index as usize].phase,
-                Phase::Free | Phase::Gone
-            ) {
-                let id = app.core.id_of(index);
-                if app.core.sessions[index as usize].phase != Phase::Request {
+            match app.core.sessions[index as usize].phase {
+                Phase::Free | Phase::Gone => continue,
+                Phase::Request => {}
+                phase => {
                     app.core.counters.drain_resets.bump();
+                    if phase == Phase::Open {
+                        app.core.blame(index, ClosedBy::Engine);
+                    }
                 }
-                app.core.abort_transport(io, id);
-                app.end(io, id, "");
             }
+            let id = app.core.id_of(index);
+            app.core.abort_transport(io, id);
+            app.end(io, id, "");
         }
         io.flush(app);
         app.core.stopping = true;
@@ -211,14 +215,19 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         let Self { io, app, .. } = &mut self;
         io.stop_listening();
         for index in 0..app.core.sessions.len() as u32 {
-            if app.core.sessions[index as usize].phase == Phase::Open {
-                let id = app.core.id_of(index);
-                app.core.blame(index, ClosedBy::Engine);
-                app.core.close_transport(io, id);
-                app.end(io, id, "");
+            match app.core.sessions[index as usize].phase {
+                Phase::Open => app.core.blame(index, ClosedBy::Engine),
+                // Why it ends is known; that it has ended, the application has yet to hear.
+                Phase::Closing => {}
+                _ => continue,
             }
+            let id = app.core.id_of(index);
+            app.core.close_transport(io, id);
+            app.end(io, id, "");
         }
         io.flush(app);
+        // What the ends of connections led to is in other lcores' mailboxes, and no turn follows that would wake them.
+        app.core.mailbox.ring_doorbells();
         self.copy_transport_counters();
     }
 

@@ -32,7 +32,7 @@ pub(crate) enum Mail<E> {
     Event { to: Option<ConnId>, event: E },
     /// A job panicked.
     JobPanicked { to: Option<ConnId> },
-    /// Stop accepting, close what is open within the configured time, end.
+    /// Open no more, close what is open within the configured time, end.
     Drain,
     /// End at once.
     Stop,

@@ -26,13 +26,6 @@ impl<H: Handler> App<H> {
         id: ConnId,
         data: &mut [u8],
     ) -> Taken {
-        let session = &mut self.core.sessions[id.index as usize];
-        if session.has(flag::REFUSED) {
-            return Taken {
-                bytes: data.len(),
-                rest: Rest::NeedsMore,
-            };
-        }
         let limits = self.core.handshake_limits();
         let scanned = self.core.sessions[id.index as usize].mark as usize;
         let end = match server::scan(data, scanned, &limits) {
@@ -187,9 +180,6 @@ impl<H: Handler> App<H> {
 
     /// 408: the request did not come in time.
     pub(crate) fn answer_timeout<T: Transport>(&mut self, io: &mut T, id: ConnId) {
-        if self.core.sessions[id.index as usize].has(flag::REFUSED) {
-            return self.core.abort_transport(io, id);
-        }
         self.core.counters.handshake_timeouts.bump();
         self.respond(
             io,

@@ -198,7 +198,8 @@ impl<E: Send + 'static> Core<E> {
         self.refuse(io, id)
     }
 
-    /// The transport itself had no room (its buffer pool is used up): the policy again.
+    /// The transport itself had no room (its buffer pool is used up, or what is left is not for a connection that is
+    /// blocked): the policy again.
     #[cold]
     fn no_room<T: Transport>(
         &mut self,
@@ -261,7 +262,8 @@ impl<E: Send + 'static> Core<E> {
         match self.session(id).map(|s| s.phase) {
             Some(Phase::Open) => {
                 self.blame(id.index, by);
-                let first = self.sessions[id.index as usize].closing.start(Some(code));
+                let said = Some(code).filter(|code| code.is_valid_on_wire());
+                let first = self.sessions[id.index as usize].closing.start(said);
                 debug_assert!(first, "an open connection has sent no Close");
                 self.send_close(io, id, code, reason);
                 // The peer's Close can only be seen if we read.

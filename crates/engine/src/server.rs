@@ -24,7 +24,8 @@ use crate::mail::Mail;
 /// Which lcores to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lcores {
-    /// So many, pinned to the CPUs this process may use, in order; unpinned if there are more of them than CPUs.
+    /// So many, pinned to the CPUs this process may use: node by node, whole cores before their second hyperthreads.
+    /// Unpinned if there are more of them than CPUs.
     Count(usize),
     /// One pinned to each of these CPUs.
     Cpus(Vec<usize>),
@@ -39,7 +40,8 @@ pub struct ServerOptions {
     pub lcores: Lcores,
     /// The engine's configuration.
     pub config: Config,
-    /// The sockets' configuration. `max_connections` and `send_queue` are set from `config`.
+    /// The sockets' configuration. `max_connections` and `send_queue` are set from `config`; `node`, where it is `None`, is
+    /// that of each lcore's CPU.
     pub sockets: SocketOptions,
 }
 
@@ -210,7 +212,7 @@ impl Server {
             let (make, ready, sockets) = (Arc::clone(&make), ready.clone(), self.sockets.clone());
             let done = done.clone();
             let run = move || {
-                let run = || run_lcore(seat, cpu, &sockets, listeners, &*make, &ready);
+                let run = || run_lcore(seat, cpu, &sockets, listeners, &*make, ready);
                 let result = catch_unwind(AssertUnwindSafe(run));
                 // Nobody listens any more if another lcore failed to start.
                 let _ = done.send(result.unwrap_or(Err(RunError::Panic(n as u16))));
@@ -247,7 +249,7 @@ fn run_lcore<H: Handler>(
     sockets: &SocketOptions,
     listeners: Vec<BoundListener>,
     make: &(impl Fn(u16) -> H + Send + Sync),
-    ready: &mpsc::Sender<Result<(), StartError>>,
+    ready: mpsc::Sender<Result<(), StartError>>,
 ) -> Result<(), RunError> {
     let n = seat.lcore;
     // Pinned first, so that what it allocates and touches is local to its node.
@@ -256,7 +258,11 @@ fn run_lcore<H: Handler>(
     {
         tracing::warn!(lcore = n, cpu, "could not pin; running unpinned");
     }
-    let io = match Sockets::new(sockets, listeners) {
+    let sockets = SocketOptions {
+        node: sockets.node.or_else(|| Topology::detect().node_of(cpu?)),
+        ..sockets.clone()
+    };
+    let io = match Sockets::new(&sockets, listeners) {
         Ok(io) => io,
         Err(e) => {
             let _ = ready.send(Err(StartError::System("set up the sockets transport", e)));
@@ -267,11 +273,13 @@ fn run_lcore<H: Handler>(
     let now = clock.tick();
     let lcore = Lcore::new(io, make(n), seat, now);
     let _ = ready.send(Ok(()));
+    // Whoever waits for all lcores to start must see that no more will: one that panics says nothing.
+    drop(ready);
     lcore.run(&mut clock).map_err(|e| RunError::Io(n, e))
 }
 
 fn choose_cpus(lcores: &Lcores) -> Result<Vec<Option<usize>>, StartError> {
-    let allowed: Vec<usize> = Topology::detect().cpus().iter().map(|cpu| cpu.id).collect();
+    let allowed = Topology::detect().placement();
     let cpus: Vec<Option<usize>> = match lcores {
         Lcores::Count(n) if *n <= allowed.len() => {
             allowed[..*n].iter().copied().map(Some).collect()
@@ -355,7 +363,8 @@ impl<E> fmt::Debug for Remote<E> {
 }
 
 impl<E: Send> Remote<E> {
-    /// Stops accepting, closes every connection with 1001 within the configured window, and ends.
+    /// Opens no more WebSockets (an upgrade is answered 503, a plain request as ever, so that a load balancer learns of it),
+    /// closes every open one with 1001 within the configured window, and ends.
     pub fn drain(&self) {
         self.tell_all(|| Mail::Drain);
     }

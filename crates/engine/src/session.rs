@@ -204,13 +204,20 @@ impl Session {
     /// Takes one of the messages that `rate` per second allows; `false` if there is none left.
     pub(crate) fn take_token(&mut self, rate: u32, now: Time) -> bool {
         if self.tokens == 0 {
-            let passed = millis(now).wrapping_sub(self.refilled);
-            let earned = u64::from(passed) * u64::from(rate) / 1000;
+            let rate = u64::from(rate);
+            let passed = u64::from(millis(now).wrapping_sub(self.refilled));
+            let earned = passed * rate / 1000;
             if earned == 0 {
                 return false;
             }
-            self.tokens = earned.min(u64::from(rate)) as u32;
-            self.refilled = millis(now);
+            self.tokens = earned.min(rate) as u32;
+            // Time that has not earned a whole message yet goes on counting.
+            let spare = if earned < rate {
+                passed - (earned * 1000).div_ceil(rate)
+            } else {
+                0
+            };
+            self.refilled = millis(now).wrapping_sub(spare as u32);
         }
         self.tokens -= 1;
         true

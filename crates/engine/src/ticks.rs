@@ -80,7 +80,13 @@ impl<H: Handler> App<H> {
 
     fn on_open_timer<T: Transport>(&mut self, io: &mut T, id: ConnId) {
         let core = &mut self.core;
-        let (now, session) = (core.now, &core.sessions[id.index as usize]);
+        let now = core.now;
+        // A blocked connection is not pinged, and one whose queue stays full is not read: that its peer takes what is sent is
+        // the one sign of life there is.
+        if io.is_blocked(id) && io.has_moved(id) {
+            core.sessions[id.index as usize].heard = millis(now);
+        }
+        let session = &core.sessions[id.index as usize];
         let over = |limit: Duration, passed: Duration| !limit.is_zero() && passed >= limit;
         let limits = &core.config.limits;
         let (silence, age) = (session.silence(now), session.age(now));
@@ -133,14 +139,21 @@ impl<E: Send + 'static> Core<E> {
         if rate == 0 {
             return most;
         }
+        const SECOND: u64 = 1_000_000_000;
         // The process' rate is shared out: connections are spread over the lcores evenly.
         let lcores = u32::from(self.lcores);
         let share = u64::from(rate.div_ceil(lcores));
-        let passed = self.now.saturating_sub(self.accept_refilled).as_millis() as u64;
-        let earned = passed * share / 1000;
-        if earned > 0 {
-            self.accept_tokens = (u64::from(self.accept_tokens) + earned).min(share) as u32;
+        let passed = self.now.saturating_sub(self.accept_refilled).as_nanos();
+        let earned = passed.min(u128::from(SECOND)) as u64 * share / SECOND;
+        let tokens = u64::from(self.accept_tokens) + earned;
+        if tokens >= share {
+            self.accept_tokens = share as u32;
             self.accept_refilled = self.now;
+        } else {
+            self.accept_tokens = tokens as u32;
+            // Time that has not earned a whole connection yet goes on counting, or a loop that turns often earns less.
+            let spent = Duration::from_nanos((earned * SECOND).div_ceil(share));
+            self.accept_refilled += spent;
         }
         if self.accept_tokens == 0 {
             self.counters.accept_throttled.bump();

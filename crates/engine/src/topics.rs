@@ -19,7 +19,8 @@ type Subscribers<S> = IndexSet<S>;
 
 #[derive(Debug)]
 struct Node<S> {
-    children: HashMap<Box<str>, Node<S>>,
+    // Boxed: a table has at least four places, and most nodes have one child.
+    children: HashMap<Box<str>, Box<Node<S>>>,
     any: Option<Box<Node<S>>>,
     here: Subscribers<S>,
     rest: Subscribers<S>,
@@ -115,7 +116,7 @@ impl<S: Copy + Eq + std::hash::Hash> Topics<S> {
                     };
                     let child = match token {
                         "*" => node.any.as_deref_mut(),
-                        _ => node.children.get_mut(token),
+                        _ => node.children.get_mut(token).map(Box::as_mut),
                     };
                     let Some(child) = child else { return false };
                     let removed = walk(child, rest, subscriber);

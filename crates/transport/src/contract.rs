@@ -125,7 +125,8 @@ pub struct Activity {
 pub enum SendError {
     /// The connection is gone, or its sending side was finished or closed.
     Closed,
-    /// No room: the connection's queue bound or the lcore's buffer pool is reached.
+    /// No room: the connection's queue bound is reached, or the lcore's buffer pool is used up. A connection that is
+    /// blocked finds it used up while there is still some left for those that are not.
     Full,
 }
 
@@ -243,6 +244,9 @@ pub trait Transport: Sized {
     fn queued(&self, id: ConnId) -> usize;
     /// Whether the last flush of this connection could not send everything.
     fn is_blocked(&self, id: ConnId) -> bool;
+    /// Whether a blocked connection has sent something since it became so or since this was last asked: its peer reads, since
+    /// the network took no more before.
+    fn has_moved(&mut self, id: ConnId) -> bool;
 
     /// Stops presenting received bytes; the peer is slowed by its window.
     fn pause(&mut self, id: ConnId);

@@ -47,6 +47,8 @@ pub(crate) struct SendQueue {
     bytes: usize,
     shared: usize,
     lent: usize,
+    /// Chunks that it must leave in the pool.
+    leave: usize,
 }
 
 /// How many bytes the pool's chunks lend in one piece at least.
@@ -54,11 +56,11 @@ fn contiguous(pool: &Pool) -> usize {
     CONTIGUOUS.min(pool.buffer_size() / 4).max(1)
 }
 
-/// Bytes that a queue with `bytes` queued and `tail` bytes left in its last chunk is sure to take.
-fn room(pool: &Pool, bound: usize, bytes: usize, tail: usize) -> usize {
+/// Bytes that a queue with `bytes` queued, `tail` bytes left in its last chunk and `chunks` more to be had is sure to take.
+fn room(pool: &Pool, bound: usize, bytes: usize, tail: usize, chunks: usize) -> usize {
     // Each chunk, the present one too, may have to be left for the next with one byte less than `contiguous` unused.
     let unused = contiguous(pool) - 1;
-    let free = pool.available().saturating_mul(pool.buffer_size() - unused);
+    let free = chunks.saturating_mul(pool.buffer_size() - unused);
     bound
         .saturating_sub(bytes)
         .min(free.saturating_add(tail.saturating_sub(unused)))
@@ -66,7 +68,7 @@ fn room(pool: &Pool, bound: usize, bytes: usize, tail: usize) -> usize {
 
 /// The room of a connection that has no queue.
 pub(crate) fn room_when_empty(pool: &Pool, bound: usize) -> usize {
-    room(pool, bound, 0, 0)
+    room(pool, bound, 0, 0, pool.available())
 }
 
 impl SendQueue {
@@ -85,9 +87,19 @@ impl SendQueue {
             .map_or(0, |chunk| chunk.buf.len() - chunk.end)
     }
 
+    /// From here on it takes no chunk from the last `chunks` of the pool.
+    pub(crate) fn leave(&mut self, chunks: usize) {
+        self.leave = chunks;
+    }
+
+    /// Chunks that it may take from the pool.
+    fn chunks_left(&self, pool: &Pool) -> usize {
+        pool.available().saturating_sub(self.leave)
+    }
+
     /// Bytes that `space` and `commit` are sure to take, in all.
     pub(crate) fn room(&self, pool: &Pool, bound: usize) -> usize {
-        room(pool, bound, self.bytes, self.tail())
+        room(pool, bound, self.bytes, self.tail(), self.chunks_left(pool))
     }
 
     /// Lends the rest of the last chunk, or a new one if that has less than `want` (and less than a header's size) left.
@@ -103,6 +115,9 @@ impl SendQueue {
             return Err(SendError::Full);
         }
         if self.tail() < least {
+            if self.leave > 0 && self.chunks_left(pool) == 0 {
+                return Err(SendError::Full);
+            }
             let buf = pool.get().ok_or(SendError::Full)?;
             self.chunks.push_back(Chunk {
                 buf,
@@ -170,7 +185,7 @@ impl SendQueue {
     fn copy(&mut self, pool: &Pool, bytes: &[u8]) -> bool {
         let head = self.tail().min(bytes.len());
         let rest = bytes.len() - head;
-        if rest > pool.buffer_size() || (rest > 0 && pool.available() == 0) {
+        if rest > pool.buffer_size() || (rest > 0 && self.chunks_left(pool) == 0) {
             return false;
         }
         for part in [&bytes[..head], &bytes[head..]] {
@@ -316,7 +331,7 @@ impl SendQueue {
         self.chunks.clear();
         self.segments.shrink_to(KEEP_ENTRIES);
         self.chunks.shrink_to(KEEP_ENTRIES);
-        (self.bytes, self.shared, self.lent) = (0, 0, 0);
+        (self.bytes, self.shared, self.lent, self.leave) = (0, 0, 0, 0);
     }
 }
 

@@ -129,6 +129,26 @@ fn drop_oldest_takes_whole_unsent_droppable_payloads_in_order() {
 }
 
 #[test]
+fn chunks_can_be_left_to_others() {
+    let pool = pool(4, 64);
+    let mut queue = SendQueue::default();
+    assert_eq!(write(&mut queue, &pool, 1000, &[1; 64]), 64);
+    queue.leave(2);
+    assert!((1..=64).contains(&queue.room(&pool, 1000)));
+    assert_eq!(write(&mut queue, &pool, 1000, &[2; 200]), 64);
+    assert_eq!((pool.available(), queue.room(&pool, 1000)), (2, 0));
+    // A small payload that would be copied into one is queued as it is.
+    let small = payload(b"small");
+    queue
+        .push_shared(&pool, small.clone(), false, 1000)
+        .unwrap();
+    assert_eq!((pool.available(), small.strong_count()), (2, 2));
+    // Whoever has the queue next takes all there is.
+    queue.clear();
+    assert_eq!(write(&mut queue, &pool, 1000, &[3; 300]), 256);
+}
+
+#[test]
 fn the_bound_and_the_pool_are_the_limits() {
     let pool = pool(2, 64);
     let mut queue = SendQueue::default();

@@ -46,6 +46,8 @@ pub(crate) mod flag {
     pub(crate) const FINISHED: u32 = 1 << 15;
     /// Close when the queue is empty; nothing more is presented.
     pub(crate) const CLOSE: u32 = 1 << 16;
+    /// The network has taken bytes since the flush that blocked it.
+    pub(crate) const MOVED: u32 = 1 << 17;
 }
 
 impl Flags {

@@ -77,7 +77,7 @@ fn feed(decoder: &mut Decoder, asm: &mut Assembler, piece: &[u8], seen: &mut Vec
                 assert_eq!(decoder.error(), Some(error));
                 match seen.last() {
                     Some(Seen::Error(first)) => {
-                        assert_eq!(*first, error, "the same error for ever")
+                        assert_eq!(*first, error, "the same error for ever");
                     }
                     _ => seen.push(Seen::Error(error)),
                 }

@@ -90,7 +90,7 @@ fn again(role: Role, seen: &[Seen]) {
     for event in seen {
         match event {
             Seen::Message(kind, payload) => {
-                encode::frame_into(&mut wire, (*kind).into(), payload, key)
+                encode::frame_into(&mut wire, (*kind).into(), payload, key);
             }
             Seen::Ping(payload) => encode::frame_into(&mut wire, OpCode::Ping, payload, key),
             Seen::Pong(payload) => encode::frame_into(&mut wire, OpCode::Pong, payload, key),

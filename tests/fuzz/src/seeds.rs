@@ -429,7 +429,9 @@ fn session() -> Vec<Seed> {
             .say(0, "s>")
             .say(1, "s>")
             .say(2, "s>")
+            .say(0, "what it heard before, what it heard before")
             .say(2, &format!("pa {}", "same ".repeat(20)))
+            .say(0, "what it heard before, what it heard before")
             .named("deflate-topics"),
         opened(1)
             .window(0, 10)

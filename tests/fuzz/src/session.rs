@@ -7,9 +7,12 @@
 //! queues), cutting what the peers send into pieces changes neither what they are sent nor the counters.
 
 mod app;
+mod ending;
 mod peers;
+mod setup;
 mod world;
 
+use super::events::Seen;
 use super::input::Input;
 use super::wire::{By, Sent};
 pub use peers::{CLOSE, REQUEST};
@@ -85,6 +88,19 @@ impl<'a> Step<'a> {
     }
 }
 
+impl Step<'_> {
+    /// Whether it means the same without permessage-deflate.
+    fn is_plain(&self, who: usize) -> bool {
+        match self {
+            // A server that answers an offer we did not make is refused.
+            Self::Open(variant) => who < 4 || variant & 3 == 0,
+            Self::Bytes(_) => false,
+            Self::Frame(first, _) | Self::Burst(first, _) => first & 0x40 == 0,
+            _ => true,
+        }
+    }
+}
+
 const MAX_STEPS: usize = 48;
 
 /// See the module.
@@ -98,21 +114,38 @@ pub fn run(input: &[u8]) {
     }
     let whole = play(options, None, &steps);
     let split = play(options, Some(seed), &steps);
-    if options.exact {
-        assert_eq!(
-            whole.counters, split.counters,
-            "the split changes the counters"
+    if !options.exact {
+        return;
+    }
+    assert_eq!(
+        whole.counters, split.counters,
+        "the split changes the counters"
+    );
+    assert_eq!(whole.peers.len(), split.peers.len());
+    for (n, (whole, split)) in whole.peers.iter().zip(&split.peers).enumerate() {
+        assert_eq!(whole, split, "the split changes what peer {n} is sent");
+    }
+    if options.deflate > 1 && steps.iter().all(|(who, step)| step.is_plain(*who)) {
+        let plain = play(
+            Options {
+                deflate: 0,
+                ..options
+            },
+            None,
+            &steps,
         );
-        for (n, (whole, split)) in whole.peers.iter().zip(&split.peers).enumerate() {
-            assert_eq!(whole, split, "the split changes what peer {n} is sent");
-        }
-        assert_eq!(whole.peers.len(), split.peers.len());
+        assert_eq!(
+            whole.seen, plain.seen,
+            "compression changes what the peers are told"
+        );
     }
 }
 
 /// What came of a script.
 struct Outcome {
     peers: Vec<(By, Sent)>,
+    /// What the peers that dialed us see in it.
+    seen: Vec<Vec<Seen>>,
     counters: Vec<(&'static str, u64)>,
 }
 

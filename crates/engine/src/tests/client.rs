@@ -77,7 +77,7 @@ fn a_client_lets_the_server_end_tcp_first() {
 
 #[test]
 fn every_failure_is_told_once_and_frees_the_slot() {
-    for script in 0..7 {
+    for script in 0..8 {
         let mut lab = Lab::new(Config::default());
         let id = connecting(&mut lab);
         if script == 0 {
@@ -104,6 +104,15 @@ fn every_failure_is_told_once_and_frees_the_slot() {
             4 => drop(lab.io().deliver(id, reply.replace("p1", "p2").as_bytes())),
             5 => drop(lab.io().end(id)),
             6 => drop(lab.io().reset(id)),
+            7 => {
+                let (code, reason) = (CloseCode::NORMAL, "".into());
+                let mail = Mail::Close {
+                    to: id,
+                    code,
+                    reason,
+                };
+                drop(lab.lcore.app.core.poster.post(mail));
+            }
             _ => {}
         }
         lab.pass(10_010);

@@ -2,6 +2,7 @@
 
 use super::*;
 use hioload_transport::fake::FakeEnd;
+use hioload_ws_proto::deflate::DeflateConfig;
 
 #[test]
 fn the_peers_close_is_answered_with_its_code() {
@@ -227,4 +228,81 @@ fn ending_tells_the_handler_of_every_connection() {
     assert_eq!(*log.borrow(), ["close 1006 \"\" by Engine"; 2]);
     // The lcore's handle on the executor went with it.
     workers.unwrap().join();
+}
+
+#[test]
+fn ending_tells_the_handler_also_of_connections_that_were_closing() {
+    let mut lab = Lab::new(Config::default());
+    let id = lab.open();
+    lab.say(id, "close 4000");
+    lab.log();
+    let Lab {
+        lcore,
+        log,
+        counters,
+        ..
+    } = lab;
+    lcore.finish();
+    assert_eq!(*log.borrow(), ["close 4000 \"\" by Application"]);
+    assert_eq!((counters.opened.get(), counters.closed.get()), (1, 1));
+}
+
+#[test]
+fn what_a_drain_resets_was_ended_by_the_engine() {
+    let mut lab = Lab::new(Config {
+        drain_deadline: Duration::ZERO,
+        ..Config::default()
+    });
+    lab.open();
+    lab.log();
+    lab.lcore.app.core.drain();
+    lab.turn();
+    assert_eq!(lab.log(), ["close 1006 \"\" by Engine"]);
+    assert_eq!(lab.totals().abnormal_closures, 0);
+}
+
+#[test]
+fn a_code_that_cannot_be_sent_makes_an_empty_close_and_only_one() {
+    for code in ["0", "1005", "1006", "65535"] {
+        let mut lab = Lab::new(Config::default());
+        let id = lab.open();
+        lab.log();
+        lab.say(id, &format!("close {code}"));
+        assert_eq!(lab.frames(id), ["close"], "{code}");
+        lab.send(id, OpCode::Close, b"");
+        assert_eq!(
+            lab.frames(id),
+            [""; 0],
+            "{code}: a Close is not answered twice"
+        );
+        assert_eq!(lab.log(), ["close 1005 \"\" by Application"], "{code}");
+    }
+}
+
+#[test]
+fn what_compression_remembers_goes_with_its_connection() {
+    let mut lab = Lab::new(Config {
+        deflate: Some(DeflateConfig::default()),
+        ..Config::default()
+    });
+    let request = String::from_utf8_lossy(REQUEST).replace(
+        "\r\n\r\n",
+        "\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n",
+    );
+    let id = lab.dial(request.as_bytes());
+    assert!(lab.text(id).contains("permessage-deflate"));
+    // The compressed "Hello" of RFC 7692 §7.2.3.1.
+    let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+    lab.io()
+        .deliver(id, &[&[0xc1, 0x87, 0, 0, 0, 0][..], &hello].concat());
+    lab.turn();
+    assert!(!lab.io().sent(id).is_empty());
+    let remembers = |lab: &Lab| {
+        let decoder = &lab.lcore.app.decoders[id.index as usize];
+        !format!("{decoder:?}").contains("window: None")
+    };
+    assert!(remembers(&lab));
+    lab.io().reset(id);
+    lab.turn();
+    assert!(!remembers(&lab), "a free slot keeps a window");
 }

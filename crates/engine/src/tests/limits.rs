@@ -295,3 +295,98 @@ fn old_connections_are_closed() {
     assert_eq!(lab.frames(id), ["close 1001 connection is too old"]);
     assert_eq!(lab.totals().lifetime_reached, 1);
 }
+
+#[test]
+fn the_message_rate_keeps_account_of_fractions() {
+    let mut lab = Lab::new(limited(|l| l.message_rate = 10));
+    let id = lab.open();
+    for _ in 0..10 {
+        lab.say(id, "burst");
+    }
+    // 0.21 seconds earn two messages, whenever it is looked at.
+    lab.pass(150);
+    lab.say(id, "one");
+    lab.pass(60);
+    lab.say(id, "two");
+    assert_eq!(lab.frames(id)[10..], ["text one", "text two"]);
+    lab.say(id, "three");
+    assert_eq!(lab.frames(id), ["close 1008 too many messages"]);
+}
+
+#[test]
+fn the_accept_rate_does_not_depend_on_how_often_the_loop_turns() {
+    let mut lab = Lab::new(limited(|l| l.accept_rate = 900));
+    for _ in 0..1000 {
+        lab.io().accept(peer(1));
+    }
+    lab.pass(100);
+    let accepted = lab.totals().accepted;
+    assert!((989..=990).contains(&accepted), "{accepted} of 900 and 90");
+}
+
+#[test]
+fn peers_that_do_not_read_leave_send_memory_to_those_that_do() {
+    let mut lab = Lab::new(Config::default());
+    let bystander = lab.open();
+    // Far more than would hold the whole pool with a full queue each.
+    let hogs: Vec<_> = (0..60).map(|_| lab.open()).collect();
+    let mut frame = Vec::new();
+    encode::frame_into(&mut frame, OpCode::Binary, &[7; 60_000], Some([1; 4]));
+    for id in &hogs {
+        lab.io().set_window(*id, 0);
+    }
+    for round in 0..20 {
+        for id in &hogs {
+            lab.io().deliver(*id, &frame);
+        }
+        lab.turn();
+        lab.say(bystander, "fine");
+        assert_eq!(lab.frames(bystander), ["text fine"], "round {round}");
+    }
+    assert!(
+        lab.totals().closed_slow > 0,
+        "those that had more than their share"
+    );
+}
+
+#[test]
+fn a_peer_that_does_not_read_costs_no_system_call_for_each_message() {
+    let mut lab = Lab::new(Config::default());
+    let (id, other) = (lab.open(), lab.open());
+    lab.say(id, "sub t");
+    lab.io().set_window(id, 0);
+    for n in 0..20 {
+        lab.say(other, &format!("pub t {n}"));
+    }
+    assert_eq!(lab.totals().writes_blocked, 1);
+    lab.io().set_window(id, usize::MAX);
+    lab.turn();
+    assert_eq!(lab.frames(id).len(), 20);
+}
+
+#[test]
+fn a_peer_that_reads_slowly_is_alive_and_one_that_does_not_read_is_not() {
+    let mut lab = Lab::new(limited(|l| {
+        l.send_queue = 5_000;
+        l.send_policy = SendPolicy::DropNew;
+        l.ping_interval = Duration::from_millis(300);
+        l.idle_timeout = Duration::from_millis(1000);
+    }));
+    let (slow, stuck, publisher) = (lab.open(), lab.open(), lab.open());
+    for id in [slow, stuck] {
+        lab.say(id, "sub t");
+    }
+    lab.io().set_window(slow, 20);
+    lab.io().set_window(stuck, 0);
+    // Its queue is never empty: no ping can tell, and its pongs would not be read.
+    for n in 0..3000 {
+        lab.pass(1);
+        lab.say(publisher, &format!("pub t {n:0>900}"));
+        assert!(lab.lcore.io.is_blocked(slow), "after {n} ms");
+    }
+    assert_eq!(lab.totals().idle_timeouts, 1);
+    lab.io().set_window(slow, usize::MAX);
+    lab.turn();
+    lab.say(slow, "still here");
+    assert_eq!(lab.frames(slow).last().unwrap(), "text still here");
+}

@@ -6,6 +6,7 @@ mod lifecycle;
 mod limits;
 mod messages;
 mod requests;
+mod server;
 mod topics;
 
 use std::cell::RefCell;

@@ -150,3 +150,54 @@ fn large_messages_are_shared_and_arrive_whole() {
         assert_eq!(lab.frames(id), [format!("text {text}")]);
     }
 }
+
+#[test]
+fn an_lcore_that_ends_wakes_those_it_leaves_letters_for() {
+    let mut labs = Lab::mesh(2, Config::default());
+    let ids: Vec<_> = labs.iter_mut().map(Lab::open).collect();
+    labs[0].say(ids[0], "sub t");
+    labs.iter_mut().for_each(Lab::turn);
+    let (first, mut second) = (labs.remove(0), labs.remove(0));
+    second.io().woken();
+    assert!(second.lcore.app.core.mailbox.prepare_sleep());
+    first.lcore.finish();
+    assert!(!second.lcore.app.core.mailbox.is_empty());
+    assert!(second.io().woken(), "it sleeps over a letter");
+}
+
+#[test]
+fn subscriptions_that_come_and_go_leave_nothing_waiting_for_a_busy_lcore() {
+    let config = Config {
+        mailbox: 4,
+        ..Config::default()
+    };
+    let mut labs = Lab::mesh(3, config);
+    let ids: Vec<_> = labs.iter_mut().map(Lab::open).collect();
+    for n in 0..1000 {
+        labs[0].say(ids[0], &format!("sub t{n}"));
+        labs[0].say(ids[0], &format!("unsub t{n}"));
+    }
+    let waiting = labs[0].lcore.app.core.interest_waiting();
+    assert!(waiting <= 4, "{waiting} letters wait");
+
+    // Nor does one that takes none keep the others from theirs.
+    for n in 0..20 {
+        labs[0].say(ids[0], &format!("sub t{n}"));
+        labs[1].turn();
+    }
+    for n in 0..20 {
+        labs[1].say(ids[1], &format!("pub t{n} {n}"));
+        labs[0].turn();
+    }
+    assert_eq!(labs[0].frames(ids[0]).len(), 20);
+    // The one that slept learns all of it when it looks.
+    for _ in 0..20 {
+        labs[2].turn();
+        labs[0].turn();
+    }
+    for n in 0..20 {
+        labs[2].say(ids[2], &format!("pub t{n} {n}"));
+        labs[0].turn();
+    }
+    assert_eq!(labs[0].frames(ids[0]).len(), 20);
+}

@@ -38,7 +38,7 @@ pub struct SocketOptions {
     pub rx_buffer: usize,
     /// Bytes of a send chunk.
     pub tx_chunk: usize,
-    /// Send chunks of the lcore; they cost memory only once used.
+    /// Send chunks of the lcore; they cost memory only once used. Blocked connections leave the last quarter to others.
     pub tx_chunks: usize,
     /// The most bytes queued for one connection.
     pub send_queue: usize,

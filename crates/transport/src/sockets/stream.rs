@@ -1,6 +1,6 @@
 //! One connected socket.
 
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::Shutdown;
 use std::time::Duration;
 
@@ -95,15 +95,15 @@ impl SocketStream {
     }
 
     pub(super) fn recv(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        either!(self, stream => stream.read(buf))
+        either!(self, stream => calls::recv(stream, buf))
     }
 
     pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        either!(self, stream => stream.write(bytes))
+        either!(self, stream => calls::send(stream, bytes))
     }
 
     pub(super) fn send_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        either!(self, stream => stream.write_vectored(slices))
+        either!(self, stream => calls::send_vectored(stream, slices))
     }
 
     pub(super) fn finish(&self) -> io::Result<()> {
@@ -121,5 +121,55 @@ impl SocketStream {
             // Should it fail, the connection is closed in the ordinary way.
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
+    }
+}
+
+/// The system calls themselves. In a process of several threads libc makes each of these a cancellation point, with two
+/// atomic read-modify-writes around it, for a cancellation that Rust threads do not know.
+#[cfg(target_os = "linux")]
+mod calls {
+    use std::io::{self, IoSlice};
+    use std::os::fd::AsFd;
+
+    use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
+
+    pub(super) fn recv(socket: impl AsFd, buf: &mut [u8]) -> io::Result<usize> {
+        let (received, _) = rustix::net::recv(socket, buf, RecvFlags::empty())?;
+        Ok(received)
+    }
+
+    pub(super) fn send(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)?)
+    }
+
+    pub(super) fn send_vectored(socket: impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut no_control = SendAncillaryBuffer::default();
+        Ok(rustix::net::sendmsg(
+            socket,
+            slices,
+            &mut no_control,
+            SendFlags::NOSIGNAL,
+        )?)
+    }
+}
+
+/// Elsewhere through mio, which has to know of each call to report the next edge.
+#[cfg(not(target_os = "linux"))]
+mod calls {
+    use std::io::{self, IoSlice, Read, Write};
+
+    pub(super) fn recv(socket: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
+        socket.read(buf)
+    }
+
+    pub(super) fn send(socket: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
+        socket.write(bytes)
+    }
+
+    pub(super) fn send_vectored(
+        socket: &mut impl Write,
+        slices: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
+        socket.write_vectored(slices)
     }
 }

@@ -9,6 +9,9 @@ use crate::{Closed, ConnId, Driver, TransportStats};
 
 /// Slices in one gathered send. More are sent with the next call.
 const SLICES: usize = 64;
+/// One in so many of the pool's chunks is only for connections that are not blocked: peers that do not read may hold the
+/// others for as long as they like, and those that do are still answered.
+const KEPT_FOR_OTHERS: usize = 4;
 /// Received bytes that are thrown away, in receives, before a connection is closed.
 const DISCARDS: usize = 16;
 
@@ -31,6 +34,7 @@ impl<N: Network> Streams<N> {
         let Some(stream) = &mut slot.stream else {
             return;
         };
+        let sent_before = self.stats.bytes_out;
         let sent = match &mut slot.send {
             Some(queue) => send_all(&mut self.net, stream, queue, &mut self.stats),
             None => Sent::All,
@@ -39,7 +43,12 @@ impl<N: Network> Streams<N> {
             Sent::Failed(kind) => self.bury(id, Closed::Failed(kind)),
             Sent::Blocked => {
                 self.stats.blocked += 1;
-                slot.flags.set(flag::BLOCKED);
+                if !slot.flags.newly(flag::BLOCKED) && self.stats.bytes_out > sent_before {
+                    slot.flags.set(flag::MOVED);
+                }
+                if let Some(queue) = &mut slot.send {
+                    queue.leave(self.pool.capacity() / KEPT_FOR_OTHERS);
+                }
                 if slot.flags.newly(flag::WANT_WRITE)
                     && let Err(error) = self.net.want_write(stream, id, true)
                 {
@@ -49,7 +58,7 @@ impl<N: Network> Streams<N> {
             Sent::All => {
                 let queue = slot.send.take();
                 let was_blocked = slot.flags.any(flag::BLOCKED);
-                slot.flags.clear(flag::BLOCKED);
+                slot.flags.clear(flag::BLOCKED | flag::MOVED);
                 let mut failed = None;
                 if slot.flags.any(flag::WANT_WRITE) {
                     slot.flags.clear(flag::WANT_WRITE);

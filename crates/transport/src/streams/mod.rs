@@ -75,6 +75,11 @@ pub struct Streams<N: Network> {
 }
 
 impl<N: Network> Streams<N> {
+    /// The pool that send chunks come from.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
     /// A transport over `net`: `rx_buffer` bytes are received at most in one call, `send_queue` bytes are queued at most
     /// for each connection, in chunks of `pool`.
     pub fn over(
@@ -103,11 +108,6 @@ impl<N: Network> Streams<N> {
             spare_held: Vec::new(),
             stats: TransportStats::default(),
         }
-    }
-
-    /// The pool that send chunks come from.
-    pub fn pool(&self) -> &Pool {
-        &self.pool
     }
 
     /// Whether an accept may be tried now.
@@ -281,13 +281,14 @@ impl<N: Network> Streams<N> {
         }
     }
 
-    /// The connection's queue, made if there is none, and what its methods need; marks it for the next flush.
+    /// The connection's queue, made if there is none, and what its methods need; marks it for the next flush, unless it is
+    /// blocked: then the network says when to try again, and trying before would be a system call in vain for each turn.
     fn queue(&mut self, id: ConnId) -> Result<(&mut SendQueue, &Pool, usize), SendError> {
         let slot = self.slots.get_mut(id).ok_or(SendError::Closed)?;
         if slot.flags.any(flag::DEAD | flag::FINISH | flag::CLOSE) {
             return Err(SendError::Closed);
         }
-        if slot.flags.newly(flag::DIRTY) {
+        if !slot.flags.any(flag::BLOCKED) && slot.flags.newly(flag::DIRTY) {
             self.dirty.push(id);
         }
         let queue = slot

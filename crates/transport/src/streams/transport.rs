@@ -148,6 +148,15 @@ impl<N: Network> Transport for Streams<N> {
             .is_some_and(|slot| slot.flags.any(flag::BLOCKED))
     }
 
+    fn has_moved(&mut self, id: ConnId) -> bool {
+        let Some(slot) = self.slots.get_mut(id) else {
+            return false;
+        };
+        let moved = slot.flags.any(flag::MOVED);
+        slot.flags.clear(flag::MOVED);
+        moved
+    }
+
     fn pause(&mut self, id: ConnId) {
         if let Some(slot) = self.living(id) {
             slot.flags.set(flag::PAUSED);

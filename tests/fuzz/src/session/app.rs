@@ -1,6 +1,7 @@
 //! The application: echoes, and does what the first letter of a text says.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ impl Drop for Conn {
 #[derive(Default)]
 pub(super) struct App {
     pub(super) live: Rc<Cell<usize>>,
+    /// What anybody ever subscribed to.
+    pub(super) patterns: Rc<RefCell<BTreeSet<String>>>,
     /// All that were ever open; the first is the bystander, whom nobody may name.
     known: Vec<ConnectionId>,
     dials: u64,
@@ -112,10 +115,12 @@ impl Handler for App {
         let rest = letters.as_str();
         let number = || rest.parse::<u64>().unwrap_or(rest.len() as u64);
         match verb {
-            Some('s') => drop(
-                cx.subscribe(rest)
-                    .map(|new| cx.send(Kind::Text, if new { b"new" } else { b"old" })),
-            ),
+            Some('s') => {
+                if let Ok(new) = cx.subscribe(rest) {
+                    self.patterns.borrow_mut().insert(rest.to_owned());
+                    let _ = cx.send(Kind::Text, if new { b"new" } else { b"old" });
+                }
+            }
             Some('u') => drop(
                 cx.unsubscribe(rest)
                     .map(|had| cx.send(Kind::Text, if had { b"had" } else { b"not" })),
@@ -136,7 +141,7 @@ impl Handler for App {
                 cx.set_timer(Duration::from_millis(50), 1);
             }
             Some('t') => {
-                conn.timer = Some(cx.set_timer(Duration::from_millis(number().min(5000)), 2))
+                conn.timer = Some(cx.set_timer(Duration::from_millis(number().min(5000)), 2));
             }
             Some('T') => {
                 if let Some(timer) = conn.timer {

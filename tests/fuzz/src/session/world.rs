@@ -1,50 +1,54 @@
 //! One run of a script.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hioload_engine::{Config, Lcore, Limits, SendPolicy, Totals};
+use hioload_engine::{Lcore, Totals};
 use hioload_lcore::Time;
-use hioload_transport::fake::{Fake, FakeEnd, FakeOptions};
+use hioload_transport::fake::{Fake, FakeOptions};
 use hioload_transport::{ConnId, Peer, Transport, TransportStats};
-use hioload_ws_proto::deflate::{DeflateConfig, Sharing};
 
 use super::super::input::cut;
-use super::super::wire::{By, read};
+use super::super::wire::By;
 use super::app::App;
-use super::peers::{CLOSE, REQUEST, answer, frame, request};
-use super::{Options, Outcome, Step};
+use super::peers::{REQUEST, answer, frame, request};
+use super::setup::config;
+use super::{Options, Step};
 
-/// Time from step to step, and the longest time without a word of the bystander.
+/// Time from step to step.
 const STEP: Duration = Duration::from_millis(25);
+/// The longest time without a word of the bystander, which is never pinged so.
+pub(super) const STRIDE: Duration = Duration::from_millis(100);
+/// How much time the steps of a script may let pass in all.
+const MAX_TIME: Duration = Duration::from_secs(5);
 /// How many turns the bystander waits for its echo at most: everybody has had one in that time.
 const PATIENCE: usize = 16;
 /// Most peers that dial us.
 const MAX_PEERS: usize = 24;
-/// After this silence every peer has been closed, and reset if it does not take that.
-const SILENCE: Duration = Duration::from_millis(4500);
 
 /// A hostile peer.
-struct Hostile {
-    id: ConnId,
+pub(super) struct Hostile {
+    pub(super) id: ConnId,
     /// What the engine is to it.
-    engine: By,
-    sent: Vec<u8>,
+    pub(super) engine: By,
+    pub(super) sent: Vec<u8>,
     /// It refused to be connected to: there never was a connection.
-    refused: bool,
+    pub(super) refused: bool,
 }
 
 pub(super) struct World {
-    options: Options,
+    pub(super) options: Options,
     split: Option<u32>,
-    lcore: Lcore<Fake, App>,
-    now: Time,
-    live: Rc<Cell<usize>>,
-    bystander: ConnId,
+    pub(super) lcore: Lcore<Fake, App>,
+    pub(super) now: Time,
+    pub(super) live: Rc<Cell<usize>>,
+    pub(super) patterns: Rc<RefCell<BTreeSet<String>>>,
+    pub(super) bystander: ConnId,
     echoes: usize,
-    room: usize,
-    peers: Vec<Hostile>,
+    patience: Duration,
+    pub(super) peers: Vec<Hostile>,
     seats: [Option<usize>; 6],
 }
 
@@ -59,7 +63,7 @@ impl World {
             ..FakeOptions::default()
         };
         let (app, now) = (App::default(), Time::from_millis(1000));
-        let live = Rc::clone(&app.live);
+        let (live, patterns) = (Rc::clone(&app.live), Rc::clone(&app.patterns));
         let fake = Fake::new(&fake).expect("memory for a pool");
         let mut lcore = Lcore::alone(fake, app, config(options), now);
         let bystander = lcore
@@ -71,21 +75,21 @@ impl World {
             lcore,
             now,
             live,
+            patterns,
             bystander,
             echoes: 0,
-            room: 0,
+            patience: MAX_TIME,
             peers: Vec::new(),
             seats: [None; 6],
         };
         world.io().deliver(bystander, REQUEST.as_bytes());
         world.settle();
         assert!(world.io().sent(bystander).starts_with(b"HTTP/1.1 101 "));
-        world.room = world.lcore.transport().send_room(bystander);
         world.echo();
         world
     }
 
-    fn io(&mut self) -> &mut Fake {
+    pub(super) fn io(&mut self) -> &mut Fake {
         self.lcore.transport()
     }
 
@@ -97,7 +101,7 @@ impl World {
     }
 
     /// Turns until nothing happens any more.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         let mut quiet = 0;
         for _ in 0..20_000 {
             let before = self.progress();
@@ -176,10 +180,10 @@ impl World {
         );
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         while self.now < until {
-            self.now += STEP;
+            self.now += STRIDE;
             self.echo();
             self.settle();
         }
@@ -237,7 +241,11 @@ impl World {
                 self.io().set_window(id, bytes);
             }
             Step::Window(_) => {}
-            Step::Pass(millis) => self.pass(Duration::from_millis(u64::from(*millis))),
+            Step::Pass(millis) => {
+                let time = Duration::from_millis(u64::from(*millis)).min(self.patience);
+                self.patience -= time;
+                self.pass(time);
+            }
             Step::Fresh if who < 4 => self.accept(who),
             Step::Fresh => {
                 let refused = std::io::ErrorKind::ConnectionRefused;
@@ -277,146 +285,9 @@ impl World {
         }
     }
 
-    fn collect(&mut self, peer: usize) {
+    pub(super) fn collect(&mut self, peer: usize) {
         let id = self.peers[peer].id;
         let sent = self.io().sent(id);
         self.peers[peer].sent.extend_from_slice(&sent);
     }
-
-    /// All peers go, and nothing of them is left.
-    pub(super) fn end(mut self) -> Outcome {
-        for peer in 0..self.peers.len() {
-            if !self.options.silent {
-                let id = self.peers[peer].id;
-                self.io().set_window(id, usize::MAX);
-                self.io().end(id);
-            }
-        }
-        self.settle();
-        self.pass(SILENCE);
-        let mut peers = Vec::new();
-        for peer in 0..self.peers.len() {
-            self.collect(peer);
-            let Hostile {
-                id,
-                engine,
-                ref sent,
-                refused,
-            } = self.peers[peer];
-            let end = self.lcore.transport().closed(id);
-            assert!(end.is_some() || refused, "peer {peer} is still connected");
-            let mut sent = read(engine, sent, end == Some(FakeEnd::Reset));
-            // The key is random.
-            sent.head
-                .retain(|line| !line.starts_with("Sec-WebSocket-Key"));
-            peers.push((engine, sent));
-        }
-        assert_eq!(self.lcore.connections(), 1, "only the bystander is open");
-        assert_eq!(
-            self.live.get(),
-            1,
-            "the application's state of the others is dropped"
-        );
-        let bystander = self.bystander;
-        assert_eq!(
-            self.io().send_room(bystander),
-            self.room,
-            "send memory is lost"
-        );
-        self.last_words();
-        let skipped = [
-            "turns",
-            "sleeps",
-            "reads",
-            "writes",
-            "writes_blocked",
-            "bytes_in",
-        ];
-        let counters = self
-            .lcore
-            .totals()
-            .iter()
-            .filter(|(name, _)| !skipped.contains(name))
-            .collect();
-        Outcome { peers, counters }
-    }
-
-    /// The bystander finds no subscription of anybody, and leaves.
-    fn last_words(&mut self) {
-        let id = self.bystander;
-        self.io().deliver(id, &frame(By::Server, 0x81, b"pa x"));
-        self.settle();
-        assert_eq!(
-            self.io().sent(id),
-            b"\x81\x05Ok(0)",
-            "a subscription outlived its connection"
-        );
-        self.io().deliver(id, &frame(By::Server, 0x88, &CLOSE));
-        self.settle();
-        assert_eq!(self.io().sent(id), b"\x88\x02\x03\xe8");
-        self.io().end(id);
-        self.settle();
-        assert_eq!(self.io().closed(id), Some(FakeEnd::Closed));
-        let totals = self.lcore.totals();
-        assert_eq!((self.lcore.connections(), self.live.get()), (0, 0));
-        assert_eq!(
-            totals.opened, totals.closed,
-            "every connection that opened has closed"
-        );
-        assert_eq!(totals.handler_panics, 0, "a panic was caught");
-    }
-}
-
-fn config(options: Options) -> Config {
-    let mut limits = Limits {
-        handshake_timeout: Duration::from_millis(1000),
-        close_timeout: Duration::from_millis(500),
-        ping_interval: Duration::from_millis(700),
-        idle_timeout: Duration::from_millis(2000),
-        send_queue: 64 << 20,
-        ..Limits::default()
-    };
-    if !options.exact {
-        limits.send_queue = [1, 300, 5000][usize::from(options.policy)];
-        limits.send_policy = [
-            SendPolicy::Close,
-            SendPolicy::DropNew,
-            SendPolicy::DropOldest,
-        ][usize::from(options.policy)];
-    }
-    let mut config = Config::default();
-    match options.limits {
-        0 => {}
-        1 => {
-            limits.max_message = 150;
-            limits.max_fragments = 3;
-            limits.max_handshake = 300;
-            if !options.exact {
-                limits.reassembly_memory = 1000;
-            }
-        }
-        2 => {
-            limits.message_rate = 50;
-            config.turn_messages = 1;
-            config.turn_events = 2;
-        }
-        _ => {
-            limits.max_subscriptions = 2;
-            limits.max_connections_per_source = 2;
-            limits.accept_rate = if options.exact { 0 } else { 30 };
-            config.turn_messages = 3;
-        }
-    }
-    config.limits = limits;
-    config.deflate = (options.deflate > 1).then(|| DeflateConfig {
-        threshold: 16,
-        mem_level: 1,
-        sharing: if options.deflate == 2 {
-            Sharing::Shared
-        } else {
-            Sharing::Own
-        },
-        ..DeflateConfig::default()
-    });
-    config
 }

@@ -1,0 +1,215 @@
+//! User memory of an idle connection: at most 256 bytes on the server's side, the application's state included.
+//!
+//! Two parts, both counted by the allocator and both exact. The arrays with one entry for each possible connection (slots,
+//! sessions, decoders, states, timers) are reserved at the start and touched as connections come: their entries' size is what
+//! one more possible connection adds to the reservation. What else a connection holds on the heap is what the engine holds
+//! with many connections open and idle, more than with none. The kernel's memory of a socket is not the engine's.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[allow(dead_code, unreachable_pub)]
+mod counting;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use counting::held;
+use hioload_engine::{Accept, Config, Context, Handler, Lcore, LcoreContext, Response};
+use hioload_lcore::{Clock, Time};
+use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
+use hioload_transport::{Endpoint, Peer, Transport};
+use hioload_ws_proto::handshake::server::Request;
+use hioload_ws_proto::{Message, OpCode, encode};
+
+/// What it may be.
+const BYTES: f64 = 256.0;
+/// Enough for a quotient; with both ends in this process, few enough for the usual 1024 descriptors.
+const CONNECTIONS: usize = 400;
+
+/// Echoes; a connection's state is a number.
+struct App;
+
+impl Handler for App {
+    type Conn = u64;
+    type Event = ();
+
+    fn on_open(
+        &mut self,
+        _: &mut impl LcoreContext<Event = ()>,
+        _: Peer,
+        _: &Request<'_>,
+    ) -> Result<Accept<u64>, Response> {
+        Ok(Accept::new(0))
+    }
+
+    fn on_message(
+        &mut self,
+        seen: &mut u64,
+        cx: &mut impl Context<Event = ()>,
+        message: Message<'_>,
+    ) {
+        *seen += 1;
+        cx.send(message.kind(), message.as_bytes()).unwrap();
+    }
+}
+
+type Server = Lcore<Sockets, App>;
+
+fn server(max_connections: usize, now: Time) -> (Server, SocketAddr) {
+    let listener =
+        BoundListener::bind(&Endpoint::Tcp(([127, 0, 0, 1], 0).into()), false, 16).unwrap();
+    let Endpoint::Tcp(address) = listener.local().unwrap() else {
+        panic!("a TCP address")
+    };
+    let options = SocketOptions {
+        max_connections,
+        ..SocketOptions::default()
+    };
+    let io = Sockets::new(&options, vec![listener]).unwrap();
+    (Lcore::alone(io, App, Config::default(), now), address)
+}
+
+/// Bytes of array entries for each possible connection.
+fn entries(clock: &mut Clock) -> f64 {
+    const MORE: usize = 100_000;
+    let mut reserved = |max| {
+        let before = held();
+        let server = server(max, clock.tick());
+        let bytes = held() - before;
+        drop(server);
+        bytes
+    };
+    let (few, many) = (reserved(1000), reserved(1000 + MORE));
+    (many - few) as f64 / MORE as f64
+}
+
+/// Turns until `done`; gives the heap bytes by which the turns changed what the engine holds.
+fn turns(server: &mut Server, clock: &mut Clock, mut done: impl FnMut(&Server) -> bool) -> isize {
+    let mut change = 0;
+    while !done(server) {
+        let before = held();
+        server
+            .transport()
+            .wait(Some(Duration::from_millis(5)))
+            .unwrap();
+        server.turn(clock.tick());
+        change += held() - before;
+    }
+    change
+}
+
+/// Opens connections one by one.
+fn open(
+    server: &mut Server,
+    clock: &mut Clock,
+    to: SocketAddr,
+    clients: &mut Vec<TcpStream>,
+) -> isize {
+    let mut client = TcpStream::connect(to).unwrap();
+    client
+        .write_all(
+            b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        )
+        .unwrap();
+    let open = clients.len() + 1;
+    let change = turns(server, clock, |server| server.connections() == open);
+    let mut head = [0; 1024];
+    assert!(client.read(&mut head).unwrap() > 0);
+    clients.push(client);
+    change
+}
+
+/// A message of 16 KiB in two fragments and two reads, and its echo: what was needed for it must not stay behind.
+fn talk(server: &mut Server, clock: &mut Clock, client: &mut TcpStream) -> isize {
+    let mut wire = Vec::new();
+    encode::fragment_into(
+        &mut wire,
+        false,
+        false,
+        OpCode::Binary,
+        &[1; 6000],
+        Some([1, 2, 3, 4]),
+    );
+    encode::fragment_into(
+        &mut wire,
+        true,
+        false,
+        OpCode::Continuation,
+        &[1; 10_384],
+        Some([1, 2, 3, 4]),
+    );
+    let mut change = 0;
+    for (n, piece) in wire.chunks(10_000).enumerate() {
+        let seen = server.totals();
+        client.write_all(piece).unwrap();
+        let messages = seen.messages_out + n as u64;
+        change += turns(server, clock, |server| {
+            let totals = server.totals();
+            totals.bytes_in > seen.bytes_in && totals.messages_out == messages
+        });
+    }
+    let mut echo = vec![0; 4 + (16 << 10)];
+    client.read_exact(&mut echo).unwrap();
+    change
+}
+
+#[test]
+fn an_idle_connection_costs_at_most_256_bytes() {
+    let mut clock = Clock::new();
+    let entries = entries(&mut clock);
+    assert!(
+        entries >= size_of::<hioload_ws_proto::Decoder>() as f64,
+        "the arrays are seen: {entries}"
+    );
+
+    let (mut server, address) = server(10_000, clock.tick());
+    let mut clients = Vec::new();
+    // The first ones find what all share not made yet: tables and spare buffers.
+    for _ in 0..10 {
+        open(&mut server, &mut clock, address, &mut clients);
+        talk(&mut server, &mut clock, clients.last_mut().unwrap());
+    }
+    let first = clients.len();
+    let (mut opened, mut talked) = (0, 0);
+    for _ in 0..CONNECTIONS {
+        opened += open(&mut server, &mut clock, address, &mut clients);
+    }
+    for client in &mut clients[first..] {
+        talked += talk(&mut server, &mut clock, client);
+    }
+    assert_eq!(server.connections(), first + CONNECTIONS);
+    let fresh = opened as f64 / CONNECTIONS as f64;
+    let used = (opened + talked) as f64 / CONNECTIONS as f64;
+    // The measure sees what is held: here a message of which a part is missing.
+    let seen = server.totals().bytes_in;
+    clients[0]
+        .write_all(&[0x82, 0xfe, 0x40, 0, 1, 2, 3, 4, 5])
+        .unwrap();
+    let unfinished = turns(&mut server, &mut clock, |server| {
+        server.totals().bytes_in > seen
+    });
+    clients[1]
+        .write_all(&[0x82, 0xfe, 0x40, 0, 1, 2, 3, 4, 5])
+        .unwrap();
+    let both = turns(&mut server, &mut clock, |server| {
+        server.totals().bytes_in > seen + 9
+    });
+    assert!(
+        unfinished + both > 200,
+        "{unfinished} and {both} bytes for unfinished messages"
+    );
+
+    println!(
+        "{entries} bytes of array entries; {fresh} on the heap when fresh, {used} after a message"
+    );
+    assert!(
+        entries + fresh <= BYTES,
+        "{entries} + {fresh} bytes before the first message"
+    );
+    assert!(
+        entries + used <= BYTES,
+        "{entries} + {used} bytes after a message"
+    );
+}

@@ -1,0 +1,62 @@
+//! The engine's configuration for an input: limits low enough that scripts reach them.
+
+use std::time::Duration;
+
+use hioload_engine::{Config, Limits, SendPolicy};
+use hioload_ws_proto::deflate::{DeflateConfig, Sharing};
+
+use super::Options;
+
+pub(super) fn config(options: Options) -> Config {
+    let mut limits = Limits {
+        handshake_timeout: Duration::from_millis(1000),
+        close_timeout: Duration::from_millis(500),
+        ping_interval: Duration::from_millis(700),
+        idle_timeout: Duration::from_millis(2000),
+        send_queue: 64 << 20,
+        ..Limits::default()
+    };
+    if !options.exact {
+        limits.send_queue = [1, 300, 5000][usize::from(options.policy)];
+        limits.send_policy = [
+            SendPolicy::Close,
+            SendPolicy::DropNew,
+            SendPolicy::DropOldest,
+        ][usize::from(options.policy)];
+    }
+    let mut config = Config::default();
+    match options.limits {
+        0 => {}
+        1 => {
+            limits.max_message = 150;
+            limits.max_fragments = 3;
+            limits.max_handshake = 300;
+            if !options.exact {
+                limits.reassembly_memory = 1000;
+            }
+        }
+        2 => {
+            limits.message_rate = 50;
+            config.turn_messages = 1;
+            config.turn_events = 2;
+        }
+        _ => {
+            limits.max_subscriptions = 2;
+            limits.max_connections_per_source = 2;
+            limits.accept_rate = if options.exact { 0 } else { 30 };
+            config.turn_messages = 3;
+        }
+    }
+    config.limits = limits;
+    config.deflate = (options.deflate > 1).then(|| DeflateConfig {
+        threshold: 16,
+        mem_level: 1,
+        sharing: if options.deflate == 2 {
+            Sharing::Shared
+        } else {
+            Sharing::Own
+        },
+        ..DeflateConfig::default()
+    });
+    config
+}
