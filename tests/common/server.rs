@@ -116,12 +116,17 @@ impl Server {
 
     /// One of the server's own counters; panics if it has no such counter or does not let us in to ask.
     pub fn counter(&self, name: &str) -> u64 {
-        let response =
-            Client::connect(self).ask(&wire::request(&["GET /stats HTTP/1.1", "Host: localhost"]));
-        let counters: serde_json::Value = serde_json::from_str(&response.body).unwrap_or_default();
+        let text = self.counters();
+        let counters: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
         counters[name]
             .as_u64()
-            .unwrap_or_else(|| panic!("no counter {name} in {response:?}"))
+            .unwrap_or_else(|| panic!("no counter {name} in {text}"))
+    }
+
+    /// All of them, as JSON.
+    pub fn counters(&self) -> String {
+        let request = wire::request(&["GET /stats HTTP/1.1", "Host: localhost"]);
+        Client::connect(self).ask(&request).body
     }
 
     /// How many file descriptors it has open.

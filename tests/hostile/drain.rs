@@ -84,9 +84,9 @@ fn a_draining_server_says_so_and_takes_nobody_new() {
     );
     assert!(server.is_running(), "it waits for the stubborn one");
 
-    drop((probe, late));
     stubborn.write(&wire::close(1001, ""));
     stubborn.expect_end();
+    drop((stubborn, probe, late)); // the server waits for its peers to close TCP as well
     assert_eq!(server.wait().code(), Some(0));
 }
 

@@ -128,7 +128,8 @@ fn a_client_that_never_reads_is_not_read_either() {
         let written = client.write_until_stuck(&frame, SENT, Duration::from_secs(3));
         assert!(
             written < SENT,
-            "the server took {written} bytes from a client that does not read"
+            "the server took {written} bytes from a client that does not read: {}",
+            server.counters()
         );
         bystander.is_served();
         let grown = server.peak_memory().saturating_sub(before);
