@@ -59,6 +59,7 @@ mod lcore;
 mod mail;
 pub mod middleware;
 mod open;
+mod publish;
 mod send;
 mod server;
 mod session;

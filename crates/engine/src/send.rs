@@ -1,22 +1,18 @@
-//! Frames out: one message, one control frame, or one published message to many.
+//! Frames out, to one connection: messages, control frames, and what happens when there is no room.
 
-use std::sync::Arc;
-
-use hioload_mem::{Held, LocalShared, Shared};
+use hioload_mem::Shared;
 use hioload_transport::{ConnId, SendError as Refused, Transport};
 use hioload_ws_proto::header::MAX_HEADER;
 use hioload_ws_proto::{CloseCode, CloseFrame, Deflation, Kind, OpCode, encode, mask};
 
 use crate::config::SendPolicy;
-use crate::core::{Core, SUBSCRIBER_IS_LCORE};
-use crate::handler::{ClosedBy, SendError, TopicError};
-use crate::mail::Mail;
+use crate::core::Core;
+use crate::handler::{ClosedBy, SendError};
 use crate::session::{Phase, flag};
-use crate::topics::is_topic;
 
 /// RSV1 marks a compressed message (RFC 7692 §6).
-const COMPRESSED: bool = true;
-const PLAIN: bool = false;
+pub(crate) const COMPRESSED: bool = true;
+pub(crate) const PLAIN: bool = false;
 
 impl<E: Send + 'static> Core<E> {
     /// Queues a message on an open connection, under the send policy.
@@ -137,7 +133,7 @@ impl<E: Send + 'static> Core<E> {
 
     /// A frame that does not fit one piece of send space.
     #[cold]
-    fn write_long<T: Transport>(
+    pub(crate) fn write_long<T: Transport>(
         &mut self,
         io: &mut T,
         id: ConnId,
@@ -188,7 +184,7 @@ impl<E: Send + 'static> Core<E> {
 
     /// The send queue is full: applies the policy. `Ok` if there is room for another message now.
     #[cold]
-    fn make_room<T: Transport>(
+    pub(crate) fn make_room<T: Transport>(
         &mut self,
         io: &mut T,
         id: ConnId,
@@ -214,7 +210,7 @@ impl<E: Send + 'static> Core<E> {
     /// The transport itself had no room (its buffer pool is used up, or what is left is not for a connection that is
     /// blocked): the policy again.
     #[cold]
-    fn no_room<T: Transport>(
+    pub(crate) fn no_room<T: Transport>(
         &mut self,
         io: &mut T,
         id: ConnId,
@@ -312,211 +308,11 @@ impl<E: Send + 'static> Core<E> {
         };
         let _ = self.send_control(io, id, OpCode::Close, &payload[..len]);
     }
-
-    /// Sends a message to all subscribers of `topic`, here and on the other lcores.
-    pub(crate) fn publish<T: Transport>(
-        &mut self,
-        io: &mut T,
-        topic: &str,
-        kind: Kind,
-        payload: &[u8],
-    ) -> Result<usize, TopicError> {
-        if !is_topic(topic) {
-            return Err(TopicError::Invalid);
-        }
-        self.counters.published.bump();
-        let mut targets = std::mem::take(&mut self.targets);
-        targets.clear();
-        self.topics
-            .matches(topic, |subscriber| targets.push(subscriber));
-        let mut reached = 0;
-        if !targets.is_empty() {
-            let frame = encode_shared(kind, payload);
-            self.pass_on(&targets, topic, kind, &frame);
-            reached = self.deliver(
-                io,
-                &targets,
-                kind,
-                &Encoded::new(frame, payload.len(), &self.published),
-            );
-        }
-        self.targets = targets;
-        Ok(reached)
-    }
-
-    /// Delivers a message that another lcore published.
-    pub(crate) fn publish_here<T: Transport>(
-        &mut self,
-        io: &mut T,
-        topic: &str,
-        kind: Kind,
-        frame: Shared,
-    ) {
-        let mut targets = std::mem::take(&mut self.targets);
-        targets.clear();
-        self.topics.matches(topic, |subscriber| {
-            if subscriber & SUBSCRIBER_IS_LCORE == 0 {
-                targets.push(subscriber);
-            }
-        });
-        let payload_len = frame.len() - server_header_len(&frame);
-        self.deliver(
-            io,
-            &targets,
-            kind,
-            &Encoded::new(frame, payload_len, &self.published),
-        );
-        self.targets = targets;
-    }
-
-    /// One letter to each lcore among `targets`.
-    fn pass_on(&mut self, targets: &[u32], topic: &str, kind: Kind, frame: &Shared) {
-        let mut name: Option<Arc<str>> = None;
-        for other in 0..self.lcores {
-            if other == self.lcore || !targets.contains(&(u32::from(other) | SUBSCRIBER_IS_LCORE)) {
-                continue;
-            }
-            let topic = Arc::clone(name.get_or_insert_with(|| topic.into()));
-            let mail = Mail::Publish {
-                topic,
-                kind,
-                frame: frame.clone(),
-            };
-            if self.mailbox.send(usize::from(other), mail).is_err() {
-                self.counters.mail_dropped.bump();
-            }
-        }
-    }
-
-    /// Queues an encoded message to each connection among `targets`, once.
-    fn deliver<T: Transport>(
-        &mut self,
-        io: &mut T,
-        targets: &[u32],
-        kind: Kind,
-        message: &Encoded,
-    ) -> usize {
-        self.epoch = self.epoch.wrapping_add(1);
-        let mut compressed: [Option<Option<LocalShared>>; 16] = Default::default();
-        let mut reached = 0;
-        for &index in targets {
-            if index & SUBSCRIBER_IS_LCORE != 0 {
-                continue;
-            }
-            let session = &mut self.sessions[index as usize];
-            if session.epoch == self.epoch || session.phase != Phase::Open {
-                continue;
-            }
-            session.epoch = self.epoch;
-            let id = ConnId {
-                index,
-                generation: session.generation,
-            };
-            let sent = if session.has(flag::CLIENT) {
-                self.send_message(io, id, kind, message.payload())
-            } else if session.has(flag::DEFLATE) {
-                let frame = self.compressed_for(index, kind, message, &mut compressed);
-                self.send_encoded(io, id, frame)
-            } else {
-                self.send_encoded(io, id, message.frame.clone())
-            };
-            reached += usize::from(sent.is_ok());
-        }
-        self.counters.delivered.add(reached as u64);
-        reached
-    }
-
-    fn send_encoded<T: Transport>(
-        &mut self,
-        io: &mut T,
-        id: ConnId,
-        frame: LocalShared,
-    ) -> Result<(), SendError> {
-        if io.queued(id) >= self.config.limits.send_queue {
-            self.make_room(io, id, frame.len())?;
-        }
-        let queued = if self.published.bytes() <= self.config.limits.published_memory {
-            let droppable = self.config.limits.send_policy == SendPolicy::DropOldest;
-            io.send_shared(id, frame, droppable)
-        } else {
-            self.counters.published_copied.bump();
-            self.write_long(io, id, &frame, None, &[])
-        };
-        queued.or_else(|e| self.no_room(io, id, e))?;
-        self.counters.messages_out.bump();
-        Ok(())
-    }
-
-    /// The message compressed by itself for the window of this connection, made once for each window size. A compressor
-    /// that spans messages does not know of it and starts afresh.
-    fn compressed_for(
-        &mut self,
-        index: u32,
-        kind: Kind,
-        message: &Encoded,
-        cache: &mut [Option<Option<LocalShared>>; 16],
-    ) -> LocalShared {
-        let extra = self.sessions[index as usize].extra.as_mut();
-        let Some((extra, compressor)) = extra.zip(self.compressor.as_mut()) else {
-            return message.frame.clone();
-        };
-        let window_bits = extra.window_bits;
-        let slot = &mut cache[usize::from(window_bits & 15)];
-        if slot.is_none() {
-            let small =
-                compressor.compress(&mut Deflation::Shared { window_bits }, message.payload());
-            *slot = Some(small.map(|small| {
-                let mut frame = Vec::with_capacity(MAX_HEADER + small.len());
-                encode::fragment_into(&mut frame, true, COMPRESSED, kind.into(), small, None);
-                Shared::from(frame).local_in(&self.published)
-            }));
-        }
-        if let (Some(Some(_)), Some(deflation)) = (&slot, &mut extra.deflate) {
-            forget(deflation);
-        }
-        slot.clone()
-            .flatten()
-            .unwrap_or_else(|| message.frame.clone())
-    }
 }
 
 /// Makes a compressor that spans messages start afresh.
-fn forget(deflation: &mut Deflation) {
+pub(crate) fn forget(deflation: &mut Deflation) {
     if let Deflation::Own { deflater, .. } = deflation {
         deflater.reset();
-    }
-}
-
-/// A server's frame, and where its payload begins.
-struct Encoded {
-    frame: LocalShared,
-    header: usize,
-}
-
-impl Encoded {
-    fn new(frame: Shared, payload_len: usize, held: &Held) -> Self {
-        let header = frame.len() - payload_len;
-        Self {
-            frame: frame.local_in(held),
-            header,
-        }
-    }
-    fn payload(&self) -> &[u8] {
-        &self.frame[self.header..]
-    }
-}
-
-fn encode_shared(kind: Kind, payload: &[u8]) -> Shared {
-    let mut header = [0; MAX_HEADER];
-    let len = encode::header(&mut header, true, PLAIN, kind.into(), None, payload.len());
-    Shared::from_slices(&[&header[..len], payload])
-}
-
-/// The header length of a frame that [`encode_shared`] made: unmasked, so told by its second byte.
-fn server_header_len(frame: &[u8]) -> usize {
-    match frame[1] {
-        127 => 10,
-        126 => 4,
-        _ => 2,
     }
 }
