@@ -239,7 +239,18 @@ impl<H: Handler> App<H> {
             let code = code.unwrap_or(CloseCode::NO_STATUS);
             self.core.send_close(io, id, code, "");
         }
-        self.core.linger(io, id);
+        let session = &self.core.sessions[id.index as usize];
+        let role = if session.has(flag::CLIENT) {
+            Role::Client
+        } else {
+            Role::Server
+        };
+        if session.closing.closes_tcp(role) {
+            // The peer has said its last word, so there is nothing left that a reset could overtake.
+            self.core.close_transport(io, id);
+        } else {
+            self.core.linger(io, id);
+        }
         self.end(io, id, reason.as_str());
     }
 

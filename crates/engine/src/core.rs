@@ -69,7 +69,7 @@ pub(crate) struct Core<E> {
     pub(crate) out: Vec<u8>,
     /// Sessions in `Open`.
     pub(crate) open: usize,
-    /// Sessions that a drain waits for: all but `Free` and `Request`.
+    /// Sessions that a drain waits for: all but those that have not begun, and those to which all has been said.
     pub(crate) busy: usize,
     pub(crate) drain_deadline: Option<Time>,
     pub(crate) stopping: bool,
@@ -196,7 +196,7 @@ impl<E: Send + 'static> Core<E> {
     /// Moves a session to its next phase and sets that phase's timer.
     pub(crate) fn enter(&mut self, index: u32, phase: Phase) {
         let session = &mut self.sessions[index as usize];
-        let waits = |phase| !matches!(phase, Phase::Free | Phase::Request);
+        let waits = |phase| !matches!(phase, Phase::Free | Phase::Request | Phase::Lingering);
         self.busy -= usize::from(waits(session.phase));
         self.busy += usize::from(waits(phase));
         self.open -= usize::from(session.phase == Phase::Open);
