@@ -23,6 +23,8 @@ pub(crate) struct EchoOptions<'a> {
     /// If set: this many messages in flight in all, at most one on a connection; each reply lets the connection that
     /// has waited longest send next, so that all connections take their turns.
     pub(crate) rotating: Option<usize>,
+    /// Connections besides, which are open and say nothing.
+    pub(crate) silent: usize,
     pub(crate) text: bool,
     pub(crate) size: usize,
 }
@@ -49,7 +51,14 @@ pub(crate) fn run(
     server: Option<u32>,
     [warmup, length]: [std::time::Duration; 2],
 ) -> Result<Value, Box<dyn Error>> {
-    let conns = conn::open(options.server, options.path, options.connections)?;
+    let mut conns = conn::open(
+        options.server,
+        options.path,
+        options.connections + options.silent,
+    )?;
+    // Those that talk are spread over those that do not, as the server keeps them in the order in which they came.
+    let talking = spread(options.connections, conns.len());
+    let (conns, _silent) = split(&mut conns, &talking);
     let mut echo = Echo::new(options, conns)?;
     let mut events = Events::new()?;
     for (i, conn) in echo.conns.iter().enumerate() {
@@ -68,6 +77,23 @@ pub(crate) fn run(
         }
     }
     Ok(window.report(echo.replies, events.idle_nanos(), &echo.latency)?)
+}
+
+/// Which of `of` connections are the `n` that talk: evenly spaced.
+fn spread(n: usize, of: usize) -> Vec<bool> {
+    let mut chosen = vec![false; of];
+    (0..n).for_each(|i| chosen[i * of / n.max(1)] = true);
+    chosen
+}
+
+/// The connections that were chosen, and the others.
+fn split(conns: &mut Vec<Conn>, chosen: &[bool]) -> (Vec<Conn>, Vec<Conn>) {
+    let (talking, silent): (Vec<_>, Vec<_>) = conns
+        .drain(..)
+        .zip(chosen)
+        .partition(|(_, chosen)| **chosen);
+    let conns = |pairs: Vec<(Conn, &bool)>| pairs.into_iter().map(|(conn, _)| conn).collect();
+    (conns(talking), conns(silent))
 }
 
 impl Echo {

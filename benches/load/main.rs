@@ -51,6 +51,9 @@ enum Mode {
         /// Keep this many messages in flight in all, one on a connection at most, and give each connection its turn
         #[arg(long)]
         rotating: Option<usize>,
+        /// Further connections that are open and say nothing
+        #[arg(long, default_value_t = 0)]
+        silent: usize,
         /// Send text, not binary
         #[arg(long)]
         text: bool,
@@ -122,6 +125,7 @@ fn run(mode: &Mode) -> Result<Value, Box<dyn Error>> {
             connections,
             in_flight,
             rotating,
+            silent,
             text,
         } => {
             let options = EchoOptions {
@@ -130,6 +134,7 @@ fn run(mode: &Mode) -> Result<Value, Box<dyn Error>> {
                 connections: *connections,
                 in_flight: *in_flight,
                 rotating: *rotating,
+                silent: *silent,
                 text: *text,
                 size: common.size,
             };

@@ -129,7 +129,7 @@ pub struct Config {
     pub executor_queue: usize,
     /// Messages that may wait in a mailbox between two lcores. A full one drops (counter `mail_dropped`).
     pub mailbox: usize,
-    /// Connections served in one turn of the loop.
+    /// Most connections served in one turn of the loop. Turns in which nothing is published are shorter.
     pub turn_events: usize,
     /// Messages taken from one connection in one turn.
     pub turn_messages: usize,
