@@ -1,8 +1,7 @@
-//! What the benchmarks of hioload-ws share: the same bytes for every codec, a cycle counter, an allocation counter.
+//! What the benchmarks of hioload-ws share: the same bytes for every codec, a cycle counter.
 
 #![deny(unsafe_code)]
 
-pub mod allocations;
 pub mod cycles;
 pub mod decode;
 pub mod wire;

@@ -1,44 +1,14 @@
 //! In steady state the decoder allocates nothing, whichever way messages arrive.
 
 mod common;
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod counting;
 
 use common::{assembler, frame};
+use counting::CALLS;
 use hioload_ws_proto::deflate::{DeflateConfig, Deflater, Window};
 use hioload_ws_proto::{
     Assembler, Compressor, Decoder, Deflation, Event, Inflation, OpCode, Role, encode,
 };
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-/// The system allocator, counting what each thread asks of it.
-struct Counting;
-
-// SAFETY: every call is handed on unchanged to the system allocator; the counter is a const-initialised thread-local
-// without a destructor, so touching it never allocates.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promises are those that `System` asks for.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: as above.
-        unsafe { System.realloc(ptr, layout, new_size) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 /// Decodes `stream`, cut into pieces of `size`, on each connection in turn; returns messages and pings seen.
 fn feed_all(
@@ -79,12 +49,12 @@ fn nothing_is_allocated_in_steady_state() {
     let mut decoders: Vec<_> = (0..20).map(|_| Decoder::new(Role::Server)).collect();
     let mut scratch = vec![0; stream.len()];
     for size in [stream.len(), 4096, 100, 7] {
-        let before_warm_up = ALLOCATIONS.get();
+        let before_warm_up = CALLS.get();
         feed_all(&mut decoders, &mut asm, &stream, size, &mut scratch);
-        let warm = ALLOCATIONS.get();
+        let warm = CALLS.get();
         let seen = feed_all(&mut decoders, &mut asm, &stream, size, &mut scratch);
         assert_eq!(seen, 5 * decoders.len());
-        assert_eq!(ALLOCATIONS.get() - warm, 0, "pieces of {size}");
+        assert_eq!(CALLS.get() - warm, 0, "pieces of {size}");
         // The counter does count: gathering needs memory the first time.
         assert!(size != 4096 || warm > before_warm_up);
     }
@@ -118,16 +88,12 @@ fn nor_with_compression() {
         let mut scratch = vec![0; stream.len()];
         for size in [stream.len(), 11] {
             feed_all(&mut decoders, &mut asm, &stream, size, &mut scratch);
-            let warm = ALLOCATIONS.get();
+            let warm = CALLS.get();
             assert_eq!(
                 feed_all(&mut decoders, &mut asm, &stream, size, &mut scratch),
                 5
             );
-            assert_eq!(
-                ALLOCATIONS.get() - warm,
-                0,
-                "pieces of {size}, context {context}"
-            );
+            assert_eq!(CALLS.get() - warm, 0, "pieces of {size}, context {context}");
         }
     }
 
@@ -139,10 +105,10 @@ fn nor_with_compression() {
     };
     for deflation in [&mut shared, &mut own] {
         assert!(compressor.compress(deflation, text.as_bytes()).is_some());
-        let warm = ALLOCATIONS.get();
+        let warm = CALLS.get();
         for _ in 0..10 {
             assert!(compressor.compress(deflation, text.as_bytes()).is_some());
         }
-        assert_eq!(ALLOCATIONS.get() - warm, 0);
+        assert_eq!(CALLS.get() - warm, 0);
     }
 }
