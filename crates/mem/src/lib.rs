@@ -7,12 +7,16 @@
 //! * [`Shared`] and [`LocalShared`]: an encoded message that many connections send. `Shared` crosses lcores; within one
 //!   lcore a `LocalShared` is cloned instead, which costs no atomic.
 //!
-//! `unsafe` is in two modules: `arena` (the mapping) and `pool` (handing out disjoint pieces of it).
+//! * [`frames`]: packet buffers that move between lcores, devices and the kernel by ownership.
+//!
+//! `unsafe` is in three modules: `arena` (the mapping), `pool` and `frames` (handing out disjoint pieces of it).
 
 #![deny(unsafe_code)]
 
 #[allow(unsafe_code)]
 mod arena;
+#[allow(unsafe_code)]
+pub mod frames;
 #[allow(unsafe_code)]
 mod pool;
 mod shared;

@@ -1,0 +1,529 @@
+//! Frames: packet buffers of one arena that pass between lcores, devices and the kernel by ownership.
+//!
+//! A [`FrameArena`] is cut into chunks of equal size. Each chunk is at any moment owned by exactly one of: a [`FramePool`]
+//! (free), a [`Frame`] (in use on an lcore), or a [`Chunk`] (a token on its way: in a ring between two lcores, or standing
+//! for what the kernel holds). None of the three can be copied, so what a chunk holds has one reader or writer at a time;
+//! that is what the `unsafe` here rests on.
+//!
+//! ```text
+//! FramePool --alloc--> Frame --into_parts--> Chunk --(ring)--> Chunk --FramePool::frame--> Frame --drop--> FramePool
+//! ```
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::ptr::{self, NonNull};
+use std::rc::Rc;
+use std::slice;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::{Arena, ArenaOptions, Backing, HugePages};
+
+/// Bytes kept free before the data of a fresh frame: for headers, and for a device's metadata.
+pub const HEADROOM: usize = 256;
+
+/// The smallest and the largest chunk.
+const CHUNK_SIZES: std::ops::RangeInclusive<usize> = 1024..=32768;
+
+/// What [`FrameArena::new`] is to make.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FrameArenaOptions {
+    /// Chunks; 1 to `u32::MAX`.
+    pub chunks: usize,
+    /// Bytes of each, headroom included: a power of two, 1024 to 32768. AF_XDP takes 2048 and 4096.
+    pub chunk_size: usize,
+    /// The pages to ask for.
+    pub huge_pages: HugePages,
+    /// The NUMA node to prefer.
+    pub node: Option<u32>,
+}
+
+/// Memory for frames, shared by the pools cut from it.
+pub struct FrameArena {
+    /// Tells its chunks from those of other arenas.
+    id: u32,
+    chunk_size: usize,
+    chunks: u32,
+    /// Chunks given to pools so far.
+    given: AtomicU32,
+    arena: Arena,
+}
+
+static NEXT_ID: AtomicU32 = AtomicU32::new(1);
+
+impl FrameArena {
+    /// Makes an arena. Nothing of it is touched.
+    ///
+    /// # Errors
+    /// `InvalidInput` if a size is out of range, else what [`Arena::new`] says.
+    pub fn new(options: &FrameArenaOptions) -> io::Result<Arc<Self>> {
+        let FrameArenaOptions {
+            chunks,
+            chunk_size,
+            huge_pages,
+            node,
+        } = *options;
+        let bytes = chunk_size.checked_mul(chunks).filter(|_| {
+            chunk_size.is_power_of_two()
+                && CHUNK_SIZES.contains(&chunk_size)
+                && u32::try_from(chunks).is_ok()
+        });
+        let Some(bytes) = bytes else {
+            let text = format!("a frame arena cannot have {chunks} chunks of {chunk_size} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        };
+        let arena = Arena::new(&ArenaOptions {
+            bytes,
+            huge_pages,
+            node,
+        })?;
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        // Two arenas with one id would make `frame` unsound.
+        assert_ne!(id, u32::MAX, "four thousand million arenas");
+        Ok(Arc::new(Self {
+            id,
+            chunk_size,
+            chunks: chunks as u32,
+            given: AtomicU32::new(0),
+            arena,
+        }))
+    }
+
+    /// A pool with the next `chunks` chunks of the arena; `None` if there are not so many left. To be made on the thread
+    /// that uses it.
+    #[must_use]
+    pub fn pool(self: &Arc<Self>, chunks: usize) -> Option<FramePool> {
+        let wanted = u32::try_from(chunks).ok()?;
+        let mut first = self.given.load(Ordering::Relaxed);
+        loop {
+            let end = first
+                .checked_add(wanted)
+                .filter(|&end| end <= self.chunks)?;
+            // The counter alone decides who owns which chunks; no other memory depends on its order.
+            match self
+                .given
+                .compare_exchange_weak(first, end, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => break,
+                Err(now) => first = now,
+            }
+        }
+        // Any chunk of the arena may end up here. The last on the stack is the first of the arena.
+        let mut free = Vec::with_capacity(self.chunks as usize);
+        free.extend((first..first + wanted).rev());
+        Some(FramePool(Rc::new(Inner {
+            base: self.arena.base(),
+            free: RefCell::new(free),
+            exhausted: RefCell::new(0),
+            arena: Arc::clone(self),
+        })))
+    }
+
+    /// Where it begins. For handing the region to a device; whoever reads or writes through it answers for itself.
+    #[must_use]
+    pub fn base(&self) -> NonNull<u8> {
+        self.arena.base()
+    }
+
+    /// Bytes in all: chunks times chunk size.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.arena.len()
+    }
+
+    /// Bytes of a chunk.
+    #[must_use]
+    pub fn chunk_size(&self) -> usize {
+        self.chunk_size
+    }
+
+    /// Chunks in all.
+    #[must_use]
+    pub fn chunks(&self) -> usize {
+        self.chunks as usize
+    }
+
+    /// The pages it got.
+    #[must_use]
+    pub fn backing(&self) -> Backing {
+        self.arena.backing()
+    }
+
+    /// The NUMA node it prefers, if one was asked for and the kernel agreed.
+    #[must_use]
+    pub fn node(&self) -> Option<u32> {
+        self.arena.node()
+    }
+}
+
+impl fmt::Debug for FrameArena {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrameArena")
+            .field("chunks", &self.chunks)
+            .field("chunk_size", &self.chunk_size)
+            .field("backing", &self.backing())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The ownership of one chunk, on its way between pools. Dropped, its chunk is lost to all pools until the arena is gone.
+#[derive(PartialEq, Eq, Debug)]
+#[must_use = "a chunk that is dropped is lost"]
+pub struct Chunk {
+    arena: u32,
+    index: u32,
+}
+
+impl Chunk {
+    /// Its place: the chunk begins at `index * chunk_size` bytes from the arena's beginning.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index as usize
+    }
+
+    /// Gives the token away as a number, for a ring that can only hold numbers.
+    pub fn into_index(self) -> u32 {
+        self.index
+    }
+
+    /// The token back from the number.
+    ///
+    /// # Safety
+    /// `index` must come from [`into_index`](Self::into_index) of a chunk of `arena`, and be taken back once only for each
+    /// time it was given away: whoever held it meanwhile (the kernel, a device) must be done with the chunk.
+    #[allow(unsafe_code)]
+    pub unsafe fn from_index(arena: &FrameArena, index: u32) -> Self {
+        debug_assert!(index < arena.chunks);
+        Self {
+            arena: arena.id,
+            index,
+        }
+    }
+}
+
+/// What a device is asked to do with a frame's checksum; [`TxMark::NONE`] is nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TxMark {
+    /// Bytes from the start of the frame to where the sum begins.
+    pub start: u16,
+    /// Bytes from there to the field. Zero: nothing is asked for.
+    pub offset: u16,
+}
+
+impl TxMark {
+    /// No request.
+    pub const NONE: Self = Self {
+        start: 0,
+        offset: 0,
+    };
+}
+
+/// What a device said of a received frame's checksums.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum RxMark {
+    /// Nothing.
+    #[default]
+    None,
+    /// They are good.
+    Good,
+    /// One is wrong.
+    Bad,
+}
+
+/// One lcore's free chunks. Cheap to clone: clones are handles to the same pool. The chunk returned last is given out
+/// first. Contents are not cleared.
+#[derive(Clone)]
+pub struct FramePool(Rc<Inner>);
+
+struct Inner {
+    base: NonNull<u8>,
+    /// Room for all chunks of the arena, so that a put never allocates.
+    free: RefCell<Vec<u32>>,
+    exhausted: RefCell<u64>,
+    arena: Arc<FrameArena>,
+}
+
+impl FramePool {
+    /// An empty frame with [`HEADROOM`] bytes before it; `None` (counted) if no chunk is free.
+    #[inline]
+    #[must_use]
+    pub fn alloc(&self) -> Option<Frame> {
+        match self.0.free.borrow_mut().pop() {
+            Some(index) => Some(Frame::new(Rc::clone(&self.0), index, HEADROOM as u16, 0)),
+            None => {
+                *self.0.exhausted.borrow_mut() += 1;
+                None
+            }
+        }
+    }
+
+    /// A free chunk as a token.
+    #[inline]
+    #[must_use]
+    pub fn take(&self) -> Option<Chunk> {
+        let index = self.0.free.borrow_mut().pop()?;
+        Some(Chunk {
+            arena: self.0.arena.id,
+            index,
+        })
+    }
+
+    /// Takes a chunk among the free ones. It may come from another pool of the same arena.
+    ///
+    /// # Panics
+    /// If it is a chunk of another arena.
+    #[inline]
+    #[allow(clippy::needless_pass_by_value)]
+    pub fn put(&self, chunk: Chunk) {
+        assert_eq!(chunk.arena, self.0.arena.id, "a chunk of another arena");
+        self.0.free.borrow_mut().push(chunk.index);
+    }
+
+    /// Makes a chunk a frame of this pool: `len` bytes, `start` bytes into the chunk.
+    ///
+    /// # Panics
+    /// If it is a chunk of another arena, or `start + len` is beyond it.
+    #[inline]
+    #[allow(clippy::needless_pass_by_value)]
+    #[must_use]
+    pub fn frame(&self, chunk: Chunk, start: usize, len: usize, mark: RxMark) -> Frame {
+        assert_eq!(chunk.arena, self.0.arena.id, "a chunk of another arena");
+        assert!(
+            start <= self.0.arena.chunk_size && len <= self.0.arena.chunk_size - start,
+            "a frame beyond its chunk"
+        );
+        let mut frame = Frame::new(Rc::clone(&self.0), chunk.index, start as u16, len as u16);
+        frame.rx = mark;
+        frame
+    }
+
+    /// Free chunks.
+    #[must_use]
+    pub fn available(&self) -> usize {
+        self.0.free.borrow().len()
+    }
+
+    /// Times `alloc` had nothing to give.
+    #[must_use]
+    pub fn exhausted(&self) -> u64 {
+        *self.0.exhausted.borrow()
+    }
+
+    /// The arena it is cut from.
+    #[must_use]
+    pub fn arena(&self) -> &Arc<FrameArena> {
+        &self.0.arena
+    }
+}
+
+impl fmt::Debug for FramePool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FramePool")
+            .field("available", &self.available())
+            .field("arena", &self.0.arena)
+            .finish()
+    }
+}
+
+/// One packet buffer. Has one owner; returns to its pool when dropped. 32 bytes.
+pub struct Frame {
+    pool: Rc<Inner>,
+    /// The chunk's first byte.
+    chunk: NonNull<u8>,
+    index: u32,
+    /// The data: `start + len` is at most the chunk size.
+    start: u16,
+    len: u16,
+    tx: TxMark,
+    rx: RxMark,
+}
+
+const _: () = assert!(size_of::<Frame>() == 32);
+
+/// What a [`Frame`] was, when its chunk goes elsewhere.
+#[derive(Debug)]
+pub struct Parts {
+    /// The chunk.
+    pub chunk: Chunk,
+    /// Bytes into it.
+    pub start: usize,
+    /// Bytes of data.
+    pub len: usize,
+    /// What the device is to do.
+    pub tx: TxMark,
+    /// What the device said.
+    pub rx: RxMark,
+}
+
+impl Frame {
+    #[inline]
+    fn new(pool: Rc<Inner>, index: u32, start: u16, len: u16) -> Self {
+        let offset = index as usize * pool.arena.chunk_size;
+        // SAFETY: `index` is that of a chunk of this arena (it comes from the pool's list or from a `Chunk` with the
+        // arena's id), so the chunk lies within the arena.
+        let chunk = unsafe { pool.base.add(offset) };
+        Self {
+            pool,
+            chunk,
+            index,
+            start,
+            len,
+            tx: TxMark::NONE,
+            rx: RxMark::None,
+        }
+    }
+
+    /// The data.
+    #[inline]
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: `start + len` is at most the chunk size, the chunk lies in an arena that `pool` keeps alive and that is
+        // initialised (zeroed when made), and nobody else owns the chunk (see the module's head).
+        unsafe {
+            slice::from_raw_parts(
+                self.chunk.as_ptr().add(self.start as usize),
+                self.len as usize,
+            )
+        }
+    }
+
+    /// The data, to write to.
+    #[inline]
+    #[must_use]
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `bytes`, and `&mut self` on the chunk's only owner makes the reference unique.
+        unsafe {
+            slice::from_raw_parts_mut(
+                self.chunk.as_ptr().add(self.start as usize),
+                self.len as usize,
+            )
+        }
+    }
+
+    /// Bytes of data.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// Whether there is no data.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The greatest length that `set_len` takes.
+    #[inline]
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.pool.arena.chunk_size - self.start as usize
+    }
+
+    /// Bytes free before the data.
+    #[inline]
+    #[must_use]
+    pub fn headroom(&self) -> usize {
+        self.start as usize
+    }
+
+    /// Moves the end of the data. Bytes that come in hold whatever was there.
+    ///
+    /// # Panics
+    /// If `len` is greater than `room()`.
+    #[inline]
+    pub fn set_len(&mut self, len: usize) {
+        assert!(len <= self.room(), "a frame beyond its chunk");
+        self.len = len as u16;
+    }
+
+    /// Moves the beginning of the data back.
+    ///
+    /// # Panics
+    /// If `n` is greater than `headroom()`.
+    #[inline]
+    pub fn grow_front(&mut self, n: usize) {
+        assert!(n <= self.headroom(), "a frame before its chunk");
+        self.start -= n as u16;
+        self.len += n as u16;
+    }
+
+    /// Moves the beginning of the data forward.
+    ///
+    /// # Panics
+    /// If `n` is greater than `len()`.
+    #[inline]
+    pub fn shrink_front(&mut self, n: usize) {
+        assert!(n <= self.len(), "more than the frame holds");
+        self.start += n as u16;
+        self.len -= n as u16;
+    }
+
+    /// What the device said of it.
+    #[inline]
+    #[must_use]
+    pub fn rx_mark(&self) -> RxMark {
+        self.rx
+    }
+
+    /// Says what a device knows of it.
+    #[inline]
+    pub fn set_rx_mark(&mut self, mark: RxMark) {
+        self.rx = mark;
+    }
+
+    /// What the device is to do with it.
+    #[inline]
+    #[must_use]
+    pub fn tx_mark(&self) -> TxMark {
+        self.tx
+    }
+
+    /// Asks the device for a checksum.
+    #[inline]
+    pub fn set_tx_mark(&mut self, mark: TxMark) {
+        self.tx = mark;
+    }
+
+    /// Gives up the frame for its chunk.
+    #[inline]
+    #[must_use]
+    pub fn into_parts(self) -> Parts {
+        let this = ManuallyDrop::new(self);
+        let parts = Parts {
+            chunk: Chunk {
+                arena: this.pool.arena.id,
+                index: this.index,
+            },
+            start: this.start as usize,
+            len: this.len as usize,
+            tx: this.tx,
+            rx: this.rx,
+        };
+        // SAFETY: `this` is not used again and, being `ManuallyDrop`, not dropped: the reference to the pool is moved out
+        // of it once.
+        drop(unsafe { ptr::read(&raw const this.pool) });
+        parts
+    }
+}
+
+impl Drop for Frame {
+    #[inline]
+    fn drop(&mut self) {
+        // Fits: there is room for all chunks of the arena.
+        self.pool.free.borrow_mut().push(self.index);
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Frame({} bytes in chunk {})", self.len, self.index)
+    }
+}
+
+#[cfg(test)]
+#[path = "frames_tests.rs"]
+mod tests;
