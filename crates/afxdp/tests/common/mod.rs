@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use std::{env, io};
 
 use hioload_afxdp::{Port, PortOptions, Queue, XdpObject};
-use hioload_device::{Burst, Device, Frame};
+use hioload_device::{Burst, Device};
 
 use raw::Raw;
 
