@@ -63,7 +63,7 @@ fn the_kernel_goes_on_beside_it() {
                 });
                 let same = net.at_peer(move || {
                     let mut stream = TcpStream::connect((address, 22)).expect("the kernel answers");
-                    let all: Vec<u8> = (0..300_000_u32).map(|n| (n * 31 >> 3) as u8).collect();
+                    let all: Vec<u8> = (0..300_000_u32).map(|n| ((n * 31) >> 3) as u8).collect();
                     let mut back = vec![0; all.len()];
                     stream.write_all(&all).expect("all of it");
                     stream.read_exact(&mut back).expect("all of it");

@@ -18,10 +18,21 @@ const NEEDED: (u32, u32) = (5, 18);
 const CHECKSUMS: (u32, u32) = (6, 11);
 
 /// linux/capability.h
-const CAPABILITIES: [(&str, u32); 3] =
-    [("CAP_NET_ADMIN", 12), ("CAP_NET_RAW", 13), ("CAP_BPF", 39)];
+const CAPABILITIES: [(&str, u32); 4] = [
+    ("CAP_NET_ADMIN", 12),
+    ("CAP_NET_RAW", 13),
+    ("CAP_BPF", CAP_BPF),
+    // Without it the verifier lets no program look behind a header of variable length.
+    ("CAP_PERFMON", CAP_PERFMON),
+];
+const CAP_BPF: u32 = 39;
+const CAP_PERFMON: u32 = 38;
+/// Has always stood for those two as well.
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_IPC_LOCK: u32 = 14;
+
+/// Frames of one queue by default: 8192 of 2 KiB.
+const QUEUE_MEMORY: u64 = 16 << 20;
 
 /// Where the kernel's files are: `/`, or a copy in tests.
 struct Files(PathBuf);
@@ -120,7 +131,8 @@ fn privileges(findings: &mut Findings, files: &Files) {
         return;
     };
     let has = |bit: u32| mask & 1 << bit != 0;
-    let lacks = |bit: u32| !has(bit) && (bit != 39 || !has(CAP_SYS_ADMIN));
+    let implied = |bit| [CAP_BPF, CAP_PERFMON].contains(&bit) && has(CAP_SYS_ADMIN);
+    let lacks = |bit: u32| !has(bit) && !implied(bit);
     let lacking: Vec<_> = CAPABILITIES
         .into_iter()
         .filter(|&(_, bit)| lacks(bit))
@@ -130,19 +142,25 @@ fn privileges(findings: &mut Findings, files: &Files) {
         findings.missing(
             subject,
             format!("not {}", lacking.join(", ")),
-            "run as root, or: setcap cap_net_admin,cap_net_raw,cap_bpf,cap_ipc_lock=ep $(command -v hioload)",
+            "run as root, or: setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon,cap_ipc_lock=ep $(command -v hioload)",
         );
         return;
     }
-    findings.ok(subject, "CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF");
+    findings.ok(subject, "CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON");
     let limits = files.read("proc/self/limits").unwrap_or_default();
-    let locked = limits
+    let line = limits
         .lines()
-        .find(|line| line.starts_with("Max locked memory"));
-    if !has(CAP_IPC_LOCK) && !locked.is_some_and(|line| line.contains("unlimited")) {
-        findings.note(
+        .find_map(|line| line.strip_prefix("Max locked memory"));
+    let soft = line.and_then(|line| line.split_whitespace().next());
+    // A number that is none: unlimited.
+    let limit: Option<u64> = soft.and_then(|soft| soft.parse().ok());
+    if let Some(limit) = limit.filter(|&limit| !has(CAP_IPC_LOCK) && limit < QUEUE_MEMORY) {
+        findings.missing(
             "memlock",
-            "frames count as locked memory, which is limited",
+            format!(
+                "frames count as locked memory, of which {} KiB are allowed",
+                limit >> 10
+            ),
             "ulimit -l unlimited, or LimitMEMLOCK=infinity in the systemd unit, or CAP_IPC_LOCK",
         );
     }
@@ -278,16 +296,17 @@ mod tests {
 
     #[test]
     fn each_capability_counts() {
-        let all = 1_u64 << 12 | 1 << 13 | 1 << 39 | 1 << 14;
+        let all = 1_u64 << 12 | 1 << 13 | 1 << 38 | 1 << 39 | 1 << 14;
         let limits = "Max locked memory  65536  65536  bytes";
         for (mask, wanted) in [
             (all, vec![("privileges", Level::Ok)]),
             (all & !(1 << 39) | 1 << 21, vec![("privileges", Level::Ok)]),
             (all & !(1 << 39), vec![("privileges", Level::Missing)]),
+            (all & !(1 << 38), vec![("privileges", Level::Missing)]),
             (all & !(1 << 12), vec![("privileges", Level::Missing)]),
             (
                 all & !(1 << 14),
-                vec![("privileges", Level::Ok), ("memlock", Level::Note)],
+                vec![("privileges", Level::Ok), ("memlock", Level::Missing)],
             ),
         ] {
             let status = format!("Name:\tx\nCapEff:\t{mask:016x}\n");
