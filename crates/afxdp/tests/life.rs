@@ -116,6 +116,25 @@ fn an_interface_goes_down_and_up() {
 }
 
 #[test]
+fn a_port_may_be_opened_before_its_interface_is_up() {
+    for mode in MODES {
+        for huge_pages in [
+            hioload_mem::HugePages::Transparent,
+            hioload_mem::HugePages::Explicit,
+        ] {
+            let Some(net) = Net::new(1, 1500) else { return };
+            ip("link set va down");
+            let mut asked = options();
+            (asked.mode, asked.huge_pages) = (mode, huge_pages);
+            let (_port, mut queues) = open(&asked);
+            ip("link set va up");
+            eventually("carrier", || ip("link show va").contains("LOWER_UP"));
+            assert!(works(&net, &mut queues), "{mode} {huge_pages}");
+        }
+    }
+}
+
+#[test]
 fn an_interface_that_goes_away_is_an_error_of_wait() {
     for mode in MODES {
         for spinning in [false, true] {
