@@ -248,13 +248,13 @@ fn attach_one(
         let why = match xdp.attach_to_if_index(interface, aya_mode) {
             Ok(id) => {
                 let link = xdp.take_link(id).map_err(Refused::Load)?;
-                return FdLink::try_from(link).or_else(|_| {
+                return FdLink::try_from(link).map_err(|_| {
                     // Where the kernel refuses a link the library attaches without one, which would outlive this process.
                     // What it attached is forgotten by now: once more, and off again.
                     if let Ok(id) = xdp.attach_to_if_index(interface, aya_mode) {
                         let _ = xdp.detach(id);
                     }
-                    Err(Refused::Attach(io::ErrorKind::Unsupported.into()))
+                    Refused::Attach(io::ErrorKind::Unsupported.into())
                 });
             }
             Err(ProgramError::SyscallError(why)) => why.io_error,
