@@ -1,5 +1,6 @@
-//! What the command does: serve, or connect.
+//! What the command does: serve, connect, or check.
 
+pub(crate) mod check;
 pub(crate) mod connect;
 mod files;
 mod handler;

@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::Failure;
-use crate::config::values::{AtLeastOne, Size, Span, UpTo, Within};
+use crate::config::values::{AtLeastOne, LcoreSet, Size, Span, UpTo, Within};
 use crate::config::{Settings, reference};
 
 /// A WebSocket data plane that owns its cores.
@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Serve(Box<ServeArgs>),
     /// Send messages to a server that echoes, and check and time what comes back
     Connect(ConnectArgs),
+    /// Look at this machine: what AF_XDP needs and has, what is missing, and the command that mends it
+    Check(CheckArgs),
 }
 
 /// `hioload serve`
@@ -82,6 +84,27 @@ pub(crate) struct ConnectArgs {
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub timeout: AtLeastOne<Span>,
 }
+
+/// `hioload check`
+#[derive(Args, Debug)]
+#[command(after_help = AFTER_CHECK)]
+pub(crate) struct CheckArgs {
+    /// The interface to look at
+    #[arg(long, value_name = "IF")]
+    pub interface: Option<String>,
+    /// The CPUs that are to be lcores
+    #[arg(long, value_name = "LCORES", default_value = "all")]
+    pub lcores: LcoreSet,
+    /// Also attach the XDP program and bind the queues for a moment; on some NICs that interrupts the link
+    #[arg(long, requires = "interface")]
+    pub trial: bool,
+    /// Print a JSON array of findings
+    #[arg(long)]
+    pub json: bool,
+}
+
+const AFTER_CHECK: &str = "\
+Nothing is changed, except for a moment with --trial. Ends with 0 if it would work, with 1 if something required is missing.";
 
 impl ConnectArgs {
     /// Time for all of it.
@@ -147,7 +170,7 @@ fn command() -> clap::Command {
 /// What clap says over several lines, in one.
 fn one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "say what to do: serve or connect (try hioload --help)".to_owned();
+        return "say what to do: serve, connect or check (try hioload --help)".to_owned();
     }
     let text = error.to_string();
     let said = text
@@ -202,7 +225,8 @@ mod tests {
                 "must be at least 1",
             ),
             (&["dance"], "dance"),
-            (&[], "serve or connect"),
+            (&["check", "--trial"], "--interface"),
+            (&[], "serve, connect or check"),
         ] {
             let failure = failure(arguments);
             assert_eq!(failure.code, 2, "{arguments:?}");
