@@ -7,7 +7,7 @@
 //! ```text
 //! io.wait(timeout)?            // the only call that may sleep
 //! now = clock.tick()           // one clock read per turn
-//! io.dispatch(driver, budget)  // accepts, received bytes, ends: calls the driver
+//! io.dispatch(driver, budget, now)  // accepts, received bytes, ends: calls the driver
 //! io.flush(driver)             // one write per connection that has something to send
 //! ```
 //!
