@@ -17,9 +17,11 @@
 //!
 //! [`sockets::Sockets`] is the transport over the kernel's TCP and Unix sockets. [`fake::Fake`] is one that tests script
 //! byte by byte. Both are [`streams::Streams`] over their own [`streams::Network`], so what a test proves of slots, held
-//! bytes, lists and order on the fake holds for sockets too.
+//! bytes, lists and order on the fake holds for sockets too. [`bypass::Bypass`] is the transport over flows of our own TCP,
+//! on the frames of a device.
 #![forbid(unsafe_code)]
 
+pub mod bypass;
 pub mod fake;
 mod send_queue;
 mod slots;
