@@ -13,10 +13,12 @@ use super::receive::Turn;
 use crate::send_queue::room_when_empty;
 use crate::slots::flag;
 use crate::{
-    Activity, Budget, ConnId, Driver, Endpoint, Features, Peer, SendError, Transport,
+    Activity, Budget, ConnId, Driver, Endpoint, Features, FlowInfo, Peer, SendError, Transport,
     TransportStats, Waker,
 };
 
+/// Slots looked at in one call of `flows`.
+const SLOTS_AT_ONCE: u32 = 4096;
 /// The stack lends this much in one piece, if the ring has room for it.
 const CONTIGUOUS: usize = 256;
 
@@ -272,6 +274,18 @@ impl<D: Device> Transport for Bypass<D> {
             accept_errors: self.stack.stats().syn_drops,
             ..self.stats
         }
+    }
+
+    fn flows(&self, from: u32, rows: &mut Vec<FlowInfo>) -> Option<u32> {
+        let end = self.conns.slots().min(from.saturating_add(SLOTS_AT_ONCE));
+        for index in from..end {
+            if rows.len() == rows.capacity() {
+                return Some(index);
+            }
+            let flow = self.conns.at(index).map(flow_of);
+            rows.extend(flow.and_then(|flow| self.stack.info(flow)));
+        }
+        (end < self.conns.slots()).then_some(end)
     }
 }
 
