@@ -16,6 +16,7 @@ use arrayvec::ArrayVec;
 
 mod arena_frame;
 pub mod checksum;
+pub mod faults;
 pub mod memory;
 
 /// Frames received or sent in one call.

@@ -142,12 +142,12 @@ impl Device for MemoryDevice {
         };
         let Ok(tokens) = tokens else { return 0 };
         let taken = tokens.len();
-        let mut bytes = 0;
-        for token in tokens {
+        let (pool, mut bytes) = (&self.pool, 0);
+        burst.extend(tokens.into_iter().map(|token| {
             let (start, len) = (token.start as usize, token.len as usize);
             bytes += len;
-            burst.push(self.pool.frame(token.chunk, start, len, token.mark));
-        }
+            pool.frame(token.chunk, start, len, token.mark)
+        }));
         self.surplus += taken as isize;
         self.stats.rx_frames += taken as u64;
         self.stats.rx_bytes += bytes as u64;
@@ -178,8 +178,11 @@ impl Device for MemoryDevice {
                 fills: self.capabilities.tx_checksum,
                 far_vouches: self.far_rx_checksum,
             };
-            let tokens = burst.drain(..taken).filter_map(|frame| wire.token(frame));
-            sent = room.fill_from_iter(tokens.inspect(|token| bytes += u64::from(token.len)));
+            sent = room.fill_from_iter(burst.drain(..taken).filter_map(|frame| {
+                let token = wire.token(frame)?;
+                bytes += u64::from(token.len);
+                Some(token)
+            }));
         }
         self.surplus -= sent as isize;
         self.stats.tx_frames += sent as u64;
