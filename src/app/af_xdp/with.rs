@@ -1,13 +1,12 @@
 //! The port, its queues, and a server on them.
 
-use std::sync::mpsc;
-
 use hioload_afxdp::{
     BindMode, BusyPoll, Ownership, Port, PortOptions, Queue, QueueSeed, RxChecksum, XdpMode,
     XdpObject,
 };
 use hioload_ws::device::Device;
 use hioload_ws::engine::{MakeTransport, Place, StartError};
+use hioload_ws::lcore::Topology;
 use hioload_ws::mem::{Pool, PoolOptions};
 use hioload_ws::tcp::{Stack, StackConfig, Strays};
 use hioload_ws::transport::bypass::{Bypass, BypassOptions};
@@ -32,19 +31,14 @@ pub(crate) fn serve(plan: Plan, signals: Signals) -> Result<(), Failure> {
     let site = Site::of(&plan);
     let options = port_options(&plan);
     let (port, seeds) = Port::open(&options).map_err(|why| Failure::usage(why.to_string()))?;
-    let lcores = lcores(&plan, seeds.len())?;
-    let (tell, opened) = mpsc::channel();
-    let transports = transports(&plan, &port, seeds, &tell)?;
-    drop(tell);
+    log_port(&port, &seeds);
+    let lcores = lcores(&plan, seeds.len(), port.nic().node)?;
+    let transports = transports(&plan, &port, seeds)?;
     let endpoints = plan.server.listen;
     let server = Server::on(plan.server.config, &lcores, endpoints, transports)
         .map_err(|why| Failure::usage(why.to_string()))?;
 
-    let outcome = std::thread::scope(|scope| {
-        // Tells of the queues once they are open, while the server runs.
-        scope.spawn(|| log_port(&options.interface, &port, &opened));
-        site.run(server, signals)
-    });
+    let outcome = site.run(server, signals);
     match port.counters() {
         Ok(counters) => tracing::info!("the XDP program counted {counters:?}"),
         Err(why) => tracing::debug!("no counters of the XDP program: {why}"),
@@ -89,10 +83,17 @@ fn port_options(plan: &Plan) -> PortOptions {
     }
 }
 
-/// One for each queue: those that were asked for, if they are as many.
-fn lcores(plan: &Plan, queues: usize) -> Result<Lcores, Failure> {
+/// One for each queue: those that were asked for, if they are as many; else near the NIC, if there are enough CPUs.
+fn lcores(plan: &Plan, queues: usize, node: Option<u32>) -> Result<Lcores, Failure> {
     if !plan.lcores_set {
-        return Ok(Lcores::Count(queues));
+        let topology = Topology::detect();
+        let near = |cpu: &usize| node.is_some() && topology.node_of(*cpu) == node;
+        let near: Vec<usize> = topology.placement().into_iter().filter(near).collect();
+        return Ok(if near.len() >= queues {
+            Lcores::Cpus(near[..queues].to_vec())
+        } else {
+            Lcores::Count(queues)
+        });
     }
     let wanted = match &plan.server.lcores {
         Lcores::Count(count) => *count,
@@ -106,14 +107,10 @@ fn lcores(plan: &Plan, queues: usize) -> Result<Lcores, Failure> {
     )))
 }
 
-/// A queue as it was opened: its number, and whether it is zero-copy.
-type Opened = (u32, bool);
-
 fn transports(
     plan: &Plan,
     port: &Port,
     seeds: Vec<QueueSeed>,
-    tell: &mpsc::Sender<Opened>,
 ) -> Result<Vec<MakeTransport<Bypass<Queue>>>, Failure> {
     let config = &plan.server.config;
     let sockets = &plan.server.sockets;
@@ -137,12 +134,12 @@ fn transports(
         huge_pages: sockets.huge_pages,
         node: None,
     };
-    let strays = Strays::mesh(seeds.len(), port.mtu() + LINK_HEADERS);
+    let strays = Strays::mesh(seeds.len(), port.nic().mtu + LINK_HEADERS);
     let alone = seeds.len() == 1;
     let transports = seeds.into_iter().zip(strays).map(|(seed, strays)| {
-        let (stack, pool, tell) = (stack.clone(), pool, tell.clone());
+        let stack = stack.clone();
         let strays = (!alone).then_some(strays);
-        let make = move |place| open(seed, strays, stack, options, pool, &tell, place);
+        let make = move |place| open(seed, strays, stack, options, pool, place);
         Box::new(make) as MakeTransport<Bypass<Queue>>
     });
     Ok(transports.collect())
@@ -155,7 +152,6 @@ fn open(
     stack: StackConfig,
     options: BypassOptions,
     pool: PoolOptions,
-    tell: &mpsc::Sender<Opened>,
     place: Place,
 ) -> Result<Bypass<Queue>, StartError> {
     let number = seed.queue();
@@ -171,7 +167,6 @@ fn open(
     let queue = seed
         .open()
         .map_err(|why| StartError::Transport(why.to_string()))?;
-    let zero_copy = queue.capabilities().zero_copy;
     let strays = strays.map(|mut strays| {
         strays.set_waker(queue.waker());
         strays
@@ -183,36 +178,44 @@ fn open(
         ..pool
     })
     .map_err(|why| StartError::System("reserve the send buffers", why))?;
-    // Told last: who hears of it may take it to work.
-    let _ = tell.send((number, zero_copy));
     Ok(Bypass::over(stack, options, pool))
 }
 
-/// One line about the interface, once all queues are open.
-fn log_port(interface: &str, port: &Port, opened: &mpsc::Receiver<Opened>) {
-    let mut queues: Vec<Opened> = opened.iter().collect();
-    if queues.is_empty() {
-        return;
-    }
-    queues.sort_unstable();
-    let copies = if queues.iter().all(|(_, zero_copy)| *zero_copy) {
-        "zero-copy"
-    } else if queues.iter().any(|(_, zero_copy)| *zero_copy) {
-        "zero-copy on some queues"
-    } else {
-        "copy"
+/// One line about the interface, and one if it has queues that are not ours.
+fn log_port(port: &Port, seeds: &[QueueSeed]) {
+    let zero_copy = seeds.iter().filter(|seed| seed.capabilities().zero_copy);
+    let copies = match zero_copy.count() {
+        0 => "copy",
+        n if n == seeds.len() => "zero-copy",
+        _ => "zero-copy on some queues",
     };
-    let numbers = queues.iter().map(|(number, _)| number.to_string());
-    let numbers = numbers.collect::<Vec<_>>().join(",");
     let mode = match port.mode() {
         XdpMode::Skb => "SKB",
         _ => "native",
     };
+    let nic = port.nic();
     tracing::info!(
-        "{interface} ({}, mtu {}): {mode} mode, {copies}, queues {numbers}",
-        port.driver(),
-        port.mtu()
+        "{} ({}, mtu {}): {mode} mode, {copies}, queues {}",
+        nic.name,
+        nic.driver,
+        nic.mtu,
+        listed(seeds.iter().map(QueueSeed::queue))
     );
+    let uncovered = listed(port.uncovered_queues());
+    if !uncovered.is_empty() {
+        tracing::warn!(
+            "what is ours and arrives on queues {uncovered} of {0} is dropped: take them too, or ethtool -L {0} combined {1}",
+            nic.name,
+            seeds.len()
+        );
+    }
+}
+
+fn listed(queues: impl Iterator<Item = u32>) -> String {
+    queues
+        .map(|queue| queue.to_string())
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 /// Bytes that nobody can guess.
