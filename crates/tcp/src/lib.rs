@@ -22,6 +22,9 @@ mod parse;
 #[allow(dead_code)]
 mod tuple;
 
+#[cfg(test)]
+mod wire_cost;
+
 mod config;
 mod event;
 mod info;
