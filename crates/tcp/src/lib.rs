@@ -14,11 +14,19 @@
 #[allow(dead_code)]
 mod addresses;
 #[allow(dead_code)]
+mod arp;
+#[allow(dead_code)]
 mod checksum;
 #[allow(dead_code)]
 mod drops;
 #[allow(dead_code)]
+mod ether;
+#[allow(dead_code)]
+mod l2;
+#[allow(dead_code)]
 mod parse;
+#[allow(dead_code)]
+mod rate;
 #[allow(dead_code)]
 mod tuple;
 
