@@ -22,11 +22,19 @@ mod drops;
 #[allow(dead_code)]
 mod ether;
 #[allow(dead_code)]
+mod icmp;
+#[allow(dead_code)]
 mod l2;
+#[allow(dead_code)]
+mod ndp;
+#[allow(dead_code)]
+mod neighbours;
 #[allow(dead_code)]
 mod parse;
 #[allow(dead_code)]
 mod rate;
+#[allow(dead_code)]
+mod routes;
 #[allow(dead_code)]
 mod tuple;
 
