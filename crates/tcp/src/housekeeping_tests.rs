@@ -381,10 +381,7 @@ fn a_neighbour_is_asked_for_and_learned() {
     let router: IpAddr = [10, 77, 0, 254].into();
     assert_eq!(station.keeper.way(far, ms(20)), Way::Pending(router));
     for second in 0..3 {
-        assert_eq!(
-            station.keeper.poll(ms(2020 + second * 1000)).is_some(),
-            true
-        );
+        assert!(station.keeper.poll(ms(2020 + second * 1000)).is_some());
         station.due(ms(2020 + second * 1000));
     }
     assert_eq!(station.keeper.poll(ms(6000)), Some(Due::Lost(router)));
