@@ -3,24 +3,27 @@
 //! (but questions for addresses) or to errors.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use hioload_device::{Frame, TxChecksum};
+use hioload_device::Frame;
 use hioload_lcore::Time;
 
 use crate::addresses::Addresses;
-use crate::arp::{self, Arp, Operation};
-use crate::config::Cidr;
-use crate::ether::{self, ethertype};
-use crate::icmp::{self, IcmpError, Problem, Unreachable};
+use crate::arp::{Arp, Operation};
+use crate::icmp::{self, IcmpError, Problem};
 use crate::l2::Hop;
-use crate::ndp::{self, Kind, Ndp};
+use crate::ndp::{Kind, Ndp};
 use crate::neighbours::{Lookup, Neighbours, Step};
 use crate::parse::{L2, Message, Parsed};
 use crate::rate::Rate;
 use crate::routes::Routes;
 use crate::tuple::Tuple;
+
+mod types;
+mod write;
+
+pub(crate) use types::{Counters, Due, Handled, Notice, Outcome, Settings, Way};
 
 /// Answers to questions for our addresses, and questions of ours, per second each.
 const DISCOVERY_RATE: u32 = 1000;
@@ -31,103 +34,6 @@ const ANNOUNCEMENTS: u8 = 2;
 const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
 /// Between two defences of our addresses (RFC 5227 §1.1: DEFEND_INTERVAL).
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
-
-/// How a station is set up.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings<'a> {
-    /// Its addresses with their networks; the same as in its [`Addresses`].
-    pub networks: &'a [Cidr],
-    /// The routers.
-    pub gateway_v4: Option<Ipv4Addr>,
-    pub gateway_v6: Option<Ipv6Addr>,
-    /// Questions for its addresses and echoes are answered here, not by the kernel.
-    pub answers: bool,
-    /// It announces its addresses at start: one lcore of a station does.
-    pub announces: bool,
-    /// Echoes answered per second.
-    pub icmp_rate: u32,
-    /// Entries of the neighbour table.
-    pub neighbours: usize,
-}
-
-/// Counters; monotonic.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Counters {
-    pub arp_in: u64,
-    pub arp_out: u64,
-    pub ndp_in: u64,
-    pub ndp_out: u64,
-    pub icmp_in: u64,
-    pub icmp_out: u64,
-    /// Echoes and questions not answered because of the rate limit.
-    pub limited: u64,
-    /// Messages that are not valid, or that we cannot answer.
-    pub invalid: u64,
-    /// ICMP messages with a wrong checksum.
-    pub bad_checksums: u64,
-    /// Times another station claimed an address of ours.
-    pub conflicts: u64,
-    /// Answers to questions of ours.
-    pub learned: u64,
-    /// Neighbours that did not answer.
-    pub lost: u64,
-}
-
-/// What came of a frame.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Outcome {
-    /// The frame has become the answer and is to be sent.
-    Reply,
-    /// The station behind this address is known now.
-    Learned(IpAddr),
-    /// The path of this flow takes IP packets of at most `mtu` bytes, says who claims to have seen segment `seq`.
-    PathMtu { tuple: Tuple, mtu: u16, seq: u32 },
-    /// Segment `seq` of this flow could not be delivered.
-    Unreachable {
-        tuple: Tuple,
-        kind: Unreachable,
-        seq: u32,
-    },
-    /// Nothing.
-    Nothing,
-}
-
-/// [`Outcome`], and whether the station's other lcores are to see a copy of the frame ([`Housekeeping::overhear`]); never
-/// with a reply, so the frame is as it was received.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Handled {
-    pub outcome: Outcome,
-    pub share: bool,
-}
-
-/// What [`Housekeeping::poll`] has to be done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Due {
-    /// A frame is to be sent: [`Housekeeping::emit`] writes it.
-    Send(Notice),
-    /// This neighbour does not answer: what waits for it can be given up.
-    Lost(IpAddr),
-}
-
-/// A frame of our own accord.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Notice {
-    /// Who has the address? To everybody, or to the station that had it last.
-    Ask(IpAddr, Option<[u8; 6]>),
-    /// We have the address.
-    Announce(IpAddr),
-}
-
-/// The way to an address.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Way {
-    /// Through this station.
-    Known(Hop),
-    /// Through this neighbour, which has been asked for: [`Outcome::Learned`] or [`Due::Lost`] will name it.
-    Pending(IpAddr),
-    /// There is none.
-    None,
-}
 
 /// An answer that a frame calls for.
 enum Answer {
@@ -140,9 +46,6 @@ enum Found {
     Answer(Answer),
     Outcome(Outcome),
 }
-
-/// The longest frame that [`Housekeeping::emit`] writes.
-pub(crate) const MAX_NOTICE: usize = ether::MAX_HEADER + ndp::LEN;
 
 /// One lcore's part in it.
 #[derive(Debug)]
@@ -281,54 +184,6 @@ impl Housekeeping {
         let ask = self.neighbours.deadline();
         let ask = ask.map(|due| due.max(self.asking.next()));
         announce.into_iter().chain(ask).min()
-    }
-
-    /// Writes the frame of `notice` to the front of `buf` ([`MAX_NOTICE`] bytes are enough) and gives its length; `None` if
-    /// we have no address to send it from, or `buf` no room.
-    pub(crate) fn emit(&mut self, notice: Notice, buf: &mut [u8]) -> Option<usize> {
-        let own = self.ours.mac();
-        let (ip, to) = match notice {
-            Notice::Ask(ip, to) => (ip, to),
-            Notice::Announce(ip) => (ip, None),
-        };
-        match ip {
-            IpAddr::V4(ip) => {
-                let to = to.unwrap_or(ether::BROADCAST);
-                let at = ether::write_header(buf, to, own, self.ours.vlan(), ethertype::ARP)?;
-                let packet = match notice {
-                    Notice::Announce(_) => Arp::announcement(own, ip.octets()),
-                    Notice::Ask(..) => match self.routes.source_for(ip.into())? {
-                        IpAddr::V4(source) => Arp::request(own, source.octets(), ip.octets()),
-                        IpAddr::V6(_) => return None,
-                    },
-                };
-                packet.emit(buf.get_mut(at..)?)?;
-                self.counters.arp_out += 1;
-                Some(at + arp::LEN)
-            }
-            IpAddr::V6(ip) => {
-                let target = ip.octets();
-                let group = match notice {
-                    Notice::Announce(_) => ndp::ALL_NODES,
-                    Notice::Ask(..) => ndp::solicited_node(target),
-                };
-                let mac = to.unwrap_or(ndp::group_mac(group));
-                let at = ether::write_header(buf, mac, own, self.ours.vlan(), ethertype::IPV6)?;
-                let packet = buf.get_mut(at..)?;
-                match notice {
-                    Notice::Announce(_) => ndp::emit_advertisement(packet, target, None, own)?,
-                    Notice::Ask(..) => {
-                        let IpAddr::V6(source) = self.routes.source_for(ip.into())? else {
-                            return None;
-                        };
-                        let unicast = to.is_some();
-                        ndp::emit_solicitation(packet, source.octets(), target, unicast, own)?;
-                    }
-                }
-                self.counters.ndp_out += 1;
-                Some(at + ndp::LEN)
-            }
-        }
     }
 
     fn look(&mut self, parsed: &Parsed, bytes: &[u8], now: Time) -> Found {
@@ -473,36 +328,6 @@ impl Housekeeping {
         Outcome::Reply
     }
 
-    fn write_reply<F: Frame>(&self, parsed: &Parsed, answer: &Answer, frame: &mut F) -> Option<()> {
-        let own = self.ours.mac();
-        match (parsed, answer) {
-            (Parsed::Arp(l2, at), Answer::Arp(packet)) => {
-                let at = usize::from(*at);
-                let bytes = resize(frame, at + arp::LEN)?;
-                packet.reply(own).emit(bytes.get_mut(at..)?)?;
-                ether::turn_around(bytes, l2, own);
-            }
-            (Parsed::Ndp(message), Answer::Ndp(found)) => {
-                let at = usize::from(message.ip_at);
-                let bytes = resize(frame, at + ndp::LEN)?;
-                let to = (found.source != ndp::UNSPECIFIED).then_some(found.source);
-                ndp::emit_advertisement(bytes.get_mut(at..)?, found.target, to, own)?;
-                let mut l2 = message.l2;
-                if to.is_none() {
-                    l2.source = ndp::group_mac(ndp::ALL_NODES);
-                }
-                ether::turn_around(bytes, &l2, own);
-            }
-            (Parsed::Icmp(message), Answer::Echo) => {
-                let bytes = resize(frame, usize::from(message.end))?;
-                icmp::echo_reply(bytes, message)?;
-                ether::turn_around(bytes, &message.l2, own);
-            }
-            _ => return None,
-        }
-        Some(())
-    }
-
     /// Whether a frame without an answer may matter to any lcore: who asked for a neighbour and who has the flow of an
     /// error is not known here.
     fn concerns_all(&self, parsed: &Parsed, bytes: &[u8], outcome: Outcome) -> bool {
@@ -522,16 +347,6 @@ impl Housekeeping {
             },
         }
     }
-}
-
-/// The frame's bytes, `len` of them; `None` if it has no room.
-fn resize<F: Frame>(frame: &mut F, len: usize) -> Option<&mut [u8]> {
-    if len > frame.room() {
-        return None;
-    }
-    frame.set_len(len);
-    frame.set_tx_checksum(TxChecksum::Complete);
-    Some(frame.bytes_mut())
 }
 
 #[cfg(test)]

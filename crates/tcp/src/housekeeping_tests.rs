@@ -1,5 +1,7 @@
 //! A station and the frames of its neighbours, as smoltcp writes them.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use hioload_device::RxChecksum;
 use hioload_mem::HugePages;
 use hioload_mem::frames::{Frame as ArenaFrame, FrameArena, FrameArenaOptions, FramePool};
@@ -7,7 +9,11 @@ use proptest::prelude::*;
 use smoltcp::wire::{Icmpv4Repr, Icmpv6Repr};
 
 use super::*;
+use crate::arp;
+use crate::ether::{self, ethertype};
+use crate::icmp::Unreachable;
 use crate::icmp::tests::{frame_v4, frame_v6};
+use crate::ndp;
 use crate::parse::parse;
 use crate::parse::tests::{MAC, PEER, segment};
 
@@ -97,7 +103,7 @@ impl Station {
         let mut frames = Vec::new();
         while let Some(due) = self.keeper.poll(now) {
             if let Due::Send(notice) = due {
-                let mut buf = [0; MAX_NOTICE];
+                let mut buf = [0; Housekeeping::MAX_NOTICE];
                 let len = self.keeper.emit(notice, &mut buf).expect("a frame");
                 frames.push(buf[..len].to_vec());
             }
@@ -534,7 +540,7 @@ proptest! {
             station.keeper.way([10, 77, 0, n as u8].into(), now);
             station.keeper.way(v6("fd77::1").into(), now);
             for sent in station.due(now) {
-                prop_assert!(sent.len() <= MAX_NOTICE);
+                prop_assert!(sent.len() <= Housekeeping::MAX_NOTICE);
             }
         }
         prop_assert!(station.keeper.neighbours().len() <= 16);

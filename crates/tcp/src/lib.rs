@@ -22,6 +22,8 @@ mod drops;
 #[allow(dead_code)]
 mod ether;
 #[allow(dead_code)]
+mod extensions;
+#[allow(dead_code)]
 mod housekeeping;
 #[allow(dead_code)]
 mod icmp;

@@ -11,6 +11,7 @@ use crate::addresses::Addresses;
 use crate::checksum;
 use crate::drops::Reason;
 use crate::ether::ethertype;
+use crate::extensions;
 use crate::tuple::Tuple;
 
 /// TCP flags, as in the header.
@@ -142,9 +143,7 @@ pub(crate) enum Parsed {
 }
 
 /// The length of an IPv6 header.
-const IPV6_HEADER: usize = 40;
-/// Extension headers we step over before we lose patience. No sender has use for more.
-const MAX_EXTENSIONS: usize = 8;
+pub(crate) const IPV6_HEADER: usize = 40;
 
 /// Parses a frame with `checksums` known of it, which may be for `ours`.
 #[inline]
@@ -301,7 +300,7 @@ fn ipv6(
     }
     let (protocol, skip) = match header[6] {
         last @ (checksum::TCP | checksum::ICMPV6) => (last, IPV6_HEADER),
-        first => extensions(packet, first)?,
+        first => extensions::walk(packet, first)?,
     };
     let (from, to) = (at + skip, at + total);
     let martian = || {
@@ -341,69 +340,6 @@ fn ipv6(
         checksum::TCP => Err(Reason::Group),
         _ => Err(Reason::OtherProtocol),
     }
-}
-
-/// Steps over the extension headers of `packet` (RFC 8200 §4), of which the first is of type `next`: gives the protocol
-/// that follows them, and where.
-#[cold]
-fn extensions(packet: &[u8], mut next: u8) -> Result<(u8, usize), Reason> {
-    const HOP_BY_HOP: u8 = 0;
-    const ROUTING: u8 = 43;
-    const FRAGMENT: u8 = 44;
-    const DESTINATION: u8 = 60;
-    let mut at = IPV6_HEADER;
-    for step in 0..=MAX_EXTENSIONS {
-        if !matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION) {
-            return Ok((next, at));
-        }
-        let header = packet.get(at..).and_then(|rest| rest.first_chunk::<8>());
-        let header = header.ok_or(Reason::Truncated)?;
-        let mut len = (usize::from(header[1]) + 1) * 8;
-        match next {
-            HOP_BY_HOP if step != 0 => return Err(Reason::ExtensionHeader),
-            // Segments left: we are not its destination.
-            ROUTING if header[3] != 0 => return Err(Reason::ExtensionHeader),
-            FRAGMENT => {
-                // Offset and "more": a fragment that is the whole packet is none (RFC 6946).
-                if u16::from_be_bytes([header[2], header[3]]) & 0xfff9 != 0 {
-                    return Err(Reason::Fragment);
-                }
-                len = 8;
-            }
-            HOP_BY_HOP | DESTINATION => {
-                let options = packet.get(at + 2..at + len).ok_or(Reason::Truncated)?;
-                if !options_may_be_skipped(options) {
-                    return Err(Reason::ExtensionHeader);
-                }
-            }
-            _ => {}
-        }
-        next = header[0];
-        at += len;
-    }
-    Err(Reason::ExtensionHeader)
-}
-
-/// Whether none of the options asks who does not know it to drop the packet (RFC 8200 §4.2). We know none but padding, and
-/// nothing is sent in answer to one.
-fn options_may_be_skipped(mut options: &[u8]) -> bool {
-    while let Some((&kind, rest)) = options.split_first() {
-        if kind == 0 {
-            options = rest;
-            continue;
-        }
-        let Some((&len, rest)) = rest.split_first() else {
-            return false;
-        };
-        let Some(rest) = rest.get(usize::from(len)..) else {
-            return false;
-        };
-        if kind >> 6 != 0 {
-            return false;
-        }
-        options = rest;
-    }
-    true
 }
 
 /// The TCP segment in `place` (RFC 9293 §3.1); `tuple` makes the tuple of our port and the peer's.
