@@ -10,6 +10,18 @@
 
 #![deny(unsafe_code)]
 
+// Until the stack uses all of these.
+#[allow(dead_code)]
+mod addresses;
+#[allow(dead_code)]
+mod checksum;
+#[allow(dead_code)]
+mod drops;
+#[allow(dead_code)]
+mod parse;
+#[allow(dead_code)]
+mod tuple;
+
 mod config;
 mod event;
 mod info;
@@ -18,6 +30,7 @@ mod stats;
 mod strays;
 
 pub use config::{Cidr, ParseCidrError, StackConfig, StackError};
+pub use drops::{Drops, Reason};
 pub use event::{ConnectError, Event, FlowId, Segment, What};
 pub use info::FlowInfo;
 pub use stack::Stack;
