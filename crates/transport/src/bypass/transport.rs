@@ -268,15 +268,16 @@ impl<D: Device> Transport for Bypass<D> {
     }
 
     fn flows(&self, from: u32, rows: &mut Vec<FlowInfo>) -> Option<u32> {
-        let end = self.conns.slots().min(from.saturating_add(SLOTS_AT_ONCE));
+        let slots = u32::try_from(self.features.max_connections).unwrap_or(u32::MAX);
+        let end = slots.min(from.saturating_add(SLOTS_AT_ONCE));
         for index in from..end {
             if rows.len() == rows.capacity() {
                 return Some(index);
             }
-            let flow = self.conns.at(index).map(flow_of);
+            let flow = self.stack.flow_at(index);
             rows.extend(flow.and_then(|flow| self.stack.info(flow)));
         }
-        (end < self.conns.slots()).then_some(end)
+        (end < slots).then_some(end)
     }
 }
 
