@@ -11,7 +11,7 @@ use std::time::Duration;
 use hioload_lcore::Clock;
 use hioload_mem::Shared;
 use hioload_transport::bypass::{Bypass, BypassOptions};
-use hioload_transport::{Closed, ConnId, Endpoint, Rest, Taken, Transport};
+use hioload_transport::{Closed, ConnId, Endpoint, Rest, Taken, Transport, Wanted};
 use suite::over_frames::{BypassHarness, IPV4, IPV6, Peers, address, config, pool};
 use suite::receiving::{echo_all, pattern};
 use suite::world::{Harness, Note, Seen, Setup, World, write};
@@ -285,11 +285,12 @@ fn wait_does_not_sleep_while_work_is_left() {
 fn flows_are_listed_in_slices() {
     let mut world = World::<Ipv4>::new(Setup::default());
     let wires: Vec<_> = (0..20).map(|_| world.dial()).collect();
+    let all_of = Wanted::default();
     let (mut from, mut all) = (Some(0), Vec::new());
     let mut slices = 0;
     while let Some(slot) = from {
         let mut rows = Vec::with_capacity(8);
-        from = world.io().flows(slot, &mut rows);
+        from = world.io().flows(slot, &all_of, &mut rows);
         assert!(rows.len() <= 8);
         all.append(&mut rows);
         slices += 1;
@@ -302,7 +303,22 @@ fn flows_are_listed_in_slices() {
         let row = all.iter().find(|row| row.peer == peer).unwrap();
         assert_eq!(row.local, world.net.listening());
         assert_eq!((row.recv_queue, row.send_queue, row.orphan), (0, 0, false));
+        assert_eq!((row.state, row.recv_window), ("ESTABLISHED", 65535));
     }
+    let one = Wanted {
+        peer: Some(all[7].peer.ip()),
+        port: Some(all[7].peer.port()),
+        details: true,
+    };
+    let mut rows = Vec::with_capacity(8);
+    assert!(world.io().flows(0, &one, &mut rows).is_some());
+    assert_eq!((rows.len(), rows[0].peer), (1, all[7].peer));
+    let details = rows[0].details.unwrap();
+    assert_eq!((details.in_flight, details.send_window), (0, 65535));
+    assert!(
+        details.mss > 1000 && details.cwnd >= details.mss,
+        "{details:?}"
+    );
 }
 
 #[test]
