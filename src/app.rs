@@ -1,7 +1,10 @@
-//! What the command does: serve, connect, or check.
+//! What the command does: serve, connect, check, or ask a server that runs.
 
+mod af_xdp;
+pub(crate) mod ask;
 pub(crate) mod check;
 pub(crate) mod connect;
+mod control;
 mod files;
 mod handler;
 mod histogram;

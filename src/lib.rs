@@ -51,7 +51,7 @@
 //! - [`middleware`]: layers around a handler, and some ready ones.
 //! - [`Config`] and [`Limits`]: every bound, with what happens there.
 //! - [`proto`]: the WebSocket protocol without I/O, for use on its own.
-//! - [`transport`], [`mem`], [`lcore`]: the layers below, for who adds a transport.
+//! - [`transport`], [`tcp`], [`device`], [`mem`], [`lcore`]: the layers below, for who adds a transport or a device.
 //!
 //! The feature `af-xdp` adds frames off a NIC queue; building it needs clang, libbpf-dev and linux-libc-dev.
 //!
@@ -60,9 +60,11 @@
 
 #![forbid(unsafe_code)]
 
+pub use hioload_device as device;
 pub use hioload_engine as engine;
 pub use hioload_lcore as lcore;
 pub use hioload_mem as mem;
+pub use hioload_tcp as tcp;
 pub use hioload_transport as transport;
 pub use hioload_ws_proto as proto;
 
