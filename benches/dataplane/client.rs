@@ -1,0 +1,130 @@
+//! A client that is no TCP stack: it knows of each flow the next byte to send and the next to come, builds segments from a
+//! template and checks the answers. Everything arrives in order on a memory pair, so nothing else is needed; a segment out of
+//! order, a reset, a wrong sum or a wrong byte ends the run. 8 bytes a flow, so a million of them leave the caches to the server.
+
+use hioload_device::memory::MemoryDevice;
+use hioload_device::{Burst, Device, Frame};
+
+use crate::packet::{self, Header, Link, Source, flag};
+
+/// What the client knows of a flow.
+#[derive(Clone, Copy, Default)]
+struct Flow {
+    /// Next sequence number to send.
+    seq: u32,
+    /// Next sequence number expected.
+    ack: u32,
+}
+
+pub struct Client {
+    device: MemoryDevice,
+    link: Link,
+    flows: Vec<Flow>,
+    tx: Burst<<MemoryDevice as Device>::Frame>,
+    rx: Burst<<MemoryDevice as Device>::Frame>,
+    /// Bytes of answers received, by place in the current batch.
+    got: Vec<u32>,
+    /// Flows whose connection ended.
+    pub closed: usize,
+    tsval: u32,
+}
+
+/// A failed check: one line.
+pub type Failure = String;
+
+impl Client {
+    pub fn new(device: MemoryDevice, link: Link, flows: usize) -> Self {
+        Self {
+            device,
+            link,
+            // Touched here, so that it is no part of what the server's connections cost.
+            flows: (0..flows).map(|n| Flow { seq: 0x1000_0000 ^ n as u32, ack: 0 }).collect(),
+            tx: Burst::new(),
+            rx: Burst::new(),
+            got: vec![0; 65536],
+            closed: 0,
+            tsval: 1,
+        }
+    }
+
+    pub fn flows(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Sends a segment on flow `index`.
+    pub fn send(&mut self, index: u32, flags: u8, payload: &[u8]) -> Result<(), Failure> {
+        let mut frame = self.device.alloc().ok_or("the client has no frame left")?;
+        frame.set_len(packet::HEADERS + 8 + payload.len());
+        let flow = &mut self.flows[index as usize];
+        let header = Header { flags, seq: flow.seq, ack: flow.ack, tsval: self.tsval };
+        let len = packet::write(frame.bytes_mut(), &self.link, Source::of(index), &header, payload);
+        frame.set_len(len);
+        let control = u32::from(flags & flag::SYN != 0) + u32::from(flags & flag::FIN != 0);
+        flow.seq = flow.seq.wrapping_add(payload.len() as u32 + control);
+        if self.tx.is_full() {
+            self.push()?;
+        }
+        self.tx.push(frame);
+        Ok(())
+    }
+
+    /// Hands what was sent to the device.
+    pub fn push(&mut self) -> Result<(), Failure> {
+        self.device.tx_burst(&mut self.tx);
+        if self.tx.is_empty() { Ok(()) } else { Err("the client's ring is full".into()) }
+    }
+
+    /// Reads what has come, in order, for flows `first..first + count`. Each answer's payload is shown to `check` with the flow's
+    /// place in the batch and the payload bytes received on it so far in the batch.
+    pub fn receive(
+        &mut self,
+        first: u32,
+        count: usize,
+        mut check: impl FnMut(usize, usize, &[u8]) -> Result<(), Failure>,
+    ) -> Result<usize, Failure> {
+        let mut frames = 0;
+        while self.device.rx_burst(&mut self.rx) > 0 {
+            for frame in self.rx.drain(..) {
+                let Some(segment) = packet::read(frame.bytes()) else { continue };
+                if segment.flags & flag::RST != 0 {
+                    return Err(format!("reset of {:?}", segment.to));
+                }
+                // One in 64 is enough to notice sums that are wrong.
+                if self.tsval % 64 == 0 && !packet::is_sound(frame.bytes()) {
+                    return Err("a checksum is wrong".into());
+                }
+                self.tsval = self.tsval.wrapping_add(1);
+                let index = segment.to.index().ok_or("an answer to nobody")?;
+                let place = index.wrapping_sub(first) as usize;
+                let flow = self.flows.get_mut(index as usize).ok_or("an answer to nobody")?;
+                if segment.flags & flag::SYN != 0 {
+                    flow.ack = segment.seq.wrapping_add(1);
+                } else if segment.seq != flow.ack {
+                    return Err(format!("flow {index}: sequence {} for {}", segment.seq, flow.ack));
+                }
+                if place < count {
+                    let got = &mut self.got[place];
+                    check(place, *got as usize, segment.payload)?;
+                    *got += segment.payload.len() as u32;
+                }
+                flow.ack = flow.ack.wrapping_add(segment.payload.len() as u32);
+                if segment.flags & flag::FIN != 0 {
+                    flow.ack = flow.ack.wrapping_add(1);
+                    self.closed += 1;
+                }
+                frames += 1;
+            }
+        }
+        Ok(frames)
+    }
+
+    /// Payload bytes received in this batch on the flow at `place`.
+    pub fn received(&self, place: usize) -> usize {
+        self.got[place] as usize
+    }
+
+    /// Begins a batch.
+    pub fn forget(&mut self, count: usize) {
+        self.got[..count].fill(0);
+    }
+}
