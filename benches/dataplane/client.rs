@@ -3,7 +3,7 @@
 //! order, a reset, a wrong sum or a wrong byte ends the run. 8 bytes a flow, so a million of them leave the caches to the server.
 
 use hioload_device::memory::MemoryDevice;
-use hioload_device::{Burst, Device, Frame};
+use hioload_device::{Burst, Device};
 
 use crate::packet::{self, Header, Link, Source, flag};
 
@@ -38,7 +38,12 @@ impl Client {
             device,
             link,
             // Touched here, so that it is no part of what the server's connections cost.
-            flows: (0..flows).map(|n| Flow { seq: 0x1000_0000 ^ n as u32, ack: 0 }).collect(),
+            flows: (0..flows)
+                .map(|n| Flow {
+                    seq: 0x1000_0000 ^ n as u32,
+                    ack: 0,
+                })
+                .collect(),
             tx: Burst::new(),
             rx: Burst::new(),
             got: vec![0; 65536],
@@ -56,8 +61,19 @@ impl Client {
         let mut frame = self.device.alloc().ok_or("the client has no frame left")?;
         frame.set_len(packet::HEADERS + 8 + payload.len());
         let flow = &mut self.flows[index as usize];
-        let header = Header { flags, seq: flow.seq, ack: flow.ack, tsval: self.tsval };
-        let len = packet::write(frame.bytes_mut(), &self.link, Source::of(index), &header, payload);
+        let header = Header {
+            flags,
+            seq: flow.seq,
+            ack: flow.ack,
+            tsval: self.tsval,
+        };
+        let len = packet::write(
+            frame.bytes_mut(),
+            &self.link,
+            Source::of(index),
+            &header,
+            payload,
+        );
         frame.set_len(len);
         let control = u32::from(flags & flag::SYN != 0) + u32::from(flags & flag::FIN != 0);
         flow.seq = flow.seq.wrapping_add(payload.len() as u32 + control);
@@ -71,7 +87,11 @@ impl Client {
     /// Hands what was sent to the device.
     pub fn push(&mut self) -> Result<(), Failure> {
         self.device.tx_burst(&mut self.tx);
-        if self.tx.is_empty() { Ok(()) } else { Err("the client's ring is full".into()) }
+        if self.tx.is_empty() {
+            Ok(())
+        } else {
+            Err("the client's ring is full".into())
+        }
     }
 
     /// Reads what has come, in order, for flows `first..first + count`. Each answer's payload is shown to `check` with the flow's
@@ -85,7 +105,9 @@ impl Client {
         let mut frames = 0;
         while self.device.rx_burst(&mut self.rx) > 0 {
             for frame in self.rx.drain(..) {
-                let Some(segment) = packet::read(frame.bytes()) else { continue };
+                let Some(segment) = packet::read(frame.bytes()) else {
+                    continue;
+                };
                 if segment.flags & flag::RST != 0 {
                     return Err(format!("reset of {:?}", segment.to));
                 }
@@ -96,11 +118,17 @@ impl Client {
                 self.tsval = self.tsval.wrapping_add(1);
                 let index = segment.to.index().ok_or("an answer to nobody")?;
                 let place = index.wrapping_sub(first) as usize;
-                let flow = self.flows.get_mut(index as usize).ok_or("an answer to nobody")?;
+                let flow = self
+                    .flows
+                    .get_mut(index as usize)
+                    .ok_or("an answer to nobody")?;
                 if segment.flags & flag::SYN != 0 {
                     flow.ack = segment.seq.wrapping_add(1);
                 } else if segment.seq != flow.ack {
-                    return Err(format!("flow {index}: sequence {} for {}", segment.seq, flow.ack));
+                    return Err(format!(
+                        "flow {index}: sequence {} for {}",
+                        segment.seq, flow.ack
+                    ));
                 }
                 if place < count {
                     let got = &mut self.got[place];

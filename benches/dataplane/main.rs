@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use hioload_transport::Transport;
 
 use client::Failure;
 use report::{Row, median};
@@ -43,7 +44,11 @@ const FEW: u32 = 100;
 fn main() -> ExitCode {
     let args = Args::parse();
     let names = ["echo", "in-place", "open", "scale", "idle"];
-    if let Some(unknown) = args.what.iter().find(|what| !names.contains(&what.as_str())) {
+    if let Some(unknown) = args
+        .what
+        .iter()
+        .find(|what| !names.contains(&what.as_str()))
+    {
         eprintln!("'{unknown}' is none of {}", names.join(", "));
         return ExitCode::from(2);
     }
@@ -70,11 +75,15 @@ fn main() -> ExitCode {
         && run("scale", &scale)
         && run("idle", &idle);
     report::print(&rows, args.json);
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn few() -> Result<World, Failure> {
-    let mut world = set_up::world(FEW, FEW)?;
+    let mut world = set_up::world(FEW)?;
     world.open(FEW)?;
     Ok(world)
 }
@@ -91,8 +100,16 @@ fn echo(args: &Args) -> Result<Vec<Row>, Failure> {
         of_sixteen.push(world.round(FEW, args.messages * 4, &sixteen)?);
     }
     Ok(vec![
-        Row::nanos("echo 64 B, 100 flows, 1 message in a segment", median(&of_one), Some(600.0)),
-        Row::nanos("echo 64 B, 100 flows, 16 messages in a segment", median(&of_sixteen), Some(100.0)),
+        Row::nanos(
+            "echo 64 B, 100 flows, 1 message in a segment",
+            median(&of_one),
+            Some(600.0),
+        ),
+        Row::nanos(
+            "echo 64 B, 100 flows, 16 messages in a segment",
+            median(&of_sixteen),
+            Some(100.0),
+        ),
     ])
 }
 
@@ -107,7 +124,12 @@ fn in_place(args: &Args) -> Result<Vec<Row>, Failure> {
         let in_frame = (after.rx_bytes_in_place - before.rx_bytes_in_place) as f64;
         let in_ring = (after.rx_bytes_from_ring - before.rx_bytes_from_ring) as f64;
         let share = 100.0 * in_frame / (in_frame + in_ring);
-        rows.push(Row::at_least(format!("{name}: bytes parsed in the frame"), share, "%", 99.0));
+        rows.push(Row::at_least(
+            format!("{name}: bytes parsed in the frame"),
+            share,
+            "%",
+            99.0,
+        ));
     }
     Ok(rows)
 }
@@ -117,14 +139,19 @@ fn open(args: &Args) -> Result<Vec<Row>, Failure> {
     const EACH: u32 = 20_000;
     let (mut opened, mut churned) = (Vec::new(), Vec::new());
     for _ in 0..args.rounds.min(5) {
-        let mut world = set_up::world(EACH, EACH)?;
+        let mut world = set_up::world(EACH)?;
         let open = world.open(EACH)?;
         let close = world.close(EACH)?;
         opened.push(f64::from(EACH) / open.as_secs_f64());
         churned.push(f64::from(EACH) / (open + close).as_secs_f64());
     }
     Ok(vec![
-        Row::at_least("connections opened (TCP and upgrade)", median(&opened), "/s", 100_000.0),
+        Row::at_least(
+            "connections opened (TCP and upgrade)",
+            median(&opened),
+            "/s",
+            100_000.0,
+        ),
         Row::at_least("connections opened and closed", median(&churned), "/s", 0.0),
     ])
 }
@@ -132,7 +159,7 @@ fn open(args: &Args) -> Result<Vec<Row>, Failure> {
 /// Many flows, each in its turn, beside few.
 fn scale(args: &Args) -> Result<Vec<Row>, Failure> {
     let load = Load::new(64, 1);
-    let (mut small, mut large) = (few()?, set_up::world(args.flows, FEW)?);
+    let (mut small, mut large) = (few()?, set_up::world(args.flows)?);
     large.open(args.flows)?;
     // Each flow once: what is measured is then the same for all.
     large.round(args.flows, args.flows as usize, &load)?;
@@ -145,14 +172,18 @@ fn scale(args: &Args) -> Result<Vec<Row>, Failure> {
     let (few, many) = (median(&of_small), median(&of_large));
     Ok(vec![
         Row::nanos("echo 64 B, 100 flows", few, Some(600.0)),
-        Row::nanos(format!("echo 64 B, {} flows, each in its turn", args.flows), many, None),
+        Row::nanos(
+            format!("echo 64 B, {} flows, each in its turn", args.flows),
+            many,
+            None,
+        ),
         Row::at_most("  ratio", many / few, "x", 2.0),
     ])
 }
 
 /// Resident memory of established connections that have been silent for a while.
 fn idle(args: &Args) -> Result<Vec<Row>, Failure> {
-    let mut world = set_up::world(args.flows, FEW)?;
+    let mut world = set_up::world(args.flows)?;
     // What all connections share is there before the first is counted.
     let before = report::resident()?;
     world.open(args.flows)?;
@@ -167,7 +198,10 @@ fn idle(args: &Args) -> Result<Vec<Row>, Failure> {
     world.echo(0, world::BATCH.min(args.flows as usize), &Load::new(64, 1))?;
     let each = (after as f64 - before as f64) / f64::from(args.flows);
     Ok(vec![Row::at_most(
-        format!("{} idle connections, windows of 64 KiB: RSS of each", args.flows),
+        format!(
+            "{} idle connections, windows of 64 KiB: RSS of each",
+            args.flows
+        ),
         each,
         "B",
         768.0,

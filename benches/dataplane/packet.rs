@@ -67,7 +67,13 @@ pub struct Header {
 }
 
 /// Writes a segment into `out` and gives its length. The payload is copied behind the header; checksums are complete.
-pub fn write(out: &mut [u8], link: &Link, source: Source, header: &Header, payload: &[u8]) -> usize {
+pub fn write(
+    out: &mut [u8],
+    link: &Link,
+    source: Source,
+    header: &Header,
+    payload: &[u8],
+) -> usize {
     let syn = header.flags & flag::SYN != 0;
     let options = if syn { SYN_OPTIONS } else { TIMESTAMP };
     let tcp_len = TCP + options + payload.len();

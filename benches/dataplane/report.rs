@@ -19,16 +19,35 @@ pub struct Row {
 impl Row {
     pub fn nanos(name: impl Into<String>, value: f64, at_most: Option<f64>) -> Self {
         let target = at_most.map_or(Target::None, Target::AtMost);
-        Self { name: name.into(), value, unit: "ns", target }
+        Self {
+            name: name.into(),
+            value,
+            unit: "ns",
+            target,
+        }
     }
 
     pub fn at_most(name: impl Into<String>, value: f64, unit: &'static str, most: f64) -> Self {
-        Self { name: name.into(), value, unit, target: Target::AtMost(most) }
+        Self {
+            name: name.into(),
+            value,
+            unit,
+            target: Target::AtMost(most),
+        }
     }
 
     pub fn at_least(name: impl Into<String>, value: f64, unit: &'static str, least: f64) -> Self {
-        let target = if least > 0.0 { Target::AtLeast(least) } else { Target::None };
-        Self { name: name.into(), value, unit, target }
+        let target = if least > 0.0 {
+            Target::AtLeast(least)
+        } else {
+            Target::None
+        };
+        Self {
+            name: name.into(),
+            value,
+            unit,
+            target,
+        }
     }
 
     fn verdict(&self) -> (String, &'static str) {
@@ -36,7 +55,10 @@ impl Row {
         match self.target {
             Target::None => (String::new(), ""),
             Target::AtMost(most) => (format!("<= {most} {}", self.unit), said(self.value <= most)),
-            Target::AtLeast(least) => (format!(">= {least} {}", self.unit), said(self.value >= least)),
+            Target::AtLeast(least) => (
+                format!(">= {least} {}", self.unit),
+                said(self.value >= least),
+            ),
         }
     }
 
@@ -58,7 +80,9 @@ pub fn print(rows: &[Row], json: bool) {
         println!("{}", serde_json::Value::Array(rows));
         return;
     }
-    println!("| data plane on a memory pair, one server lcore | median | target | |\n| --- | ---: | ---: | --- |");
+    println!(
+        "| data plane on a memory pair, one server lcore | median | target | |\n| --- | ---: | ---: | --- |"
+    );
     for row in rows {
         let (target, verdict) = row.verdict();
         println!("| {} | {} | {target} | {verdict} |", row.name, row.number());
@@ -73,9 +97,17 @@ pub fn median(values: &[f64]) -> f64 {
 
 /// Resident bytes of this process.
 pub fn resident() -> Result<u64, String> {
-    let text = fs::read_to_string("/proc/self/status").map_err(|e| format!("/proc/self/status: {e}"))?;
+    let text =
+        fs::read_to_string("/proc/self/status").map_err(|e| format!("/proc/self/status: {e}"))?;
     text.lines()
-        .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok())
+        .find_map(|line| {
+            line.strip_prefix("VmRSS:")?
+                .trim()
+                .strip_suffix(" kB")?
+                .trim()
+                .parse::<u64>()
+                .ok()
+        })
         .map(|kib| kib << 10)
         .ok_or_else(|| "no VmRSS in /proc/self/status".into())
 }

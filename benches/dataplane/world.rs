@@ -17,7 +17,8 @@ use crate::packet::{MSS, flag};
 pub const BATCH: usize = 64;
 const MASK: [u8; 4] = [0x1f, 0x2e, 0x3d, 0x4c];
 
-const REQUEST: &[u8] = b"GET /echo HTTP/1.1\r\nHost: 10.77.0.2:9001\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+const REQUEST: &[u8] =
+    b"GET /echo HTTP/1.1\r\nHost: 10.77.0.2:9001\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 pub struct Echo;
@@ -67,7 +68,11 @@ impl Load {
             encode::fragment_into(&mut sent, true, false, OpCode::Binary, &payload, Some(MASK));
             encode::fragment_into(&mut answer, true, false, OpCode::Binary, &payload, None);
         }
-        Self { sent, answer, messages }
+        Self {
+            sent,
+            answer,
+            messages,
+        }
     }
 
     fn segments(&self) -> usize {
@@ -76,7 +81,13 @@ impl Load {
 }
 
 impl World {
-    pub fn new(io: Bypass<MemoryDevice>, client: Client, config: Config, clock: Clock, now: Time) -> Self {
+    pub fn new(
+        io: Bypass<MemoryDevice>,
+        client: Client,
+        config: Config,
+        clock: Clock,
+        now: Time,
+    ) -> Self {
         Self {
             lcore: Lcore::alone(io, Echo, config, now),
             clock,
@@ -122,7 +133,9 @@ impl World {
         loop {
             self.turn()?;
             let frames = self.client.receive(first, count, &mut check)?;
-            let missing = (0..count).filter(|&place| self.client.received(place) < bytes).count();
+            let missing = (0..count)
+                .filter(|&place| self.client.received(place) < bytes)
+                .count();
             if missing == 0 {
                 return Ok(());
             }
@@ -164,7 +177,11 @@ impl World {
             self.client.push()?;
             self.until_received(first, count, 129, |place, at, bytes| {
                 let good = at > 0 || bytes.starts_with(b"HTTP/1.1 101 ");
-                if good { Ok(()) } else { Err(format!("no upgrade at {place}")) }
+                if good {
+                    Ok(())
+                } else {
+                    Err(format!("no upgrade at {place}"))
+                }
             })?;
             for index in first..first + count as u32 {
                 self.client.send(index, flag::ACK, &[])?;
@@ -183,7 +200,8 @@ impl World {
         for index in first..first + count as u32 {
             for (n, segment) in load.sent.chunks(MSS).enumerate() {
                 let last = n + 1 == load.segments();
-                self.client.send(index, flag::ACK | if last { flag::PSH } else { 0 }, segment)?;
+                self.client
+                    .send(index, flag::ACK | if last { flag::PSH } else { 0 }, segment)?;
             }
         }
         self.client.push()?;
@@ -226,7 +244,14 @@ impl World {
     pub fn close(&mut self, n: u32) -> Result<Duration, Failure> {
         let before = self.spent;
         let mut frame = Vec::new();
-        encode::fragment_into(&mut frame, true, false, OpCode::Close, &1000u16.to_be_bytes(), Some(MASK));
+        encode::fragment_into(
+            &mut frame,
+            true,
+            false,
+            OpCode::Close,
+            &1000u16.to_be_bytes(),
+            Some(MASK),
+        );
         let mut first = 0;
         while first < n {
             let count = BATCH.min((n - first) as usize);
@@ -245,7 +270,10 @@ impl World {
                 self.client.receive(first, count, |_, _, _| Ok(()))?;
             }
             if self.client.closed != count {
-                return Err(format!("{} of {count} connections ended", self.client.closed));
+                return Err(format!(
+                    "{} of {count} connections ended",
+                    self.client.closed
+                ));
             }
             for index in first..first + count as u32 {
                 self.client.send(index, flag::ACK | flag::FIN, &[])?;
