@@ -52,10 +52,6 @@ impl Client {
         }
     }
 
-    pub fn flows(&self) -> usize {
-        self.flows.len()
-    }
-
     /// Sends a segment on flow `index`.
     pub fn send(&mut self, index: u32, flags: u8, payload: &[u8]) -> Result<(), Failure> {
         let mut frame = self.device.alloc().ok_or("the client has no frame left")?;
@@ -112,7 +108,7 @@ impl Client {
                     return Err(format!("reset of {:?}", segment.to));
                 }
                 // One in 64 is enough to notice sums that are wrong.
-                if self.tsval % 64 == 0 && !packet::is_sound(frame.bytes()) {
+                if self.tsval.is_multiple_of(64) && !packet::is_sound(frame.bytes()) {
                     return Err("a checksum is wrong".into());
                 }
                 self.tsval = self.tsval.wrapping_add(1);
@@ -122,6 +118,11 @@ impl Client {
                     .flows
                     .get_mut(index as usize)
                     .ok_or("an answer to nobody")?;
+                if segment.ack.wrapping_sub(flow.seq) as i32 > 0 {
+                    return Err(format!(
+                        "flow {index}: bytes acknowledged that were never sent"
+                    ));
+                }
                 if segment.flags & flag::SYN != 0 {
                     flow.ack = segment.seq.wrapping_add(1);
                 } else if segment.seq != flow.ack {
