@@ -35,7 +35,10 @@ fn compile(object: &Path) -> Result<(), String> {
         ("bpf/bpf_helpers.h", "libbpf-dev"),
         ("linux/bpf.h", "linux-libc-dev"),
     ] {
-        if !include_paths().iter().any(|path| path.join(header).exists()) {
+        if !include_paths()
+            .iter()
+            .any(|path| path.join(header).exists())
+        {
             return Err(format!(
                 "the feature af-xdp needs <{header}>: apt-get install {package}"
             ));
@@ -43,7 +46,9 @@ fn compile(object: &Path) -> Result<(), String> {
     }
     let clang = env::var("CLANG").unwrap_or_else(|_| "clang".to_owned());
     let mut command = Command::new(&clang);
-    command.args(["-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Werror"]);
+    command.args([
+        "-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Werror",
+    ]);
     for path in include_paths() {
         command.arg("-idirafter").arg(path);
     }

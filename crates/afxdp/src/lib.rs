@@ -39,12 +39,22 @@
 #![cfg(target_os = "linux")]
 #![deny(unsafe_code)]
 
+mod blame;
 mod error;
+#[allow(unsafe_code)]
+mod kernel;
+pub mod nic;
 mod options;
 mod port;
+mod program;
+mod queue;
+mod ring;
 mod stats;
+#[allow(unsafe_code)]
+mod umem;
 
 pub use error::{Blame, OpenError};
 pub use options::{BindMode, BusyPoll, Ownership, PortOptions, RxChecksum, XdpMode, XdpObject};
-pub use port::{Port, Queue, QueueSeed};
+pub use port::{Port, QueueSeed};
+pub use queue::{Census, Queue};
 pub use stats::XdpCounters;

@@ -17,7 +17,7 @@ use crate::core::{Core, SUBSCRIBER_IS_LCORE, Seat};
 use crate::counters::Totals;
 use crate::executor::Executor;
 use crate::handler::{ClosedBy, Handler};
-use crate::mail::Mail;
+use crate::mail::{FlowsRequest, Mail};
 use crate::session::Phase;
 
 /// Letters taken from the mailbox in one turn.
@@ -309,6 +309,16 @@ impl<H: Handler> App<H> {
                 Some(id) => self.panicked(io, id),
                 None => self.core.counters.handler_panics.bump(),
             },
+            Mail::Flows(request) => {
+                let FlowsRequest {
+                    from,
+                    mut rows,
+                    answer,
+                } = *request;
+                let next = io.flows(from, &mut rows);
+                // Whoever asked may have lost patience.
+                let _ = answer.try_send((rows, next));
+            }
             Mail::Drain => self.core.drain(),
             Mail::Stop => self.core.stopping = true,
         }

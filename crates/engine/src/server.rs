@@ -6,11 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use hioload_lcore::mesh::{Mailbox, Poster, mesh};
 use hioload_lcore::{Clock, Time, Topology, pin_to};
 use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
-use hioload_transport::{Endpoint, Transport};
+use hioload_transport::{Endpoint, FlowInfo, Transport};
 
 use crate::admission::Admission;
 use crate::config::Config;
@@ -19,7 +20,7 @@ use crate::counters::{Counters, CountersHandle, Totals};
 use crate::executor::{Executor, Workers};
 use crate::handler::Handler;
 use crate::lcore::Lcore;
-use crate::mail::Mail;
+use crate::mail::{FlowsRequest, Mail};
 
 /// Which lcores to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +111,22 @@ impl fmt::Display for RunError {
     }
 }
 impl std::error::Error for RunError {}
+
+/// Flows that an lcore describes in one turn.
+pub const FLOWS_AT_ONCE: usize = 256;
+/// How long an lcore may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// An lcore has not answered: it is not there, has ended, or is far too busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoAnswer;
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the lcore does not answer")
+    }
+}
+impl std::error::Error for NoAnswer {}
 
 /// More than any machine has, and few enough for the mesh of rings between them.
 pub const MAX_LCORES: usize = 256;
@@ -433,7 +450,7 @@ impl<E: Send> Remote<E> {
                 if poster.post(mail()).is_ok() {
                     break;
                 }
-                thread::sleep(std::time::Duration::from_millis(1));
+                thread::sleep(Duration::from_millis(1));
             }
         }
     }
@@ -441,6 +458,30 @@ impl<E: Send> Remote<E> {
     /// The counters of all lcores.
     pub fn counters(&self) -> Totals {
         self.counters.totals()
+    }
+
+    /// How many lcores there are.
+    pub fn lcores(&self) -> usize {
+        self.posters.len()
+    }
+
+    /// Flows of an lcore's transport, from slot `from` on, and the slot to go on from; `None` after the last. One call costs
+    /// the lcore at most [`FLOWS_AT_ONCE`] descriptions, so that a million flows are no pause.
+    ///
+    /// # Errors
+    /// There is no such lcore, or it has ended, or it is so busy that it does not answer in two seconds.
+    pub fn flows(&self, lcore: u16, from: u32) -> Result<(Vec<FlowInfo>, Option<u32>), NoAnswer> {
+        let poster = self.posters.get(usize::from(lcore)).ok_or(NoAnswer)?;
+        let (answer, answered) = mpsc::sync_channel(1);
+        let request = FlowsRequest {
+            from,
+            rows: Vec::with_capacity(FLOWS_AT_ONCE),
+            answer,
+        };
+        poster
+            .post(Mail::Flows(Box::new(request)))
+            .map_err(|_| NoAnswer)?;
+        answered.recv_timeout(PATIENCE).map_err(|_| NoAnswer)
     }
 
     /// Hands an event to the handler of an lcore ([`Handler::on_lcore_event`]). Gives it back if there is no such lcore or

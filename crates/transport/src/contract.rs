@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use hioload_lcore::Time;
 use hioload_mem::LocalShared;
+use hioload_tcp::FlowInfo;
 
 /// Names one connection of one transport. The generation makes a stale id harmless: every call with one is a no-op.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -276,4 +277,12 @@ pub trait Transport: Sized {
     fn waker(&self) -> Waker;
     /// Its counters.
     fn stats(&self) -> TransportStats;
+
+    /// For an operator: appends what is known of its flows, from slot `from` on, until `rows` is as long as its capacity or
+    /// some thousands of slots were looked at; the slot to go on from, `None` at the end. A transport whose connections are
+    /// the system's has nothing to say that `ss` does not.
+    fn flows(&self, from: u32, rows: &mut Vec<FlowInfo>) -> Option<u32> {
+        let _ = (from, rows);
+        None
+    }
 }

@@ -31,3 +31,4 @@ pub mod streams;
 
 mod contract;
 pub use contract::*;
+pub use hioload_tcp::FlowInfo;
