@@ -17,7 +17,7 @@ use hioload_transport::Transport;
 
 use client::Failure;
 use report::{Row, median};
-use world::{Load, World};
+use world::{Ack, Load, World};
 
 /// Measures the data plane on a memory pair. Ratios are of rounds taken in turn in one run.
 #[derive(Parser)]
@@ -40,6 +40,10 @@ struct Args {
 }
 
 const FEW: u32 = 100;
+/// The default of a server.
+const RING_IDLE: Duration = Duration::from_secs(2);
+/// A round over a million flows takes some seconds, and all of them talk.
+const RINGS_STAY: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -83,7 +87,7 @@ fn main() -> ExitCode {
 }
 
 fn few() -> Result<World, Failure> {
-    let mut world = set_up::world(FEW)?;
+    let mut world = set_up::world(FEW, RING_IDLE)?;
     world.open(FEW)?;
     Ok(world)
 }
@@ -93,11 +97,11 @@ fn echo(args: &Args) -> Result<Vec<Row>, Failure> {
     let (mut world, one, sixteen) = (few()?, Load::new(64, 1), Load::new(64, 16));
     let (mut of_one, mut of_sixteen) = (Vec::new(), Vec::new());
     for load in [&one, &sixteen] {
-        world.round(FEW, args.messages, load)?;
+        world.round(FEW, args.messages, load, Ack::WithNext)?;
     }
     for _ in 0..args.rounds {
-        of_one.push(world.round(FEW, args.messages, &one)?);
-        of_sixteen.push(world.round(FEW, args.messages * 4, &sixteen)?);
+        of_one.push(world.round(FEW, args.messages, &one, Ack::WithNext)?);
+        of_sixteen.push(world.round(FEW, args.messages * 4, &sixteen, Ack::WithNext)?);
     }
     Ok(vec![
         Row::nanos(
@@ -119,7 +123,7 @@ fn in_place(args: &Args) -> Result<Vec<Row>, Failure> {
     for (size, name) in [(64, "64 B"), (1024, "1 KiB"), (16 << 10, "16 KiB")] {
         let (mut world, load) = (few()?, Load::new(size, 1));
         let before = world.server().transport().stats();
-        world.round(FEW, args.messages.min(20_000), &load)?;
+        world.round(FEW, args.messages.min(20_000), &load, Ack::WithNext)?;
         let after = world.server().transport().stats();
         let in_frame = (after.rx_bytes_in_place - before.rx_bytes_in_place) as f64;
         let in_ring = (after.rx_bytes_from_ring - before.rx_bytes_from_ring) as f64;
@@ -139,7 +143,7 @@ fn open(args: &Args) -> Result<Vec<Row>, Failure> {
     const EACH: u32 = 20_000;
     let (mut opened, mut churned) = (Vec::new(), Vec::new());
     for _ in 0..args.rounds.min(5) {
-        let mut world = set_up::world(EACH)?;
+        let mut world = set_up::world(EACH, RING_IDLE)?;
         let open = world.open(EACH)?;
         let close = world.close(EACH)?;
         opened.push(f64::from(EACH) / open.as_secs_f64());
@@ -159,15 +163,15 @@ fn open(args: &Args) -> Result<Vec<Row>, Failure> {
 /// Many flows, each in its turn, beside few.
 fn scale(args: &Args) -> Result<Vec<Row>, Failure> {
     let load = Load::new(64, 1);
-    let (mut small, mut large) = (few()?, set_up::world(args.flows)?);
+    let (mut small, mut large) = (few()?, set_up::world(args.flows, RINGS_STAY)?);
     large.open(args.flows)?;
     // Each flow once: what is measured is then the same for all.
-    large.round(args.flows, args.flows as usize, &load)?;
-    small.round(FEW, args.messages, &load)?;
+    large.round(args.flows, args.flows as usize, &load, Ack::Alone)?;
+    small.round(FEW, args.messages, &load, Ack::Alone)?;
     let (mut of_small, mut of_large) = (Vec::new(), Vec::new());
     for _ in 0..args.rounds {
-        of_small.push(small.round(FEW, args.messages, &load)?);
-        of_large.push(large.round(args.flows, args.messages, &load)?);
+        of_small.push(small.round(FEW, args.messages, &load, Ack::Alone)?);
+        of_large.push(large.round(args.flows, args.messages, &load, Ack::Alone)?);
     }
     let (few, many) = (median(&of_small), median(&of_large));
     Ok(vec![
@@ -183,11 +187,10 @@ fn scale(args: &Args) -> Result<Vec<Row>, Failure> {
 
 /// Resident memory of established connections that have been silent for a while.
 fn idle(args: &Args) -> Result<Vec<Row>, Failure> {
-    let mut world = set_up::world(args.flows)?;
+    let mut world = set_up::world(args.flows, RING_IDLE)?;
     // What all connections share is there before the first is counted.
     let before = report::resident()?;
     world.open(args.flows)?;
-    world.settle(args.flows)?;
     world.idle(Duration::from_secs(20))?;
     let after = report::resident()?;
     let connections = world.server().connections();

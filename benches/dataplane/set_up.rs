@@ -15,8 +15,8 @@ use crate::world::World;
 
 const SERVER: ([u8; 4], u16) = ([10, 77, 0, 2], 9001);
 
-/// A server with room for `flows` flows.
-pub fn world(flows: u32) -> Result<World, Failure> {
+/// A server with room for `flows` flows, whose empty rings are given back after `ring_idle`.
+pub fn world(flows: u32, ring_idle: Duration) -> Result<World, Failure> {
     let system = |error| format!("no memory pair: {error}");
     // Neither end offers checksums: both are computed and verified, as on a NIC without offloads.
     let (a, b) = pair(&PairOptions::default()).map_err(system)?;
@@ -37,8 +37,7 @@ pub fn world(flows: u32) -> Result<World, Failure> {
         max_flows: flows as usize,
         // Rings of flows that talk in turn stay resident.
         ring_memory: 12 << 30,
-        // A million flows take some seconds for a round.
-        ring_idle: Duration::from_secs(15),
+        ring_idle,
         secret: *b"a bench's secret",
         ..StackConfig::default()
     };

@@ -52,6 +52,15 @@ pub struct World {
     pub client: Client,
 }
 
+/// How the client acknowledges answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Ack {
+    /// With its next message: it comes at once.
+    WithNext,
+    /// In a segment of its own, which the server has to take as well: the next message is seconds away.
+    Alone,
+}
+
 /// Messages as they are sent, and as they come back.
 pub struct Load {
     sent: Vec<u8>,
@@ -165,15 +174,8 @@ impl World {
                 self.client.send(index, flag::SYN, &[])?;
             }
             self.client.push()?;
-            let mut answers = 0;
-            // The acknowledgements of the batch before are a burst of their own.
-            for _ in 0..4 {
-                self.turn()?;
-                answers += self.client.receive(first, count, |_, _, _| Ok(()))?;
-                if answers >= count {
-                    break;
-                }
-            }
+            self.turn()?;
+            let answers = self.client.receive(first, count, |_, _, _| Ok(()))?;
             if answers != count {
                 return Err(format!("{answers} answers to {count} SYNs"));
             }
@@ -190,13 +192,9 @@ impl World {
                     Err(format!("no upgrade at {place}"))
                 }
             })?;
-            for index in first..first + count as u32 {
-                self.client.send(index, flag::ACK, &[])?;
-            }
-            self.client.push()?;
+            self.acknowledge(first, count)?;
             first += count as u32;
         }
-        self.turn()?;
         Ok(self.spent - before)
     }
 
@@ -222,29 +220,36 @@ impl World {
     }
 
     /// A round of echoes over all flows in turn, at least `messages` of them; gives nanoseconds for each message.
-    pub fn round(&mut self, flows: u32, messages: usize, load: &Load) -> Result<f64, Failure> {
+    pub fn round(
+        &mut self,
+        flows: u32,
+        messages: usize,
+        load: &Load,
+        ack: Ack,
+    ) -> Result<f64, Failure> {
         let batch = (BATCH / load.segments()).clamp(1, flows as usize);
         let (mut done, mut spent, mut first) = (0, Duration::ZERO, 0);
         while done < messages {
             let count = batch.min((flows - first) as usize);
             spent += self.echo(first, count, load)?;
+            if ack == Ack::Alone {
+                spent += self.acknowledge(first, count)?;
+            }
             done += count * load.messages;
             first = (first + count as u32) % flows;
         }
         Ok(spent.as_nanos() as f64 / done as f64)
     }
 
-    /// Acknowledges everything on flows `0..n`, so that the server has nothing in flight.
-    pub fn settle(&mut self, n: u32) -> Result<(), Failure> {
-        for index in 0..n {
+    /// Acknowledges what flows of a batch have received; gives the server's time for it.
+    pub fn acknowledge(&mut self, first: u32, count: usize) -> Result<Duration, Failure> {
+        let before = self.spent;
+        for index in first..first + count as u32 {
             self.client.send(index, flag::ACK, &[])?;
-            if index % BATCH as u32 == BATCH as u32 - 1 {
-                self.client.push()?;
-                self.turn()?;
-            }
         }
         self.client.push()?;
-        self.turn()
+        self.turn()?;
+        Ok(self.spent - before)
     }
 
     /// Closes flows `0..n`, each with a closing handshake and both FINs; gives the server's time for it.
