@@ -1,6 +1,6 @@
 //! A client that is no TCP stack: it knows of each flow the next byte to send and the next to come, builds segments from a
 //! template and checks the answers. Everything arrives in order on a memory pair, so nothing else is needed; a segment out of
-//! order, a reset, a wrong sum or a wrong byte ends the run. 8 bytes a flow, so a million of them leave the caches to the server.
+//! order, a reset, a wrong sum or a wrong byte ends the run. 12 bytes a flow, so a million of them leave the caches to the server.
 
 use hioload_device::memory::MemoryDevice;
 use hioload_device::{Burst, Device};
@@ -14,6 +14,8 @@ struct Flow {
     seq: u32,
     /// Next sequence number expected.
     ack: u32,
+    /// Its place in the batch it was last in.
+    place: u32,
 }
 
 pub struct Client {
@@ -22,7 +24,8 @@ pub struct Client {
     flows: Vec<Flow>,
     tx: Burst<<MemoryDevice as Device>::Frame>,
     rx: Burst<<MemoryDevice as Device>::Frame>,
-    /// Bytes of answers received, by place in the current batch.
+    /// The flows that are waited for, and the bytes of answers each has received.
+    batch: Vec<u32>,
     got: Vec<u32>,
     /// Flows whose connection ended.
     pub closed: usize,
@@ -42,11 +45,13 @@ impl Client {
                 .map(|n| Flow {
                     seq: 0x1000_0000 ^ n as u32,
                     ack: 0,
+                    place: 0,
                 })
                 .collect(),
             tx: Burst::new(),
             rx: Burst::new(),
-            got: vec![0; 65536],
+            batch: Vec::new(),
+            got: Vec::new(),
             closed: 0,
             tsval: 1,
         }
@@ -90,13 +95,22 @@ impl Client {
         }
     }
 
-    /// Reads what has come, in order, for flows `first..first + count`. Each answer's payload is shown to `check` with the flow's
-    /// place in the batch and the payload bytes received on it so far in the batch.
+    /// Begins a batch: these flows will be waited for.
+    pub fn begin(&mut self, batch: &[u32]) {
+        self.batch.clear();
+        self.batch.extend_from_slice(batch);
+        self.got.clear();
+        self.got.resize(batch.len(), 0);
+        for (place, &index) in batch.iter().enumerate() {
+            self.flows[index as usize].place = place as u32;
+        }
+    }
+
+    /// Reads what has come, in order. The payload of each answer to a flow of the batch is shown to `check`, with the payload
+    /// bytes received on that flow so far in the batch. Gives the frames read.
     pub fn receive(
         &mut self,
-        first: u32,
-        count: usize,
-        mut check: impl FnMut(usize, usize, &[u8]) -> Result<(), Failure>,
+        mut check: impl FnMut(usize, &[u8]) -> Result<(), Failure>,
     ) -> Result<usize, Failure> {
         let mut frames = 0;
         while self.device.rx_burst(&mut self.rx) > 0 {
@@ -113,7 +127,6 @@ impl Client {
                 }
                 self.tsval = self.tsval.wrapping_add(1);
                 let index = segment.to.index().ok_or("an answer to nobody")?;
-                let place = index.wrapping_sub(first) as usize;
                 let flow = self
                     .flows
                     .get_mut(index as usize)
@@ -131,9 +144,10 @@ impl Client {
                         segment.seq, flow.ack
                     ));
                 }
-                if place < count {
+                let place = flow.place as usize;
+                if self.batch.get(place) == Some(&index) {
                     let got = &mut self.got[place];
-                    check(place, *got as usize, segment.payload)?;
+                    check(*got as usize, segment.payload)?;
                     *got += segment.payload.len() as u32;
                 }
                 flow.ack = flow.ack.wrapping_add(segment.payload.len() as u32);
@@ -147,13 +161,11 @@ impl Client {
         Ok(frames)
     }
 
-    /// Payload bytes received in this batch on the flow at `place`.
-    pub fn received(&self, place: usize) -> usize {
-        self.got[place] as usize
-    }
-
-    /// Begins a batch.
-    pub fn forget(&mut self, count: usize) {
-        self.got[..count].fill(0);
+    /// Flows of the batch that have received less than `bytes`.
+    pub fn lacking(&self, bytes: usize) -> impl Iterator<Item = u32> {
+        let pairs = self.batch.iter().zip(&self.got);
+        pairs
+            .filter(move |&(_, &got)| (got as usize) < bytes)
+            .map(|(&index, _)| index)
     }
 }

@@ -198,7 +198,8 @@ fn idle(args: &Args) -> Result<Vec<Row>, Failure> {
         return Err(format!("{connections} connections are open"));
     }
     // They are alive: some of them echo.
-    world.echo(0, world::BATCH.min(args.flows as usize), &Load::new(64, 1))?;
+    let batch: Vec<u32> = (0..args.flows.min(world::BATCH as u32)).collect();
+    world.echo(&batch, &Load::new(64, 1))?;
     let each = (after as f64 - before as f64) / f64::from(args.flows);
     Ok(vec![Row::at_most(
         format!(

@@ -1,6 +1,8 @@
 //! A server lcore and the client, joined by a memory pair, on one thread. Only the server's turns are timed.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 use hioload_device::memory::MemoryDevice;
 use hioload_engine::{Accept, Config, Context, Handler, Lcore, LcoreContext, Response};
@@ -15,6 +17,8 @@ use crate::packet::{MSS, flag};
 
 /// Flows whose segments are sent before the server has a turn: a full burst.
 pub const BATCH: usize = 64;
+/// A prime: it visits all flows of any number that is no multiple of it.
+const STRIDE: u64 = 611_953;
 const MASK: [u8; 4] = [0x1f, 0x2e, 0x3d, 0x4c];
 
 const REQUEST: &[u8] =
@@ -50,6 +54,8 @@ pub struct World {
     /// Time the server has spent in its turns.
     pub spent: Duration,
     pub client: Client,
+    /// Flows that had a turn.
+    cursor: u64,
 }
 
 /// How the client acknowledges answers.
@@ -103,6 +109,7 @@ impl World {
             skipped: Duration::ZERO,
             spent: Duration::ZERO,
             client,
+            cursor: 0,
         }
     }
 
@@ -111,11 +118,11 @@ impl World {
     }
 
     fn turn(&mut self) -> Result<(), Failure> {
-        let begin = Instant::now();
+        let begin = cpu_time();
         let waited = self.lcore.transport().wait(Some(Duration::ZERO));
         let now = self.clock.tick() + self.skipped;
         self.lcore.turn(now);
-        self.spent += begin.elapsed();
+        self.spent += cpu_time() - begin;
         waited.map_err(|e| format!("the device failed: {e}"))
     }
 
@@ -125,7 +132,7 @@ impl World {
         for _ in 0..time.as_millis() / step.as_millis() {
             self.skipped += step;
             self.turn()?;
-            self.client.receive(0, 0, |_, _, _| Ok(()))?;
+            self.client.receive(|_, _| Ok(()))?;
         }
         Ok(())
     }
@@ -133,30 +140,24 @@ impl World {
     /// Turns of the server until every flow of the batch has received `bytes`; what comes in pieces is acknowledged.
     fn until_received(
         &mut self,
-        first: u32,
-        count: usize,
         bytes: usize,
-        mut check: impl FnMut(usize, usize, &[u8]) -> Result<(), Failure>,
+        mut check: impl FnMut(usize, &[u8]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut barren = 0;
         loop {
             self.turn()?;
-            let frames = self.client.receive(first, count, &mut check)?;
-            let missing = (0..count)
-                .filter(|&place| self.client.received(place) < bytes)
-                .count();
-            if missing == 0 {
+            let frames = self.client.receive(&mut check)?;
+            let lacking: Vec<u32> = self.client.lacking(bytes).collect();
+            if lacking.is_empty() {
                 return Ok(());
             }
             barren = if frames == 0 { barren + 1 } else { 0 };
             if barren > 64 {
-                return Err(format!("{missing} of {count} flows got no answer"));
+                return Err(format!("{} flows got no answer", lacking.len()));
             }
             if frames > 0 && bytes > MSS {
-                for place in 0..count {
-                    if self.client.received(place) < bytes {
-                        self.client.send(first + place as u32, flag::ACK, &[])?;
-                    }
+                for index in lacking {
+                    self.client.send(index, flag::ACK, &[])?;
                 }
                 self.client.push()?;
             }
@@ -166,43 +167,40 @@ impl World {
     /// Opens WebSocket connections on flows `0..n`; gives the server's time for it.
     pub fn open(&mut self, n: u32) -> Result<Duration, Failure> {
         let before = self.spent;
-        let mut first = 0;
-        while first < n {
-            let count = BATCH.min((n - first) as usize);
-            self.client.forget(count);
-            for index in first..first + count as u32 {
+        for batch in batches(n) {
+            self.client.begin(&batch);
+            for &index in &batch {
                 self.client.send(index, flag::SYN, &[])?;
             }
             self.client.push()?;
             self.turn()?;
-            let answers = self.client.receive(first, count, |_, _, _| Ok(()))?;
-            if answers != count {
-                return Err(format!("{answers} answers to {count} SYNs"));
+            let answers = self.client.receive(|_, _| Ok(()))?;
+            if answers != batch.len() {
+                return Err(format!("{answers} answers to {} SYNs", batch.len()));
             }
-            for index in first..first + count as u32 {
+            for &index in &batch {
                 self.client.send(index, flag::ACK, &[])?;
                 self.client.send(index, flag::ACK | flag::PSH, REQUEST)?;
             }
             self.client.push()?;
-            self.until_received(first, count, 129, |place, at, bytes| {
+            self.until_received(129, |at, bytes| {
                 let good = at > 0 || bytes.starts_with(b"HTTP/1.1 101 ");
                 if good {
                     Ok(())
                 } else {
-                    Err(format!("no upgrade at {place}"))
+                    Err("no upgrade".into())
                 }
             })?;
-            self.acknowledge(first, count)?;
-            first += count as u32;
+            self.acknowledge(&batch)?;
         }
         Ok(self.spent - before)
     }
 
-    /// One echo of `load` on each of `count` flows; gives the server's time for it.
-    pub fn echo(&mut self, first: u32, count: usize, load: &Load) -> Result<Duration, Failure> {
+    /// One echo of `load` on each flow of the batch; gives the server's time for it.
+    pub fn echo(&mut self, batch: &[u32], load: &Load) -> Result<Duration, Failure> {
         let before = self.spent;
-        self.client.forget(count);
-        for index in first..first + count as u32 {
+        self.client.begin(batch);
+        for &index in batch {
             for (n, segment) in load.sent.chunks(MSS).enumerate() {
                 let last = n + 1 == load.segments();
                 self.client
@@ -210,7 +208,7 @@ impl World {
             }
         }
         self.client.push()?;
-        self.until_received(first, count, load.answer.len(), |_, at, bytes| {
+        self.until_received(load.answer.len(), |at, bytes| {
             match load.answer.get(at..at + bytes.len()) {
                 Some(wanted) if wanted == bytes => Ok(()),
                 _ => Err("a wrong byte".into()),
@@ -219,7 +217,8 @@ impl World {
         Ok(self.spent - before)
     }
 
-    /// A round of echoes over all flows in turn, at least `messages` of them; gives nanoseconds for each message.
+    /// A round of echoes, at least `messages` of them, over `flows` flows; gives nanoseconds for each message. The flows take
+    /// turns, going on where the last round ended, and in an order in which no two neighbours follow each other.
     pub fn round(
         &mut self,
         flows: u32,
@@ -227,24 +226,28 @@ impl World {
         load: &Load,
         ack: Ack,
     ) -> Result<f64, Failure> {
-        let batch = (BATCH / load.segments()).clamp(1, flows as usize);
-        let (mut done, mut spent, mut first) = (0, Duration::ZERO, 0);
+        let size = (BATCH / load.segments()).clamp(1, flows as usize);
+        let (mut done, mut spent) = (0, Duration::ZERO);
+        let mut batch = Vec::with_capacity(size);
         while done < messages {
-            let count = batch.min((flows - first) as usize);
-            spent += self.echo(first, count, load)?;
-            if ack == Ack::Alone {
-                spent += self.acknowledge(first, count)?;
+            batch.clear();
+            for _ in 0..size {
+                batch.push((self.cursor * STRIDE % u64::from(flows)) as u32);
+                self.cursor += 1;
             }
-            done += count * load.messages;
-            first = (first + count as u32) % flows;
+            spent += self.echo(&batch, load)?;
+            if ack == Ack::Alone {
+                spent += self.acknowledge(&batch)?;
+            }
+            done += size * load.messages;
         }
         Ok(spent.as_nanos() as f64 / done as f64)
     }
 
-    /// Acknowledges what flows of a batch have received; gives the server's time for it.
-    pub fn acknowledge(&mut self, first: u32, count: usize) -> Result<Duration, Failure> {
+    /// Acknowledges what flows have received; gives the server's time for it.
+    pub fn acknowledge(&mut self, batch: &[u32]) -> Result<Duration, Failure> {
         let before = self.spent;
-        for index in first..first + count as u32 {
+        for &index in batch {
             self.client.send(index, flag::ACK, &[])?;
         }
         self.client.push()?;
@@ -264,37 +267,44 @@ impl World {
             &1000u16.to_be_bytes(),
             Some(MASK),
         );
-        let mut first = 0;
-        while first < n {
-            let count = BATCH.min((n - first) as usize);
-            self.client.forget(count);
+        for batch in batches(n) {
+            self.client.begin(&batch);
             self.client.closed = 0;
-            for index in first..first + count as u32 {
+            for &index in &batch {
                 self.client.send(index, flag::ACK | flag::PSH, &frame)?;
             }
             self.client.push()?;
-            self.until_received(first, count, 4, |_, _, _| Ok(()))?;
+            self.until_received(4, |_, _| Ok(()))?;
             for _ in 0..8 {
-                if self.client.closed == count {
+                if self.client.closed == batch.len() {
                     break;
                 }
                 self.turn()?;
-                self.client.receive(first, count, |_, _, _| Ok(()))?;
+                self.client.receive(|_, _| Ok(()))?;
             }
-            if self.client.closed != count {
-                return Err(format!(
-                    "{} of {count} connections ended",
-                    self.client.closed
-                ));
+            if self.client.closed != batch.len() {
+                let closed = self.client.closed;
+                return Err(format!("{closed} of {} connections ended", batch.len()));
             }
-            for index in first..first + count as u32 {
+            for &index in &batch {
                 self.client.send(index, flag::ACK | flag::FIN, &[])?;
             }
             self.client.push()?;
             self.turn()?;
-            self.client.receive(first, 0, |_, _, _| Ok(()))?;
-            first += count as u32;
+            self.client.receive(|_, _| Ok(()))?;
         }
         Ok(self.spent - before)
     }
+}
+
+/// CPU time of this thread: what other processes take is not the server's.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Flows `0..n` in batches.
+fn batches(n: u32) -> impl Iterator<Item = Vec<u32>> {
+    let firsts = (0..n).step_by(BATCH);
+    firsts.map(move |first| (first..n.min(first + BATCH as u32)).collect())
 }
