@@ -430,6 +430,12 @@ impl<D: Device> Stack<D> {
         &self.drops
     }
 
+    /// The station that claimed an address of ours last, and which.
+    #[must_use]
+    pub fn address_conflict(&self) -> Option<(IpAddr, [u8; 6])> {
+        self.housekeeping.conflict()
+    }
+
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> StackStats {
@@ -443,6 +449,7 @@ impl<D: Device> Stack<D> {
                 - self.drops.not_ours()
                 - self.drops.get(Reason::Checksum)
                 - self.drops.get(Reason::Fragment),
+            address_conflicts: house.conflicts,
             arp_in: house.arp_in,
             arp_out: house.arp_out,
             ndp_in: house.ndp_in,
