@@ -8,25 +8,28 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, XskMap};
+use aya::programs::links::FdLink;
+use aya::programs::xdp::XdpError;
 use aya::programs::{ProgramError, Xdp, XdpMode as AyaMode};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 
 use crate::blame;
 use crate::nic::Nic;
-use crate::{OpenError, Ownership, PortOptions, XdpCounters, XdpMode};
+use crate::{OpenError, Ownership, PortOptions, XdpCounters, XdpMode, XdpObject};
 
 /// The C source's NO_VLAN.
 const NO_VLAN: u32 = 0xffff;
 /// How often a taken interface or queue is tried again.
 pub(crate) const RETRY: Duration = Duration::from_millis(5);
 
-/// The program on an interface. Dropped, it is detached: the link is the kernel's reference to it, and this process has
-/// the only file descriptor, so that happens at the latest when the process ends, however it ends.
+/// The program on an interface. Dropped, it is detached: the kernel keeps it there for as long as somebody has a file
+/// descriptor of the link, and only this process has, so that ends at the latest when the process does, however it ends.
 pub(crate) struct Attached {
     pub mode: XdpMode,
+    _link: FdLink,
     sockets: Mutex<XskMap<MapData>>,
     counters: Mutex<PerCpuArray<MapData, u64>>,
-    /// Keeps program and link.
+    /// Keeps the program and its maps.
     _program: Ebpf,
 }
 
@@ -34,12 +37,13 @@ impl Attached {
     /// Loads the program and attaches it to `nic`. `queues`: one more than the greatest number of a queue.
     pub(crate) fn new(options: &PortOptions, nic: &Nic, queues: u32) -> Result<Self, OpenError> {
         let mut program = load(options, queues)?;
-        let mode = attach(&mut program, options, nic)?;
+        let (mode, link) = attach(&mut program, options, nic)?;
         let broken = |why: MapError| blame::object(&why.to_string());
         let sockets = XskMap::try_from(take(&mut program, "SOCKETS")?).map_err(broken)?;
         let counters = PerCpuArray::try_from(take(&mut program, "COUNTERS")?).map_err(broken)?;
         Ok(Self {
             mode,
+            _link: link,
             sockets: Mutex::new(sockets),
             counters: Mutex::new(counters),
             _program: program,
@@ -74,6 +78,20 @@ impl Attached {
     }
 }
 
+/// Has this kernel's verifier look at both variants of the program. Nothing is attached, and nothing remains.
+///
+/// # Errors
+/// What is wrong, and what mends it.
+pub fn verify(object: &XdpObject) -> Result<(), OpenError> {
+    let options = PortOptions::new(object.clone(), "", []);
+    let mut program = load(&options, 1)?;
+    for (_, variant) in program.programs_mut() {
+        let variant: &mut Xdp = variant.try_into().map_err(|why| blame::program(&why))?;
+        variant.load().map_err(|why| blame::program(&why))?;
+    }
+    Ok(())
+}
+
 /// Creates the maps, with what is ours in them, and has the verifier look at the programs.
 fn load(options: &PortOptions, queues: u32) -> Result<Ebpf, OpenError> {
     let shared = u32::from(options.ownership == Ownership::Shared);
@@ -94,24 +112,36 @@ fn take(program: &mut Ebpf, name: &str) -> Result<Map, OpenError> {
         .ok_or_else(|| blame::object(&format!("no map {name}")))
 }
 
-/// Writes what is ours into the maps.
+/// Writes what is ours into the maps. They stay with the program: it is loaded with their file descriptors.
 fn fill(program: &mut Ebpf, options: &PortOptions) -> Result<(), OpenError> {
     let full = |why: MapError| blame::object(&why.to_string());
-    let mut own4 = HashMap::<_, u32, u8>::try_from(take(program, "OWN4")?).map_err(full)?;
-    let mut own6 = HashMap::<_, [u8; 16], u8>::try_from(take(program, "OWN6")?).map_err(full)?;
     for address in &options.addresses {
         match address {
-            IpAddr::V4(v4) => own4.insert(u32::from_ne_bytes(v4.octets()), 1, 0),
-            IpAddr::V6(v6) => own6.insert(v6.octets(), 1, 0),
+            IpAddr::V4(v4) => {
+                let map = borrow(program, "OWN4")?;
+                let mut own = HashMap::<_, u32, u8>::try_from(map).map_err(full)?;
+                own.insert(u32::from_ne_bytes(v4.octets()), 1, 0)
+            }
+            IpAddr::V6(v6) => {
+                let map = borrow(program, "OWN6")?;
+                let mut own = HashMap::<_, [u8; 16], u8>::try_from(map).map_err(full)?;
+                own.insert(v6.octets(), 1, 0)
+            }
         }
         .map_err(full)?;
     }
-    let mut listened =
-        HashMap::<_, [u8; 20], u8>::try_from(take(program, "LISTENED")?).map_err(full)?;
+    let map = borrow(program, "LISTENED")?;
+    let mut listened = HashMap::<_, [u8; 20], u8>::try_from(map).map_err(full)?;
     for at in listened_endpoints(options) {
         listened.insert(endpoint(at), 1, 0).map_err(full)?;
     }
     Ok(())
+}
+
+fn borrow<'a>(program: &'a mut Ebpf, name: &str) -> Result<&'a mut Map, OpenError> {
+    program
+        .map_mut(name)
+        .ok_or_else(|| blame::object(&format!("no map {name}")))
 }
 
 /// What is listened on, each with an address.
@@ -144,7 +174,11 @@ fn endpoint(at: SocketAddr) -> [u8; 20] {
 }
 
 /// Attaches the first combination of mode and program that the driver takes.
-fn attach(program: &mut Ebpf, options: &PortOptions, nic: &Nic) -> Result<XdpMode, OpenError> {
+fn attach(
+    program: &mut Ebpf,
+    options: &PortOptions,
+    nic: &Nic,
+) -> Result<(XdpMode, FdLink), OpenError> {
     let modes: &[XdpMode] = match options.mode {
         XdpMode::Auto => &[XdpMode::Native, XdpMode::Skb],
         XdpMode::Native => &[XdpMode::Native],
@@ -165,7 +199,7 @@ fn attach(program: &mut Ebpf, options: &PortOptions, nic: &Nic) -> Result<XdpMod
     for &mode in modes {
         for name in names {
             match attach_one(program, name, mode, nic.index, deadline) {
-                Ok(()) => return Ok(mode),
+                Ok(link) => return Ok((mode, link)),
                 Err(Refused::Load(why)) => return Err(blame::program(&why)),
                 Err(Refused::Attach(why)) if is_final(&why) => {
                     return Err(blame::attach(nic, options.mode, mode, why));
@@ -198,7 +232,7 @@ fn attach_one(
     mode: XdpMode,
     interface: u32,
     deadline: Instant,
-) -> Result<(), Refused> {
+) -> Result<FdLink, Refused> {
     let missing = || Refused::Attach(io::ErrorKind::NotFound.into());
     let xdp = program.program_mut(name).ok_or_else(missing)?;
     let xdp: &mut Xdp = xdp.try_into().map_err(Refused::Load)?;
@@ -212,8 +246,22 @@ fn attach_one(
     };
     loop {
         let why = match xdp.attach_to_if_index(interface, aya_mode) {
-            Ok(_) => return Ok(()),
+            Ok(id) => {
+                let link = xdp.take_link(id).map_err(Refused::Load)?;
+                return FdLink::try_from(link).map_err(|_| {
+                    // Where the kernel refuses a link the library attaches without one, which would outlive this process.
+                    // What it attached is forgotten by now: once more, and off again.
+                    if let Ok(id) = xdp.attach_to_if_index(interface, aya_mode) {
+                        let _ = xdp.detach(id);
+                    }
+                    Refused::Attach(io::ErrorKind::Unsupported.into())
+                });
+            }
             Err(ProgramError::SyscallError(why)) => why.io_error,
+            Err(ProgramError::XdpError(XdpError::NetlinkError(why))) => match why.raw_os_error() {
+                Some(code) => io::Error::from_raw_os_error(code),
+                None => io::Error::other(why),
+            },
             Err(other) => io::Error::other(other),
         };
         let taken = matches!(why.raw_os_error(), Some(libc::EBUSY | libc::EEXIST));

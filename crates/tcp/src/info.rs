@@ -222,7 +222,7 @@ impl<D: Device> Stack<D> {
         let next = self.flows.sockets.with(slot, |socket| {
             let mut whole = Whole::default();
             let _ = write!(whole, "{socket:?}");
-            let consumed = seq(whole.text.as_str(), "remote_seq_no")?;
+            let consumed = seq(&whole.text, "remote_seq_no")?;
             Some(consumed.wrapping_add(socket.recv_queue() as u32))
         });
         next.flatten()

@@ -302,3 +302,27 @@ fn a_lost_last_acknowledgement_is_repeated_from_time_wait() {
     assert_eq!(world.b.seen[&there].error, None);
     world.assert_empty();
 }
+
+/// A user that asked for it keeps a finished flow until it lets go, whoever finished first.
+#[test]
+fn a_finished_flow_is_held_until_it_is_released() {
+    for ours_first in [true, false] {
+        let mut world = World::new();
+        world.b.stack.hold_finished();
+        let (here, there) = world.connect("10.77.0.2:80");
+        for ours in [ours_first, !ours_first] {
+            if ours {
+                world.b.stack.finish(there);
+            } else {
+                world.a.stack.finish(here);
+            }
+            world.turns(4);
+        }
+        assert!(world.b.what(there).contains(What::END));
+        assert!(!world.b.what(there).contains(What::CLOSED), "it is held");
+        assert!(world.b.stack.flows().any(|flow| flow == there));
+        world.b.stack.release(there);
+        world.turns(4);
+        assert_eq!(world.b.stack.flows().count(), 0, "and gone with its user");
+    }
+}

@@ -191,7 +191,10 @@ fn segments_grow_no_larger_than_a_router_says() {
     world.a.stack.lower_path(&tuple, 1300);
     world.turns(4);
     assert_eq!(world.a.stack.stats().pmtu_lowered, 1);
-    assert_eq!(world.a.stack.info(here).expect("info").mss, 1280 - 40 - 12);
+    assert_eq!(
+        world.a.stack.details(here).expect("details").mss,
+        1280 - 40 - 12
+    );
     assert_eq!(world.b.seen[&there].bytes.len(), 3000);
     // Without anything outstanding nobody is believed, nor is one who raises it.
     world.a.stack.lower_path(&tuple, 600);
@@ -199,7 +202,10 @@ fn segments_grow_no_larger_than_a_router_says() {
     world.a.stack.lower_path(&tuple, 1500);
     assert_eq!(world.a.stack.stats().pmtu_lowered, 1);
     world.pass(Duration::from_secs(601));
-    assert_eq!(world.a.stack.info(here).expect("info").mss, 1500 - 40 - 12);
+    assert_eq!(
+        world.a.stack.details(here).expect("details").mss,
+        1500 - 40 - 12
+    );
 }
 
 #[test]
@@ -210,6 +216,7 @@ fn info_tells_what_ss_would() {
     world.a.stack.send(here, &[0; 5000]);
     world.turns(8);
     let info = world.a.stack.info(here).expect("info");
+    let details = world.a.stack.details(here).expect("details");
     assert_eq!(
         (info.local, info.peer),
         (
@@ -218,14 +225,14 @@ fn info_tells_what_ss_would() {
         )
     );
     assert_eq!(
-        (info.state, info.mss, info.retransmits),
+        (info.state, details.mss, info.retransmits),
         ("ESTABLISHED", 1448, 0)
     );
     assert_eq!(
-        (info.recv_queue, info.send_queue, info.in_flight),
+        (info.recv_queue, info.send_queue, details.in_flight),
         (0, 0, 0)
     );
-    assert_eq!((info.send_window, info.recv_window), (65_535, 65_535));
+    assert_eq!((details.send_window, info.recv_window), (65_535, 65_535));
     assert_eq!(info.rto, Duration::from_secs(1));
-    assert!(info.srtt.is_some() && info.cwnd > 1448 && !info.orphan);
+    assert!(info.srtt.is_some() && details.cwnd > 1448 && !info.orphan);
 }
