@@ -26,7 +26,7 @@ mod pool;
 pub mod prefetch;
 mod shared;
 
-pub use arena::{Arena, ArenaOptions, Backing, HugePages, prefer_huge_pages};
+pub use arena::{Arena, ArenaOptions, Backing, HugePages, prefer_huge_pages, room_for};
 pub use pool::{Buf, Pool, PoolOptions, PoolStats};
 pub use shared::{Held, LocalShared, Shared};
 

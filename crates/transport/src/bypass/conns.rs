@@ -70,7 +70,7 @@ pub(super) struct Conns {
 impl Conns {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
-            conns: Vec::with_capacity(capacity),
+            conns: hioload_mem::room_for(capacity),
             queues: Vec::new(),
             free_queues: Vec::new(),
         }
