@@ -17,7 +17,7 @@ use hioload_transport::Transport;
 
 use client::Failure;
 use report::{Row, median};
-use world::{Ack, Load, World};
+use world::{Ack, Load, Order, World};
 
 /// Measures the data plane on a memory pair. Ratios are of rounds taken in turn in one run.
 #[derive(Parser)]
@@ -97,11 +97,16 @@ fn echo(args: &Args) -> Result<Vec<Row>, Failure> {
     let (mut world, one, sixteen) = (few()?, Load::new(64, 1), Load::new(64, 16));
     let (mut of_one, mut of_sixteen) = (Vec::new(), Vec::new());
     for load in [&one, &sixteen] {
-        world.round(FEW, args.messages, load, Ack::WithNext)?;
+        world.round(FEW, args.messages, load, (Order::Scattered, Ack::WithNext))?;
     }
     for _ in 0..args.rounds {
-        of_one.push(world.round(FEW, args.messages, &one, Ack::WithNext)?);
-        of_sixteen.push(world.round(FEW, args.messages * 4, &sixteen, Ack::WithNext)?);
+        of_one.push(world.round(FEW, args.messages, &one, (Order::Scattered, Ack::WithNext))?);
+        of_sixteen.push(world.round(
+            FEW,
+            args.messages * 4,
+            &sixteen,
+            (Order::Scattered, Ack::WithNext),
+        )?);
     }
     Ok(vec![
         Row::nanos(
@@ -123,7 +128,12 @@ fn in_place(args: &Args) -> Result<Vec<Row>, Failure> {
     for (size, name) in [(64, "64 B"), (1024, "1 KiB"), (16 << 10, "16 KiB")] {
         let (mut world, load) = (few()?, Load::new(size, 1));
         let before = world.server().transport().stats();
-        world.round(FEW, args.messages.min(20_000), &load, Ack::WithNext)?;
+        world.round(
+            FEW,
+            args.messages.min(20_000),
+            &load,
+            (Order::Scattered, Ack::WithNext),
+        )?;
         let after = world.server().transport().stats();
         let in_frame = (after.rx_bytes_in_place - before.rx_bytes_in_place) as f64;
         let in_ring = (after.rx_bytes_from_ring - before.rx_bytes_from_ring) as f64;
@@ -162,27 +172,43 @@ fn open(args: &Args) -> Result<Vec<Row>, Failure> {
 
 /// Many flows, each in its turn, beside few.
 fn scale(args: &Args) -> Result<Vec<Row>, Failure> {
+    const FLOWS: (Order, Ack) = (Order::Scattered, Ack::Alone);
     let load = Load::new(64, 1);
-    let (mut small, mut large) = (few()?, set_up::world(args.flows, RINGS_STAY)?);
+    let mut large = set_up::world(args.flows, RINGS_STAY)?;
+    let mut small = few()?;
     large.open(args.flows)?;
     // Each flow once: what is measured is then the same for all.
-    large.round(args.flows, args.flows as usize, &load, Ack::Alone)?;
-    small.round(FEW, args.messages, &load, Ack::Alone)?;
-    let (mut of_small, mut of_large) = (Vec::new(), Vec::new());
+    large.round(args.flows, args.flows as usize, &load, FLOWS)?;
+    small.round(FEW, args.messages, &load, FLOWS)?;
+    let (mut of_few, mut as_opened, mut scattered, mut of_active) =
+        (vec![], vec![], vec![], vec![]);
     for _ in 0..args.rounds {
-        of_small.push(small.round(FEW, args.messages, &load, Ack::Alone)?);
-        of_large.push(large.round(args.flows, args.messages, &load, Ack::Alone)?);
+        let messages = args.messages;
+        of_few.push(small.round(FEW, messages, &load, FLOWS)?);
+        of_active.push(large.round(FEW, messages, &load, FLOWS)?);
+        as_opened.push(large.round(args.flows, messages, &load, (Order::Opened, Ack::Alone))?);
+        scattered.push(large.round(args.flows, messages, &load, FLOWS)?);
     }
-    let (few, many) = (median(&of_small), median(&of_large));
-    Ok(vec![
-        Row::nanos("echo 64 B, 100 flows", few, Some(600.0)),
-        Row::nanos(
-            format!("echo 64 B, {} flows, each in its turn", args.flows),
+    let few = median(&of_few);
+    let mut rows = vec![Row::nanos(
+        "echo 64 B, 100 flows; replies acknowledged on their own",
+        few,
+        None,
+    )];
+    for (how, times) in [
+        ("100 of them active", of_active),
+        ("each in its turn, as they were opened", as_opened),
+        ("each in its turn, scattered", scattered),
+    ] {
+        let many = median(&times);
+        rows.push(Row::nanos(
+            format!("{} flows, {how}", args.flows),
             many,
             None,
-        ),
-        Row::at_most("  ratio", many / few, "x", 2.0),
-    ])
+        ));
+        rows.push(Row::at_most("  ratio to 100 flows", many / few, "x", 2.0));
+    }
+    Ok(rows)
 }
 
 /// Resident memory of established connections that have been silent for a while.

@@ -67,6 +67,15 @@ pub enum Ack {
     Alone,
 }
 
+/// In which order flows have their turns.
+#[derive(Clone, Copy)]
+pub enum Order {
+    /// As they were opened: what the server keeps of them lies side by side.
+    Opened,
+    /// No two neighbours after each other.
+    Scattered,
+}
+
 /// Messages as they are sent, and as they come back.
 pub struct Load {
     sent: Vec<u8>,
@@ -218,13 +227,13 @@ impl World {
     }
 
     /// A round of echoes, at least `messages` of them, over `flows` flows; gives nanoseconds for each message. The flows take
-    /// turns, going on where the last round ended, and in an order in which no two neighbours follow each other.
+    /// turns, going on where the last round ended.
     pub fn round(
         &mut self,
         flows: u32,
         messages: usize,
         load: &Load,
-        ack: Ack,
+        (order, ack): (Order, Ack),
     ) -> Result<f64, Failure> {
         let size = (BATCH / load.segments()).clamp(1, flows as usize);
         let (mut done, mut spent) = (0, Duration::ZERO);
@@ -232,7 +241,11 @@ impl World {
         while done < messages {
             batch.clear();
             for _ in 0..size {
-                batch.push((self.cursor * STRIDE % u64::from(flows)) as u32);
+                let step = match order {
+                    Order::Opened => 1,
+                    Order::Scattered => STRIDE,
+                };
+                batch.push((self.cursor * step % u64::from(flows)) as u32);
                 self.cursor += 1;
             }
             spent += self.echo(&batch, load)?;

@@ -36,13 +36,13 @@ const NEIGHBOURS: usize = 1024;
 const SLOW_LOOKS: u32 = 20;
 
 /// Flows looked ahead of the one being worked on, for the caches' sake.
-const AHEAD: usize = 6;
+const AHEAD: usize = 3;
 
 /// The same for their receive rings, whose place is known once the flow is in the cache.
-const RING_AHEAD: usize = 3;
+const RING_AHEAD: usize = 1;
 
 /// The same for what the user keeps of the flow.
-const USER_AHEAD: usize = 2;
+const USER_AHEAD: usize = 1;
 
 /// No slot.
 const NO_SLOT: u32 = u32::MAX;
