@@ -3,6 +3,7 @@
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use hioload_mem::room_for;
 use hioload_transport::{ConnId, Rest, Taken, Transport};
 use hioload_ws_proto::{
     Answer, Assembler, CloseCode, CloseFrame, Decoder, Event, OpCode, ProtocolError, Role,
@@ -64,14 +65,11 @@ impl Reason {
 
 impl<H: Handler> App<H> {
     pub(crate) fn new(handler: H, assembler: Assembler, core: Core<H::Event>) -> Self {
-        let (mut conns, mut decoders) = (Vec::new(), Vec::new());
-        // Reserved in full so that they never move; untouched pages cost no memory.
-        conns.reserve_exact(core.sessions.capacity());
-        decoders.reserve_exact(core.sessions.capacity());
+        let slots = core.sessions.capacity();
         Self {
             handler,
-            conns,
-            decoders,
+            conns: room_for(slots),
+            decoders: room_for(slots),
             assembler,
             core,
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hioload_lcore::mesh::{Mailbox, Poster};
 use hioload_lcore::{Time, TimerWheel};
-use hioload_mem::Held;
+use hioload_mem::{Held, room_for};
 use hioload_transport::{ConnId, Transport};
 use hioload_ws_proto::Compressor;
 use hioload_ws_proto::handshake::HandshakeLimits;
@@ -93,14 +93,11 @@ pub(crate) const SUBSCRIBER_IS_LCORE: u32 = 1 << 31;
 
 impl<E: Send + 'static> Core<E> {
     pub(crate) fn new(seat: Seat<E>, now: Time, max_sessions: usize) -> Self {
-        // Reserved in full so that it never moves; untouched pages cost no memory.
-        let mut sessions = Vec::new();
-        sessions.reserve_exact(max_sessions);
         Self {
             lcore: seat.lcore,
             lcores: seat.lcores,
             now,
-            sessions,
+            sessions: room_for(max_sessions),
             wheel: TimerWheel::with_capacity(now, max_sessions),
             timers: UserTimers::default(),
             topics: Topics::new(),

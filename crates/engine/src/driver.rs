@@ -2,6 +2,7 @@
 
 use std::io;
 
+use hioload_mem::prefetch;
 use hioload_transport::{Closed, ConnId, Driver, Peer, Rest, Taken, Transport};
 use hioload_ws_proto::{Decoder, Role};
 
@@ -14,6 +15,14 @@ use crate::session::{Phase, flag};
 const ALL: Rest = Rest::NeedsMore;
 
 impl<T: Transport, H: Handler> Driver<T> for App<H> {
+    #[inline]
+    fn soon(&mut self, index: u32) {
+        let at = index as usize;
+        prefetch::line(self.core.sessions.as_ptr().wrapping_add(at));
+        prefetch::line(self.decoders.as_ptr().wrapping_add(at));
+        prefetch::line(self.conns.as_ptr().wrapping_add(at));
+    }
+
     fn on_accept(&mut self, io: &mut T, id: ConnId, peer: Peer) -> bool {
         self.core.counters.accepted.bump();
         self.core.accept_tokens = self.core.accept_tokens.saturating_sub(1);

@@ -68,6 +68,24 @@ pub fn prefer_huge_pages<T>(start: *const T, items: usize) {
     }
 }
 
+/// Arrays from this size on are worth huge pages even if little of them is used.
+const LARGE: usize = 32 << 20;
+
+/// An empty vector with room for `items`, so that it need never move; on huge pages, if the system has them, where that much
+/// room is large. What is not used of it costs address space only.
+///
+/// # Panics
+/// If there is not so much address space.
+#[must_use]
+pub fn room_for<T>(items: usize) -> Vec<T> {
+    let mut vec = Vec::new();
+    vec.reserve_exact(items);
+    if items.saturating_mul(size_of::<T>()) >= LARGE {
+        prefer_huge_pages(vec.as_ptr(), items);
+    }
+    vec
+}
+
 /// The pages a region got.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Backing {

@@ -9,7 +9,10 @@
 //!
 //! * [`frames`]: packet buffers that move between lcores, devices and the kernel by ownership.
 //!
-//! `unsafe` is in three modules: `arena` (the mapping), `pool` and `frames` (handing out disjoint pieces of it).
+//! * [`prefetch`]: hints to the caches.
+//!
+//! `unsafe` is in four modules: `arena` (the mapping), `pool` and `frames` (handing out disjoint pieces of it), and
+//! `prefetch` (an instruction that Rust has only as an unsafe intrinsic).
 
 #![deny(unsafe_code)]
 
@@ -19,9 +22,11 @@ mod arena;
 pub mod frames;
 #[allow(unsafe_code)]
 mod pool;
+#[allow(unsafe_code)]
+pub mod prefetch;
 mod shared;
 
-pub use arena::{Arena, ArenaOptions, Backing, HugePages, prefer_huge_pages};
+pub use arena::{Arena, ArenaOptions, Backing, HugePages, prefer_huge_pages, room_for};
 pub use pool::{Buf, Pool, PoolOptions, PoolStats};
 pub use shared::{Held, LocalShared, Shared};
 

@@ -26,6 +26,7 @@ impl<D: Device> Stack<D> {
     #[inline]
     pub(crate) fn touch(&mut self, slot: u32) {
         let hot = self.flows.hot_mut(slot);
+        hot.clear(is::RESTING);
         if !hot.is(is::TOUCHED) {
             hot.set(is::TOUCHED);
             self.touched.push(slot);
@@ -110,8 +111,9 @@ impl<D: Device> Stack<D> {
         {
             return;
         }
-        if let Some(at) = self.poll_at(slot) {
-            self.arm(slot, at);
+        match self.poll_at(slot) {
+            Some(at) => self.arm(slot, at),
+            None => self.flows.hot_mut(slot).set(is::RESTING),
         }
     }
 
@@ -140,11 +142,15 @@ impl<D: Device> Stack<D> {
 
     /// The timer of a flow has fired.
     pub(crate) fn on_timer(&mut self, slot: u32) -> Option<Event<D::Frame>> {
-        if !self.flows.hot(slot).is(is::USED) {
+        let hot = *self.flows.hot(slot);
+        if !hot.is(is::USED) {
+            return None;
+        }
+        if hot.is(is::RESTING) {
+            self.flows.hot_mut(slot).clear(is::HEARD | is::QUIET);
             return None;
         }
         let at = self.poll_at(slot)?;
-        let hot = *self.flows.hot(slot);
         if hot.is(is::HEARD) {
             self.flows.hot_mut(slot).clear(is::HEARD | is::QUIET);
         } else if hot.is(is::QUIET) && self.quiet_for(hot.quiet) >= self.config.user_timeout {

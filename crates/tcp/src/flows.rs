@@ -39,6 +39,9 @@ pub(crate) mod is {
     pub(crate) const OVER: u16 = 1 << 10;
     /// In the flow table.
     pub(crate) const LISTED: u16 = 1 << 11;
+    /// Nothing is outstanding, and nothing is due: its timer, if one is still set, is of no concern, and need not look at the
+    /// socket to find that out.
+    pub(crate) const RESTING: u16 = 1 << 12;
 }
 
 /// Bits of `flags` above which the class of the path's MTU is.
@@ -208,7 +211,7 @@ impl Flows {
     /// Asks for what is kept of a slot.
     #[inline]
     pub(crate) fn prefetch(&mut self, slot: u32) {
-        crate::prefetch::line(self.hot.as_ptr().wrapping_add(slot as usize));
+        hioload_mem::prefetch::line(self.hot.as_ptr().wrapping_add(slot as usize));
         self.sockets.prefetch(slot);
     }
 

@@ -102,6 +102,9 @@ impl<D: Device> Stack<D> {
             || !matches!(after.state, State::Established | State::CloseWait)
         {
             self.touch(slot);
+        } else if self.config.keepalive.is_none() {
+            // Open, everything acknowledged on both sides.
+            self.flows.hot_mut(slot).set(is::RESTING);
         }
         if after.queued > 0 && after.queued == before.queued && payload == 0 {
             self.look_for_fast_retransmit(slot);

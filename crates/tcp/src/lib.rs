@@ -46,8 +46,6 @@ mod ingress;
 mod isn;
 mod port;
 #[allow(unsafe_code)]
-mod prefetch;
-#[allow(unsafe_code)]
 mod sockets;
 mod stack;
 mod stats;

@@ -187,10 +187,10 @@ impl Sockets {
         const LINES: usize = size_of::<SocketStorage<'static>>().div_ceil(64);
         let storages = self.storages.get_mut();
         let storage = storages.as_ptr().wrapping_add(slot as usize);
-        crate::prefetch::lines(storage.cast(), LINES);
+        hioload_mem::prefetch::lines(storage.cast(), LINES);
         // An empty send ring is filled from its first byte on.
         let tx = self.ring_range(slot).start + self.rx_ring;
-        crate::prefetch::line(self.region.base().as_ptr().wrapping_add(tx));
+        hioload_mem::prefetch::line(self.region.base().as_ptr().wrapping_add(tx));
     }
 
     /// Asks for the cache lines of the receive ring that will be written next: the socket itself has to be in cache.
@@ -198,7 +198,7 @@ impl Sockets {
     pub(crate) fn prefetch_ring(&mut self, slot: u32) {
         let at = self.with_mut(slot, |socket| socket.recv(|bytes| (0, bytes.as_ptr())));
         if let Some(Ok(at)) = at {
-            crate::prefetch::lines(at, 2);
+            hioload_mem::prefetch::lines(at, 2);
         }
     }
 }

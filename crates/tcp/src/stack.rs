@@ -36,10 +36,13 @@ const NEIGHBOURS: usize = 1024;
 const SLOW_LOOKS: u32 = 20;
 
 /// Flows looked ahead of the one being worked on, for the caches' sake.
-const AHEAD: usize = 6;
+const AHEAD: usize = 3;
 
 /// The same for their receive rings, whose place is known once the flow is in the cache.
-const RING_AHEAD: usize = 3;
+const RING_AHEAD: usize = 1;
+
+/// The same for what the user keeps of the flow.
+const USER_AHEAD: usize = 1;
 
 /// No slot.
 const NO_SLOT: u32 = u32::MAX;
@@ -309,6 +312,15 @@ impl<D: Device> Stack<D> {
         {
             self.flows.sockets.prefetch_ring(staged.guess);
         }
+    }
+
+    /// The slot that an event of one of the next frames will most probably be about, for its user to ask for what it keeps of
+    /// that flow. A guess, and only worth a prefetch.
+    #[inline]
+    #[must_use]
+    pub fn soon(&self) -> Option<u32> {
+        let staged = self.stage.get(self.at + USER_AHEAD)?.as_ref()?;
+        (staged.guess != NO_SLOT).then_some(staged.guess)
     }
 
     /// What happened next, of the frames taken and the timers due; `None`: that was all of this turn.

@@ -77,7 +77,7 @@ impl Table {
     /// Asks for the cache line that a search for `hash` begins with.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u32) {
-        crate::prefetch::line(self.bucket(self.home(hash)));
+        hioload_mem::prefetch::line(self.bucket(self.home(hash)));
     }
 
     /// The slot for `hash` that `is` says yes to.

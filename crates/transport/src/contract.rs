@@ -262,6 +262,10 @@ pub trait Driver<T: Transport> {
     fn on_end(&mut self, io: &mut T, id: ConnId);
     /// A send queue that a `flush` could not empty has emptied.
     fn on_writable(&mut self, io: &mut T, id: ConnId);
+    /// The connection in this slot will most probably be next but one or two: a chance to ask the caches for what is kept of it.
+    /// Nothing else may follow from it; the slot may be free.
+    #[inline]
+    fn soon(&mut self, _index: u32) {}
     /// The slot is freed.
     fn on_closed(&mut self, io: &mut T, id: ConnId, why: Closed);
 }

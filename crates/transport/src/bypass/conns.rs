@@ -1,5 +1,6 @@
 //! What the transport keeps of each connection beside its flow: 16 bytes, and a send queue while one is needed.
 
+use hioload_mem::prefetch;
 use hioload_tcp::FlowId;
 
 use crate::ConnId;
@@ -69,7 +70,7 @@ pub(super) struct Conns {
 impl Conns {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
-            conns: Vec::with_capacity(capacity),
+            conns: hioload_mem::room_for(capacity),
             queues: Vec::new(),
             free_queues: Vec::new(),
         }
@@ -87,6 +88,12 @@ impl Conns {
             flags: Flags::new(flag::LIVE | flags),
             ..Conn::default()
         };
+    }
+
+    /// Asks for a slot that will be looked at soon.
+    #[inline]
+    pub(super) fn prefetch(&self, index: u32) {
+        prefetch::line(self.conns.as_ptr().wrapping_add(index as usize));
     }
 
     pub(super) fn get(&self, id: ConnId) -> Option<&Conn> {

@@ -57,7 +57,14 @@ impl<D: Device> Transport for Bypass<D> {
         let listed = self.ready.len();
         let first = listed.min(budget.events.div_ceil(2));
         self.visit_listed(driver, first, &mut turn);
-        while let Some(event) = self.stack.next() {
+        loop {
+            if let Some(index) = self.stack.soon() {
+                self.conns.prefetch(index);
+                driver.soon(index);
+            }
+            let Some(event) = self.stack.next() else {
+                break;
+            };
             self.on_event(driver, event, &mut turn);
         }
         self.visit_listed(driver, listed - first, &mut turn);

@@ -2,13 +2,13 @@
 
 /// The line that `of` begins in.
 #[inline]
-pub(crate) fn line<T>(of: *const T) {
+pub fn line<T>(of: *const T) {
     lines(of.cast(), 1);
 }
 
 /// `n` lines from `start` on.
 #[inline]
-pub(crate) fn lines(start: *const u8, n: usize) {
+pub fn lines(start: *const u8, n: usize) {
     #[cfg(target_arch = "x86_64")]
     {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

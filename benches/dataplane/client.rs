@@ -1,0 +1,171 @@
+//! A client that is no TCP stack: it knows of each flow the next byte to send and the next to come, builds segments from a
+//! template and checks the answers. Everything arrives in order on a memory pair, so nothing else is needed; a segment out of
+//! order, a reset, a wrong sum or a wrong byte ends the run. 12 bytes a flow, so a million of them leave the caches to the server.
+
+use hioload_device::memory::MemoryDevice;
+use hioload_device::{Burst, Device};
+
+use crate::packet::{self, Header, Link, Source, flag};
+
+/// What the client knows of a flow.
+#[derive(Clone, Copy, Default)]
+struct Flow {
+    /// Next sequence number to send.
+    seq: u32,
+    /// Next sequence number expected.
+    ack: u32,
+    /// Its place in the batch it was last in.
+    place: u32,
+}
+
+pub struct Client {
+    device: MemoryDevice,
+    link: Link,
+    flows: Vec<Flow>,
+    tx: Burst<<MemoryDevice as Device>::Frame>,
+    rx: Burst<<MemoryDevice as Device>::Frame>,
+    /// The flows that are waited for, and the bytes of answers each has received.
+    batch: Vec<u32>,
+    got: Vec<u32>,
+    /// Flows whose connection ended.
+    pub closed: usize,
+    tsval: u32,
+}
+
+/// A failed check: one line.
+pub type Failure = String;
+
+impl Client {
+    pub fn new(device: MemoryDevice, link: Link, flows: usize) -> Self {
+        Self {
+            device,
+            link,
+            // Touched here, so that it is no part of what the server's connections cost.
+            flows: (0..flows)
+                .map(|n| Flow {
+                    seq: 0x1000_0000 ^ n as u32,
+                    ack: 0,
+                    place: 0,
+                })
+                .collect(),
+            tx: Burst::new(),
+            rx: Burst::new(),
+            batch: Vec::new(),
+            got: Vec::new(),
+            closed: 0,
+            tsval: 1,
+        }
+    }
+
+    /// Sends a segment on flow `index`.
+    pub fn send(&mut self, index: u32, flags: u8, payload: &[u8]) -> Result<(), Failure> {
+        let mut frame = self.device.alloc().ok_or("the client has no frame left")?;
+        frame.set_len(packet::HEADERS + 8 + payload.len());
+        let flow = &mut self.flows[index as usize];
+        let header = Header {
+            flags,
+            seq: flow.seq,
+            ack: flow.ack,
+            tsval: self.tsval,
+        };
+        let len = packet::write(
+            frame.bytes_mut(),
+            &self.link,
+            Source::of(index),
+            &header,
+            payload,
+        );
+        frame.set_len(len);
+        let control = u32::from(flags & flag::SYN != 0) + u32::from(flags & flag::FIN != 0);
+        flow.seq = flow.seq.wrapping_add(payload.len() as u32 + control);
+        if self.tx.is_full() {
+            self.push()?;
+        }
+        self.tx.push(frame);
+        Ok(())
+    }
+
+    /// Hands what was sent to the device.
+    pub fn push(&mut self) -> Result<(), Failure> {
+        self.device.tx_burst(&mut self.tx);
+        if self.tx.is_empty() {
+            Ok(())
+        } else {
+            Err("the client's ring is full".into())
+        }
+    }
+
+    /// Begins a batch: these flows will be waited for.
+    pub fn begin(&mut self, batch: &[u32]) {
+        self.batch.clear();
+        self.batch.extend_from_slice(batch);
+        self.got.clear();
+        self.got.resize(batch.len(), 0);
+        for (place, &index) in batch.iter().enumerate() {
+            self.flows[index as usize].place = place as u32;
+        }
+    }
+
+    /// Reads what has come, in order. The payload of each answer to a flow of the batch is shown to `check`, with the payload
+    /// bytes received on that flow so far in the batch. Gives the frames read.
+    pub fn receive(
+        &mut self,
+        mut check: impl FnMut(usize, &[u8]) -> Result<(), Failure>,
+    ) -> Result<usize, Failure> {
+        let mut frames = 0;
+        while self.device.rx_burst(&mut self.rx) > 0 {
+            for frame in self.rx.drain(..) {
+                let Some(segment) = packet::read(frame.bytes()) else {
+                    continue;
+                };
+                if segment.flags & flag::RST != 0 {
+                    return Err(format!("reset of {:?}", segment.to));
+                }
+                // One in 64 is enough to notice sums that are wrong.
+                if self.tsval.is_multiple_of(64) && !packet::is_sound(frame.bytes()) {
+                    return Err("a checksum is wrong".into());
+                }
+                self.tsval = self.tsval.wrapping_add(1);
+                let index = segment.to.index().ok_or("an answer to nobody")?;
+                let flow = self
+                    .flows
+                    .get_mut(index as usize)
+                    .ok_or("an answer to nobody")?;
+                if segment.ack.wrapping_sub(flow.seq) as i32 > 0 {
+                    return Err(format!(
+                        "flow {index}: bytes acknowledged that were never sent"
+                    ));
+                }
+                if segment.flags & flag::SYN != 0 {
+                    flow.ack = segment.seq.wrapping_add(1);
+                } else if segment.seq != flow.ack {
+                    return Err(format!(
+                        "flow {index}: sequence {} for {}",
+                        segment.seq, flow.ack
+                    ));
+                }
+                let place = flow.place as usize;
+                if self.batch.get(place) == Some(&index) {
+                    let got = &mut self.got[place];
+                    check(*got as usize, segment.payload)?;
+                    *got += segment.payload.len() as u32;
+                }
+                flow.ack = flow.ack.wrapping_add(segment.payload.len() as u32);
+                if segment.flags & flag::FIN != 0 {
+                    flow.ack = flow.ack.wrapping_add(1);
+                    self.closed += 1;
+                }
+                frames += 1;
+            }
+        }
+        Ok(frames)
+    }
+
+    /// Flows of the batch that have received less than `bytes`.
+    pub fn lacking(&self, bytes: usize) -> impl Iterator<Item = u32> {
+        let pairs = self.batch.iter().zip(&self.got);
+        pairs
+            .filter(move |&(_, &got)| (got as usize) < bytes)
+            .map(|(&index, _)| index)
+    }
+}
