@@ -95,6 +95,19 @@ const char *hl_eal_iova_mode(void)
 	}
 }
 
+unsigned hl_cpus(uint16_t *cpus, unsigned n)
+{
+	cpu_set_t affinity;
+	unsigned cpu, count = 0;
+
+	if (sched_getaffinity(0, sizeof(affinity), &affinity) != 0)
+		return 0;
+	for (cpu = 0; cpu < CPU_SETSIZE && count < n; cpu++)
+		if (CPU_ISSET(cpu, &affinity))
+			cpus[count++] = (uint16_t)cpu;
+	return count;
+}
+
 int hl_thread_register(void)
 {
 	if (rte_lcore_id() != LCORE_ID_ANY)

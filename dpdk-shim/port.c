@@ -3,11 +3,12 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <rte_dev.h>
 #include <rte_ethdev.h>
-#include <rte_string_fns.h>
+
 
 static_assert(HL_RX_OFFLOAD_IPV4 == RTE_ETH_RX_OFFLOAD_IPV4_CKSUM && HL_RX_OFFLOAD_TCP == RTE_ETH_RX_OFFLOAD_TCP_CKSUM &&
 		      HL_RX_OFFLOAD_SCATTER == RTE_ETH_RX_OFFLOAD_SCATTER && HL_TX_OFFLOAD_TCP == RTE_ETH_TX_OFFLOAD_TCP_CKSUM,
@@ -44,7 +45,7 @@ int hl_port_info(uint16_t port, struct hl_port_info *info)
 		return error;
 	if (rte_eth_dev_get_name_by_port(port, info->name) != 0)
 		info->name[0] = '\0';
-	strlcpy(info->driver, dev.driver_name != NULL ? dev.driver_name : "", sizeof(info->driver));
+	snprintf(info->driver, sizeof(info->driver), "%s", dev.driver_name != NULL ? dev.driver_name : "");
 	if (rte_eth_macaddr_get(port, &mac) == 0)
 		memcpy(info->mac, mac.addr_bytes, sizeof(info->mac));
 	rte_eth_dev_get_mtu(port, &info->mtu);
@@ -58,7 +59,6 @@ int hl_port_info(uint16_t port, struct hl_port_info *info)
 	info->rss_types = dev.flow_type_rss_offloads;
 	info->reta_size = dev.reta_size;
 	info->rss_key_len = dev.hash_key_size;
-	info->removable = dev.dev_flags != NULL && (*dev.dev_flags & RTE_ETH_DEV_INTR_RMV) != 0;
 	return 0;
 }
 

@@ -105,6 +105,9 @@ int hl_eal_has_huge_pages(void);
 /* "va", "pa" or "?": how devices address memory. */
 const char *hl_eal_iova_mode(void);
 
+/* The CPUs this thread may run on, at most n; returns how many. */
+unsigned hl_cpus(uint16_t *cpus, unsigned n);
+
 /* Makes this thread known to DPDK, so that its allocations have a cache of their own. 1: it was known before. */
 int hl_thread_register(void);
 void hl_thread_unregister(void);
@@ -141,8 +144,6 @@ struct hl_port_info {
 	uint64_t rss_types;
 	uint16_t reta_size;
 	uint8_t rss_key_len;
-	/* Whether it is a device on the PCI bus, i.e. hardware or an emulation of it. */
-	uint8_t removable;
 };
 
 /* The first port with a number of at least `from`; negative if there is none. */
