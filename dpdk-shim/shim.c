@@ -51,10 +51,10 @@ static inline int is_plain(const struct rte_mbuf *m)
 }
 
 /*
- * Makes a frame plain: into its own first segment if all of it fits there and nobody else has it, else into a buffer of `big`.
+ * Makes a frame plain: into its own first segment if all of it fits there and nobody else has it, else into one of `pool`.
  * NULL, and the frame is gone, if there is none large enough.
  */
-static struct rte_mbuf *make_plain(struct rte_mbuf *m, struct rte_mempool *big, struct hl_counts *counts)
+static struct rte_mbuf *make_plain(struct rte_mbuf *m, struct rte_mempool *pool, struct hl_counts *counts)
 {
 	struct rte_mbuf *whole;
 	const uint64_t keep = m->ol_flags & (RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK);
@@ -65,7 +65,7 @@ static struct rte_mbuf *make_plain(struct rte_mbuf *m, struct rte_mempool *big, 
 	counts->joined++;
 	if (m->refcnt == 1 && !(m->ol_flags & RTE_MBUF_F_INDIRECT) && rte_pktmbuf_linearize(m) == 0)
 		return m;
-	whole = big != NULL ? rte_pktmbuf_alloc(big) : NULL;
+	whole = pool != NULL ? rte_pktmbuf_alloc(pool) : NULL;
 	if (whole != NULL && m->pkt_len <= rte_pktmbuf_tailroom(whole)) {
 		struct rte_mbuf *part;
 		char *to = rte_pktmbuf_append(whole, m->pkt_len);
@@ -84,7 +84,7 @@ static struct rte_mbuf *make_plain(struct rte_mbuf *m, struct rte_mempool *big, 
 	return whole;
 }
 
-uint16_t hl_rx_burst(uint16_t port, uint16_t queue, struct hl_mbuf **frames, uint16_t n, struct rte_mempool *big,
+uint16_t hl_rx_burst(uint16_t port, uint16_t queue, struct hl_mbuf **frames, uint16_t n, struct rte_mempool *whole,
 		     struct hl_counts *counts)
 {
 	struct rte_mbuf **m = theirs(frames);
@@ -99,7 +99,7 @@ uint16_t hl_rx_burst(uint16_t port, uint16_t queue, struct hl_mbuf **frames, uin
 			rte_prefetch0(m[i + 4]);
 		rte_prefetch0(rte_pktmbuf_mtod(frame, void *));
 		if (unlikely(!is_plain(frame))) {
-			frame = make_plain(frame, big, counts);
+			frame = make_plain(frame, whole, counts);
 			if (frame == NULL)
 				continue;
 		}

@@ -59,8 +59,8 @@ struct hl_counts {
 	uint16_t joined;
 };
 
-/* Receives up to n frames; returns how many. Each is one segment with one owner; what is not is copied to `big`. */
-uint16_t hl_rx_burst(uint16_t port, uint16_t queue, struct hl_mbuf **frames, uint16_t n, struct rte_mempool *big,
+/* Receives up to n frames; returns how many. Each is one segment with one owner; what is not is copied to one of `whole`. */
+uint16_t hl_rx_burst(uint16_t port, uint16_t queue, struct hl_mbuf **frames, uint16_t n, struct rte_mempool *whole,
 		     struct hl_counts *counts);
 
 /* Sends from the front; returns how many were taken (sent or dropped). The rest still belongs to the caller. */

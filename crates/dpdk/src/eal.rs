@@ -11,6 +11,7 @@ pub struct Eal(Arc<Running>);
 #[derive(Debug)]
 struct Running {
     arguments: Vec<String>,
+    heard: Option<String>,
 }
 
 #[derive(Debug)]
@@ -60,6 +61,7 @@ impl Eal {
         tracing::info!(target: "dpdk", "{} runs, addresses are {}", version(), raw::iova_mode());
         let running = Arc::new(Running {
             arguments: arguments.to_vec(),
+            heard,
         });
         *state = State::Started(Arc::downgrade(&running));
         Ok(Self(running))
@@ -69,6 +71,11 @@ impl Eal {
     #[must_use]
     pub fn arguments(&self) -> &[String] {
         &self.0.arguments
+    }
+
+    /// What it complained about when it started, and went on.
+    pub(crate) fn heard(&self) -> Option<String> {
+        self.0.heard.clone()
     }
 
     /// Whether its memory is huge pages.

@@ -25,6 +25,8 @@ pub enum Error {
         wanted: String,
         /// Those that EAL has.
         have: Vec<String>,
+        /// What EAL complained about when it started; it goes on without a device that does not work.
+        heard: Option<String>,
     },
     /// The port cannot do what is asked of it.
     Unable {
@@ -48,6 +50,20 @@ pub enum Error {
     InUse(String),
 }
 
+impl Error {
+    /// The same, with what DPDK logged about it.
+    pub(crate) fn because(self, heard: Option<String>) -> Self {
+        match (self, heard) {
+            (Self::Step { port, step, reason }, Some(heard)) => Self::Step {
+                port,
+                step,
+                reason: format!("{reason} ({heard})"),
+            },
+            (other, _) => other,
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -60,15 +76,20 @@ impl fmt::Display for Error {
             Self::Finished => {
                 f.write_str("DPDK has run and ended in this process; it starts only once")
             }
-            Self::NoPort { wanted, have } if have.is_empty() => write!(
-                f,
-                "there is no DPDK port {wanted}: there are none; bind a NIC to vfio-pci, or add a --vdev"
-            ),
-            Self::NoPort { wanted, have } => write!(
-                f,
-                "there is no DPDK port {wanted}; there are {}",
-                have.join(", ")
-            ),
+            Self::NoPort {
+                wanted,
+                have,
+                heard,
+            } => {
+                write!(f, "there is no DPDK port {wanted}")?;
+                match have.as_slice() {
+                    [] => {
+                        f.write_str(": there are none; bind a NIC to vfio-pci, or add a --vdev")?
+                    }
+                    have => write!(f, "; there are {}", have.join(", "))?,
+                }
+                heard.iter().try_for_each(|heard| write!(f, " ({heard})"))
+            }
             Self::Unable { port, what } => write!(f, "DPDK port {port}: {what}"),
             Self::Step { port, step, reason } => {
                 write!(f, "DPDK port {port}: cannot {step}: {reason}")
@@ -111,10 +132,12 @@ mod tests {
             Error::NoPort {
                 wanted: text("7"),
                 have: vec![],
+                heard: Some(text("EAL: no such thing")),
             },
             Error::NoPort {
                 wanted: text("7"),
                 have: vec![text("0 (net_ring0)")],
+                heard: None,
             },
             Error::InUse(text("0")),
         ] {

@@ -32,8 +32,6 @@ const LEAST: usize = 2048;
 const CACHE: u32 = 256;
 /// Frames of each queue beyond those in descriptors and caches: bursts, fresh ones, what the stack holds.
 const IN_HAND: u32 = 1024;
-/// Buffers for frames that came in several segments, for each queue.
-const BIG: u32 = 255;
 
 /// What the port and the device agreed on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -55,10 +53,10 @@ pub struct Offloads {
 pub(crate) struct Plan {
     pub(crate) config: hl_port_config,
     pub(crate) offloads: Offloads,
-    /// Buffers to receive into.
-    pub(crate) room: u16,
-    /// Buffers to join segments in, if there may be such.
-    pub(crate) big: Option<PoolSize>,
+    /// Bytes of a buffer for a whole frame, headroom included.
+    pub(crate) whole: u16,
+    /// Bytes of a buffer to receive into, if that is smaller.
+    pub(crate) segment: Option<u16>,
 }
 
 impl Plan {
@@ -84,13 +82,13 @@ impl Plan {
             )));
         }
         let mtu = mtu(info, options).map_err(unable)?;
-        let (room, big) = buffers(info, options, mtu, headroom).map_err(unable)?;
+        let (whole, segment) = buffers(info, options, mtu, headroom).map_err(unable)?;
         let offers = |all: u64, one: u32| options.checksums && all & u64::from(one) != 0;
         let rss = info.rss_types & rss_types();
         let offloads = Offloads {
             rx_checksum: offers(info.rx_offloads, sys::HL_RX_OFFLOAD_TCP),
             tx_checksum: offers(info.tx_offloads, sys::HL_TX_OFFLOAD_TCP),
-            scatter: big.is_some(),
+            scatter: segment.is_some(),
             rss: queues > 1 && rss != 0,
             rss_ports: queues > 1
                 && rss & u64::from(sys::HL_RSS_IPV4_TCP | sys::HL_RSS_IPV6_TCP) != 0,
@@ -126,20 +124,28 @@ impl Plan {
         Ok(Self {
             config,
             offloads,
-            room,
-            big,
+            whole,
+            segment,
         })
     }
 
-    /// The pool of each queue, once the device has said how many descriptors it takes.
-    pub(crate) fn pool(&self, options: &PortOptions) -> PoolSize {
-        let rings = u32::from(self.config.rx_descriptors) + u32::from(self.config.tx_descriptors);
-        let least = rings + 2 * CACHE + IN_HAND;
-        let frames = options.frames.unwrap_or(least).max(2 * CACHE);
-        PoolSize {
-            frames: (frames + 1).next_power_of_two() - 1,
-            cache: CACHE,
-            room: self.room,
+    /// The pools of each queue, once the device has said how many descriptors it takes: of whole frames, and of segments to
+    /// receive into, if there are such.
+    pub(crate) fn pools(&self, options: &PortOptions) -> (PoolSize, Option<PoolSize>) {
+        let rx = u32::from(self.config.rx_descriptors);
+        let tx = u32::from(self.config.tx_descriptors);
+        let size = |descriptors: u32, room| {
+            let least = descriptors + 2 * CACHE + IN_HAND;
+            let frames = options.frames.unwrap_or(least).max(2 * CACHE);
+            PoolSize {
+                frames: (frames + 1).next_power_of_two() - 1,
+                cache: CACHE,
+                room,
+            }
+        };
+        match self.segment {
+            Some(segment) => (size(tx, self.whole), Some(size(rx, segment))),
+            None => (size(rx + tx, self.whole), None),
         }
     }
 }
@@ -167,13 +173,13 @@ fn mtu(info: &hl_port_info, options: &PortOptions) -> Result<u16, String> {
     Ok(wanted)
 }
 
-/// The size of receive buffers, headroom included, and the buffers to join segments in.
+/// The sizes of buffers for whole frames and of those to receive into, if these are smaller; headroom included.
 fn buffers(
     info: &hl_port_info,
     options: &PortOptions,
     mtu: u16,
     headroom: usize,
-) -> Result<(u16, Option<PoolSize>), String> {
+) -> Result<(u16, Option<u16>), String> {
     let frame = usize::from(mtu) + HEADERS + FCS;
     let whole = frame.max(LEAST).next_multiple_of(STEP) + headroom;
     let Ok(whole) = u16::try_from(whole) else {
@@ -190,12 +196,7 @@ fn buffers(
             "it does not receive frames in segments of {segment} bytes; leave the size of segments to it"
         ));
     }
-    let big = PoolSize {
-        frames: BIG,
-        cache: 0,
-        room: whole,
-    };
-    Ok((segment.saturating_add(headroom as u16), Some(big)))
+    Ok((whole, Some(segment.saturating_add(headroom as u16))))
 }
 
 #[cfg(test)]
@@ -231,7 +232,7 @@ mod tests {
         let all = plan(&info(), &options()).expect("a plan");
         assert!(all.offloads.rx_checksum && all.offloads.tx_checksum);
         assert!(!all.offloads.rss, "one queue has nothing to spread");
-        assert_eq!((all.room, all.big, all.config.mtu), (2176, None, 1500));
+        assert_eq!((all.whole, all.segment, all.config.mtu), (2176, None, 1500));
         let nothing = hl_port_info {
             rx_offloads: 0,
             tx_offloads: 0,
@@ -308,21 +309,23 @@ mod tests {
             ..options()
         };
         let whole = plan(&info(), &jumbo).expect("a plan");
-        assert_eq!((whole.room, whole.big), (9 * 1024 + 128, None));
+        assert_eq!((whole.whole, whole.segment), (9 * 1024 + 128, None));
         let parts = PortOptions {
             segment: Some(2048),
             ..jumbo
         };
         let parts = plan(&info(), &parts).expect("a plan");
-        assert_eq!(parts.room, 2048 + 128);
-        assert_eq!(parts.big.map(|big| big.room), Some(9 * 1024 + 128));
+        assert_eq!(
+            (parts.whole, parts.segment),
+            (9 * 1024 + 128, Some(2048 + 128))
+        );
         assert!(parts.offloads.scatter);
         // A segment that holds a whole frame is none.
         let enough = PortOptions {
             segment: Some(2048),
             ..options()
         };
-        assert_eq!(plan(&info(), &enough).expect("a plan").big, None);
+        assert_eq!(plan(&info(), &enough).expect("a plan").segment, None);
     }
 
     #[test]
@@ -333,12 +336,13 @@ mod tests {
     #[test]
     fn a_pool_has_enough_for_rings_caches_and_hands() {
         let plan = plan(&info(), &options()).expect("a plan");
-        let size = plan.pool(&options());
-        assert_eq!(size.frames, 4095);
+        let (frames, segments) = plan.pools(&options());
+        assert_eq!((frames.frames, segments), (4095, None));
         let few = PortOptions {
             frames: Some(10),
             ..options()
         };
-        assert_eq!(plan.pool(&few).frames, 1023, "no less than the caches hold");
+        let (frames, _) = plan.pools(&few);
+        assert_eq!(frames.frames, 1023, "no less than the caches hold");
     }
 }

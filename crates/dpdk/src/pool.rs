@@ -40,6 +40,27 @@ unsafe impl Send for Pool {}
 // SAFETY: as above.
 unsafe impl Sync for Pool {}
 
+/// The pools of a queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pools {
+    /// Buffers that hold a whole frame: fresh ones, and those made of several segments.
+    pub(crate) frames: Pool,
+    /// Buffers to receive into; the same, unless the port is to receive in segments.
+    pub(crate) receive: Pool,
+}
+
+impl Pools {
+    /// Frames that are not in their pools.
+    pub(crate) fn in_use(self) -> usize {
+        let segments = if self.receive.0 == self.frames.0 {
+            0
+        } else {
+            self.receive.in_use()
+        };
+        self.frames.in_use() + segments
+    }
+}
+
 impl Pool {
     pub(crate) fn raw(self) -> NonNull<sys::rte_mempool> {
         self.0

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::plan::{Offloads, Plan};
-use crate::pool::{Estate, Pool};
+use crate::pool::{Estate, Pools};
 use crate::queue::QueueEnd;
 use crate::raw::{self, Events};
 use crate::ring::{self, RingEnd};
 use crate::steering::Steering;
-use crate::{Eal, Error};
+use crate::{Eal, Error, log};
 
 /// Ports that are open, so that none is twice.
 static OPEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
@@ -161,7 +161,6 @@ pub(crate) struct Open {
     pub(crate) info: PortInfo,
     pub(crate) mtu: u16,
     pub(crate) offloads: Offloads,
-    pub(crate) big: Option<Pool>,
     pub(crate) events: Option<Events>,
     queues: u16,
     rules: usize,
@@ -192,16 +191,28 @@ impl Port {
     pub fn open(eal: &Eal, options: &PortOptions) -> Result<(Self, Vec<QueueEnd>), Error> {
         let number = find(eal, &options.port)?;
         let label = options.port.to_string();
-        let info =
-            raw::port_info(number).map_err(|code| step(&label, "ask what it can do", code))?;
-        let mut plan = Plan::new(&label, &info, options, raw::headroom())?;
+        log::listen();
+        let opened = Self::set_up(eal, options, number, &label);
+        let heard = log::heard();
+        opened.map_err(|error| error.because(heard))
+    }
+
+    fn set_up(
+        eal: &Eal,
+        options: &PortOptions,
+        number: u16,
+        label: &str,
+    ) -> Result<(Self, Vec<QueueEnd>), Error> {
+        let asked = raw::port_info(number);
+        let info = asked.map_err(|code| step(label, "ask what it can do", code))?;
+        let mut plan = Plan::new(label, &info, options, raw::headroom())?;
         let mut taken = lock(&OPEN);
         if taken.contains(&number) {
-            return Err(Error::InUse(label));
+            return Err(Error::InUse(label.to_owned()));
         }
         taken.push(number);
         drop(taken);
-        let isolated = options.steering.is_some() && Steering::isolate(number, &label);
+        let isolated = options.steering.is_some() && Steering::isolate(number, label);
         let estate = match &options.port {
             PortName::Ring(end) => Arc::clone(end.estate()),
             _ => Arc::new(Mutex::new(Estate::new(eal))),
@@ -211,34 +222,33 @@ impl Port {
             info: PortInfo::new(number, &info),
             mtu: plan.config.mtu,
             offloads: plan.offloads,
-            big: None,
             events: None,
             queues: options.queues,
             rules: 0,
             started: false,
             estate,
         };
-        let refused = |(name, code): raw::Refused| step(&label, &name, code);
+        let refused = |(name, code): raw::Refused| step(label, &name, code);
         raw::port_configure(number, &mut plan.config).map_err(refused)?;
-        let pools = open.pools(&plan, options, info.socket, &label)?;
-        for (queue, pool) in (0..).zip(&pools) {
-            raw::port_queue(number, queue, &plan.config, pool.raw(), info.socket)
-                .map_err(refused)?;
+        let pools = open.pools(&plan, options, info.socket, label)?;
+        for (queue, pools) in (0..).zip(&pools) {
+            let pool = pools.receive.raw();
+            raw::port_queue(number, queue, &plan.config, pool, info.socket).map_err(refused)?;
         }
         open.events = Events::watch(number);
         raw::port_start(number, options.queues).map_err(refused)?;
         open.started = true;
         if let Some(steering) = options.steering.as_ref().filter(|_| isolated) {
             open.rules = steering.add(number, &plan).map_err(|reason| Error::Step {
-                port: label.clone(),
+                port: label.to_owned(),
                 step: "add a flow rule".into(),
                 reason,
             })?;
         }
-        open.await_link(options.link_wait, &label);
+        open.await_link(options.link_wait, label);
         let open = Arc::new(open);
         let ends = (0..).zip(pools);
-        let ends = ends.map(|(queue, pool)| QueueEnd::new(Arc::clone(&open), queue, pool));
+        let ends = ends.map(|(queue, pools)| QueueEnd::new(Arc::clone(&open), queue, pools));
         let ends = ends.collect();
         Ok((Self(open), ends))
     }
@@ -321,28 +331,31 @@ impl Port {
 }
 
 impl Open {
+    /// The pools of each queue.
     fn pools(
-        &mut self,
+        &self,
         plan: &Plan,
         options: &PortOptions,
         socket: i32,
         label: &str,
-    ) -> Result<Vec<Pool>, Error> {
+    ) -> Result<Vec<Pools>, Error> {
         let mut estate = lock(&self.estate);
-        let no_memory = |reason| Error::Step {
+        let (frames, segments) = plan.pools(options);
+        let mut make = || {
+            let frames = estate.pool(frames, socket)?;
+            let receive = match segments {
+                Some(segments) => estate.pool(segments, socket)?,
+                None => frames,
+            };
+            Ok(Pools { frames, receive })
+        };
+        let pools = (0..options.queues).map(|_| make());
+        let pools: Result<_, _> = pools.collect();
+        pools.map_err(|reason| Error::Step {
             port: label.to_owned(),
             step: "make a pool of frames (more memory for DPDK: -m, or huge pages)".into(),
             reason,
-        };
-        let size = plan.pool(options);
-        let queues = 0..options.queues;
-        let pools = queues
-            .map(|_| estate.pool(size, socket))
-            .collect::<Result<_, _>>();
-        if let Some(size) = plan.big {
-            self.big = Some(estate.pool(size, socket).map_err(no_memory)?);
-        }
-        pools.map_err(no_memory)
+        })
     }
 
     fn link(&self) -> Option<LinkState> {
@@ -432,6 +445,7 @@ fn find(eal: &Eal, wanted: &PortName) -> Result<u16, Error> {
     };
     found.ok_or_else(|| Error::NoPort {
         wanted: wanted.to_string(),
+        heard: eal.heard(),
         have: Port::list(eal)
             .iter()
             .map(|port| format!("{} ({})", port.number, port.name))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hioload_device::{Burst, Capabilities, Device, DeviceStats, Waker};
 
-use crate::pool::Pool;
+use crate::pool::Pools;
 use crate::port::Open;
 use crate::raw::{self, hl_counts};
 use crate::{Error, MbufFrame, frame};
@@ -27,12 +27,12 @@ const COPYING: [&str; 6] = [
 pub struct QueueEnd {
     open: Arc<Open>,
     queue: u16,
-    pool: Pool,
+    pools: Pools,
 }
 
 impl QueueEnd {
-    pub(crate) fn new(open: Arc<Open>, queue: u16, pool: Pool) -> Self {
-        Self { open, queue, pool }
+    pub(crate) fn new(open: Arc<Open>, queue: u16, pools: Pools) -> Self {
+        Self { open, queue, pools }
     }
 
     /// Its number.
@@ -81,20 +81,20 @@ impl Queue {
     #[must_use]
     pub fn frames_in_use(&self) -> usize {
         frame::flush();
-        self.end.pool.in_use() - self.fresh.len()
+        self.end.pools.in_use() - self.fresh.len()
     }
 
-    /// Frames of its pool.
+    /// Whole frames it has: the size of its pool.
     #[must_use]
     pub fn frames(&self) -> usize {
-        self.end.pool.size()
+        self.end.pools.frames.size()
     }
 
     fn take_fresh(&mut self) {
-        raw::alloc(self.end.pool.raw(), &mut self.fresh);
+        raw::alloc(self.end.pools.frames.raw(), &mut self.fresh);
         if self.fresh.is_empty() && frame::collected() > 0 {
             frame::flush();
-            raw::alloc(self.end.pool.raw(), &mut self.fresh);
+            raw::alloc(self.end.pools.frames.raw(), &mut self.fresh);
         }
     }
 }
@@ -119,11 +119,9 @@ impl Device for Queue {
     fn rx_burst(&mut self, burst: &mut Burst<MbufFrame>) -> usize {
         frame::flush();
         let mut counts = hl_counts::default();
-        let QueueEnd { open, queue, .. } = &self.end;
-        let big = open
-            .big
-            .map_or(std::ptr::null_mut(), |pool| pool.raw().as_ptr());
-        let got = raw::rx_burst(open.info.number, *queue, burst, big, &mut counts);
+        let QueueEnd { open, queue, pools } = &self.end;
+        let whole = Some(pools.frames.raw());
+        let got = raw::rx_burst(open.info.number, *queue, burst, whole, &mut counts);
         self.stats.rx_frames += got as u64;
         self.stats.rx_bytes += u64::from(counts.bytes);
         self.stats.rx_dropped += u64::from(counts.dropped);
@@ -203,7 +201,7 @@ pub(crate) fn drain(port: u16, queues: u16) {
     for queue in 0..queues {
         for _ in 0..MOST {
             let mut counts = hl_counts::default();
-            if raw::rx_burst(port, queue, &mut burst, std::ptr::null_mut(), &mut counts) == 0 {
+            if raw::rx_burst(port, queue, &mut burst, None, &mut counts) == 0 {
                 break;
             }
             burst.clear();

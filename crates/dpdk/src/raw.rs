@@ -112,17 +112,18 @@ pub(crate) fn rx_burst(
     port: u16,
     queue: u16,
     burst: &mut Burst<MbufFrame>,
-    big: *mut sys::rte_mempool,
+    whole: Option<NonNull<sys::rte_mempool>>,
     counts: &mut hl_counts,
 ) -> usize {
     let at = burst.len();
     let room = burst.remaining_capacity() as u16;
+    let whole = whole.map_or(ptr::null_mut(), NonNull::as_ptr);
     // SAFETY: a frame is a pointer to an mbuf and nothing else, so the rest of the array has room for `room` pointers, of
     // which the call writes the first `got`: mbufs that are ours, plain ones. The port runs and its queue is this thread's
-    // (`Queue`); `big` is null or a pool that lives as long as the port.
+    // (`Queue`); `whole` is none or a pool that lives as long as the port.
     unsafe {
         let room_at = burst.as_mut_ptr().add(at).cast();
-        let got = sys::hl_rx_burst(port, queue, room_at, room, big, counts);
+        let got = sys::hl_rx_burst(port, queue, room_at, room, whole, counts);
         burst.set_len(at + usize::from(got));
         got.into()
     }

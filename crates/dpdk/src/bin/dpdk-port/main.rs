@@ -215,7 +215,7 @@ fn ping(queue: &mut Queue, options: &Options) -> Result<(), String> {
             vouched += u32::from(frame.rx_checksum() == hioload_device::RxChecksum::Good);
             match packet::look(&mut frame) {
                 Seen::Good(number) if number == seen && packet::is_whole(&frame, number) => {
-                    seen += 1
+                    seen += 1;
                 }
                 Seen::Good(_) | Seen::Bad => bad += 1,
                 Seen::Other => (),

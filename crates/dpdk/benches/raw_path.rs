@@ -1,0 +1,136 @@
+//! The raw path: receive a burst, swap the MAC addresses, send it; through our device, and the same loop in C against DPDK
+//! itself (`dpdk-shim/raw_loop.c`), in turns on the same port. Prints nanoseconds per frame and the ratio of the rates.
+//!
+//! Two ports: a ring whose end is its beginning, primed with frames that go round; and one that makes frames from nothing and
+//! swallows them, where each costs an allocation and a free in the pool. Needs libdpdk alone:
+//! `cargo bench -p hioload-dpdk --bench raw_path`.
+#![allow(clippy::cast_precision_loss)]
+
+use std::time::{Duration, Instant};
+
+use hioload_device::{BURST, Burst, Device, Frame};
+use hioload_dpdk::{Eal, Error, Port, PortName, PortOptions, Queue, split_arguments};
+
+/// Rounds of each loop.
+const ROUNDS: usize = 21;
+/// Time of one.
+const ROUND: Duration = Duration::from_millis(60);
+
+fn main() -> Result<(), Error> {
+    let line = "--no-pci --no-huge -m 256 --no-telemetry --file-prefix=hlbench --vdev=net_ring0 --vdev=net_null0";
+    let eal = Eal::init(&split_arguments(line)?)?;
+    println!(
+        "{}, median of {ROUNDS} interleaved rounds of {} ms",
+        hioload_dpdk::version(),
+        ROUND.as_millis()
+    );
+    let (ring, mut queue) = open(&eal, "net_ring0")?;
+    for frames in [BURST, 32, 8, 1] {
+        prime(&mut queue, frames);
+        compare(
+            &format!("net_ring, {frames} frames go round"),
+            &mut queue,
+            ring.info().number,
+        );
+        empty(&mut queue);
+    }
+    drop(queue);
+    ring.close()?;
+    let (null, mut queue) = open(&eal, "net_null0")?;
+    compare("net_null, bursts of 64", &mut queue, null.info().number);
+    drop(queue);
+    null.close()?;
+    Ok(())
+}
+
+fn open(eal: &Eal, name: &str) -> Result<(Port, Queue), Error> {
+    let options = PortOptions {
+        port: PortName::Name(name.into()),
+        ..PortOptions::default()
+    };
+    let (port, mut ends) = Port::open(eal, &options)?;
+    let queue = ends.remove(0).claim()?;
+    Ok((port, queue))
+}
+
+/// Puts frames of 64 bytes into the ring.
+fn prime(queue: &mut Queue, frames: usize) {
+    let mut burst: Burst<_> = (0..frames).map_while(|_| queue.alloc()).collect();
+    for frame in &mut burst {
+        frame.set_len(64);
+        frame.bytes_mut().fill(0x42);
+    }
+    assert_eq!(queue.tx_burst(&mut burst), frames);
+}
+
+fn empty(queue: &mut Queue) {
+    let mut burst = Burst::new();
+    while queue.rx_burst(&mut burst) > 0 {
+        burst.clear();
+    }
+}
+
+/// Ours. Not inlined, as the other is not.
+#[inline(never)]
+fn through_the_device<D: Device>(device: &mut D, turns: u64) -> u64 {
+    let mut burst = Burst::new();
+    let mut total = 0;
+    for _ in 0..turns {
+        device.rx_burst(&mut burst);
+        for frame in &mut burst {
+            let (to, from) = frame.bytes_mut()[..12].split_at_mut(6);
+            to.swap_with_slice(from);
+        }
+        total += device.tx_burst(&mut burst) as u64;
+        burst.clear();
+    }
+    total
+}
+
+fn in_c(port: u16, turns: u64) -> u64 {
+    #[allow(unsafe_code)]
+    // SAFETY: the port runs and its queue 0 is this thread's.
+    unsafe {
+        hioload_dpdk_sys::hl_raw_loop(port, 0, BURST as u16, turns)
+    }
+}
+
+/// Nanoseconds per frame of a round.
+fn round(mut turns: impl FnMut(u64) -> u64) -> f64 {
+    let began = Instant::now();
+    let mut frames = 0;
+    while began.elapsed() < ROUND {
+        frames += turns(5000);
+    }
+    began.elapsed().as_nanos() as f64 / frames as f64
+}
+
+fn compare(what: &str, queue: &mut Queue, port: u16) {
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for turn in 0..=ROUNDS {
+        let rust = |queue: &mut Queue| round(|turns| through_the_device(queue, turns));
+        let c = || round(|turns| in_c(port, turns));
+        // Each comes first every other time; the first round warms up.
+        let (r, c) = if turn % 2 == 0 {
+            let r = rust(queue);
+            (r, c())
+        } else {
+            let c = c();
+            (rust(queue), c)
+        };
+        if turn > 0 {
+            ours.push(r);
+            theirs.push(c);
+        }
+    }
+    let (r, c) = (median(&mut ours), median(&mut theirs));
+    println!(
+        "{what:32} C {c:6.2} ns/frame   device {r:6.2} ns/frame   rate {:.2}x",
+        c / r
+    );
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
