@@ -39,6 +39,10 @@ static_assert(HL_TX_L4_MASK == RTE_MBUF_F_TX_L4_MASK && HL_TX_TCP == RTE_MBUF_F_
 /* What fits into the mbuf's field for the length of the IP header and its extensions. */
 #define MAX_L3_LEN ((1u << RTE_MBUF_L3_LEN_BITS) - 1)
 
+/* The reference count and, behind it, the number of segments, both one, in either byte order. */
+#define ONE_OF_EACH 0x00010001u
+static_assert(offsetof(struct rte_mbuf, nb_segs) == offsetof(struct rte_mbuf, refcnt) + 2, "read as one word");
+
 static inline struct rte_mbuf **theirs(struct hl_mbuf **frames)
 {
 	return (struct rte_mbuf **)frames;
@@ -54,7 +58,7 @@ static inline int is_plain(const struct rte_mbuf *m)
  * Makes a frame plain: into its own first segment if all of it fits there and nobody else has it, else into one of `pool`.
  * NULL, and the frame is gone, if there is none large enough.
  */
-static struct rte_mbuf *make_plain(struct rte_mbuf *m, struct rte_mempool *pool, struct hl_counts *counts)
+static __rte_noinline struct rte_mbuf *make_plain(struct rte_mbuf *m, struct rte_mempool *pool, struct hl_counts *counts)
 {
 	struct rte_mbuf *whole;
 	const uint64_t keep = m->ol_flags & (RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK);
@@ -84,30 +88,48 @@ static struct rte_mbuf *make_plain(struct rte_mbuf *m, struct rte_mempool *pool,
 	return whole;
 }
 
+/* Makes each frame plain; returns how many are left. */
+static __rte_noinline uint16_t make_all_plain(struct rte_mbuf **m, uint16_t n, struct rte_mempool *whole,
+					      struct hl_counts *counts)
+{
+	uint16_t i, kept = 0;
+
+	counts->bytes = 0;
+	for (i = 0; i < n; i++) {
+		struct rte_mbuf *frame = is_plain(m[i]) ? m[i] : make_plain(m[i], whole, counts);
+
+		if (frame != NULL) {
+			counts->bytes += frame->data_len;
+			m[kept++] = frame;
+		}
+	}
+	return kept;
+}
+
 uint16_t hl_rx_burst(uint16_t port, uint16_t queue, struct hl_mbuf **frames, uint16_t n, struct rte_mempool *whole,
 		     struct hl_counts *counts)
 {
 	struct rte_mbuf **m = theirs(frames);
 	const uint16_t got = rte_eth_rx_burst(port, queue, m, n);
+	uint64_t odd = 0;
 	uint32_t bytes = 0;
-	uint16_t i, kept = 0;
+	uint16_t i;
 
+	/* Whether all are plain (they are, but for jumbo frames in segments) without a branch for each. */
+#pragma GCC unroll 4
 	for (i = 0; i < got; i++) {
-		struct rte_mbuf *frame = m[i];
+		const struct rte_mbuf *frame = m[i];
+		uint32_t counts_of_it;
 
-		if (i + 4 < got)
-			rte_prefetch0(m[i + 4]);
 		rte_prefetch0(rte_pktmbuf_mtod(frame, void *));
-		if (unlikely(!is_plain(frame))) {
-			frame = make_plain(frame, whole, counts);
-			if (frame == NULL)
-				continue;
-		}
+		memcpy(&counts_of_it, &frame->refcnt, sizeof(counts_of_it));
+		odd |= (counts_of_it ^ ONE_OF_EACH) | (frame->ol_flags & (RTE_MBUF_F_INDIRECT | RTE_MBUF_F_TX_OFFLOAD_MASK));
 		bytes += frame->data_len;
-		m[kept++] = frame;
 	}
-	counts->bytes += bytes;
-	return kept;
+	counts->bytes = bytes;
+	if (unlikely(odd != 0))
+		return make_all_plain(m, got, whole, counts);
+	return got;
 }
 
 static inline int is_tag(const uint8_t *ether_type)
@@ -138,7 +160,7 @@ static int describe(struct rte_mbuf *m)
 }
 
 /* Sends frames of which some want a checksum, after the driver's last look. What makes no sense or is refused is dropped. */
-static uint16_t send_described(uint16_t port, uint16_t queue, struct rte_mbuf **m, uint16_t n, struct hl_counts *counts)
+static __rte_noinline uint16_t send_described(uint16_t port, uint16_t queue, struct rte_mbuf **m, uint16_t n, struct hl_counts *counts)
 {
 	uint16_t taken = 0;
 
@@ -168,11 +190,12 @@ uint16_t hl_tx_burst(uint16_t port, uint16_t queue, struct hl_mbuf **frames, uin
 	uint64_t asked = 0;
 	uint16_t i, taken;
 
+#pragma GCC unroll 4
 	for (i = 0; i < n; i++) {
 		bytes += m[i]->data_len;
 		asked |= m[i]->ol_flags & RTE_MBUF_F_TX_L4_MASK;
 	}
-	counts->bytes += bytes;
+	counts->bytes = bytes;
 	if (unlikely(asked != 0))
 		taken = send_described(port, queue, m, n, counts);
 	else

@@ -213,6 +213,7 @@ impl Local {
         }
     }
 
+    #[cold]
     fn flush(&self) {
         let count = self.collected.replace(0);
         if count > 0 {
@@ -226,7 +227,11 @@ impl Local {
 /// Gives back what was dropped on this thread: called once per burst.
 #[inline]
 pub(crate) fn flush() {
-    LOCAL.with(Local::flush);
+    LOCAL.with(|local| {
+        if local.collected.get() > 0 {
+            local.flush();
+        }
+    });
 }
 
 /// Frames dropped on this thread and not yet given back.

@@ -150,8 +150,10 @@ pub(crate) fn tx_burst(
             counts,
         ));
         burst.set_len(0);
-        ptr::copy(frames.add(taken), frames, len - taken);
-        burst.set_len(len - taken);
+        if taken < len {
+            ptr::copy(frames.add(taken), frames, len - taken);
+            burst.set_len(len - taken);
+        }
         taken
     }
 }

@@ -64,7 +64,6 @@ fn what_a_port_cannot_do_is_named() {
     refused("ping", &memif, &["there are none", "memif"]);
     let null = arguments("--vdev=net_null0");
     refused("ping --segment 64", &null, &["segments of 64"]);
-    refused("ping --mtu 60", &null, &["an MTU of 60"]);
     let too_little = arguments("--vdev=net_null0").replace("-m 512", "-m 8");
     refused("ping", &too_little, &["pool of frames", "memory"]);
 }
