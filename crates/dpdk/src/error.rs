@@ -82,11 +82,10 @@ impl fmt::Display for Error {
                 heard,
             } => {
                 write!(f, "there is no DPDK port {wanted}")?;
-                match have.as_slice() {
-                    [] => {
-                        f.write_str(": there are none; bind a NIC to vfio-pci, or add a --vdev")?
-                    }
-                    have => write!(f, "; there are {}", have.join(", "))?,
+                if have.is_empty() {
+                    f.write_str(": there are none; bind a NIC to vfio-pci, or add a --vdev")?;
+                } else {
+                    write!(f, "; there are {}", have.join(", "))?;
                 }
                 heard.iter().try_for_each(|heard| write!(f, " ({heard})"))
             }

@@ -103,6 +103,13 @@ fn a_loop_gives_back_every_frame() {
     assert_eq!(said.number("unaccounted"), 0);
 }
 
+#[test]
+fn a_device_without_flow_rules_hands_over_everything() {
+    let own = "--own 10.99.0.2 --own fd00::2 --listen 0.0.0.0:80";
+    let said = run(&format!("ping {own}"), &arguments("--vdev=net_ring0"));
+    assert!(said.ok && said.out.contains("rules 0"), "{said:?}");
+}
+
 /// Reserves huge pages, and puts the number back.
 struct HugePages(String);
 

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use common::{Background, arguments, is_root};
+use common::{Background, arguments, command, is_root};
 
 /// Runs a command that has to succeed; returns what it printed.
 fn run(line: &str) -> String {
@@ -154,4 +154,32 @@ fn a_tap_with_the_kernel_behind_it_fills_in_checksums() {
     let echo = echo.finish();
     assert!(echo.ok && echo.out.contains("fill=true"), "{echo:?}");
     assert_eq!((echo.number("bad"), echo.number("unaccounted")), (0, 0));
+}
+
+/// A tap can be isolated; whether it takes rules is the kernel's matter (its flower classifier).
+#[test]
+fn an_isolated_port_has_all_its_rules_or_says_which_it_could_not_have() {
+    if !is_root() {
+        return;
+    }
+    let namespace = Namespace::new("rules");
+    let own = "echo --own 10.99.1.2 --own fd00::9 --listen 0.0.0.0:80 --listen [::]:80";
+    let eal = arguments("--vdev=net_tap0,iface=hlrules");
+    let mut command = command(&namespace.inside(), own, &eal);
+    let output = command
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    if output.status.success() {
+        // TCP, ICMP and neighbour discovery for two addresses, and ARP.
+        assert!(
+            out.contains("rules 6") && out.contains("unaccounted=0"),
+            "{out}{err}"
+        );
+    } else {
+        assert!(err.contains("cannot add a flow rule"), "{out}{err}");
+        assert_eq!(err.lines().count(), 1, "{err}");
+    }
 }

@@ -26,6 +26,9 @@ Options:
   --port P       number or name (default 0)
   --mtu N        the largest IP packet
   --segment N    bytes of a receive buffer
+  --own IP       leave all to the kernel but what is for this address (and --listen);
+                 may be given several times
+  --listen IP:P  TCP to this
   --no-checksums compute checksums here, whatever the device offers
   --frames N     ping: how many (default 1000)
   --size N       ping: bytes of each (default 64)
@@ -81,6 +84,28 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
                 }
             }
             "--mtu" => options.port.mtu = Some(value.parse().map_err(bad)?),
+            "--own" => {
+                let own = value
+                    .parse()
+                    .map_err(|_| format!("{value} is no address"))?;
+                options
+                    .port
+                    .steering
+                    .get_or_insert_default()
+                    .addresses
+                    .push(own);
+            }
+            "--listen" => {
+                let listen = value
+                    .parse()
+                    .map_err(|_| format!("{value} is no address and port"))?;
+                options
+                    .port
+                    .steering
+                    .get_or_insert_default()
+                    .listen
+                    .push(listen);
+            }
             "--segment" => options.port.segment = Some(value.parse().map_err(bad)?),
             "--frames" => options.frames = value.parse().map_err(bad)?,
             "--size" => options.size = value.parse().map_err(bad)?,
@@ -101,7 +126,12 @@ fn run(options: &Options) -> Result<(), String> {
     let (port, mut ends) = Port::open(&eal, &options.port).map_err(|error| error.to_string())?;
     let queue = ends.remove(0).claim();
     let mut queue = queue.map_err(|error| error.to_string())?;
-    println!("ready: {} {}", port.info().driver, queue.capabilities());
+    println!(
+        "ready: {} {} rules {}",
+        port.info().driver,
+        queue.capabilities(),
+        port.rules()
+    );
     let outcome = match options.command.as_str() {
         "echo" => {
             echo(&mut queue);
