@@ -224,8 +224,9 @@ int hl_flow_flush(uint16_t port);
 
 #ifdef HIOLOAD_RAW_LOOP
 /* raw_loop.c: receive, swap the addresses, send, `turns` times, in C against DPDK itself; returns frames sent. For
- * benchmarks. */
+ * benchmarks. The second does what a device has to beside that: it counts bytes both ways and drops what is in segments. */
 uint64_t hl_raw_loop(uint16_t port, uint16_t queue, uint16_t burst, uint64_t turns);
+uint64_t hl_counting_loop(uint16_t port, uint16_t queue, uint16_t burst, uint64_t turns, uint64_t *bytes);
 #endif
 
 #endif
