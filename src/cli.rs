@@ -9,8 +9,10 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::Failure;
-use crate::config::values::{AtLeastOne, Size, Span, UpTo, Within};
-use crate::config::{Settings, reference};
+use crate::config::values::{
+    AtLeastOne, LcoreSet, PeerFilter, Size, Span, TransportKind, UpTo, Within,
+};
+use crate::config::{AfXdpArgs, Settings, reference};
 
 /// A WebSocket data plane that owns its cores.
 #[derive(Parser, Debug)]
@@ -32,7 +34,65 @@ pub(crate) enum Command {
     /// Serve WebSockets: /echo, /topics, /healthz, and a page to try them at /
     Serve(Box<ServeArgs>),
     /// Send messages to a server that echoes, and check and time what comes back
-    Connect(ConnectArgs),
+    Connect(Box<ConnectArgs>),
+    /// Look at this machine: what AF_XDP needs and has, what is missing, and the command that mends it
+    Check(CheckArgs),
+    /// List the connections of a running server's own TCP, as ss -ti lists the kernel's
+    Flows(FlowsArgs),
+    /// Record the packets of a running server's own TCP, which tcpdump does not see
+    #[command(subcommand)]
+    Tap(TapCommand),
+}
+
+/// `hioload tap`
+#[derive(Subcommand, Debug)]
+pub(crate) enum TapCommand {
+    /// Begin to record
+    Start(TapStartArgs),
+    /// End it, and tell what was recorded
+    Stop(TapStopArgs),
+}
+
+/// `hioload tap start`
+#[derive(Args, Debug)]
+pub(crate) struct TapStartArgs {
+    /// The file to write, as pcapng; it must not exist, and the server must be allowed to make it
+    #[arg(long, value_name = "FILE")]
+    pub file: PathBuf,
+    /// Bytes kept of each packet
+    #[arg(long, value_name = "N", default_value = "65535")]
+    pub snaplen: UpTo<u32, 65535>,
+    /// The largest file; recording ends there
+    #[arg(long, value_name = "SIZE", default_value = "1GiB")]
+    pub max_size: AtLeastOne<Size>,
+    /// The server's control socket; needed only if several servers run
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
+/// `hioload tap stop`
+#[derive(Args, Debug)]
+pub(crate) struct TapStopArgs {
+    /// The server's control socket; needed only if several servers run
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
+/// `hioload flows`
+#[derive(Args, Debug)]
+pub(crate) struct FlowsArgs {
+    /// The server's control socket; needed only if several servers run
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Only connections of this peer: ADDR, or ADDR:PORT
+    #[arg(long, value_name = "ADDR")]
+    pub peer: Option<PeerFilter>,
+    /// With the send window, congestion window and segment size, which cost the lcore milliseconds for each connection
+    #[arg(long)]
+    pub details: bool,
 }
 
 /// `hioload serve`
@@ -81,7 +141,34 @@ pub(crate) struct ConnectArgs {
     /// Time for all of it
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub timeout: AtLeastOne<Span>,
+    /// What moves the bytes: sockets, or af-xdp (needs an interface with a single queue)
+    #[arg(long, value_name = "NAME", default_value = "sockets")]
+    pub transport: TransportKind,
+    /// For af-xdp.
+    #[command(flatten)]
+    pub af_xdp: AfXdpArgs,
 }
+
+/// `hioload check`
+#[derive(Args, Debug)]
+#[command(after_help = AFTER_CHECK)]
+pub(crate) struct CheckArgs {
+    /// The interface to look at
+    #[arg(long, value_name = "IF")]
+    pub interface: Option<String>,
+    /// The CPUs that are to be lcores
+    #[arg(long, value_name = "LCORES", default_value = "all")]
+    pub lcores: LcoreSet,
+    /// Also attach the XDP program and bind the queues for a moment; on some NICs that interrupts the link
+    #[arg(long, requires = "interface")]
+    pub trial: bool,
+    /// Print a JSON array of findings
+    #[arg(long)]
+    pub json: bool,
+}
+
+const AFTER_CHECK: &str = "\
+Nothing is changed, except for a moment with --trial. Ends with 0 if it would work, with 1 if something required is missing.";
 
 impl ConnectArgs {
     /// Time for all of it.
@@ -147,7 +234,8 @@ fn command() -> clap::Command {
 /// What clap says over several lines, in one.
 fn one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "say what to do: serve or connect (try hioload --help)".to_owned();
+        return "say what to do: serve, connect, check, flows or tap (try hioload --help)"
+            .to_owned();
     }
     let text = error.to_string();
     let said = text
@@ -185,7 +273,10 @@ mod tests {
             (&["serve", "--listen", "nowhere"], "expected ADDR:PORT"),
             (&["serve", "--lcores", "3-1"], "expected a count"),
             (&["serve", "--idle", "lazy"], "--idle"),
-            (&["serve", "--transport", "af-xdp"], "expected sockets"),
+            (
+                &["serve", "--transport", "dove"],
+                "expected sockets or af-xdp",
+            ),
             (&["serve", "--max-message", "many"], "expected a size"),
             (&["serve", "--max-connections", "0"], "must be at least 1"),
             (&["serve", "--idle-timeout", "5"], "a time needs a unit"),
@@ -202,7 +293,13 @@ mod tests {
                 "must be at least 1",
             ),
             (&["dance"], "dance"),
-            (&[], "serve or connect"),
+            (&["check", "--trial"], "--interface"),
+            (&[], "serve, connect, check, flows or tap"),
+            (&["tap", "start"], "--file"),
+            (
+                &["tap", "start", "--file=x", "--snaplen=0"],
+                "must be at least 1",
+            ),
         ] {
             let failure = failure(arguments);
             assert_eq!(failure.code, 2, "{arguments:?}");

@@ -2,13 +2,14 @@
 //! configuration file: `--max-message 1MiB` and `max_message = "1MiB"` in `[limits]`. Both are parsed by the same
 //! `FromStr`.
 
+pub(crate) mod af_xdp;
 pub(crate) mod file;
 pub(crate) mod plan;
 mod sections;
 mod text;
 pub(crate) mod values;
 
-pub(crate) use sections::Settings;
+pub(crate) use sections::{AfXdpArgs, Settings};
 
 /// The annotated reference configuration: every key with its default.
 pub(crate) const REFERENCE: &str = include_str!("../deploy/hioload.toml");

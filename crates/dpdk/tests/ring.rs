@@ -1,7 +1,6 @@
 //! Two ports joined by rings in this process: what every device must do, and what is DPDK's own. Needs libdpdk alone.
 
 mod common;
-#[allow(unreachable_pub)]
 #[path = "../../device/tests/suite/mod.rs"]
 mod suite;
 

@@ -1,0 +1,11 @@
+//! `--transport af-xdp`: the queues of an interface, an lcore for each, and TCP of our own on them.
+
+#[cfg(all(feature = "af-xdp", target_os = "linux"))]
+mod with;
+#[cfg(all(feature = "af-xdp", target_os = "linux"))]
+pub(super) use with::{connect, serve};
+
+#[cfg(not(all(feature = "af-xdp", target_os = "linux")))]
+mod without;
+#[cfg(not(all(feature = "af-xdp", target_os = "linux")))]
+pub(super) use without::{connect, serve};
