@@ -1,0 +1,131 @@
+//! Compiles `dpdk-shim` and binds its header. What is missing is named in one line.
+
+use std::env;
+use std::panic;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const OLDEST: &str = "22.11";
+
+/// What the shim links against, where this DPDK has it (`rte_log` came with 23.11). Drivers are loaded by EAL; the ring
+/// driver is linked because rings are made ports by calling it.
+const LIBRARIES: [&str; 7] = [
+    "rte_ethdev",
+    "rte_net",
+    "rte_mbuf",
+    "rte_mempool",
+    "rte_ring",
+    "rte_eal",
+    "rte_log",
+];
+
+fn main() {
+    // Cargo stops at an error that is told to it so, and shows that line alone; a failed exit would add pages.
+    if let Err(missing) = build() {
+        println!("cargo::error={missing}");
+    }
+}
+
+fn build() -> Result<(), String> {
+    let shim = Path::new(&var("CARGO_MANIFEST_DIR")?).join("../../dpdk-shim");
+    let out = PathBuf::from(var("OUT_DIR")?);
+    println!("cargo::rerun-if-changed={}", shim.display());
+    println!("cargo::rerun-if-changed=build.rs");
+    let dpdk = pkg_config::Config::new()
+        .atleast_version(OLDEST)
+        .cargo_metadata(false)
+        .probe("libdpdk")
+        .map_err(|error| match error {
+            pkg_config::Error::Command { .. } => {
+                "pkg-config is not there; on Debian: apt-get install pkg-config".into()
+            }
+            _ => format!(
+                "the feature `dpdk` needs DPDK {OLDEST} or later with its headers, and pkg-config does not find libdpdk; on Debian: \
+                 apt-get install libdpdk-dev"
+            ),
+        })?;
+    compile(&shim, &dpdk)?;
+    for path in &dpdk.link_paths {
+        println!("cargo::rustc-link-search=native={}", path.display());
+    }
+    for name in LIBRARIES
+        .iter()
+        .filter(|&&name| dpdk.libs.iter().any(|lib| lib == name))
+    {
+        println!("cargo::rustc-link-lib=dylib={name}");
+    }
+    println!("cargo::rustc-link-lib=dylib=rte_net_ring");
+    println!("cargo::metadata=version={}", dpdk.version);
+    bind(&shim.join("shim.h"), &out.join("shim.rs"))
+}
+
+fn var(name: &str) -> Result<String, String> {
+    env::var(name).map_err(|_| format!("cargo did not set {name}"))
+}
+
+fn raw_loop() -> bool {
+    env::var_os("CARGO_FEATURE_RAW_LOOP").is_some()
+}
+
+fn compile(shim: &Path, dpdk: &pkg_config::Library) -> Result<(), String> {
+    let mut cc = cc::Build::new();
+    cc.includes(&dpdk.include_paths)
+        .opt_level(3)
+        .warnings(true)
+        .extra_warnings(true);
+    for (name, value) in &dpdk.defines {
+        cc.define(name, value.as_deref());
+    }
+    // `-include rte_config.h` and the instruction set DPDK's inline functions are written for.
+    for flag in other_flags()? {
+        cc.flag(flag);
+    }
+    for name in ["shim", "eal", "port", "flow"] {
+        cc.file(shim.join(name).with_extension("c"));
+    }
+    if raw_loop() {
+        cc.file(shim.join("raw_loop.c"))
+            .define("HIOLOAD_RAW_LOOP", None);
+    }
+    cc.try_compile("hioload_dpdk_shim")
+        .map_err(|error| format!("dpdk-shim does not compile against this DPDK: {error}"))
+}
+
+/// The flags that the crate pkg-config does not hand over.
+fn other_flags() -> Result<Vec<String>, String> {
+    println!("cargo::rerun-if-env-changed=PKG_CONFIG");
+    let program = env::var_os("PKG_CONFIG").unwrap_or_else(|| "pkg-config".into());
+    let output = Command::new(program)
+        .args(["--cflags-only-other", "libdpdk"])
+        .output()
+        .map_err(|error| format!("cannot run pkg-config: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.split_whitespace().map(str::to_owned).collect())
+}
+
+fn bind(header: &Path, to: &Path) -> Result<(), String> {
+    let mut builder = bindgen::Builder::default()
+        .header(header.display().to_string())
+        .allowlist_file(".*shim\\.h")
+        .use_core()
+        .layout_tests(true)
+        .derive_default(true)
+        .generate_comments(true);
+    if raw_loop() {
+        builder = builder.clang_arg("-DHIOLOAD_RAW_LOOP");
+    }
+    // Without libclang, bindgen panics.
+    panic::set_hook(Box::new(|_| ()));
+    let bindings = panic::catch_unwind(panic::AssertUnwindSafe(|| builder.generate()));
+    let _ = panic::take_hook();
+    match bindings {
+        Err(_) => Err(
+            "bindgen does not find libclang; on Debian: apt-get install libclang-dev (or set LIBCLANG_PATH)"
+                .into(),
+        ),
+        Ok(Err(error)) => Err(format!("clang does not understand dpdk-shim/shim.h: {error}")),
+        Ok(Ok(bindings)) => bindings
+            .write_to_file(to)
+            .map_err(|error| format!("cannot write {}: {error}", to.display())),
+    }
+}

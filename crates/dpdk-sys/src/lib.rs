@@ -1,0 +1,13 @@
+//! Bindings to `dpdk-shim/shim.h`: what `hioload-dpdk` uses of DPDK, in calls of a burst each. `shim.h` documents them.
+//!
+//! Needs DPDK 22.11 or later with its headers (Debian: `libdpdk-dev`) and libclang (Debian: `libclang-dev`). DPDK is linked
+//! dynamically: EAL finds the drivers itself, in the folder DPDK was built for.
+#![allow(
+    missing_docs,
+    non_camel_case_types,
+    non_snake_case,
+    clippy::all,
+    clippy::undocumented_unsafe_blocks
+)]
+
+include!(concat!(env!("OUT_DIR"), "/shim.rs"));

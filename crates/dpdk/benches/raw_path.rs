@@ -1,0 +1,153 @@
+//! The raw path: receive a burst, swap the MAC addresses, send it; through our device, and the same loop in C against DPDK
+//! itself (`dpdk-shim/raw_loop.c`), in turns on the same port. Prints nanoseconds per frame and the ratio of the rates. A second
+//! loop in C also does what every device has to: it counts bytes both ways and looks whether a frame is in one segment.
+//!
+//! Two ports: a ring whose end is its beginning, primed with frames that go round; and one that makes frames from nothing and
+//! swallows them, where each costs an allocation and a free in the pool. Needs libdpdk alone:
+//! `cargo bench -p hioload-dpdk --bench raw_path`.
+#![allow(clippy::cast_precision_loss)]
+
+use std::time::{Duration, Instant};
+
+use hioload_device::{BURST, Burst, Device, Frame};
+use hioload_dpdk::{Eal, Error, Port, PortName, PortOptions, Queue, split_arguments};
+
+/// Rounds of each loop.
+const ROUNDS: usize = 21;
+/// Time of one.
+const ROUND: Duration = Duration::from_millis(60);
+
+fn main() -> Result<(), Error> {
+    let line = "--no-pci --no-huge -m 256 --no-telemetry --file-prefix=hlbench --vdev=net_ring0 --vdev=net_null0";
+    let eal = Eal::init(&split_arguments(line)?)?;
+    println!(
+        "{}, median of {ROUNDS} interleaved rounds of {} ms",
+        hioload_dpdk::version(),
+        ROUND.as_millis()
+    );
+    let (ring, mut queue) = open(&eal, "net_ring0")?;
+    for frames in [512, BURST, 32, 8, 1] {
+        prime(&mut queue, frames);
+        compare(
+            &format!("net_ring, {frames} frames go round"),
+            &mut queue,
+            ring.info().number,
+        );
+        empty(&mut queue);
+    }
+    drop(queue);
+    ring.close()?;
+    let (null, mut queue) = open(&eal, "net_null0")?;
+    compare("net_null, bursts of 64", &mut queue, null.info().number);
+    drop(queue);
+    null.close()?;
+    Ok(())
+}
+
+fn open(eal: &Eal, name: &str) -> Result<(Port, Queue), Error> {
+    let options = PortOptions {
+        port: PortName::Name(name.into()),
+        ..PortOptions::default()
+    };
+    let (port, mut ends) = Port::open(eal, &options)?;
+    let queue = ends.remove(0).claim()?;
+    Ok((port, queue))
+}
+
+/// Puts frames of 64 bytes into the ring.
+fn prime(queue: &mut Queue, frames: usize) {
+    let mut burst = Burst::new();
+    for _ in 0..frames {
+        let mut frame = queue.alloc().expect("a frame");
+        frame.set_len(64);
+        frame.bytes_mut().fill(0x42);
+        burst.push(frame);
+        assert_eq!(queue.tx_burst(&mut burst), 1);
+    }
+}
+
+fn empty(queue: &mut Queue) {
+    let mut burst = Burst::new();
+    while queue.rx_burst(&mut burst) > 0 {
+        burst.clear();
+    }
+}
+
+/// Ours. Not inlined, as the other is not.
+#[inline(never)]
+fn through_the_device<D: Device>(device: &mut D, turns: u64) -> u64 {
+    let mut burst = Burst::new();
+    let mut total = 0;
+    for _ in 0..turns {
+        device.rx_burst(&mut burst);
+        for frame in &mut burst {
+            // As six bytes each: what is written is read in the same pieces when the frame comes round, as in C.
+            if let ([to, from, ..], _) = frame.bytes_mut().as_chunks_mut::<6>() {
+                std::mem::swap(to, from);
+            }
+        }
+        total += device.tx_burst(&mut burst) as u64;
+        if !burst.is_empty() {
+            burst.clear();
+        }
+    }
+    total
+}
+
+fn in_c(port: u16, turns: u64) -> u64 {
+    #[allow(unsafe_code)]
+    // SAFETY: the port runs and its queue 0 is this thread's.
+    unsafe {
+        hioload_dpdk_sys::hl_raw_loop(port, 0, BURST as u16, turns)
+    }
+}
+
+fn in_c_counting(port: u16, turns: u64) -> u64 {
+    let mut bytes = [0; 2];
+    #[allow(unsafe_code)]
+    // SAFETY: as above; there is room for two numbers.
+    unsafe {
+        hioload_dpdk_sys::hl_counting_loop(port, 0, BURST as u16, turns, bytes.as_mut_ptr())
+    }
+}
+
+/// Nanoseconds per frame of a round.
+fn round(turns: &mut dyn FnMut(u64) -> u64) -> f64 {
+    let began = Instant::now();
+    let mut frames = 0;
+    while began.elapsed() < ROUND {
+        frames += turns(5000);
+    }
+    began.elapsed().as_nanos() as f64 / frames as f64
+}
+
+fn compare(what: &str, queue: &mut Queue, port: u16) {
+    let mut times = [const { Vec::new() }; 3];
+    for turn in 0..=ROUNDS {
+        let loops: [&mut dyn FnMut(u64) -> u64; 3] = [
+            &mut |turns| in_c(port, turns),
+            &mut |turns| in_c_counting(port, turns),
+            &mut |turns| through_the_device(queue, turns),
+        ];
+        // Each comes first every third time; the first round warms up.
+        for at in 0..3 {
+            let which = (turn + at) % 3;
+            let time = round(loops[which]);
+            if turn > 0 {
+                times[which].push(time);
+            }
+        }
+    }
+    let [bare, counting, device] = times.map(|mut times| median(&mut times));
+    println!(
+        "{what:30} ns/frame: C {bare:6.2}  C, counting {counting:6.2}  device {device:6.2}   rate {:.2}x of C, {:.2}x of C \
+         that counts",
+        bare / device,
+        counting / device
+    );
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

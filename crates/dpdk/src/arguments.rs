@@ -1,0 +1,121 @@
+//! EAL's arguments: from one line of text to a list, and what is added to them.
+
+use crate::Error;
+
+/// Splits a line into arguments as a shell would: at white space, but not within `'...'` or `"..."`. There are no escapes.
+///
+/// # Errors
+/// If a quote is not closed.
+pub fn split_arguments(line: &str) -> Result<Vec<String>, Error> {
+    let mut arguments = Vec::new();
+    let mut current: Option<String> = None;
+    let mut quote = None;
+    for letter in line.chars() {
+        match quote {
+            Some(open) if letter == open => quote = None,
+            Some(_) => current.get_or_insert_default().push(letter),
+            None if letter == '\'' || letter == '"' => {
+                quote = Some(letter);
+                current.get_or_insert_default();
+            }
+            None if letter.is_whitespace() => arguments.extend(current.take()),
+            None => current.get_or_insert_default().push(letter),
+        }
+    }
+    if let Some(open) = quote {
+        return Err(Error::Arguments(format!(
+            "the quote {open} is not closed in: {line}"
+        )));
+    }
+    arguments.extend(current);
+    Ok(arguments)
+}
+
+/// Options that name the cores EAL runs on.
+const CORES: [&str; 5] = ["-l", "-c", "--lcores", "--corelist", "--coremask"];
+
+/// What EAL gets: a program name, the user's arguments, and, unless they say something about cores, one EAL thread (the
+/// caller's) that may run wherever it may now. The data plane's threads are not EAL's: they are ours, and only made known to
+/// it, so EAL has to start and pin none.
+///
+/// # Errors
+/// If an argument cannot be passed on: one with a NUL byte, or one that would end the process.
+pub(crate) fn complete(arguments: &[String], cpus: &str) -> Result<Vec<String>, Error> {
+    if let Some(bad) = arguments.iter().find(|text| text.contains('\0')) {
+        let text = format!("an argument has a NUL byte: {}", bad.escape_default());
+        return Err(Error::Arguments(text));
+    }
+    if arguments
+        .iter()
+        .any(|text| text == "-h" || text == "--help")
+    {
+        let text = "EAL's own help ends the process; see DPDK's guide, \"EAL parameters\"";
+        return Err(Error::Arguments(text.into()));
+    }
+    let mut all = vec!["hioload".to_owned()];
+    let names_cores = |text: &String| {
+        CORES.iter().any(|name| {
+            let rest = text.strip_prefix(name);
+            // `-l0-3` and `--lcores=0` as well as two words.
+            rest.is_some_and(|rest| {
+                !name.starts_with("--") || rest.is_empty() || rest.starts_with('=')
+            })
+        })
+    };
+    if !arguments.iter().any(names_cores) {
+        all.push(format!("--lcores=0@({cpus})"));
+    }
+    all.extend_from_slice(arguments);
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(words: &[&str]) -> Vec<String> {
+        words.iter().map(|&word| word.to_owned()).collect()
+    }
+
+    #[test]
+    fn a_line_is_split_at_white_space_outside_quotes() {
+        for (line, parts) in [
+            ("", &[][..]),
+            ("  \t ", &[]),
+            ("--no-pci  -m 256", &["--no-pci", "-m", "256"]),
+            (
+                "--lcores='0@(0-3)' -n \"4\"",
+                &["--lcores=0@(0-3)", "-n", "4"],
+            ),
+            ("--vdev='net_ring0, x' ''", &["--vdev=net_ring0, x", ""]),
+        ] {
+            assert_eq!(split_arguments(line).expect("closed"), words(parts));
+        }
+        let error = split_arguments("--vdev='net").expect_err("not closed");
+        assert!(error.to_string().contains("is not closed"), "{error}");
+    }
+
+    #[test]
+    fn cores_are_added_unless_named() {
+        let complete = |line: &str| {
+            complete(&split_arguments(line).expect("closed"), "0,3").expect("passed on")
+        };
+        assert_eq!(
+            complete("--no-pci"),
+            words(&["hioload", "--lcores=0@(0,3)", "--no-pci"])
+        );
+        for line in ["-l 1", "-l1", "--lcores=1", "--lcores 1", "-c 3", "-c3"] {
+            assert_eq!(complete(line).len(), 1 + line.split(' ').count(), "{line}");
+        }
+        // Not one of them.
+        assert_eq!(complete("--legacy-mem").len(), 3);
+        assert_eq!(complete("--log-level=8").len(), 3);
+    }
+
+    #[test]
+    fn what_would_end_the_process_is_refused() {
+        for bad in ["-h", "--help", "a\0b"] {
+            complete(&words(&[bad]), "0").expect_err("refused");
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! What is asked of a port, from what is wanted and what the device offers. No calls: arithmetic, tested as such.
+
+use std::ptr;
+
+use hioload_dpdk_sys as sys;
+
+use crate::pool::PoolSize;
+use crate::raw::{hl_port_config, hl_port_info};
+use crate::{Error, PortOptions};
+
+/// The key of the hash that spreads flows over queues: two bytes repeated, which makes it the same for both directions of a flow
+/// (Woo and Park, "Scalable TCP session monitoring with symmetric receive-side scaling", 2012).
+pub static RSS_KEY: [u8; 64] = {
+    let mut key = [0x6d; 64];
+    let mut at = 1;
+    while at < key.len() {
+        key[at] = 0x5a;
+        at += 2;
+    }
+    key
+};
+
+/// Ethernet header and two VLAN tags.
+const HEADERS: usize = 14 + 8;
+/// Some drivers count the frame check sequence.
+const FCS: usize = 4;
+/// Drivers size their receive buffers in steps of this.
+const STEP: usize = 1024;
+/// The least data a receive buffer has room for.
+const LEAST: usize = 2048;
+/// Frames each thread keeps of a pool.
+const CACHE: u32 = 256;
+/// Frames of each queue beyond those in descriptors and caches: bursts, fresh ones, what the stack holds.
+const IN_HAND: u32 = 1024;
+
+/// What the port and the device agreed on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Offloads {
+    /// The device verifies TCP checksums.
+    pub rx_checksum: bool,
+    /// The device fills in TCP checksums.
+    pub tx_checksum: bool,
+    /// A frame may arrive in several buffers; it is copied into one.
+    pub scatter: bool,
+    /// The device spreads flows over the queues with [`RSS_KEY`].
+    pub rss: bool,
+    /// ... by addresses and ports, not by addresses alone.
+    pub rss_ports: bool,
+}
+
+/// How a port is to be set up.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) config: hl_port_config,
+    pub(crate) offloads: Offloads,
+    /// Bytes of a buffer for a whole frame, headroom included.
+    pub(crate) whole: u16,
+    /// Bytes of a buffer to receive into, if that is smaller.
+    pub(crate) segment: Option<u16>,
+}
+
+impl Plan {
+    /// `headroom`: bytes before the data of a received frame, as DPDK was built.
+    ///
+    /// # Errors
+    /// What the device cannot do.
+    pub(crate) fn new(
+        port: &str,
+        info: &hl_port_info,
+        options: &PortOptions,
+        headroom: usize,
+    ) -> Result<Self, Error> {
+        let unable = |what: String| Error::Unable {
+            port: port.to_owned(),
+            what,
+        };
+        let most = info.max_rx_queues.min(info.max_tx_queues);
+        let queues = options.queues;
+        if queues == 0 || queues > most {
+            return Err(unable(format!(
+                "{queues} queues asked for, it has 1 to {most}"
+            )));
+        }
+        let mtu = mtu(info, options).map_err(unable)?;
+        let (whole, segment) = buffers(info, options, mtu, headroom).map_err(unable)?;
+        let offers = |all: u64, one: u32| options.checksums && all & u64::from(one) != 0;
+        let rss = info.rss_types & rss_types();
+        let offloads = Offloads {
+            rx_checksum: offers(info.rx_offloads, sys::HL_RX_OFFLOAD_TCP),
+            tx_checksum: offers(info.tx_offloads, sys::HL_TX_OFFLOAD_TCP),
+            scatter: segment.is_some(),
+            rss: queues > 1 && rss != 0,
+            rss_ports: queues > 1
+                && rss & u64::from(sys::HL_RSS_IPV4_TCP | sys::HL_RSS_IPV6_TCP) != 0,
+        };
+        let mut rx_offloads = 0;
+        if offloads.rx_checksum {
+            let both = u64::from(sys::HL_RX_OFFLOAD_TCP | sys::HL_RX_OFFLOAD_IPV4);
+            rx_offloads |= info.rx_offloads & both;
+        }
+        if offloads.scatter {
+            rx_offloads |= info.rx_offloads & u64::from(sys::HL_RX_OFFLOAD_SCATTER);
+        }
+        let key_len = info.rss_key_len.min(RSS_KEY.len() as u8);
+        let config = hl_port_config {
+            queues,
+            rx_descriptors: options.rx_descriptors,
+            tx_descriptors: options.tx_descriptors,
+            mtu,
+            rx_offloads,
+            tx_offloads: if offloads.tx_checksum {
+                sys::HL_TX_OFFLOAD_TCP.into()
+            } else {
+                0
+            },
+            rss_types: if offloads.rss { rss } else { 0 },
+            // DPDK reads it only.
+            rss_key: match key_len {
+                0 => ptr::null_mut(),
+                _ => RSS_KEY.as_ptr().cast_mut(),
+            },
+            rss_key_len: key_len,
+        };
+        Ok(Self {
+            config,
+            offloads,
+            whole,
+            segment,
+        })
+    }
+
+    /// The pools of each queue, once the device has said how many descriptors it takes: of whole frames, and of segments to
+    /// receive into, if there are such.
+    pub(crate) fn pools(&self, options: &PortOptions) -> (PoolSize, Option<PoolSize>) {
+        let rx = u32::from(self.config.rx_descriptors);
+        let tx = u32::from(self.config.tx_descriptors);
+        let size = |descriptors: u32, room| {
+            let least = descriptors + 2 * CACHE + IN_HAND;
+            let frames = options.frames.unwrap_or(least).max(2 * CACHE);
+            PoolSize {
+                frames: (frames + 1).next_power_of_two() - 1,
+                cache: CACHE,
+                room,
+            }
+        };
+        match self.segment {
+            Some(segment) => (size(tx, self.whole), Some(size(rx, segment))),
+            None => (size(rx + tx, self.whole), None),
+        }
+    }
+}
+
+fn rss_types() -> u64 {
+    (sys::HL_RSS_IPV4 | sys::HL_RSS_IPV4_TCP | sys::HL_RSS_IPV6 | sys::HL_RSS_IPV6_TCP).into()
+}
+
+fn mtu(info: &hl_port_info, options: &PortOptions) -> Result<u16, String> {
+    let Some(wanted) = options.mtu else {
+        return Ok(info.mtu.clamp(info.min_mtu.max(576), info.max_mtu.max(576)));
+    };
+    // Zero: the driver does not say.
+    let most = if info.max_mtu == 0 {
+        u16::MAX
+    } else {
+        info.max_mtu
+    };
+    if !(info.min_mtu..=most).contains(&wanted) {
+        let (least, now) = (info.min_mtu, info.mtu);
+        return Err(format!(
+            "an MTU of {wanted} asked for, it takes {least} to {most} (and has {now})"
+        ));
+    }
+    Ok(wanted)
+}
+
+/// The sizes of buffers for whole frames and of those to receive into, if these are smaller; headroom included.
+fn buffers(
+    info: &hl_port_info,
+    options: &PortOptions,
+    mtu: u16,
+    headroom: usize,
+) -> Result<(u16, Option<u16>), String> {
+    let frame = usize::from(mtu) + HEADERS + FCS;
+    let whole = frame.max(LEAST).next_multiple_of(STEP) + headroom;
+    let Ok(whole) = u16::try_from(whole) else {
+        return Err(format!("an MTU of {mtu} is more than a buffer can hold"));
+    };
+    let Some(segment) = options
+        .segment
+        .filter(|&segment| usize::from(segment) < frame)
+    else {
+        return Ok((whole, None));
+    };
+    if info.rx_offloads & u64::from(sys::HL_RX_OFFLOAD_SCATTER) == 0 {
+        return Err(format!(
+            "it does not receive frames in segments of {segment} bytes; leave the size of segments to it"
+        ));
+    }
+    Ok((whole, Some(segment.saturating_add(headroom as u16))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info() -> hl_port_info {
+        hl_port_info {
+            mtu: 1500,
+            min_mtu: 68,
+            max_mtu: 9600,
+            max_rx_queues: 8,
+            max_tx_queues: 16,
+            rx_offloads: u64::MAX,
+            tx_offloads: u64::MAX,
+            rss_types: u64::MAX,
+            reta_size: 128,
+            rss_key_len: 40,
+            ..Default::default()
+        }
+    }
+
+    fn plan(info: &hl_port_info, options: &PortOptions) -> Result<Plan, String> {
+        Plan::new("x", info, options, 128).map_err(|error| error.to_string())
+    }
+
+    fn options() -> PortOptions {
+        PortOptions::default()
+    }
+
+    #[test]
+    fn takes_what_is_offered_and_no_more() {
+        let all = plan(&info(), &options()).expect("a plan");
+        assert!(all.offloads.rx_checksum && all.offloads.tx_checksum);
+        assert!(!all.offloads.rss, "one queue has nothing to spread");
+        assert_eq!((all.whole, all.segment, all.config.mtu), (2176, None, 1500));
+        let nothing = hl_port_info {
+            rx_offloads: 0,
+            tx_offloads: 0,
+            rss_types: 0,
+            ..info()
+        };
+        let two = PortOptions {
+            queues: 2,
+            ..options()
+        };
+        let none = plan(&nothing, &two).expect("a plan");
+        assert_eq!(none.offloads, Offloads::default());
+        assert_eq!((none.config.rx_offloads, none.config.tx_offloads), (0, 0));
+        assert!(plan(&info(), &two).expect("a plan").offloads.rss_ports);
+        let unwanted = PortOptions {
+            checksums: false,
+            ..options()
+        };
+        let unwanted = plan(&info(), &unwanted).expect("a plan");
+        assert_eq!(unwanted.config.rx_offloads | unwanted.config.tx_offloads, 0);
+    }
+
+    #[test]
+    fn says_what_cannot_be() {
+        for (bad, word) in [
+            (
+                PortOptions {
+                    queues: 9,
+                    ..options()
+                },
+                "1 to 8",
+            ),
+            (
+                PortOptions {
+                    queues: 0,
+                    ..options()
+                },
+                "1 to 8",
+            ),
+            (
+                PortOptions {
+                    mtu: Some(9601),
+                    ..options()
+                },
+                "68 to 9600",
+            ),
+            (
+                PortOptions {
+                    mtu: Some(67),
+                    ..options()
+                },
+                "68 to 9600",
+            ),
+        ] {
+            let error = plan(&info(), &bad).expect_err("no plan");
+            assert!(error.contains(word), "{error}");
+        }
+        let no_scatter = hl_port_info {
+            rx_offloads: 0,
+            ..info()
+        };
+        let small = PortOptions {
+            segment: Some(1024),
+            ..options()
+        };
+        let error = plan(&no_scatter, &small).expect_err("no plan");
+        assert!(error.contains("segments of 1024"), "{error}");
+    }
+
+    #[test]
+    fn a_large_mtu_has_large_buffers_or_segments() {
+        let jumbo = PortOptions {
+            mtu: Some(9000),
+            ..options()
+        };
+        let whole = plan(&info(), &jumbo).expect("a plan");
+        assert_eq!((whole.whole, whole.segment), (9 * 1024 + 128, None));
+        let parts = PortOptions {
+            segment: Some(2048),
+            ..jumbo
+        };
+        let parts = plan(&info(), &parts).expect("a plan");
+        assert_eq!(
+            (parts.whole, parts.segment),
+            (9 * 1024 + 128, Some(2048 + 128))
+        );
+        assert!(parts.offloads.scatter);
+        // A segment that holds a whole frame is none.
+        let enough = PortOptions {
+            segment: Some(2048),
+            ..options()
+        };
+        assert_eq!(plan(&info(), &enough).expect("a plan").segment, None);
+    }
+
+    #[test]
+    fn the_key_is_symmetric() {
+        assert!(RSS_KEY.chunks(2).all(|pair| pair == [0x6d, 0x5a]));
+    }
+
+    #[test]
+    fn a_pool_has_enough_for_rings_caches_and_hands() {
+        let plan = plan(&info(), &options()).expect("a plan");
+        let (frames, segments) = plan.pools(&options());
+        assert_eq!((frames.frames, segments), (4095, None));
+        let few = PortOptions {
+            frames: Some(10),
+            ..options()
+        };
+        let (frames, _) = plan.pools(&few);
+        assert_eq!(frames.frames, 1023, "no less than the caches hold");
+    }
+}

@@ -1,0 +1,211 @@
+//! A queue of a port, as a device.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hioload_device::{Burst, Capabilities, Device, DeviceStats, Waker};
+
+use crate::pool::Pools;
+use crate::port::Open;
+use crate::raw::{self, hl_counts};
+use crate::{Error, MbufFrame, frame};
+
+/// Drivers that copy each frame on its way in.
+const COPYING: [&str; 6] = [
+    "net_af_packet",
+    "net_af_xdp",
+    "net_memif",
+    "net_pcap",
+    "net_tap",
+    "net_vhost",
+];
+
+/// A queue on its way to its lcore.
+#[derive(Debug)]
+#[must_use = "a queue that nobody empties loses what the device puts there"]
+pub struct QueueEnd {
+    open: Arc<Open>,
+    queue: u16,
+    pools: Pools,
+}
+
+impl QueueEnd {
+    pub(crate) fn new(open: Arc<Open>, queue: u16, pools: Pools) -> Self {
+        Self { open, queue, pools }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn number(&self) -> u16 {
+        self.queue
+    }
+
+    /// Makes it the calling thread's, which is made known to DPDK so that its frames have a cache of their own.
+    ///
+    /// # Errors
+    /// If DPDK does not take the thread.
+    pub fn claim(self) -> Result<Queue, Error> {
+        frame::queue_comes().map_err(|code| Error::Thread(raw::error_text(code)))?;
+        Ok(Queue {
+            fresh: Burst::new(),
+            stats: DeviceStats::default(),
+            joined: 0,
+            end: self,
+        })
+    }
+}
+
+/// One receive and one transmit queue of a port, with a pool of mbufs.
+///
+/// A burst is one call of DPDK each way; fresh frames are taken 64 at a time, and frames that were dropped are given back
+/// together before the next burst is received. So up to 64 fresh frames and 128 dropped ones are with the thread.
+#[derive(Debug)]
+pub struct Queue {
+    /// Empty frames, taken in advance.
+    fresh: Burst<MbufFrame>,
+    stats: DeviceStats,
+    joined: u64,
+    end: QueueEnd,
+}
+
+impl Queue {
+    /// Frames that came in several segments and were copied into one.
+    #[must_use]
+    pub fn joined(&self) -> u64 {
+        self.joined
+    }
+
+    /// Frames of its pool that are in use: with the device, or in somebody's hands. Those the thread holds in advance, or has
+    /// not given back yet, are not.
+    #[must_use]
+    pub fn frames_in_use(&self) -> usize {
+        frame::flush();
+        self.end.pools.in_use() - self.fresh.len()
+    }
+
+    /// Whole frames it has: the size of its pool.
+    #[must_use]
+    pub fn frames(&self) -> usize {
+        self.end.pools.frames.size()
+    }
+
+    fn take_fresh(&mut self) {
+        raw::alloc(self.end.pools.frames.raw(), &mut self.fresh);
+        if self.fresh.is_empty() && frame::collected() > 0 {
+            frame::flush();
+            raw::alloc(self.end.pools.frames.raw(), &mut self.fresh);
+        }
+    }
+}
+
+impl Device for Queue {
+    type Frame = MbufFrame;
+
+    fn capabilities(&self) -> Capabilities {
+        let open = &self.end.open;
+        Capabilities {
+            name: "dpdk",
+            mtu: open.mtu.into(),
+            tx_checksum: open.offloads.tx_checksum,
+            rx_checksum: open.offloads.rx_checksum,
+            zero_copy: !COPYING.contains(&open.info.driver.as_str()),
+            can_block: false,
+            mac: open.info.mac,
+        }
+    }
+
+    #[inline]
+    fn rx_burst(&mut self, burst: &mut Burst<MbufFrame>) -> usize {
+        frame::flush();
+        let mut counts = hl_counts::default();
+        let QueueEnd { open, queue, pools } = &self.end;
+        let whole = Some(pools.frames.raw());
+        let got = raw::rx_burst(open.info.number, *queue, burst, whole, &mut counts);
+        self.stats.rx_frames += got as u64;
+        self.stats.rx_bytes += u64::from(counts.bytes);
+        self.stats.rx_dropped += u64::from(counts.dropped);
+        self.joined += u64::from(counts.joined);
+        got
+    }
+
+    #[inline]
+    fn tx_burst(&mut self, burst: &mut Burst<MbufFrame>) -> usize {
+        if burst.is_empty() {
+            return 0;
+        }
+        let mut counts = hl_counts::default();
+        let taken = raw::tx_burst(
+            self.end.open.info.number,
+            self.end.queue,
+            burst,
+            &mut counts,
+        );
+        self.stats.tx_frames += taken as u64 - u64::from(counts.dropped);
+        self.stats.tx_bytes += u64::from(counts.bytes);
+        self.stats.tx_dropped += u64::from(counts.dropped);
+        self.stats.tx_full += u64::from(!burst.is_empty());
+        self.stats.kicks += 1;
+        taken
+    }
+
+    #[inline]
+    fn alloc(&mut self) -> Option<MbufFrame> {
+        if self.fresh.is_empty() {
+            self.take_fresh();
+        }
+        self.fresh.pop()
+    }
+
+    /// DPDK polls: it returns at once.
+    ///
+    /// # Errors
+    /// `NotConnected` when the device has been taken away.
+    fn wait(&mut self, _timeout: Option<Duration>) -> io::Result<()> {
+        if self.end.open.is_removed() {
+            let text = format!("DPDK port {} has been taken away", self.end.open.info.name);
+            return Err(io::Error::new(io::ErrorKind::NotConnected, text));
+        }
+        Ok(())
+    }
+
+    /// Does nothing: the device never sleeps.
+    fn waker(&self) -> Waker {
+        Arc::new(|| ())
+    }
+
+    /// What the device lost as a whole is in the first queue's.
+    fn stats(&self) -> DeviceStats {
+        let mut stats = self.stats;
+        if self.end.queue == 0 {
+            let port = self.end.open.stats();
+            stats.rx_dropped += port.rx_missed + port.rx_no_buffer;
+        }
+        stats
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.fresh.clear();
+        frame::queue_goes();
+    }
+}
+
+/// Takes what a started port has received, of all its queues, and drops it; whoever calls closes the port next. What keeps
+/// coming is left to the driver.
+pub(crate) fn drain(port: u16, queues: u16) {
+    /// Bursts at most: more than any ring holds.
+    const MOST: usize = 1024;
+    let mut burst = Burst::new();
+    for queue in 0..queues {
+        for _ in 0..MOST {
+            let mut counts = hl_counts::default();
+            if raw::rx_burst(port, queue, &mut burst, None, &mut counts) == 0 {
+                break;
+            }
+            burst.clear();
+        }
+    }
+    frame::flush();
+}

@@ -1,0 +1,43 @@
+//! A queue allocates nothing once it is open. Needs libdpdk.
+
+mod common;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../engine/tests/counting/mod.rs"]
+mod counting;
+
+use hioload_device::{BURST, Burst, Device, Frame};
+use hioload_dpdk::{Port, PortName, PortOptions, ring_pair};
+
+#[test]
+fn a_turn_allocates_nothing() {
+    let eal = common::eal("");
+    let (a, b) = ring_pair(eal, 1, 1024).expect("two ports");
+    let open = |end| {
+        let options = PortOptions {
+            port: PortName::Ring(end),
+            ..PortOptions::default()
+        };
+        let (port, mut ends) = Port::open(eal, &options).expect("a port");
+        (port, ends.remove(0).claim().expect("a queue"))
+    };
+    let ((_port_a, mut a), (_port_b, mut b)) = (open(a), open(b));
+    let (mut out, mut into) = (Burst::new(), Burst::new());
+    let mut received = 0;
+    let before = counting::allocations();
+    for turn in 0..10_000 {
+        while out.len() < 1 + turn % BURST {
+            let mut frame = a.alloc().expect("a frame");
+            frame.set_len(60 + turn % 1400);
+            out.push(frame);
+        }
+        a.tx_burst(&mut out);
+        // Some are dropped, some sent back.
+        received += b.rx_burst(&mut into);
+        into.truncate(turn % 7);
+        b.tx_burst(&mut into);
+        a.rx_burst(&mut into);
+        into.clear();
+    }
+    assert_eq!(counting::allocations() - before, 0);
+    assert!(received > 300_000, "{received}");
+}

@@ -1,0 +1,242 @@
+//! Two ports joined by rings in this process: what every device must do, and what is DPDK's own. Needs libdpdk alone.
+
+mod common;
+#[path = "../../device/tests/suite/mod.rs"]
+mod suite;
+
+use std::thread;
+
+use hioload_device::{BURST, Burst, Device, Frame, RxChecksum, TxChecksum};
+use hioload_dpdk::{Error, MbufFrame, Port, PortName, PortOptions, Queue, RingEnd, ring_pair};
+use suite::{Link, fill, number, send};
+
+fn open(end: RingEnd) -> (Port, Queue) {
+    let options = PortOptions {
+        port: PortName::Ring(end),
+        ..PortOptions::default()
+    };
+    let (port, mut ends) = Port::open(common::eal(""), &options).expect("a port");
+    (port, ends.remove(0).claim().expect("a queue"))
+}
+
+struct Pair {
+    // Queues go before their ports.
+    a: Queue,
+    b: Queue,
+    ports: [Port; 2],
+}
+
+impl Pair {
+    fn new(slots: u32) -> Self {
+        let (a, b) = ring_pair(common::eal(""), 1, slots).expect("two ports");
+        let ((port_a, a), (port_b, b)) = (open(a), open(b));
+        let ports = [port_a, port_b];
+        Self { a, b, ports }
+    }
+
+    /// Closes both; returns how many frames were not accounted for.
+    fn close(self) -> usize {
+        let Self { a, b, ports } = self;
+        drop((a, b));
+        let [first, second] = ports;
+        assert_eq!(first.close().expect("closed").frames_in_use, None);
+        let closed = second.close().expect("closed");
+        closed.frames_in_use.expect("both are closed")
+    }
+}
+
+impl Link for Pair {
+    type A = Queue;
+    type B = Queue;
+    fn ends(&mut self) -> (&mut Queue, &mut Queue) {
+        (&mut self.a, &mut self.b)
+    }
+    fn settle(&mut self) {}
+    fn free(&self) -> Option<(usize, usize)> {
+        let free = |queue: &Queue| queue.frames() - queue.frames_in_use();
+        Some((free(&self.a), free(&self.b)))
+    }
+}
+
+#[test]
+fn does_what_a_device_must() {
+    for slots in [64, 1024] {
+        suite::all(|| Pair::new(slots));
+    }
+}
+
+#[test]
+fn every_frame_is_accounted_for() {
+    let mut pair = Pair::new(256);
+    let (mut burst, mut into) = (Burst::new(), Burst::new());
+    let mut kept = Vec::new();
+    for turn in 0..100 {
+        send(&mut pair.a, &mut burst, turn, turn + 20);
+        pair.a.tx_burst(&mut burst);
+        send(&mut pair.b, &mut into, turn, turn + 10);
+        pair.b.tx_burst(&mut into);
+        pair.b.rx_burst(&mut into);
+        kept.extend(into.drain(..).step_by(3));
+    }
+    // Some in the rings, some not sent, some kept: all are out.
+    assert!(pair.a.frames_in_use() > 200);
+    drop(kept);
+    burst.clear();
+    assert_eq!(pair.close(), 0);
+}
+
+#[test]
+fn a_frame_that_outlives_its_port_keeps_its_memory() {
+    // In a process of its own: EAL cannot be cleaned up after that.
+    let mut pair = Pair::new(64);
+    let mut frame = pair.a.alloc().expect("a frame");
+    fill(&mut frame, 3, 100);
+    assert_eq!(pair.close(), 1);
+    assert_eq!(number(&frame), 3);
+}
+
+#[test]
+fn frames_end_where_their_mbufs_do() {
+    let mut pair = Pair::new(64);
+    let mut frame = pair.a.alloc().expect("a frame");
+    let (room, headroom) = (frame.room(), frame.headroom());
+    assert!(room >= 2048 && headroom >= 128, "{room} {headroom}");
+    frame.set_len(room);
+    frame.grow_front(headroom);
+    frame.bytes_mut().fill(7);
+    assert_eq!(frame.len(), room + headroom);
+    let beyond = |change: fn(&mut MbufFrame)| {
+        let mut frame = Pair::new(64).a.alloc();
+        let frame = frame.as_mut().expect("a frame");
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| change(frame))).is_err()
+    };
+    assert!(beyond(|frame| frame.set_len(frame.room() + 1)));
+    assert!(beyond(|frame| frame.grow_front(frame.headroom() + 1)));
+    assert!(beyond(|frame| frame.shrink_front(frame.len() + 1)));
+    drop(frame);
+    assert_eq!(pair.close(), 0);
+}
+
+#[test]
+fn when_all_frames_are_in_use_there_is_none_until_one_is_dropped() {
+    let mut pair = Pair::new(64);
+    let mut all = Vec::new();
+    while let Some(frame) = pair.a.alloc() {
+        all.push(frame);
+    }
+    // The caches of other threads may hold some.
+    assert!(all.len() > pair.a.frames() - 1024, "{}", all.len());
+    all.truncate(all.len() - BURST);
+    assert!(pair.a.alloc().is_some(), "dropped frames are found");
+    drop(all);
+    assert_eq!(pair.close(), 0);
+}
+
+#[test]
+fn marks_are_kept_in_the_mbuf() {
+    let mut pair = Pair::new(64);
+    let mut frame = pair.a.alloc().expect("a frame");
+    assert_eq!(frame.rx_checksum(), RxChecksum::Unknown);
+    for what in [RxChecksum::Good, RxChecksum::Bad, RxChecksum::Unknown] {
+        frame.set_rx_checksum(what);
+        assert_eq!(frame.rx_checksum(), what);
+    }
+    for offset in [16, 6] {
+        let what = TxChecksum::Fill { start: 34, offset };
+        frame.set_tx_checksum(what);
+        assert_eq!(frame.tx_checksum(), what);
+    }
+    frame.set_tx_checksum(TxChecksum::Complete);
+    assert_eq!(frame.tx_checksum(), TxChecksum::Complete);
+}
+
+#[test]
+fn a_checksum_that_cannot_be_filled_in_loses_its_frame_and_no_other() {
+    let mut pair = Pair::new(64);
+    let mut burst = Burst::new();
+    send(&mut pair.a, &mut burst, 0, 6);
+    let beyond = burst[1].len() as u16 - 20;
+    for (at, start, offset) in [(1, beyond, 20), (2, 10, 16), (5, 2000, 16)] {
+        burst[at].set_tx_checksum(TxChecksum::Fill { start, offset });
+    }
+    assert_eq!(pair.a.tx_burst(&mut burst), 6);
+    assert_eq!(pair.b.rx_burst(&mut burst), 3);
+    let seen: Vec<_> = burst.iter().map(number).collect();
+    assert_eq!(seen, [0, 3, 4]);
+    let bytes: usize = burst.iter().map(Frame::len).sum();
+    let stats = pair.a.stats();
+    assert_eq!((stats.tx_frames, stats.tx_dropped), (3, 3));
+    assert_eq!(stats.tx_bytes, bytes as u64);
+    burst.clear();
+    assert_eq!(pair.close(), 0);
+}
+
+#[test]
+fn queues_belong_to_threads() {
+    let eal = common::eal("");
+    let (a, b) = ring_pair(eal, 3, 256).expect("two ports");
+    let open = |end| {
+        let options = PortOptions {
+            port: PortName::Ring(end),
+            queues: 3,
+            ..PortOptions::default()
+        };
+        Port::open(eal, &options).expect("a port")
+    };
+    let ((port_a, ends_a), (port_b, ends_b)) = (open(a), open(b));
+    let lcores = ends_a.into_iter().zip(ends_b).map(|(a, b)| {
+        let echo = thread::spawn(move || {
+            let mut queue = b.claim().expect("a queue");
+            let mut burst = Burst::new();
+            while queue.stats().tx_frames < 10_000 {
+                queue.rx_burst(&mut burst);
+                queue.tx_burst(&mut burst);
+            }
+        });
+        let client = thread::spawn(move || {
+            let mut queue = a.claim().expect("a queue");
+            let (mut out, mut into) = (Burst::new(), Burst::new());
+            let (mut sent, mut seen) = (0, 0);
+            while seen < 10_000 {
+                sent += send(&mut queue, &mut out, sent, (seen + 200).min(10_000));
+                queue.tx_burst(&mut out);
+                queue.rx_burst(&mut into);
+                for frame in into.drain(..) {
+                    assert_eq!(number(&frame), seen);
+                    seen += 1;
+                }
+                thread::yield_now();
+            }
+        });
+        [echo, client]
+    });
+    let lcores: Vec<_> = lcores.collect();
+    for lcore in lcores.into_iter().flatten() {
+        lcore.join().expect("no panic");
+    }
+    assert_eq!(port_b.close().expect("closed").frames_in_use, None);
+    assert_eq!(port_a.close().expect("closed").frames_in_use, Some(0));
+}
+
+#[test]
+fn a_port_is_opened_once_and_closed_by_the_last() {
+    let eal = common::eal("");
+    let (a, _b) = ring_pair(eal, 1, 64).expect("two ports");
+    let (port, queue) = open(a.clone());
+    let again = PortOptions {
+        port: PortName::Ring(a.clone()),
+        ..PortOptions::default()
+    };
+    let error = Port::open(eal, &again).expect_err("it is open");
+    assert_eq!(error, Error::InUse(a.port().to_string()));
+    // Not by its number: somebody has to keep the rings.
+    let number = PortOptions {
+        port: PortName::Number(a.port()),
+        ..PortOptions::default()
+    };
+    let error = Port::open(eal, &number).expect_err("not this way");
+    assert!(matches!(error, Error::NoPort { .. }), "{error}");
+    let error = port.close().expect_err("a queue is in use");
+    assert!(matches!(error, Error::InUse(_)), "{error}");
+    drop(queue);
+}
