@@ -16,7 +16,10 @@ use arrayvec::ArrayVec;
 
 mod arena_frame;
 pub mod checksum;
+pub mod faults;
 pub mod memory;
+pub mod pcapng;
+pub mod tap;
 
 /// Frames received or sent in one call.
 pub const BURST: usize = 64;

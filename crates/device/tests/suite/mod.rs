@@ -1,6 +1,9 @@
 //! What every device must do, whatever it is made of. A device under test is one of two that are joined: what one sends,
 //! the other receives.
 
+// Each test binary uses its own part of this.
+#![allow(dead_code, unreachable_pub)]
+
 use hioload_device::{BURST, Burst, Device, Frame};
 
 /// Two joined devices, both used from this thread.
