@@ -10,6 +10,7 @@ use hioload_device::RxChecksum;
 use crate::addresses::Addresses;
 use crate::checksum;
 use crate::drops::Reason;
+use crate::ether::ethertype;
 use crate::tuple::Tuple;
 
 /// TCP flags, as in the header.
@@ -145,13 +146,6 @@ const IPV6_HEADER: usize = 40;
 /// Extension headers we step over before we lose patience. No sender has use for more.
 const MAX_EXTENSIONS: usize = 8;
 
-const ETHERTYPE_IPV4: u16 = 0x0800;
-const ETHERTYPE_ARP: u16 = 0x0806;
-const ETHERTYPE_IPV6: u16 = 0x86dd;
-const ETHERTYPE_VLAN: u16 = 0x8100;
-const ETHERTYPE_QINQ: u16 = 0x88a8;
-const ETHERTYPE_OLD_QINQ: u16 = 0x9100;
-
 /// Parses a frame with `checksums` known of it, which may be for `ours`.
 #[inline]
 pub(crate) fn parse(frame: &[u8], checksums: RxChecksum, ours: &Addresses) -> Parsed {
@@ -180,26 +174,26 @@ fn classify(frame: &[u8], checksums: RxChecksum, ours: &Addresses) -> Result<Par
     if s0 & 1 != 0 {
         return Err(Reason::Martian);
     }
-    let mut ethertype = u16::from_be_bytes([t0, t1]);
+    let mut kind = u16::from_be_bytes([t0, t1]);
     let mut at = 14;
-    if ethertype == ETHERTYPE_VLAN {
+    if kind == ethertype::VLAN {
         let tag = frame[14..].first_chunk::<4>().ok_or(Reason::Truncated)?;
         let id = u16::from_be_bytes([tag[0], tag[1]]) & 0xfff;
         l2.vlan = (id != 0).then_some(id);
-        ethertype = u16::from_be_bytes([tag[2], tag[3]]);
+        kind = u16::from_be_bytes([tag[2], tag[3]]);
         at = 18;
-        if ethertype == ETHERTYPE_VLAN {
+        if kind == ethertype::VLAN {
             return Err(Reason::StackedTags);
         }
     }
     if !ours.takes_vlan(l2.vlan) || l2.vlan == Some(0xfff) {
         return Err(Reason::OtherVlan);
     }
-    match ethertype {
-        ETHERTYPE_IPV4 => ipv4(frame, at, l2, checksums, ours),
-        ETHERTYPE_IPV6 => ipv6(frame, at, l2, checksums, ours),
-        ETHERTYPE_ARP => Ok(Parsed::Arp(l2, at as u16)),
-        ETHERTYPE_QINQ | ETHERTYPE_OLD_QINQ => Err(Reason::StackedTags),
+    match kind {
+        ethertype::IPV4 => ipv4(frame, at, l2, checksums, ours),
+        ethertype::IPV6 => ipv6(frame, at, l2, checksums, ours),
+        ethertype::ARP => Ok(Parsed::Arp(l2, at as u16)),
+        other if ethertype::QINQ.contains(&other) => Err(Reason::StackedTags),
         _ => Err(Reason::OtherEtherType),
     }
 }
@@ -471,4 +465,4 @@ fn message(
 
 #[cfg(test)]
 #[path = "parse_tests.rs"]
-mod tests;
+pub(crate) mod tests;

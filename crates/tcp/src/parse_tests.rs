@@ -23,7 +23,7 @@ fn there6() -> [u8; 16] {
     "fd77::1".parse::<Ipv6Address>().expect("IPv6").octets()
 }
 
-fn ours(vlan: Option<u16>) -> Addresses {
+pub(crate) fn ours(vlan: Option<u16>) -> Addresses {
     let cidrs: Vec<Cidr> = ["10.77.0.2/24", "fd77::2/64"]
         .iter()
         .map(|cidr| cidr.parse().expect("a CIDR"))
@@ -42,7 +42,7 @@ fn ethernet(vlan: Option<u16>, ethertype: u16) -> Vec<u8> {
 }
 
 /// A TCP segment as smoltcp writes it, with `pad` bytes behind it.
-fn segment(v6: bool, vlan: Option<u16>, payload: &[u8], pad: usize) -> Vec<u8> {
+pub(crate) fn segment(v6: bool, vlan: Option<u16>, payload: &[u8], pad: usize) -> Vec<u8> {
     let (source, destination) = if v6 {
         (
             IpAddress::from(std::net::Ipv6Addr::from(there6())),

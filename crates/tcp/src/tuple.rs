@@ -152,12 +152,10 @@ impl fmt::Debug for Tuple {
     }
 }
 
+/// As one number, which stays in registers: put together in memory, it would be read back before it is written.
 #[inline]
 fn mapped(address: [u8; 4]) -> [u8; 16] {
-    let mut bytes = [0; 16];
-    bytes[10..12].copy_from_slice(&[0xff; 2]);
-    bytes[12..].copy_from_slice(&address);
-    bytes
+    (0xffff << 32 | u128::from(u32::from_be_bytes(address))).to_be_bytes()
 }
 
 fn address(bytes: [u8; 16]) -> IpAddr {
