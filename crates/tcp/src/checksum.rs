@@ -71,13 +71,18 @@ fn sum_short(bytes: &[u8]) -> u64 {
     for word in words {
         total += u128::from(u64::from_ne_bytes(*word));
     }
-    if !rest.is_empty() {
-        // What is missing in the last word counts as zero, which is the padding RFC 1071 asks for.
-        let mut last = [0; 8];
-        if let Some(last) = last.get_mut(..rest.len()) {
-            last.copy_from_slice(rest);
-        }
-        total += u128::from(u64::from_ne_bytes(last));
+    // The rest by halves; not by a copy, which is a call when its length is not known.
+    let (four, rest) = rest.as_chunks::<4>();
+    if let [four] = four {
+        total += u128::from(u32::from_ne_bytes(*four));
+    }
+    let (two, rest) = rest.as_chunks::<2>();
+    if let [two] = two {
+        total += u128::from(u16::from_ne_bytes(*two));
+    }
+    if let [last] = rest {
+        // A last odd byte is followed by a zero (RFC 1071 §1).
+        total += u128::from(u16::from_ne_bytes([*last, 0]));
     }
     fold_to_33(total as u64) + (total >> 64) as u64
 }

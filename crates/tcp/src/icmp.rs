@@ -51,11 +51,13 @@ pub(crate) enum Problem {
     Unreachable(Unreachable),
 }
 
-/// Whether the message, which is in `frame`, is an echo request that gets an answer.
+/// Whether the message, which is in `frame`, is an echo request that gets an answer. One behind IPv6 extension headers does
+/// not: they would have to be understood to be answered.
 pub(crate) fn is_echo_request(frame: &[u8], message: &Message) -> bool {
     let kind = if message.v6 { 128 } else { 8 };
     let at = usize::from(message.at);
-    frame.get(at..at + 2) == Some(&[kind, 0])
+    let plain = !message.v6 || message.at - message.ip_at == 40;
+    plain && frame.get(at..at + 2) == Some(&[kind, 0])
 }
 
 /// The protocol number of the message.
@@ -70,15 +72,11 @@ pub(crate) fn is_good(frame: &[u8], message: &Message) -> bool {
     message.verified || checksum::is_good(packet.unwrap_or_default(), at, protocol(message))
 }
 
-/// Makes the IP packet of an echo request that of its answer; the Ethernet header is the caller's. `None`, and nothing has
-/// changed, if it has IPv6 extension headers: they would have to be understood to be answered.
+/// Makes the IP packet of an echo request ([`is_echo_request`]) that of its answer; the Ethernet header is the caller's.
 pub(crate) fn echo_reply(frame: &mut [u8], message: &Message) -> Option<()> {
     let at = usize::from(message.at - message.ip_at);
     let packet = frame.get_mut(usize::from(message.ip_at)..usize::from(message.end))?;
     if message.v6 {
-        if at != 40 {
-            return None;
-        }
         let (source, destination) = packet.get_mut(8..40)?.split_at_mut(16);
         source.swap_with_slice(destination);
         *packet.get_mut(7)? = HOPS;
@@ -185,3 +183,7 @@ fn quoted_tcp(segment: &[u8]) -> Option<(u16, u16, u32)> {
     let ports = (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]));
     Some((ports.0, ports.1, u32::from_be_bytes([q0, q1, q2, q3])))
 }
+
+#[cfg(test)]
+#[path = "icmp_tests.rs"]
+pub(crate) mod tests;

@@ -22,6 +22,10 @@ mod drops;
 #[allow(dead_code)]
 mod ether;
 #[allow(dead_code)]
+mod extensions;
+#[allow(dead_code)]
+mod housekeeping;
+#[allow(dead_code)]
 mod icmp;
 #[allow(dead_code)]
 mod l2;
@@ -39,14 +43,34 @@ mod routes;
 mod tuple;
 
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 mod wire_cost;
 
+mod accept;
+mod client;
 mod config;
+mod craft;
+mod egress;
+mod elastic;
+mod endings;
 mod event;
+mod fifo;
+mod flows;
 mod info;
+mod ingress;
+mod isn;
+mod port;
+#[allow(unsafe_code)]
+mod prefetch;
+#[allow(unsafe_code)]
+mod sockets;
 mod stack;
 mod stats;
 mod strays;
+mod streams;
+mod table;
+mod time_wait;
 
 pub use config::{Cidr, ParseCidrError, StackConfig, StackError};
 pub use drops::{Drops, Reason};

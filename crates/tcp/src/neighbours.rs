@@ -58,6 +58,8 @@ struct Entry {
     state: State,
     /// Looked up since the hand last passed.
     used: bool,
+    /// Another station has claimed the address: everybody is asked, not only the one that had it last.
+    doubted: bool,
     /// Changes with the entry's address, so that what is queued for the last one is known.
     generation: u32,
 }
@@ -144,6 +146,7 @@ impl Neighbours {
             return false;
         }
         entry.mac = Some(mac);
+        entry.doubted = false;
         entry.state = State::Answered(now);
         true
     }
@@ -162,7 +165,8 @@ impl Neighbours {
                 entry.state = State::Answered(now);
             } else if now.saturating_sub(at) >= RETRY {
                 // At most one round of questions for each answer and second, however often it is said.
-                self.ask_all(slot, now);
+                entry.doubted = true;
+                self.ask(slot, now);
             }
         }
     }
@@ -200,7 +204,7 @@ impl Neighbours {
                 return Some(Step::Lost(entry.ip));
             }
             // The station that had it last is asked first, the last time everybody: it may have moved.
-            let to = entry.mac.filter(|_| tries + 1 < TRIES);
+            let to = entry.mac.filter(|_| !entry.doubted && tries + 1 < TRIES);
             entry.state = State::Asking(tries + 1, now);
             self.waiting.push_back((now + RETRY, slot, generation));
             return Some(Step::Ask(entry.ip, to));
@@ -226,13 +230,13 @@ impl Neighbours {
             entry.state = State::Asking(0, now);
             self.urgent.push_back((slot, entry.generation));
         }
-    }
-
-    /// The same, but everybody is asked, once.
-    fn ask_all(&mut self, slot: u32, now: Time) {
-        if let Some(entry) = self.entries.get_mut(slot as usize) {
-            entry.state = State::Asking(TRIES - 1, now);
-            self.urgent.push_back((slot, entry.generation));
+        if self.urgent.len() > 2 * self.capacity {
+            // Entries given up before their question was asked.
+            let entries = &self.entries;
+            self.urgent.retain(|&(slot, generation)| {
+                let entry = entries.get(slot as usize);
+                entry.is_some_and(|entry| entry.generation == generation)
+            });
         }
     }
 
@@ -241,7 +245,9 @@ impl Neighbours {
             ip,
             mac: None,
             state: State::Asking(0, now),
-            used: true,
+            // Has to earn its place: one that is looked up once makes room before one in use.
+            used: false,
+            doubted: false,
             generation,
         };
         let slot = if self.entries.len() < self.capacity {
@@ -264,12 +270,17 @@ impl Neighbours {
     fn victim(&mut self) -> usize {
         for _ in 0..EVICTION_SCAN.min(self.capacity) {
             self.hand = (self.hand + 1) % self.capacity;
-            if let Some(entry) = self.entries.get_mut(self.hand) {
-                if !std::mem::take(&mut entry.used) || matches!(entry.state, State::Silent(_)) {
-                    break;
-                }
+            let Some(entry) = self.entries.get_mut(self.hand) else {
+                continue;
+            };
+            if !std::mem::take(&mut entry.used) || matches!(entry.state, State::Silent(_)) {
+                break;
             }
         }
         self.hand
     }
 }
+
+#[cfg(test)]
+#[path = "neighbours_tests.rs"]
+mod tests;

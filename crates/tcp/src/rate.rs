@@ -37,6 +37,14 @@ impl Rate {
         self.schedule = due + Duration::from_nanos(self.interval);
         true
     }
+
+    /// When the next one may pass; never, for a rate of none.
+    pub(crate) fn next(&self) -> Time {
+        if self.interval == 0 {
+            return Time::MAX;
+        }
+        Time::from_nanos(self.schedule.as_nanos().saturating_sub(self.ahead))
+    }
 }
 
 #[cfg(test)]
@@ -51,6 +59,7 @@ mod tests {
     fn bursts_are_a_tenth_of_a_second_and_the_average_holds() {
         let mut rate = Rate::new(1000);
         assert_eq!(passed(&mut rate, Time::from_millis(5000), 1000), 100);
+        assert_eq!(rate.next(), Time::from_millis(5001));
         assert_eq!(passed(&mut rate, Time::from_millis(5001), 1000), 1);
         let over_a_second: u32 = (5002..6001)
             .map(|ms| passed(&mut rate, Time::from_millis(ms), 10))
