@@ -21,6 +21,7 @@ use crate::flows::Flows;
 use crate::housekeeping::{Housekeeping, Settings};
 use crate::parse::{Parsed, parse};
 use crate::port::{Lent, Port};
+use crate::rate::Rate;
 use crate::time_wait::TimeWait;
 use crate::tuple::{self, Key};
 use crate::{Event, FlowId, StackConfig, StackError, StackStats, Strays};
@@ -30,6 +31,9 @@ const PATHS: [usize; 7] = [8166, 4352, 1492, 1400, 1280, 1006, 552];
 
 /// Entries of the neighbour table.
 const NEIGHBOURS: usize = 1024;
+
+/// Looks that take milliseconds, per second.
+const SLOW_LOOKS: u32 = 20;
 
 /// Flows looked ahead of the one being worked on, for the caches' sake.
 const AHEAD: usize = 4;
@@ -64,6 +68,8 @@ pub struct Stack<D: Device> {
     /// smoltcp's, by class of path.
     pub(crate) interfaces: Vec<Interface>,
     pub(crate) listeners: Listeners,
+    /// Limits what takes milliseconds.
+    pub(crate) slow_looks: Rate,
     pub(crate) accepting: bool,
     /// Nothing is listened to any more.
     pub(crate) stopped: bool,
@@ -168,6 +174,7 @@ impl<D: Device> Stack<D> {
             now,
             flows,
             interfaces,
+            slow_looks: Rate::new(SLOW_LOOKS),
             accepting: true,
             stopped: false,
             owned: 0,
