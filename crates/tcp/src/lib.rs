@@ -13,6 +13,7 @@
 // Until the stack uses all of these.
 #[allow(dead_code)]
 mod addresses;
+mod amend;
 #[allow(dead_code)]
 mod arp;
 #[allow(dead_code)]

@@ -59,6 +59,8 @@ pub(crate) struct Staged<F> {
 
 /// TCP of one lcore over one queue.
 pub struct Stack<D: Device> {
+    /// See [`crate::amend`].
+    pub(crate) window: u16,
     pub(crate) port: Port<D>,
     pub(crate) config: StackConfig,
     pub(crate) ours: Addresses,
@@ -155,6 +157,7 @@ impl<D: Device> Stack<D> {
             neighbours: NEIGHBOURS,
         };
         Ok(Self {
+            window: 0,
             housekeeping: Housekeeping::new(ours.clone(), &settings, now),
             sources: Sources::new(tuple::keyed_hash64(&key, &now.as_nanos().to_le_bytes())),
             waiting: Vec::new(),
