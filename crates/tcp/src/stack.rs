@@ -36,10 +36,10 @@ const NEIGHBOURS: usize = 1024;
 const SLOW_LOOKS: u32 = 20;
 
 /// Flows looked ahead of the one being worked on, for the caches' sake.
-const AHEAD: usize = 4;
+const AHEAD: usize = 6;
 
-/// The same for their rings, whose place is known once the flow is in the cache.
-const RINGS_AHEAD: usize = 1;
+/// The same for their receive rings, whose place is known once the flow is in the cache.
+const RING_AHEAD: usize = 3;
 
 /// No slot.
 const NO_SLOT: u32 = u32::MAX;
@@ -301,13 +301,13 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// The same for its rings, once the flow has been asked for.
+    /// The same for its receive ring, once the flow has been asked for.
     #[inline]
-    fn prefetch_rings(&mut self, at: usize) {
+    fn prefetch_ring(&mut self, at: usize) {
         if let Some(Some(staged)) = self.stage.get(at)
             && staged.guess != NO_SLOT
         {
-            self.flows.sockets.prefetch_rings(staged.guess);
+            self.flows.sockets.prefetch_ring(staged.guess);
         }
     }
 
@@ -322,7 +322,7 @@ impl<D: Device> Stack<D> {
             let at = self.at;
             self.at += 1;
             self.prefetch(at + AHEAD);
-            self.prefetch_rings(at + RINGS_AHEAD);
+            self.prefetch_ring(at + RING_AHEAD);
             if let Some(staged) = self.stage[at].take()
                 && let Some(event) = self.work_on(staged)
             {
