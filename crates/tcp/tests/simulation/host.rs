@@ -473,8 +473,12 @@ impl Host {
         assert_eq!(there.len(), known, "{id}: readable and received differ");
         let taken = there.len().min(most);
         if let Some(at) = content.differs(flow.read, &there[..taken]) {
+            let wrong = &there[(at - flow.read) as usize..taken];
+            let wrong = &wrong[..wrong.len().min(32)];
+            let mut right = [0; 32];
+            content.fill(at, &mut right[..wrong.len()]);
             panic!(
-                "{id}: connection {number} differs at byte {at}, read at {}",
+                "{id}: connection {number} differs at byte {at}, read at {}: {wrong:02x?} instead of {right:02x?}",
                 flow.read
             );
         }
@@ -487,6 +491,7 @@ impl Host {
         );
         flow.read += taken as u64;
         if taken > 0 {
+            ledger.trace.note("reads", bits(id), taken as u64);
             self.counts.consumed += taken as u64;
             flow.progress = ledger.now;
         }

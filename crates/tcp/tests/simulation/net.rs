@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use hioload_device::faults::Faults;
+use hioload_device::faults::{Faults, Impairment};
 use hioload_device::memory::{self, EndOptions, MemoryDevice, PairOptions};
 use hioload_device::{Burst, Device, Frame as _, TxChecksum};
 use hioload_lcore::Time;
@@ -83,7 +83,12 @@ impl Net {
         .expect("memory");
         let ours = ours.open();
         self.seed = mix(self.seed);
-        let mut device = Faults::new(ours, self.seed, &plan.link, &plan.link);
+        // A frame is damaged on one cable only: two flipped bits may escape the checksum.
+        let intact = Impairment {
+            corrupt: 0.0,
+            ..plan.link.clone()
+        };
+        let mut device = Faults::new(ours, self.seed, &plan.link, &intact);
         device.set_now(now);
         let port = Port {
             device,

@@ -320,17 +320,16 @@ impl World {
         if self.ledger.healed.is_some() {
             return None;
         }
-        let ordinary = || self.ledger.connections.iter().filter(|c| !c.dialogue.probe);
-        let begun = ordinary().all(|c| c.client != Fate::None);
+        let ordinary = || {
+            let all = self.ledger.connections.iter();
+            all.filter(|connection| !connection.dialogue.probe)
+        };
         let quiet = self.troubles.is_empty() && self.flood.is_none() && self.garbage.is_none();
-        let over = ordinary().all(|c| c.is_over());
+        let over = ordinary().all(|connection| connection.is_over());
         let frozen = self.frozen.iter().copied().max().unwrap_or(Time::ZERO);
-        let last = ordinary()
-            .map(|c| c.due)
-            .max()
-            .unwrap_or(Time::ZERO)
-            .max(frozen);
-        match (quiet && begun, over) {
+        let begun = ordinary().map(|c| Time::ZERO + c.dialogue.at).max();
+        let last = begun.unwrap_or(Time::ZERO).max(frozen);
+        match (quiet, over) {
             (true, true) => Some(frozen),
             (true, false) => Some(last + CHAOS),
             (false, _) => None,
