@@ -10,10 +10,17 @@
 //!   retransmission timer fired, smoltcp goes back, and sends even bare acknowledgements with the sequence number that it is
 //!   at now. If both ends did so, neither would hear the other ever again. So the acknowledgement is handed over on
 //!   its own, with the sequence number that is expected.
+//!
+//! And two timers that smoltcp loses. The retransmission timer that fires while the window is closed sets no other; and when a
+//! closed window opens again, the probe's timer stops, but what was in flight then has none. Such a flow would wait
+//! for ever (and a probe of its silent peer would put a zero byte into the stream: it is sent in the place of the last
+//! byte in flight). So it is told by its peer, in an acknowledgement made up here, that the window is still closed, or
+//! three times that something is missing.
 
 use hioload_device::{Device, Frame};
 use smoltcp::socket::tcp::State;
 
+use crate::craft::Bare;
 use crate::parse::{Segment, flags};
 use crate::port::Lent;
 use crate::stack::{Stack, instant};
@@ -97,7 +104,7 @@ impl<D: Device> Stack<D> {
         let seq = segment.seq.wrapping_add(segment.payload.len() as u32);
         if let Some(headers) = Headers::of(frame.bytes(), segment) {
             let headers = headers.with_flags(flags::FIN | flags::ACK);
-            self.hand(slot, &headers.with_seq(seq));
+            self.hand(slot, headers.with_seq(seq).packet());
         }
     }
 
@@ -114,21 +121,51 @@ impl<D: Device> Stack<D> {
         }
         if let Some(headers) = Headers::of(frame.bytes(), segment) {
             let headers = headers.with_flags(flags::ACK);
-            self.hand(slot, &headers.with_seq(expected));
+            self.hand(slot, headers.with_seq(expected).packet());
         }
     }
 
-    fn hand(&mut self, slot: u32, headers: &Headers) {
+    fn hand(&mut self, slot: u32, packet: &[u8]) {
         let interface = &mut self.interfaces[self.flows.hot(slot).class()];
         let mut lent = Lent {
             port: &mut self.port,
-            packet: Some(headers.packet()),
+            packet: Some(packet),
             mtu: 0,
         };
         let now = instant(self.now);
         self.flows.sockets.with_set(slot, |set| {
             interface.poll_ingress_single(now, &mut lent, set);
         });
+    }
+
+    /// Makes smoltcp set the timer again of a flow that has something to send and perhaps none.
+    #[cold]
+    pub(crate) fn unstick(&mut self, slot: u32) {
+        let (Some(stuck), Some(tuple)) = (self.stuck(slot), self.flows.tuple(slot)) else {
+            return;
+        };
+        let in_flight = stuck.sent != stuck.acknowledged;
+        let windows: &[u16] = match stuck.window {
+            0 => &[0],
+            // One that differs, so that those after it are counted from one.
+            open if in_flight => &[open ^ 1, open, open, open, open],
+            _ => &[],
+        };
+        let mut packet = [0; 60];
+        for &window in windows {
+            let bare = Bare {
+                seq: stuck.expected,
+                ack: stuck.acknowledged,
+                flags: flags::ACK,
+                window,
+                timestamp: None,
+            };
+            let from_peer = tuple.reversed();
+            if let Some(packet) = packet.get_mut(..bare.len(&from_peer)) {
+                bare.write(&from_peer, packet);
+                self.hand(slot, packet);
+            }
+        }
     }
 
     /// A window that the last acknowledgement did not have.

@@ -39,6 +39,11 @@ impl<D: Device> Stack<D> {
             // It has gone meanwhile.
             return false;
         }
+        if self.flows.hot(slot).is(is::OVER) {
+            // smoltcp would in time forget what is still to be read.
+            self.flows.hot_mut(slot).clear(is::TOUCHED);
+            return false;
+        }
         let (_, more) = self.egress(slot);
         if !more {
             self.flows.hot_mut(slot).clear(is::TOUCHED);
@@ -110,9 +115,20 @@ impl<D: Device> Stack<D> {
         {
             return;
         }
-        if let Some(at) = self.poll_at(slot) {
+        if let Some(at) = self.deadline(slot) {
             self.arm(slot, at);
         }
+    }
+
+    /// When smoltcp wants to look at a flow, which it has to if something cannot be sent for want of a window.
+    #[inline]
+    fn deadline(&mut self, slot: u32) -> Option<Time> {
+        let at = self.poll_at(slot);
+        if at.is_some() || !self.flows.hot(slot).is(is::SHUT) {
+            return at;
+        }
+        self.unstick(slot);
+        self.poll_at(slot)
     }
 
     /// Sets the timer for `at`, or for when the peer will have been silent too long.
@@ -140,10 +156,11 @@ impl<D: Device> Stack<D> {
 
     /// The timer of a flow has fired.
     pub(crate) fn on_timer(&mut self, slot: u32) -> Option<Event<D::Frame>> {
-        if !self.flows.hot(slot).is(is::USED) {
+        let hot = self.flows.hot(slot);
+        if !hot.is(is::USED) || hot.is(is::OVER) {
             return None;
         }
-        let at = self.poll_at(slot)?;
+        let at = self.deadline(slot)?;
         let hot = *self.flows.hot(slot);
         if hot.is(is::HEARD) {
             self.flows.hot_mut(slot).clear(is::HEARD | is::QUIET);
@@ -175,7 +192,7 @@ impl<D: Device> Stack<D> {
                 return None;
             }
         }
-        if let Some(at) = self.poll_at(slot) {
+        if let Some(at) = self.deadline(slot) {
             self.arm(slot, at);
         }
         None

@@ -39,6 +39,8 @@ pub(crate) mod is {
     pub(crate) const OVER: u16 = 1 << 10;
     /// In the flow table.
     pub(crate) const LISTED: u16 = 1 << 11;
+    /// The peer's window was closed when it was last heard.
+    pub(crate) const SHUT: u16 = 1 << 12;
 }
 
 /// Bits of `flags` above which the class of the path's MTU is.

@@ -46,6 +46,18 @@ pub struct FlowInfo {
     pub orphan: bool,
 }
 
+/// A flow without a timer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stuck {
+    /// The first sequence number that is not acknowledged, and the first not sent.
+    pub acknowledged: u32,
+    pub sent: u32,
+    /// What the peer has to send next.
+    pub expected: u32,
+    /// The peer's window, as it is in the header.
+    pub window: u16,
+}
+
 /// Takes what a socket prints up to its rings: state, timer, round trip, assembler.
 struct Head {
     text: [u8; 1024],
@@ -208,6 +220,29 @@ impl<D: Device> Stack<D> {
             Some(consumed.wrapping_add(socket.recv_queue() as u32))
         });
         next.flatten()
+    }
+
+    /// What it takes to make smoltcp set a timer again that it has lost; `None` if it has one. Slow.
+    pub(crate) fn stuck(&self, slot: u32) -> Option<Stuck> {
+        let stuck = self.flows.sockets.with(slot, |socket| {
+            let mut whole = Whole::default();
+            let _ = write!(whole, "{socket:?}");
+            if !whole.text.contains("timer: Idle") {
+                return None;
+            }
+            let window = whole.number("remote_win_len")? as usize;
+            let (_, scale) = whole.text.split_once("remote_win_scale: Some(")?;
+            let scale = scale.split_once(')')?.0.parse::<u32>().ok()?;
+            Some(Stuck {
+                acknowledged: whole.seq("local_seq_no")?,
+                sent: whole.seq("remote_last_seq")?,
+                expected: whole
+                    .seq("remote_seq_no")?
+                    .wrapping_add(socket.recv_queue() as u32),
+                window: (window >> scale.min(14)).min(0xffff) as u16,
+            })
+        });
+        stuck.flatten()
     }
 
     /// A segment has filled a gap, perhaps the last one.

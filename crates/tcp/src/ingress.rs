@@ -93,6 +93,14 @@ impl<D: Device> Stack<D> {
             }
             after = self.flows.sockets.with(slot, View::of)?;
         }
+        if segment.window == 0 {
+            self.flows.hot_mut(slot).set(is::SHUT);
+        } else if self.flows.hot(slot).is(is::SHUT) {
+            self.flows.hot_mut(slot).clear(is::SHUT);
+            if after.queued > 0 {
+                self.unstick(slot);
+            }
+        }
         let gained = after.received.saturating_sub(before.received);
         let hot = self.flows.hot_mut(slot);
         hot.set(is::HEARD | is::ACTIVE);
