@@ -210,6 +210,17 @@ impl<D: Device> Stack<D> {
         next.flatten()
     }
 
+    /// The numbers of the first byte not acknowledged and of the next one expected. Slow.
+    #[cfg(test)]
+    pub(crate) fn numbers(&self, slot: u32) -> Option<(u32, u32)> {
+        let first = self.flows.sockets.with(slot, |socket| {
+            let mut whole = Whole::default();
+            let _ = write!(whole, "{socket:?}");
+            whole.seq("local_seq_no")
+        });
+        first.flatten().zip(self.expected_seq(slot))
+    }
+
     /// A segment has filled a gap, perhaps the last one.
     pub(crate) fn look_for_gaps(&mut self, slot: u32) {
         if self.flows.sockets.with(slot, has_no_gaps) == Some(true) {
