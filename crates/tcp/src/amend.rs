@@ -16,6 +16,10 @@
 //! for ever (and a probe of its silent peer would put a zero byte into the stream: it is sent in the place of the last
 //! byte in flight). So it is told by its peer, in an acknowledgement made up here, that the window is still closed, or
 //! three times that something is missing.
+//!
+//! And a FIN after the peer's, with data before it: while both are outstanding smoltcp answers acknowledgements of nothing new
+//! with a challenge and forgets them, the window with them; so a window that had been closed would never open again. Such a
+//! FIN waits until all before it is acknowledged.
 
 use hioload_device::{Device, Frame};
 use smoltcp::socket::tcp::State;
@@ -24,6 +28,7 @@ use crate::craft::Bare;
 use crate::parse::{Segment, flags};
 use crate::port::Lent;
 use crate::stack::{Stack, instant};
+use crate::tuple::Tuple;
 
 /// An IP packet of headers alone.
 pub(crate) struct Headers {
@@ -138,10 +143,34 @@ impl<D: Device> Stack<D> {
         });
     }
 
+    /// Ends the sending side of a flow, now or when all is acknowledged.
+    pub(crate) fn close(&mut self, slot: u32) {
+        let waits = self.flows.sockets.with(slot, |socket| {
+            socket.state() == State::CloseWait && socket.send_queue() > 0
+        });
+        if waits == Some(true) {
+            self.flows.hot_mut(slot).set_closes_when_sent(true);
+        } else {
+            self.flows.sockets.with_mut(slot, |socket| socket.close());
+        }
+    }
+
+    /// The last byte was acknowledged: a FIN that has waited for it may be sent.
+    #[inline]
+    pub(crate) fn all_is_sent(&mut self, slot: u32) {
+        if self.flows.hot(slot).closes_when_sent() {
+            self.flows.hot_mut(slot).set_closes_when_sent(false);
+            self.flows.sockets.with_mut(slot, |socket| socket.close());
+            self.touch(slot);
+        }
+    }
+
     /// Makes smoltcp set the timer again of a flow that has something to send and perhaps none.
     #[cold]
     pub(crate) fn unstick(&mut self, slot: u32) {
-        let (Some(stuck), Some(tuple)) = (self.stuck(slot), self.flows.tuple(slot)) else {
+        let tuple = self.flows.tuple(slot);
+        let from_peer = tuple.and_then(|tuple| Tuple::new(tuple.remote(), tuple.local()));
+        let (Some(stuck), Some(from_peer)) = (self.stuck(slot), from_peer) else {
             return;
         };
         let in_flight = stuck.sent != stuck.acknowledged;
@@ -160,7 +189,6 @@ impl<D: Device> Stack<D> {
                 window,
                 timestamp: None,
             };
-            let from_peer = tuple.reversed();
             if let Some(packet) = packet.get_mut(..bare.len(&from_peer)) {
                 bare.write(&from_peer, packet);
                 self.hand(slot, packet);

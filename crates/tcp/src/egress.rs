@@ -66,6 +66,10 @@ impl<D: Device> Stack<D> {
         let now = instant(self.now);
         let interface = &mut self.interfaces[self.flows.hot(slot).class()];
         for _ in 0..SEGMENTS {
+            // smoltcp forgets a fast retransmission for which there is no frame.
+            if !self.port.reserve() {
+                return (first, true);
+            }
             self.port.last = None;
             let mut lent = Lent {
                 port: &mut self.port,
@@ -200,8 +204,7 @@ impl<D: Device> Stack<D> {
 
     pub(crate) fn count_retransmit(&mut self, slot: u32) {
         self.stats.retransmits += 1;
-        let hot = self.flows.hot_mut(slot);
-        hot.retransmits = hot.retransmits.saturating_add(1);
+        self.flows.hot_mut(slot).count_retransmit();
     }
 
     /// A flow is given up.

@@ -64,8 +64,8 @@ pub(crate) struct Hot {
     /// Pages of the rings that are resident, as estimated.
     pub rx_pages: u8,
     pub tx_pages: u8,
-    /// Retransmissions begun.
-    pub retransmits: u8,
+    /// Retransmissions begun, up to 127; the highest bit is [`Hot::closes_when_sent`].
+    retransmits: u8,
 }
 
 const _: () = assert!(size_of::<Hot>() == 20);
@@ -84,6 +84,28 @@ impl Hot {
     #[inline]
     pub(crate) fn clear(&mut self, flag: u16) {
         self.flags &= !flag;
+    }
+
+    /// Counts a retransmission.
+    pub(crate) fn count_retransmit(&mut self) {
+        if self.retransmits & 0x7f != 0x7f {
+            self.retransmits += 1;
+        }
+    }
+
+    /// Retransmissions counted; 127 may be more.
+    pub(crate) fn retransmits(&self) -> u32 {
+        u32::from(self.retransmits & 0x7f)
+    }
+
+    /// Whether the FIN its user wants is to be sent after all is acknowledged.
+    #[inline]
+    pub(crate) fn closes_when_sent(&self) -> bool {
+        self.retransmits & 0x80 != 0
+    }
+
+    pub(crate) fn set_closes_when_sent(&mut self, yes: bool) {
+        self.retransmits = self.retransmits & 0x7f | u8::from(yes) << 7;
     }
 
     /// The class of the path's MTU: an index into the interfaces.
@@ -123,6 +145,7 @@ impl Flows {
         let mut hot = Vec::new();
         hot.try_reserve_exact(slots)
             .map_err(|_| io::ErrorKind::OutOfMemory)?;
+        hioload_mem::prefer_huge_pages(hot.as_ptr(), hot.capacity());
         Ok(Self {
             sockets: Sockets::new(slots, rx_ring, tx_ring)?,
             hot,

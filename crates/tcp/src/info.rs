@@ -40,7 +40,7 @@ pub struct FlowInfo {
     pub srtt: Option<Duration>,
     /// Retransmission timeout.
     pub rto: Duration,
-    /// Times its retransmission timer fired or a fast retransmission began, since it was opened; saturates at 255.
+    /// Times its retransmission timer fired or a fast retransmission began, since it was opened; 127 may be more.
     pub retransmits: u32,
     /// Whether it was released and is closing on its own.
     pub orphan: bool,
@@ -204,7 +204,7 @@ impl<D: Device> Stack<D> {
                     .filter(|_| measured)
                     .map(Duration::from_millis),
                 rto: Duration::from_millis(whole.number("rto")?),
-                retransmits: hot.retransmits.into(),
+                retransmits: hot.retransmits(),
                 orphan: hot.is(is::ORPHAN),
             })
         });
@@ -243,6 +243,17 @@ impl<D: Device> Stack<D> {
             })
         });
         stuck.flatten()
+    }
+
+    /// The numbers of the first byte not acknowledged and of the next one expected. Slow.
+    #[cfg(test)]
+    pub(crate) fn numbers(&self, slot: u32) -> Option<(u32, u32)> {
+        let first = self.flows.sockets.with(slot, |socket| {
+            let mut whole = Whole::default();
+            let _ = write!(whole, "{socket:?}");
+            whole.seq("local_seq_no")
+        });
+        first.flatten().zip(self.expected_seq(slot))
     }
 
     /// A segment has filled a gap, perhaps the last one.

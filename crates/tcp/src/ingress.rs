@@ -93,6 +93,9 @@ impl<D: Device> Stack<D> {
             }
             after = self.flows.sockets.with(slot, View::of)?;
         }
+        if after.queued == 0 {
+            self.all_is_sent(slot);
+        }
         if segment.window == 0 {
             self.flows.hot_mut(slot).set(is::SHUT);
         } else if self.flows.hot(slot).is(is::SHUT) {

@@ -60,6 +60,7 @@ impl Sockets {
         storages
             .try_reserve_exact(slots)
             .map_err(|_| io::ErrorKind::OutOfMemory)?;
+        hioload_mem::prefer_huge_pages(storages.as_ptr(), storages.capacity());
         Ok(Self {
             storages: RefCell::new(storages),
             region,

@@ -380,6 +380,7 @@ impl<D: Device> Stack<D> {
         // Nothing of the above touches flows, or it would be lost here.
         debug_assert!(self.touched.is_empty());
         self.touched = touched;
+        self.port.give_back();
         self.port.flush();
         if let Some(strays) = &mut self.strays {
             strays.wake_others();
@@ -430,6 +431,12 @@ impl<D: Device> Stack<D> {
         &self.drops
     }
 
+    /// The station that claimed an address of ours last, and which.
+    #[must_use]
+    pub fn address_conflict(&self) -> Option<(IpAddr, [u8; 6])> {
+        self.housekeeping.conflict()
+    }
+
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> StackStats {
@@ -443,6 +450,7 @@ impl<D: Device> Stack<D> {
                 - self.drops.not_ours()
                 - self.drops.get(Reason::Checksum)
                 - self.drops.get(Reason::Fragment),
+            address_conflicts: house.conflicts,
             arp_in: house.arp_in,
             arp_out: house.arp_out,
             ndp_in: house.ndp_in,

@@ -136,7 +136,10 @@ impl Net {
         if self.seen.len() == SEEN {
             self.seen.pop_front();
         }
-        self.seen.push_back(frame.to_vec());
+        // What is damaged already must not be damaged again: two flipped bits may escape the checksum.
+        if packet::is_intact(frame) {
+            self.seen.push_back(frame.to_vec());
+        }
         let view = packet::view(frame);
         if let Some(view) = view
             && view.length > self.path_mtu
