@@ -180,6 +180,9 @@ impl<D: Device> Stack<D> {
                 hot.set(is::QUIET);
                 hot.quiet = now;
             }
+            if hot.is(is::CONNECTING) {
+                self.look_for_way(slot);
+            }
             let queued = self.flows.sockets.with(slot, |socket| socket.send_queue());
             let (sent, more) = self.egress(slot);
             // A probe of a closed window, or of a silent peer, is one byte.
