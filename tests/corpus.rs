@@ -145,6 +145,11 @@ fn session_corpus() {
 }
 
 #[test]
+fn packets_corpus() {
+    replay(4);
+}
+
+#[test]
 fn handshake_random() {
     random(0, 3000);
 }
@@ -162,4 +167,9 @@ fn deflate_random() {
 #[test]
 fn session_random() {
     random(3, 200);
+}
+
+#[test]
+fn packets_random() {
+    random(4, 1000);
 }

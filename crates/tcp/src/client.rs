@@ -214,6 +214,18 @@ impl<D: Device> Stack<D> {
         }
     }
 
+    /// A SYN was not answered: perhaps the neighbour is somewhere else by now.
+    pub(crate) fn look_for_way(&mut self, slot: u32) {
+        let known = self.flows.hop(slot);
+        if known != NOWHERE
+            && let Some(tuple) = self.flows.tuple(slot)
+            && let Way::Known(hop) = self.housekeeping.way(tuple.remote().ip(), self.now)
+            && hop != known
+        {
+            self.flows.set_hop(slot, hop);
+        }
+    }
+
     /// The next flow that a neighbour or an ICMP message has failed.
     pub(crate) fn next_failed(&mut self) -> Option<Event<D::Frame>> {
         while let Some((id, kind)) = self.failed.pop_front() {

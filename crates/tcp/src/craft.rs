@@ -4,7 +4,7 @@ use crate::checksum;
 use crate::parse::Segment;
 use crate::tuple::Tuple;
 
-/// The header of a segment without payload.
+/// The header of a segment, as a rule without payload.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bare {
     pub seq: u32,
@@ -23,7 +23,7 @@ impl Bare {
         ip + 20 + if self.timestamp.is_some() { 12 } else { 0 }
     }
 
-    /// Writes the packet, checksums left out, into `packet`, which has just its length.
+    /// Writes the packet, checksums left out, into `packet`. What that is longer is payload: zeros.
     pub(crate) fn write(&self, flow: &Tuple, packet: &mut [u8]) {
         packet.fill(0);
         let len = packet.len();
@@ -64,7 +64,7 @@ impl Bare {
         tcp[2..4].copy_from_slice(&remote.port().to_be_bytes());
         tcp[4..8].copy_from_slice(&self.seq.to_be_bytes());
         tcp[8..12].copy_from_slice(&self.ack.to_be_bytes());
-        tcp[12] = (tcp.len() as u8 / 4) << 4;
+        tcp[12] = if self.timestamp.is_some() { 8 } else { 5 } << 4;
         tcp[13] = self.flags;
         tcp[14..16].copy_from_slice(&self.window.to_be_bytes());
         if let (Some((ours, theirs)), Some(option)) = (self.timestamp, tcp.get_mut(20..32)) {

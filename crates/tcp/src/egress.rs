@@ -26,7 +26,7 @@ impl<D: Device> Stack<D> {
     #[inline]
     pub(crate) fn touch(&mut self, slot: u32) {
         let hot = self.flows.hot_mut(slot);
-        hot.clear(is::RESTING);
+        hot.set_resting(false);
         if !hot.is(is::TOUCHED) {
             hot.set(is::TOUCHED);
             self.touched.push(slot);
@@ -38,6 +38,11 @@ impl<D: Device> Stack<D> {
     pub(crate) fn send_touched(&mut self, slot: u32) -> bool {
         if !self.flows.hot(slot).is(is::TOUCHED) {
             // It has gone meanwhile.
+            return false;
+        }
+        if self.flows.hot(slot).is(is::OVER) {
+            // smoltcp would in time forget what is still to be read.
+            self.flows.hot_mut(slot).clear(is::TOUCHED);
             return false;
         }
         let (_, more) = self.egress(slot);
@@ -62,6 +67,10 @@ impl<D: Device> Stack<D> {
         let now = instant(self.now);
         let interface = &mut self.interfaces[self.flows.hot(slot).class()];
         for _ in 0..SEGMENTS {
+            // smoltcp forgets a fast retransmission for which there is no frame.
+            if !self.port.reserve() {
+                return (first, true);
+            }
             self.port.last = None;
             let mut lent = Lent {
                 port: &mut self.port,
@@ -111,10 +120,21 @@ impl<D: Device> Stack<D> {
         {
             return;
         }
-        match self.poll_at(slot) {
+        match self.deadline(slot) {
             Some(at) => self.arm(slot, at),
-            None => self.flows.hot_mut(slot).set(is::RESTING),
+            None => self.flows.hot_mut(slot).set_resting(true),
         }
+    }
+
+    /// When smoltcp wants to look at a flow, which it has to if something cannot be sent for want of a window.
+    #[inline]
+    fn deadline(&mut self, slot: u32) -> Option<Time> {
+        let at = self.poll_at(slot);
+        if at.is_some() || !self.flows.hot(slot).is(is::SHUT) {
+            return at;
+        }
+        self.unstick(slot);
+        self.poll_at(slot)
     }
 
     /// Sets the timer for `at`, or for when the peer will have been silent too long.
@@ -143,14 +163,15 @@ impl<D: Device> Stack<D> {
     /// The timer of a flow has fired.
     pub(crate) fn on_timer(&mut self, slot: u32) -> Option<Event<D::Frame>> {
         let hot = *self.flows.hot(slot);
-        if !hot.is(is::USED) {
+        if !hot.is(is::USED) || hot.is(is::OVER) {
             return None;
         }
-        if hot.is(is::RESTING) {
+        if hot.is_resting() {
             self.flows.hot_mut(slot).clear(is::HEARD | is::QUIET);
             return None;
         }
-        let at = self.poll_at(slot)?;
+        let at = self.deadline(slot)?;
+        let hot = *self.flows.hot(slot);
         if hot.is(is::HEARD) {
             self.flows.hot_mut(slot).clear(is::HEARD | is::QUIET);
         } else if hot.is(is::QUIET) && self.quiet_for(hot.quiet) >= self.config.user_timeout {
@@ -164,6 +185,9 @@ impl<D: Device> Stack<D> {
                 let hot = self.flows.hot_mut(slot);
                 hot.set(is::QUIET);
                 hot.quiet = now;
+            }
+            if hot.is(is::CONNECTING) {
+                self.look_for_way(slot);
             }
             let queued = self.flows.sockets.with(slot, |socket| socket.send_queue());
             let (sent, more) = self.egress(slot);
@@ -181,7 +205,7 @@ impl<D: Device> Stack<D> {
                 return None;
             }
         }
-        if let Some(at) = self.poll_at(slot) {
+        if let Some(at) = self.deadline(slot) {
             self.arm(slot, at);
         }
         None
@@ -189,8 +213,7 @@ impl<D: Device> Stack<D> {
 
     pub(crate) fn count_retransmit(&mut self, slot: u32) {
         self.stats.retransmits += 1;
-        let hot = self.flows.hot_mut(slot);
-        hot.retransmits = hot.retransmits.saturating_add(1);
+        self.flows.hot_mut(slot).count_retransmit();
     }
 
     /// A flow is given up.

@@ -170,7 +170,7 @@ impl<D: Device> Stack<D> {
         self.owned -= 1;
         self.flows.rename(slot);
         self.discard_received(slot);
-        self.flows.sockets.with_mut(slot, |socket| socket.close());
+        self.close(slot);
         let state = self.flows.sockets.with(slot, |socket| socket.state());
         if matches!(state, None | Some(State::Closed | State::TimeWait)) {
             self.forget(slot, None);

@@ -39,13 +39,17 @@ pub(crate) mod is {
     pub(crate) const OVER: u16 = 1 << 10;
     /// In the flow table.
     pub(crate) const LISTED: u16 = 1 << 11;
-    /// Nothing is outstanding, and nothing is due: its timer, if one is still set, is of no concern, and need not look at the
-    /// socket to find that out.
-    pub(crate) const RESTING: u16 = 1 << 12;
+    /// The peer's window was closed when it was last heard.
+    pub(crate) const SHUT: u16 = 1 << 12;
 }
 
 /// Bits of `flags` above which the class of the path's MTU is.
 const CLASS_SHIFT: u32 = 13;
+
+/// The parts of `retransmits`.
+const RETRANSMITS: u8 = 0x3f;
+const RESTING: u8 = 0x40;
+const CLOSES: u8 = 0x80;
 
 /// No timer.
 const NONE: u32 = u32::MAX;
@@ -65,8 +69,8 @@ pub(crate) struct Hot {
     /// Pages of the rings that are resident, as estimated.
     pub rx_pages: u8,
     pub tx_pages: u8,
-    /// Retransmissions begun.
-    pub retransmits: u8,
+    /// Retransmissions begun, up to 63; above them the bits of [`Hot::is_resting`] and [`Hot::closes_when_sent`].
+    retransmits: u8,
 }
 
 const _: () = assert!(size_of::<Hot>() == 20);
@@ -85,6 +89,40 @@ impl Hot {
     #[inline]
     pub(crate) fn clear(&mut self, flag: u16) {
         self.flags &= !flag;
+    }
+
+    /// Counts a retransmission.
+    pub(crate) fn count_retransmit(&mut self) {
+        if self.retransmits & RETRANSMITS != RETRANSMITS {
+            self.retransmits += 1;
+        }
+    }
+
+    /// Retransmissions counted; 63 may be more.
+    pub(crate) fn retransmits(&self) -> u32 {
+        u32::from(self.retransmits & RETRANSMITS)
+    }
+
+    /// Whether the FIN its user wants is to be sent after all is acknowledged.
+    #[inline]
+    pub(crate) fn closes_when_sent(&self) -> bool {
+        self.retransmits & CLOSES != 0
+    }
+
+    pub(crate) fn set_closes_when_sent(&mut self, yes: bool) {
+        self.retransmits = self.retransmits & !CLOSES | if yes { CLOSES } else { 0 };
+    }
+
+    /// Nothing is outstanding, and nothing is due: its timer, if one is still set, is of no concern, and need not look at the
+    /// socket to find that out.
+    #[inline]
+    pub(crate) fn is_resting(&self) -> bool {
+        self.retransmits & RESTING != 0
+    }
+
+    #[inline]
+    pub(crate) fn set_resting(&mut self, yes: bool) {
+        self.retransmits = self.retransmits & !RESTING | if yes { RESTING } else { 0 };
     }
 
     /// The class of the path's MTU: an index into the interfaces.

@@ -32,7 +32,7 @@ pub struct FlowInfo {
     pub srtt: Option<Duration>,
     /// Retransmission timeout.
     pub rto: Duration,
-    /// Times its retransmission timer fired or a fast retransmission began, since it was opened; saturates at 255.
+    /// Times its retransmission timer fired or a fast retransmission began, since it was opened; 127 may be more.
     pub retransmits: u32,
     /// Whether it was released and is closing on its own.
     pub orphan: bool,
@@ -51,6 +51,18 @@ pub struct FlowDetails {
     pub cwnd: usize,
     /// Largest payload we send in a segment.
     pub mss: usize,
+}
+
+/// A flow without a timer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stuck {
+    /// The first sequence number that is not acknowledged, and the first not sent.
+    pub acknowledged: u32,
+    pub sent: u32,
+    /// What the peer has to send next.
+    pub expected: u32,
+    /// The peer's window, as it is in the header.
+    pub window: u16,
 }
 
 /// Takes what a socket prints up to its rings: state, timer, round trip, assembler.
@@ -184,7 +196,7 @@ impl<D: Device> Stack<D> {
                     .filter(|_| measured)
                     .map(Duration::from_millis),
                 rto: Duration::from_millis(number(head.text(), "rto")?),
-                retransmits: hot.retransmits.into(),
+                retransmits: hot.retransmits(),
                 orphan: hot.is(is::ORPHAN),
                 details: None,
             })
@@ -226,6 +238,39 @@ impl<D: Device> Stack<D> {
             Some(consumed.wrapping_add(socket.recv_queue() as u32))
         });
         next.flatten()
+    }
+
+    /// What it takes to make smoltcp set a timer again that it has lost; `None` if it has one. Slow.
+    pub(crate) fn stuck(&self, slot: u32) -> Option<Stuck> {
+        let stuck = self.flows.sockets.with(slot, |socket| {
+            let mut whole = Whole::default();
+            let _ = write!(whole, "{socket:?}");
+            if !whole.text.contains("timer: Idle") {
+                return None;
+            }
+            let window = number(whole.text.as_str(), "remote_win_len")? as usize;
+            let (_, scale) = whole.text.split_once("remote_win_scale: Some(")?;
+            let scale = scale.split_once(')')?.0.parse::<u32>().ok()?;
+            Some(Stuck {
+                acknowledged: seq(whole.text.as_str(), "local_seq_no")?,
+                sent: seq(whole.text.as_str(), "remote_last_seq")?,
+                expected: seq(whole.text.as_str(), "remote_seq_no")?
+                    .wrapping_add(socket.recv_queue() as u32),
+                window: (window >> scale.min(14)).min(0xffff) as u16,
+            })
+        });
+        stuck.flatten()
+    }
+
+    /// The numbers of the first byte not acknowledged and of the next one expected. Slow.
+    #[cfg(test)]
+    pub(crate) fn numbers(&self, slot: u32) -> Option<(u32, u32)> {
+        let first = self.flows.sockets.with(slot, |socket| {
+            let mut whole = Whole::default();
+            let _ = write!(whole, "{socket:?}");
+            seq(whole.text.as_str(), "local_seq_no")
+        });
+        first.flatten().zip(self.expected_seq(slot))
     }
 
     /// A segment has filled a gap, perhaps the last one.

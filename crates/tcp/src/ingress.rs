@@ -5,6 +5,7 @@ use std::io;
 use hioload_device::{Device, Frame};
 use smoltcp::socket::tcp::{Socket, State};
 
+use crate::amend::{Headers, only_acknowledges, only_fin_is_left};
 use crate::endings::Ending;
 use crate::event::{Event, Segment as Payload, What};
 use crate::flows::is;
@@ -47,7 +48,7 @@ impl<D: Device> Stack<D> {
         &mut self,
         slot: u32,
         hash: u32,
-        frame: D::Frame,
+        mut frame: D::Frame,
         segment: &Segment,
     ) -> Option<Event<D::Frame>> {
         if segment.flags & (flags::RST | flags::SYN) != 0
@@ -57,21 +58,52 @@ impl<D: Device> Stack<D> {
         }
         let hop = self.flows.hop(slot);
         self.port.way = hop;
+        let fin_is_off = Self::takes_fin_off(&mut frame, segment);
+        self.port.last = None;
+        let window = self.other_window();
         let interface = &mut self.interfaces[self.flows.hot(slot).class()];
-        let mut lent = Lent {
-            port: &mut self.port,
-            packet: frame.bytes().get(segment.ip()),
-            mtu: 0,
-        };
+        let port = &mut self.port;
         let now = instant(self.now);
         let views = self.flows.sockets.with_set(slot, |set| {
             let before = View::of(tcp_mut(set)?);
+            let fin_alone = only_fin_is_left(before.state, before.queued);
+            let amended = (fin_alone && only_acknowledges(segment))
+                .then(|| Headers::of(frame.bytes(), segment))
+                .flatten()
+                .map(|headers| headers.with_window(window));
+            let packet = amended.as_ref().map(Headers::packet);
+            let mut lent = Lent {
+                port,
+                packet: packet.or_else(|| frame.bytes().get(segment.ip())),
+                mtu: 0,
+            };
             interface.poll_ingress_single(now, &mut lent, set);
             Some((before, View::of(tcp_mut(set)?)))
         });
-        let (before, after) = views.flatten()?;
+        let (before, mut after) = views.flatten()?;
 
         let payload = segment.payload.len();
+        let ack_is_old = payload > 0 && after.queued > 0 && after.received == before.received;
+        if fin_is_off || ack_is_old {
+            if ack_is_old {
+                self.hand_old_ack(slot, &frame, segment);
+            }
+            if fin_is_off {
+                self.hand_fin(slot, &frame, segment);
+            }
+            after = self.flows.sockets.with(slot, View::of)?;
+        }
+        if after.queued == 0 {
+            self.all_is_sent(slot);
+        }
+        if segment.window == 0 {
+            self.flows.hot_mut(slot).set(is::SHUT);
+        } else if self.flows.hot(slot).is(is::SHUT) {
+            self.flows.hot_mut(slot).clear(is::SHUT);
+            if after.queued > 0 {
+                self.unstick(slot);
+            }
+        }
         let gained = after.received.saturating_sub(before.received);
         let hot = self.flows.hot_mut(slot);
         hot.set(is::HEARD | is::ACTIVE);
@@ -104,7 +136,7 @@ impl<D: Device> Stack<D> {
             self.touch(slot);
         } else if self.config.keepalive.is_none() {
             // Open, everything acknowledged on both sides.
-            self.flows.hot_mut(slot).set(is::RESTING);
+            self.flows.hot_mut(slot).set_resting(true);
         }
         if after.queued > 0 && after.queued == before.queued && payload == 0 {
             self.look_for_fast_retransmit(slot);

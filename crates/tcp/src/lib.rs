@@ -11,6 +11,7 @@
 #![deny(unsafe_code)]
 
 mod addresses;
+mod amend;
 mod arp;
 mod checksum;
 mod drops;

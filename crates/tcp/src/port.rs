@@ -69,6 +69,8 @@ pub(crate) struct Port<D: Device> {
     pub(crate) sends: Sends,
     /// Takes what there is no frame for.
     scratch: Vec<u8>,
+    /// Taken ahead, for what has to have a frame.
+    spare: Option<D::Frame>,
 }
 
 impl<D: Device> Port<D> {
@@ -88,6 +90,7 @@ impl<D: Device> Port<D> {
             starved: false,
             sends: Sends::default(),
             scratch: vec![0; can.mtu.max(65_535)],
+            spare: None,
             device,
         }
     }
@@ -117,12 +120,26 @@ impl<D: Device> Port<D> {
                 return None;
             }
         }
-        let frame = self.device.alloc();
+        let frame = self.spare.take().or_else(|| self.device.alloc());
         if frame.is_none() {
             self.starved = true;
             self.sends.no_frames += 1;
         }
         frame
+    }
+
+    /// Makes sure that the next packet finds a frame and room in the queue.
+    #[inline]
+    pub(crate) fn reserve(&mut self) -> bool {
+        if self.spare.is_none() || self.pending.is_full() {
+            self.spare = self.frame();
+        }
+        self.spare.is_some()
+    }
+
+    /// Gives back what was taken ahead.
+    pub(crate) fn give_back(&mut self) {
+        self.spare = None;
     }
 
     /// Queues a complete Ethernet frame.

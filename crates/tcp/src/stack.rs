@@ -62,6 +62,8 @@ pub(crate) struct Staged<F> {
 
 /// TCP of one lcore over one queue.
 pub struct Stack<D: Device> {
+    /// See [`crate::amend`].
+    pub(crate) window: u16,
     pub(crate) port: Port<D>,
     pub(crate) config: StackConfig,
     pub(crate) ours: Addresses,
@@ -160,6 +162,7 @@ impl<D: Device> Stack<D> {
             neighbours: NEIGHBOURS,
         };
         Ok(Self {
+            window: 0,
             housekeeping: Housekeeping::new(ours.clone(), &settings, now),
             sources: Sources::new(tuple::keyed_hash64(&key, &now.as_nanos().to_le_bytes())),
             waiting: Vec::new(),
@@ -392,6 +395,7 @@ impl<D: Device> Stack<D> {
         // Nothing of the above touches flows, or it would be lost here.
         debug_assert!(self.touched.is_empty());
         self.touched = touched;
+        self.port.give_back();
         self.port.flush();
         if let Some(strays) = &mut self.strays {
             strays.wake_others();

@@ -80,6 +80,9 @@ impl<D: Device> Stack<D> {
     /// [`commit`](Self::commit).
     pub fn send_space(&mut self, id: FlowId, want: usize) -> Option<&mut [u8]> {
         let slot = self.flows.owned(id)?;
+        if self.flows.hot(slot).closes_when_sent() {
+            return None;
+        }
         let least = want.clamp(1, PIECE);
         let room = self.send_room(id);
         if room < least {
@@ -99,6 +102,9 @@ impl<D: Device> Stack<D> {
         let Some(slot) = self.flows.owned(id) else {
             return;
         };
+        if self.flows.hot(slot).closes_when_sent() {
+            return;
+        }
         let scratch = (self.lent_scratch.take() == Some(id)).then_some(&self.tx_scratch);
         self.flows.sockets.with_mut(slot, |socket| match scratch {
             Some(scratch) => {
@@ -116,6 +122,9 @@ impl<D: Device> Stack<D> {
         let Some(slot) = self.flows.owned(id) else {
             return 0;
         };
+        if self.flows.hot(slot).closes_when_sent() {
+            return 0;
+        }
         let sent = self
             .flows
             .sockets
@@ -139,6 +148,10 @@ impl<D: Device> Stack<D> {
     /// Bytes that can be queued now.
     #[must_use]
     pub fn send_room(&self, id: FlowId) -> usize {
+        let closes = |slot| self.flows.hot(slot).closes_when_sent();
+        if self.flows.owned(id).is_some_and(closes) {
+            return 0;
+        }
         let room = self.look(id, |socket| {
             if socket.may_send() {
                 socket.send_capacity() - socket.send_queue()
@@ -164,7 +177,7 @@ impl<D: Device> Stack<D> {
             self.reset(slot);
             return;
         }
-        self.flows.sockets.with_mut(slot, |socket| socket.close());
+        self.close(slot);
         self.touch(slot);
     }
 

@@ -12,6 +12,11 @@ pub mod events;
 pub mod frames;
 pub mod handshake;
 pub mod input;
+// Shared with the simulation, which needs more of it.
+#[allow(dead_code)]
+#[path = "../../../crates/tcp/tests/common/packet.rs"]
+pub mod packet;
+pub mod packets;
 pub mod seeds;
 pub mod session;
 pub mod wire;
@@ -20,9 +25,10 @@ pub mod wire;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 5] = [
     ("handshake", handshake::run),
     ("frames", frames::run),
     ("deflate", deflate::run),
     ("session", session::run),
+    ("packets", packets::run),
 ];

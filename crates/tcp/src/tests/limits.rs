@@ -14,9 +14,13 @@ fn forge(world: &mut World, from: &str, bare: Bare) {
 }
 
 fn forge_as(world: &mut World, flow: &Tuple, bare: Bare) {
+    forge_with(world, flow, bare, 0);
+}
+
+fn forge_with(world: &mut World, flow: &Tuple, bare: Bare, payload: usize) {
     let device = world.a.stack.device();
     let mut frame = device.alloc().expect("a frame");
-    let len = bare.len(flow);
+    let len = bare.len(flow) + payload;
     frame.set_len(len);
     bare.write(flow, frame.bytes_mut());
     crate::checksum::fill_ipv4_header(&mut frame.bytes_mut()[..20]);
@@ -262,5 +266,106 @@ fn an_idle_flow_has_no_timer() {
     world.pass(Duration::from_secs(100));
     for side in [&world.a, &world.b] {
         assert_eq!(side.stack.next_deadline(), None);
+    }
+}
+
+/// Numbers that are of no use, or nearly right, or right.
+fn near(draw: &mut impl FnMut(u64) -> u64, right: u32) -> u32 {
+    match draw(12) {
+        0 => right.wrapping_sub(1),
+        1 => right.wrapping_add(1),
+        2 => right.wrapping_add(draw(200_000) as u32),
+        3 => right.wrapping_sub(draw(3000) as u32),
+        4 => draw(1 << 32) as u32,
+        _ => right,
+    }
+}
+
+#[test]
+fn no_sequence_of_segments_does_harm() {
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut draw = move |below: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % below
+    };
+    // To print a socket, which tells its numbers, takes long with large rings.
+    for (ring, steps) in [(1 << 12, 20_000), (1 << 16, 2000), (1 << 18, 600)] {
+        let sizes = StackConfig {
+            rx_ring: ring,
+            tx_ring: ring,
+            ..server()
+        };
+        // The peers are forged; this one only lends its device.
+        let mut world = World::with(config(&["10.77.0.200/24"]), sizes, 1500);
+        world.b.reads = false;
+        let mut numbers = HashMap::new();
+        for step in 0..steps {
+            let from = addr(&format!("10.77.0.1:{}", 5000 + draw(3)));
+            let flow = Tuple::new(from, addr("10.77.0.2:80")).expect("a flow");
+            if step % 8 == 0 {
+                let stack = &world.b.stack;
+                let of = stack.flows().find(|&id| stack.peer(id) == Some(from));
+                let slot = of.and_then(|id| stack.flows.current(id));
+                if let Some(known) = slot.and_then(|slot| stack.numbers(slot)) {
+                    numbers.insert(from, known);
+                }
+            }
+            let (ours, theirs) = numbers.get(&from).copied().unwrap_or_default();
+            let flags = match draw(40) {
+                0..4 => flags::SYN,
+                4 => flags::SYN | flags::ACK,
+                5 => flags::RST,
+                6..8 => flags::FIN | flags::ACK,
+                8 => 0,
+                9 => draw(256) as u8,
+                _ => flags::ACK,
+            };
+            // In SYN-RECEIVED our SYN is not acknowledged yet.
+            let ack = near(&mut draw, ours.wrapping_add(u32::from(step % 2 == 0)));
+            let bare = Bare {
+                seq: near(&mut draw, theirs),
+                ack,
+                flags,
+                window: draw(1 << 16) as u16,
+                timestamp: (draw(3) == 0).then_some((1, 2)),
+            };
+            let payload = if draw(2) == 0 { 0 } else { draw(1400) as usize };
+            forge_with(&mut world, &flow, bare, payload);
+            if draw(3) == 0 {
+                world.turn();
+            }
+            if draw(200) == 0 {
+                world.pass(Duration::from_millis(draw(3000)));
+            }
+            let Some(id) = world.b.accepted.last().copied() else {
+                continue;
+            };
+            match draw(60) {
+                0 => world.b.stack.release(id),
+                1 => world.b.stack.finish(id),
+                2 => world.b.stack.abort(id),
+                3..10 => {
+                    world.b.stack.send(id, &[1; 500]);
+                }
+                10..20 => {
+                    let received = world.b.stack.readable(id).len();
+                    world.b.stack.consume(id, received / 2 + 1);
+                }
+                _ => {}
+            }
+        }
+        let stats = world.b.stack.stats();
+        assert!(stats.accepted > steps / 1000 + 1, "{stats:?}");
+        let ended_in_all_ways = stats.resets > 0 && stats.time_wait_reused > 0;
+        assert!(steps < 10_000 || ended_in_all_ways, "{stats:?}");
+        // Those that are over, but were not read to the end, are their user's; none is left out.
+        let open: Vec<_> = world.b.stack.flows().collect();
+        for id in open {
+            world.b.stack.abort(id);
+        }
+        world.pass(Duration::from_secs(120));
+        assert_eq!(world.b.stack.flows().count(), 0);
     }
 }

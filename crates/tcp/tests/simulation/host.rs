@@ -1,0 +1,765 @@
+//! One host: a stack, and an application that does what the connections' scripts say.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hioload_device::memory::MemoryDevice;
+use hioload_lcore::Time;
+use hioload_mem::frames::Frame;
+use hioload_tcp::{ConnectError, Event, FlowId, Stack, What};
+
+use crate::ledger::{Fate, Ledger};
+use crate::plan::{Ends, Reads, Script};
+use crate::random::{Content, HEADER};
+
+/// How long a server waits for a stream's header. Only a client that is gone lets it wait.
+const PATIENCE: Duration = Duration::from_secs(100);
+
+/// Stale ids that are remembered, to be used in vain.
+const STALE: usize = 16;
+
+/// One end of a connection, as its application sees it.
+struct Flow {
+    /// Which connection it is; a server learns it from the stream.
+    number: Option<usize>,
+    established: bool,
+    end: bool,
+    finished: bool,
+    /// The stack had no room; it will say when it has.
+    blocked: bool,
+    /// There is something to read that the script did not want yet.
+    left: bool,
+    sent: u64,
+    read: u64,
+    stalled: bool,
+    read_at: Option<Time>,
+    write_at: Option<Time>,
+    /// When something happened last.
+    progress: Time,
+}
+
+/// What the counters have to agree with.
+#[derive(Clone, Copy, Default, Debug)]
+struct Counts {
+    accepted: u64,
+    connected: u64,
+    consumed: u64,
+    sent: u64,
+}
+
+/// A stack and its application.
+pub struct Host {
+    pub index: usize,
+    server: bool,
+    pub stack: Stack<MemoryDevice>,
+    flows: BTreeMap<FlowId, Flow>,
+    stale: Vec<FlowId>,
+    /// Frames that the application holds on to for a while.
+    held: Vec<(Time, Frame)>,
+    counts: Counts,
+}
+
+impl Host {
+    pub fn new(index: usize, server: bool, stack: Stack<MemoryDevice>) -> Self {
+        Self {
+            index,
+            server,
+            stack,
+            flows: BTreeMap::new(),
+            stale: Vec::new(),
+            held: Vec::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// One turn; returns whether anything happened.
+    pub fn turn(&mut self, ledger: &mut Ledger) -> bool {
+        let now = ledger.now;
+        if ledger.random.chance(10) {
+            // An application acts when it likes, not only when told.
+            self.wake(ledger);
+        }
+        let mut busy = self.stack.receive(now) > 0;
+        let mut events = 0;
+        while let Some(event) = self.stack.next() {
+            self.event(event, ledger);
+            busy = true;
+            events += 1;
+            assert!(events < 100_000, "a turn without end");
+        }
+        busy |= self.wake(ledger);
+        self.poke(ledger);
+        self.held.retain(|(until, _)| *until > now);
+        self.stack.transmit();
+        self.bounds(ledger);
+        busy
+    }
+
+    /// When it wants the next turn.
+    pub fn next_deadline(&self) -> Option<Time> {
+        let wakes = self.flows.values().flat_map(|f| [f.read_at, f.write_at]);
+        let held = self.held.iter().map(|&(until, _)| until);
+        let own = wakes.flatten().chain(held).min();
+        [self.stack.next_deadline(), own]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Begins a connection.
+    pub fn connect(&mut self, number: usize, ledger: &mut Ledger) -> Result<(), ConnectError> {
+        let to = ledger
+            .plan
+            .server_address(&ledger.connections[number].dialogue);
+        let id = self.stack.connect(to)?;
+        ledger
+            .trace
+            .note("connects, as flow", number as u64, bits(id));
+        assert!(!self.flows.contains_key(&id), "{id} is in use");
+        assert_eq!(self.stack.peer(id), Some(to));
+        let from = self.stack.local(id).expect("a flow has an address");
+        let connection = &mut ledger.connections[number];
+        connection.client = Fate::Open;
+        connection.from = Some(from);
+        self.flows.insert(id, Flow::new(Some(number), ledger.now));
+        Ok(())
+    }
+
+    /// Everything it knew is gone.
+    pub fn forget(&mut self, ledger: &mut Ledger) {
+        for flow in self.flows.values() {
+            if let Some(number) = flow.number {
+                *ledger.connections[number].fate(!self.server) = Fate::Lost;
+            }
+        }
+        self.held.clear();
+    }
+
+    fn event(&mut self, event: Event<Frame>, ledger: &mut Ledger) {
+        let Event {
+            flow: id,
+            what,
+            error,
+            segment,
+        } = event;
+        ledger
+            .trace
+            .note(describe(what), bits(id), self.index as u64);
+        assert!(!what.is_empty(), "an event that says nothing");
+        assert!(
+            (id.index as usize) < self.stack.capacity(),
+            "{id}: beyond capacity"
+        );
+        assert!(
+            error.is_none() || what.contains(What::CLOSED),
+            "an error of a live flow"
+        );
+        if what.contains(What::ACCEPTED) && !self.accepted(id, ledger) {
+            return;
+        }
+        let Some(flow) = self.flows.get_mut(&id) else {
+            panic!("{id}: {} of a stale flow", describe(what));
+        };
+        if what.contains(What::CONNECTED) {
+            assert!(!self.server && !flow.established, "{id}: connected");
+            flow.established = true;
+            self.counts.connected += 1;
+        }
+        let stream = [What::DATA, What::END, What::SPACE];
+        let stream = stream.iter().any(|&bit| what.contains(bit));
+        assert!(
+            !stream || flow.established,
+            "{id}: {} before it is established",
+            describe(what)
+        );
+        if what.contains(What::DATA) {
+            assert!(!flow.end, "{id}: data after the end");
+            assert!(self.stack.received(id) > 0, "{id}: data, but none is there");
+            flow.left = true;
+        }
+        if what.contains(What::END) {
+            assert!(!flow.end, "{id}: a second end");
+            assert!(self.stack.ended(id), "{id}: end, and not ended");
+            flow.end = true;
+        }
+        if what.contains(What::SPACE) {
+            flow.blocked = false;
+        }
+        flow.progress = ledger.now;
+        if what.contains(What::END) {
+            self.check_complete(id, ledger);
+        }
+        if let Some(segment) = segment {
+            assert!(what.contains(What::DATA), "a segment without data");
+            let hold = self.in_place(id, segment, ledger);
+            self.held.extend(hold);
+        }
+        if what.contains(What::CLOSED) {
+            self.closed(id, error, ledger);
+        } else {
+            self.work(id, ledger);
+        }
+    }
+
+    /// A new flow; `false` if it is got rid of at once.
+    fn accepted(&mut self, id: FlowId, ledger: &mut Ledger) -> bool {
+        assert!(self.server, "{id}: accepted by a client");
+        assert!(!self.flows.contains_key(&id), "{id}: accepted twice");
+        assert!(self.stack.peer(id).is_some() && self.stack.local(id).is_some());
+        self.counts.accepted += 1;
+        if ledger.plan.whims && ledger.healed.is_none() && ledger.random.chance(20) {
+            match ledger.random.chance(50) {
+                true => self.stack.abort(id),
+                false => self.stack.release(id),
+            }
+            self.forget_id(id);
+            return false;
+        }
+        let mut flow = Flow::new(None, ledger.now);
+        flow.established = true;
+        flow.read_at = Some(ledger.now + PATIENCE);
+        self.flows.insert(id, flow);
+        true
+    }
+
+    /// All that the peer sent is there when its end is.
+    fn check_complete(&mut self, id: FlowId, ledger: &mut Ledger) {
+        let Some(flow) = self.flows.get(&id) else {
+            return;
+        };
+        let there = flow.read + self.stack.received(id) as u64;
+        let Some(number) = flow.number.or_else(|| self.peek(id)) else {
+            panic!("{id}: the end after {there} bytes, and no header");
+        };
+        let half = *ledger.connections[number].half(self.server);
+        // Nobody knew which one it was when the server dropped it.
+        let dropped = ledger.excuses.whims && there == 0 && !self.server;
+        assert!(
+            dropped || half.done && half.queued == there,
+            "{id}: the end of connection {number} after {there} bytes, but its peer has {half:?}"
+        );
+    }
+
+    /// The connection that a stream of a server's begins with, if its header is there.
+    fn peek(&mut self, id: FlowId) -> Option<usize> {
+        let header = self.stack.readable(id).get(..HEADER as usize)?;
+        let header = header.try_into().expect("its length");
+        let number = Content::connection(header);
+        Some(number.unwrap_or_else(|| panic!("{id}: a stream begins with {header:x?}")))
+    }
+
+    /// The payload where it arrived: the same bytes as those in the ring. Sometimes gives the frame back, to be held.
+    fn in_place(
+        &mut self,
+        id: FlowId,
+        segment: hioload_tcp::Segment<Frame>,
+        ledger: &mut Ledger,
+    ) -> Option<(Time, Frame)> {
+        let hioload_tcp::Segment { mut frame, payload } = segment;
+        let there = self.stack.readable(id);
+        assert_eq!(
+            frame.bytes().get(payload.clone()),
+            Some(&*there),
+            "{id}: the frame's payload is not what is in the ring"
+        );
+        if self.takes_all(id, ledger) {
+            // Parsed here, and spoiled by that.
+            frame.bytes_mut()[payload].fill(0xee);
+        }
+        let hold = self.held.len() < 4 && ledger.random.chance(2);
+        hold.then(|| (ledger.now + ledger.random.micros(1..=100_000), frame))
+    }
+
+    /// Whether it leaves nothing of what it is given.
+    fn takes_all(&self, id: FlowId, ledger: &Ledger) -> bool {
+        let number = self.flows.get(&id).and_then(|flow| flow.number);
+        number.is_some_and(|number| {
+            let dialogue = ledger.connections[number].dialogue;
+            let script = if self.server {
+                dialogue.down
+            } else {
+                dialogue.up
+            };
+            script.reads == Reads::All && !(self.server && dialogue.echo)
+        })
+    }
+
+    fn closed(&mut self, id: FlowId, error: Option<io::ErrorKind>, ledger: &mut Ledger) {
+        // What is still in the ring can be had now or never.
+        self.identify(id, ledger);
+        while self.read(id, usize::MAX, ledger) > 0 {}
+        let flow = self.flows.remove(&id).expect("looked at before");
+        self.forget_id(id);
+        if error.is_none() {
+            assert!(
+                flow.end && flow.finished,
+                "{id}: closed in order, but only one side has ended"
+            );
+        }
+        let Some(number) = flow.number else { return };
+        ledger
+            .trace
+            .say(format!("connection {number} closed, {error:?}"));
+        let linger = ledger.plan.hosts[self.index].linger;
+        ledger.judge(number, !self.server, flow.established, error, linger);
+        *ledger.connections[number].fate(!self.server) = Fate::Closed(error);
+    }
+
+    fn forget_id(&mut self, id: FlowId) {
+        if self.stale.len() == STALE {
+            self.stale.remove(0);
+        }
+        self.stale.push(id);
+    }
+
+    /// Goes on with flows that wanted to pause.
+    fn wake(&mut self, ledger: &mut Ledger) -> bool {
+        let now = ledger.now;
+        let is_due = |at: Option<Time>| at.is_some_and(|at| at <= now);
+        let due: Vec<FlowId> = self
+            .flows
+            .iter()
+            .filter(|(_, flow)| is_due(flow.read_at) || is_due(flow.write_at))
+            .map(|(&id, _)| id)
+            .collect();
+        for &id in &due {
+            let flow = self.flows.get_mut(&id).expect("just seen");
+            if is_due(flow.write_at) {
+                flow.write_at = None;
+            }
+            if is_due(flow.read_at) {
+                flow.read_at = None;
+                if flow.number.is_none() {
+                    self.give_up(id, ledger);
+                    continue;
+                }
+            }
+            self.work(id, ledger);
+        }
+        !due.is_empty()
+    }
+
+    /// Resets a flow whose peer is not there any more.
+    pub fn give_up(&mut self, id: FlowId, ledger: &mut Ledger) {
+        ledger.trace.note("gives up", bits(id), self.index as u64);
+        self.abort(id, ledger);
+    }
+
+    fn abort(&mut self, id: FlowId, ledger: &mut Ledger) {
+        let flow = self.flows.remove(&id);
+        self.stack.abort(id);
+        self.forget_id(id);
+        if let Some(number) = flow.and_then(|flow| flow.number) {
+            *ledger.connections[number].fate(!self.server) = Fate::Aborted;
+        }
+    }
+
+    fn release(&mut self, id: FlowId, ledger: &mut Ledger) {
+        let Some(flow) = self.flows.remove(&id) else {
+            return;
+        };
+        let complete = flow.end && self.stack.received(id) == 0;
+        self.stack.release(id);
+        self.forget_id(id);
+        if let Some(number) = flow.number {
+            ledger
+                .trace
+                .note("releases", number as u64, u64::from(complete));
+            let connection = &mut ledger.connections[number];
+            connection.half(!self.server).done = true;
+            *connection.fate(!self.server) = Fate::Released(ledger.now, complete);
+        }
+    }
+
+    /// Learns from the stream which connection a server's flow is.
+    fn identify(&mut self, id: FlowId, ledger: &mut Ledger) {
+        let unknown = |flow: &Flow| flow.number.is_none();
+        if !self.flows.get(&id).is_some_and(unknown) {
+            return;
+        }
+        let Some(number) = self.peek(id) else { return };
+        let connection = ledger.connections.get_mut(number);
+        let connection = connection.unwrap_or_else(|| panic!("{id}: connection {number}"));
+        assert_eq!(
+            connection.server,
+            Fate::None,
+            "connection {number} reached the server twice"
+        );
+        assert_eq!(
+            connection.from,
+            self.stack.peer(id),
+            "connection {number} comes from elsewhere"
+        );
+        connection.server = Fate::Open;
+        let flow = self.flows.get_mut(&id).expect("just seen");
+        flow.number = Some(number);
+        flow.read_at = None;
+        ledger.trace.note("is connection", bits(id), number as u64);
+    }
+
+    /// Does what the script wants done now.
+    fn work(&mut self, id: FlowId, ledger: &mut Ledger) {
+        self.identify(id, ledger);
+        let Some(flow) = self.flows.get(&id) else {
+            return;
+        };
+        let (Some(number), true) = (flow.number, flow.established) else {
+            return;
+        };
+        let dialogue = ledger.connections[number].dialogue;
+        let script = if self.server {
+            dialogue.down
+        } else {
+            dialogue.up
+        };
+        let echo = self.server && dialogue.echo;
+        loop {
+            let read = self.reads(id, script, echo, ledger);
+            let wrote = self.writes(id, script, echo, ledger);
+            // An echo that has room again reads on, and one that has read writes.
+            if !echo || !(read || wrote) {
+                break;
+            }
+        }
+        self.ends(id, script, ledger);
+    }
+
+    fn reads(&mut self, id: FlowId, script: Script, echo: bool, ledger: &mut Ledger) -> bool {
+        let now = ledger.now;
+        let Some(flow) = self.flows.get_mut(&id) else {
+            return false;
+        };
+        if !flow.left || flow.read_at.is_some() {
+            return false;
+        }
+        let mut most = usize::MAX;
+        match script.reads {
+            Reads::All => {}
+            Reads::Drip(bytes, every) => {
+                most = bytes;
+                flow.read_at = Some(now + every);
+            }
+            Reads::Stall(from, pause) if !flow.stalled => {
+                most = from.saturating_sub(flow.read) as usize;
+                if self.stack.received(id) >= most {
+                    flow.stalled = true;
+                    flow.read_at = Some(now + pause);
+                }
+            }
+            Reads::Stall(..) => {}
+        }
+        if echo {
+            // No more than can be sent back.
+            let owed = flow.read.saturating_sub(HEADER) - flow.sent;
+            most = most.min(self.stack.send_room(id).saturating_sub(owed as usize));
+            if flow.read < HEADER {
+                most = HEADER as usize;
+            }
+        }
+        self.read(id, most, ledger) > 0
+    }
+
+    /// Reads and checks at most so much; returns how much it was.
+    fn read(&mut self, id: FlowId, most: usize, ledger: &mut Ledger) -> usize {
+        let Some(flow) = self.flows.get_mut(&id) else {
+            return 0;
+        };
+        let Some(number) = flow.number else { return 0 };
+        let content = ledger.content(number, self.server);
+        let known = self.stack.received(id);
+        let there = self.stack.readable(id);
+        assert_eq!(there.len(), known, "{id}: readable and received differ");
+        let taken = there.len().min(most);
+        if let Some(at) = content.differs(flow.read, &there[..taken]) {
+            let wrong = &there[(at - flow.read) as usize..taken];
+            let wrong = &wrong[..wrong.len().min(32)];
+            let mut right = [0; 32];
+            content.fill(at, &mut right[..wrong.len()]);
+            panic!(
+                "{id}: connection {number} differs at byte {at}, read at {}: {wrong:02x?} instead of {right:02x?}",
+                flow.read
+            );
+        }
+        flow.left = taken < there.len();
+        self.stack.consume(id, taken);
+        assert_eq!(
+            self.stack.received(id),
+            known - taken,
+            "{id}: after consume"
+        );
+        flow.read += taken as u64;
+        if taken > 0 {
+            ledger.trace.note("reads", bits(id), taken as u64);
+            self.counts.consumed += taken as u64;
+            flow.progress = ledger.now;
+        }
+        taken
+    }
+
+    fn writes(&mut self, id: FlowId, script: Script, echo: bool, ledger: &mut Ledger) -> bool {
+        let Some(flow) = self.flows.get_mut(&id) else {
+            return false;
+        };
+        let Some(number) = flow.number else {
+            return false;
+        };
+        let content = ledger.content(number, !self.server);
+        let before = flow.sent;
+        while !flow.finished && !flow.blocked && flow.write_at.is_none() {
+            let limit = match echo {
+                true => flow.read.saturating_sub(HEADER).min(script.total),
+                false => script.total,
+            };
+            let wanted = script.chunk.min((limit - flow.sent) as usize);
+            if wanted == 0 {
+                break;
+            }
+            let taken = write(
+                &mut self.stack,
+                id,
+                content,
+                flow.sent,
+                wanted,
+                script.lends,
+            );
+            assert!(taken <= wanted);
+            flow.blocked = taken < wanted;
+            flow.sent += taken as u64;
+            self.counts.sent += taken as u64;
+            if !script.pause.is_zero() && !echo {
+                flow.write_at = Some(ledger.now + script.pause);
+            }
+        }
+        if flow.sent > before {
+            flow.progress = ledger.now;
+            ledger.connections[number].half(!self.server).queued = flow.sent;
+        }
+        flow.sent > before
+    }
+
+    fn ends(&mut self, id: FlowId, script: Script, ledger: &mut Ledger) {
+        let Some(flow) = self.flows.get_mut(&id) else {
+            return;
+        };
+        let Some(number) = flow.number else { return };
+        let all_sent = flow.sent == script.total;
+        let all_read = flow.end && !flow.left;
+        let mut finish = false;
+        match script.ends {
+            Ends::Abort(after) if flow.sent + flow.read >= after => {
+                return self.abort(id, ledger);
+            }
+            Ends::Early if all_sent => return self.release(id, ledger),
+            Ends::Second | Ends::Finish | Ends::Abort(_) if all_sent && all_read => {
+                return self.release(id, ledger);
+            }
+            Ends::Finish | Ends::Closed | Ends::Abort(_) => finish = all_sent,
+            Ends::Second | Ends::Early => {}
+        }
+        if finish && !flow.finished {
+            flow.finished = true;
+            ledger.connections[number].half(!self.server).done = true;
+            ledger.trace.note("finishes", number as u64, flow.sent);
+            self.stack.finish(id);
+        }
+    }
+
+    /// Uses an id that is not valid any more: nothing may come of it.
+    fn poke(&mut self, ledger: &mut Ledger) {
+        if self.stale.is_empty() || !ledger.random.chance(5) {
+            return;
+        }
+        let id = ledger.random.pick(&self.stale);
+        let stack = &mut self.stack;
+        assert!(
+            stack.readable(id).is_empty() && stack.received(id) == 0,
+            "{id} is stale"
+        );
+        assert_eq!(stack.send(id, b"nothing"), 0, "{id} is stale");
+        assert!(stack.send_space(id, 1).is_none(), "{id} is stale");
+        assert!(
+            stack.send_room(id) == 0 && stack.send_queued(id) == 0,
+            "{id} is stale"
+        );
+        assert!(
+            stack.peer(id).is_none() && stack.local(id).is_none(),
+            "{id} is stale"
+        );
+        assert!(stack.info(id).is_none(), "{id} is stale");
+        stack.consume(id, 3);
+        stack.commit(id, 3);
+        stack.finish(id);
+        stack.release(id);
+        stack.abort(id);
+    }
+
+    /// Nothing is ever above its bound.
+    fn bounds(&self, ledger: &Ledger) {
+        let config = &ledger.plan.hosts[self.index];
+        let stats = self.stack.stats();
+        let within = |what, is: u64, most: usize| {
+            assert!(
+                is <= most as u64,
+                "host {}: {is} {what}, of at most {most}",
+                self.index
+            );
+        };
+        within("flows", stats.flows, config.max_flows);
+        within("half-open flows", stats.half_open, config.half_open);
+        within("orphans", stats.orphans, config.orphans);
+        within("in TIME_WAIT", stats.time_wait, config.time_wait);
+        let slots = config.max_flows + config.half_open + config.orphans;
+        let rings = slots * (config.rx_ring + config.tx_ring);
+        within("bytes of rings", stats.ring_bytes, rings);
+    }
+
+    /// Flows that have waited for longer than `patience`, for what will not come by itself.
+    pub fn impatient(&mut self, patience: Duration, ledger: &mut Ledger) {
+        let since = ledger.healed.unwrap_or(ledger.now);
+        let waiting = |flow: &Flow| ledger.now.saturating_sub(flow.progress.max(since));
+        let long: Vec<FlowId> = self
+            .flows
+            .iter()
+            .filter(|(_, flow)| flow.number.is_some() && waiting(flow) > patience)
+            .map(|(&id, _)| id)
+            .collect();
+        for id in long {
+            let flow = &self.flows[&id];
+            let number = flow.number.expect("asked for");
+            let peer = *ledger.connections[number].fate(self.server);
+            let queued = self.stack.send_queued(id);
+            assert!(
+                peer != Fate::Open && flow.established && queued == 0,
+                "connection {number} stands still: {id} at host {} has sent {} and read {} bytes, {queued} are queued; its peer is {peer:?}; blocked {}, left {}; {:?}; {:?}",
+                self.index,
+                flow.sent,
+                flow.read,
+                flow.blocked,
+                flow.left,
+                self.stack.info(id),
+                ledger.connections[number],
+            );
+            self.give_up(id, ledger);
+        }
+    }
+
+    /// At the end of everything: nothing is left, and the counters agree with what was seen.
+    pub fn check_end(&mut self) {
+        let index = self.index;
+        assert!(
+            self.flows.is_empty(),
+            "host {index}: the application has flows left"
+        );
+        let left: Vec<_> = self.stack.flows().collect();
+        let states: Vec<_> = left.iter().map(|&id| self.stack.info(id)).collect();
+        assert!(
+            left.is_empty(),
+            "host {index}: flows left over: {left:?} {states:?}"
+        );
+        let stats = self.stack.stats();
+        let gauges = [stats.flows, stats.half_open, stats.orphans, stats.time_wait];
+        assert_eq!(
+            gauges, [0; 4],
+            "host {index}: flows, half-open, orphans, TIME_WAIT"
+        );
+        assert_eq!(stats.ring_bytes, 0, "host {index}: ring memory left over");
+        let counts = self.counts;
+        assert_eq!(stats.accepted, counts.accepted, "host {index}: accepted");
+        assert_eq!(stats.connected, counts.connected, "host {index}: connected");
+        let consumed = stats.rx_bytes_in_place + stats.rx_bytes_from_ring;
+        assert_eq!(consumed, counts.consumed, "host {index}: bytes consumed");
+        assert!(stats.accepted <= stats.syns, "host {index}: {stats:?}");
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.flows.is_empty()
+    }
+
+    /// The local ends of its flows, for those who want to spoil them.
+    pub fn ends_of(&self, nth: u64) -> Option<(SocketAddr, SocketAddr)> {
+        let nth = nth as usize % self.flows.len().max(1);
+        let id = *self.flows.keys().nth(nth)?;
+        Some((self.stack.local(id)?, self.stack.peer(id)?))
+    }
+}
+
+impl Flow {
+    fn new(number: Option<usize>, now: Time) -> Self {
+        Self {
+            number,
+            established: false,
+            end: false,
+            finished: false,
+            blocked: false,
+            left: false,
+            sent: 0,
+            read: 0,
+            stalled: false,
+            read_at: None,
+            write_at: None,
+            progress: now,
+        }
+    }
+}
+
+/// Queues what it can of `wanted` bytes from `offset` on.
+fn write(
+    stack: &mut Stack<MemoryDevice>,
+    id: FlowId,
+    content: Content,
+    offset: u64,
+    wanted: usize,
+    lends: bool,
+) -> usize {
+    let room = stack.send_room(id);
+    let mut taken = 0;
+    if lends {
+        while taken < wanted {
+            let want = wanted - taken;
+            let Some(space) = stack.send_space(id, want) else {
+                break;
+            };
+            assert!(space.len() >= want.min(256), "{id}: too little send space");
+            let n = space.len().min(want);
+            content.fill(offset + taken as u64, &mut space[..n]);
+            stack.commit(id, n);
+            taken += n;
+        }
+        assert!(taken <= room, "{id}: more than there was room for");
+    } else {
+        let mut bytes = vec![0; wanted];
+        content.fill(offset, &mut bytes);
+        taken = stack.send(id, &bytes);
+        assert_eq!(taken, wanted.min(room), "{id}: send and send_room differ");
+    }
+    taken
+}
+
+fn bits(id: FlowId) -> u64 {
+    u64::from(id.generation) << 32 | u64::from(id.index)
+}
+
+/// For the trace.
+fn describe(what: What) -> &'static str {
+    let closed = what.contains(What::CLOSED);
+    let opened = what.contains(What::ACCEPTED) || what.contains(What::CONNECTED);
+    match (
+        opened,
+        closed,
+        what.contains(What::END),
+        what.contains(What::DATA),
+    ) {
+        (true, true, ..) => "event: opened, closed",
+        (true, _, true, _) => "event: opened, end",
+        (true, _, _, true) => "event: opened, data",
+        (true, ..) => "event: opened",
+        (_, true, true, _) => "event: end, closed",
+        (_, true, ..) => "event: closed",
+        (_, _, true, true) => "event: data, end",
+        (_, _, true, _) => "event: end",
+        (_, _, _, true) => "event: data",
+        _ => "event: space",
+    }
+}

@@ -1,0 +1,445 @@
+//! What a seed stands for: the network, the stacks, the connections, and what goes wrong.
+//!
+//! Each kind of trouble is in some seeds and not in others, so that every combination comes up, and the quiet seeds can be
+//! judged strictly: there every connection has to end in order.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use hioload_device::faults::Impairment;
+use hioload_tcp::{Cidr, StackConfig};
+
+use crate::random::Random;
+
+/// The port that servers listen on.
+pub const PORT: u16 = 9001;
+
+/// How one end of a connection reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reads {
+    /// All, whenever told that there is something.
+    All,
+    /// At most so much, and so often; what is left waits.
+    Drip(usize, Duration),
+    /// All, but from an offset on nothing for a while.
+    Stall(u64, Duration),
+}
+
+/// How one end of a connection comes to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ends {
+    /// Half-closes when all is sent, releases when the other side has ended too.
+    Finish,
+    /// The same, but waits for `CLOSED` instead of releasing.
+    Closed,
+    /// Releases when all is sent and the other side has ended.
+    Second,
+    /// Releases when all is sent, whatever the other side still has to say.
+    Early,
+    /// Resets when so much is sent and received.
+    Abort(u64),
+}
+
+/// What one end of a connection does.
+#[derive(Clone, Copy, Debug)]
+pub struct Script {
+    pub total: u64,
+    pub chunk: usize,
+    /// After each chunk.
+    pub pause: Duration,
+    /// Writes through `send_space` instead of `send`.
+    pub lends: bool,
+    pub reads: Reads,
+    pub ends: Ends,
+}
+
+/// What one connection does.
+#[derive(Clone, Copy, Debug)]
+pub struct Dialogue {
+    pub at: Duration,
+    pub client: usize,
+    /// Which of the client's and the server's addresses.
+    pub six: bool,
+    pub up: Script,
+    pub down: Script,
+    /// The server sends back what it received.
+    pub echo: bool,
+    /// Begun after everything has been mended: it must succeed.
+    pub probe: bool,
+}
+
+/// What goes wrong at a moment.
+#[derive(Clone, Copy, Debug)]
+pub enum Trouble {
+    /// Nothing passes the link of a host.
+    Down(usize, Duration),
+    /// A host does nothing.
+    Freeze(usize, Duration),
+    /// A host is replaced by one that knows nothing.
+    Restart(usize),
+    /// From now on, packets larger than this do not pass; their senders are told.
+    PathMtu(usize),
+    /// Somebody claims that packets to a peer are too big, in a connection that exists or in none.
+    TooBig(usize),
+    /// RSS sends flows elsewhere.
+    Rehash,
+    /// SYNs from nowhere, this many for each millisecond, for so long.
+    Flood(u64, Duration),
+    /// Frames that mean nothing, and old frames again, for so long.
+    Garbage(Duration),
+}
+
+/// Everything that a seed decides.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    /// Hosts `0..servers` share the server's addresses, one lcore each; the others are clients.
+    pub servers: usize,
+    pub hosts: Vec<StackConfig>,
+    pub mtu: usize,
+    pub vlan: Option<u16>,
+    pub offload: bool,
+    pub chunks: usize,
+    pub link: Impairment,
+    /// The link when it is mended.
+    pub healed: Impairment,
+    pub dialogues: Vec<Dialogue>,
+    pub troubles: Vec<(Duration, Trouble)>,
+    /// The server resets or drops some connections as soon as it sees them.
+    pub whims: bool,
+    /// How long a turn takes, in nanoseconds at most.
+    pub turn: u64,
+    /// Nothing happens that could end a connection but its two ends.
+    pub strict: bool,
+    /// No frame is lost but to trouble.
+    pub lossless: bool,
+}
+
+/// The two addresses of host `host`, as it is known to others.
+pub fn address(host: usize, servers: usize, six: bool) -> IpAddr {
+    let last = if host < servers { 1 } else { host as u16 + 1 };
+    match six {
+        false => Ipv4Addr::new(10, 77, 0, last as u8).into(),
+        true => Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, last).into(),
+    }
+}
+
+/// The MAC address of host `host`; the server's lcores share theirs.
+pub fn mac(host: usize, servers: usize) -> [u8; 6] {
+    let last = if host < servers { 0 } else { host as u8 };
+    [2, 0, 0, 0, 1, last]
+}
+
+/// The kinds of trouble that a seed has.
+struct Moods {
+    lossy: bool,
+    corrupt: bool,
+    tiny_rings: bool,
+    tiny_budgets: bool,
+    tiny_pool: bool,
+    troubles: bool,
+    attacks: bool,
+    rude: bool,
+    slow: bool,
+    few_ports: bool,
+}
+
+impl Plan {
+    pub fn new(seed: u64) -> Self {
+        let random = &mut Random::new(seed);
+        let calm = random.chance(30);
+        let moods = Moods {
+            lossy: !calm && random.chance(50),
+            corrupt: !calm && random.chance(30),
+            tiny_rings: random.chance(40),
+            tiny_budgets: !calm && random.chance(20),
+            tiny_pool: !calm && random.chance(15),
+            troubles: !calm && random.chance(40),
+            attacks: random.chance(30),
+            rude: random.chance(40),
+            slow: random.chance(40),
+            few_ports: random.chance(25),
+        };
+        let servers = if random.chance(25) { 2 } else { 1 };
+        let clients = random.range(1..=2) as usize;
+        // IPv6 wants links of at least 1280.
+        let six = random.chance(80);
+        let mtu = match random.below(4) {
+            0 => 1500,
+            1 => 9000,
+            _ => random.range(if six { 1280..=9000 } else { 576..=1279 }) as usize,
+        };
+        let vlan = random.chance(25).then(|| random.range(1..=4094) as u16);
+        let (healed, link) = links(random, &moods, vlan.is_some());
+        let hosts = (0..servers + clients)
+            .map(|host| config(random, &moods, host, servers, vlan))
+            .collect();
+        let dialogues = dialogues(random, &moods, servers, clients, mtu, six || mtu >= 1280);
+        let end = dialogues.iter().map(|d: &Dialogue| d.at).max();
+        let span = end.unwrap_or_default() + Duration::from_secs(3);
+        let troubles = troubles(random, &moods, servers, clients, span);
+        let whims = moods.rude && random.chance(30);
+        let harmless = |t: &Trouble| matches!(t, Trouble::Rehash | Trouble::Garbage(_));
+        let lossless = !moods.lossy && !moods.corrupt && link.bandwidth.is_none();
+        Self {
+            seed,
+            servers,
+            hosts,
+            mtu,
+            vlan,
+            offload: random.chance(50),
+            chunks: if moods.tiny_pool {
+                random.scale(40..=400) as usize
+            } else {
+                8192
+            },
+            strict: lossless
+                && !moods.tiny_budgets
+                && !moods.tiny_pool
+                && !whims
+                && troubles.iter().all(|(_, trouble)| harmless(trouble)),
+            lossless,
+            link,
+            healed,
+            dialogues,
+            troubles,
+            whims,
+            turn: random.scale(100..=50_000),
+        }
+    }
+
+    /// Where a connection goes.
+    pub fn server_address(&self, dialogue: &Dialogue) -> SocketAddr {
+        SocketAddr::new(address(0, self.servers, dialogue.six), PORT)
+    }
+}
+
+/// The link as it is after it was mended, and before.
+fn links(random: &mut Random, moods: &Moods, tagged: bool) -> (Impairment, Impairment) {
+    let mut healed = Impairment {
+        delay: random.micros(5..=100_000),
+        limit: 4096,
+        late_limit: 64,
+        ..Impairment::default()
+    };
+    if random.chance(40) {
+        healed.jitter = random.micros(1..=20_000);
+    }
+    if random.chance(25) {
+        // A queue that holds all there ever is: it delays, but loses nothing.
+        healed.bandwidth = Some(random.scale(1_000_000..=1_000_000_000));
+        healed.queue_bytes = 1 << 30;
+    }
+    let mut link = healed.clone();
+    // Between 0.1 % and 20 %.
+    let mut share = |mood: bool, percent: u64| match mood && random.chance(percent) {
+        true => random.scale(1..=200) as f64 / 1000.0,
+        false => 0.0,
+    };
+    link.loss = share(moods.lossy, 90);
+    link.duplicate = share(true, 30);
+    link.reorder = share(true, 40);
+    link.corrupt = share(moods.corrupt, 100) / 2.0;
+    link.corrupt_from = if tagged { 18 } else { 14 };
+    if moods.lossy && random.chance(20) {
+        link.queue_bytes = random.scale(3_000..=100_000);
+    }
+    link.reorder_by = random.range(1..=8) as u32;
+    link.reorder_for = random.micros(100..=50_000);
+    (healed, link)
+}
+
+fn config(
+    random: &mut Random,
+    moods: &Moods,
+    host: usize,
+    servers: usize,
+    vlan: Option<u16>,
+) -> StackConfig {
+    let server = host < servers;
+    let cidr = |six, prefix| Cidr::new(address(host, servers, six), prefix).expect("an address");
+    let listen = |six| SocketAddr::new(address(0, servers, six), PORT);
+    let ring = |random: &mut Random| match moods.tiny_rings {
+        true => 4096 << random.below(2),
+        false => 4096 << random.below(6),
+    };
+    let mut config = StackConfig {
+        addresses: vec![cidr(false, 24), cidr(true, 64)],
+        mac: Some(mac(host, servers)),
+        vlan: vlan.filter(|_| !server || random.chance(50)),
+        listen: if server {
+            vec![listen(false), listen(true)]
+        } else {
+            Vec::new()
+        },
+        max_flows: 256,
+        half_open: 256,
+        time_wait: 512,
+        orphans: 256,
+        rx_ring: ring(random),
+        tx_ring: ring(random),
+        ring_memory: if random.chance(30) { 64 << 10 } else { 1 << 30 },
+        keepalive: random.chance(30).then(|| random.millis(1000..=20_000)),
+        secret: [if server { 7 } else { host as u8 + 8 }; 16],
+        ..StackConfig::default()
+    };
+    if moods.few_ports && !server {
+        config.source_ports = 40_000..=40_000 + random.scale(1..=16) as u16;
+    }
+    if moods.tiny_budgets {
+        let mut tiny = |most: u64| random.scale(1..=most) as usize;
+        config.max_flows = tiny(32);
+        config.half_open = tiny(16);
+        config.time_wait = tiny(16);
+        config.orphans = tiny(16);
+    }
+    config
+}
+
+fn dialogues(
+    random: &mut Random,
+    moods: &Moods,
+    servers: usize,
+    clients: usize,
+    mtu: usize,
+    six: bool,
+) -> Vec<Dialogue> {
+    let count = random.scale(1..=40);
+    // Storms: all at once.
+    let spread = random.pick(&[0, 0, 50, 1000, 5000]);
+    // Bytes that are moved in all, so that a seed does not take for ever.
+    let most = (1_500_000 / count)
+        .clamp(2000, 300_000)
+        .min(mtu as u64 * 200);
+    let mut list = Vec::new();
+    for _ in 0..count {
+        let at = Duration::from_micros(random.range(0..=spread * 1000));
+        let client = servers + random.below(clients as u64) as usize;
+        list.push(dialogue(random, moods, at, client, six, most));
+    }
+    // After everything, whatever happened, each client must get through.
+    for host in servers..servers + clients {
+        for _ in 0..2 {
+            let polite = Moods {
+                rude: false,
+                slow: false,
+                ..*moods
+            };
+            let mut probe = dialogue(random, &polite, Duration::ZERO, host, six, 20_000);
+            probe.probe = true;
+            list.push(probe);
+        }
+    }
+    list
+}
+
+fn dialogue(
+    random: &mut Random,
+    moods: &Moods,
+    at: Duration,
+    client: usize,
+    six: bool,
+    most: u64,
+) -> Dialogue {
+    let echo = random.chance(40);
+    let mut up = script(random, moods, most);
+    let mut down = script(random, moods, most);
+    up.total = up.total.max(crate::random::HEADER);
+    if echo {
+        down.total = up.total - crate::random::HEADER;
+    }
+    // Somebody has to end first.
+    if up.ends == Ends::Second && down.ends == Ends::Second {
+        down.ends = Ends::Finish;
+    }
+    Dialogue {
+        at,
+        client,
+        six: six && random.chance(50),
+        up,
+        down,
+        echo,
+        probe: false,
+    }
+}
+
+fn script(random: &mut Random, moods: &Moods, most: u64) -> Script {
+    let total = match random.below(5) {
+        0 => 0,
+        _ => random.scale(1..=most),
+    };
+    let reads = match random.below(if moods.slow { 3 } else { 1 }) {
+        0 => Reads::All,
+        1 => {
+            // All of it in some ten seconds.
+            let every = random.millis(1..=500);
+            let times = (10_000 / every.as_millis().max(1)) as u64;
+            Reads::Drip((most / times).max(1) as usize, every)
+        }
+        _ => Reads::Stall(random.below(most), random.millis(100..=60_000)),
+    };
+    let ends = match random.below(if moods.rude { 9 } else { 6 }) {
+        0 | 1 => Ends::Finish,
+        2 | 3 => Ends::Closed,
+        4 | 5 => Ends::Second,
+        6 | 7 => Ends::Early,
+        _ => Ends::Abort(random.below(most)),
+    };
+    let chunk = random.scale(1..=65_536) as usize;
+    let chunks = (total / chunk as u64).max(1);
+    let pause = match random.chance(30) {
+        true => random.micros(1..=(20_000_000 / chunks).clamp(1, 2_000_000)),
+        false => Duration::ZERO,
+    };
+    Script {
+        total,
+        // Not thousands of tiny writes.
+        chunk: chunk.max(total as usize / 500),
+        pause,
+        lends: random.chance(50),
+        reads,
+        ends,
+    }
+}
+
+fn troubles(
+    random: &mut Random,
+    moods: &Moods,
+    servers: usize,
+    clients: usize,
+    span: Duration,
+) -> Vec<(Duration, Trouble)> {
+    let mut list = Vec::new();
+    let hosts = (servers + clients) as u64;
+    let at = |random: &mut Random| Duration::from_micros(random.below(span.as_micros() as u64));
+    for _ in 0..if moods.troubles {
+        random.range(1..=4)
+    } else {
+        0
+    } {
+        let host = random.below(hosts) as usize;
+        let trouble = match random.below(5) {
+            0 => Trouble::Down(host, random.millis(10..=60_000)),
+            1 => Trouble::Freeze(host, random.millis(10..=60_000)),
+            2 => Trouble::Restart(host),
+            3 => Trouble::PathMtu(random.range(1280..=1500) as usize),
+            _ => Trouble::TooBig(random.range(68..=1500) as usize),
+        };
+        list.push((at(random), trouble));
+    }
+    if moods.attacks {
+        if random.chance(50) {
+            let trouble = Trouble::Garbage(random.millis(10..=2000));
+            list.push((at(random), trouble));
+        }
+        if moods.troubles || random.chance(20) {
+            let trouble = Trouble::Flood(random.range(1..=40), random.millis(10..=1000));
+            list.push((at(random), trouble));
+        }
+    }
+    if servers > 1 {
+        list.push((at(random), Trouble::Rehash));
+    }
+    list.sort_by_key(|&(at, _)| at);
+    list
+}
