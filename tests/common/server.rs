@@ -63,7 +63,7 @@ impl Server {
         let read = BufReader::new(child.stdout.take().expect("piped")).read_line(&mut start_line);
         let addr = start_line.split_once("ws://").and_then(|(_, rest)| {
             let end = rest
-                .find(|c: char| c.is_whitespace() || c == '/')
+                .find(|c: char| c.is_whitespace() || "/,".contains(c))
                 .unwrap_or(rest.len());
             rest[..end].parse().ok()
         });

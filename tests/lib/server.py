@@ -47,8 +47,10 @@ class Server:
     def _started(self):
         deadline = time.monotonic() + START_SECONDS
         said = b""
+        poll = select.poll()  # not select(), which knows no descriptors beyond 1023
+        poll.register(self.process.stdout, select.POLLIN)
         while (left := deadline - time.monotonic()) > 0:
-            if not select.select([self.process.stdout], [], [], left)[0]:
+            if not poll.poll(left * 1000):
                 break
             piece = os.read(self.process.stdout.fileno(), 4096)
             said += piece

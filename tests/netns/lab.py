@@ -68,7 +68,7 @@ class Namespace:
         self.name = f"hioload-{os.getpid()}-{next(NUMBERS)}-{role}"
         self.prefix = ["ip", "netns", "exec", self.name]
         command("ip", "netns", "add", self.name)
-        self.ip("link", "set", "lo", "up")
+        self.ip("link", "set", "dev", "lo", "up")
         # An address has to outlive the interface being down, and nothing may be said that no test asked for.
         self.sysctl("net.ipv6.conf.all.keep_addr_on_down=1", "net.ipv6.conf.default.accept_ra=0",
                     "net.ipv6.conf.default.router_solicitations=0")
@@ -152,11 +152,11 @@ class Lab:
             self._pair(self.middle, "mb", self.far, INTERFACE)
             for interface in ("ma", "mb"):
                 self.middle.offload(interface, "gro")
-                self.middle.ip("link", "set", interface, "up")
+                self.middle.ip("link", "set", "dev", interface, "up")
         else:
             self._pair(self.client, "va", self.far, INTERFACE)
 
-        self.client.ip("link", "set", "va", "up")
+        self.client.ip("link", "set", "dev", "va", "up")
         self.client.ip("address", "add", "10.77.0.1/24", "dev", "va")
         self.client.ip("address", "add", "10.77.0.11/24", "dev", "va")
         self.client.ip("address", "add", "10.77.0.12/24", "dev", "va")
@@ -164,12 +164,13 @@ class Lab:
             # What is not asked to come from another address comes from the first.
             later = [] if source == "fd77::1" else ["preferred_lft", "0"]
             self.client.ip("address", "add", f"{source}/64", "dev", "va", "nodad", *later)
-        self.far.ip("link", "set", INTERFACE, "addrgenmode", "none")
-        self.far.ip("link", "set", INTERFACE, "up")
+        self.far.ip("link", "set", "dev", INTERFACE, "addrgenmode", "none")
+        self.far.ip("link", "set", "dev", INTERFACE, "up")
         if self.shared or not variant.bypass:
             self.far.ip("address", "add", "10.77.0.2/24", "dev", INTERFACE)
             self.far.ip("address", "add", "fd77::2/64", "dev", INTERFACE, "nodad")
-            self.far.ip("route", "add", "fd77::/32", "dev", INTERFACE)
+            for gateway in ("10.77.0.1", "fd77::1"):
+                self.far.ip("route", "add", "default", "via", gateway)
 
     def _pair(self, near, near_end, far, far_end):
         queues = ["numrxqueues", self.variant.queues, "numtxqueues", self.variant.queues]

@@ -48,11 +48,11 @@ def updown(variant, folder):
         client, silent = ws.Client(lab), ws.Client(lab)
         for end, interface in ((lab.far, INTERFACE), (lab.client, "va"), (lab.far, INTERFACE)):
             client.echo(ws.noise(1, 100_000))
-            end.ip("link", "set", interface, "down")
+            end.ip("link", "set", "dev", interface, "down")
             if interface == INTERFACE:  # with its own end down a client could not even try
                 client.send(b"said while it was down")
             time.sleep(1)
-            end.ip("link", "set", interface, "up")
+            end.ip("link", "set", "dev", interface, "up")
             if interface == INTERFACE:
                 check(client.message() == b"said while it was down", "another message came")
             client.echo(ws.noise(2, 100_000))

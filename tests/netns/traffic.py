@@ -68,9 +68,9 @@ def reorder(variant, folder):
 def bridge(lab):
     """Joins the two ends in the middle."""
     lab.middle.ip("link", "add", "br0", "type", "bridge", "mcast_snooping", 0)
-    lab.middle.ip("link", "set", "br0", "mtu", lab.variant.mtu, "up")
+    lab.middle.ip("link", "set", "dev", "br0", "mtu", lab.variant.mtu, "up")
     for end in ("ma", "mb"):
-        lab.middle.ip("link", "set", end, "master", "br0")
+        lab.middle.ip("link", "set", "dev", end, "master", "br0")
 
 
 def move(lab):
@@ -149,7 +149,7 @@ def flooded(lab, clients):
         clients[served * 17 % len(clients)].echo(b"not disturbed")
         fresh.append(client)
         served += 1
-        if served % 3 == 0:
+        if len(fresh) > 100:
             fresh.pop(0).close()
     seconds = time.monotonic() - began
     counts = lab.finish(flood)
