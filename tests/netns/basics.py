@@ -4,7 +4,7 @@ import socket
 import threading
 
 import ws
-from cases import case, every, spread
+from cases import case, every, one_mtu, spread
 from lab import BINARY, Lab, check, command, eventually
 
 SIZES = (0, 1, 125, 126, 1400, 1500, 9000, 65535, 65536, 1_000_000)
@@ -27,6 +27,18 @@ def smoke(variant, folder):
         eventually("all connections are gone from the counters", lambda: lab.stats()["open"] == 0)
         lab.server.stop()
         check(not lab.attached(), f"after the end something is attached: {lab.attached()}")
+
+
+@case("a sender that leaves its checksums unfinished, as any on a veth does unless told otherwise", ci=spread(),
+      all=one_mtu())
+def checksums(variant, folder):
+    with Lab(variant, folder, offloads=("tx",)) as lab:
+        lab.serve()
+        client = ws.Client(lab)
+        for size in SIZES:
+            client.echo(ws.noise(1, size))
+        client.close()
+        lab.server.stop()
 
 
 @case("what goes in a segment: MTU 1500 and 9000, messages of many segments", ci=spread(mtu=9000))

@@ -115,11 +115,11 @@ class Namespace:
 
 class Lab:
     """The namespaces and veth pairs of one case; a context manager. `shared`: the kernel of the server's namespace has the
-    addresses, also where the server brings a TCP of its own."""
+    addresses, also where the server brings a TCP of its own. `offloads`: which ones the ends of the pairs keep."""
 
-    def __init__(self, variant, folder, middle=False, shared=False):
+    def __init__(self, variant, folder, middle=False, shared=False, offloads=()):
         self.variant, self.folder, self.shared = variant, Path(folder), shared
-        self.with_middle = middle
+        self.with_middle, self.offloads = middle, offloads
         self.namespaces, self.processes, self.logs = [], [], []
         self.server = None
         self.counters = ""
@@ -178,7 +178,9 @@ class Lab:
                 "peer", "name", far_end, "netns", far.name, "mtu", self.variant.mtu, *queues)
         for namespace, end in ((near, near_end), (far, far_end)):
             # A veth leaves checksums and segments to a NIC that is not there; a TCP that looks at frames needs both done.
-            namespace.offload(end, "tx", "tso", "gso")
+            without = [name for name in ("tx", "tso", "gso") if name not in self.offloads]
+            if without:
+                namespace.offload(end, *without)
 
     def _remove(self):
         for process in self.processes:
@@ -191,15 +193,25 @@ class Lab:
             self.server.process.wait()
         for namespace in self.namespaces:
             namespace.remove()
+            Path(f"/run/{namespace.name}.sock").unlink(missing_ok=True)
 
     # --- the server --------------------------------------------------------------------------------------------------
 
-    def serve(self, *arguments):
-        """Starts the server in its namespace, with its counters at /stats."""
+    @property
+    def control(self):
+        """The control socket: a short path, for a socket's name has 107 bytes at most."""
+        return Path(f"/run/{self.far.name}.sock")
+
+    def words(self):
+        """How the server of this lab is to be reached, in its own words."""
+        return self.variant.serve(self.shared, verify="tx" not in self.offloads, control=str(self.control))
+
+    def serve(self, *arguments, prefix=()):
+        """Starts the server in its namespace, with its counters at /stats; `prefix` goes before the command."""
         log = self.folder / f"server-{len(self.logs) + 1}.log"
         self.logs.append(log)
-        self.server = Server("--stats", *map(str, arguments), log=log, prefix=self.far.prefix,
-                             serve=self.variant.serve(self.shared))
+        self.server = Server("--stats", *map(str, arguments), log=log, prefix=[*self.far.prefix, *prefix],
+                             serve=self.words())
         return self.server
 
     def environment(self):
@@ -207,7 +219,7 @@ class Lab:
         return os.environ | {
             "HIOLOAD_BIN": str(BINARY),
             "HIOLOAD_TEST_SERVER_PREFIX": " ".join(self.far.prefix),
-            "HIOLOAD_TEST_SERVE_ARGS": " ".join(self.variant.serve(self.shared)),
+            "HIOLOAD_TEST_SERVE_ARGS": " ".join(self.words()),
             "HIOLOAD_TEST_SOURCES": ",".join(self.variant.sources),
             "HIOLOAD_TEST_OUT": str(self.folder),
         }

@@ -83,13 +83,12 @@ def drain(variant, folder):
 
 @case("hioload flows lists the connections as ss -ti would", ci=just(), all=one_mtu(), only=("af-xdp",))
 def flows(variant, folder):
-    socket_path = folder / "control.sock"
     with Lab(variant, folder) as lab:
-        lab.serve("--control", socket_path)
+        lab.serve()
         clients = [ws.Client(lab) for _ in range(5)]
         for client in clients:
             client.echo(ws.noise(5, 50_000))
-        said = lab.far.run(BINARY, "flows", "--control", socket_path)
+        said = lab.far.run(BINARY, "flows", "--socket", lab.control)
         (folder / "flows.txt").write_text(said)
         for client in clients:
             port = client.socket.getsockname()[1]
@@ -98,7 +97,7 @@ def flows(variant, folder):
         for word in ("rtt", "cwnd", "mss"):
             check(word in said.lower(), f"{word} is missing in: {said}")
         clients.pop().close()
-        gone = lambda: lab.far.run(BINARY, "flows", "--control", socket_path).upper().count("ESTAB") == 4
+        gone = lambda: lab.far.run(BINARY, "flows", "--socket", lab.control).upper().count("ESTAB") == 4
         eventually("the closed one is no longer established", gone)
         lab.server.stop()
 

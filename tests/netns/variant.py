@@ -51,17 +51,23 @@ class Variant:
         return (f"--transport {self.transport} --mode {self.mode} --queues {self.queues} "
                 f"--family {self.family} --mtu {self.mtu}")
 
-    def serve(self, shared=False):
-        """The words after `hioload serve` that say where and how it listens. The address of the family comes first, because
-        what is read from the line the server prints is the first."""
+    def listen(self):
+        """Where it listens. The address of the family comes first, because what is read from the line the server prints is
+        the first."""
         v4, v6 = joined("10.77.0.2"), joined("fd77::2")
-        listen = [v6, v4] if self.family == "v6" else [v4, v6]
-        words = [word for address in listen for word in ("--listen", address)]
+        addresses = [v6, v4] if self.family == "v6" else [v4, v6]
+        return [word for address in addresses for word in ("--listen", address)]
+
+    def serve(self, shared=False, verify=True, control="none"):
+        """The words after `hioload serve` that say how it is reached. `verify`: checksums of what arrives are looked at, as
+        by default they are not on a veth."""
         if not self.bypass:
-            return [*words, "--lcores", str(self.queues)]
-        queues = ",".join(map(str, range(self.queues)))
-        words += ["--transport", "af-xdp", "--interface", INTERFACE, "--queues", queues, "--xdp-mode", self.mode]
-        return words if shared else [*words, "--ip", "10.77.0.2/24", "--ip", "fd77::2/64"]
+            return [*self.listen(), "--lcores", str(self.queues)]
+        words = [*self.listen(), "--transport", "af-xdp", "--interface", INTERFACE, "--xdp-mode", self.mode,
+                 "--queues", ",".join(map(str, range(self.queues))), "--ip", "10.77.0.2/24", "--ip", "fd77::2/64",
+                 "--control", control]
+        words += ["--share-address"] if shared else []
+        return [*words, "--rx-checksum", "verify"] if verify else words
 
 
 def joined(address):
