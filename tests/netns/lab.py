@@ -122,7 +122,6 @@ class Lab:
         self.with_middle, self.offloads = middle, offloads
         self.namespaces, self.processes, self.logs = [], [], []
         self.server = None
-        self.counters = ""
 
     def __enter__(self):
         try:
@@ -134,7 +133,7 @@ class Lab:
 
     def __exit__(self, kind, *_):
         if kind is not None and self.server is not None and self.server.process.poll() is None:
-            self.counters = self._last_counters()
+            (self.folder / "counters.txt").write_text(self._last_counters())
         self._remove()
 
     def _namespace(self, role):
