@@ -1,6 +1,9 @@
-//! What the command does: serve, or connect.
+//! What the command does: serve, connect, or ask a server that runs.
 
+mod af_xdp;
+pub(crate) mod ask;
 pub(crate) mod connect;
+mod control;
 mod files;
 mod handler;
 mod histogram;

@@ -33,6 +33,19 @@ pub(crate) enum Command {
     Serve(Box<ServeArgs>),
     /// Send messages to a server that echoes, and check and time what comes back
     Connect(ConnectArgs),
+    /// List the connections of a running server's own TCP, as ss -ti lists the kernel's
+    Flows(FlowsArgs),
+}
+
+/// `hioload flows`
+#[derive(Args, Debug)]
+pub(crate) struct FlowsArgs {
+    /// The server's control socket; needed only if several servers run
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `hioload serve`
@@ -147,7 +160,7 @@ fn command() -> clap::Command {
 /// What clap says over several lines, in one.
 fn one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "say what to do: serve or connect (try hioload --help)".to_owned();
+        return "say what to do: serve, connect or flows (try hioload --help)".to_owned();
     }
     let text = error.to_string();
     let said = text
@@ -185,7 +198,10 @@ mod tests {
             (&["serve", "--listen", "nowhere"], "expected ADDR:PORT"),
             (&["serve", "--lcores", "3-1"], "expected a count"),
             (&["serve", "--idle", "lazy"], "--idle"),
-            (&["serve", "--transport", "af-xdp"], "expected sockets"),
+            (
+                &["serve", "--transport", "dove"],
+                "expected sockets or af-xdp",
+            ),
             (&["serve", "--max-message", "many"], "expected a size"),
             (&["serve", "--max-connections", "0"], "must be at least 1"),
             (&["serve", "--idle-timeout", "5"], "a time needs a unit"),
@@ -202,7 +218,7 @@ mod tests {
                 "must be at least 1",
             ),
             (&["dance"], "dance"),
-            (&[], "serve or connect"),
+            (&[], "serve, connect or flows"),
         ] {
             let failure = failure(arguments);
             assert_eq!(failure.code, 2, "{arguments:?}");

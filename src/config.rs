@@ -2,6 +2,7 @@
 //! configuration file: `--max-message 1MiB` and `max_message = "1MiB"` in `[limits]`. Both are parsed by the same
 //! `FromStr`.
 
+pub(crate) mod af_xdp;
 pub(crate) mod file;
 pub(crate) mod plan;
 mod sections;

@@ -51,16 +51,18 @@
 //! - [`middleware`]: layers around a handler, and some ready ones.
 //! - [`Config`] and [`Limits`]: every bound, with what happens there.
 //! - [`proto`]: the WebSocket protocol without I/O, for use on its own.
-//! - [`transport`], [`mem`], [`lcore`]: the layers below, for who adds a transport.
+//! - [`transport`], [`tcp`], [`device`], [`mem`], [`lcore`]: the layers below, for who adds a transport or a device.
 //!
 //! The feature `cli` (on by default) is what the `hioload` command needs; a library user turns it off with
 //! `default-features = false`.
 
 #![forbid(unsafe_code)]
 
+pub use hioload_device as device;
 pub use hioload_engine as engine;
 pub use hioload_lcore as lcore;
 pub use hioload_mem as mem;
+pub use hioload_tcp as tcp;
 pub use hioload_transport as transport;
 pub use hioload_ws_proto as proto;
 

@@ -2,14 +2,15 @@
 
 use std::io::{self, Write};
 
+use hioload_ws::transport::Transport;
 use hioload_ws::{Endpoint, Lcores, Server};
 
 use super::handler::handler;
-use super::{files, log, signals::Signals};
+use super::{af_xdp, control, files, log, signals::Signals};
 use crate::Failure;
 use crate::cli::ServeArgs;
 use crate::config::plan::Plan;
-use crate::config::values::TransportKind;
+use crate::config::values::{Control, TransportKind};
 use crate::config::{Settings, file};
 
 /// Serves until a signal ends it.
@@ -27,7 +28,9 @@ pub(crate) fn run(arguments: ServeArgs) -> Result<(), Failure> {
     for doubt in plan.doubts() {
         tracing::warn!("{doubt}");
     }
-    fit_open_files(&mut plan);
+    if plan.transport == TransportKind::Sockets {
+        fit_open_files(&mut plan);
+    }
     serve(plan)
 }
 
@@ -56,28 +59,67 @@ fn fit_open_files(plan: &mut Plan) {
 fn serve(plan: Plan) -> Result<(), Failure> {
     let signals =
         Signals::catch().map_err(|why| Failure::run(format!("cannot catch signals: {why}")))?;
-    let server = Server::bind(plan.server).map_err(|why| Failure::usage(why.to_string()))?;
-    let line = start_line(server.endpoints(), plan.transport, server.lcores());
+    match plan.transport {
+        TransportKind::Sockets => {
+            let site = Site::of(&plan);
+            let server =
+                Server::bind(plan.server).map_err(|why| Failure::usage(why.to_string()))?;
+            site.run(server, signals)
+        }
+        TransportKind::AfXdp => af_xdp::serve(plan, signals),
+    }
+}
 
-    let counters = server.counters();
-    let (origins, shown) = (plan.origins, plan.stats.then_some(counters));
-    let running = server
-        .start(move |_| handler(&origins, shown.as_ref()))
-        .map_err(|why| Failure::usage(why.to_string()))?;
-    signals
-        .obey(running.remote())
-        .map_err(|why| Failure::run(format!("cannot start a thread: {why}")))?;
+/// What is served, over whatever moves the bytes.
+pub(super) struct Site {
+    transport: TransportKind,
+    origins: Vec<String>,
+    stats: bool,
+    control: Control,
+}
 
-    // The line is for people and scripts; that nobody reads it is no reason to stop.
-    let mut out = io::stdout().lock();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
-    drop(out);
+impl Site {
+    pub(super) fn of(plan: &Plan) -> Self {
+        Self {
+            transport: plan.transport,
+            origins: plan.origins.clone(),
+            stats: plan.stats,
+            control: plan.control.clone(),
+        }
+    }
 
-    let totals = running
-        .join()
-        .map_err(|why| Failure::run(why.to_string()))?;
-    tracing::info!("ended: {totals}");
-    Ok(())
+    /// Serves until a signal ends it.
+    pub(super) fn run<T: Transport + 'static>(
+        self,
+        server: Server<T>,
+        signals: Signals,
+    ) -> Result<(), Failure> {
+        let line = start_line(server.endpoints(), self.transport, server.lcores());
+        let control = control::bind(&self.control, server.endpoints()).map_err(Failure::usage)?;
+        let counters = server.counters();
+        let (origins, shown) = (self.origins, self.stats.then_some(counters));
+        let running = server
+            .start(move |_| handler(&origins, shown.as_ref()))
+            .map_err(|why| Failure::usage(why.to_string()))?;
+        signals
+            .obey(running.remote())
+            .map_err(|why| Failure::run(format!("cannot start a thread: {why}")))?;
+        let _control = control
+            .map(|socket| socket.serve(self.transport, running.remote()))
+            .transpose()
+            .map_err(|why| Failure::run(format!("cannot start a thread: {why}")))?;
+
+        // The line is for people and scripts; that nobody reads it is no reason to stop.
+        let mut out = io::stdout().lock();
+        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+        drop(out);
+
+        let totals = running
+            .join()
+            .map_err(|why| Failure::run(why.to_string()))?;
+        tracing::info!("ended: {totals}");
+        Ok(())
+    }
 }
 
 /// `hioload 0.1.0 listening on ws://127.0.0.1:9001 (sockets, 2 lcores)`
@@ -87,9 +129,6 @@ fn start_line(endpoints: &[Endpoint], transport: TransportKind, lcores: usize) -
         Endpoint::Unix(path) => format!("ws+unix:{}", path.display()),
     });
     let urls = urls.collect::<Vec<_>>().join(", ");
-    let transport = match transport {
-        TransportKind::Sockets => "sockets",
-    };
     let lcores = match lcores {
         1 => "1 lcore".to_owned(),
         n => format!("{n} lcores"),

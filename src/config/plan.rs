@@ -9,9 +9,11 @@ use hioload_ws::lcore::topology::Topology;
 use hioload_ws::{Config, Endpoint, Lcores, Limits, ServerOptions, SocketOptions};
 
 use super::Settings;
+use super::af_xdp::AfXdp;
 use super::sections::{DeflateArgs, DrainArgs, EngineArgs, LimitArgs, SocketArgs};
 use super::values::{
-    AllowOrigin, Deflate, LcoreSet, LogFilter, LogFormat, Size, Span, TransportKind, Within,
+    AllowOrigin, Control, Deflate, LcoreSet, LogFilter, LogFormat, Size, Span, TransportKind,
+    Within,
 };
 
 /// Everything `hioload serve` needs to run.
@@ -21,6 +23,13 @@ pub(crate) struct Plan {
     pub server: ServerOptions,
     /// What moves the bytes.
     pub transport: TransportKind,
+    /// For af-xdp.
+    pub af_xdp: AfXdp,
+    /// Whether the operator chose the lcores.
+    #[cfg_attr(not(all(feature = "af-xdp", target_os = "linux")), allow(dead_code))]
+    pub lcores_set: bool,
+    /// Where the control socket is to be.
+    pub control: Control,
     /// The origins to let in; none at all lets any in.
     pub origins: Vec<String>,
     /// Whether `/stats` is there.
@@ -42,6 +51,8 @@ impl Plan {
             deflate,
             drain,
             sockets,
+            af_xdp,
+            tcp,
             engine,
             log,
         } = settings;
@@ -66,7 +77,9 @@ impl Plan {
             Some(list) if !list.is_empty() => list.into_iter().map(|listen| listen.0).collect(),
             _ => vec![Endpoint::Tcp(SocketAddr::from(([127, 0, 0, 1], 9001)))],
         };
-        let lcores = match server.lcores.unwrap_or(LcoreSet::All) {
+        let lcores = server.lcores.unwrap_or(LcoreSet::All);
+        let lcores_set = lcores != LcoreSet::All;
+        let lcores = match lcores {
             LcoreSet::Some(lcores) => lcores,
             // Counts the affinity mask and the CPU quota of a container.
             LcoreSet::All => Lcores::Count(thread::available_parallelism().map_or(1, usize::from)),
@@ -79,6 +92,9 @@ impl Plan {
                 sockets: socket_options,
             },
             transport: server.transport.unwrap_or(TransportKind::Sockets),
+            af_xdp: AfXdp::new(af_xdp, &tcp),
+            lcores_set,
+            control: server.control.unwrap_or(Control::Auto),
             origins: origins_from(server.allow_origin),
             stats: server.stats.unwrap_or(false),
             log: log.log.unwrap_or_else(|| LogFilter("info".to_owned())),
@@ -87,11 +103,14 @@ impl Plan {
         }
     }
 
-    /// Checks what parsing could not: that the CPUs exist.
+    /// Checks what parsing could not: that settings go together, and that the CPUs exist.
     ///
     /// # Errors
     /// What is wrong, in one line.
     pub(crate) fn check(&self) -> Result<(), String> {
+        if self.transport == TransportKind::AfXdp {
+            self.af_xdp.check(&self.server.listen)?;
+        }
         let Lcores::Cpus(wanted) = &self.server.lcores else {
             return Ok(());
         };
@@ -137,16 +156,17 @@ macro_rules! set {
         $(if let Some(value) = $source { $target = value; })*
     };
 }
+pub(super) use set;
 
-fn bytes<const A: u64, const B: u64>(size: Option<Within<Size, A, B>>) -> Option<usize> {
+pub(super) fn bytes<const A: u64, const B: u64>(size: Option<Within<Size, A, B>>) -> Option<usize> {
     size.map(|size| size.0.0)
 }
 
-fn within<T, const A: u64, const B: u64>(value: Option<Within<T, A, B>>) -> Option<T> {
+pub(super) fn within<T, const A: u64, const B: u64>(value: Option<Within<T, A, B>>) -> Option<T> {
     value.map(|value| value.0)
 }
 
-fn span(span: Option<Span>) -> Option<Duration> {
+pub(super) fn span(span: Option<Span>) -> Option<Duration> {
     span.map(|span| span.0)
 }
 

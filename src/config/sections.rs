@@ -7,8 +7,9 @@ use hioload_ws::{HugePages, Idle, SendPolicy};
 
 use super::text;
 use super::values::{
-    AllowOrigin, AtLeastOne, Deflate, LcoreSet, Listen, LogFilter, LogFormat, Size, Span,
-    TransportKind, UpTo, Within,
+    AllowOrigin, AtLeastOne, BusyPoll, Control, Deflate, Gateway, Interface, LcoreSet, Listen,
+    LogFilter, LogFormat, Mac, OwnAddress, Queues, RingSize, RxChecksum, Size, Span, TransportKind,
+    UpTo, Vlan, Within, XdpMode, ZeroCopy,
 };
 
 // Upper bounds, so that a slip of the hand is told and not met by the allocator. They are far above what is of use.
@@ -74,9 +75,10 @@ section! {
         allow_origin: AllowOrigin = "ORIGIN";
     ]
     {
-        /// How many lcores (2), or the CPUs to pin one each to (0,1 or 0-3,8 or cpu:3 for a single one), or all
+        /// How many lcores (2), or the CPUs to pin one each to (0,1 or 0-3,8 or cpu:3 for a single one), or all. With
+        /// af-xdp there is one for each queue
         lcores: LcoreSet = "N|CPUS";
-        /// What moves the bytes: sockets
+        /// What moves the bytes: sockets, or af-xdp (TCP of our own over the queues of a network interface)
         transport: TransportKind = "NAME";
         /// What an lcore with nothing to do does: busy spins, adaptive spins a while and then sleeps, block sleeps
         idle: Idle = "busy|adaptive|block";
@@ -85,6 +87,71 @@ section! {
         /// Whether GET /stats answers with the counters as JSON
         #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         stats: bool = "true|false";
+        /// The socket for hioload flows and hioload tap: a path, none, or auto (/run/hioload/PORT.sock for root, else in
+        /// $XDG_RUNTIME_DIR)
+        control: Control = "PATH";
+    }
+}
+
+section! {
+    /// `[af_xdp]`
+    AfXdpArgs, "AF_XDP (--transport af-xdp)"
+    [
+        /// Our address, with its network's prefix length: 10.77.0.2/24, fd77::2/64; repeatable
+        ip: OwnAddress = "ADDR/LEN";
+        /// The router for other networks, for connections of our own; one for IPv4, one for IPv6
+        gateway: Gateway = "ADDR";
+    ]
+    {
+        /// The network interface
+        interface: Interface = "NAME";
+        /// Its queues to take, an lcore for each: 0,1 or 0-3 or all
+        queues: Queues = "QUEUES";
+        /// Our MAC address; device: the interface's
+        mac: Mac = "MAC";
+        /// The VLAN we are in; none: packets without a tag
+        vlan: Vlan = "1-4094";
+        /// Whether the addresses are the kernel's too: then only the listened ports are ours, and all else stays as it is
+        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        share_address: bool = "true|false";
+        /// Where the XDP program runs: native (in the driver), skb (in the stack: any driver, slower), or auto
+        xdp_mode: XdpMode = "auto|native|skb";
+        /// Whether the NIC writes packets into our memory; off: the kernel copies them
+        zero_copy: ZeroCopy = "auto|on|off";
+        /// How long one call may poll the driver from the lcore, instead of interrupts; or off
+        busy_poll: BusyPoll = "TIME";
+        /// Whether checksums of what arrives are verified; auto does unless packets never leave this machine (veth)
+        rx_checksum: RxChecksum = "auto|verify|trust";
+    }
+}
+
+section! {
+    /// `[tcp]`
+    TcpArgs, "TCP of our own (--transport af-xdp); for each lcore" {
+        /// Connections whose handshake is not complete. Beyond: the oldest is forgotten
+        half_open: UpTo<usize, MOST_QUEUE> = "N";
+        /// Connections remembered for a while after their end (TIME_WAIT). Beyond: the oldest is forgotten
+        time_wait: UpTo<usize, MOST_SLOTS> = "N";
+        /// Connections that we have closed and the peer has not. Beyond: the oldest is reset
+        orphans: UpTo<usize, MOST_QUEUE> = "N";
+        /// Time for those
+        linger: AtLeastOne<Span> = "TIME";
+        /// The receive window of a connection: a power of two. Address space; memory only while it holds data
+        rx_ring: RingSize = "SIZE";
+        /// The send window, likewise
+        tx_ring: RingSize = "SIZE";
+        /// Memory in windows. Beyond: empty ones are given back at once
+        ring_memory: UpTo<Size, MOST_BYTES> = "SIZE";
+        /// Windows that were empty for so long are given back
+        ring_idle: AtLeastOne<Span> = "TIME";
+        /// Time for a peer to acknowledge what was sent. Beyond: the connection is given up
+        user_timeout: AtLeastOne<Span> = "TIME";
+        /// Silence after which TCP probes whether the peer is there; 0: never
+        keepalive: Span = "TIME";
+        /// Resets sent per second to what belongs to no connection
+        rst_rate: u32 = "N";
+        /// ICMP messages sent per second
+        icmp_rate: u32 = "N";
     }
 }
 
@@ -130,7 +197,7 @@ section! {
 
 section! {
     /// `[sockets]`
-    SocketArgs, "Sockets" {
+    SocketArgs, "Sockets (backlog, rx_buffer and tx_ also with af-xdp)" {
         /// Connections that may wait to be accepted (the kernel caps it at net.core.somaxconn)
         backlog: AtLeastOne<i32> = "N";
         /// Whether small writes leave at once (TCP_NODELAY)
@@ -224,6 +291,10 @@ pub(crate) struct Settings {
     #[command(flatten)]
     pub sockets: SocketArgs,
     #[command(flatten)]
+    pub af_xdp: AfXdpArgs,
+    #[command(flatten)]
+    pub tcp: TcpArgs,
+    #[command(flatten)]
     pub engine: EngineArgs,
     #[command(flatten)]
     pub log: LogArgs,
@@ -238,6 +309,8 @@ impl Settings {
             deflate: self.deflate.over(below.deflate),
             drain: self.drain.over(below.drain),
             sockets: self.sockets.over(below.sockets),
+            af_xdp: self.af_xdp.over(below.af_xdp),
+            tcp: self.tcp.over(below.tcp),
             engine: self.engine.over(below.engine),
             log: self.log.over(below.log),
         }

@@ -20,7 +20,7 @@ fn from_flags(flags: &[String]) -> Settings {
         .command
     {
         crate::cli::Command::Serve(serve) => serve.settings,
-        crate::cli::Command::Connect(_) => panic!("this was serve"),
+        _ => panic!("this was serve"),
     }
 }
 

@@ -1,12 +1,13 @@
 //! The kinds of values that flags and the configuration file share. Each is parsed from text by one `FromStr`.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use hioload_ws::lcore::topology::parse_cpu_list;
+use hioload_ws::tcp::Cidr;
 use hioload_ws::{Endpoint, Lcores};
 use tracing::level_filters::LevelFilter;
 
@@ -248,6 +249,12 @@ macro_rules! words {
             $($(#[$variant_doc])* $variant,)+
         }
 
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $word,)+ })
+            }
+        }
+
         impl FromStr for $name {
             type Err = &'static str;
 
@@ -266,7 +273,233 @@ words! {
     TransportKind {
         /// Sockets of the operating system.
         Sockets = "sockets",
-    } expected "expected sockets, the only transport of this build"
+        /// TCP of our own, over frames from the queues of a network interface.
+        AfXdp = "af-xdp",
+    } expected "expected sockets or af-xdp"
+}
+
+words! {
+    /// Where the XDP program runs.
+    XdpMode {
+        /// In the driver if it can, else in the stack.
+        Auto = "auto",
+        /// In the driver.
+        Native = "native",
+        /// In the stack: any driver, slower.
+        Skb = "skb",
+    } expected "expected auto, native or skb"
+}
+
+words! {
+    /// Whether the NIC writes packets into our memory, or the kernel copies them.
+    ZeroCopy {
+        /// The NIC does if its driver can.
+        Auto = "auto",
+        /// It must.
+        On = "on",
+        /// The kernel copies.
+        Off = "off",
+    } expected "expected auto, on or off"
+}
+
+words! {
+    /// Whether checksums of received packets are verified.
+    RxChecksum {
+        /// Not on interfaces that only carry packets within this machine.
+        Auto = "auto",
+        /// They are.
+        Verify = "verify",
+        /// They are taken to be good.
+        Trust = "trust",
+    } expected "expected auto, verify or trust"
+}
+
+/// A network interface, or `none`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Interface(pub Option<String>);
+
+impl FromStr for Interface {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // IFNAMSIZ, and what the kernel's dev_valid_name refuses.
+        let fits = (1..=15).contains(&text.len()) && text != "." && text != "..";
+        let plain = text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b':');
+        match text {
+            "none" => Ok(Self(None)),
+            _ if fits && plain => Ok(Self(Some(text.to_owned()))),
+            _ => Err("expected the name of a network interface, such as eth1"),
+        }
+    }
+}
+
+/// Queues of an interface: `all`, or a list or range.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Queues(pub Option<Vec<u32>>);
+
+impl FromStr for Queues {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "all" {
+            return Ok(Self(None));
+        }
+        match parse_cpu_list(text) {
+            Ok(list) if (1..=MAX_LCORES).contains(&list.len()) => {
+                let queues = list
+                    .into_iter()
+                    .map(u32::try_from)
+                    .collect::<Result<_, _>>();
+                queues
+                    .map(|queues| Self(Some(queues)))
+                    .map_err(|_| "no such queue")
+            }
+            _ => Err("expected queues (0 or 0,1 or 0-3) or all"),
+        }
+    }
+}
+
+/// An address with its network's prefix, or `none`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct OwnAddress(pub Option<Cidr>);
+
+impl FromStr for OwnAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        text.parse()
+            .map(|cidr| Self(Some(cidr)))
+            .map_err(|why: hioload_ws::tcp::ParseCidrError| why.to_string())
+    }
+}
+
+/// A router's address, or `none`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Gateway(pub Option<IpAddr>);
+
+impl FromStr for Gateway {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        text.parse()
+            .map(|addr| Self(Some(addr)))
+            .map_err(|_| "expected an IP address or none")
+    }
+}
+
+/// A station's address, or `device` for the interface's own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Mac(pub Option<[u8; 6]>);
+
+impl FromStr for Mac {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "expected a station's address such as 02:00:00:00:00:01, or device";
+        if text == "device" {
+            return Ok(Self(None));
+        }
+        let mut mac = [0; 6];
+        let mut parts = text.split(':');
+        for byte in &mut mac {
+            let part = parts
+                .next()
+                .filter(|part| part.len() == 2)
+                .ok_or(EXPECTED)?;
+            *byte = u8::from_str_radix(part, 16).map_err(|_| EXPECTED)?;
+        }
+        // The lowest bit of the first byte marks a group.
+        let station = mac[0] & 1 == 0 && mac != [0; 6] && !text.contains('+');
+        match parts.next() {
+            None if station => Ok(Self(Some(mac))),
+            _ => Err(EXPECTED),
+        }
+    }
+}
+
+/// A VLAN, or `none`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Vlan(pub Option<u16>);
+
+impl FromStr for Vlan {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            _ if text == "none" => Ok(Self(None)),
+            Ok(id @ 1..=4094) => Ok(Self(Some(id))),
+            _ => Err("expected a VLAN from 1 to 4094, or none"),
+        }
+    }
+}
+
+/// How long one call may poll an empty queue, or `off`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct BusyPoll(pub Option<Duration>);
+
+impl FromStr for BusyPoll {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        match text.parse() {
+            Ok(Span(span)) if !span.is_zero() && span <= Duration::from_millis(10) => {
+                Ok(Self(Some(span)))
+            }
+            _ => Err("expected a time from 1us to 10ms, or off"),
+        }
+    }
+}
+
+/// A buffer whose size is a power of two.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct RingSize(pub usize);
+
+impl FromStr for RingSize {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(Size(bytes)) if bytes.is_power_of_two() && (4 << 10..=1 << 20).contains(&bytes) => {
+                Ok(Self(bytes))
+            }
+            _ => Err("expected a power of two from 4KiB to 1MiB"),
+        }
+    }
+}
+
+/// The path of the control socket: `auto`, `none`, or a path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Control {
+    /// Where `hioload flows` looks for it.
+    Auto,
+    /// There is none.
+    None,
+    /// There.
+    At(PathBuf),
+}
+
+impl FromStr for Control {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "" => Err("expected a path, auto or none"),
+            "auto" => Ok(Self::Auto),
+            "none" => Ok(Self::None),
+            path => Ok(Self::At(PathBuf::from(path))),
+        }
+    }
 }
 
 words! {
@@ -444,6 +677,81 @@ mod tests {
         ] {
             assert!(text.parse::<AllowOrigin>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn interfaces_and_queues() {
+        assert_eq!("none".parse(), Ok(Interface(None)));
+        assert_eq!("eth1.7".parse(), Ok(Interface(Some("eth1.7".into()))));
+        for text in ["", "a b", "a/b", "eth0:1", "..", "0123456789abcdef"] {
+            assert!(text.parse::<Interface>().is_err(), "{text}");
+        }
+        assert_eq!("all".parse(), Ok(Queues(None)));
+        assert_eq!("0-2,5".parse(), Ok(Queues(Some(vec![0, 1, 2, 5]))));
+        for text in ["", "x", "2-1", "0-999"] {
+            assert!(text.parse::<Queues>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_the_link() {
+        let mac = [2, 0, 0, 0, 0xab, 1];
+        assert_eq!("02:00:00:00:aB:01".parse(), Ok(Mac(Some(mac))));
+        assert_eq!("device".parse(), Ok(Mac(None)));
+        for text in [
+            "",
+            "02:00:00:00:00",
+            "02:00:00:00:00:01:02",
+            "01:00:00:00:00:01",
+            "00:00:00:00:00:00",
+            "02:00:00:00:00:+1",
+            "2:0:0:0:0:1",
+        ] {
+            assert!(text.parse::<Mac>().is_err(), "{text}");
+        }
+        assert_eq!("none".parse(), Ok(Vlan(None)));
+        assert_eq!("4094".parse(), Ok(Vlan(Some(4094))));
+        for text in ["", "0", "4095", "-1", "x"] {
+            assert!(text.parse::<Vlan>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_the_network() {
+        let shown = |text: &str| {
+            text.parse::<OwnAddress>()
+                .map(|ip| ip.0.map(|ip| ip.to_string()))
+        };
+        assert_eq!(shown("10.77.0.2/24"), Ok(Some("10.77.0.2/24".into())));
+        assert_eq!(shown("fd77::2/64"), Ok(Some("fd77::2/64".into())));
+        assert_eq!(shown("none"), Ok(None));
+        for text in ["", "10.77.0.2", "10.77.0.2/33", "224.0.0.1/8", "0.0.0.0/0"] {
+            assert!(shown(text).is_err(), "{text}");
+        }
+        assert_eq!(
+            "fd77::1".parse(),
+            Ok(Gateway(Some("fd77::1".parse().unwrap())))
+        );
+        assert!("fd77::1/64".parse::<Gateway>().is_err());
+    }
+
+    #[test]
+    fn polling_rings_and_control_sockets() {
+        assert_eq!("off".parse(), Ok(BusyPoll(None)));
+        assert_eq!(
+            "50us".parse(),
+            Ok(BusyPoll(Some(Duration::from_micros(50))))
+        );
+        for text in ["", "0", "1s", "50"] {
+            assert!(text.parse::<BusyPoll>().is_err(), "{text}");
+        }
+        assert_eq!("64KiB".parse(), Ok(RingSize(65536)));
+        for text in ["", "2KiB", "65000", "2MiB"] {
+            assert!(text.parse::<RingSize>().is_err(), "{text}");
+        }
+        assert_eq!("auto".parse(), Ok(Control::Auto));
+        assert_eq!("/x".parse(), Ok(Control::At("/x".into())));
+        assert!("".parse::<Control>().is_err());
     }
 
     #[test]

@@ -93,6 +93,26 @@ fn wrong_flags_and_values() {
 }
 
 #[test]
+fn af_xdp_says_what_it_needs() {
+    let asked = |more: &[&'static str]| {
+        let mut arguments = vec!["serve", "--transport", "af-xdp"];
+        arguments.extend(more);
+        complaint(&arguments)
+    };
+    assert_names(&asked(&[]), &["--interface"]);
+    assert_names(&asked(&["--interface", "nosuchif0"]), &["--ip"]);
+    let ours = ["--interface", "nosuchif0", "--ip", "10.77.0.2/24"];
+    assert_names(&asked(&ours), &["127.0.0.1:9001", "10.77.0.2"]);
+    let whole = [&ours[..], &["--listen", "10.77.0.2:9001"]].concat();
+    // With everything said, only the build or the machine can be in the way.
+    if cfg!(feature = "af-xdp") {
+        assert_names(&asked(&whole), &["nosuchif0"]);
+    } else {
+        assert_names(&asked(&whole), &["--features af-xdp", "clang"]);
+    }
+}
+
+#[test]
 fn wrong_files() {
     let folder = std::env::temp_dir().join(format!("hioload-files-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder");

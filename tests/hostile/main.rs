@@ -8,6 +8,8 @@
 mod common;
 
 mod command_line;
+#[cfg(unix)]
+mod control;
 mod drain;
 mod endings;
 mod floods;

@@ -46,6 +46,21 @@ impl Frame for ArenaFrame {
         }
     }
     #[inline]
+    fn set_rx_checksum(&mut self, what: RxChecksum) {
+        self.set_rx_mark(match what {
+            RxChecksum::Unknown => RxMark::None,
+            RxChecksum::Good => RxMark::Good,
+            RxChecksum::Bad => RxMark::Bad,
+        });
+    }
+    #[inline]
+    fn tx_checksum(&self) -> TxChecksum {
+        match self.tx_mark() {
+            TxMark { offset: 0, .. } => TxChecksum::Complete,
+            TxMark { start, offset } => TxChecksum::Fill { start, offset },
+        }
+    }
+    #[inline]
     fn set_tx_checksum(&mut self, what: TxChecksum) {
         self.set_tx_mark(match what {
             TxChecksum::Complete => TxMark::NONE,

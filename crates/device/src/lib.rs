@@ -6,7 +6,7 @@
 //!
 //! One turn of an lcore is one [`Device::rx_burst`], the work, and one [`Device::tx_burst`]: a device does per burst
 //! whatever can be done per burst (ring indices, doorbells, system calls, refills).
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 use std::fmt;
 use std::io;
@@ -15,6 +15,11 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 
 mod arena_frame;
+pub mod checksum;
+pub mod faults;
+pub mod memory;
+pub mod pcapng;
+pub mod tap;
 
 /// Frames received or sent in one call.
 pub const BURST: usize = 64;
@@ -88,6 +93,10 @@ pub trait Frame: Sized {
     fn shrink_front(&mut self, n: usize);
     /// What the device said of its checksums when it was received.
     fn rx_checksum(&self) -> RxChecksum;
+    /// Says what is known of its checksums: for devices made of software, and for what wraps a device and changes frames.
+    fn set_rx_checksum(&mut self, what: RxChecksum);
+    /// What the device was asked to do when it is sent.
+    fn tx_checksum(&self) -> TxChecksum;
     /// What the device is to do when it is sent. Anything but `Complete` only if
     /// [`Capabilities::tx_checksum`] says it can.
     fn set_tx_checksum(&mut self, what: TxChecksum);

@@ -135,6 +135,25 @@ pub struct Config {
     pub turn_messages: usize,
 }
 
+impl Config {
+    /// Connections that each lcore's transport must have room for: any lcore may get all of them, and some more are there
+    /// to be told that they are too many.
+    pub fn slots(&self) -> usize {
+        self.limits
+            .max_connections
+            .saturating_add(crate::core::MAX_REFUSALS)
+    }
+
+    /// Bytes that a transport must queue for a connection if need be. The bound that counts is the engine's: a message is
+    /// taken while less than `send_queue` is queued, so the queue may exceed it by one message, and by control frames.
+    pub fn send_bound(&self) -> usize {
+        self.limits
+            .send_queue
+            .saturating_add(self.limits.max_message)
+            .saturating_add(64 << 10)
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {

@@ -51,6 +51,10 @@ counters! {
     bytes_in,
     /// Bytes handed to the network.
     bytes_out,
+    /// Over af-xdp: bytes received that were read in the frame they came in.
+    rx_bytes_in_place,
+    /// Over af-xdp: bytes received that were read from a copy.
+    rx_bytes_from_ring,
     /// Pings received and answered.
     pings_in,
     /// Pongs received.

@@ -17,7 +17,7 @@ use crate::core::{Core, SUBSCRIBER_IS_LCORE, Seat};
 use crate::counters::Totals;
 use crate::executor::Executor;
 use crate::handler::{ClosedBy, Handler};
-use crate::mail::Mail;
+use crate::mail::{FlowsRequest, Mail};
 use crate::session::Phase;
 
 /// Letters taken from the mailbox in one turn.
@@ -39,6 +39,10 @@ pub struct Lcore<T: Transport, H: Handler> {
     /// Whether the last turn did anything.
     worked: bool,
     accepting: bool,
+    /// What the transport receives at once ([`Features::burst`]).
+    ///
+    /// [`Features::burst`]: hioload_transport::Features::burst
+    burst: usize,
     /// Deliveries of published messages up to the last turn.
     delivered: u64,
 }
@@ -102,14 +106,15 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         let waker = io.waker();
         seat.mailbox.set_waker(move || waker.wake());
         let idle = IdleStrategy::new(seat.config.idle);
-        let max_sessions = io.features().max_connections;
-        let core = Core::new(seat, now, max_sessions);
+        let features = io.features();
+        let core = Core::new(seat, now, features.max_connections);
         let mut lcore = Self {
             io,
             app: App::new(handler, assembler, core),
             idle,
             worked: true,
             accepting: true,
+            burst: features.burst,
             delivered: 0,
         };
         lcore
@@ -154,14 +159,14 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         let most = app.core.config.turn_events;
         let budget = Budget {
             events: if delivered == self.delivered {
-                most.min(SHORT_TURN)
+                most.min(SHORT_TURN.max(self.burst))
             } else {
                 most
             },
             accepts,
         };
         self.delivered = delivered;
-        let Activity { events, more, .. } = io.dispatch(app, budget);
+        let Activity { events, more, .. } = io.dispatch(app, budget, now);
         io.flush(app);
 
         app.core.send_interest();
@@ -252,6 +257,8 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         counters.writes.set(stats.writes);
         counters.writes_blocked.set(stats.blocked);
         counters.accept_errors.set(stats.accept_errors);
+        counters.rx_bytes_in_place.set(stats.rx_bytes_in_place);
+        counters.rx_bytes_from_ring.set(stats.rx_bytes_from_ring);
     }
 }
 
@@ -302,6 +309,16 @@ impl<H: Handler> App<H> {
                 Some(id) => self.panicked(io, id),
                 None => self.core.counters.handler_panics.bump(),
             },
+            Mail::Flows(request) => {
+                let FlowsRequest {
+                    from,
+                    mut rows,
+                    answer,
+                } = *request;
+                let next = io.flows(from, &mut rows);
+                // Whoever asked may have lost patience.
+                let _ = answer.try_send((rows, next));
+            }
             Mail::Drain => self.core.drain(),
             Mail::Stop => self.core.stopping = true,
         }

@@ -77,6 +77,7 @@ pub use handler::{
 };
 pub use lcore::Lcore;
 pub use server::{
-    Lcores, MAX_LCORES, Remote, RunError, Running, Server, ServerOptions, StartError,
+    FLOWS_AT_ONCE, Lcores, MAX_LCORES, MakeTransport, NoAnswer, Place, Remote, RunError, Running,
+    Server, ServerOptions, StartError,
 };
 pub use topics::{MAX_TOKENS, MAX_TOPIC, is_pattern, is_topic};

@@ -1,10 +1,20 @@
 //! What lcores and other threads send each other.
 
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 
 use hioload_mem::Shared;
-use hioload_transport::ConnId;
+use hioload_transport::{ConnId, FlowInfo};
 use hioload_ws_proto::{CloseCode, Kind};
+
+/// Flows of one lcore, from slot `from` on.
+pub(crate) struct FlowsRequest {
+    pub(crate) from: u32,
+    /// As many as there is room for are wanted.
+    pub(crate) rows: Vec<FlowInfo>,
+    /// With room for the answer: the rows, and where to go on.
+    pub(crate) answer: SyncSender<(Vec<FlowInfo>, Option<u32>)>,
+}
 
 /// One letter in an lcore's mailbox.
 pub(crate) enum Mail<E> {
@@ -32,6 +42,8 @@ pub(crate) enum Mail<E> {
     Event { to: Option<ConnId>, event: E },
     /// A job panicked.
     JobPanicked { to: Option<ConnId> },
+    /// Somebody wants to see a part of the transport's flows.
+    Flows(Box<FlowsRequest>),
     /// Open no more, close what is open within the configured time, end.
     Drain,
     /// End at once.

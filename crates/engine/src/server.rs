@@ -1,4 +1,4 @@
-//! A server: listeners, an lcore for each of them, and the handle that stops it.
+//! A server: its lcores, each with a transport of its own, and the handle that stops it.
 
 use std::fmt;
 use std::io;
@@ -6,11 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use hioload_lcore::mesh::{Mailbox, Poster, mesh};
-use hioload_lcore::{Clock, Topology, pin_to};
-use hioload_transport::Endpoint;
+use hioload_lcore::{Clock, Time, Topology, pin_to};
 use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
+use hioload_transport::{Endpoint, FlowInfo, Transport};
 
 use crate::admission::Admission;
 use crate::config::Config;
@@ -19,7 +20,7 @@ use crate::counters::{Counters, CountersHandle, Totals};
 use crate::executor::{Executor, Workers};
 use crate::handler::Handler;
 use crate::lcore::Lcore;
-use crate::mail::Mail;
+use crate::mail::{FlowsRequest, Mail};
 
 /// Which lcores to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +32,23 @@ pub enum Lcores {
     Cpus(Vec<usize>),
 }
 
-/// What a server is started with.
+/// Where an lcore finds itself, when its transport is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// Which lcore, from 0.
+    pub lcore: u16,
+    /// The CPU it is pinned to, if any.
+    pub cpu: Option<usize>,
+    /// That CPU's NUMA node, where there are several.
+    pub node: Option<u32>,
+    /// Now, on the lcore's clock.
+    pub now: Time,
+}
+
+/// Makes the transport of one lcore: called once, on the lcore's thread and CPU, so that what it allocates is local.
+pub type MakeTransport<T> = Box<dyn FnOnce(Place) -> Result<T, StartError> + Send>;
+
+/// What a server over sockets is started with.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
     /// Where to listen. May be empty: a client has no listeners.
@@ -54,6 +71,8 @@ pub enum StartError {
     Cpu(usize),
     /// No lcore was asked for, or too many.
     LcoreCount(usize),
+    /// A transport could not be set up; the text says why and what mends it.
+    Transport(String),
     /// The operating system refused something else.
     System(&'static str, io::Error),
 }
@@ -67,6 +86,7 @@ impl fmt::Display for StartError {
                 "CPU {cpu} does not exist or is not allowed to this process"
             ),
             Self::LcoreCount(n) => write!(f, "{n} lcores: between 1 and {MAX_LCORES} are possible"),
+            Self::Transport(why) => f.write_str(why),
             Self::System(what, e) => write!(f, "cannot {what}: {e}"),
         }
     }
@@ -92,22 +112,37 @@ impl fmt::Display for RunError {
 }
 impl std::error::Error for RunError {}
 
+/// Flows that an lcore describes in one turn.
+pub const FLOWS_AT_ONCE: usize = 256;
+/// How long an lcore may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// An lcore has not answered: it is not there, has ended, or is far too busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoAnswer;
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the lcore does not answer")
+    }
+}
+impl std::error::Error for NoAnswer {}
+
 /// More than any machine has, and few enough for the mesh of rings between them.
 pub const MAX_LCORES: usize = 256;
 
-/// A server whose addresses are bound and whose lcores do not run yet.
-pub struct Server {
+/// A server whose lcores do not run yet; over sockets, its addresses are bound.
+pub struct Server<T: Transport = Sockets> {
     config: Arc<Config>,
-    sockets: SocketOptions,
     /// One for each lcore; `None` is not pinned.
     cpus: Vec<Option<usize>>,
     /// By lcore.
-    listeners: Vec<Vec<BoundListener>>,
+    transports: Vec<MakeTransport<T>>,
     endpoints: Vec<Endpoint>,
     counters: CountersHandle,
 }
 
-impl fmt::Debug for Server {
+impl<T: Transport> fmt::Debug for Server<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
             .field("endpoints", &self.endpoints)
@@ -115,7 +150,7 @@ impl fmt::Debug for Server {
     }
 }
 
-impl Server {
+impl Server<Sockets> {
     /// Binds every address for every lcore.
     pub fn bind(options: ServerOptions) -> Result<Self, StartError> {
         let cpus = choose_cpus(&options.lcores)?;
@@ -133,27 +168,61 @@ impl Server {
                 listeners[lcore].push(listener);
             }
         }
-        let counters = (0..lcores).map(|_| Arc::new(Counters::default())).collect();
-        let limits = &options.config.limits;
         let sockets = SocketOptions {
-            // Any lcore may get all of the connections; slots cost nothing until used.
-            max_connections: limits.max_connections + crate::core::MAX_REFUSALS,
-            // The engine's bound is the one that counts: a message is taken while less than that is queued, so the queue
-            // may exceed it by one message, and by control frames.
-            send_queue: limits
-                .send_queue
-                .saturating_add(limits.max_message)
-                .saturating_add(64 << 10),
+            max_connections: options.config.slots(),
+            send_queue: options.config.send_bound(),
             ..options.sockets
         };
-        Ok(Self {
-            config: Arc::new(options.config),
-            sockets,
+        let transports = listeners.into_iter().map(|listeners| {
+            let sockets = sockets.clone();
+            let make = move |place: Place| {
+                let sockets = SocketOptions {
+                    node: sockets.node.or(place.node),
+                    ..sockets
+                };
+                Sockets::new(&sockets, listeners)
+                    .map_err(|e| StartError::System("set up the sockets transport", e))
+            };
+            Box::new(make) as MakeTransport<Sockets>
+        });
+        let transports = transports.collect();
+        Ok(Self::over(options.config, cpus, endpoints, transports))
+    }
+}
+
+impl<T: Transport + 'static> Server<T> {
+    /// A server with an lcore for each of `transports`. [`Config::slots`] and [`Config::send_bound`] say what each must
+    /// have room for; `endpoints` is what they listen on.
+    ///
+    /// # Errors
+    /// As many lcores as transports cannot be had.
+    pub fn on(
+        config: Config,
+        lcores: &Lcores,
+        endpoints: Vec<Endpoint>,
+        transports: Vec<MakeTransport<T>>,
+    ) -> Result<Self, StartError> {
+        let cpus = choose_cpus(lcores)?;
+        if cpus.len() != transports.len() {
+            return Err(StartError::LcoreCount(transports.len()));
+        }
+        Ok(Self::over(config, cpus, endpoints, transports))
+    }
+
+    fn over(
+        config: Config,
+        cpus: Vec<Option<usize>>,
+        endpoints: Vec<Endpoint>,
+        transports: Vec<MakeTransport<T>>,
+    ) -> Self {
+        let counters = cpus.iter().map(|_| Arc::new(Counters::default())).collect();
+        Self {
+            config: Arc::new(config),
             cpus,
-            listeners,
+            transports,
             endpoints,
             counters: CountersHandle(counters),
-        })
+        }
     }
 
     /// Where it listens, with the real port where 0 was asked for.
@@ -194,10 +263,10 @@ impl Server {
         let (ready, started) = mpsc::channel();
         let (done, ended) = mpsc::channel();
         let mut threads = Vec::new();
-        for (n, ((mailbox, cpu), listeners)) in mailboxes
+        for (n, ((mailbox, cpu), transport)) in mailboxes
             .into_iter()
             .zip(self.cpus)
-            .zip(self.listeners)
+            .zip(self.transports)
             .enumerate()
         {
             let seat = Seat {
@@ -209,10 +278,10 @@ impl Server {
                 admission: Arc::clone(&admission),
                 executor: executor.clone(),
             };
-            let (make, ready, sockets) = (Arc::clone(&make), ready.clone(), self.sockets.clone());
+            let (make, ready) = (Arc::clone(&make), ready.clone());
             let done = done.clone();
             let run = move || {
-                let run = || run_lcore(seat, cpu, &sockets, listeners, &*make, ready);
+                let run = || run_lcore(seat, cpu, transport, &*make, ready);
                 let result = catch_unwind(AssertUnwindSafe(run));
                 // Nobody listens any more if another lcore failed to start.
                 let _ = done.send(result.unwrap_or(Err(RunError::Panic(n as u16))));
@@ -243,11 +312,10 @@ impl Server {
     }
 }
 
-fn run_lcore<H: Handler>(
+fn run_lcore<T: Transport, H: Handler>(
     seat: Seat<H::Event>,
     cpu: Option<usize>,
-    sockets: &SocketOptions,
-    listeners: Vec<BoundListener>,
+    transport: MakeTransport<T>,
     make: &(impl Fn(u16) -> H + Send + Sync),
     ready: mpsc::Sender<Result<(), StartError>>,
 ) -> Result<(), RunError> {
@@ -258,20 +326,21 @@ fn run_lcore<H: Handler>(
     {
         tracing::warn!(lcore = n, cpu, "could not pin; running unpinned");
     }
-    let sockets = SocketOptions {
-        node: sockets.node.or_else(|| Topology::detect().node_of(cpu?)),
-        ..sockets.clone()
+    let mut clock = Clock::new();
+    let place = Place {
+        lcore: n,
+        cpu,
+        node: cpu.and_then(|cpu| Topology::detect().node_of(cpu)),
+        now: clock.tick(),
     };
-    let io = match Sockets::new(&sockets, listeners) {
+    let io = match transport(place) {
         Ok(io) => io,
         Err(e) => {
-            let _ = ready.send(Err(StartError::System("set up the sockets transport", e)));
+            let _ = ready.send(Err(e));
             return Ok(());
         }
     };
-    let mut clock = Clock::new();
-    let now = clock.tick();
-    let lcore = Lcore::new(io, make(n), seat, now);
+    let lcore = Lcore::new(io, make(n), seat, clock.tick());
     let _ = ready.send(Ok(()));
     // Whoever waits for all lcores to start must see that no more will: one that panics says nothing.
     drop(ready);
@@ -381,7 +450,7 @@ impl<E: Send> Remote<E> {
                 if poster.post(mail()).is_ok() {
                     break;
                 }
-                thread::sleep(std::time::Duration::from_millis(1));
+                thread::sleep(Duration::from_millis(1));
             }
         }
     }
@@ -389,6 +458,30 @@ impl<E: Send> Remote<E> {
     /// The counters of all lcores.
     pub fn counters(&self) -> Totals {
         self.counters.totals()
+    }
+
+    /// How many lcores there are.
+    pub fn lcores(&self) -> usize {
+        self.posters.len()
+    }
+
+    /// Flows of an lcore's transport, from slot `from` on, and the slot to go on from; `None` after the last. One call costs
+    /// the lcore at most [`FLOWS_AT_ONCE`] descriptions, so that a million flows are no pause.
+    ///
+    /// # Errors
+    /// There is no such lcore, or it has ended, or it is so busy that it does not answer in two seconds.
+    pub fn flows(&self, lcore: u16, from: u32) -> Result<(Vec<FlowInfo>, Option<u32>), NoAnswer> {
+        let poster = self.posters.get(usize::from(lcore)).ok_or(NoAnswer)?;
+        let (answer, answered) = mpsc::sync_channel(1);
+        let request = FlowsRequest {
+            from,
+            rows: Vec::with_capacity(FLOWS_AT_ONCE),
+            answer,
+        };
+        poster
+            .post(Mail::Flows(Box::new(request)))
+            .map_err(|_| NoAnswer)?;
+        answered.recv_timeout(PATIENCE).map_err(|_| NoAnswer)
     }
 
     /// Hands an event to the handler of an lcore ([`Handler::on_lcore_event`]). Gives it back if there is no such lcore or

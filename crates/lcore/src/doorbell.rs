@@ -5,6 +5,7 @@
 //! other side sees the announcement and wakes. The tests at the end let loom try every interleaving of this very
 //! code.
 
+use std::fmt;
 use std::sync::OnceLock;
 
 use sync::{AtomicBool, Ordering, fence};
@@ -17,15 +18,17 @@ mod sync {
     pub(super) use std::sync::atomic::{AtomicBool, Ordering, fence};
 }
 
-/// One sleeper's doorbell. It belongs to one lcore, which alone calls `announce` and `awake`; anyone may ring.
-pub(crate) struct Doorbell {
+/// One sleeper's doorbell. It belongs to one thread, which alone calls `announce` and `awake`; anyone may ring.
+pub struct Doorbell {
     asleep: AtomicBool,
     /// Set once, by the owner.
     waker: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Doorbell {
-    pub(crate) fn new() -> Self {
+    /// A doorbell whose owner is awake, and as yet cannot be woken.
+    #[must_use]
+    pub fn new() -> Self {
         Self {
             asleep: AtomicBool::new(false),
             waker: OnceLock::new(),
@@ -34,16 +37,18 @@ impl Doorbell {
 
     /// Says how to wake the owner. A wake must not be lost if it comes before the sleep. `false` if that was said
     /// before.
-    pub(crate) fn set_waker(&self, waker: Box<dyn Fn() + Send + Sync>) -> bool {
+    pub fn set_waker(&self, waker: Box<dyn Fn() + Send + Sync>) -> bool {
         self.waker.set(waker).is_ok()
     }
 
-    pub(crate) fn has_waker(&self) -> bool {
+    /// Whether somebody could wake the owner.
+    #[must_use]
+    pub fn has_waker(&self) -> bool {
         self.waker.get().is_some()
     }
 
     /// The owner wants to sleep. It must look at its queues after this, and not sleep if there is something.
-    pub(crate) fn announce(&self) {
+    pub fn announce(&self) {
         // Relaxed: the fence below orders it before the owner's look at its queues. A swap, not a store, so that it
         // comes after every ringer's swap that it follows, in the one order the two sides agree on; once per sleep,
         // it is cheap.
@@ -54,22 +59,23 @@ impl Doorbell {
     }
 
     /// The owner is up.
-    pub(crate) fn awake(&self) {
+    pub fn awake(&self) {
         // Relaxed: a ringer that still sees `true` wakes for nothing, which is harmless; there is nothing to publish.
         self.asleep.store(false, Ordering::Relaxed);
     }
 
     /// To be called after queueing and before `ring_published`; once is enough for any number of doorbells.
-    pub(crate) fn published() {
+    pub fn published() {
         // Pairs with the fence in `announce`.
         fence(Ordering::SeqCst);
     }
 
-    /// Wakes the owner if it sleeps or is about to. What was queued must be `published`.
-    pub(crate) fn ring_published(&self) {
+    /// Wakes the owner if it sleeps or is about to. What was queued must be `published`. Returns whether it was this call
+    /// that woke it.
+    pub fn ring_published(&self) -> bool {
         // Relaxed: ordered after the queueing by the fence in `published`.
         if !self.asleep.load(Ordering::Relaxed) {
-            return;
+            return false;
         }
         // One ringer of several does the waking. Relaxed is enough: it decides who, and whoever finds `false` here is
         // covered: the owner is up, or will be by another's call, and the fences order its next last look after what
@@ -78,13 +84,29 @@ impl Doorbell {
             && let Some(wake) = self.waker.get()
         {
             wake();
+            return true;
         }
+        false
     }
 
     /// `published` and `ring_published` for a single doorbell.
-    pub(crate) fn ring(&self) {
+    pub fn ring(&self) -> bool {
         Self::published();
-        self.ring_published();
+        self.ring_published()
+    }
+}
+
+impl Default for Doorbell {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Doorbell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Doorbell")
+            .field("asleep", &self.asleep)
+            .finish_non_exhaustive()
     }
 }
 

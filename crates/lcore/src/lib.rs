@@ -4,12 +4,13 @@
 //! * [`Clock`] and [`Time`]: the coarse clock, read once per turn of the lcore's loop.
 //! * [`TimerWheel`]: timers by the hundred thousand, O(1) to set and to cancel.
 //! * [`Idle`] and [`IdleStrategy`]: whether the loop polls or sleeps when there is nothing to do.
-//! * [`mesh`]: bounded rings from every lcore to every other, an inbox for other threads, and doorbells for sleepers.
+//! * [`mesh`]: bounded rings from every lcore to every other, an inbox for other threads.
+//! * [`doorbell`]: how one who sleeps is woken, at no cost while he is awake.
 
 #![forbid(unsafe_code)]
 
 mod clock;
-mod doorbell;
+pub mod doorbell;
 mod idle;
 pub mod mesh;
 mod pin;

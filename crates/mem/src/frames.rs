@@ -183,6 +183,13 @@ impl Chunk {
         self.index as usize
     }
 
+    /// Whether it is a chunk of `arena`.
+    #[inline]
+    #[must_use]
+    pub fn is_of(&self, arena: &FrameArena) -> bool {
+        self.arena == arena.id
+    }
+
     /// Gives the token away as a number, for a ring that can only hold numbers.
     pub fn into_index(self) -> u32 {
         self.index

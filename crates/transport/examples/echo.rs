@@ -6,6 +6,7 @@
 
 use std::io;
 
+use hioload_lcore::Clock;
 use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
 use hioload_transport::{Budget, Closed, ConnId, Driver, Endpoint, Peer, Rest, Taken, Transport};
 
@@ -62,6 +63,7 @@ fn main() -> io::Result<()> {
     let listener = BoundListener::bind(&endpoint, false, options.backlog)?;
     println!("echoing on {}", listener.local()?);
     let mut io = Sockets::new(&options, vec![listener])?;
+    let mut clock = Clock::new();
     loop {
         io.wait(None)?;
         io.dispatch(
@@ -70,6 +72,7 @@ fn main() -> io::Result<()> {
                 events: 256,
                 accepts: 64,
             },
+            clock.tick(),
         );
         io.flush(&mut Echo);
     }

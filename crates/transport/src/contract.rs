@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hioload_lcore::Time;
 use hioload_mem::LocalShared;
+use hioload_tcp::FlowInfo;
 
 /// Names one connection of one transport. The generation makes a stale id harmless: every call with one is a no-op.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -96,6 +98,9 @@ pub struct Features {
     pub name: &'static str,
     /// Whether `wait` can sleep until something happens (a poll-mode device cannot).
     pub can_block: bool,
+    /// A budget of fewer events than this makes a turn dearer, not shorter: what is received at once should be served at
+    /// once. 0 where it does not matter.
+    pub burst: usize,
     /// Slots: the most connections it can hold at once.
     pub max_connections: usize,
 }
@@ -182,6 +187,11 @@ pub struct TransportStats {
     pub blocked: u64,
     /// Times `wait` was entered with a non-zero timeout.
     pub sleeps: u64,
+    /// Of the bytes received, those that the driver consumed where the device had put them: in the frame. 0 for a
+    /// transport that sees no frames.
+    pub rx_bytes_in_place: u64,
+    /// Those that it consumed from a copy, because they came out of order or waited. 0 likewise.
+    pub rx_bytes_from_ring: u64,
 }
 
 /// The side that consumes byte streams: implemented by the engine.
@@ -212,8 +222,9 @@ pub trait Transport: Sized {
     /// Sleeps until something is ready, the waker is used, or `timeout` is over. `Some(ZERO)` polls; `None` is for ever.
     /// Returns at once when work is left over from the last turn.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
-    /// Calls the driver for what is ready, within `budget`; the rest is kept for the next turn, in fair order.
-    fn dispatch<D: Driver<Self>>(&mut self, driver: &mut D, budget: Budget) -> Activity;
+    /// Calls the driver for what is ready, within `budget`; the rest is kept for the next turn, in fair order. `now` is the
+    /// turn's one reading of the clock, from after `wait`.
+    fn dispatch<D: Driver<Self>>(&mut self, driver: &mut D, budget: Budget, now: Time) -> Activity;
     /// Sends what is queued, with one gathered write per connection, then finishes and closes what was asked to.
     fn flush<D: Driver<Self>>(&mut self, driver: &mut D);
 
@@ -266,4 +277,12 @@ pub trait Transport: Sized {
     fn waker(&self) -> Waker;
     /// Its counters.
     fn stats(&self) -> TransportStats;
+
+    /// For an operator: appends what is known of its flows, from slot `from` on, until `rows` is as long as its capacity or
+    /// some thousands of slots were looked at; the slot to go on from, `None` at the end. A transport whose connections are
+    /// the system's has nothing to say that `ss` does not.
+    fn flows(&self, from: u32, rows: &mut Vec<FlowInfo>) -> Option<u32> {
+        let _ = (from, rows);
+        None
+    }
 }

@@ -7,7 +7,7 @@
 //! ```text
 //! io.wait(timeout)?            // the only call that may sleep
 //! now = clock.tick()           // one clock read per turn
-//! io.dispatch(driver, budget)  // accepts, received bytes, ends: calls the driver
+//! io.dispatch(driver, budget, now)  // accepts, received bytes, ends: calls the driver
 //! io.flush(driver)             // one write per connection that has something to send
 //! ```
 //!
@@ -17,9 +17,11 @@
 //!
 //! [`sockets::Sockets`] is the transport over the kernel's TCP and Unix sockets. [`fake::Fake`] is one that tests script
 //! byte by byte. Both are [`streams::Streams`] over their own [`streams::Network`], so what a test proves of slots, held
-//! bytes, lists and order on the fake holds for sockets too.
+//! bytes, lists and order on the fake holds for sockets too. [`bypass::Bypass`] is the transport over flows of our own TCP,
+//! on the frames of a device.
 #![forbid(unsafe_code)]
 
+pub mod bypass;
 pub mod fake;
 mod send_queue;
 mod slots;
@@ -29,3 +31,4 @@ pub mod streams;
 
 mod contract;
 pub use contract::*;
+pub use hioload_tcp::FlowInfo;

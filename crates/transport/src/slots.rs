@@ -48,6 +48,12 @@ pub(crate) mod flag {
     pub(crate) const CLOSE: u32 = 1 << 16;
     /// The network has taken bytes since the flush that blocked it.
     pub(crate) const MOVED: u32 = 1 << 17;
+    /// Established, but the driver has not been told of it.
+    pub(crate) const WAITING: u32 = 1 << 18;
+    /// It has a send queue.
+    pub(crate) const QUEUED: u32 = 1 << 19;
+    /// It ends by `abort`.
+    pub(crate) const ABORT: u32 = 1 << 20;
 }
 
 impl Flags {

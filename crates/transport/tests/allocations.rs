@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
+use hioload_lcore::Time;
 use hioload_mem::{LocalShared, Shared};
 use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
 use hioload_transport::{Budget, Closed, ConnId, Driver, Peer, Rest, Taken, Transport};
@@ -114,6 +115,7 @@ fn an_echo_allocates_nothing() {
                         events: 64,
                         accepts: 64,
                     },
+                    Time::ZERO,
                 );
                 io.flush(&mut driver);
                 for wire in &mut wires {

@@ -7,6 +7,7 @@ mod suite;
 
 use std::fs::File;
 
+use hioload_lcore::Time;
 use hioload_transport::Transport;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use suite::world::{Harness, IPV4, Note, Setup, SocketHarness, World};
@@ -46,7 +47,7 @@ fn without_descriptors_accepting_rests_and_goes_on() {
     while world.io().stats().accepted < 4 {
         let World { net, script, .. } = &mut world;
         net.io().wait(None).unwrap();
-        net.io().dispatch(script, budget);
+        net.io().dispatch(script, budget, Time::ZERO);
     }
 
     // A connection that closes ends the rest at once.

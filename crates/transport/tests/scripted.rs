@@ -8,6 +8,7 @@ mod suite;
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use hioload_lcore::Time;
 use hioload_transport::fake::{Fake, FakeEnd, FakeOptions};
 use hioload_transport::{Budget, Closed, ConnId, Driver, Endpoint, Peer, Rest, Taken, Transport};
 use proptest::prelude::*;
@@ -94,7 +95,10 @@ fn wakes_and_waits_are_seen() {
     world.turn();
     world.io().wait(None).unwrap();
     let budget = world.budget;
-    world.net.io().dispatch(&mut world.script, budget);
+    world
+        .net
+        .io()
+        .dispatch(&mut world.script, budget, Time::ZERO);
     assert_eq!(world.io().last_wait(), Some(None), "a dispatch is no wait");
     let features = world.io().features();
     assert_eq!((features.name, features.max_connections), ("fake", 64));
@@ -209,7 +213,7 @@ proptest! {
         let mut sent = vec![Vec::new(); 3];
         let mut turn = |fake: &mut Fake, driver: &mut Random, events: usize| {
             fake.wait(Some(Duration::ZERO)).unwrap();
-            let activity = fake.dispatch(driver, Budget { events, accepts: 2 });
+            let activity = fake.dispatch(driver, Budget { events, accepts: 2 }, Time::ZERO);
             fake.flush(driver);
             for (i, id) in ids.iter().enumerate() {
                 sent[i].extend(fake.sent(*id));

@@ -7,6 +7,7 @@ mod suite;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
+use hioload_lcore::Time;
 use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
 use hioload_transport::{Closed, ConnId, Endpoint, Peer, Transport};
 use suite::world::{
@@ -51,7 +52,7 @@ fn connects_and_talks_over_each_family() {
         server.script.on_data = Box::new(suite::receiving::echo_all);
         world.until("the echo", |world| {
             far.wait(Some(std::time::Duration::from_millis(1))).unwrap();
-            far.dispatch(&mut server.script, server.budget);
+            far.dispatch(&mut server.script, server.budget, Time::ZERO);
             far.flush(&mut server.script);
             world.data(id).concat() == b"hello"
         });
@@ -152,7 +153,7 @@ fn a_full_table_leaves_connections_in_the_backlog() {
 fn a_waker_ends_a_sleep_and_is_not_lost_before_it() {
     let mut io = Sockets::new(&SocketOptions::default(), Vec::new()).unwrap();
     let mut world = World::<Ipv4>::new(Setup::default());
-    io.dispatch(&mut world.script, world.budget);
+    io.dispatch(&mut world.script, world.budget, Time::ZERO);
     let waker = io.waker();
     waker.wake();
     io.wait(None).unwrap();
@@ -214,7 +215,7 @@ fn several_lcores_listen_on_one_address_and_each_connection_has_one_of_them() {
                 // Each lcore has its own driver in life; here ids of different lcores would meet in one.
                 world.script = World::<Ipv4>::new(Setup::default()).script;
                 io.wait(Some(std::time::Duration::from_millis(1))).unwrap();
-                io.dispatch(&mut world.script, world.budget);
+                io.dispatch(&mut world.script, world.budget, Time::ZERO);
                 accepted += io.stats().accepted;
             }
             if accepted == 12 {
@@ -244,7 +245,7 @@ fn both_families_can_have_the_same_port() {
             break;
         }
         io.wait(Some(std::time::Duration::from_millis(1))).unwrap();
-        io.dispatch(&mut world.script, world.budget);
+        io.dispatch(&mut world.script, world.budget, Time::ZERO);
     }
     let families = world.script.log.iter().filter_map(|note| match note {
         Note::Accept(_, Peer::Ip(addr)) => Some(addr.is_ipv4()),

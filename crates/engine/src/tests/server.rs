@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::*;
-use crate::{Lcores, RunError, Server, ServerOptions};
+use crate::{Lcores, MakeTransport, Place, RunError, Server, ServerOptions, StartError};
 
 struct Nothing;
 
@@ -48,4 +48,47 @@ fn a_handler_that_cannot_be_made_ends_the_server() {
         matches!(outcome, Ok(Err(RunError::Panic(1)))),
         "{outcome:?}"
     );
+}
+
+#[test]
+fn a_server_runs_on_whatever_transports_it_is_given() {
+    let (tell, made) = mpsc::channel();
+    let fakes = (0..2).map(|_| {
+        let tell = tell.clone();
+        let make = move |place: Place| {
+            let fake = Fake::new(&FakeOptions::default()).unwrap();
+            tell.send((place.lcore, fake.waker())).unwrap();
+            Ok(fake)
+        };
+        Box::new(make) as MakeTransport<Fake>
+    });
+    let endpoint = hioload_transport::Endpoint::Tcp(([10, 0, 0, 1], 80).into());
+    let server = Server::on(
+        Config::default(),
+        &Lcores::Count(2),
+        vec![endpoint.clone()],
+        fakes.collect(),
+    )
+    .unwrap();
+    assert_eq!((server.lcores(), server.endpoints()), (2, &[endpoint][..]));
+    let running = server.start(|_| Nothing).unwrap();
+    let mut lcores: Vec<u16> = made.iter().take(2).map(|(lcore, _)| lcore).collect();
+    lcores.sort_unstable();
+    assert_eq!(lcores, [0, 1]);
+    running.remote().stop_now();
+    running.join().unwrap();
+}
+
+#[test]
+fn a_transport_that_cannot_be_made_is_the_reason_why_the_server_does_not_start() {
+    let good: MakeTransport<Fake> = Box::new(|_| Ok(Fake::new(&FakeOptions::default()).unwrap()));
+    let bad: MakeTransport<Fake> =
+        Box::new(|_| Err(StartError::Transport("no such interface".into())));
+    let start = |transports| {
+        Server::on(Config::default(), &Lcores::Count(2), Vec::new(), transports)?.start(|_| Nothing)
+    };
+    let error = start(vec![good, bad]).unwrap_err();
+    assert_eq!(error.to_string(), "no such interface");
+    let one: MakeTransport<Fake> = Box::new(|_| Err(StartError::Transport(String::new())));
+    assert!(matches!(start(vec![one]), Err(StartError::LcoreCount(1))));
 }

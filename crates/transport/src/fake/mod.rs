@@ -11,7 +11,7 @@
 //! let id = fake.accept(Peer::Unix);
 //! fake.deliver(id, b"GET / HTTP/1.1\r\n");
 //! fake.set_window(id, 1000); // what the network takes in one flush
-//! // fake.dispatch(&mut driver, budget); fake.flush(&mut driver);
+//! // fake.dispatch(&mut driver, budget, now); fake.flush(&mut driver);
 //! assert_eq!(fake.sent(id), b"");
 //! ```
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use hioload_lcore::Time;
 use hioload_mem::LocalShared;
 
 use super::{Network, Streams};
@@ -18,6 +19,7 @@ impl<N: Network> Transport for Streams<N> {
         Features {
             name: self.net.name(),
             can_block: self.net.can_block(),
+            burst: 0,
             max_connections: self.slots.max(),
         }
     }
@@ -30,7 +32,7 @@ impl<N: Network> Transport for Streams<N> {
         self.take_edges(Some(timeout))
     }
 
-    fn dispatch<D: Driver<Self>>(&mut self, driver: &mut D, budget: Budget) -> Activity {
+    fn dispatch<D: Driver<Self>>(&mut self, driver: &mut D, budget: Budget, _: Time) -> Activity {
         let mut activity = Activity::default();
         // Only a poll can fail.
         let _ = self.take_edges(None);

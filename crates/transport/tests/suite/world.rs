@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use hioload_lcore::Clock;
 use hioload_transport::fake::{Fake, FakeEnd, FakeOptions};
 use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
 use hioload_transport::{
@@ -198,6 +199,7 @@ pub struct World<H: Harness> {
     pub net: H,
     pub script: Script<H::Io>,
     pub budget: Budget,
+    pub clock: Clock,
 }
 
 impl<H: Harness> World<H> {
@@ -210,6 +212,7 @@ impl<H: Harness> World<H> {
             net: H::new(setup),
             script: Script::new(),
             budget,
+            clock: Clock::new(),
         }
     }
 
@@ -221,7 +224,7 @@ impl<H: Harness> World<H> {
     pub fn turn(&mut self) -> Activity {
         let (io, budget) = (self.net.io(), self.budget);
         io.wait(Some(Duration::from_millis(5))).unwrap();
-        let activity = io.dispatch(&mut self.script, budget);
+        let activity = io.dispatch(&mut self.script, budget, self.clock.tick());
         io.flush(&mut self.script);
         activity
     }

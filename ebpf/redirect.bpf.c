@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Steers the appliance's packets to the AF_XDP socket of the queue they arrived on, and passes everything else to the kernel
+// untouched.
+//
+// There are two ways to own an address. Its own (`shared` is 0): the kernel does not have the address, so TCP to any port,
+// ICMP, ARP and neighbour discovery for it, and fragments, are the appliance's. Shared: the kernel has it configured and
+// answers ARP and ICMP itself; only TCP to what is listened on is the appliance's, and ICMP errors that quote a segment
+// it sent from there. A packet of ours whose queue has no socket is dropped: the kernel would answer it with a reset.
+//
+// No helper used here is for GPL programs only, so the licence is the project's own.
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+char LICENSE[] SEC("license") = "Apache-2.0";
+
+#define NO_VLAN 0xffffu
+#define VLAN_ID 0x0fff
+// IPv6 extension headers looked through; a packet with more is passed to the kernel.
+#define MAX_EXTENSIONS 6
+
+// Written by the loader before the program is loaded: to the verifier these are constants.
+volatile const __u32 SHARED = 0;
+// The 802.1Q identifier of our frames; NO_VLAN: ours have no tag.
+volatile const __u32 VLAN = NO_VLAN;
+
+// What was done with a packet. The loader reads the counters by these numbers.
+enum verdict {
+	TCP,
+	ARP,
+	ND,
+	ICMP,
+	FRAGMENT,
+	PASSED,
+	MALFORMED,
+	NO_SOCKET,
+	VERDICTS,
+};
+
+struct endpoint {
+	struct in6_addr address; // IPv4 as ::ffff:a.b.c.d
+	__be16 port;
+	__u16 zero;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __be32);
+	__type(value, __u8);
+} OWN4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct in6_addr);
+	__type(value, __u8);
+} OWN6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct endpoint);
+	__type(value, __u8);
+} LISTENED SEC(".maps");
+
+// The loader makes it as large as the interface has queues.
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, __u32);
+} SOCKETS SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, VERDICTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} COUNTERS SEC(".maps");
+
+struct vlan_header {
+	__be16 tag;
+	__be16 protocol;
+};
+
+struct arp4 {
+	__be16 hardware;
+	__be16 protocol;
+	__u8 hardware_len;
+	__u8 protocol_len;
+	__be16 operation;
+	__u8 sender_mac[ETH_ALEN];
+	__u8 sender[4];
+	__u8 target_mac[ETH_ALEN];
+	__u8 target[4];
+} __attribute__((packed));
+
+struct icmp_header {
+	__u8 type;
+	__u8 code;
+	__be16 checksum;
+	__be32 rest;
+};
+
+// An extension header, as far as all of them agree.
+struct extension {
+	__u8 next;
+	__u8 len;
+	__be16 fragment; // of a fragment header: the offset, and the flag that more follow
+	__be32 rest;
+};
+
+struct ports {
+	__be16 source;
+	__be16 destination;
+};
+
+static __always_inline int count(enum verdict verdict)
+{
+	__u32 key = verdict;
+	__u64 *counter = bpf_map_lookup_elem(&COUNTERS, &key);
+
+	// Each CPU has its own: no other writes it at the same time.
+	if (counter)
+		*counter += 1;
+	return XDP_PASS;
+}
+
+static __always_inline int redirect(struct xdp_md *ctx, enum verdict verdict)
+{
+	// The flags are what is returned if the queue has no socket.
+	int action = bpf_redirect_map(&SOCKETS, ctx->rx_queue_index, XDP_DROP);
+
+	count(action == XDP_REDIRECT ? verdict : NO_SOCKET);
+	return action;
+}
+
+static __always_inline int own4(__be32 address)
+{
+	return bpf_map_lookup_elem(&OWN4, &address) != NULL;
+}
+
+static __always_inline int own6(const struct in6_addr *address)
+{
+	// The map wants its key on the stack.
+	struct in6_addr key;
+
+	__builtin_memcpy(&key, address, sizeof(key));
+	return bpf_map_lookup_elem(&OWN6, &key) != NULL;
+}
+
+static __always_inline int listened4(__be32 address, __be16 port)
+{
+	struct endpoint key = { .port = port };
+
+	key.address.s6_addr32[2] = bpf_htonl(0xffff);
+	key.address.s6_addr32[3] = address;
+	return bpf_map_lookup_elem(&LISTENED, &key) != NULL;
+}
+
+static __always_inline int listened6(const struct in6_addr *address, __be16 port)
+{
+	struct endpoint key = { .port = port };
+
+	__builtin_memcpy(&key.address, address, sizeof(key.address));
+	return bpf_map_lookup_elem(&LISTENED, &key) != NULL;
+}
+
+static __always_inline int arp(struct xdp_md *ctx, void *at, void *end)
+{
+	struct arp4 *packet = at;
+	__be32 target;
+
+	if (SHARED)
+		return count(PASSED);
+	if ((void *)(packet + 1) > end)
+		return count(MALFORMED);
+	if (packet->hardware != bpf_htons(1) || packet->protocol != bpf_htons(ETH_P_IP) ||
+	    packet->hardware_len != ETH_ALEN || packet->protocol_len != 4)
+		return count(PASSED);
+	__builtin_memcpy(&target, packet->target, sizeof(target));
+	return own4(target) ? redirect(ctx, ARP) : count(PASSED);
+}
+
+// An ICMP error quotes the packet it is about: is that a segment of ours?
+static __always_inline int quotes_ours4(struct icmp_header *icmp, void *end)
+{
+	struct iphdr *quoted = (void *)(icmp + 1);
+	struct ports *ports;
+
+	if (icmp->type != 3 && icmp->type != 11 && icmp->type != 12)
+		return 0;
+	if ((void *)(quoted + 1) > end || quoted->version != 4 || quoted->ihl < 5)
+		return 0;
+	if (quoted->protocol != IPPROTO_TCP || quoted->frag_off & bpf_htons(0x1fff))
+		return 0;
+	ports = (void *)quoted + quoted->ihl * 4;
+	if ((void *)(ports + 1) > end)
+		return 0;
+	return listened4(quoted->saddr, ports->source);
+}
+
+static __always_inline int ipv4(struct xdp_md *ctx, void *at, void *end)
+{
+	struct iphdr *ip = at;
+	__u32 header;
+	void *transport;
+
+	if ((void *)(ip + 1) > end || ip->version != 4 || ip->ihl < 5)
+		return count(MALFORMED);
+	header = ip->ihl * 4;
+	if (bpf_ntohs(ip->tot_len) < header || at + header > end)
+		return count(MALFORMED);
+	if (!own4(ip->daddr))
+		return count(PASSED);
+	// Where the address is shared the kernel gets all fragments: it alone sees enough of them to answer.
+	if (ip->frag_off & bpf_htons(0x3fff))
+		return SHARED ? count(PASSED) : redirect(ctx, FRAGMENT);
+	transport = at + header;
+	if (ip->protocol == IPPROTO_TCP) {
+		struct ports *ports = transport;
+
+		if (!SHARED)
+			return redirect(ctx, TCP);
+		if ((void *)(ports + 1) > end)
+			return count(MALFORMED);
+		return listened4(ip->daddr, ports->destination) ? redirect(ctx, TCP) :
+								  count(PASSED);
+	}
+	if (ip->protocol == IPPROTO_ICMP) {
+		struct icmp_header *icmp = transport;
+
+		if (!SHARED)
+			return redirect(ctx, ICMP);
+		if ((void *)(icmp + 1) > end)
+			return count(MALFORMED);
+		return quotes_ours4(icmp, end) ? redirect(ctx, ICMP) : count(PASSED);
+	}
+	return count(PASSED);
+}
+
+static __always_inline int quotes_ours6(struct icmp_header *icmp, void *end)
+{
+	struct ipv6hdr *quoted = (void *)(icmp + 1);
+	struct ports *ports = (void *)(quoted + 1);
+
+	// Our segments have no extension headers.
+	if (icmp->type < 1 || icmp->type > 4 || (void *)(ports + 1) > end)
+		return 0;
+	if (quoted->version != 6 || quoted->nexthdr != IPPROTO_TCP)
+		return 0;
+	return listened6(&quoted->saddr, ports->source);
+}
+
+// Neighbour discovery that asks for an address: RFC 4861 4.3, sent to the group that the address belongs to.
+static __always_inline int solicits_ours(struct icmp_header *icmp, void *end)
+{
+	struct in6_addr *target = (void *)(icmp + 1);
+
+	return icmp->type == 135 && (void *)(target + 1) <= end && own6(target);
+}
+
+static __always_inline int icmp6(struct xdp_md *ctx, struct icmp_header *icmp, void *end, int ours)
+{
+	if ((void *)(icmp + 1) > end)
+		return count(MALFORMED);
+	if (SHARED)
+		return ours && quotes_ours6(icmp, end) ? redirect(ctx, ICMP) : count(PASSED);
+	if (ours)
+		return redirect(ctx, icmp->type == 135 || icmp->type == 136 ? ND : ICMP);
+	return solicits_ours(icmp, end) ? redirect(ctx, ND) : count(PASSED);
+}
+
+// A solicited-node group, ff02::1:ffxx:xxxx (RFC 4291 2.7.1).
+static __always_inline int solicited_node(const struct in6_addr *address)
+{
+	return address->s6_addr32[0] == bpf_htonl(0xff020000) && address->s6_addr32[1] == 0 &&
+	       address->s6_addr32[2] == bpf_htonl(1) && address->s6_addr[12] == 0xff;
+}
+
+static __always_inline int ipv6(struct xdp_md *ctx, void *at, void *end)
+{
+	struct ipv6hdr *ip = at;
+	int ours;
+	__u8 next;
+
+	if ((void *)(ip + 1) > end || ip->version != 6)
+		return count(MALFORMED);
+	ours = own6(&ip->daddr);
+	if (!ours && (SHARED || !solicited_node(&ip->daddr)))
+		return count(PASSED);
+	next = ip->nexthdr;
+	at = ip + 1;
+	for (int i = 0; i <= MAX_EXTENSIONS; i++) {
+		struct extension *extension = at;
+
+		if (next == IPPROTO_ICMPV6)
+			return icmp6(ctx, at, end, ours);
+		if (next == IPPROTO_TCP) {
+			struct ports *ports = at;
+
+			if (!ours)
+				return count(PASSED);
+			if (!SHARED)
+				return redirect(ctx, TCP);
+			if ((void *)(ports + 1) > end)
+				return count(MALFORMED);
+			return listened6(&ip->daddr, ports->destination) ? redirect(ctx, TCP) :
+									   count(PASSED);
+		}
+		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING &&
+		    next != IPPROTO_DSTOPTS && next != IPPROTO_FRAGMENT)
+			return count(PASSED);
+		if ((void *)(extension + 1) > end)
+			return count(MALFORMED);
+		if (next == IPPROTO_FRAGMENT) {
+			// A fragment that is the whole packet is none (RFC 6946).
+			if (extension->fragment & bpf_htons(0xfff9))
+				return SHARED || !ours ? count(PASSED) : redirect(ctx, FRAGMENT);
+			at += sizeof(*extension);
+		} else {
+			at += (extension->len + 1) * 8;
+		}
+		next = extension->next;
+	}
+	return count(PASSED);
+}
+
+static __always_inline int steer(struct xdp_md *ctx)
+{
+	void *end = (void *)(long)ctx->data_end;
+	struct ethhdr *ethernet = (void *)(long)ctx->data;
+	void *at = ethernet + 1;
+	__be16 protocol;
+
+	if (at > end)
+		return count(MALFORMED);
+	protocol = ethernet->h_proto;
+	if (VLAN != NO_VLAN) {
+		struct vlan_header *vlan = at;
+
+		if (protocol != bpf_htons(ETH_P_8021Q))
+			return count(PASSED);
+		if ((void *)(vlan + 1) > end)
+			return count(MALFORMED);
+		if ((bpf_ntohs(vlan->tag) & VLAN_ID) != VLAN)
+			return count(PASSED);
+		protocol = vlan->protocol;
+		at = vlan + 1;
+	}
+	if (protocol == bpf_htons(ETH_P_IP))
+		return ipv4(ctx, at, end);
+	if (protocol == bpf_htons(ETH_P_IPV6))
+		return ipv6(ctx, at, end);
+	if (protocol == bpf_htons(ETH_P_ARP))
+		return arp(ctx, at, end);
+	return count(PASSED);
+}
+
+SEC("xdp")
+int redirect_linear(struct xdp_md *ctx)
+{
+	return steer(ctx);
+}
+
+// The same for packets that may be in several buffers; the headers looked at are in the first.
+SEC("xdp.frags")
+int redirect_frags(struct xdp_md *ctx)
+{
+	return steer(ctx);
+}

@@ -1,0 +1,194 @@
+//! The asker's side of the control socket.
+
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::Failure;
+use crate::app::control::{Ends, Row, Start, default_dirs};
+use crate::cli::FlowsArgs;
+
+/// How long the server may be silent.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Lists the connections of a server.
+///
+/// # Errors
+/// Code 2 if there is no such server, 1 if it did not answer to the end.
+pub(super) fn flows(arguments: &FlowsArgs) -> Result<(), Failure> {
+    let path = socket(arguments.socket.as_deref(), &default_dirs()).map_err(Failure::usage)?;
+    let mut answer = Answer::ask(&path, "flows")?;
+    let start: Start = answer.first()?;
+    if start.transport == "sockets" {
+        eprintln!("hioload: {}", kernels(&start));
+        return answer.rest(|_| Ok(()));
+    }
+    let mut out = io::stdout().lock();
+    if !arguments.json {
+        shown(writeln!(out, "{}", Row::heading()))?;
+    }
+    answer.rest(|line| {
+        if arguments.json {
+            return shown(writeln!(out, "{line}"));
+        }
+        let row: Row = serde_json::from_str(line).map_err(|why| garbled(&why))?;
+        shown(writeln!(out, "{}", row.text()))
+    })
+}
+
+/// How to see connections that are the kernel's.
+fn kernels(start: &Start) -> String {
+    let ports = start.listen.iter().filter_map(|listen| {
+        let (_, port) = listen.rsplit_once(':')?;
+        let port: u16 = port.parse().ok()?;
+        Some(format!("sport = :{port}"))
+    });
+    let ports = ports.collect::<Vec<_>>().join(" or ");
+    format!("this server's connections are the kernel's: ss -ti '{ports}' lists them")
+}
+
+/// Writing to a closed pipe ends the program quietly, as it does others.
+fn shown(written: io::Result<()>) -> Result<(), Failure> {
+    match written {
+        Err(why) if why.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        written => written.map_err(|why| Failure::run(format!("cannot write: {why}"))),
+    }
+}
+
+fn garbled(why: &dyn std::fmt::Display) -> Failure {
+    Failure::run(format!("the server's answer is not understood: {why}"))
+}
+
+/// The socket to ask: the one that was named, or the only one there is.
+fn socket(named: Option<&Path>, dirs: &[PathBuf]) -> Result<PathBuf, String> {
+    if let Some(path) = named {
+        return Ok(path.to_owned());
+    }
+    let entries = dirs.iter().filter_map(|dir| std::fs::read_dir(dir).ok());
+    let paths = entries.flatten().flatten().map(|entry| entry.path());
+    let mut sockets: Vec<PathBuf> = paths
+        .filter(|path| path.extension().is_some_and(|end| end == "sock"))
+        // One that a killed server left behind is not a choice.
+        .filter(|path| UnixStream::connect(path).is_ok())
+        .collect();
+    sockets.sort();
+    match sockets.as_slice() {
+        [] => Err("no server with a control socket runs here; --socket names one elsewhere".into()),
+        [one] => Ok(one.clone()),
+        several => {
+            let names = several.iter().map(|path| path.display().to_string());
+            let names = names.collect::<Vec<_>>().join(", ");
+            Err(format!(
+                "several servers run here; --socket says which: {names}"
+            ))
+        }
+    }
+}
+
+/// The lines of an answer.
+struct Answer {
+    lines: io::Lines<BufReader<UnixStream>>,
+}
+
+impl Answer {
+    fn ask(path: &Path, question: &str) -> Result<Self, Failure> {
+        let mut stream = UnixStream::connect(path)
+            .map_err(|why| Failure::usage(format!("{}: {why}", path.display())))?;
+        let ask = || -> io::Result<()> {
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_write_timeout(Some(PATIENCE))?;
+            writeln!(stream, "{question}")
+        };
+        let mut ask = ask;
+        ask().map_err(|why| Failure::run(format!("{}: {why}", path.display())))?;
+        Ok(Self {
+            lines: BufReader::new(stream).lines(),
+        })
+    }
+
+    fn line(&mut self) -> Result<String, Failure> {
+        match self.lines.next() {
+            Some(Ok(line)) => Ok(line),
+            Some(Err(why)) => Err(Failure::run(format!("the server does not answer: {why}"))),
+            None => Err(Failure::run("the server ended in the middle of its answer")),
+        }
+    }
+
+    /// The line that says what follows.
+    fn first<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, Failure> {
+        let line = self.line()?;
+        if let Some(ends) = ends(&line) {
+            return Err(Failure::run(ends.error.unwrap_or_default()));
+        }
+        serde_json::from_str(&line).map_err(|why| garbled(&why))
+    }
+
+    /// Hands the lines that follow to `each`, to the last.
+    fn rest(mut self, mut each: impl FnMut(&str) -> Result<(), Failure>) -> Result<(), Failure> {
+        loop {
+            let line = self.line()?;
+            match ends(&line) {
+                None => each(&line)?,
+                Some(Ends { error: None, .. }) => return Ok(()),
+                Some(Ends {
+                    error: Some(why), ..
+                }) => return Err(Failure::run(why)),
+            }
+        }
+    }
+}
+
+/// What the last line of an answer says.
+fn ends(line: &str) -> Option<Ends> {
+    if !line.starts_with("{\"end\"") {
+        return None;
+    }
+    serde_json::from_str(line).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn the_only_server_need_not_be_named() {
+        let dir = std::env::temp_dir().join(format!("hioload-ask-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let dirs = [dir.join("not-there"), dir.clone()];
+        assert!(socket(None, &dirs).is_err_and(|why| why.contains("no server")));
+        let _one = UnixListener::bind(dir.join("9001.sock")).expect("a socket");
+        drop(UnixListener::bind(dir.join("8000.sock")).expect("a socket"));
+        assert_eq!(socket(None, &dirs), Ok(dir.join("9001.sock")));
+        let _two = UnixListener::bind(dir.join("9002.sock")).expect("a socket");
+        let why = socket(None, &dirs).expect_err("two servers");
+        assert!(
+            why.contains("9001.sock") && why.contains("9002.sock"),
+            "{why}"
+        );
+        let named = Path::new("/x/y.sock");
+        assert_eq!(socket(Some(named), &dirs), Ok(named.to_owned()));
+        std::fs::remove_dir_all(&dir).expect("a directory of ours");
+    }
+
+    #[test]
+    fn the_last_line_is_told_from_the_others() {
+        assert_eq!(ends(r#"{"lcore":0,"error":"x"}"#), None);
+        let end = ends(r#"{"end":true}"#).expect("the end");
+        assert!(end.end && end.error.is_none());
+        let error = ends(r#"{"end":false,"error":"no"}"#).expect("the end");
+        assert_eq!(error.error.as_deref(), Some("no"));
+    }
+
+    #[test]
+    fn what_the_kernel_has_is_found_by_port() {
+        let start = Start {
+            transport: "sockets".into(),
+            lcores: 1,
+            listen: vec!["127.0.0.1:80".into(), "unix:/x".into(), "[::1]:81".into()],
+        };
+        assert!(kernels(&start).contains("ss -ti 'sport = :80 or sport = :81'"));
+    }
+}

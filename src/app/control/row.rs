@@ -1,0 +1,176 @@
+//! The lines of an answer.
+
+use std::time::Duration;
+
+use hioload_ws::transport::FlowInfo;
+use serde::{Deserialize, Serialize};
+
+/// The first line of an answer.
+#[derive(Serialize, Deserialize, PartialEq, Eq, Debug)]
+pub(crate) struct Start {
+    /// What moves the server's bytes.
+    pub transport: String,
+    /// How many lcores it has.
+    pub lcores: usize,
+    /// Where it listens.
+    pub listen: Vec<String>,
+}
+
+/// The last line.
+#[derive(Serialize, Deserialize, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Ends {
+    /// All was said.
+    #[serde(default)]
+    pub end: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// One connection. Sizes are bytes, times microseconds.
+#[derive(Serialize, Deserialize, PartialEq, Eq, Debug)]
+pub(crate) struct Row {
+    pub lcore: u16,
+    pub local: String,
+    pub peer: String,
+    pub state: String,
+    pub recv_queue: usize,
+    pub send_queue: usize,
+    pub in_flight: usize,
+    pub send_window: usize,
+    pub recv_window: usize,
+    pub cwnd: usize,
+    pub mss: usize,
+    /// `None` before the first measurement.
+    pub rtt: Option<u64>,
+    pub rto: u64,
+    pub retransmits: u32,
+    /// Closed by us and not yet by the peer.
+    pub orphan: bool,
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Row {
+    pub(crate) fn new(lcore: u16, flow: &FlowInfo) -> Self {
+        Self {
+            lcore,
+            local: flow.local.to_string(),
+            peer: flow.peer.to_string(),
+            state: flow.state.to_owned(),
+            recv_queue: flow.recv_queue,
+            send_queue: flow.send_queue,
+            in_flight: flow.in_flight,
+            send_window: flow.send_window,
+            recv_window: flow.recv_window,
+            cwnd: flow.cwnd,
+            mss: flow.mss,
+            rtt: flow.srtt.map(micros),
+            rto: micros(flow.rto),
+            retransmits: flow.retransmits,
+            orphan: flow.orphan,
+        }
+    }
+
+    /// As `ss -ti` has it: the queues and addresses in columns, the rest in a second line.
+    pub(crate) fn text(&self) -> String {
+        let millis = |micros: u64| format!("{}.{:03}", micros / 1000, micros % 1000);
+        let mut more = format!("lcore:{} mss:{} cwnd:{}", self.lcore, self.mss, self.cwnd);
+        more.push_str(&format!(
+            " snd_wnd:{} rcv_wnd:{} unacked:{}",
+            self.send_window, self.recv_window, self.in_flight
+        ));
+        if let Some(rtt) = self.rtt {
+            more.push_str(&format!(" rtt:{}", millis(rtt)));
+        }
+        more.push_str(&format!(
+            " rto:{} retrans:{}",
+            millis(self.rto),
+            self.retransmits
+        ));
+        if self.orphan {
+            more.push_str(" orphan");
+        }
+        format!(
+            "{:<11} {:>7} {:>7} {:>25} {:>25}\n\t {more}",
+            self.state, self.recv_queue, self.send_queue, self.local, self.peer
+        )
+    }
+
+    /// What stands above the columns.
+    pub(crate) fn heading() -> String {
+        format!(
+            "{:<11} {:>7} {:>7} {:>25} {:>25}",
+            "State", "Recv-Q", "Send-Q", "Local Address:Port", "Peer Address:Port"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flow() -> FlowInfo {
+        FlowInfo {
+            local: "10.77.0.2:9001".parse().expect("an address"),
+            peer: "[fd77::1]:40000".parse().expect("an address"),
+            state: "ESTABLISHED",
+            recv_queue: 5,
+            send_queue: 1460,
+            in_flight: 1000,
+            send_window: 64_000,
+            recv_window: 65_531,
+            cwnd: 14_600,
+            mss: 1460,
+            srtt: Some(Duration::from_micros(1234)),
+            rto: Duration::from_millis(200),
+            retransmits: 3,
+            orphan: false,
+        }
+    }
+
+    #[test]
+    fn a_row_is_the_same_after_the_wire() {
+        let row = Row::new(1, &flow());
+        let line = serde_json::to_string(&row).expect("JSON");
+        assert!(!line.contains('\n'));
+        assert_eq!(serde_json::from_str::<Row>(&line).expect("a row"), row);
+    }
+
+    #[test]
+    fn a_row_is_shown_like_ss_does() {
+        let text = Row::new(1, &flow()).text();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        assert_eq!(
+            words,
+            [
+                "ESTABLISHED",
+                "5",
+                "1460",
+                "10.77.0.2:9001",
+                "[fd77::1]:40000",
+                "lcore:1",
+                "mss:1460",
+                "cwnd:14600",
+                "snd_wnd:64000",
+                "rcv_wnd:65531",
+                "unacked:1000",
+                "rtt:1.234",
+                "rto:200.000",
+                "retrans:3"
+            ]
+        );
+        let heading = Row::heading();
+        let first = text.lines().next().expect("a line");
+        assert_eq!(heading.len(), first.len(), "columns are aligned");
+        let early = FlowInfo {
+            srtt: None,
+            orphan: true,
+            ..flow()
+        };
+        let text = Row::new(0, &early).text();
+        assert!(!text.contains("rtt:") && text.ends_with("retrans:3 orphan"));
+    }
+}

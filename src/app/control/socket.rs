@@ -1,0 +1,227 @@
+//! The server's side.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hioload_ws::{Endpoint, Remote};
+
+use super::row::{Ends, Row, Start};
+use crate::config::values::{Control, TransportKind};
+
+/// How long an asker may neither read nor write.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long one answer may take in all.
+const LONGEST: Duration = Duration::from_secs(60);
+/// Bytes of a question.
+const LONGEST_QUESTION: u64 = 4096;
+
+/// Directories of control sockets: where `auto` puts one, and where `hioload flows` looks.
+pub(crate) fn default_dirs() -> Vec<PathBuf> {
+    let mine = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty());
+    let mine = mine.map(|dir| PathBuf::from(dir).join("hioload"));
+    let root = rustix::process::geteuid().is_root();
+    let all = root.then(|| PathBuf::from("/run/hioload"));
+    all.into_iter().chain(mine).collect()
+}
+
+/// A bound control socket. Its file is removed with it.
+pub(crate) struct Socket {
+    listener: UnixListener,
+    file: File,
+    listen: Vec<String>,
+}
+
+/// The file of a bound socket, unless another has taken its place.
+pub(crate) struct File {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let ours = |file: &fs::Metadata| (file.dev(), file.ino()) == (self.device, self.inode);
+        if fs::symlink_metadata(&self.path).is_ok_and(|file| ours(&file)) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Binds the control socket that is wanted, if one is.
+///
+/// # Errors
+/// It was asked for by name and cannot be had. One that nobody named is only worth a line in the log.
+pub(crate) fn bind(wanted: &Control, endpoints: &[Endpoint]) -> Result<Option<Socket>, String> {
+    let listen: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
+    let path = match wanted {
+        Control::None => return Ok(None),
+        Control::At(path) => path.clone(),
+        Control::Auto => {
+            let Some(path) = auto_path(endpoints) else {
+                return Ok(None);
+            };
+            match bind_at(&path, listen) {
+                Ok(socket) => return Ok(Some(socket)),
+                Err(why) => {
+                    tracing::warn!("no control socket: {}: {why}", path.display());
+                    return Ok(None);
+                }
+            }
+        }
+    };
+    bind_at(&path, listen)
+        .map(Some)
+        .map_err(|why| format!("--control {}: {why}", path.display()))
+}
+
+/// `PORT.sock` in the first of the default directories that there is or that can be made.
+fn auto_path(endpoints: &[Endpoint]) -> Option<PathBuf> {
+    let port = endpoints.iter().find_map(|endpoint| match endpoint {
+        Endpoint::Tcp(addr) => Some(addr.port()),
+        Endpoint::Unix(_) => None,
+    })?;
+    let ready = |dir: &PathBuf| dir.is_dir() || make_private(dir).is_ok();
+    let dir = default_dirs().into_iter().find(ready)?;
+    Some(dir.join(format!("{port}.sock")))
+}
+
+fn make_private(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().mode(0o700).create(dir)
+}
+
+fn bind_at(path: &Path, listen: Vec<String>) -> io::Result<Socket> {
+    if is_stale(path) {
+        fs::remove_file(path)?;
+    }
+    // Nobody can connect before it listens, and by then it is for our user alone.
+    let socket = rustix::net::socket(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::STREAM,
+        None,
+    )?;
+    rustix::net::bind(&socket, &rustix::net::SocketAddrUnix::new(path)?)?;
+    let metadata = fs::symlink_metadata(path)?;
+    let file = File {
+        path: path.to_owned(),
+        device: metadata.dev(),
+        inode: metadata.ino(),
+    };
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    rustix::net::listen(&socket, 16)?;
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(Socket {
+        listener: socket.into(),
+        file,
+        listen,
+    })
+}
+
+/// Whether `path` is a socket on which nobody answers.
+fn is_stale(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
+        && UnixStream::connect(path).is_err_and(|why| why.kind() == ErrorKind::ConnectionRefused)
+}
+
+impl Socket {
+    /// Answers from a thread of its own, for as long as the process lives; the file lives as long as what this returns.
+    ///
+    /// # Errors
+    /// The thread could not be started.
+    pub(crate) fn serve<E: Send + 'static>(
+        self,
+        transport: TransportKind,
+        remote: Remote<E>,
+    ) -> io::Result<File> {
+        let Self {
+            listener,
+            file,
+            listen,
+        } = self;
+        let start = Start {
+            transport: transport.to_string(),
+            lcores: remote.lcores(),
+            listen,
+        };
+        let serve = move || {
+            for asker in listener.incoming() {
+                match asker {
+                    Ok(asker) => {
+                        if let Err(why) = answer(&asker, &start, transport, &remote) {
+                            tracing::debug!("control socket: {why}");
+                        }
+                    }
+                    // Out of descriptors, most likely.
+                    Err(_) => thread::sleep(PATIENCE),
+                }
+            }
+        };
+        thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(serve)?;
+        Ok(file)
+    }
+}
+
+/// Reads one question and answers it.
+fn answer<E: Send>(
+    asker: &UnixStream,
+    start: &Start,
+    transport: TransportKind,
+    remote: &Remote<E>,
+) -> io::Result<()> {
+    asker.set_read_timeout(Some(PATIENCE))?;
+    asker.set_write_timeout(Some(PATIENCE))?;
+    let mut question = String::new();
+    BufReader::new(asker.take(LONGEST_QUESTION)).read_line(&mut question)?;
+    let mut out = BufWriter::new(asker);
+    let outcome = match question.trim_end() {
+        "flows" => {
+            line(&mut out, start)?;
+            match transport {
+                // The kernel has them.
+                TransportKind::Sockets => Ok(()),
+                TransportKind::AfXdp => flows(&mut out, remote)?,
+            }
+        }
+        other => Err(format!("unknown question: {other:?}")),
+    };
+    let ends = Ends {
+        end: outcome.is_ok(),
+        error: outcome.err(),
+    };
+    line(&mut out, &ends)?;
+    out.flush()
+}
+
+/// All flows of all lcores, a few at a time.
+fn flows<E: Send>(out: &mut impl Write, remote: &Remote<E>) -> io::Result<Result<(), String>> {
+    let until = Instant::now() + LONGEST;
+    for lcore in 0..remote.lcores() as u16 {
+        let mut from = Some(0);
+        while let Some(slot) = from {
+            let (rows, next) = match remote.flows(lcore, slot) {
+                Ok(answer) => answer,
+                Err(why) => return Ok(Err(format!("lcore {lcore}: {why}"))),
+            };
+            for flow in &rows {
+                line(out, &Row::new(lcore, flow))?;
+            }
+            if Instant::now() > until {
+                return Ok(Err("the answer took too long".to_owned()));
+            }
+            from = next;
+        }
+    }
+    Ok(Ok(()))
+}
+
+fn line(out: &mut impl Write, what: &impl serde::Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, what)?;
+    out.write_all(b"\n")
+}
