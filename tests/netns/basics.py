@@ -1,11 +1,13 @@
 """Cases: does it answer at all, and to whom."""
 
 import socket
+import subprocess
+import sys
 import threading
 
 import ws
-from cases import case, every, one_mtu, spread
-from lab import BINARY, Lab, check, command, eventually
+from cases import case, every, just, one_mtu, spread
+from lab import BINARY, HERE, Lab, check, command, eventually
 
 SIZES = (0, 1, 125, 126, 1400, 1500, 9000, 65535, 65536, 1_000_000)
 
@@ -68,8 +70,59 @@ def ping(variant, folder):
         client.close()
         lab.server.stop()
         if variant.bypass:  # the answers were the server's own
-            silent = lab.client.start("ping", "-c", "1", "-W", "2", "10.77.0.2", stdout=-3)
+            silent = lab.client.start("ping", "-c", "1", "-W", "2", "10.77.0.2", stdout=subprocess.DEVNULL)
             check(silent.wait(30) != 0, "with the server gone something else answers")
+
+
+@case("another MAC address than the interface's", ci=just(), all=one_mtu(), only=("af-xdp",))
+def mac(variant, folder):
+    wanted = "02:00:00:77:00:02"
+    with Lab(variant, folder) as lab:
+        lab.serve("--mac", wanted)
+        client = ws.Client(lab)
+        client.echo(ws.noise(1, 10_000))
+        check(wanted in lab.client.ip("neigh", "show", variant.server), "the neighbour has another address")
+        lab.client.run("ping", "-i", 0.02, "-c", 5, "-w", 60, variant.server)
+        client.close()
+        lab.server.stop()
+
+
+@case("a VLAN: frames with its tag are the server's, others are not", ci=spread(), all=one_mtu(), only=("af-xdp",))
+def vlan(variant, folder):
+    with Lab(variant, folder, middle=True) as lab:
+        # The relay tags what goes to the server and untags what comes from it: no kernel here knows VLANs.
+        relay = lab.start(lab.middle, sys.executable, HERE / "relay.py", "ma", "mb", "--tag", 42,
+                          stdout=subprocess.PIPE, text=True)
+        relay.stdout.readline()
+        lab.serve("--vlan", 42)
+        client = ws.Client(lab)
+        for size in SIZES:
+            client.echo(ws.noise(1, size))
+        lab.client.run("ping", "-i", 0.02, "-c", 5, "-w", 60, variant.server)
+        client.close()
+        lab.server.stop()
+        counts = lab.finish(relay)
+        check(counts["untagged"] == 0, f"frames came without the tag: {counts}")
+        lab.serve("--vlan", 43)
+        relay = lab.start(lab.middle, sys.executable, HERE / "relay.py", "ma", "mb", "--tag", 42,
+                          stdout=subprocess.PIPE, text=True)
+        relay.stdout.readline()
+        silent = lab.start(lab.client, "ping", "-c", 1, "-W", 2, variant.server, stdout=subprocess.DEVNULL)
+        check(silent.wait(60) != 0, "another VLAN is answered")
+        lab.server.stop()
+
+
+@case("few ports and many connections after one another: each meets the TIME_WAIT of an earlier one", ci=spread(),
+      all=one_mtu())
+def ports(variant, folder):
+    with Lab(variant, folder) as lab:
+        lab.client.sysctl("net.ipv4.ip_local_port_range=40000 40019")
+        lab.serve()
+        for turn in range(400):
+            client = ws.Client(lab)
+            client.echo(b"%d" % turn)
+            client.close()  # the server ends TCP first, so that TIME_WAIT is on its side
+        lab.server.stop()
 
 
 @case("the address shared with the kernel: its own TCP port and ping go on beside the server's", ci=spread())

@@ -1,13 +1,13 @@
 """Cases: how it ends, how it comes back, and how one looks into it."""
 
+import json
 import signal
-import socket
 import subprocess
 import time
 
 import ws
 from cases import case, just, one_mtu, spread
-from lab import BINARY, INTERFACE, Failed, Lab, check, eventually
+from lab import BINARY, INTERFACE, Lab, check, eventually
 
 KILLS = 10
 
@@ -81,48 +81,82 @@ def drain(variant, folder):
         check(not lab.attached(), f"attached after the end: {lab.attached()}")
 
 
-@case("hioload flows lists the connections as ss -ti would", ci=just(), all=one_mtu(), only=("af-xdp",))
+@case("hioload flows lists the connections as ss -ti would", ci=spread(), all=one_mtu(), only=("af-xdp",))
 def flows(variant, folder):
     with Lab(variant, folder) as lab:
         lab.serve()
         clients = [ws.Client(lab) for _ in range(5)]
         for client in clients:
             client.echo(ws.noise(5, 50_000))
-        said = lab.far.run(BINARY, "flows", "--socket", lab.control)
-        (folder / "flows.txt").write_text(said)
         for client in clients:
             port = client.socket.getsockname()[1]
-            lines = [line for line in said.splitlines() if f"{variant.client}" in line and str(port) in line]
-            check(len(lines) == 1 and "ESTAB" in lines[0].upper(), f"port {port} is not listed as it is: {said}")
-        for word in ("rtt", "cwnd", "mss"):
-            check(word in said.lower(), f"{word} is missing in: {said}")
+            found = [row for row in listed(lab) if row["peer"].endswith(f"{variant.client}:{port}")
+                     or row["peer"] == f"[{variant.client}]:{port}"]
+            check(len(found) == 1, f"port {port} is listed {len(found)} times")
+            row = found[0]
+            check(row["state"] == "ESTABLISHED" and row["rtt"] and row["cwnd"] > 0, f"strange: {row}")
+            check(abs(row["mss"] - client.mss) <= 12, f"an MSS of {row['mss']} here, of {client.mss} there")
+            check(row["recv_queue"] == 0 and row["send_queue"] == 0, f"something is left in a queue: {row}")
+        said = lab.far.run(BINARY, "flows", "--socket", lab.control)
+        for word in ("State", "Recv-Q", "Send-Q", "ESTAB", "rtt:", "cwnd:", "mss:"):
+            check(word in said, f"{word} is missing in: {said}")
         clients.pop().close()
-        gone = lambda: lab.far.run(BINARY, "flows", "--socket", lab.control).upper().count("ESTAB") == 4
-        eventually("the closed one is no longer established", gone)
+        eventually("the closed one is no longer established", lambda: len(established(lab)) == 4)
         lab.server.stop()
 
 
-@case("the tap: tshark reads what was recorded, finds no fault in it, and the WebSocket frames are there", ci=spread(),
-      all=one_mtu(), only=("af-xdp",))
+def listed(lab):
+    """The rows of `hioload flows`."""
+    said = lab.far.run(BINARY, "flows", "--socket", lab.control, "--json")
+    return [row for line in said.splitlines() if "peer" in (row := json.loads(line))]
+
+
+def established(lab):
+    return [row for row in listed(lab) if row["state"] == "ESTABLISHED"]
+
+
+@case("clients vanish without a word: those that owe an acknowledgement are given up", ci=just(), all=one_mtu(),
+      only=("af-xdp",))
+def vanish(variant, folder):
+    with Lab(variant, folder) as lab:
+        lab.serve("--user-timeout", "2s", "--ping-interval", "1s", "--idle-timeout", "0")
+        clients = [ws.Client(lab) for _ in range(20)]
+        for client in clients:
+            client.echo(b"here")
+        check(len(established(lab)) == 20, f"{len(established(lab))} connections are listed, not 20")
+        lab.client.ip("link", "set", "dev", "va", "down")
+        # The server's pings are not acknowledged.
+        eventually("nobody is left", lambda: not established(lab))
+        lab.client.ip("link", "set", "dev", "va", "up")
+        late = ws.Client(lab)
+        late.echo(b"a new one")
+        late.close()
+        lab.server.stop()
+
+
+@case("the tap, switched on while it runs: tshark reads the file, finds no fault in it, and the WebSocket frames are there",
+      ci=spread(), all=one_mtu(), only=("af-xdp",))
 def tap(variant, folder):
     recorded = folder / "tap.pcapng"
     with Lab(variant, folder) as lab:
-        lab.serve("--tap", recorded)
+        lab.serve()
+        before = ws.Client(lab)
+        before.echo(b"not recorded")
+        lab.far.run(BINARY, "tap", "start", "--socket", lab.control, "--file", recorded)
         client = ws.Client(lab)
         for size in (10, 1000, 5000, 100_000):
             client.echo(ws.noise(size, size))
         lab.client.run("ping", "-i", 0.02, "-c", 3, "-w", 60, variant.server)
         client.close()
+        print(f"        {lab.far.run(BINARY, 'tap', 'stop', '--socket', lab.control).strip()}", flush=True)
+        size = recorded.stat().st_size
+        before.echo(ws.noise(1, 100_000))
+        check(recorded.stat().st_size == size, "it goes on recording after the end")
         lab.server.stop()
-    files = sorted(folder.glob("tap*.pcapng"))  # each lcore may have one of its own
-    check(files, "nothing was recorded")
-    frames = websocket = 0
-    for path in files:
-        check(not (faults := tshark(path, "_ws.malformed || _ws.expert.severity == error || tcp.checksum.status == 0")),
-              f"tshark finds fault with {path}:\n{faults}")
-        frames += len(tshark(path, "frame").splitlines())
-        websocket += len(tshark(path, "websocket").splitlines())
-    check(frames > 50 and websocket >= 8, f"{frames} frames recorded, WebSocket in {websocket} of them")
+    faults = tshark(recorded, "_ws.malformed || _ws.expert.severity == error || tcp.checksum.status == 0")
+    check(not faults, f"tshark finds fault with it:\n{faults}")
+    seen = {what: len(tshark(recorded, what).splitlines()) for what in ("frame", "tcp", "websocket", "icmp || icmpv6")}
+    check(seen["tcp"] > 100 and seen["websocket"] >= 8 and seen["icmp || icmpv6"] >= 6, f"recorded: {seen}")
 
 
 def tshark(path, filter):

@@ -16,6 +16,7 @@ ROOT = TESTS.parent
 # What is left out here, with the reason.
 ELSEWHERE = {
     "command_line::": "what is said about wrong flags, files and taken ports has no network in it",
+    "control::": "the control socket is not on the network; the case `flows` asks over it",
 }
 # And what is left out with more than one queue.
 ON_ONE_LCORE = {

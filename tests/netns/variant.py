@@ -61,11 +61,11 @@ class Variant:
     def serve(self, shared=False, verify=True, control="none"):
         """The words after `hioload serve` that say how it is reached. `verify`: checksums of what arrives are looked at, as
         by default they are not on a veth."""
+        words = [*self.listen(), "--control", control]
         if not self.bypass:
-            return [*self.listen(), "--lcores", str(self.queues)]
-        words = [*self.listen(), "--transport", "af-xdp", "--interface", INTERFACE, "--xdp-mode", self.mode,
-                 "--queues", ",".join(map(str, range(self.queues))), "--ip", "10.77.0.2/24", "--ip", "fd77::2/64",
-                 "--control", control]
+            return [*words, "--lcores", str(self.queues)]
+        words += ["--transport", "af-xdp", "--interface", INTERFACE, "--xdp-mode", self.mode,
+                  "--queues", ",".join(map(str, range(self.queues))), "--ip", "10.77.0.2/24", "--ip", "fd77::2/64"]
         words += ["--share-address"] if shared else []
         return [*words, "--rx-checksum", "verify"] if verify else words
 
