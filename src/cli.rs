@@ -35,6 +35,43 @@ pub(crate) enum Command {
     Connect(ConnectArgs),
     /// List the connections of a running server's own TCP, as ss -ti lists the kernel's
     Flows(FlowsArgs),
+    /// Record the packets of a running server's own TCP, which tcpdump does not see
+    #[command(subcommand)]
+    Tap(TapCommand),
+}
+
+/// `hioload tap`
+#[derive(Subcommand, Debug)]
+pub(crate) enum TapCommand {
+    /// Begin to record
+    Start(TapStartArgs),
+    /// End it, and tell what was recorded
+    Stop(TapStopArgs),
+}
+
+/// `hioload tap start`
+#[derive(Args, Debug)]
+pub(crate) struct TapStartArgs {
+    /// The file to write, as pcapng; it must not exist, and the server must be allowed to make it
+    #[arg(long, value_name = "FILE")]
+    pub file: PathBuf,
+    /// Bytes kept of each packet
+    #[arg(long, value_name = "N", default_value = "65535")]
+    pub snaplen: UpTo<u32, 65535>,
+    /// The largest file; recording ends there
+    #[arg(long, value_name = "SIZE", default_value = "1GiB")]
+    pub max_size: AtLeastOne<Size>,
+    /// The server's control socket; needed only if several servers run
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
+/// `hioload tap stop`
+#[derive(Args, Debug)]
+pub(crate) struct TapStopArgs {
+    /// The server's control socket; needed only if several servers run
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
 }
 
 /// `hioload flows`
@@ -160,7 +197,7 @@ fn command() -> clap::Command {
 /// What clap says over several lines, in one.
 fn one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "say what to do: serve, connect or flows (try hioload --help)".to_owned();
+        return "say what to do: serve, connect, flows or tap (try hioload --help)".to_owned();
     }
     let text = error.to_string();
     let said = text
@@ -218,7 +255,12 @@ mod tests {
                 "must be at least 1",
             ),
             (&["dance"], "dance"),
-            (&[], "serve, connect or flows"),
+            (&[], "serve, connect, flows or tap"),
+            (&["tap", "start"], "--file"),
+            (
+                &["tap", "start", "--file=x", "--snaplen=0"],
+                "must be at least 1",
+            ),
         ] {
             let failure = failure(arguments);
             assert_eq!(failure.code, 2, "{arguments:?}");

@@ -1,22 +1,28 @@
 //! What a running server can be asked over its control socket.
 
-use crate::Failure;
-use crate::cli::FlowsArgs;
-
 #[cfg(unix)]
 mod client;
-
-/// `hioload flows`.
-///
-/// # Errors
-/// Code 2 if there is no such server, 1 if it did not answer to the end.
 #[cfg(unix)]
-pub(crate) fn flows(arguments: &FlowsArgs) -> Result<(), Failure> {
-    client::flows(arguments)
-}
+pub(crate) use client::{flows, tap_start, tap_stop};
 
 /// Elsewhere there are no Unix sockets to ask over.
 #[cfg(not(unix))]
-pub(crate) fn flows(_: &FlowsArgs) -> Result<(), Failure> {
-    Err(Failure::usage("flows needs Unix sockets"))
+mod none {
+    use crate::Failure;
+    use crate::cli::{FlowsArgs, TapStartArgs, TapStopArgs};
+
+    fn nothing() -> Result<(), Failure> {
+        Err(Failure::usage("a server is asked over a Unix socket"))
+    }
+    pub(crate) fn flows(_: &FlowsArgs) -> Result<(), Failure> {
+        nothing()
+    }
+    pub(crate) fn tap_start(_: &TapStartArgs) -> Result<(), Failure> {
+        nothing()
+    }
+    pub(crate) fn tap_stop(_: &TapStopArgs) -> Result<(), Failure> {
+        nothing()
+    }
 }
+#[cfg(not(unix))]
+pub(crate) use none::{flows, tap_start, tap_stop};

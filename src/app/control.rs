@@ -1,6 +1,6 @@
 //! The control socket of a running server: a Unix socket for our user alone, on which the subcommands of `hioload` ask.
 //!
-//! One line of text is the question: `flows`. The answer is JSON objects, one a line; the last one is `{"end":true}` or
+//! One line of text is the question: `flows`, `tap start SNAPLEN MAX-BYTES FILE`, or `tap stop`. The answer is JSON objects, one a line; the last one is `{"end":true}` or
 //! `{"error":"why"}`. One asker is served at a time, by a thread of its own; who does not read or write for a second is
 //! left alone. An lcore is asked for a few hundred flows at a time, and no lcore is asked for more before the asker has
 //! taken those.
@@ -11,9 +11,9 @@ mod row;
 mod socket;
 
 #[cfg(unix)]
-pub(super) use row::{Ends, Row, Start};
+pub(super) use row::{Ends, Recorded, Row, Start};
 #[cfg(unix)]
-pub(super) use socket::{bind, default_dirs};
+pub(super) use socket::{Kind, bind, default_dirs};
 
 #[cfg(not(unix))]
 mod none {
@@ -21,7 +21,8 @@ mod none {
 
     use hioload_ws::{Endpoint, Remote};
 
-    use crate::config::values::{Control, TransportKind};
+    use super::Kind;
+    use crate::config::values::Control;
 
     /// There are no Unix sockets.
     pub(crate) enum Socket {}
@@ -34,7 +35,7 @@ mod none {
     }
 
     impl Socket {
-        pub(crate) fn serve<E>(self, _: TransportKind, _: Remote<E>) -> io::Result<()> {
+        pub(crate) fn serve<E>(self, _: Kind, _: Remote<E>) -> io::Result<()> {
             match self {}
         }
     }

@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use hioload_ws::transport::Transport;
 use hioload_ws::{Endpoint, Lcores, Server};
 
+use super::control::{self, Kind};
 use super::handler::handler;
-use super::{af_xdp, control, files, log, signals::Signals};
+use super::{af_xdp, files, log, signals::Signals};
 use crate::Failure;
 use crate::cli::ServeArgs;
 use crate::config::plan::Plan;
@@ -64,7 +65,7 @@ fn serve(plan: Plan) -> Result<(), Failure> {
             let site = Site::of(&plan);
             let server =
                 Server::bind(plan.server).map_err(|why| Failure::usage(why.to_string()))?;
-            site.run(server, signals)
+            site.run(server, signals, Kind::Sockets)
         }
         TransportKind::AfXdp => af_xdp::serve(plan, signals),
     }
@@ -93,6 +94,7 @@ impl Site {
         self,
         server: Server<T>,
         signals: Signals,
+        kind: Kind,
     ) -> Result<(), Failure> {
         let line = start_line(server.endpoints(), self.transport, server.lcores());
         let control = control::bind(&self.control, server.endpoints()).map_err(Failure::usage)?;
@@ -105,7 +107,7 @@ impl Site {
             .obey(running.remote())
             .map_err(|why| Failure::run(format!("cannot start a thread: {why}")))?;
         let _control = control
-            .map(|socket| socket.serve(self.transport, running.remote()))
+            .map(|socket| socket.serve(kind, running.remote()))
             .transpose()
             .map_err(|why| Failure::run(format!("cannot start a thread: {why}")))?;
 

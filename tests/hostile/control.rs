@@ -44,6 +44,11 @@ fn over_sockets_the_connections_are_said_to_be_the_kernels() {
         "{said}"
     );
 
+    let output = run(&["tap", "start", "--file", "x.pcapng", "--socket", name]);
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("tcpdump"), "{said}");
+
     server.terminate();
     server.wait();
     assert!(!path.exists(), "the file goes with the server");

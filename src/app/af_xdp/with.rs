@@ -5,6 +5,7 @@ use hioload_afxdp::{
     XdpObject,
 };
 use hioload_ws::device::Device;
+use hioload_ws::device::tap::{Tap, TapSwitch};
 use hioload_ws::engine::{MakeTransport, Place, StartError};
 use hioload_ws::lcore::Topology;
 use hioload_ws::mem::{Pool, PoolOptions};
@@ -12,12 +13,16 @@ use hioload_ws::tcp::{Stack, StackConfig, Strays};
 use hioload_ws::transport::bypass::{Bypass, BypassOptions};
 use hioload_ws::{Lcores, Server};
 
+use super::super::control::Kind;
 use super::super::serve::Site;
 use super::super::signals::Signals;
 use crate::Failure;
 use crate::config::af_xdp::AfXdp;
 use crate::config::plan::Plan;
 use crate::config::values;
+
+/// A queue whose packets can be recorded.
+type Tapped = Tap<Queue>;
 
 /// What `build.rs` made of `ebpf/redirect.bpf.c`.
 const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/redirect.bpf.o"));
@@ -33,12 +38,20 @@ pub(crate) fn serve(plan: Plan, signals: Signals) -> Result<(), Failure> {
     let (port, seeds) = Port::open(&options).map_err(|why| Failure::usage(why.to_string()))?;
     log_port(&port, &seeds);
     let lcores = lcores(&plan, seeds.len(), port.nic().node)?;
-    let transports = transports(&plan, &port, seeds)?;
+    let tap = TapSwitch::new();
+    let transports = transports(&plan, &port, seeds, &tap)?;
     let endpoints = plan.server.listen;
     let server = Server::on(plan.server.config, &lcores, endpoints, transports)
         .map_err(|why| Failure::usage(why.to_string()))?;
 
-    let outcome = site.run(server, signals);
+    let outcome = site.run(
+        server,
+        signals,
+        Kind::Bypass {
+            name: "af-xdp",
+            tap,
+        },
+    );
     match port.counters() {
         Ok(counters) => tracing::info!("the XDP program counted {counters:?}"),
         Err(why) => tracing::debug!("no counters of the XDP program: {why}"),
@@ -111,7 +124,8 @@ fn transports(
     plan: &Plan,
     port: &Port,
     seeds: Vec<QueueSeed>,
-) -> Result<Vec<MakeTransport<Bypass<Queue>>>, Failure> {
+    tap: &TapSwitch,
+) -> Result<Vec<MakeTransport<Bypass<Tapped>>>, Failure> {
     let config = &plan.server.config;
     let sockets = &plan.server.sockets;
     let mut secret = [0; 16];
@@ -137,23 +151,21 @@ fn transports(
     let strays = Strays::mesh(seeds.len(), port.nic().mtu + LINK_HEADERS);
     let alone = seeds.len() == 1;
     let transports = seeds.into_iter().zip(strays).map(|(seed, strays)| {
-        let stack = stack.clone();
+        let (stack, tap) = (stack.clone(), tap.clone());
         let strays = (!alone).then_some(strays);
-        let make = move |place| open(seed, strays, stack, options, pool, place);
-        Box::new(make) as MakeTransport<Bypass<Queue>>
+        let interface = port.nic().name.clone();
+        let make = move |place| {
+            let name = format!("{interface}-queue{}", seed.queue());
+            let queue = Tap::new(open_queue(seed, place)?, &tap, &name);
+            stand(queue, strays, stack, options, pool, place)
+        };
+        Box::new(make) as MakeTransport<Bypass<Tapped>>
     });
     Ok(transports.collect())
 }
 
-/// Opens a queue on the thread that is to own it, and what stands on it.
-fn open(
-    seed: QueueSeed,
-    strays: Option<Strays>,
-    stack: StackConfig,
-    options: BypassOptions,
-    pool: PoolOptions,
-    place: Place,
-) -> Result<Bypass<Queue>, StartError> {
+/// Opens a queue on the thread that is to own it.
+fn open_queue(seed: QueueSeed, place: Place) -> Result<Queue, StartError> {
     let number = seed.queue();
     let near = seed.node();
     if let (Some(near), Some(here)) = (near, place.node)
@@ -164,9 +176,19 @@ fn open(
             "queue {number} is on NUMA node {near} and its lcore on node {here}; see --lcores"
         );
     }
-    let queue = seed
-        .open()
-        .map_err(|why| StartError::Transport(why.to_string()))?;
+    seed.open()
+        .map_err(|why| StartError::Transport(why.to_string()))
+}
+
+/// What stands on a queue: TCP, and the transport over it.
+fn stand(
+    queue: Tapped,
+    strays: Option<Strays>,
+    stack: StackConfig,
+    options: BypassOptions,
+    pool: PoolOptions,
+    place: Place,
+) -> Result<Bypass<Tapped>, StartError> {
     let strays = strays.map(|mut strays| {
         strays.set_waker(queue.waker());
         strays

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::Failure;
-use crate::app::control::{Ends, Row, Start, default_dirs};
-use crate::cli::FlowsArgs;
+use crate::app::control::{Ends, Recorded, Row, Start, default_dirs};
+use crate::cli::{FlowsArgs, TapStartArgs, TapStopArgs};
 
 /// How long the server may be silent.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -16,10 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// Code 2 if there is no such server, 1 if it did not answer to the end.
-pub(super) fn flows(arguments: &FlowsArgs) -> Result<(), Failure> {
+pub(crate) fn flows(arguments: &FlowsArgs) -> Result<(), Failure> {
     let path = socket(arguments.socket.as_deref(), &default_dirs()).map_err(Failure::usage)?;
     let mut answer = Answer::ask(&path, "flows")?;
-    let start: Start = answer.first()?;
+    let start: Start = answer.next()?;
     if start.transport == "sockets" {
         eprintln!("hioload: {}", kernels(&start));
         return answer.rest(|_| Ok(()));
@@ -35,6 +35,37 @@ pub(super) fn flows(arguments: &FlowsArgs) -> Result<(), Failure> {
         let row: Row = serde_json::from_str(line).map_err(|why| garbled(&why))?;
         shown(writeln!(out, "{}", row.text()))
     })
+}
+
+/// Begins to record packets.
+///
+/// # Errors
+/// Code 2 if there is no such server, 1 if it cannot.
+pub(crate) fn tap_start(arguments: &TapStartArgs) -> Result<(), Failure> {
+    let path = socket(arguments.socket.as_deref(), &default_dirs()).map_err(Failure::usage)?;
+    // The server may have another working directory.
+    let file = std::path::absolute(&arguments.file)
+        .map_err(|why| Failure::usage(format!("{}: {why}", arguments.file.display())))?;
+    let name = file
+        .to_str()
+        .filter(|name| !name.contains('\n'))
+        .ok_or_else(|| Failure::usage("--file: a name in UTF-8, in one line"))?;
+    let (snaplen, most) = (arguments.snaplen.0, arguments.max_size.0.0);
+    let answer = Answer::ask(&path, &format!("tap start {snaplen} {most} {name}"))?;
+    answer.rest(|_| Ok(()))?;
+    shown(writeln!(io::stdout(), "recording to {name}"))
+}
+
+/// Ends the recording.
+///
+/// # Errors
+/// Code 2 if there is no such server, 1 if there was no recording or it went wrong.
+pub(crate) fn tap_stop(arguments: &TapStopArgs) -> Result<(), Failure> {
+    let path = socket(arguments.socket.as_deref(), &default_dirs()).map_err(Failure::usage)?;
+    let mut answer = Answer::ask(&path, "tap stop")?;
+    let recorded: Recorded = answer.next()?;
+    answer.rest(|_| Ok(()))?;
+    shown(writeln!(io::stdout(), "{}", recorded.text()))
 }
 
 /// How to see connections that are the kernel's.
@@ -115,8 +146,8 @@ impl Answer {
         }
     }
 
-    /// The line that says what follows.
-    fn first<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, Failure> {
+    /// The next line, which is not to be the last.
+    fn next<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, Failure> {
         let line = self.line()?;
         if let Some(ends) = ends(&line) {
             return Err(Failure::run(ends.error.unwrap_or_default()));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hioload_ws::device::tap::TapReport;
 use hioload_ws::transport::FlowInfo;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,46 @@ pub(crate) struct Row {
     pub retransmits: u32,
     /// Closed by us and not yet by the peer.
     pub orphan: bool,
+}
+
+/// What a recording of packets has done.
+#[derive(Serialize, Deserialize, PartialEq, Eq, Debug)]
+pub(crate) struct Recorded {
+    pub written: u64,
+    pub dropped: u64,
+    pub over_limit: u64,
+    pub bytes: u64,
+}
+
+impl From<TapReport> for Recorded {
+    fn from(report: TapReport) -> Self {
+        let TapReport {
+            written,
+            dropped,
+            over_limit,
+            bytes,
+        } = report;
+        Self {
+            written,
+            dropped,
+            over_limit,
+            bytes,
+        }
+    }
+}
+
+impl Recorded {
+    pub(crate) fn text(&self) -> String {
+        let Self { written, bytes, .. } = self;
+        let mut text = format!("{written} packets recorded, {bytes} bytes");
+        if self.dropped > 0 {
+            text.push_str(&format!("; {} came too fast", self.dropped));
+        }
+        if self.over_limit > 0 {
+            text.push_str(&format!("; {} after the file was full", self.over_limit));
+        }
+        text
+    }
 }
 
 fn micros(time: Duration) -> u64 {
@@ -137,6 +178,18 @@ mod tests {
         let line = serde_json::to_string(&row).expect("JSON");
         assert!(!line.contains('\n'));
         assert_eq!(serde_json::from_str::<Row>(&line).expect("a row"), row);
+    }
+
+    #[test]
+    fn a_recording_tells_what_it_lacks() {
+        let mut recorded = Recorded::from(TapReport {
+            written: 7,
+            bytes: 900,
+            ..TapReport::default()
+        });
+        assert_eq!(recorded.text(), "7 packets recorded, 900 bytes");
+        (recorded.dropped, recorded.over_limit) = (1, 2);
+        assert!(recorded.text().contains("1 came too fast; 2 after"));
     }
 
     #[test]

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hioload_ws::device::tap::{TapOptions, TapSwitch};
 use hioload_ws::{Endpoint, Remote};
 
-use super::row::{Ends, Row, Start};
-use crate::config::values::{Control, TransportKind};
+use super::row::{Ends, Recorded, Row, Start};
+use crate::config::values::Control;
 
 /// How long an asker may neither read nor write.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -19,6 +20,29 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
 /// Bytes of a question.
 const LONGEST_QUESTION: u64 = 4096;
+
+/// Whose connections a server's are.
+pub(crate) enum Kind {
+    /// The kernel's.
+    Sockets,
+    /// Our own, over frames that can be recorded.
+    #[cfg_attr(not(all(feature = "af-xdp", target_os = "linux")), allow(dead_code))]
+    Bypass {
+        /// For the start line: `af-xdp`.
+        name: &'static str,
+        /// For all of the server's queues.
+        tap: TapSwitch,
+    },
+}
+
+impl Kind {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Sockets => "sockets",
+            Self::Bypass { name, .. } => name,
+        }
+    }
+}
 
 /// Directories of control sockets: where `auto` puts one, and where `hioload flows` looks.
 pub(crate) fn default_dirs() -> Vec<PathBuf> {
@@ -135,7 +159,7 @@ impl Socket {
     /// The thread could not be started.
     pub(crate) fn serve<E: Send + 'static>(
         self,
-        transport: TransportKind,
+        kind: Kind,
         remote: Remote<E>,
     ) -> io::Result<File> {
         let Self {
@@ -144,7 +168,7 @@ impl Socket {
             listen,
         } = self;
         let start = Start {
-            transport: transport.to_string(),
+            transport: kind.name().to_owned(),
             lcores: remote.lcores(),
             listen,
         };
@@ -152,7 +176,7 @@ impl Socket {
             for asker in listener.incoming() {
                 match asker {
                     Ok(asker) => {
-                        if let Err(why) = answer(&asker, &start, transport, &remote) {
+                        if let Err(why) = answer(&asker, &start, &kind, &remote) {
                             tracing::debug!("control socket: {why}");
                         }
                     }
@@ -172,7 +196,7 @@ impl Socket {
 fn answer<E: Send>(
     asker: &UnixStream,
     start: &Start,
-    transport: TransportKind,
+    kind: &Kind,
     remote: &Remote<E>,
 ) -> io::Result<()> {
     asker.set_read_timeout(Some(PATIENCE))?;
@@ -180,16 +204,21 @@ fn answer<E: Send>(
     let mut question = String::new();
     BufReader::new(asker.take(LONGEST_QUESTION)).read_line(&mut question)?;
     let mut out = BufWriter::new(asker);
-    let outcome = match question.trim_end() {
-        "flows" => {
+    let outcome = match (question.trim_end(), kind) {
+        ("flows", kind) => {
             line(&mut out, start)?;
-            match transport {
-                // The kernel has them.
-                TransportKind::Sockets => Ok(()),
-                TransportKind::AfXdp => flows(&mut out, remote)?,
+            match kind {
+                Kind::Sockets => Ok(()),
+                Kind::Bypass { .. } => flows(&mut out, remote)?,
             }
         }
-        other => Err(format!("unknown question: {other:?}")),
+        (question, kind) => match (question.strip_prefix("tap "), kind) {
+            (Some(what), Kind::Bypass { tap, .. }) => tapped(&mut out, what, tap)?,
+            (Some(_), Kind::Sockets) => {
+                Err("its packets are the kernel's: tcpdump records them".to_owned())
+            }
+            (None, _) => Err(format!("unknown question: {question:?}")),
+        },
     };
     let ends = Ends {
         end: outcome.is_ok(),
@@ -221,7 +250,85 @@ fn flows<E: Send>(out: &mut impl Write, remote: &Remote<E>) -> io::Result<Result
     Ok(Ok(()))
 }
 
+/// Begins or ends a recording.
+fn tapped(out: &mut impl Write, what: &str, tap: &TapSwitch) -> io::Result<Result<(), String>> {
+    if what == "stop" {
+        return match tap.stop() {
+            Ok(Some(report)) => line(out, &Recorded::from(report)).map(Ok),
+            Ok(None) => Ok(Err("nothing is being recorded".to_owned())),
+            Err(why) => Ok(Err(format!("the recording ended: {why}"))),
+        };
+    }
+    let Some((snaplen, max_bytes, file)) = parse_start(what) else {
+        return Ok(Err(format!("unknown question: {what:?}")));
+    };
+    let options = TapOptions {
+        snaplen,
+        max_bytes: Some(max_bytes),
+        ..TapOptions::default()
+    };
+    let started = tap.start_file(Path::new(file), &options);
+    Ok(started.map_err(|why| match why.kind() {
+        ErrorKind::ResourceBusy => "packets are being recorded already".to_owned(),
+        _ => format!("{file}: {why}"),
+    }))
+}
+
+/// `start SNAPLEN MAX-BYTES FILE`
+fn parse_start(what: &str) -> Option<(u32, u64, &str)> {
+    let mut parts = what.strip_prefix("start ")?.splitn(3, ' ');
+    let snaplen = parts.next()?.parse().ok()?;
+    let max_bytes = parts.next()?.parse().ok()?;
+    let file = parts.next().filter(|file| file.starts_with('/'))?;
+    Some((snaplen, max_bytes, file))
+}
+
 fn line(out: &mut impl Write, what: &impl serde::Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *out, what)?;
     out.write_all(b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recording_is_asked_for_in_one_line() {
+        let whole = parse_start("start 128 4096 /tmp/a b.pcapng");
+        assert_eq!(whole, Some((128, 4096, "/tmp/a b.pcapng")));
+        for text in [
+            "start",
+            "start 1 2",
+            "start x 2 /a",
+            "start 1 2 relative",
+            "go",
+        ] {
+            assert_eq!(parse_start(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_recording_begins_once_and_ends_once() {
+        let path = std::env::temp_dir().join(format!("hioload-tap-{}.pcapng", std::process::id()));
+        let _ = fs::remove_file(&path);
+        let tap = TapSwitch::new();
+        let start = format!("start 128 1000000 {}", path.display());
+        let asked = |what: &str| {
+            let mut out = Vec::new();
+            let outcome = tapped(&mut out, what, &tap).expect("a Vec takes all");
+            (outcome, String::from_utf8(out).expect("JSON"))
+        };
+        assert!(asked("stop").0.is_err());
+        assert_eq!(asked(&start).0, Ok(()));
+        assert!(asked(&start).0.is_err_and(|why| why.contains("already")));
+        let (outcome, said) = asked("stop");
+        assert!(outcome.is_ok() && said.contains("\"written\":0"), "{said}");
+        // What is there is not overwritten.
+        assert!(
+            asked(&start)
+                .0
+                .is_err_and(|why| why.contains("hioload-tap"))
+        );
+        fs::remove_file(&path).expect("the recording");
+    }
 }
