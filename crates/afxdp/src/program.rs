@@ -94,24 +94,36 @@ fn take(program: &mut Ebpf, name: &str) -> Result<Map, OpenError> {
         .ok_or_else(|| blame::object(&format!("no map {name}")))
 }
 
-/// Writes what is ours into the maps.
+/// Writes what is ours into the maps. They stay with the program: it is loaded with their file descriptors.
 fn fill(program: &mut Ebpf, options: &PortOptions) -> Result<(), OpenError> {
     let full = |why: MapError| blame::object(&why.to_string());
-    let mut own4 = HashMap::<_, u32, u8>::try_from(take(program, "OWN4")?).map_err(full)?;
-    let mut own6 = HashMap::<_, [u8; 16], u8>::try_from(take(program, "OWN6")?).map_err(full)?;
     for address in &options.addresses {
         match address {
-            IpAddr::V4(v4) => own4.insert(u32::from_ne_bytes(v4.octets()), 1, 0),
-            IpAddr::V6(v6) => own6.insert(v6.octets(), 1, 0),
+            IpAddr::V4(v4) => {
+                let map = borrow(program, "OWN4")?;
+                let mut own = HashMap::<_, u32, u8>::try_from(map).map_err(full)?;
+                own.insert(u32::from_ne_bytes(v4.octets()), 1, 0)
+            }
+            IpAddr::V6(v6) => {
+                let map = borrow(program, "OWN6")?;
+                let mut own = HashMap::<_, [u8; 16], u8>::try_from(map).map_err(full)?;
+                own.insert(v6.octets(), 1, 0)
+            }
         }
         .map_err(full)?;
     }
-    let mut listened =
-        HashMap::<_, [u8; 20], u8>::try_from(take(program, "LISTENED")?).map_err(full)?;
+    let map = borrow(program, "LISTENED")?;
+    let mut listened = HashMap::<_, [u8; 20], u8>::try_from(map).map_err(full)?;
     for at in listened_endpoints(options) {
         listened.insert(endpoint(at), 1, 0).map_err(full)?;
     }
     Ok(())
+}
+
+fn borrow<'a>(program: &'a mut Ebpf, name: &str) -> Result<&'a mut Map, OpenError> {
+    program
+        .map_mut(name)
+        .ok_or_else(|| blame::object(&format!("no map {name}")))
 }
 
 /// What is listened on, each with an address.

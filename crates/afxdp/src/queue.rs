@@ -411,10 +411,8 @@ impl Device for Queue {
         let mut stats = self.state.stats;
         stats.rx_dropped = self.state.oversize + self.umem.strange();
         if let Ok(kernel) = self.socket.statistics() {
-            stats.rx_dropped += kernel.rx_dropped
-                + kernel.rx_invalid_descs
-                + kernel.rx_ring_full.unwrap_or(0)
-                + kernel.rx_fill_ring_empty_descs.unwrap_or(0);
+            // `rx_dropped` counts packets for which there was no frame; the fill ring's own count is of the same.
+            stats.rx_dropped += kernel.rx_dropped + kernel.rx_ring_full.unwrap_or(0);
             stats.tx_dropped += kernel.tx_invalid_descs;
         }
         stats

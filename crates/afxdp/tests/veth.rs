@@ -1,0 +1,491 @@
+//! The device over a veth pair, with a packet socket or a kernel at the other end. Needs root.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use common::packet::{
+    ETHERTYPE4, ETHERTYPE6, arp_request, ethernet, ipv4, ipv6, pseudo, solicitation, sum, tcp, udp,
+};
+use common::{
+    KERNEL4, KERNEL6, Net, OURS4, OURS6, PEER4, PEER6, open, options, receive, send, silent,
+};
+use hioload_afxdp::{Ownership, RxChecksum as WhatOfChecksums, XdpCounters, XdpMode};
+use hioload_device::{Burst, Device, Frame, RxChecksum, TxChecksum};
+
+const MODES: [XdpMode; 2] = [XdpMode::Native, XdpMode::Skb];
+
+/// One of each kind of packet that is ours, with the counter that it belongs to.
+fn ours(mac: [u8; 6], vlan: Option<u16>) -> Vec<(Vec<u8>, &'static str)> {
+    let v4 = |protocol, fragment, payload: &[u8]| {
+        ethernet(
+            mac,
+            vlan,
+            ETHERTYPE4,
+            &ipv4(PEER4, OURS4, protocol, fragment, payload),
+        )
+    };
+    let v6 =
+        |next, payload: &[u8]| ethernet(mac, vlan, ETHERTYPE6, &ipv6(PEER6, OURS6, next, payload));
+    // Hop-by-hop options, then destination options, then TCP.
+    let mut extended = vec![60, 0, 1, 4, 0, 0, 0, 0, 6, 0, 1, 4, 0, 0, 0, 0];
+    extended.extend(tcp(1, 2, b""));
+    // A fragment header: offset 0, more to come.
+    let fragment6 = [6, 0, 0, 1, 0, 0, 0, 9, 1, 2, 3, 4, 5, 6, 7, 8];
+    // A fragment header of a packet that is whole.
+    let mut atomic = vec![6, 0, 0, 0, 0, 0, 0, 9];
+    atomic.extend(tcp(1, 2, b""));
+    vec![
+        (v4(6, 0x4000, &tcp(40000, 9001, b"hello")), "tcp"),
+        (v4(1, 0, &[8, 0, 0, 0, 0, 1, 0, 1]), "icmp"),
+        (v4(6, 0x2000, &tcp(40000, 9001, b"first")), "fragments"),
+        (v4(6, 3, b"a later fragment"), "fragments"),
+        (
+            ethernet([0xff; 6], vlan, 0x0806, &arp_request(PEER4, OURS4)),
+            "arp",
+        ),
+        (v6(6, &tcp(40000, 9001, b"hello")), "tcp"),
+        (v6(0, &extended), "tcp"),
+        (v6(44, &fragment6), "fragments"),
+        (v6(44, &atomic), "tcp"),
+        (v6(58, &[128, 0, 0, 0, 0, 1, 0, 1]), "icmp"),
+        (v6(58, &[136, 0, 0, 0, 0, 0, 0, 0]), "nd"),
+        (
+            ethernet(
+                [0x33, 0x33, 0xff, 0, 0, 2],
+                vlan,
+                ETHERTYPE6,
+                &solicitation(PEER6, OURS6),
+            ),
+            "nd",
+        ),
+    ]
+}
+
+/// What is not, though some of it looks like it.
+fn not_ours(mac: [u8; 6], vlan: Option<u16>) -> Vec<Vec<u8>> {
+    let seven = [0, 0, 1, 4, 0, 0, 0, 0].repeat(7);
+    vec![
+        ethernet(
+            mac,
+            vlan,
+            ETHERTYPE4,
+            &ipv4(PEER4, "10.77.0.3", 6, 0, &tcp(1, 2, b"")),
+        ),
+        ethernet(
+            mac,
+            vlan,
+            ETHERTYPE4,
+            &ipv4(PEER4, OURS4, 17, 0, &udp(1, 2, b"")),
+        ),
+        ethernet([0xff; 6], vlan, 0x0806, &arp_request(PEER4, KERNEL4)),
+        ethernet(
+            [0x33, 0x33, 0xff, 0, 0, 2],
+            vlan,
+            ETHERTYPE6,
+            &solicitation(PEER6, "fd78::2"),
+        ),
+        ethernet(
+            mac,
+            vlan,
+            ETHERTYPE6,
+            &ipv6(PEER6, "fd77::3", 6, &tcp(1, 2, b"")),
+        ),
+        ethernet(mac, vlan, ETHERTYPE6, &ipv6(PEER6, OURS6, 0, &seven)),
+        ethernet(mac, vlan, 0x88cc, &[0; 50]),
+    ]
+}
+
+fn malformed(mac: [u8; 6]) -> Vec<Vec<u8>> {
+    let mut short = ipv4(PEER4, OURS4, 6, 0, &tcp(1, 2, b""));
+    short[3] = 19; // shorter than its header
+    let mut header = ipv4(PEER4, OURS4, 6, 0, b"");
+    header[0] = 0x4f; // with options that are not there
+    vec![
+        ethernet(mac, None, ETHERTYPE4, &short),
+        ethernet(mac, None, ETHERTYPE4, &header),
+        ethernet(mac, None, ETHERTYPE6, &ipv6(PEER6, OURS6, 6, b"")[..39]),
+        ethernet(mac, None, ETHERTYPE6, &ipv6(PEER6, OURS6, 0, &[6])),
+        ethernet(mac, None, 0x0806, &arp_request(PEER4, OURS4)[..27]),
+    ]
+}
+
+fn count(counters: &XdpCounters, name: &str) -> u64 {
+    match name {
+        "tcp" => counters.tcp,
+        "icmp" => counters.icmp,
+        "fragments" => counters.fragments,
+        "arp" => counters.arp,
+        "nd" => counters.nd,
+        _ => panic!("{name}"),
+    }
+}
+
+#[test]
+fn what_is_ours_comes_in_and_nothing_else() {
+    for mode in MODES {
+        for (queues, vlan) in [(1, None), (2, None), (1, Some(7)), (2, Some(7))] {
+            let Some(net) = Net::new(queues, 1500) else {
+                return;
+            };
+            let mut asked = options();
+            (asked.mode, asked.vlan) = (mode, vlan);
+            let (port, mut open) = open(&asked);
+            assert_eq!((port.mode(), open.len()), (mode, queues as usize));
+            let (raw, mac) = (net.raw(), net.mac());
+            let before = port.counters().expect("counters");
+            let ours = ours(mac, vlan);
+            for (frame, _) in &ours {
+                raw.send(frame);
+            }
+            let mut sent: Vec<_> = ours.iter().map(|(frame, _)| frame.clone()).collect();
+            let mut got = receive(&mut open, ours.len());
+            sent.sort();
+            got.sort();
+            assert_eq!(got, sent, "{mode} {queues} {vlan:?}");
+            let counters = port.counters().expect("counters");
+            for name in ["tcp", "icmp", "fragments", "arp", "nd"] {
+                let wanted = ours.iter().filter(|(_, counter)| *counter == name).count();
+                assert_eq!(count(&counters, name), wanted as u64, "{mode} {name}");
+            }
+            let others = not_ours(mac, vlan);
+            let mut strange = vec![ours[0].0.clone()];
+            // The same with another tag, or with one, or without.
+            strange[0] = ethernet(
+                mac,
+                Some(8),
+                ETHERTYPE4,
+                &ipv4(PEER4, OURS4, 6, 0, &tcp(1, 2, b"")),
+            );
+            if vlan.is_some() {
+                strange.push(ethernet(
+                    mac,
+                    None,
+                    ETHERTYPE4,
+                    &ipv4(PEER4, OURS4, 6, 0, &tcp(1, 2, b"")),
+                ));
+            }
+            for frame in others.iter().chain(&strange) {
+                raw.send(frame);
+            }
+            assert!(silent(&mut open), "{mode} {queues} {vlan:?}");
+            let counters = port.counters().expect("counters");
+            let passed = (counters.passed - before.passed) as usize;
+            assert!(passed >= others.len() + strange.len(), "{counters:?}");
+            assert_eq!(counters.no_socket, 0);
+            if vlan.is_none() {
+                let malformed = malformed(mac);
+                malformed.iter().for_each(|frame| raw.send(frame));
+                assert!(silent(&mut open));
+                let counters = port.counters().expect("counters");
+                assert_eq!(counters.malformed, malformed.len() as u64);
+            }
+        }
+    }
+}
+
+#[test]
+fn where_an_address_is_shared_only_listened_ports_are_ours() {
+    for mode in MODES {
+        let Some(net) = Net::new(1, 1500) else { return };
+        let mut asked = options();
+        asked.mode = mode;
+        asked.ownership = Ownership::Shared;
+        asked.addresses = vec![
+            KERNEL4.parse().expect("IPv4"),
+            KERNEL6.parse().expect("IPv6"),
+        ];
+        asked.listen = vec![
+            "0.0.0.0:9001".parse().expect("IPv4"),
+            format!("[{KERNEL6}]:9002").parse().expect("IPv6"),
+        ];
+        let (port, mut queues) = open(&asked);
+        let (raw, mac) = (net.raw(), net.mac());
+        let v4 = |protocol, fragment, payload: &[u8]| {
+            ethernet(
+                mac,
+                None,
+                ETHERTYPE4,
+                &ipv4(PEER4, KERNEL4, protocol, fragment, payload),
+            )
+        };
+        let v6 = |next, payload: &[u8]| {
+            ethernet(mac, None, ETHERTYPE6, &ipv6(PEER6, KERNEL6, next, payload))
+        };
+        let about4 = |port| {
+            let mut error = vec![3, 4, 0, 0, 0, 0, 5, 0];
+            error.extend(ipv4(KERNEL4, PEER4, 6, 0, &tcp(port, 40000, b"")));
+            error
+        };
+        let about6 = |port| {
+            let mut error = vec![2, 0, 0, 0, 0, 0, 5, 0];
+            error.extend(ipv6(KERNEL6, PEER6, 6, &tcp(port, 40000, b"")));
+            error
+        };
+        let ours = [
+            v4(6, 0, &tcp(40000, 9001, b"")),
+            v6(6, &tcp(40000, 9002, b"")),
+            v4(1, 0, &about4(9001)),
+            v6(58, &about6(9002)),
+        ];
+        let others = [
+            v4(6, 0, &tcp(40000, 22, b"")),
+            v6(6, &tcp(40000, 9001, b"")),
+            v4(1, 0, &about4(22)),
+            v6(58, &about6(22)),
+            v4(1, 0, &[8, 0, 0, 0, 0, 1, 0, 1]),
+            v4(6, 0x2000, &tcp(40000, 9001, b"")),
+            ethernet([0xff; 6], None, 0x0806, &arp_request(PEER4, KERNEL4)),
+            ethernet(
+                [0x33, 0x33, 0xff, 0, 0, 1],
+                None,
+                ETHERTYPE6,
+                &solicitation(PEER6, KERNEL6),
+            ),
+        ];
+        ours.iter().for_each(|frame| raw.send(frame));
+        assert_eq!(receive(&mut queues, ours.len()), ours, "{mode}");
+        others.iter().for_each(|frame| raw.send(frame));
+        assert!(silent(&mut queues), "{mode}");
+        let counters = port.counters().expect("counters");
+        assert_eq!(
+            (counters.tcp, counters.icmp, counters.arp + counters.nd),
+            (2, 2, 0)
+        );
+        assert_eq!(counters.malformed, 0);
+    }
+}
+
+#[test]
+fn frames_go_out_as_they_are() {
+    for mode in MODES {
+        let Some(net) = Net::new(2, 1500) else { return };
+        let mut asked = options();
+        asked.mode = mode;
+        let (_port, mut queues) = open(&asked);
+        let raw = net.raw();
+        for (n, queue) in queues.iter_mut().enumerate() {
+            let mut burst = Burst::new();
+            let mut sent = Vec::new();
+            while !burst.is_full() {
+                // All lengths from a bare header to a full frame with a tag.
+                let len = 14 + sent.len() * (1504 / 63);
+                let bytes: Vec<u8> = (0..len).map(|i| (i * 7 + sent.len() + n) as u8).collect();
+                let mut whole = ethernet([2, 0, 0, 0, 0, 9], None, 0x88b5, &bytes[14..]);
+                whole[5] = sent.len() as u8;
+                let mut frame = queue.alloc().expect("a frame");
+                // Some begin at the chunk's first byte, where the kernel's metadata has no room.
+                frame.set_len(whole.len());
+                if sent.len() % 3 == 0 {
+                    let all = frame.headroom();
+                    frame.grow_front(all);
+                    frame.set_len(whole.len());
+                }
+                frame.bytes_mut().copy_from_slice(&whole);
+                burst.push(frame);
+                sent.push(whole);
+            }
+            assert_eq!(queue.tx_burst(&mut burst), 64);
+            for wanted in &sent {
+                let got = raw
+                    .receive(|frame| frame[12..14] == [0x88, 0xb5])
+                    .expect("a frame");
+                assert_eq!(&got, wanted, "{mode}");
+            }
+            let stats = queue.stats();
+            let bytes: usize = sent.iter().map(Vec::len).sum();
+            assert_eq!((stats.tx_frames, stats.tx_bytes), (64, bytes as u64));
+            assert_eq!((stats.tx_dropped, stats.tx_full), (0, 0));
+            assert!(stats.kicks <= 3, "one system call for a burst: {stats:?}");
+        }
+    }
+}
+
+#[test]
+fn frames_that_are_no_packets_are_dropped_and_counted() {
+    let Some(_net) = Net::new(1, 1500) else {
+        return;
+    };
+    let (_port, mut queues) = open(&options());
+    send(&mut queues[0], &[]);
+    send(&mut queues[0], &[1; 13]);
+    let stats = queues[0].stats();
+    assert_eq!((stats.tx_frames, stats.tx_dropped), (0, 2));
+    let census = queues[0].census();
+    assert_eq!((census.lent, census.sending), (0, 0));
+}
+
+#[test]
+fn jumbo_frames_come_in_and_go_out_whole() {
+    for mode in MODES {
+        for mtu in [3700, 9000] {
+            let Some(net) = Net::new(1, mtu) else { return };
+            let mut asked = options();
+            asked.mode = mode;
+            let (_port, mut queues) = open(&asked);
+            assert_eq!(queues[0].capabilities().mtu, mtu);
+            let (raw, mac) = (net.raw(), net.mac());
+            let total = queues[0].census();
+            let sizes = [1, 1000, 3000, 3500, mtu - 41, mtu - 40].map(|size| size.min(mtu - 40));
+            // More rounds than there are frames: a leak would show.
+            for round in 0..total.total / sizes.len() + 2 {
+                for &size in &sizes {
+                    let data: Vec<u8> = (0..size).map(|i| (i / 3 + round) as u8).collect();
+                    let frame = ethernet(
+                        mac,
+                        None,
+                        ETHERTYPE4,
+                        &ipv4(PEER4, OURS4, 6, 0, &tcp(1, 2, &data)),
+                    );
+                    raw.send(&frame);
+                    let got = receive(&mut queues, 1);
+                    assert!(
+                        got == [frame.clone()],
+                        "{mode} {mtu} {size}: {:?}",
+                        queues[0].stats()
+                    );
+                    let mut back = frame;
+                    back[..6].copy_from_slice(&[2, 0, 0, 0, 0, 9]);
+                    back[6..12].copy_from_slice(&mac);
+                    send(&mut queues[0], &back);
+                    let got = raw
+                        .receive(|frame| frame[..12] == back[..12])
+                        .expect("a frame");
+                    assert!(got == back, "{mode} {mtu} {size}: {} bytes", got.len());
+                }
+            }
+            let mut none = Burst::new();
+            queues[0].tx_burst(&mut none);
+            let census = queues[0].census();
+            assert_eq!((census.lent, census.sending), (0, 0), "{census:?}");
+            assert_eq!(queues[0].stats().rx_dropped, 0);
+        }
+    }
+}
+
+#[test]
+fn the_kernel_fills_in_checksums() {
+    for mode in MODES {
+        let Some(net) = Net::new(1, 1500) else { return };
+        let mut asked = options();
+        asked.mode = mode;
+        let (_port, mut queues) = open(&asked);
+        assert!(queues[0].capabilities().tx_checksum, "this kernel can");
+        let raw = net.raw();
+        for (v6, from, to) in [(false, OURS4, PEER4), (true, OURS6, PEER6)] {
+            let data = b"an odd number of bytes.";
+            let mut segment = tcp(9001, 40000, data);
+            let start = pseudo(from, to, 6, segment.len());
+            segment[16..18].copy_from_slice(&start.to_be_bytes());
+            let (at, packet) = if v6 {
+                (
+                    54,
+                    ethernet(
+                        [2, 0, 0, 0, 0, 9],
+                        None,
+                        ETHERTYPE6,
+                        &ipv6(from, to, 6, &segment),
+                    ),
+                )
+            } else {
+                (
+                    34,
+                    ethernet(
+                        [2, 0, 0, 0, 0, 9],
+                        None,
+                        ETHERTYPE4,
+                        &ipv4(from, to, 6, 0, &segment),
+                    ),
+                )
+            };
+            let mut frame = queues[0].alloc().expect("a frame");
+            frame.set_len(packet.len());
+            frame.bytes_mut().copy_from_slice(&packet);
+            frame.set_tx_checksum(TxChecksum::Fill {
+                start: at,
+                offset: 16,
+            });
+            let mut burst = Burst::new();
+            burst.push(frame);
+            assert_eq!(queues[0].tx_burst(&mut burst), 1);
+            let at = usize::from(at);
+            let got = raw
+                .receive(|frame| {
+                    frame.len() == packet.len() && frame[at..at + 2] == packet[at..at + 2]
+                })
+                .expect("a frame");
+            let segment = &got[at..];
+            // With the pseudo-header, everything adds up to all ones.
+            assert_eq!(sum(start.into(), segment), 0xffff, "{mode} {v6}");
+            let rest = [&got[..at + 16], &got[at + 18..]].concat();
+            assert_eq!(rest, [&packet[..at + 16], &packet[at + 18..]].concat());
+        }
+        assert_eq!(queues[0].stats().tx_dropped, 0);
+        let mut asked = asked.clone();
+        asked.tx_checksum = false;
+        drop((queues, _port));
+        let (_port, queues) = open(&asked);
+        assert!(!queues[0].capabilities().tx_checksum);
+    }
+}
+
+#[test]
+fn received_checksums_are_taken_for_good_on_a_cable_within_the_machine() {
+    for (asked_for, wanted) in [
+        (WhatOfChecksums::Auto, RxChecksum::Good),
+        (WhatOfChecksums::Trust, RxChecksum::Good),
+        (WhatOfChecksums::Verify, RxChecksum::Unknown),
+    ] {
+        let Some(net) = Net::new(1, 1500) else { return };
+        let mut asked = options();
+        asked.rx_checksum = asked_for;
+        let (_port, mut queues) = open(&asked);
+        net.raw().send(&ours(net.mac(), None)[0].0);
+        let mut burst = Burst::new();
+        common::eventually("a frame", || queues[0].rx_burst(&mut burst) > 0);
+        assert_eq!(burst[0].rx_checksum(), wanted);
+        assert_eq!(
+            queues[0].capabilities().rx_checksum,
+            wanted == RxChecksum::Good
+        );
+    }
+}
+
+#[test]
+fn every_frame_is_somewhere() {
+    let Some(net) = Net::new(1, 1500) else { return };
+    let mut asked = options();
+    asked.frames = Some(512);
+    let (_port, mut queues) = open(&asked);
+    let queue = &mut queues[0];
+    let sum = |c: hioload_afxdp::Census| c.free + c.receiving + c.sending + c.lent;
+    let census = queue.census();
+    assert_eq!((census.total, census.receiving, census.lent), (512, 256, 0));
+    // All that are not for receiving can be had, and no more.
+    let mut held: Vec<_> = std::iter::from_fn(|| queue.alloc()).collect();
+    assert_eq!(
+        (held.len(), queue.census().lent, sum(queue.census())),
+        (256, 256, 512)
+    );
+    // Receiving goes on until the kernel has none left; what is lost then is counted.
+    let (raw, frame) = (net.raw(), ours(net.mac(), None)[0].0.clone());
+    let mut burst = Burst::new();
+    let mut kept = Vec::new();
+    for _ in 0..300 {
+        raw.send(&frame);
+        queue.rx_burst(&mut burst);
+        kept.extend(burst.drain(..));
+    }
+    common::eventually("the rest", || {
+        queue.rx_burst(&mut burst);
+        kept.extend(burst.drain(..));
+        kept.len() == 256
+    });
+    assert_eq!((queue.census().receiving, queue.census().lent), (0, 512));
+    assert_eq!(queue.stats().rx_dropped, 44);
+    held.clear();
+    kept.clear();
+    queue.rx_burst(&mut burst);
+    assert_eq!((queue.census().receiving, sum(queue.census())), (256, 512));
+    raw.send(&frame);
+    assert_eq!(receive(std::slice::from_mut(queue), 1), [frame]);
+}
