@@ -12,6 +12,7 @@ import ctypes
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -81,9 +82,9 @@ class Namespace:
         return command(*self.prefix, *words, **options)
 
     def start(self, *words, **options):
-        """Starts a command in here, in a process group of its own."""
+        """Starts a command in here."""
         words = [str(word) for word in (*self.prefix, *words)]
-        return subprocess.Popen(words, **{"stdin": subprocess.DEVNULL, "start_new_session": True} | options)
+        return subprocess.Popen(words, stdin=subprocess.DEVNULL, **options)
 
     def sysctl(self, *settings):
         self.run("sysctl", "-qw", *settings)
@@ -111,6 +112,14 @@ class Namespace:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGKILL)
         subprocess.run(["ip", "netns", "delete", self.name], capture_output=True)
+
+
+def sweep():
+    """Removes what runs that were killed have left: namespaces in which nothing runs, named after a process that is gone."""
+    for line in command("ip", "netns", "list").splitlines():
+        match = re.fullmatch(r"(hioload-(\d+)-\d+-\w+)( .*)?", line)
+        if match and not Path(f"/proc/{match[2]}").exists() and not command("ip", "netns", "pids", match[1]).strip():
+            command("ip", "netns", "delete", match[1])
 
 
 class Lab:
@@ -184,8 +193,7 @@ class Lab:
     def _remove(self):
         for process in self.processes:
             if process.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                process.kill()
             process.wait()
         if self.server is not None and self.server.process.poll() is None:
             self.server.process.kill()

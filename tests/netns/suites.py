@@ -44,7 +44,7 @@ def hostile(variant, folder):
     names = [name for name in names if not name.startswith(tuple(left_out))]
     # Each test starts a server of its own and there is one interface, so they go one at a time: mostly they wait. Several
     # labs make up for that.
-    with contextlib.ExitStack() as stack, concurrent.futures.ThreadPoolExecutor(SHARES) as pool:
+    with concurrent.futures.ThreadPoolExecutor(SHARES) as pool, contextlib.ExitStack() as stack:
         work = []
         for number in range(SHARES):
             share = folder / f"share-{number}"
