@@ -9,8 +9,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::Failure;
-use crate::config::values::{AtLeastOne, Size, Span, UpTo, Within};
-use crate::config::{Settings, reference};
+use crate::config::values::{AtLeastOne, Size, Span, TransportKind, UpTo, Within};
+use crate::config::{AfXdpArgs, Settings, reference};
 
 /// A WebSocket data plane that owns its cores.
 #[derive(Parser, Debug)]
@@ -32,7 +32,7 @@ pub(crate) enum Command {
     /// Serve WebSockets: /echo, /topics, /healthz, and a page to try them at /
     Serve(Box<ServeArgs>),
     /// Send messages to a server that echoes, and check and time what comes back
-    Connect(ConnectArgs),
+    Connect(Box<ConnectArgs>),
     /// List the connections of a running server's own TCP, as ss -ti lists the kernel's
     Flows(FlowsArgs),
     /// Record the packets of a running server's own TCP, which tcpdump does not see
@@ -131,6 +131,12 @@ pub(crate) struct ConnectArgs {
     /// Time for all of it
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub timeout: AtLeastOne<Span>,
+    /// What moves the bytes: sockets, or af-xdp (needs an interface with a single queue)
+    #[arg(long, value_name = "NAME", default_value = "sockets")]
+    pub transport: TransportKind,
+    /// For af-xdp.
+    #[command(flatten)]
+    pub af_xdp: AfXdpArgs,
 }
 
 impl ConnectArgs {

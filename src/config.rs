@@ -9,7 +9,7 @@ mod sections;
 mod text;
 pub(crate) mod values;
 
-pub(crate) use sections::Settings;
+pub(crate) use sections::{AfXdpArgs, Settings};
 
 /// The annotated reference configuration: every key with its default.
 pub(crate) const REFERENCE: &str = include_str!("../deploy/hioload.toml");

@@ -5,16 +5,20 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use hioload_ws::deflate::DeflateConfig;
+use hioload_ws::transport::Transport;
 use hioload_ws::{
     Accept, CloseCode, ClosedBy, Closure, Config, Connect, ConnectError, ConnectionId, Context,
     Endpoint, Handler, Idle, Kind, LcoreContext, Lcores, Message, Peer, Request, Response,
     SendPolicy, Server, ServerOptions, ServerReply, SocketOptions,
 };
 
+use super::af_xdp;
 use super::histogram::Histogram;
 use super::target::Target;
 use crate::Failure;
 use crate::cli::ConnectArgs;
+use crate::config::af_xdp::AfXdp;
+use crate::config::values::TransportKind;
 
 /// Connects, sends, checks, and tells.
 ///
@@ -53,11 +57,19 @@ pub(crate) fn run(arguments: &ConnectArgs) -> Result<(), Failure> {
     };
     let fail = |why: &dyn std::fmt::Display| Failure::run(format!("{}: {why}", arguments.url));
 
-    let server = Server::bind(options(arguments, work)).map_err(|why| fail(&why))?;
-    let running = server
-        .start(move |_| client.clone())
-        .map_err(|why| fail(&why))?;
-    running.join().map_err(|why| fail(&why))?;
+    let options = options(arguments, work);
+    match arguments.transport {
+        TransportKind::Sockets => {
+            let server = Server::bind(options).map_err(|why| fail(&why))?;
+            run_client(server, client)
+        }
+        TransportKind::AfXdp => {
+            let link = AfXdp::of_client(arguments.af_xdp.clone());
+            link.check(&[]).map_err(Failure::usage)?;
+            af_xdp::connect(&link, options, |server| run_client(server, client))?
+        }
+    }
+    .map_err(|why| fail(&why))?;
     match outcome.try_recv() {
         Ok(Ok(times)) => {
             println!(
@@ -71,6 +83,15 @@ pub(crate) fn run(arguments: &ConnectArgs) -> Result<(), Failure> {
         Ok(Err(why)) => Err(fail(&why)),
         Err(_) => Err(fail(&"ended without an outcome")),
     }
+}
+
+/// Runs to the end of the client's work.
+fn run_client<T: Transport + 'static>(server: Server<T>, client: Client) -> Result<(), String> {
+    let running = server
+        .start(move |_| client.clone())
+        .map_err(|why| why.to_string())?;
+    running.join().map_err(|why| why.to_string())?;
+    Ok(())
 }
 
 fn options(arguments: &ConnectArgs, work: Work) -> ServerOptions {

@@ -33,6 +33,11 @@ pub(crate) struct AfXdp {
 }
 
 impl AfXdp {
+    /// For a client: TCP with its defaults.
+    pub(crate) fn of_client(link: AfXdpArgs) -> Self {
+        Self::new(link, &TcpArgs::default())
+    }
+
     /// Fills in the defaults.
     pub(super) fn new(link: AfXdpArgs, tcp: &TcpArgs) -> Self {
         let gateways = link.gateway.into_iter().flatten();
@@ -83,7 +88,7 @@ impl AfXdp {
     ///
     /// # Errors
     /// What is wrong, in one line.
-    pub(super) fn check(&self, listen: &[Endpoint]) -> Result<(), String> {
+    pub(crate) fn check(&self, listen: &[Endpoint]) -> Result<(), String> {
         if self.interface.is_none() {
             return Err(
                 "--transport af-xdp needs an --interface, whose queues it takes".to_owned(),

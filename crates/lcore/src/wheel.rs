@@ -54,6 +54,13 @@ impl TimerId {
     fn generation(self) -> u32 {
         (self.0.get() >> 32) as u32
     }
+
+    /// Half the name: enough for an owner who knows that his timer is set, and has no room for all of it. See
+    /// [`TimerWheel::set_in`].
+    #[must_use]
+    pub fn place(self) -> u32 {
+        self.index()
+    }
 }
 
 impl fmt::Debug for TimerId {
@@ -182,6 +189,13 @@ impl<K: Copy> TimerWheel<K> {
         }
         self.unlink(id.index());
         Some(self.release(id.index()))
+    }
+
+    /// The timer that is set in a [place](TimerId::place), if one is.
+    #[must_use]
+    pub fn set_in(&self, place: u32) -> Option<TimerId> {
+        let generation = self.entries.get(place as usize)?.generation;
+        (generation % 2 == 1).then(|| TimerId::new(place, generation))
     }
 
     /// When a set timer will fire (its deadline, rounded up to the tick); `None` if the id is stale.

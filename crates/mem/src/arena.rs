@@ -16,6 +16,9 @@ mod sys;
 /// Bytes of the huge pages asked for.
 pub(crate) const HUGE: usize = 2 << 20;
 
+/// Bytes of base pages (where they are larger, giving memory back fails, and nothing is lost).
+const PAGE: usize = 4096;
+
 /// The huge pages to ask for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum HugePages {
@@ -161,9 +164,24 @@ impl Arena {
         unsafe { slice::from_raw_parts_mut(self.base.as_ptr(), self.len) }
     }
 
-    /// The first byte. Good for `len()` bytes, reading and writing, while the arena lives.
-    pub(crate) fn base(&self) -> NonNull<u8> {
+    /// The first byte. Good for `len()` bytes, reading and writing, while the arena lives; whoever does so answers for
+    /// himself that nobody else does.
+    #[must_use]
+    pub fn base(&self) -> NonNull<u8> {
         self.base
+    }
+
+    /// Gives the memory behind whole pages within `range` (bytes from the beginning) back to the system: what they held is
+    /// lost, they read as zero and cost nothing until they are written again. Whether that was done: not for reserved huge
+    /// pages, nor on systems that have no such call, where nothing changes.
+    pub fn give_back(&mut self, range: std::ops::Range<usize>) -> bool {
+        if self.backing == Backing::Huge2M {
+            return false;
+        }
+        let start = range.start.next_multiple_of(PAGE);
+        let end = range.end.min(self.len) / PAGE * PAGE;
+        // SAFETY: of a range within the region, which is owned by `self`.
+        start < end && unsafe { sys::give_back(self.base.add(start), end - start) }
     }
 }
 
@@ -217,6 +235,24 @@ mod tests {
         if matches!(huge.backing(), Backing::Huge2M | Backing::Transparent) {
             assert_eq!(huge.base().align_offset(HUGE), 0);
         }
+    }
+
+    #[test]
+    fn what_was_given_back_reads_as_zero_and_the_rest_as_before() {
+        let mut arena = arena(8 * PAGE, HugePages::Off);
+        arena.as_mut_slice().fill(7);
+        let given = arena.give_back(PAGE - 1..3 * PAGE + 1);
+        assert_eq!(given, cfg!(target_os = "linux"));
+        let zeros = |arena: &Arena| arena.as_slice().iter().filter(|&&byte| byte == 0).count();
+        assert_eq!(zeros(&arena), if given { 2 * PAGE } else { 0 });
+        assert_eq!(arena.as_slice()[PAGE - 1], 7);
+        assert_eq!(arena.as_slice()[3 * PAGE], 7);
+        assert!(!arena.give_back(1..PAGE), "not a whole page");
+        assert!(!arena.give_back(7 * PAGE..7 * PAGE), "nothing");
+        // Beyond the end there is nothing to give.
+        arena.give_back(0..usize::MAX);
+        arena.as_mut_slice()[0] = 1;
+        assert_eq!(arena.as_slice()[0], 1);
     }
 
     #[test]

@@ -161,6 +161,39 @@ impl Default for StackConfig {
     }
 }
 
+impl StackConfig {
+    /// What cannot be, said in a sentence.
+    pub(crate) fn check(&self) -> Result<(), StackError> {
+        let wrong = |text: String| Err(StackError::Config(text));
+        for (name, bytes) in [("receive", self.rx_ring), ("send", self.tx_ring)] {
+            if !bytes.is_power_of_two() || !(4 << 10..=1 << 20).contains(&bytes) {
+                return wrong(format!(
+                    "a {name} ring of {bytes} bytes: a power of two from 4096 to 1048576 is wanted"
+                ));
+            }
+        }
+        let slots = self.max_flows as u64 + self.half_open as u64 + self.orphans as u64;
+        if self.max_flows == 0 || slots > 1 << 30 {
+            return wrong(format!("{slots} flows in all: 1 to {} can be had", 1 << 30));
+        }
+        if self.source_ports.is_empty() || *self.source_ports.start() == 0 {
+            return wrong("source ports begin at 1, and there is at least one".into());
+        }
+        if let Some(at) = self.listen.iter().find(|at| at.port() == 0) {
+            return wrong(format!(
+                "{at} is no address to listen on: the port is missing"
+            ));
+        }
+        if self.vlan.is_some_and(|vlan| !(1..=4094).contains(&vlan)) {
+            return wrong("VLANs are numbered from 1 to 4094".into());
+        }
+        if self.user_timeout.is_zero() {
+            return wrong("a user timeout of nothing leaves no time for an answer".into());
+        }
+        Ok(())
+    }
+}
+
 /// Why there is no stack.
 #[derive(Debug)]
 pub enum StackError {

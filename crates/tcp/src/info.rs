@@ -1,7 +1,17 @@
 //! A flow as an operator sees it.
+//!
+//! What smoltcp keeps to itself is taken from what its sockets print for debugging. (The version is pinned, and a test looks.)
 
+use std::fmt::{self, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
+
+use hioload_device::Device;
+use smoltcp::socket::tcp::{Socket, State};
+
+use crate::FlowId;
+use crate::flows::{is, tuple_of};
+use crate::stack::Stack;
 
 /// The state of one flow, as `ss -ti` would show it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,4 +44,205 @@ pub struct FlowInfo {
     pub retransmits: u32,
     /// Whether it was released and is closing on its own.
     pub orphan: bool,
+}
+
+/// Takes what a socket prints up to its rings: state, timer, round trip, assembler.
+struct Head {
+    text: [u8; 1024],
+    len: usize,
+}
+
+impl Write for Head {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = self.text.get_mut(self.len..self.len + text.len());
+        match room {
+            // The error ends the printing.
+            _ if text == "rx_buffer" => Err(fmt::Error),
+            None => Err(fmt::Error),
+            Some(room) => {
+                room.copy_from_slice(text.as_bytes());
+                self.len += text.len();
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Head {
+    fn of(socket: &Socket<'_>) -> Self {
+        let mut head = Self {
+            text: [0; 1024],
+            len: 0,
+        };
+        let _ = write!(head, "{socket:?}");
+        head
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.text[..self.len]).unwrap_or_default()
+    }
+}
+
+/// Whether nothing is in the ring that came out of order. No if in doubt.
+fn has_no_gaps(socket: &Socket<'_>) -> bool {
+    let head = Head::of(socket);
+    let mut sizes = head.text().split("_size: ");
+    // The first part is what comes before.
+    let before = sizes.next().unwrap_or_default();
+    let mut any = false;
+    let zero = sizes.all(|rest| {
+        any = true;
+        rest.starts_with("0,") || rest.starts_with("0 ")
+    });
+    before.contains("assembler") && any && zero
+}
+
+/// Whether three duplicate acknowledgements have come, and nothing was sent since.
+fn is_in_fast_retransmit(socket: &Socket<'_>) -> bool {
+    Head::of(socket).text().contains("timer: FastRetransmit")
+}
+
+/// Takes all that a socket prints but the contents of its rings.
+#[derive(Default)]
+struct Whole {
+    text: String,
+    in_ring: bool,
+}
+
+impl Write for Whole {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        match text {
+            "storage" => self.in_ring = true,
+            "read_at" => self.in_ring = false,
+            _ => {}
+        }
+        if !self.in_ring {
+            self.text.push_str(text);
+        }
+        Ok(())
+    }
+}
+
+impl Whole {
+    /// The number after `name: `.
+    fn number(&self, name: &str) -> Option<u64> {
+        let at = self.text.find(name)?;
+        let rest = self.text[at + name.len()..].strip_prefix(": ")?;
+        let end = rest.find(|byte: char| !byte.is_ascii_digit())?;
+        rest[..end].parse().ok()
+    }
+
+    /// The sequence number after `name: `.
+    fn seq(&self, name: &str) -> Option<u32> {
+        let at = self.text.find(name)?;
+        let rest = self.text[at + name.len()..].strip_prefix(": SeqNumber(")?;
+        let end = rest.find(')')?;
+        rest[..end].parse::<i64>().ok().map(|seq| seq as u32)
+    }
+}
+
+fn name(state: State) -> &'static str {
+    match state {
+        State::Closed => "CLOSED",
+        State::Listen => "LISTEN",
+        State::SynSent => "SYN-SENT",
+        State::SynReceived => "SYN-RECEIVED",
+        State::Established => "ESTABLISHED",
+        State::FinWait1 => "FIN-WAIT-1",
+        State::FinWait2 => "FIN-WAIT-2",
+        State::CloseWait => "CLOSE-WAIT",
+        State::Closing => "CLOSING",
+        State::LastAck => "LAST-ACK",
+        State::TimeWait => "TIME-WAIT",
+    }
+}
+
+impl<D: Device> Stack<D> {
+    /// A flow as an operator sees it; of half-open flows and orphans too. Slow (milliseconds, with rings of 64 KiB): for some
+    /// flows in a turn, not for all.
+    #[must_use]
+    pub fn info(&self, id: FlowId) -> Option<FlowInfo> {
+        let slot = self.flows.current(id)?;
+        let hot = *self.flows.hot(slot);
+        let path = self.paths.get(hot.class()).copied().unwrap_or(552);
+        let info = self.flows.sockets.with(slot, |socket| {
+            let mut whole = Whole::default();
+            let _ = write!(whole, "{socket:?}");
+            let tuple = tuple_of(socket)?;
+            let headers = if tuple.is_v4() { 40 } else { 60 };
+            let options = if socket.timestamp_enabled() { 12 } else { 0 };
+            let remote_mss = whole.number("remote_mss")? as usize;
+            let sent = whole.seq("remote_last_seq")?;
+            let in_flight = sent.wrapping_sub(whole.seq("local_seq_no")?);
+            let shift = whole.number("remote_win_shift")?;
+            let measured = whole.text.contains("have_measurement: true");
+            Some(FlowInfo {
+                local: tuple.local(),
+                peer: tuple.remote(),
+                state: name(socket.state()),
+                recv_queue: socket.recv_queue(),
+                send_queue: socket.send_queue(),
+                in_flight: in_flight as usize,
+                send_window: whole.number("remote_win_len")? as usize,
+                recv_window: (whole.number("remote_last_win")? as usize) << shift,
+                cwnd: whole.number("cwnd")? as usize,
+                mss: remote_mss.min(path - headers).saturating_sub(options),
+                srtt: whole
+                    .number("srtt")
+                    .filter(|_| measured)
+                    .map(Duration::from_millis),
+                rto: Duration::from_millis(whole.number("rto")?),
+                retransmits: hot.retransmits.into(),
+                orphan: hot.is(is::ORPHAN),
+            })
+        });
+        info.flatten()
+    }
+
+    /// A segment has filled a gap, perhaps the last one.
+    pub(crate) fn look_for_gaps(&mut self, slot: u32) {
+        if self.flows.sockets.with(slot, has_no_gaps) == Some(true) {
+            self.flows.hot_mut(slot).clear(is::GAPS);
+        }
+    }
+
+    /// An acknowledgement has brought nothing new, perhaps for the third time: then a segment is sent again.
+    pub(crate) fn look_for_fast_retransmit(&mut self, slot: u32) {
+        let fast = self.flows.sockets.with(slot, is_in_fast_retransmit);
+        if fast == Some(true) {
+            self.count_retransmit(slot);
+            self.egress(slot);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use smoltcp::socket::tcp::SocketBuffer;
+
+    use super::*;
+
+    #[test]
+    fn sockets_print_what_is_looked_for() {
+        let ring = || SocketBuffer::new(vec![7; 100]);
+        let socket = Socket::new(ring(), ring());
+        assert!(has_no_gaps(&socket));
+        assert!(!is_in_fast_retransmit(&socket));
+        let mut whole = Whole::default();
+        write!(whole, "{socket:?}").expect("it prints");
+        for (field, value) in [
+            ("remote_mss", 536),
+            ("remote_win_len", 0),
+            ("remote_last_win", 0),
+            ("remote_win_shift", 0),
+            ("cwnd", 2048),
+            ("srtt", 0),
+            ("rto", 1000),
+        ] {
+            assert_eq!(whole.number(field), Some(value), "{field}");
+        }
+        assert_eq!(whole.seq("remote_last_seq"), Some(0));
+        assert_eq!(whole.seq("local_seq_no"), Some(0));
+        assert!(!whole.text.contains("7, 7"));
+    }
 }

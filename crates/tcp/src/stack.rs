@@ -1,22 +1,109 @@
-//! The stack of one lcore.
+//! The stack of one lcore, and its turn.
 
+use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use hioload_device::{Burst, Device};
+use hioload_device::{Burst, Device, Frame, RxChecksum};
 use hioload_lcore::Time;
+use smoltcp::iface::{Config, Interface};
+use smoltcp::time::Instant;
+use smoltcp::wire::HardwareAddress;
 
-use crate::{ConnectError, Event, FlowId, FlowInfo, StackConfig, StackError, StackStats, Strays};
+use crate::accept::Listeners;
+use crate::addresses::Addresses;
+use crate::client::{PATHS_KEPT, Sources};
+use crate::drops::{Drops, Reason};
+use crate::elastic::Elastic;
+use crate::fifo::Fifo;
+use crate::flows::Flows;
+use crate::housekeeping::{Housekeeping, Settings};
+use crate::parse::{Parsed, parse};
+use crate::port::{Lent, Port};
+use crate::time_wait::TimeWait;
+use crate::tuple::{self, Key};
+use crate::{Event, FlowId, StackConfig, StackError, StackStats, Strays};
+
+/// Largest IP packets of paths: the device's, and what is common below it. A flow has one of these classes.
+const PATHS: [usize; 7] = [8166, 4352, 1492, 1400, 1280, 1006, 552];
+
+/// Entries of the neighbour table.
+const NEIGHBOURS: usize = 1024;
+
+/// Flows looked ahead of the one being worked on, for the caches' sake.
+const AHEAD: usize = 4;
+
+/// The same for their rings, whose place is known once the flow is in the cache.
+const RINGS_AHEAD: usize = 1;
+
+/// No slot.
+const NO_SLOT: u32 = u32::MAX;
+
+/// A frame that was received and looked at.
+pub(crate) struct Staged<F> {
+    pub frame: F,
+    pub parsed: Parsed,
+    pub hash: u32,
+    /// The slot that the hash leads to, most probably.
+    pub guess: u32,
+    /// What the device said of it.
+    pub checksum: RxChecksum,
+    /// By another lcore.
+    pub handed_over: bool,
+}
 
 /// TCP of one lcore over one queue.
 pub struct Stack<D: Device> {
-    device: D,
-    config: StackConfig,
-    strays: Option<Strays>,
-    now: Time,
-    staged: Burst<D::Frame>,
-    stats: StackStats,
+    pub(crate) port: Port<D>,
+    pub(crate) config: StackConfig,
+    pub(crate) ours: Addresses,
+    pub(crate) key: Key,
+    pub(crate) now: Time,
+    pub(crate) flows: Flows,
+    /// smoltcp's, by class of path.
+    pub(crate) interfaces: Vec<Interface>,
+    pub(crate) listeners: Listeners,
+    pub(crate) accepting: bool,
+    /// Nothing is listened to any more.
+    pub(crate) stopped: bool,
+    pub(crate) time_wait: TimeWait,
+    /// Half-open flows, and when they are given up.
+    pub(crate) half_open: Fifo,
+    /// Orphans, and when they are looked at.
+    pub(crate) orphans: Fifo,
+    /// Flows that have a user.
+    pub(crate) owned: usize,
+    pub(crate) elastic: Elastic,
+    pub(crate) housekeeping: Housekeeping,
+    pub(crate) sources: Sources,
+    /// Flows that wait for a neighbour's address, and which.
+    pub(crate) waiting: Vec<(FlowId, IpAddr)>,
+    /// Flows that failed for want of a way.
+    pub(crate) failed: VecDeque<(FlowId, io::ErrorKind)>,
+    /// Largest packets of the classes of paths, and the flows whose path is not of the first.
+    pub(crate) paths: Vec<usize>,
+    pub(crate) lowered: Fifo,
+    /// Frames of this turn; the first `at` are done.
+    stage: Vec<Option<Staged<D::Frame>>>,
+    at: usize,
+    burst: Burst<D::Frame>,
+    /// Flows that may have something to send.
+    pub(crate) touched: Vec<u32>,
+    /// Flows that TCP is done with and whose user has just taken the last bytes.
+    pub(crate) over: VecDeque<FlowId>,
+    /// The flow that the last event closed.
+    pub(crate) finished: Option<FlowId>,
+    /// The flow whose bytes the last event gave in the frame, and how many of them have not been consumed.
+    pub(crate) in_place: Option<(FlowId, usize)>,
+    /// The send space lent last is `scratch`, not the ring.
+    pub(crate) lent_scratch: Option<FlowId>,
+    /// Contiguous stand-ins for rings that wrap.
+    pub(crate) rx_scratch: Vec<u8>,
+    pub(crate) tx_scratch: Vec<u8>,
+    pub(crate) strays: Option<Strays>,
+    pub(crate) drops: Drops,
+    pub(crate) stats: StackStats,
 }
 
 impl<D: Device> Stack<D> {
@@ -27,16 +114,75 @@ impl<D: Device> Stack<D> {
     pub fn new(
         device: D,
         config: StackConfig,
-        strays: Option<Strays>,
+        mut strays: Option<Strays>,
         now: Time,
     ) -> Result<Self, StackError> {
+        config.check()?;
+        let can = device.capabilities();
+        if !(PATHS[PATHS.len() - 1]..=65_535).contains(&can.mtu) {
+            let text = format!("the device's MTU is {}: 552 to 65535 can be used", can.mtu);
+            return Err(StackError::Config(text));
+        }
+        if let Some(strays) = &mut strays {
+            strays.set_waker(device.waker());
+        }
+        let key = tuple::key(&config.secret);
+        let slots = config.max_flows + config.half_open + config.orphans;
+        let flows = Flows::new(slots, config.rx_ring, config.tx_ring, key, now)
+            .map_err(StackError::Memory)?;
+        let mac = config.mac.unwrap_or(can.mac);
+        let mut port = Port::new(device, mac, config.rst_rate, now);
+        let smaller = PATHS.iter().copied().filter(|&mtu| mtu < can.mtu);
+        let paths: Vec<usize> = std::iter::once(can.mtu).chain(smaller).collect();
+        let interfaces = paths
+            .iter()
+            .map(|&mtu| interface(&mut port, mtu, 0, now))
+            .collect();
+        let ours = Addresses::new(mac, config.vlan, &config.addresses);
+        let settings = Settings {
+            networks: &config.addresses,
+            gateway_v4: config.gateway_v4,
+            gateway_v6: config.gateway_v6,
+            answers: config.answers_for_addresses,
+            announces: strays.as_ref().is_none_or(|strays| strays.index() == 0),
+            icmp_rate: config.icmp_rate,
+            neighbours: NEIGHBOURS,
+        };
         Ok(Self {
-            device,
-            config,
-            strays,
+            housekeeping: Housekeeping::new(ours.clone(), &settings, now),
+            sources: Sources::new(tuple::keyed_hash64(&key, &now.as_nanos().to_le_bytes())),
+            waiting: Vec::new(),
+            failed: VecDeque::new(),
+            paths,
+            lowered: Fifo::new(PATHS_KEPT),
+            ours,
+            listeners: Listeners::new(&config.listen),
+            time_wait: TimeWait::new(config.time_wait, key),
+            half_open: Fifo::new(config.half_open),
+            orphans: Fifo::new(config.orphans),
+            elastic: Elastic::new(&config, now),
+            rx_scratch: vec![0; config.rx_ring],
+            tx_scratch: vec![0; config.tx_ring],
+            port,
+            key,
             now,
-            staged: Burst::new(),
+            flows,
+            interfaces,
+            accepting: true,
+            stopped: false,
+            owned: 0,
+            stage: Vec::with_capacity(2 * hioload_device::BURST),
+            at: 0,
+            burst: Burst::new(),
+            touched: Vec::with_capacity(2 * hioload_device::BURST),
+            over: VecDeque::new(),
+            finished: None,
+            in_place: None,
+            lent_scratch: None,
+            strays,
+            drops: Drops::default(),
             stats: StackStats::default(),
+            config,
         })
     }
 
@@ -46,149 +192,318 @@ impl<D: Device> Stack<D> {
     /// # Errors
     /// What the device says.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.device.wait(timeout)
+        let own = if self.has_work() {
+            Some(Duration::ZERO)
+        } else {
+            self.next_deadline().map(|at| at.saturating_sub(self.now))
+        };
+        let timeout = match (timeout, own) {
+            (Some(given), Some(own)) => Some(given.min(own)),
+            (given, own) => given.or(own),
+        };
+        let sleep = self.strays.as_ref().is_none_or(Strays::prepare_sleep);
+        let timeout = if sleep { timeout } else { Some(Duration::ZERO) };
+        let result = self.port.device.wait(timeout);
+        if let Some(strays) = &self.strays {
+            strays.awake();
+        }
+        result
+    }
+
+    /// Whether the turn that ended has left something to do.
+    fn has_work(&self) -> bool {
+        self.at < self.stage.len()
+            || !self.touched.is_empty()
+            || !self.over.is_empty()
+            || !self.failed.is_empty()
+            || self.finished.is_some()
+            || self.port.is_backed_up()
     }
 
     /// Begins a turn: takes frames from the device and from other lcores; returns how many.
     pub fn receive(&mut self, now: Time) -> usize {
-        self.now = now;
-        self.staged.clear();
-        self.device.rx_burst(&mut self.staged)
+        self.now = self.now.max(now);
+        self.port.begin(self.now);
+        clock::set(self.now);
+        self.settle();
+        // Frames that the last turn has not come to are worked on first.
+        self.stage.drain(..self.at);
+        self.at = 0;
+        let before = self.stage.len();
+        if before < hioload_device::BURST {
+            self.receive_strays();
+            let mut burst = std::mem::take(&mut self.burst);
+            self.port.device.rx_burst(&mut burst);
+            for frame in burst.drain(..) {
+                let checksum = frame.rx_checksum();
+                self.put_on_stage(frame, checksum, false);
+            }
+            self.burst = burst;
+        }
+        for at in before..before + AHEAD {
+            self.prefetch(at);
+        }
+        self.stage.len() - before
+    }
+
+    /// Looks at a frame; asks for the place of its flow in the table. One that belongs to another lcore goes there.
+    pub(crate) fn put_on_stage(
+        &mut self,
+        frame: D::Frame,
+        checksum: RxChecksum,
+        handed_over: bool,
+    ) {
+        let parsed = parse(frame.bytes(), checksum, &self.ours);
+        let mut hash = 0;
+        match &parsed {
+            Parsed::Drop(reason) => {
+                self.drops.count(*reason);
+                return;
+            }
+            Parsed::Tcp(segment) => {
+                hash = self.flows.hash(&segment.tuple);
+                if !handed_over && self.hand_over(frame.bytes(), checksum, hash) {
+                    return;
+                }
+                self.flows.prefetch_bucket(hash);
+            }
+            Parsed::Arp(..) | Parsed::Ndp(_) | Parsed::Icmp(_) => {}
+        }
+        self.stage.push(Some(Staged {
+            frame,
+            parsed,
+            hash,
+            guess: NO_SLOT,
+            checksum,
+            handed_over,
+        }));
+    }
+
+    /// Asks for the flow of a staged frame that will be worked on soon.
+    #[inline]
+    fn prefetch(&mut self, at: usize) {
+        if let Some(Some(staged)) = self.stage.get_mut(at)
+            && matches!(staged.parsed, Parsed::Tcp(_))
+            && let Some(slot) = self.flows.guess(staged.hash)
+        {
+            staged.guess = slot;
+            self.flows.prefetch(slot);
+        }
+    }
+
+    /// The same for its rings, once the flow has been asked for.
+    #[inline]
+    fn prefetch_rings(&mut self, at: usize) {
+        if let Some(Some(staged)) = self.stage.get(at)
+            && staged.guess != NO_SLOT
+        {
+            self.flows.sockets.prefetch_rings(staged.guess);
+        }
     }
 
     /// What happened next, of the frames taken and the timers due; `None`: that was all of this turn.
     #[allow(clippy::should_implement_trait)] // Not an iterator: the stack is used between events.
     pub fn next(&mut self) -> Option<Event<D::Frame>> {
-        self.staged.clear();
+        self.settle();
+        if let Some(event) = self.next_over() {
+            return Some(event);
+        }
+        while self.at < self.stage.len() {
+            let at = self.at;
+            self.at += 1;
+            self.prefetch(at + AHEAD);
+            self.prefetch_rings(at + RINGS_AHEAD);
+            if let Some(staged) = self.stage[at].take()
+                && let Some(event) = self.work_on(staged)
+            {
+                return Some(event);
+            }
+        }
+        while let Some(slot) = self.flows.fired(self.now) {
+            if let Some(event) = self.on_timer(slot) {
+                return Some(event);
+            }
+        }
+        self.keep_house();
+        if let Some(event) = self.next_failed() {
+            return Some(event);
+        }
+        self.expire();
         None
+    }
+
+    fn work_on(&mut self, staged: Staged<D::Frame>) -> Option<Event<D::Frame>> {
+        if !matches!(staged.parsed, Parsed::Tcp(_)) {
+            self.other_than_tcp(staged);
+            return None;
+        }
+        let Staged {
+            mut frame,
+            parsed: Parsed::Tcp(mut segment),
+            hash,
+            checksum,
+            ..
+        } = staged
+        else {
+            return None;
+        };
+        self.stats.rx_segments += 1;
+        if checksum != RxChecksum::Good && !segment.checksum_is_good(frame.bytes()) {
+            self.drops.count(Reason::Checksum);
+            return None;
+        }
+        segment.strip_extensions(frame.bytes_mut());
+        match self.flows.find(hash, &segment.tuple) {
+            Some(slot) => self.segment(slot, hash, frame, &segment),
+            None => {
+                self.no_flow(&frame, &segment, hash);
+                None
+            }
+        }
     }
 
     /// Ends a turn: sends what flows have to send.
     pub fn transmit(&mut self) {
-        let mut none = Burst::new();
-        self.device.tx_burst(&mut none);
+        self.settle();
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.retain(|&slot| self.send_touched(slot));
+        // Nothing of the above touches flows, or it would be lost here.
+        debug_assert!(self.touched.is_empty());
+        self.touched = touched;
+        self.port.flush();
+        if let Some(strays) = &mut self.strays {
+            strays.wake_others();
+        }
+        self.sweep();
     }
 
     /// When a timer is due, if any is set.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        None
-    }
-
-    /// Opens a connection. The outcome is an event: `CONNECTED`, or `CLOSED` with an error.
-    ///
-    /// # Errors
-    /// If it cannot even begin.
-    pub fn connect(&mut self, _to: SocketAddr) -> Result<FlowId, ConnectError> {
-        Err(ConnectError::AddrNotAvailable)
-    }
-
-    /// All bytes received and not consumed, contiguous.
-    pub fn readable(&mut self, _id: FlowId) -> &mut [u8] {
-        &mut []
-    }
-
-    /// Takes the first `n` bytes of those received.
-    pub fn consume(&mut self, _id: FlowId, _n: usize) {}
-
-    /// Bytes received and not consumed.
-    #[must_use]
-    pub fn received(&self, _id: FlowId) -> usize {
-        0
-    }
-
-    /// Lends contiguous send space of at least `min(want, 256)` bytes, if there is so much. Write from the front, then
-    /// [`commit`](Self::commit).
-    pub fn send_space(&mut self, _id: FlowId, _want: usize) -> Option<&mut [u8]> {
-        None
-    }
-
-    /// Queues the first `n` bytes of the space lent last.
-    pub fn commit(&mut self, _id: FlowId, _n: usize) {}
-
-    /// Queues as many of the bytes as fit; returns how many.
-    pub fn send(&mut self, _id: FlowId, _bytes: &[u8]) -> usize {
-        0
-    }
-
-    /// Bytes that can be queued now.
-    #[must_use]
-    pub fn send_room(&self, _id: FlowId) -> usize {
-        0
-    }
-
-    /// Bytes queued and not yet acknowledged.
-    #[must_use]
-    pub fn send_queued(&self, _id: FlowId) -> usize {
-        0
-    }
-
-    /// Ends the sending side after what is queued. Receiving goes on.
-    pub fn finish(&mut self, _id: FlowId) {}
-
-    /// Ends the sending side after what is queued, and lets the flow close on its own: the id is stale.
-    pub fn release(&mut self, _id: FlowId) {}
-
-    /// Resets the flow; the id is stale.
-    pub fn abort(&mut self, _id: FlowId) {}
-
-    /// The peer's end.
-    #[must_use]
-    pub fn peer(&self, _id: FlowId) -> Option<SocketAddr> {
-        None
-    }
-
-    /// Our end.
-    #[must_use]
-    pub fn local(&self, _id: FlowId) -> Option<SocketAddr> {
-        None
-    }
-
-    /// Whether the peer will send no more and all it sent is in the ring or consumed.
-    #[must_use]
-    pub fn ended(&self, _id: FlowId) -> bool {
-        false
-    }
-
-    /// A flow as an operator sees it. Slow.
-    #[must_use]
-    pub fn info(&self, _id: FlowId) -> Option<FlowInfo> {
-        None
-    }
-
-    /// All flows, orphans and half-open ones included.
-    pub fn flows(&self) -> impl Iterator<Item = FlowId> {
-        std::iter::empty()
+        [
+            self.flows.next_deadline(),
+            self.half_open.next_deadline(),
+            self.orphans.next_deadline(),
+            self.time_wait.next_deadline(),
+            self.elastic.next_deadline(),
+            self.house_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Off: new connections are ignored, and their peers try again.
-    pub fn set_accepting(&mut self, _on: bool) {}
+    pub fn set_accepting(&mut self, on: bool) {
+        self.accepting = on;
+    }
 
     /// For good: new connections are refused.
     pub fn stop_listening(&mut self) {
-        self.config.listen.clear();
+        self.stopped = true;
     }
 
     /// The highest slot that a flow may ever have, and one.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.config.max_flows + self.config.half_open + self.config.orphans
+        self.flows.slots()
     }
 
     /// The device.
     pub fn device(&mut self) -> &mut D {
-        &mut self.device
+        &mut self.port.device
+    }
+
+    /// Frames dropped on arrival, by reason.
+    #[must_use]
+    pub fn drops(&self) -> &Drops {
+        &self.drops
     }
 
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> StackStats {
-        self.stats
+        let sends = self.port.sends;
+        let house = self.housekeeping.counters();
+        StackStats {
+            bad_checksums: self.drops.get(Reason::Checksum) + house.bad_checksums,
+            rx_fragments: self.drops.get(Reason::Fragment),
+            rx_not_ours: self.drops.not_ours(),
+            rx_malformed: self.drops.total()
+                - self.drops.not_ours()
+                - self.drops.get(Reason::Checksum)
+                - self.drops.get(Reason::Fragment),
+            arp_in: house.arp_in,
+            arp_out: house.arp_out,
+            ndp_in: house.ndp_in,
+            ndp_out: house.ndp_out,
+            icmp_in: house.icmp_in,
+            icmp_out: house.icmp_out,
+            icmp_limited: house.limited,
+            tx_segments: sends.segments,
+            tx_bytes: sends.payload,
+            rst_sent: sends.rst,
+            rst_limited: sends.rst_limited,
+            no_frames: sends.no_frames,
+            tx_drops: sends.drops,
+            flows: self.owned as u64,
+            half_open: self.half_open.live() as u64,
+            orphans: self.orphans.live() as u64,
+            time_wait: self.time_wait.entries() as u64,
+            ring_bytes: self.elastic.resident(),
+            rings_given_back: self.elastic.given_back(),
+            ..self.stats
+        }
     }
 
     /// The lcore it belongs to, of those connected by [`Strays`].
     #[must_use]
     pub fn lcore(&self) -> usize {
         self.strays.as_ref().map_or(0, Strays::index)
+    }
+}
+
+/// smoltcp's idea of a point in time.
+#[inline]
+pub(crate) fn instant(time: Time) -> Instant {
+    Instant::from_micros((time.as_nanos() / 1000) as i64)
+}
+
+/// An interface of smoltcp's for paths with this largest packet, and a seed.
+pub(crate) fn interface<D: Device>(
+    port: &mut Port<D>,
+    mtu: usize,
+    seed: u64,
+    now: Time,
+) -> Interface {
+    let mut config = Config::new(HardwareAddress::Ip);
+    config.random_seed = seed;
+    let mut lent = Lent {
+        port,
+        packet: None,
+        mtu,
+    };
+    let mut interface = Interface::new(config, &mut lent, instant(now));
+    // Addresses were looked at when the frame was parsed.
+    interface.set_any_ip(true);
+    interface
+}
+
+/// The clock of TCP timestamps: milliseconds, set once per turn. smoltcp wants a function without arguments for it.
+pub(crate) mod clock {
+    use std::cell::Cell;
+
+    use hioload_lcore::Time;
+
+    thread_local! {
+        static MILLIS: Cell<u32> = const { Cell::new(0) };
+    }
+
+    pub(crate) fn set(now: Time) {
+        MILLIS.set(now.as_millis() as u32);
+    }
+
+    pub(crate) fn millis() -> u32 {
+        MILLIS.get()
     }
 }

@@ -11,7 +11,7 @@ use hioload_ws::lcore::Topology;
 use hioload_ws::mem::{Pool, PoolOptions};
 use hioload_ws::tcp::{Stack, StackConfig, Strays};
 use hioload_ws::transport::bypass::{Bypass, BypassOptions};
-use hioload_ws::{Lcores, Server};
+use hioload_ws::{Lcores, Server, ServerOptions};
 
 use super::super::control::Kind;
 use super::super::serve::Site;
@@ -34,24 +34,11 @@ const LINK_HEADERS: usize = 18;
 /// Serves until a signal ends it.
 pub(crate) fn serve(plan: Plan, signals: Signals) -> Result<(), Failure> {
     let site = Site::of(&plan);
-    let options = port_options(&plan);
-    let (port, seeds) = Port::open(&options).map_err(|why| Failure::usage(why.to_string()))?;
-    log_port(&port, &seeds);
-    let lcores = lcores(&plan, seeds.len(), port.nic().node)?;
+    let chosen = plan.lcores_set.then(|| plan.server.lcores.clone());
     let tap = TapSwitch::new();
-    let transports = transports(&plan, &port, seeds, &tap)?;
-    let endpoints = plan.server.listen;
-    let server = Server::on(plan.server.config, &lcores, endpoints, transports)
-        .map_err(|why| Failure::usage(why.to_string()))?;
-
-    let outcome = site.run(
-        server,
-        signals,
-        Kind::Bypass {
-            name: "af-xdp",
-            tap,
-        },
-    );
+    let (port, server) = open(&plan.af_xdp, plan.server, chosen, &tap)?;
+    let name = "af-xdp";
+    let outcome = site.run(server, signals, Kind::Bypass { name, tap });
     match port.counters() {
         Ok(counters) => tracing::info!("the XDP program counted {counters:?}"),
         Err(why) => tracing::debug!("no counters of the XDP program: {why}"),
@@ -59,8 +46,47 @@ pub(crate) fn serve(plan: Plan, signals: Signals) -> Result<(), Failure> {
     outcome
 }
 
-fn port_options(plan: &Plan) -> PortOptions {
-    let link = &plan.af_xdp;
+/// Hands `run` a server without listeners, on the one queue of an interface.
+pub(crate) fn connect<R>(
+    link: &AfXdp,
+    options: ServerOptions,
+    run: impl FnOnce(Server<Bypass<Tapped>>) -> R,
+) -> Result<R, Failure> {
+    if !link.stack.answers_for_addresses {
+        return Err(Failure::usage(
+            "--share-address leaves us the ports that are listened on, and connect listens on none",
+        ));
+    }
+    let (port, server) = open(link, options, None, &TapSwitch::new())?;
+    let queues = server.lcores() + port.uncovered_queues().count();
+    if queues != 1 {
+        // The answers to one lcore's connection may arrive on any queue.
+        let name = &port.nic().name;
+        return Err(Failure::usage(format!(
+            "{name} has {queues} queues, and connect works on one: ethtool -L {name} combined 1"
+        )));
+    }
+    Ok(run(server))
+}
+
+/// Opens the interface, and makes a server with an lcore for each of its queues.
+fn open(
+    link: &AfXdp,
+    options: ServerOptions,
+    chosen: Option<Lcores>,
+    tap: &TapSwitch,
+) -> Result<(Port, Server<Bypass<Tapped>>), Failure> {
+    let wanted = port_options(link, &options);
+    let (port, seeds) = Port::open(&wanted).map_err(|why| Failure::usage(why.to_string()))?;
+    log_port(&port, &seeds);
+    let lcores = lcores(chosen, seeds.len(), port.nic().node)?;
+    let transports = transports(link, &options, &port, seeds, tap)?;
+    let server = Server::on(options.config, &lcores, options.listen, transports)
+        .map_err(|why| Failure::usage(why.to_string()))?;
+    Ok((port, server))
+}
+
+fn port_options(link: &AfXdp, options: &ServerOptions) -> PortOptions {
     let interface = link.interface.clone().unwrap_or_default();
     let addresses = link.stack.addresses.iter().map(|cidr| cidr.addr());
     PortOptions {
@@ -80,9 +106,9 @@ fn port_options(plan: &Plan) -> PortOptions {
         } else {
             Ownership::Shared
         },
-        listen: AfXdp::listen(&plan.server.listen),
+        listen: AfXdp::listen(&options.listen),
         vlan: link.stack.vlan,
-        huge_pages: plan.server.sockets.huge_pages,
+        huge_pages: options.sockets.huge_pages,
         rx_checksum: match link.rx_checksum {
             values::RxChecksum::Auto => RxChecksum::Auto,
             values::RxChecksum::Verify => RxChecksum::Verify,
@@ -97,8 +123,8 @@ fn port_options(plan: &Plan) -> PortOptions {
 }
 
 /// One for each queue: those that were asked for, if they are as many; else near the NIC, if there are enough CPUs.
-fn lcores(plan: &Plan, queues: usize, node: Option<u32>) -> Result<Lcores, Failure> {
-    if !plan.lcores_set {
+fn lcores(chosen: Option<Lcores>, queues: usize, node: Option<u32>) -> Result<Lcores, Failure> {
+    let Some(chosen) = chosen else {
         let topology = Topology::detect();
         let near = |cpu: &usize| node.is_some() && topology.node_of(*cpu) == node;
         let near: Vec<usize> = topology.placement().into_iter().filter(near).collect();
@@ -107,13 +133,13 @@ fn lcores(plan: &Plan, queues: usize, node: Option<u32>) -> Result<Lcores, Failu
         } else {
             Lcores::Count(queues)
         });
-    }
-    let wanted = match &plan.server.lcores {
+    };
+    let wanted = match &chosen {
         Lcores::Count(count) => *count,
         Lcores::Cpus(cpus) => cpus.len(),
     };
     if wanted == queues {
-        return Ok(plan.server.lcores.clone());
+        return Ok(chosen);
     }
     Err(Failure::usage(format!(
         "--lcores says {wanted} and there are {queues} queues: with af-xdp each has one lcore (see --queues)"
@@ -121,21 +147,22 @@ fn lcores(plan: &Plan, queues: usize, node: Option<u32>) -> Result<Lcores, Failu
 }
 
 fn transports(
-    plan: &Plan,
+    link: &AfXdp,
+    options: &ServerOptions,
     port: &Port,
     seeds: Vec<QueueSeed>,
     tap: &TapSwitch,
 ) -> Result<Vec<MakeTransport<Bypass<Tapped>>>, Failure> {
-    let config = &plan.server.config;
-    let sockets = &plan.server.sockets;
+    let config = &options.config;
+    let sockets = &options.sockets;
     let mut secret = [0; 16];
     getrandom(&mut secret)?;
     let stack = StackConfig {
-        listen: AfXdp::listen(&plan.server.listen),
+        listen: AfXdp::listen(&options.listen),
         // Any lcore may get all of the connections.
         max_flows: config.slots(),
         secret,
-        ..plan.af_xdp.stack.clone()
+        ..link.stack.clone()
     };
     let options = BypassOptions {
         rx_buffer: sockets.rx_buffer,

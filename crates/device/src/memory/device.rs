@@ -178,10 +178,15 @@ impl Device for MemoryDevice {
                 fills: self.capabilities.tx_checksum,
                 far_vouches: self.far_rx_checksum,
             };
-            sent = room.fill_from_iter(burst.drain(..taken).filter_map(|frame| {
-                let token = wire.token(frame)?;
-                bytes += u64::from(token.len);
-                Some(token)
+            let mut frames = burst.drain(..taken);
+            // Not `filter_map`: its closure would not be inlined, and this is half of what a frame costs.
+            sent = room.fill_from_iter(std::iter::from_fn(|| {
+                loop {
+                    if let Some(token) = wire.token(frames.next()?) {
+                        bytes += u64::from(token.len);
+                        return Some(token);
+                    }
+                }
             }));
         }
         self.surplus -= sent as isize;
@@ -261,24 +266,14 @@ struct Wire {
 
 impl Wire {
     /// The frame as it goes into the ring; `None` if it is lost.
-    #[inline]
+    #[inline(always)]
     fn token(&self, mut frame: Frame) -> Option<Token> {
         if frame.len() > self.longest {
             return None;
         }
         let mut mark = RxMark::None;
-        let TxMark { start, offset } = frame.tx_mark();
-        // Who asks a device for what it does not offer gets what a NIC would give him: a bad sum.
-        if offset != 0 && self.fills {
-            if !self.far_vouches {
-                if !checksum::fill(frame.bytes_mut(), start, offset) {
-                    return None;
-                }
-            } else if start as usize + offset as usize + 2 > frame.len() {
-                return None;
-            } else {
-                mark = RxMark::Good;
-            }
+        if frame.tx_mark().offset != 0 && self.fills {
+            mark = self.checksum(&mut frame)?;
         }
         let parts = frame.into_parts();
         Some(Token {
@@ -287,6 +282,18 @@ impl Wire {
             len: parts.len as u16,
             mark,
         })
+    }
+
+    /// Completes the checksum, or vouches for it; `None` if it is not within the frame. Who asks a device for what it does not
+    /// offer does not come here and gets what a NIC would give him: a bad sum.
+    #[inline(never)]
+    fn checksum(&self, frame: &mut Frame) -> Option<RxMark> {
+        let TxMark { start, offset } = frame.tx_mark();
+        if self.far_vouches {
+            let within = start as usize + offset as usize + 2 <= frame.len();
+            return within.then_some(RxMark::Good);
+        }
+        checksum::fill(frame.bytes_mut(), start, offset).then_some(RxMark::None)
     }
 }
 

@@ -292,3 +292,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_place_names_the_timer_set_in_it() {
+    let mut wheel = TimerWheel::new(Time::ZERO);
+    let first = wheel.insert(Time::from_millis(5), 1);
+    assert_eq!(wheel.set_in(first.place()), Some(first));
+    assert_eq!(wheel.cancel(first), Some(1));
+    assert_eq!(wheel.set_in(first.place()), None);
+    let second = wheel.insert(Time::from_millis(7), 2);
+    assert_eq!(second.place(), first.place());
+    assert_eq!(wheel.set_in(first.place()), Some(second));
+    assert_eq!(wheel.set_in(99), None);
+}

@@ -36,3 +36,11 @@ pub(super) fn unmap(region: &Region) {
     // SAFETY: `start` came from `alloc_zeroed` with this very layout and is freed once, as its arena is dropped.
     unsafe { dealloc(region.start.as_ptr(), region.layout) };
 }
+
+/// Not possible.
+///
+/// # Safety
+/// Nothing is done.
+pub(super) unsafe fn give_back(_start: NonNull<u8>, _len: usize) -> bool {
+    false
+}

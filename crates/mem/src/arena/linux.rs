@@ -37,6 +37,15 @@ pub(super) fn unmap(region: &Region) {
     unsafe { libc::munmap(region.start.as_ptr().cast(), region.len) };
 }
 
+/// Drops the pages.
+///
+/// # Safety
+/// The range must lie within a private anonymous mapping of the caller's, who counts on nothing that it holds.
+pub(super) unsafe fn give_back(start: NonNull<u8>, len: usize) -> bool {
+    // SAFETY: as the caller says.
+    unsafe { libc::madvise(start.as_ptr().cast(), len, libc::MADV_DONTNEED) == 0 }
+}
+
 /// Reserved huge pages. Without MAP_NORESERVE, unlike below: it makes the kernel set the pages aside now or fail
 /// now, where otherwise the first touch of a page that is not there would be a SIGBUS.
 fn map_explicit(bytes: usize) -> Option<Arena> {

@@ -34,6 +34,23 @@ pub(super) struct Conn {
     tail: u32,
 }
 
+impl Conn {
+    /// Bytes written into the ring since the last flush, if it has no queue.
+    #[inline]
+    pub(super) fn staged_alone(&self) -> Option<usize> {
+        (!self.flags.any(flag::QUEUED)).then_some(self.tail as usize)
+    }
+
+    /// Adds to them.
+    #[inline]
+    pub(super) fn stage(&mut self, n: usize) {
+        if !self.flags.any(flag::QUEUED) {
+            // A ring is at most a few megabytes.
+            self.tail += n as u32;
+        }
+    }
+}
+
 /// The queue of a connection whose ring was full.
 #[derive(Default)]
 pub(super) struct Queued {
@@ -179,16 +196,6 @@ impl Conns {
         }
     }
 
-    /// Adds to them, for a connection that has no queue.
-    pub(super) fn stage(&mut self, id: ConnId, n: usize) {
-        if let Some(conn) = self.get_mut(id)
-            && !conn.flags.any(flag::QUEUED)
-        {
-            // A ring is at most a few megabytes.
-            conn.tail += n as u32;
-        }
-    }
-
     /// Takes what was staged.
     pub(super) fn take_staged(&mut self, id: ConnId) -> usize {
         if let Some(queued) = self.queue_mut(id) {
@@ -231,7 +238,7 @@ mod tests {
         let mut conns = Conns::new(8);
         for index in 0..3 {
             conns.open(id(index, 0), 0);
-            conns.stage(id(index, 0), 100);
+            conns.get_mut(id(index, 0)).unwrap().stage(100);
             conns.queue_or_new(id(index, 0)).unwrap();
             assert_eq!(conns.staged(id(index, 0)), 100);
             assert_eq!(conns.take_staged(id(index, 0)), 100);

@@ -24,6 +24,7 @@ use hioload_device::{BURST, Device};
 use hioload_mem::Pool;
 use hioload_tcp::Stack;
 
+use crate::send_queue::SendQueue;
 use crate::slots::flag;
 use crate::{Closed, ConnId, Driver, Features, SendError, TransportStats, Waker};
 
@@ -32,7 +33,7 @@ mod flush;
 mod receive;
 mod transport;
 
-use conns::{Conns, flow_of};
+use conns::{Conn, Conns, flow_of};
 
 /// Sizes of one lcore's [`Bypass`]; those of the flows are the stack's.
 #[derive(Clone, Copy, Debug)]
@@ -211,23 +212,33 @@ impl<D: Device> Bypass<D> {
         true
     }
 
-    /// Whether a connection may be written to.
-    fn sendable(&self, id: ConnId) -> Result<(), SendError> {
+    /// The connection, if it may be written to.
+    #[inline]
+    fn sendable(&self, id: ConnId) -> Option<&Conn> {
         let gone = flag::DEAD | flag::FINISH | flag::CLOSE;
-        match self.conns.get(id) {
-            Some(conn) if !conn.flags.any(gone) => Ok(()),
-            _ => Err(SendError::Closed),
+        self.conns.get(id).filter(|conn| !conn.flags.any(gone))
+    }
+
+    /// `n` bytes have been written into the ring of a connection without a queue.
+    #[inline]
+    fn staged(&mut self, id: ConnId, n: usize) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.stage(n);
+            if conn.flags.newly(flag::DIRTY) {
+                self.dirty.push(id);
+            }
         }
     }
 
-    /// Marks a connection with something new to send for the next flush; one that is blocked is flushed when the peer has
-    /// acknowledged something.
-    fn mark_written(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.get_mut(id)
-            && !conn.flags.any(flag::BLOCKED)
-            && conn.flags.newly(flag::DIRTY)
-        {
+    /// The connection's queue, made if there is none, and what its methods need; marks it for the next flush, unless it is
+    /// blocked: then it is flushed when the peer has acknowledged something.
+    fn queue(&mut self, id: ConnId) -> Result<(&mut SendQueue, &Pool, usize), SendError> {
+        let conn = self.conns.get_mut(id).ok_or(SendError::Closed)?;
+        if !conn.flags.any(flag::BLOCKED) && conn.flags.newly(flag::DIRTY) {
             self.dirty.push(id);
         }
+        let queued = self.conns.queue_or_new(id).ok_or(SendError::Closed)?;
+        let bound = self.options.send_queue.saturating_sub(queued.staged);
+        Ok((&mut queued.queue, &self.pool, bound))
     }
 }

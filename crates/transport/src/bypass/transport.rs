@@ -113,51 +113,47 @@ impl<D: Device> Transport for Bypass<D> {
     }
 
     fn send_space(&mut self, id: ConnId, want: usize) -> Result<&mut [u8], SendError> {
-        self.sendable(id)?;
-        let flow = flow_of(id);
-        let staged = self.conns.staged(id);
-        let bound = self.options.send_queue.saturating_sub(staged);
-        let ring = self.conns.queue(id).is_none();
-        let least = want.clamp(1, CONTIGUOUS);
         self.lent = None;
-        if ring && bound < least {
-            return Err(SendError::Full);
+        let flow = flow_of(id);
+        let conn = self.sendable(id).ok_or(SendError::Closed)?;
+        let mut bound = self.options.send_queue;
+        if let Some(staged) = conn.staged_alone() {
+            bound = bound.saturating_sub(staged);
+            let least = want.clamp(1, CONTIGUOUS);
+            if bound < least {
+                return Err(SendError::Full);
+            }
+            if self.stack.send_room(flow) >= least {
+                let space = self
+                    .stack
+                    .send_space(flow, want.max(1))
+                    .ok_or(SendError::Full)?;
+                let n = space.len().min(bound);
+                self.lent = Some((id, n));
+                return Ok(&mut space[..n]);
+            }
         }
-        if ring && self.stack.send_room(flow) >= least {
-            let space = self
-                .stack
-                .send_space(flow, want.max(1))
-                .ok_or(SendError::Full)?;
-            let n = space.len().min(bound);
-            self.lent = Some((id, n));
-            return Ok(&mut space[..n]);
-        }
-        self.mark_written(id);
-        let Self { conns, pool, .. } = self;
-        let queued = conns.queue_or_new(id).ok_or(SendError::Closed)?;
-        queued.queue.space(pool, want, bound)
+        let (queued, pool, bound) = self.queue(id)?;
+        queued.space(pool, want, bound)
     }
 
     fn commit(&mut self, id: ConnId, n: usize) {
-        if let Some(queued) = self.conns.queue_mut(id) {
-            queued.queue.commit(n);
-            return;
-        }
         let Some((to, lent)) = self.lent.take() else {
+            if let Some(queued) = self.conns.queue_mut(id) {
+                queued.queue.commit(n);
+            }
             return;
         };
         debug_assert!(to == id && n <= lent, "committed {n} of {lent} bytes lent");
         let n = n.min(lent);
-        if to != id || n == 0 {
-            return;
+        if to == id && n > 0 {
+            self.stack.commit(flow_of(id), n);
+            self.staged(id, n);
         }
-        self.stack.commit(flow_of(id), n);
-        self.conns.stage(id, n);
-        self.mark_written(id);
     }
 
     fn send_room(&self, id: ConnId) -> usize {
-        if self.sendable(id).is_err() {
+        if self.sendable(id).is_none() {
             return 0;
         }
         let bound = self
@@ -182,27 +178,22 @@ impl<D: Device> Transport for Bypass<D> {
         payload: LocalShared,
         droppable: bool,
     ) -> Result<(), SendError> {
-        self.sendable(id)?;
+        self.lent = None;
         let flow = flow_of(id);
-        let staged = self.conns.staged(id);
-        let bound = self.options.send_queue.saturating_sub(staged);
-        if self.conns.queue(id).is_none() {
-            if payload.len() > bound {
+        let conn = self.sendable(id).ok_or(SendError::Closed)?;
+        if let Some(staged) = conn.staged_alone() {
+            if payload.len() > self.options.send_queue.saturating_sub(staged) {
                 return Err(SendError::Full);
             }
             if self.stack.send_room(flow) >= payload.len() {
                 let n = self.stack.send(flow, &payload);
                 debug_assert_eq!(n, payload.len(), "the room was looked at");
-                self.lent = None;
-                self.conns.stage(id, n);
-                self.mark_written(id);
+                self.staged(id, n);
                 return Ok(());
             }
         }
-        self.mark_written(id);
-        let Self { conns, pool, .. } = self;
-        let queued = conns.queue_or_new(id).ok_or(SendError::Closed)?;
-        queued.queue.push_shared(pool, payload, droppable, bound)
+        let (queued, pool, bound) = self.queue(id)?;
+        queued.push_shared(pool, payload, droppable, bound)
     }
 
     fn drop_oldest(&mut self, id: ConnId) -> Option<usize> {

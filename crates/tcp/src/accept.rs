@@ -1,0 +1,245 @@
+//! Segments of no flow: connections begun by peers, TIME_WAIT, and refusals.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use hioload_device::{Device, Frame};
+use smoltcp::socket::tcp::{CongestionControl, Socket, State};
+use smoltcp::wire::IpListenEndpoint;
+
+use crate::craft::{self, Bare};
+use crate::flows::is;
+use crate::isn;
+use crate::l2::Hop;
+use crate::parse::{Segment, flags};
+use crate::port::Lent;
+use crate::stack::{Stack, clock, instant, interface};
+use crate::tuple::Tuple;
+
+/// How long a handshake begun by a peer may take: three retransmissions of our answer.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Where connections are accepted.
+pub(crate) struct Listeners {
+    exact: Vec<SocketAddr>,
+    any_v4: Vec<u16>,
+    any_v6: Vec<u16>,
+}
+
+impl Listeners {
+    pub(crate) fn new(at: &[SocketAddr]) -> Self {
+        let any = |v4: bool| {
+            at.iter()
+                .filter(|at| at.ip().is_unspecified() && at.is_ipv4() == v4)
+                .map(SocketAddr::port)
+                .collect()
+        };
+        Self {
+            exact: at
+                .iter()
+                .filter(|at| !at.ip().is_unspecified())
+                .map(|at| SocketAddr::new(at.ip(), at.port()))
+                .collect(),
+            any_v4: any(true),
+            any_v6: any(false),
+        }
+    }
+
+    fn has(&self, local: SocketAddr) -> bool {
+        let any = match local.ip() {
+            IpAddr::V4(_) => &self.any_v4,
+            IpAddr::V6(_) => &self.any_v6,
+        };
+        any.contains(&local.port()) || self.exact.contains(&local)
+    }
+}
+
+/// The difference between sequence numbers, as far as it makes sense.
+#[inline]
+pub(crate) fn seq_diff(a: u32, b: u32) -> i32 {
+    a.wrapping_sub(b) as i32
+}
+
+impl<D: Device> Stack<D> {
+    /// A segment of no flow.
+    pub(crate) fn no_flow(&mut self, frame: &D::Frame, segment: &Segment, hash: u32) {
+        let bare_syn = segment.flags & (flags::SYN | flags::ACK) == flags::SYN;
+        let listened = self.listeners.has(segment.tuple.local());
+        let opens = bare_syn && listened && !self.stopped;
+        if let Some((at, entry)) = self.time_wait.find(hash, &segment.tuple) {
+            // RFC 9293 §3.6.1: a new connection may begin beyond the old one's numbers.
+            if !(opens && self.accepting && seq_diff(segment.seq, entry.rcv_nxt) > 0) {
+                // What is late or sent again takes sequence numbers; a bare acknowledgement needs no answer, and an RST
+                // does not end this state (RFC 1337).
+                if segment.flags & flags::RST == 0 && segment.sequence_len() > 0 {
+                    let theirs = craft::timestamp(frame.bytes(), segment);
+                    let ack = Bare {
+                        seq: entry.snd_nxt,
+                        ack: entry.rcv_nxt,
+                        flags: flags::ACK,
+                        window: u16::MAX,
+                        timestamp: theirs.map(|theirs| (clock::millis(), theirs)),
+                    };
+                    self.answer(segment, ack);
+                }
+                return;
+            }
+            self.time_wait.remove(at);
+            self.stats.time_wait_reused += 1;
+        }
+        if opens {
+            self.begin_handshake(frame, segment, hash);
+            return;
+        }
+        self.stats.rx_no_flow += 1;
+        if segment.flags & flags::RST == 0 && (listened || self.config.answers_for_addresses) {
+            self.refuse(segment);
+        }
+    }
+
+    /// Answers with a segment made by hand, to where the question came from.
+    fn answer(&mut self, segment: &Segment, bare: Bare) {
+        let way = Hop {
+            mac: segment.l2.source,
+            vlan: segment.l2.vlan,
+        };
+        let flow = segment.tuple;
+        self.port
+            .answer(way, bare.len(&flow), |packet| bare.write(&flow, packet));
+    }
+
+    /// RST (RFC 9293 §3.10.7.1).
+    fn refuse(&mut self, segment: &Segment) {
+        let (seq, ack, flags) = if segment.flags & flags::ACK != 0 {
+            (segment.ack, 0, flags::RST)
+        } else {
+            let next = segment.seq.wrapping_add(segment.sequence_len());
+            (0, next, flags::RST | flags::ACK)
+        };
+        let rst = Bare {
+            seq,
+            ack,
+            flags,
+            window: 0,
+            timestamp: None,
+        };
+        self.answer(segment, rst);
+    }
+
+    /// A SYN for a port that is listened to.
+    fn begin_handshake(&mut self, frame: &D::Frame, segment: &Segment, hash: u32) {
+        self.stats.syns += 1;
+        if !self.accepting || self.owned >= self.config.max_flows {
+            self.stats.syn_drops += 1;
+            return;
+        }
+        while self.half_open.is_full() && self.evict_half_open() {}
+        let hop = Hop {
+            mac: segment.l2.source,
+            vlan: segment.l2.vlan,
+        };
+        let local = segment.tuple.local();
+        let endpoint = IpListenEndpoint {
+            addr: Some(local.ip().into()),
+            port: local.port(),
+        };
+        let keepalive = self.config.keepalive;
+        let slot = self.flows.take(hop, is::HALF_OPEN, |socket| {
+            set_up(socket, keepalive);
+            // Refused only for port 0, which is no port of a segment that was parsed.
+            let _ = socket.listen(endpoint);
+        });
+        let Some(slot) = slot else {
+            self.stats.syn_drops += 1;
+            return;
+        };
+        // smoltcp draws the initial sequence number from the interface: this one is made to give ours.
+        let isn = isn::isn(&self.key, &segment.tuple, self.now);
+        let mtu = self.port.mtu;
+        let mut greeter = interface(&mut self.port, mtu, isn::seed(isn), self.now);
+        let mut lent = Lent {
+            port: &mut self.port,
+            packet: frame.bytes().get(segment.ip()),
+            mtu,
+        };
+        let now = instant(self.now);
+        self.flows.sockets.with_set(slot, |set| {
+            greeter.poll_ingress_single(now, &mut lent, set);
+        });
+        let state = self.flows.sockets.with(slot, |socket| socket.state());
+        if state != Some(State::SynReceived) {
+            self.stats.syn_drops += 1;
+            self.flows.put(slot);
+            return;
+        }
+        self.flows.list(slot, hash);
+        let id = self.flows.id(slot);
+        let flows = &self.flows;
+        self.half_open.push(id, self.now + HANDSHAKE, |id| {
+            let live = flows
+                .current(id)
+                .map(|slot| flows.hot(slot).is(is::HALF_OPEN));
+            live == Some(true)
+        });
+        self.touch(slot);
+    }
+
+    /// The oldest half-open flow makes room. Whether there was one.
+    fn evict_half_open(&mut self) -> bool {
+        while let Some(id) = self.half_open.pop(hioload_lcore::Time::MAX) {
+            if self.forget_half_open(id) {
+                self.stats.half_open_evicted += 1;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Half-open flows whose time is up are forgotten.
+    pub(crate) fn expire_half_open(&mut self) {
+        while let Some(id) = self.half_open.pop(self.now) {
+            if self.forget_half_open(id) {
+                self.stats.half_open_expired += 1;
+            }
+        }
+    }
+
+    /// Forgets a half-open flow without a word. Whether it is one still.
+    fn forget_half_open(&mut self, id: crate::FlowId) -> bool {
+        let Some(slot) = self.flows.current(id) else {
+            return false;
+        };
+        if !self.flows.hot(slot).is(is::HALF_OPEN) {
+            return false;
+        }
+        self.forget(slot, None);
+        true
+    }
+
+    /// A flow enters TIME_WAIT. The numbers are those after both FINs.
+    pub(crate) fn enter_time_wait(&mut self, slot: u32, tuple: &Tuple, numbers: (u32, u32)) {
+        if self.time_wait.is_full() {
+            self.stats.time_wait_evicted += 1;
+            if let Some(l2) = self.time_wait.pop(hioload_lcore::Time::MAX) {
+                self.flows.l2.release(l2);
+            }
+        }
+        let hash = self.flows.hash(tuple);
+        if self.time_wait.find(hash, tuple).is_some() {
+            return;
+        }
+        if let Some(l2) = self.flows.l2.share(self.flows.l2_of(slot)) {
+            self.time_wait.insert(*tuple, numbers, l2, self.now);
+        }
+    }
+}
+
+/// What all sockets have in common.
+pub(crate) fn set_up(socket: &mut Socket<'_>, keepalive: Option<Duration>) {
+    // One acknowledgement per burst, with the reply if there is one.
+    socket.set_ack_delay(None);
+    socket.set_nagle_enabled(false);
+    socket.set_congestion_control(CongestionControl::Cubic);
+    socket.set_tsval_generator(Some(clock::millis));
+    socket.set_keep_alive(keepalive.map(Into::into));
+}

@@ -1,0 +1,281 @@
+//! Connections of our own: where from, through whom, and what may go wrong on the way.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use hioload_device::{Device, Frame};
+use hioload_lcore::Time;
+use smoltcp::wire::{IpEndpoint, IpListenEndpoint};
+
+use crate::accept::set_up;
+use crate::event::{ConnectError, Event, FlowId};
+use crate::flows::is;
+use crate::housekeeping::{Due, Outcome, Way};
+use crate::icmp::Unreachable;
+use crate::isn;
+use crate::port::NOWHERE;
+use crate::stack::{Stack, Staged, interface};
+use crate::strays::{self, Strays};
+use crate::tuple::Tuple;
+
+/// How long a path's lowered MTU is believed in (RFC 8201 §4).
+const PATH_LIFE: Duration = Duration::from_secs(600);
+
+/// Questions asked, announcements made, in one turn.
+const NOTICES: usize = 64;
+
+/// Flows whose path's MTU was lowered, and when it will be tried again, at most.
+pub(crate) const PATHS_KEPT: usize = 65_536;
+
+/// Where connections are made from: each own address with each port in turn.
+pub(crate) struct Sources {
+    /// Counts what was tried.
+    next: usize,
+}
+
+impl Sources {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            next: seed as u32 as usize,
+        }
+    }
+}
+
+impl<D: Device> Stack<D> {
+    /// Opens a connection. The outcome is an event: `CONNECTED`, or `CLOSED` with an error.
+    ///
+    /// # Errors
+    /// If it cannot even begin.
+    pub fn connect(&mut self, to: SocketAddr) -> Result<FlowId, ConnectError> {
+        if self.owned >= self.config.max_flows {
+            return Err(ConnectError::Full);
+        }
+        if to.port() == 0 || to.ip().is_unspecified() {
+            return Err(ConnectError::AddrNotAvailable);
+        }
+        let tuple = self.choose_source(to)?;
+        let (hop, waits_for) = match self.housekeeping.way(to.ip(), self.now) {
+            Way::Known(hop) => (hop, None),
+            Way::Pending(neighbour) => (NOWHERE, Some(neighbour)),
+            Way::None => return Err(ConnectError::HostUnreachable),
+        };
+        let isn = isn::isn(&self.key, &tuple, self.now);
+        let mtu = self.port.mtu;
+        let mut greeter = interface(&mut self.port, mtu, isn::seed(isn), self.now);
+        let (local, keepalive) = (tuple.local(), self.config.keepalive);
+        let remote = IpEndpoint::new(to.ip().into(), to.port());
+        let local = IpListenEndpoint {
+            addr: Some(local.ip().into()),
+            port: local.port(),
+        };
+        let flags = is::OWNED | is::CONNECTING;
+        let slot = self.flows.take(hop, flags, |socket| {
+            set_up(socket, keepalive);
+            // Refused only for what was looked at above.
+            let _ = socket.connect(greeter.context(), remote, local);
+        });
+        let slot = slot.ok_or(ConnectError::Full)?;
+        let hash = self.flows.hash(&tuple);
+        self.flows.list(slot, hash);
+        self.owned += 1;
+        let id = self.flows.id(slot);
+        match waits_for {
+            Some(neighbour) => self.waiting.push((id, neighbour)),
+            None => self.touch(slot),
+        }
+        Ok(id)
+    }
+
+    /// A pair of own address and port that is free for this destination, and whose flow belongs to this lcore.
+    fn choose_source(&mut self, to: SocketAddr) -> Result<Tuple, ConnectError> {
+        let addresses = &self.config.addresses;
+        let same_family = |own: &IpAddr| own.is_ipv4() == to.is_ipv4();
+        let near: Vec<IpAddr> = addresses
+            .iter()
+            .filter(|own| own.contains(to.ip()))
+            .map(|own| own.addr())
+            .collect();
+        let from: Vec<IpAddr> = if near.is_empty() {
+            let all = addresses.iter().map(|own| own.addr());
+            all.filter(same_family).collect()
+        } else {
+            near
+        };
+        let (first, last) = (
+            *self.config.source_ports.start(),
+            *self.config.source_ports.end(),
+        );
+        let ports = usize::from(last.saturating_sub(first)) + 1;
+        let lcores = self.strays.as_ref().map_or(1, Strays::lcores);
+        let lcore = self.lcore();
+        for _ in 0..ports * from.len() {
+            let n = self.sources.next;
+            self.sources.next = n.wrapping_add(1);
+            let ip = from[n % from.len()];
+            let port = first + (n / from.len() % ports) as u16;
+            let Some(tuple) = Tuple::new(SocketAddr::new(ip, port), to) else {
+                continue;
+            };
+            let hash = self.flows.hash(&tuple);
+            if port != 0
+                && strays::owner(hash, lcores) == lcore
+                && self.flows.find(hash, &tuple).is_none()
+                && self.time_wait.find(hash, &tuple).is_none()
+            {
+                return Ok(tuple);
+            }
+        }
+        Err(if from.is_empty() {
+            ConnectError::AddrNotAvailable
+        } else {
+            ConnectError::AddrInUse
+        })
+    }
+
+    /// Everything that is not TCP.
+    pub(crate) fn other_than_tcp(&mut self, staged: Staged<D::Frame>) {
+        let Staged {
+            mut frame,
+            parsed,
+            checksum,
+            handed_over,
+            ..
+        } = staged;
+        let outcome = if handed_over {
+            self.housekeeping.overhear(&parsed, frame.bytes(), self.now)
+        } else {
+            let handled = self.housekeeping.handle(&parsed, &mut frame, self.now);
+            if handled.share {
+                self.share(frame.bytes(), checksum);
+            }
+            handled.outcome
+        };
+        match outcome {
+            Outcome::Reply => self.port.push(frame),
+            Outcome::Learned(neighbour) => self.neighbour_known(neighbour),
+            Outcome::PathMtu { tuple, mtu, .. } => self.lower_path(&tuple, mtu.into()),
+            Outcome::Unreachable { tuple, kind, .. } => self.unreachable(&tuple, kind),
+            Outcome::Nothing => {}
+        }
+    }
+
+    /// Asks, announces, and gives up on neighbours that do not answer.
+    pub(crate) fn keep_house(&mut self) {
+        for _ in 0..NOTICES {
+            match self.housekeeping.poll(self.now) {
+                None => break,
+                Some(Due::Send(notice)) => {
+                    let housekeeping = &mut self.housekeeping;
+                    self.port
+                        .send_raw(|bytes| housekeeping.emit(notice, bytes).unwrap_or(0));
+                }
+                Some(Due::Lost(neighbour)) => {
+                    let failed = &mut self.failed;
+                    self.waiting.retain(|&(id, waits_for)| {
+                        if waits_for == neighbour {
+                            failed.push_back((id, io::ErrorKind::HostUnreachable));
+                        }
+                        waits_for != neighbour
+                    });
+                }
+            }
+        }
+        while let Some(id) = self.lowered.pop(self.now) {
+            if let Some(slot) = self.flows.current(id)
+                && self.flows.hot(slot).class() != 0
+            {
+                self.lowered.left();
+                self.flows.hot_mut(slot).set_class(0);
+            }
+        }
+    }
+
+    /// Flows that wait for a neighbour can go on.
+    fn neighbour_known(&mut self, neighbour: IpAddr) {
+        let mut at = 0;
+        while let Some(&(id, waits_for)) = self.waiting.get(at) {
+            if waits_for != neighbour {
+                at += 1;
+                continue;
+            }
+            self.waiting.swap_remove(at);
+            let Some(slot) = self.flows.owned(id) else {
+                continue;
+            };
+            if let Some(tuple) = self.flows.tuple(slot)
+                && let Way::Known(hop) = self.housekeeping.way(tuple.remote().ip(), self.now)
+            {
+                self.flows.set_hop(slot, hop);
+                self.touch(slot);
+            } else {
+                self.failed.push_back((id, io::ErrorKind::HostUnreachable));
+            }
+        }
+    }
+
+    /// The next flow that a neighbour or an ICMP message has failed.
+    pub(crate) fn next_failed(&mut self) -> Option<Event<D::Frame>> {
+        while let Some((id, kind)) = self.failed.pop_front() {
+            if let Some(slot) = self.flows.owned(id)
+                && self.flows.hot(slot).is(is::CONNECTING)
+            {
+                return self.fail(slot, kind);
+            }
+        }
+        None
+    }
+
+    /// A router says that packets on a flow's path may have `mtu` bytes at most. Only believed while something of ours is
+    /// outstanding; what was lost is sent again when its timer fires.
+    fn lower_path(&mut self, tuple: &Tuple, mtu: usize) {
+        let hash = self.flows.hash(tuple);
+        let Some(slot) = self.flows.find(hash, tuple) else {
+            return;
+        };
+        let queued = self.flows.sockets.with(slot, |socket| socket.send_queue());
+        let class = self.paths.iter().position(|&path| path <= mtu);
+        let class = class.unwrap_or(self.paths.len() - 1);
+        if queued.unwrap_or(0) == 0 || class <= self.flows.hot(slot).class() {
+            return;
+        }
+        if self.flows.hot(slot).class() == 0 {
+            if self.lowered.is_full() {
+                return;
+            }
+            let id = self.flows.id(slot);
+            let flows = &self.flows;
+            self.lowered.push(id, self.now + PATH_LIFE, |id| {
+                flows
+                    .current(id)
+                    .is_some_and(|slot| flows.hot(slot).class() != 0)
+            });
+        }
+        self.stats.pmtu_lowered += 1;
+        self.flows.hot_mut(slot).set_class(class);
+        self.touch(slot);
+    }
+
+    /// A segment of ours could not be delivered. What is established goes on (RFC 5927 §6.1).
+    fn unreachable(&mut self, tuple: &Tuple, kind: Unreachable) {
+        let hash = self.flows.hash(tuple);
+        let Some(slot) = self.flows.find(hash, tuple) else {
+            return;
+        };
+        if self.flows.hot(slot).is(is::CONNECTING) {
+            let kind = match kind {
+                Unreachable::Port | Unreachable::Protocol => io::ErrorKind::ConnectionRefused,
+                Unreachable::Host | Unreachable::Prohibited | Unreachable::Expired => {
+                    io::ErrorKind::HostUnreachable
+                }
+            };
+            self.failed.push_back((self.flows.id(slot), kind));
+        }
+    }
+
+    /// When housekeeping has something to do.
+    pub(crate) fn house_deadline(&self) -> Option<Time> {
+        let house = self.housekeeping.next_deadline();
+        house.into_iter().chain(self.lowered.next_deadline()).min()
+    }
+}

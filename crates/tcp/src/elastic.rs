@@ -1,0 +1,166 @@
+//! Rings cost memory only while they hold something: empty ones that were not used for a while, or when the memory for
+//! rings is used up, are given back to the system.
+//!
+//! A hand goes over the slots, a piece at a time, once around in [`StackConfig::ring_idle`]. Where it finds a flow's mark of
+//! use it takes it away; where it finds none, the flow was idle since the last round. How much is resident is estimated: a
+//! receive ring is filled page after page, so the sequence numbers say when a new one is begun; a send ring begins at its
+//! first page whenever it was empty.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use hioload_device::Device;
+use hioload_lcore::Time;
+
+use crate::StackConfig;
+use crate::flows::is;
+use crate::stack::Stack;
+
+const PAGE: usize = 4096;
+const PAGE_BITS: u32 = 12;
+
+/// Pieces of a round.
+const PIECES: u32 = 64;
+
+/// Slots looked at in one turn when memory is short.
+const HURRY: usize = 1024;
+
+/// The hand and what it knows.
+pub(crate) struct Elastic {
+    /// Resident pages, as estimated, and how many there may be.
+    pages: u64,
+    budget: u64,
+    /// Pages of each ring.
+    rx_most: u8,
+    tx_most: u8,
+    /// The slot to look at next.
+    hand: usize,
+    /// When the next piece is due, and the time between pieces.
+    due: Time,
+    period: Duration,
+    given_back: u64,
+}
+
+impl Elastic {
+    pub(crate) fn new(config: &StackConfig, now: Time) -> Self {
+        let pages = |bytes: usize| (bytes / PAGE).min(255) as u8;
+        Self {
+            pages: 0,
+            budget: (config.ring_memory / PAGE) as u64,
+            rx_most: pages(config.rx_ring),
+            tx_most: pages(config.tx_ring),
+            hand: 0,
+            due: now,
+            period: (config.ring_idle / PIECES).max(Duration::from_millis(1)),
+            given_back: 0,
+        }
+    }
+
+    /// Resident bytes, as estimated.
+    pub(crate) fn resident(&self) -> u64 {
+        self.pages * PAGE as u64
+    }
+
+    pub(crate) fn given_back(&self) -> u64 {
+        self.given_back
+    }
+
+    /// When the next piece is due; never while nothing is resident.
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        (self.pages > 0).then_some(self.due)
+    }
+
+    /// So many pages more.
+    #[inline]
+    pub(crate) fn grown(&mut self, by: u64) {
+        self.pages += by;
+    }
+
+    /// Pages of a receive ring that are resident after `len` bytes from `seq` on were written, where `have` were before.
+    #[inline]
+    pub(crate) fn rx_pages(&self, have: u8, seq: u32, len: usize) -> u8 {
+        let begun = ((seq as usize & (PAGE - 1)) + len) >> PAGE_BITS;
+        (usize::from(have.max(1)) + begun).min(self.rx_most.into()) as u8
+    }
+
+    /// Pages of a send ring that are resident with `queued` bytes in it.
+    #[inline]
+    pub(crate) fn tx_pages(&self, have: u8, queued: usize) -> u8 {
+        let needed = queued.div_ceil(PAGE).min(self.tx_most.into()) as u8;
+        have.max(needed)
+    }
+}
+
+impl<D: Device> Stack<D> {
+    /// Gives back what is not needed, a piece at a time.
+    pub(crate) fn sweep(&mut self) {
+        let slots = self.flows.len();
+        if self.elastic.pages == 0 || slots == 0 {
+            return;
+        }
+        if self.now >= self.elastic.due {
+            let late = self.now.saturating_sub(self.elastic.due).as_nanos();
+            let pieces = (late / self.elastic.period.as_nanos() + 1).min(PIECES.into()) as usize;
+            self.elastic.due = self.now + self.elastic.period;
+            self.sweep_slots((slots * pieces).div_ceil(PIECES as usize));
+        }
+        if self.elastic.pages > self.elastic.budget {
+            self.sweep_slots(slots.min(HURRY));
+        }
+    }
+
+    /// Moves the hand over so many slots. Neighbouring rings are given back in one call.
+    fn sweep_slots(&mut self, n: usize) {
+        let mut run: Range<u32> = 0..0;
+        for _ in 0..n {
+            if self.elastic.hand >= self.flows.len() {
+                self.elastic.hand = 0;
+            }
+            let slot = self.elastic.hand as u32;
+            self.elastic.hand += 1;
+            if self.is_to_be_given_back(slot) {
+                if run.end != slot {
+                    self.give_back(run);
+                    run = slot..slot;
+                }
+                run.end = slot + 1;
+            }
+        }
+        self.give_back(run);
+    }
+
+    fn is_to_be_given_back(&mut self, slot: u32) -> bool {
+        let hot = self.flows.hot_mut(slot);
+        if hot.rx_pages == 0 && hot.tx_pages == 0 {
+            return false;
+        }
+        if hot.is(is::ACTIVE) {
+            hot.clear(is::ACTIVE);
+            return false;
+        }
+        // What came out of order is in the ring, but cannot be seen.
+        if hot.is(is::GAPS) {
+            return false;
+        }
+        let holds = self
+            .flows
+            .sockets
+            .with(slot, |socket| socket.recv_queue() + socket.send_queue());
+        holds.unwrap_or(0) == 0
+    }
+
+    fn give_back(&mut self, run: Range<u32>) {
+        if run.is_empty() {
+            return;
+        }
+        self.flows.sockets.give_back(run.clone());
+        for slot in run {
+            let hot = self.flows.hot_mut(slot);
+            let pages = u64::from(hot.rx_pages) + u64::from(hot.tx_pages);
+            hot.rx_pages = 0;
+            hot.tx_pages = 0;
+            self.elastic.pages = self.elastic.pages.saturating_sub(pages);
+            self.elastic.given_back += 1;
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! How flows end, and who gives their slots back.
+
+use std::io;
+
+use hioload_device::Device;
+use smoltcp::socket::tcp::State;
+
+use crate::event::{Event, FlowId, What};
+use crate::flows::is;
+use crate::port::{Lent, NOWHERE};
+use crate::stack::{Stack, instant};
+use crate::tuple::Tuple;
+
+/// Flows given up, or looked at, in one turn because their time is up.
+const EXPIRED: usize = 256;
+
+/// How TCP came to be done with a flow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ending {
+    /// Both sides finished, the peer first.
+    Done,
+    /// Both sides finished, we first. The numbers after both FINs.
+    TimeWait((u32, u32)),
+    /// It failed.
+    Failed(io::ErrorKind),
+}
+
+impl<D: Device> Stack<D> {
+    /// TCP is done with a flow. What its user is to be told; a flow without one is gone.
+    pub(crate) fn end(&mut self, slot: u32, tuple: &Tuple, ending: Ending) -> What {
+        if let Ending::TimeWait(numbers) = ending {
+            // The peer's FIN may want its acknowledgement.
+            self.egress(slot);
+            self.enter_time_wait(slot, tuple, numbers);
+        }
+        let hash = self.flows.hash(tuple);
+        self.flows.unlist(slot, hash);
+        if !self.flows.hot(slot).is(is::OWNED) {
+            self.forget(slot, None);
+            return What::empty();
+        }
+        let received = self.flows.sockets.with(slot, |socket| socket.recv_queue());
+        let failed = matches!(ending, Ending::Failed(_));
+        self.flows.hot_mut(slot).set(is::OVER);
+        self.flows.disarm(slot);
+        if received.unwrap_or(0) > 0 && !failed {
+            // Its user hears of it when the last byte has been consumed.
+            return What::empty();
+        }
+        self.finished = Some(self.flows.id(slot));
+        What::CLOSED
+    }
+
+    /// After consuming: a flow that is over, and empty now, is to be closed.
+    pub(crate) fn closes_when_empty(&mut self, slot: u32) {
+        if self.flows.hot(slot).is(is::OVER)
+            && self.flows.sockets.with(slot, |socket| socket.recv_queue()) == Some(0)
+        {
+            let id = self.flows.id(slot);
+            if self.finished != Some(id) && self.over.back() != Some(&id) {
+                self.over.push_back(id);
+            }
+        }
+    }
+
+    /// The next flow that was over and has been emptied.
+    pub(crate) fn next_over(&mut self) -> Option<Event<D::Frame>> {
+        while let Some(id) = self.over.pop_front() {
+            if self.flows.owned(id).is_some() {
+                self.finished = Some(id);
+                return Some(Event {
+                    flow: id,
+                    what: What::CLOSED,
+                    error: None,
+                    segment: None,
+                });
+            }
+        }
+        None
+    }
+
+    /// What an event has lent is over with the next call.
+    #[inline]
+    pub(crate) fn settle(&mut self) {
+        self.in_place = None;
+        self.lent_scratch = None;
+        if let Some(id) = self.finished.take()
+            && let Some(slot) = self.flows.owned(id)
+        {
+            self.forget(slot, None);
+        }
+    }
+
+    /// Gives a slot back. `listed`: under which name it is in the table, if its socket does not know it any more.
+    pub(crate) fn forget(&mut self, slot: u32, listed: Option<(u32, &Tuple)>) {
+        let hot = *self.flows.hot(slot);
+        if hot.is(is::LISTED) {
+            let hash = listed.map(|(hash, _)| hash).or_else(|| {
+                let tuple = self.flows.tuple(slot)?;
+                Some(self.flows.hash(&tuple))
+            });
+            if let Some(hash) = hash {
+                self.flows.unlist(slot, hash);
+            }
+        }
+        if hot.is(is::OWNED) {
+            self.owned -= 1;
+        }
+        if hot.is(is::HALF_OPEN) {
+            self.half_open.left();
+        }
+        if hot.is(is::ORPHAN) {
+            self.orphans.left();
+        }
+        self.flows.put(slot);
+    }
+
+    /// Sends an RST, if the peer can know of the flow.
+    pub(crate) fn say_rst(&mut self, slot: u32) {
+        let hop = self.flows.hop(slot);
+        let now = instant(self.now);
+        let silent = self.flows.sockets.with_mut(slot, |socket| {
+            let silent = matches!(
+                socket.state(),
+                State::Closed | State::Listen | State::SynSent | State::TimeWait
+            );
+            if !silent {
+                socket.abort();
+            }
+            silent
+        });
+        if silent != Some(false) || hop == NOWHERE {
+            return;
+        }
+        self.port.way = hop;
+        let interface = &mut self.interfaces[self.flows.hot(slot).class()];
+        let mut lent = Lent {
+            port: &mut self.port,
+            packet: None,
+            mtu: 0,
+        };
+        self.flows.sockets.with_set(slot, |set| {
+            interface.poll_egress(now, &mut lent, set);
+        });
+    }
+
+    /// Resets a flow and gives its slot back.
+    pub(crate) fn reset(&mut self, slot: u32) {
+        let tuple = self.flows.tuple(slot);
+        let named = tuple.as_ref().map(|tuple| (self.flows.hash(tuple), tuple));
+        self.say_rst(slot);
+        self.forget(slot, named);
+    }
+
+    /// Nobody wants what an orphan receives; it is taken, so that the peer can finish.
+    pub(crate) fn discard_received(&mut self, slot: u32) {
+        self.flows.sockets.with_mut(slot, |socket| {
+            while socket.recv_queue() > 0 {
+                if socket.recv(|bytes| (bytes.len(), ())).is_err() {
+                    break;
+                }
+            }
+        });
+    }
+
+    /// A flow loses its user and closes on its own.
+    pub(crate) fn orphan(&mut self, slot: u32) {
+        self.flows.hot_mut(slot).clear(is::OWNED | is::CONNECTING);
+        self.owned -= 1;
+        self.flows.rename(slot);
+        self.discard_received(slot);
+        self.flows.sockets.with_mut(slot, |socket| socket.close());
+        let state = self.flows.sockets.with(slot, |socket| socket.state());
+        if matches!(state, None | Some(State::Closed | State::TimeWait)) {
+            self.forget(slot, None);
+            return;
+        }
+        while self.orphans.is_full() && self.expire_orphan(hioload_lcore::Time::MAX) {}
+        self.flows.hot_mut(slot).set(is::ORPHAN);
+        self.push_orphan(slot);
+        self.touch(slot);
+    }
+
+    fn push_orphan(&mut self, slot: u32) {
+        let id = self.flows.id(slot);
+        let flows = &self.flows;
+        self.orphans.push(id, self.now + self.config.linger, |id| {
+            let live = flows.current(id).map(|slot| flows.hot(slot).is(is::ORPHAN));
+            live == Some(true)
+        });
+    }
+
+    /// Ends the oldest orphan, if its time is up by `by`; whether there was an entry to look at.
+    fn expire_orphan(&mut self, by: hioload_lcore::Time) -> bool {
+        let Some(id) = self.orphans.pop(by) else {
+            return false;
+        };
+        let Some(slot) = self.current_orphan(id) else {
+            return true;
+        };
+        let view = self
+            .flows
+            .sockets
+            .with(slot, |socket| (socket.state(), socket.send_queue()));
+        match view {
+            // All of ours has arrived: what the peer still has to say is not waited for any longer.
+            Some((State::FinWait2, _)) => self.forget(slot, None),
+            // Slow, but it goes on.
+            Some((_, 1..)) if by == self.now && self.flows.hot(slot).is(is::HEARD) => {
+                self.orphans.left();
+                self.push_orphan(slot);
+            }
+            _ => {
+                self.stats.orphans_reset += 1;
+                self.reset(slot);
+            }
+        }
+        true
+    }
+
+    fn current_orphan(&self, id: FlowId) -> Option<u32> {
+        let slot = self.flows.current(id)?;
+        self.flows.hot(slot).is(is::ORPHAN).then_some(slot)
+    }
+
+    /// What ends because its time is up.
+    pub(crate) fn expire(&mut self) {
+        self.expire_half_open();
+        for _ in 0..EXPIRED {
+            if !self.expire_orphan(self.now) {
+                break;
+            }
+        }
+        for _ in 0..EXPIRED {
+            let Some(l2) = self.time_wait.pop(self.now) else {
+                break;
+            };
+            self.flows.l2.release(l2);
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! The slots of flows: what is kept for each beside its socket, who is in which, and their timers.
+
+use std::io;
+
+use hioload_lcore::{Time, TimerWheel};
+use smoltcp::socket::tcp::Socket;
+use smoltcp::wire::IpAddress;
+
+use crate::FlowId;
+use crate::l2::{Hop, L2Id, L2Table};
+use crate::port::NOWHERE;
+use crate::sockets::Sockets;
+use crate::table::Table;
+use crate::tuple::{Key, Tuple};
+
+/// Bits of [`Hot::flags`].
+pub(crate) mod is {
+    /// The slot is in use.
+    pub(crate) const USED: u16 = 1;
+    /// Its user knows it by its id.
+    pub(crate) const OWNED: u16 = 1 << 1;
+    /// Its handshake, begun by the peer, is not complete.
+    pub(crate) const HALF_OPEN: u16 = 1 << 2;
+    /// Its handshake, begun by us, is not complete.
+    pub(crate) const CONNECTING: u16 = 1 << 3;
+    /// Released, and closing on its own.
+    pub(crate) const ORPHAN: u16 = 1 << 4;
+    /// In the list of flows to look at before the end of the turn.
+    pub(crate) const TOUCHED: u16 = 1 << 5;
+    /// The peer was heard since the timer last fired.
+    pub(crate) const HEARD: u16 = 1 << 6;
+    /// `quiet` holds.
+    pub(crate) const QUIET: u16 = 1 << 7;
+    /// Its rings were used since the sweep last came by.
+    pub(crate) const ACTIVE: u16 = 1 << 8;
+    /// There may be data out of order in the receive ring.
+    pub(crate) const GAPS: u16 = 1 << 9;
+    /// TCP is done with it; its user is not.
+    pub(crate) const OVER: u16 = 1 << 10;
+    /// In the flow table.
+    pub(crate) const LISTED: u16 = 1 << 11;
+}
+
+/// Bits of `flags` above which the class of the path's MTU is.
+const CLASS_SHIFT: u32 = 13;
+
+/// No timer.
+const NONE: u32 = u32::MAX;
+
+/// What is kept for each slot beside the socket: 20 bytes, of a million flows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hot {
+    pub generation: u32,
+    /// The timer's place in the wheel, or `NONE`.
+    timer: u32,
+    /// When it fires: milliseconds, modulo 2^32. Of a free slot: the next free one.
+    due: u32,
+    l2: L2Id,
+    pub flags: u16,
+    /// Since when nothing was heard, in units of [`Flows::quiet_unit`], modulo 256.
+    pub quiet: u8,
+    /// Pages of the rings that are resident, as estimated.
+    pub rx_pages: u8,
+    pub tx_pages: u8,
+    /// Retransmissions begun.
+    pub retransmits: u8,
+}
+
+const _: () = assert!(size_of::<Hot>() == 20);
+
+impl Hot {
+    #[inline]
+    pub(crate) fn is(&self, flag: u16) -> bool {
+        self.flags & flag != 0
+    }
+
+    #[inline]
+    pub(crate) fn set(&mut self, flag: u16) {
+        self.flags |= flag;
+    }
+
+    #[inline]
+    pub(crate) fn clear(&mut self, flag: u16) {
+        self.flags &= !flag;
+    }
+
+    /// The class of the path's MTU: an index into the interfaces.
+    #[inline]
+    pub(crate) fn class(&self) -> usize {
+        usize::from(self.flags >> CLASS_SHIFT)
+    }
+
+    pub(crate) fn set_class(&mut self, class: usize) {
+        let class = (class as u16).min(7);
+        self.flags = self.flags & ((1 << CLASS_SHIFT) - 1) | class << CLASS_SHIFT;
+    }
+}
+
+/// All flows of an lcore.
+pub(crate) struct Flows {
+    pub(crate) sockets: Sockets,
+    hot: Vec<Hot>,
+    /// Most slots.
+    slots: usize,
+    /// The free slot used last, or `NONE`.
+    free: u32,
+    table: Table,
+    wheel: TimerWheel<u32>,
+    pub(crate) l2: L2Table,
+    key: Key,
+}
+
+impl Flows {
+    pub(crate) fn new(
+        slots: usize,
+        rx_ring: usize,
+        tx_ring: usize,
+        key: Key,
+        now: Time,
+    ) -> io::Result<Self> {
+        let mut hot = Vec::new();
+        hot.try_reserve_exact(slots)
+            .map_err(|_| io::ErrorKind::OutOfMemory)?;
+        Ok(Self {
+            sockets: Sockets::new(slots, rx_ring, tx_ring)?,
+            hot,
+            slots,
+            free: NONE,
+            table: Table::new(slots),
+            wheel: TimerWheel::with_capacity(now, slots),
+            l2: L2Table::new(1 << 16),
+            key,
+        })
+    }
+
+    /// Slots used so far, free ones included.
+    pub(crate) fn len(&self) -> usize {
+        self.hot.len()
+    }
+
+    /// Most slots.
+    pub(crate) fn slots(&self) -> usize {
+        self.slots
+    }
+
+    #[inline]
+    pub(crate) fn hot(&self, slot: u32) -> &Hot {
+        &self.hot[slot as usize]
+    }
+
+    #[inline]
+    pub(crate) fn hot_mut(&mut self, slot: u32) -> &mut Hot {
+        &mut self.hot[slot as usize]
+    }
+
+    /// All slots in use.
+    pub(crate) fn used(&self) -> impl Iterator<Item = u32> + '_ {
+        (0_u32..)
+            .zip(&self.hot)
+            .filter_map(|(slot, hot)| hot.is(is::USED).then_some(slot))
+    }
+
+    /// The id of a slot's flow.
+    #[inline]
+    pub(crate) fn id(&self, slot: u32) -> FlowId {
+        FlowId {
+            index: slot,
+            generation: self.hot(slot).generation,
+        }
+    }
+
+    /// The slot of a flow, if the id is its user's and not stale.
+    #[inline]
+    pub(crate) fn owned(&self, id: FlowId) -> Option<u32> {
+        let hot = self.hot.get(id.index as usize)?;
+        (hot.generation == id.generation && hot.is(is::OWNED)).then_some(id.index)
+    }
+
+    /// The slot of a flow, if the id is not stale.
+    pub(crate) fn current(&self, id: FlowId) -> Option<u32> {
+        let hot = self.hot.get(id.index as usize)?;
+        (hot.generation == id.generation && hot.is(is::USED)).then_some(id.index)
+    }
+
+    #[inline]
+    pub(crate) fn hash(&self, tuple: &Tuple) -> u32 {
+        tuple.hash(&self.key)
+    }
+
+    #[inline]
+    pub(crate) fn prefetch_bucket(&self, hash: u32) {
+        self.table.prefetch(hash);
+    }
+
+    /// A slot that `hash` may lead to, without looking at it.
+    #[inline]
+    pub(crate) fn guess(&self, hash: u32) -> Option<u32> {
+        self.table.find(hash, |_| true)
+    }
+
+    /// Asks for what is kept of a slot.
+    #[inline]
+    pub(crate) fn prefetch(&mut self, slot: u32) {
+        crate::prefetch::line(self.hot.as_ptr().wrapping_add(slot as usize));
+        self.sockets.prefetch(slot);
+    }
+
+    /// The slot of the flow with these ends.
+    #[inline]
+    pub(crate) fn find(&self, hash: u32, tuple: &Tuple) -> Option<u32> {
+        self.table.find(hash, |slot| {
+            let same = self
+                .sockets
+                .with(slot, |socket| tuple_of(socket).as_ref() == Some(tuple));
+            same == Some(true)
+        })
+    }
+
+    /// Takes a slot and makes a socket in it; it is not in the table yet.
+    pub(crate) fn take(
+        &mut self,
+        hop: Hop,
+        flags: u16,
+        set_up: impl for<'a> FnOnce(&mut Socket<'a>),
+    ) -> Option<u32> {
+        let slot = if self.free == NONE {
+            (self.hot.len() < self.slots).then_some(self.hot.len() as u32)?
+        } else {
+            self.free
+        };
+        let l2 = self.l2.intern(hop)?;
+        if !self.sockets.open(slot, set_up) {
+            self.l2.release(l2);
+            return None;
+        }
+        let mut hot = Hot {
+            generation: 0,
+            timer: NONE,
+            due: 0,
+            l2,
+            flags: flags | is::USED,
+            quiet: 0,
+            rx_pages: 0,
+            tx_pages: 0,
+            retransmits: 0,
+        };
+        if let Some(old) = self.hot.get_mut(slot as usize) {
+            self.free = old.due;
+            // The memory of the slot's rings is still there.
+            (hot.generation, hot.rx_pages, hot.tx_pages) =
+                (old.generation, old.rx_pages, old.tx_pages);
+            *old = hot;
+        } else {
+            self.hot.push(hot);
+        }
+        Some(slot)
+    }
+
+    /// Makes ids of the slot's flow stale.
+    pub(crate) fn rename(&mut self, slot: u32) {
+        let hot = self.hot_mut(slot);
+        hot.generation = hot.generation.wrapping_add(1);
+    }
+
+    /// Gives a slot back: its socket is dropped, its ids are stale.
+    pub(crate) fn put(&mut self, slot: u32) {
+        debug_assert!(!self.hot(slot).is(is::LISTED));
+        self.disarm(slot);
+        self.sockets.close(slot);
+        let free = self.free;
+        let hot = self.hot_mut(slot);
+        hot.generation = hot.generation.wrapping_add(1);
+        hot.flags &= is::ACTIVE;
+        hot.due = free;
+        let l2 = hot.l2;
+        self.free = slot;
+        self.l2.release(l2);
+    }
+
+    /// Puts a slot into the table, under the name of its flow.
+    pub(crate) fn list(&mut self, slot: u32, hash: u32) {
+        self.table.insert(hash, slot);
+        self.hot_mut(slot).set(is::LISTED);
+    }
+
+    /// Takes a slot out of the table, where it was with this hash.
+    pub(crate) fn unlist(&mut self, slot: u32, hash: u32) {
+        if self.hot(slot).is(is::LISTED) {
+            self.hot_mut(slot).clear(is::LISTED);
+            self.table.remove(hash, slot);
+        }
+    }
+
+    /// The ends of a flow, while its socket knows them.
+    pub(crate) fn tuple(&self, slot: u32) -> Option<Tuple> {
+        self.sockets.with(slot, tuple_of).flatten()
+    }
+
+    /// Where its frames go.
+    #[inline]
+    pub(crate) fn hop(&self, slot: u32) -> Hop {
+        self.l2.get(self.hot(slot).l2).unwrap_or(NOWHERE)
+    }
+
+    /// The same, by number.
+    pub(crate) fn l2_of(&self, slot: u32) -> L2Id {
+        self.hot(slot).l2
+    }
+
+    /// Says where its frames go from now on.
+    pub(crate) fn set_hop(&mut self, slot: u32, hop: Hop) {
+        if let Some(new) = self.l2.intern(hop) {
+            let old = std::mem::replace(&mut self.hot_mut(slot).l2, new);
+            self.l2.release(old);
+        }
+    }
+
+    /// How long until the slot's timer fires, in milliseconds, if it is set; 0 if it is due.
+    #[inline]
+    pub(crate) fn armed(&self, slot: u32, now: Time) -> Option<u32> {
+        let hot = self.hot(slot);
+        let left = hot.due.wrapping_sub(now.as_millis() as u32) as i32;
+        (hot.timer != NONE).then_some(left.max(0) as u32)
+    }
+
+    /// Sets the slot's timer, unless it is set already for the same time or earlier.
+    pub(crate) fn arm(&mut self, slot: u32, at: Time, now: Time) {
+        let in_ms = at.saturating_sub(now).as_nanos().div_ceil(1_000_000);
+        // Far timers are looked at again on the way: the difference has to fit.
+        let in_ms = in_ms.min(1 << 30) as u32;
+        if self.armed(slot, now).is_some_and(|left| left <= in_ms) {
+            return;
+        }
+        self.disarm(slot);
+        let now_ms = now.as_millis();
+        let timer = self
+            .wheel
+            .insert(Time::from_millis(now_ms + u64::from(in_ms)), slot);
+        let hot = self.hot_mut(slot);
+        hot.timer = timer.place();
+        hot.due = (now_ms as u32).wrapping_add(in_ms);
+    }
+
+    /// Takes the slot's timer back.
+    pub(crate) fn disarm(&mut self, slot: u32) {
+        let place = std::mem::replace(&mut self.hot_mut(slot).timer, NONE);
+        if place != NONE
+            && let Some(id) = self.wheel.set_in(place)
+        {
+            self.wheel.cancel(id);
+        }
+    }
+
+    /// A slot whose timer has fired.
+    #[inline]
+    pub(crate) fn fired(&mut self, now: Time) -> Option<u32> {
+        let slot = self.wheel.poll(now)?;
+        self.hot_mut(slot).timer = NONE;
+        Some(slot)
+    }
+
+    /// When the next timer fires.
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        self.wheel.next_deadline()
+    }
+}
+
+/// Both ends of a socket.
+#[inline]
+pub(crate) fn tuple_of(socket: &Socket<'_>) -> Option<Tuple> {
+    let (here, there) = (socket.local_endpoint()?, socket.remote_endpoint()?);
+    match (here.addr, there.addr) {
+        (IpAddress::Ipv4(local), IpAddress::Ipv4(remote)) => Some(Tuple::v4(
+            local.octets(),
+            here.port,
+            remote.octets(),
+            there.port,
+        )),
+        (IpAddress::Ipv6(local), IpAddress::Ipv6(remote)) => Some(Tuple::v6(
+            local.octets(),
+            here.port,
+            remote.octets(),
+            there.port,
+        )),
+        _ => None,
+    }
+}

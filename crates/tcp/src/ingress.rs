@@ -1,0 +1,272 @@
+//! A segment of a flow: what smoltcp makes of it, and what that means.
+
+use std::io;
+
+use hioload_device::{Device, Frame};
+use smoltcp::socket::tcp::{Socket, State};
+
+use crate::endings::Ending;
+use crate::event::{Event, Segment as Payload, What};
+use crate::flows::is;
+use crate::l2::Hop;
+use crate::parse::{Segment, flags};
+use crate::port::Lent;
+use crate::sockets::tcp_mut;
+use crate::stack::{Stack, instant};
+
+/// What can be seen of a socket.
+#[derive(Clone, Copy)]
+struct View {
+    state: State,
+    received: usize,
+    queued: usize,
+}
+
+impl View {
+    #[inline]
+    fn of(socket: &Socket<'_>) -> Self {
+        Self {
+            state: socket.state(),
+            received: socket.recv_queue(),
+            queued: socket.send_queue(),
+        }
+    }
+}
+
+/// Whether the peer's FIN has been taken.
+pub(crate) fn has_ended(state: State) -> bool {
+    matches!(
+        state,
+        State::CloseWait | State::LastAck | State::Closing | State::TimeWait
+    )
+}
+
+impl<D: Device> Stack<D> {
+    /// A segment of the flow in `slot`.
+    pub(crate) fn segment(
+        &mut self,
+        slot: u32,
+        hash: u32,
+        frame: D::Frame,
+        segment: &Segment,
+    ) -> Option<Event<D::Frame>> {
+        if segment.flags & flags::RST != 0 && !self.rst_is_genuine(slot, &frame, segment) {
+            self.stats.rst_ignored += 1;
+            return None;
+        }
+        let hop = self.flows.hop(slot);
+        self.port.way = hop;
+        let interface = &mut self.interfaces[self.flows.hot(slot).class()];
+        let mut lent = Lent {
+            port: &mut self.port,
+            packet: frame.bytes().get(segment.ip()),
+            mtu: 0,
+        };
+        let now = instant(self.now);
+        let views = self.flows.sockets.with_set(slot, |set| {
+            let before = View::of(tcp_mut(set)?);
+            interface.poll_ingress_single(now, &mut lent, set);
+            Some((before, View::of(tcp_mut(set)?)))
+        });
+        let (before, after) = views.flatten()?;
+
+        let payload = segment.payload.len();
+        let gained = after.received.saturating_sub(before.received);
+        let hot = self.flows.hot_mut(slot);
+        hot.set(is::HEARD | is::ACTIVE);
+        // What was received out of order before may have come with it: then it is not just this payload.
+        let in_order = gained == payload && !hot.is(is::GAPS);
+        if payload > 0 {
+            let pages = self.elastic.rx_pages(hot.rx_pages, segment.seq, payload);
+            self.elastic.grown(u64::from(pages - hot.rx_pages));
+            hot.rx_pages = pages;
+            if gained != payload {
+                hot.set(is::GAPS);
+            } else if hot.is(is::GAPS) {
+                self.look_for_gaps(slot);
+            }
+        }
+        let takes_part = gained > 0 || after.queued < before.queued;
+        if takes_part && (hop.mac != segment.l2.source || hop.vlan != segment.l2.vlan) {
+            // The peer, or the router before it, is somewhere else now.
+            let hop = Hop {
+                mac: segment.l2.source,
+                vlan: segment.l2.vlan,
+            };
+            self.flows.set_hop(slot, hop);
+        }
+        if payload > 0
+            || after.queued > 0
+            || segment.flags & (flags::SYN | flags::FIN) != 0
+            || !matches!(after.state, State::Established | State::CloseWait)
+        {
+            self.touch(slot);
+        }
+        if after.queued > 0 && after.queued == before.queued && payload == 0 {
+            self.look_for_fast_retransmit(slot);
+        }
+
+        let mut what = What::empty();
+        if before.state == State::SynReceived || before.state == State::SynSent {
+            what |= self.handshake(slot, hash, segment, after.state)?;
+        }
+        if self.flows.hot(slot).is(is::ORPHAN) {
+            self.discard_received(slot);
+        } else {
+            if gained > 0 {
+                what |= What::DATA;
+            }
+            if after.queued < before.queued {
+                what |= What::SPACE;
+            }
+            if has_ended(after.state) && !has_ended(before.state) {
+                what |= What::END;
+            }
+        }
+        let mut error = None;
+        if after.state != before.state
+            && matches!(after.state, State::Closed | State::TimeWait | State::Listen)
+        {
+            let reset = segment.flags & flags::RST != 0;
+            let ending = match (after.state, before.state) {
+                (State::TimeWait, _) => Ending::TimeWait(numbers_after(segment)),
+                (_, State::SynSent) if reset => Ending::Failed(io::ErrorKind::ConnectionRefused),
+                _ if reset => Ending::Failed(io::ErrorKind::ConnectionReset),
+                _ => Ending::Done,
+            };
+            if reset && before.state != State::SynReceived {
+                self.stats.resets += 1;
+            }
+            if let Ending::Failed(kind) = ending {
+                error = Some(kind);
+            }
+            what |= self.end(slot, &segment.tuple, ending);
+        }
+        if what.is_empty() || !self.flows.hot(slot).is(is::OWNED) {
+            return None;
+        }
+        let flow = self.flows.id(slot);
+        let in_place = what.contains(What::DATA) && before.received == 0 && in_order;
+        if in_place {
+            self.in_place = Some((flow, payload));
+        }
+        let range = usize::from(segment.payload.start)..usize::from(segment.payload.end);
+        Some(Event {
+            flow,
+            what,
+            error,
+            segment: in_place.then_some(Payload {
+                frame,
+                payload: range,
+            }),
+        })
+    }
+
+    /// What became of a handshake; `None` if the flow is gone.
+    fn handshake(&mut self, slot: u32, hash: u32, segment: &Segment, state: State) -> Option<What> {
+        match state {
+            State::SynSent | State::SynReceived | State::Closed => Some(What::empty()),
+            State::Listen => {
+                // The peer has changed its mind.
+                self.forget(slot, Some((hash, &segment.tuple)));
+                None
+            }
+            _ if self.flows.hot(slot).is(is::CONNECTING) => {
+                self.flows.hot_mut(slot).clear(is::CONNECTING);
+                self.stats.connected += 1;
+                Some(What::CONNECTED)
+            }
+            _ => {
+                let hot = self.flows.hot_mut(slot);
+                hot.clear(is::HALF_OPEN);
+                hot.set(is::OWNED);
+                self.half_open.left();
+                self.owned += 1;
+                if self.owned > self.config.max_flows {
+                    self.stats.syn_drops += 1;
+                    self.reset(slot);
+                    return None;
+                }
+                self.stats.accepted += 1;
+                Some(What::ACCEPTED)
+            }
+        }
+    }
+
+    /// Whether an RST is where it must be (RFC 5961 §3.2): at the very next byte expected. smoltcp would take it anywhere in
+    /// the window, and does not tell what it expects. But it says so in the acknowledgement with which it answers an
+    /// acknowledgement of what was never sent: that is asked for. If the numbers differ, that answer is the challenge that
+    /// the RFC wants.
+    fn rst_is_genuine(&mut self, slot: u32, frame: &D::Frame, segment: &Segment) -> bool {
+        let state = self.flows.sockets.with(slot, |socket| socket.state());
+        if state == Some(State::SynSent) {
+            // Has to acknowledge our SYN; smoltcp looks.
+            return true;
+        }
+        if state == Some(State::SynReceived) {
+            // The answer to a wrong acknowledgement would be an RST there, which tells nothing: smoltcp's own check, of the
+            // window, has to do. A half-open flow is no great loss.
+            return true;
+        }
+        if state.is_none() || segment.tcp_at < segment.ip_at {
+            return false;
+        }
+        let Some(packet) = frame.bytes().get(segment.ip()) else {
+            return false;
+        };
+        let mut question = [0_u8; 120];
+        let tcp = usize::from(segment.tcp_at - segment.ip_at);
+        // Headers alone, without options.
+        let len = tcp + 20;
+        let (Some(question), Some(headers)) = (question.get_mut(..len), packet.get(..len)) else {
+            return false;
+        };
+        question.copy_from_slice(headers);
+        if segment.tuple.is_v4() {
+            question[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+        } else {
+            question[4..6].copy_from_slice(&20_u16.to_be_bytes());
+        }
+        question[tcp + 12] = 5 << 4;
+        question[tcp + 13] = flags::ACK;
+        self.port.way = self.flows.hop(slot);
+        self.port.last = None;
+        self.port.hold = true;
+        // Whatever was sent, one of these lies beyond it.
+        for ack in [0_u32, 1 << 31, 1 << 30, 3 << 30] {
+            question[tcp + 8..tcp + 12].copy_from_slice(&ack.to_be_bytes());
+            let mut lent = Lent {
+                port: &mut self.port,
+                packet: Some(question),
+                mtu: 0,
+            };
+            let interface = &mut self.interfaces[self.flows.hot(slot).class()];
+            let now = instant(self.now);
+            self.flows.sockets.with_set(slot, |set| {
+                interface.poll_ingress_single(now, &mut lent, set);
+            });
+            if self.port.last.is_some() {
+                break;
+            }
+        }
+        self.port.hold = false;
+        let expected = self.port.last.map(|sent| sent.ack);
+        let held = self.port.held.take();
+        if expected == Some(segment.seq) {
+            return true;
+        }
+        if let Some(held) = held {
+            self.port.push(held);
+        }
+        false
+    }
+}
+
+/// The sequence numbers after both FINs, from the segment that brought a flow into TIME_WAIT: it acknowledges ours, and is
+/// or follows the peer's.
+fn numbers_after(segment: &Segment) -> (u32, u32) {
+    (
+        segment.ack,
+        segment.seq.wrapping_add(segment.sequence_len()),
+    )
+}

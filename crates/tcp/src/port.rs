@@ -1,0 +1,345 @@
+//! The device, as smoltcp is to see it: one IP packet in, any number out.
+//!
+//! What smoltcp emits is written once, into a frame of the device's, behind room for the Ethernet header; the header and the
+//! checksums are ours. What was emitted is also looked at: the stack learns from it what smoltcp does not tell.
+
+use hioload_device::{Burst, Device, Frame, TxChecksum};
+use hioload_lcore::Time;
+use smoltcp::phy::{self, ChecksumCapabilities, DeviceCapabilities, Medium};
+use smoltcp::time::Instant;
+
+use crate::checksum;
+use crate::l2::Hop;
+use crate::parse::flags;
+use crate::rate::Rate;
+
+/// The way of a flow whose neighbour is not known yet.
+pub(crate) const NOWHERE: Hop = Hop {
+    mac: [0; 6],
+    vlan: None,
+};
+
+/// A TCP header that was sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Sent {
+    /// Bytes of payload.
+    pub payload: usize,
+    /// See [`flags`].
+    pub flags: u8,
+    /// The sequence number.
+    pub seq: u32,
+    /// The acknowledgement number.
+    pub ack: u32,
+}
+
+/// Counters of what was sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sends {
+    pub segments: u64,
+    pub payload: u64,
+    pub rst: u64,
+    pub rst_limited: u64,
+    pub no_frames: u64,
+    pub drops: u64,
+}
+
+/// The device and what is on its way to it.
+pub(crate) struct Port<D: Device> {
+    pub(crate) device: D,
+    /// Waiting for the transmit queue.
+    pending: Burst<D::Frame>,
+    /// Our station's address.
+    mac: [u8; 6],
+    /// The device's largest IP packet.
+    pub(crate) mtu: usize,
+    /// It completes TCP checksums.
+    offload: bool,
+    /// Where the next packets go.
+    pub(crate) way: Hop,
+    /// Packets are held back in `held` instead of being sent.
+    pub(crate) hold: bool,
+    pub(crate) held: Option<D::Frame>,
+    /// The last segment emitted, if one was since this was last taken.
+    pub(crate) last: Option<Sent>,
+    /// Limits the answers to what nobody has asked for.
+    pub(crate) answers: Rate,
+    now: Time,
+    /// Something could not be sent for want of a frame or of room in the queue, since this was last cleared.
+    pub(crate) starved: bool,
+    pub(crate) sends: Sends,
+    /// Takes what there is no frame for.
+    scratch: Vec<u8>,
+}
+
+impl<D: Device> Port<D> {
+    pub(crate) fn new(device: D, mac: [u8; 6], rst_rate: u32, now: Time) -> Self {
+        let can = device.capabilities();
+        Self {
+            pending: Burst::new(),
+            mac,
+            mtu: can.mtu,
+            offload: can.tx_checksum,
+            way: NOWHERE,
+            hold: false,
+            held: None,
+            last: None,
+            answers: Rate::new(rst_rate),
+            now,
+            starved: false,
+            sends: Sends::default(),
+            scratch: vec![0; can.mtu.max(65_535)],
+            device,
+        }
+    }
+
+    /// A turn begins.
+    pub(crate) fn begin(&mut self, now: Time) {
+        self.now = now;
+    }
+
+    /// Sends what waits, as far as the device takes it.
+    pub(crate) fn flush(&mut self) {
+        self.device.tx_burst(&mut self.pending);
+    }
+
+    /// Whether frames wait for the device.
+    pub(crate) fn is_backed_up(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// A frame to be sent, if there is one and room for it in the queue.
+    #[inline]
+    fn frame(&mut self) -> Option<D::Frame> {
+        if self.pending.is_full() {
+            self.flush();
+            if self.pending.is_full() {
+                self.starved = true;
+                return None;
+            }
+        }
+        let frame = self.device.alloc();
+        if frame.is_none() {
+            self.starved = true;
+            self.sends.no_frames += 1;
+        }
+        frame
+    }
+
+    /// Queues a complete Ethernet frame.
+    pub(crate) fn push(&mut self, frame: D::Frame) {
+        if self.pending.is_full() {
+            self.flush();
+        }
+        if self.pending.try_push(frame).is_err() {
+            self.sends.drops += 1;
+        }
+    }
+
+    /// Makes and queues a frame of any kind: `write` puts a complete Ethernet frame into the bytes it is given and says how
+    /// long it is; 0 sends nothing.
+    pub(crate) fn send_raw(&mut self, write: impl FnOnce(&mut [u8]) -> usize) -> bool {
+        let Some(mut frame) = self.frame() else {
+            return false;
+        };
+        frame.set_len(frame.room());
+        let len = write(frame.bytes_mut()).min(frame.len());
+        frame.set_len(len);
+        if len > 0 {
+            self.push(frame);
+        }
+        len > 0
+    }
+
+    /// Makes and queues an IP packet of `len` bytes with TCP in it; `write` fills in all but the checksums. Counts against
+    /// the limit of answers.
+    pub(crate) fn answer(&mut self, way: Hop, len: usize, write: impl FnOnce(&mut [u8])) {
+        if !self.answers.allow(self.now) {
+            self.sends.rst_limited += 1;
+            return;
+        }
+        let Some(mut frame) = self.frame() else {
+            return;
+        };
+        if frame.room() >= len {
+            frame.set_len(len);
+            write(frame.bytes_mut());
+            self.way = way;
+            self.finish(frame);
+        }
+    }
+
+    /// An IP packet becomes a frame and is queued.
+    #[inline]
+    fn finish(&mut self, mut frame: D::Frame) {
+        let Some((tcp_at, sent)) = look(frame.bytes()) else {
+            self.sends.drops += 1;
+            return;
+        };
+        let header = if self.way.vlan.is_some() { 18 } else { 14 };
+        if frame.headroom() < header {
+            self.sends.drops += 1;
+            return;
+        }
+        self.last = Some(sent);
+        self.sends.segments += 1;
+        self.sends.payload += sent.payload as u64;
+        self.sends.rst += u64::from(sent.flags & flags::RST != 0);
+        let packet = frame.bytes_mut();
+        let v4 = packet[0] >> 4 == 4;
+        if v4 {
+            checksum::fill_ipv4_header(&mut packet[..20]);
+        }
+        if self.offload {
+            checksum::fill_partial(packet, tcp_at, checksum::TCP);
+            frame.set_tx_checksum(TxChecksum::Fill {
+                start: (header + tcp_at) as u16,
+                offset: checksum::offset(checksum::TCP) as u16,
+            });
+        } else {
+            checksum::fill(packet, tcp_at, checksum::TCP);
+        }
+        frame.grow_front(header);
+        let bytes = frame.bytes_mut();
+        bytes[..6].copy_from_slice(&self.way.mac);
+        bytes[6..12].copy_from_slice(&self.mac);
+        let ethertype: [u8; 2] = if v4 { [0x08, 0x00] } else { [0x86, 0xdd] };
+        if let Some(vlan) = self.way.vlan {
+            bytes[12..14].copy_from_slice(&[0x81, 0x00]);
+            bytes[14..16].copy_from_slice(&vlan.to_be_bytes());
+            bytes[16..18].copy_from_slice(&ethertype);
+        } else {
+            bytes[12..14].copy_from_slice(&ethertype);
+        }
+        if self.hold {
+            self.held = Some(frame);
+        } else {
+            self.push(frame);
+        }
+    }
+
+    /// What smoltcp answers with on the spot: an RST counts against the limit.
+    fn may_answer(&mut self, packet: &[u8]) -> bool {
+        let is_rst = look(packet).is_some_and(|(_, sent)| sent.flags & flags::RST != 0);
+        if is_rst && !self.answers.allow(self.now) {
+            self.sends.rst_limited += 1;
+            return false;
+        }
+        true
+    }
+}
+
+/// Where TCP is in an IP packet of smoltcp's or ours, without options or extension headers, and what it says.
+#[inline]
+fn look(packet: &[u8]) -> Option<(usize, Sent)> {
+    let at = match packet.first()? >> 4 {
+        4 => 20,
+        6 => 40,
+        _ => return None,
+    };
+    let header = packet.get(at..)?.first_chunk::<20>()?;
+    let data = at + usize::from(header[12] >> 4) * 4;
+    Some((
+        at,
+        Sent {
+            payload: packet.len().checked_sub(data)?,
+            flags: header[13],
+            seq: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
+            ack: u32::from_be_bytes([header[8], header[9], header[10], header[11]]),
+        },
+    ))
+}
+
+/// The port, lent to smoltcp for one call.
+pub(crate) struct Lent<'p, 'r, D: Device> {
+    pub(crate) port: &'p mut Port<D>,
+    /// The packet to be received.
+    pub(crate) packet: Option<&'r [u8]>,
+    /// The largest packet of the path; smoltcp asks once, when an interface is made.
+    pub(crate) mtu: usize,
+}
+
+/// What smoltcp is told of a device with this largest packet.
+pub(crate) fn capabilities(mtu: usize) -> DeviceCapabilities {
+    let mut all = DeviceCapabilities::default();
+    all.medium = Medium::Ip;
+    all.max_transmission_unit = mtu;
+    all.checksum = ChecksumCapabilities::ignored();
+    all
+}
+
+impl<'r, D: Device> phy::Device for Lent<'_, 'r, D> {
+    type RxToken<'a>
+        = Packet<'a>
+    where
+        Self: 'a;
+    type TxToken<'a>
+        = Slot<'a, D>
+    where
+        Self: 'a;
+
+    #[inline]
+    fn receive(&mut self, _: Instant) -> Option<(Packet<'_>, Slot<'_, D>)> {
+        let packet: &'r [u8] = self.packet.take()?;
+        let slot = Slot {
+            port: self.port,
+            frame: None,
+        };
+        Some((Packet(packet), slot))
+    }
+
+    #[inline]
+    fn transmit(&mut self, _: Instant) -> Option<Slot<'_, D>> {
+        let frame = self.port.frame()?;
+        Some(Slot {
+            port: self.port,
+            frame: Some(frame),
+        })
+    }
+
+    #[inline]
+    fn capabilities(&self) -> DeviceCapabilities {
+        capabilities(self.mtu)
+    }
+}
+
+/// A received packet.
+pub(crate) struct Packet<'a>(&'a [u8]);
+
+impl phy::RxToken for Packet<'_> {
+    #[inline]
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(self.0)
+    }
+}
+
+/// Room for a packet.
+pub(crate) struct Slot<'a, D: Device> {
+    port: &'a mut Port<D>,
+    /// `None`: an answer on the spot; a frame is taken only if there is one.
+    frame: Option<D::Frame>,
+}
+
+impl<D: Device> phy::TxToken for Slot<'_, D> {
+    #[inline]
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let Self { port, frame } = self;
+        let on_the_spot = frame.is_none();
+        let frame = frame.or_else(|| port.frame());
+        let Some(mut frame) = frame.filter(|frame| frame.room() >= len) else {
+            port.sends.drops += 1;
+            let mut scratch = std::mem::take(&mut port.scratch);
+            if scratch.len() < len {
+                scratch.resize(len, 0);
+            }
+            let result = f(&mut scratch[..len]);
+            port.scratch = scratch;
+            return result;
+        };
+        frame.set_len(len);
+        let result = f(frame.bytes_mut());
+        if !on_the_spot || port.may_answer(frame.bytes()) {
+            port.finish(frame);
+        }
+        result
+    }
+}

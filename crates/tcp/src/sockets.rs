@@ -1,0 +1,244 @@
+//! The sockets, by slot, and the rings they write to. The one place where memory is lent beyond the borrow checker.
+//!
+//! A slot holds at most one socket, in a `SocketStorage` of smoltcp's. To use it, a `SocketSet` of just that storage is made
+//! on the spot, which costs nothing. The rings of slot `i` are the `i`-th piece of one region that is mapped but not touched.
+//!
+//! Two things here the compiler cannot see:
+//! * A storage is kept as `SocketStorage<'static>`, since its socket borrows rings that live as long as the region; a set
+//!   wants it to be of the lifetime of the borrow. Both are the same bytes, and closures that work for any lifetime can
+//!   neither keep anything of the set nor put anything shorter-lived into it.
+//! * The rings of a slot are borrowed by the socket in that slot, and only made while the slot is empty. The sockets are
+//!   dropped before the region.
+
+use std::cell::RefCell;
+use std::io;
+use std::mem;
+use std::ops::Range;
+use std::slice;
+
+use hioload_mem::{Arena, ArenaOptions, HugePages};
+use smoltcp::iface::{SocketSet, SocketStorage};
+use smoltcp::socket::AnySocket;
+use smoltcp::socket::tcp::{Socket, SocketBuffer};
+
+/// Sockets of at most so many slots.
+pub(crate) struct Sockets {
+    /// Dropped first: the sockets borrow from `region`. In a cell because smoltcp has no way to look at a socket through a
+    /// shared reference to its storage.
+    storages: RefCell<Vec<SocketStorage<'static>>>,
+    region: Arena,
+    /// Bytes of address space for each ring.
+    rx_ring: usize,
+    tx_ring: usize,
+    /// Bytes of the receive ring that are used.
+    rx_used: usize,
+}
+
+/// A set of the one slot's storage.
+fn set_of<'a>(storages: &'a mut [SocketStorage<'static>], slot: u32) -> Option<SocketSet<'a>> {
+    let slot = slot as usize;
+    let one: &'a mut [SocketStorage<'static>] = storages.get_mut(slot..slot + 1)?;
+    // SAFETY: only a lifetime parameter changes, which has no part in the layout. What is read out as `'a` lives longer than
+    // that. What is written must be `'static` in truth: the users of this function pass the set on to closures that work for
+    // any `'a`, and so can only have put in what came from the set itself or is `'static`.
+    let one: &'a mut [SocketStorage<'a>] = unsafe {
+        mem::transmute::<&'a mut [SocketStorage<'static>], &'a mut [SocketStorage<'a>]>(one)
+    };
+    Some(SocketSet::new(one))
+}
+
+impl Sockets {
+    /// Room for `slots` sockets with rings of these sizes. Nothing is touched.
+    pub(crate) fn new(slots: usize, rx_ring: usize, tx_ring: usize) -> io::Result<Self> {
+        let bytes = slots.checked_mul(rx_ring + tx_ring);
+        let region = Arena::new(&ArenaOptions {
+            bytes: bytes.ok_or(io::ErrorKind::InvalidInput)?,
+            huge_pages: HugePages::Off,
+            node: None,
+        })?;
+        let mut storages = Vec::new();
+        storages
+            .try_reserve_exact(slots)
+            .map_err(|_| io::ErrorKind::OutOfMemory)?;
+        Ok(Self {
+            storages: RefCell::new(storages),
+            region,
+            rx_ring,
+            tx_ring,
+            // 64 KiB less one byte fit into a window without scaling. smoltcp takes the window of its SYN for a scaled one,
+            // and would let a peer write beyond the ring before the first acknowledgement; without a scale it does not.
+            rx_used: if rx_ring == 1 << 16 {
+                rx_ring - 1
+            } else {
+                rx_ring
+            },
+        })
+    }
+
+    /// Makes a socket in an empty slot; slots are first used in ascending order. Whether that could be done.
+    pub(crate) fn open(&mut self, slot: u32, set_up: impl for<'a> FnOnce(&mut Socket<'a>)) -> bool {
+        let rings = self.ring_range(slot);
+        let storages = self.storages.get_mut();
+        if slot as usize == storages.len() && storages.len() < storages.capacity() {
+            storages.push(SocketStorage::EMPTY);
+        }
+        let Some(mut set) = set_of(storages, slot) else {
+            return false;
+        };
+        if set.iter().next().is_some() || rings.end > self.region.len() {
+            debug_assert!(false, "slot {slot} is in use");
+            return false;
+        }
+        // SAFETY: the ranges lie within the region (checked above), which is initialised and outlives the sockets (see the
+        // fields' order); nobody else borrows them: the slot is empty, its rings belong to none but its socket, and sockets
+        // do not leave this module. `give_back` and the pointers lent by `readable` and `send_space` are explained there.
+        let (rx, tx): (&'static mut [u8], &'static mut [u8]) = unsafe {
+            let start = self.region.base().as_ptr().add(rings.start);
+            (
+                slice::from_raw_parts_mut(start, self.rx_used),
+                slice::from_raw_parts_mut(start.add(self.rx_ring), self.tx_ring),
+            )
+        };
+        let mut socket = Socket::new(SocketBuffer::new(rx), SocketBuffer::new(tx));
+        set_up(&mut socket);
+        set.add(socket);
+        true
+    }
+
+    /// Drops the slot's socket, if there is one.
+    pub(crate) fn close(&mut self, slot: u32) {
+        if let Some(storage) = self.storages.get_mut().get_mut(slot as usize) {
+            *storage = SocketStorage::EMPTY;
+        }
+    }
+
+    /// Lends the slot's socket set.
+    #[inline]
+    pub(crate) fn with_set<R>(
+        &mut self,
+        slot: u32,
+        f: impl for<'a> FnOnce(&mut SocketSet<'a>) -> R,
+    ) -> Option<R> {
+        set_of(self.storages.get_mut(), slot).map(|mut set| f(&mut set))
+    }
+
+    /// Lends the slot's socket.
+    #[inline]
+    pub(crate) fn with_mut<R>(
+        &mut self,
+        slot: u32,
+        f: impl for<'a> FnOnce(&mut Socket<'a>) -> R,
+    ) -> Option<R> {
+        self.with_set(slot, |set| tcp_mut(set).map(f)).flatten()
+    }
+
+    /// Lends the slot's socket to look at.
+    #[inline]
+    pub(crate) fn with<R>(&self, slot: u32, f: impl for<'a> FnOnce(&Socket<'a>) -> R) -> Option<R> {
+        let mut storages = self.storages.try_borrow_mut().ok()?;
+        let set = set_of(&mut storages, slot)?;
+        let socket = set.iter().next()?.1;
+        Socket::downcast(socket).map(f)
+    }
+
+    /// The bytes received that are contiguous in the ring, from the first on.
+    #[inline]
+    pub(crate) fn readable(&mut self, slot: u32) -> &mut [u8] {
+        let lent = self.with_mut(slot, |socket| {
+            socket.recv(|bytes| (0, (bytes.as_mut_ptr(), bytes.len())))
+        });
+        match lent {
+            // SAFETY: a piece of the slot's receive ring. The socket, who borrows it, is reached through `self` alone, which
+            // is borrowed for as long as the slice.
+            Some(Ok((start, len))) => unsafe { slice::from_raw_parts_mut(start, len) },
+            _ => &mut [],
+        }
+    }
+
+    /// The free space of the send ring that is contiguous, from where the next byte goes on.
+    #[inline]
+    pub(crate) fn send_space(&mut self, slot: u32) -> &mut [u8] {
+        let lent = self.with_mut(slot, |socket| {
+            socket.send(|bytes| (0, (bytes.as_mut_ptr(), bytes.len())))
+        });
+        match lent {
+            // SAFETY: as in `readable`, of the send ring.
+            Some(Ok((start, len))) => unsafe { slice::from_raw_parts_mut(start, len) },
+            _ => &mut [],
+        }
+    }
+
+    /// Where the slot's rings are in the region.
+    fn ring_range(&self, slot: u32) -> Range<usize> {
+        let each = self.rx_ring + self.tx_ring;
+        let start = slot as usize * each;
+        start..start + each
+    }
+
+    /// Gives the memory of the rings of these slots back to the system. They must hold nothing that will be read: sockets
+    /// read only what was written since.
+    pub(crate) fn give_back(&mut self, slots: Range<u32>) -> bool {
+        let start = self.ring_range(slots.start).start;
+        let end = self.ring_range(slots.end).start;
+        self.region.give_back(start..end)
+    }
+
+    /// Asks for the socket's cache lines, and the first of its send ring.
+    #[inline]
+    pub(crate) fn prefetch(&mut self, slot: u32) {
+        const LINES: usize = size_of::<SocketStorage<'static>>().div_ceil(64);
+        let storages = self.storages.get_mut();
+        let storage = storages.as_ptr().wrapping_add(slot as usize);
+        crate::prefetch::lines(storage.cast(), LINES);
+    }
+
+    /// Asks for the cache lines of the rings that will be written next: the socket itself has to be in cache.
+    #[inline]
+    pub(crate) fn prefetch_rings(&mut self, slot: u32) {
+        let at = self.with_mut(slot, |socket| socket.recv(|bytes| (0, bytes.as_ptr())));
+        if let Some(Ok(at)) = at {
+            crate::prefetch::lines(at, 2);
+        }
+        let tx = self.ring_range(slot).start + self.rx_ring;
+        crate::prefetch::lines(self.region.base().as_ptr().wrapping_add(tx), 2);
+    }
+}
+
+/// The socket of a set of one.
+#[inline]
+pub(crate) fn tcp_mut<'s, 'a>(set: &'s mut SocketSet<'a>) -> Option<&'s mut Socket<'a>> {
+    let (_, socket) = set.iter_mut().next()?;
+    Socket::downcast_mut(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_has_one_socket_and_its_own_rings() {
+        let mut sockets = Sockets::new(3, 1 << 16, 1 << 12).expect("memory");
+        assert!(sockets.open(0, |_| ()));
+        assert!(sockets.open(1, |socket| socket.set_nagle_enabled(false)));
+        assert!(!sockets.open(9, |_| ()), "no such slot");
+        assert_eq!(
+            sockets.with(1, |socket| socket.nagle_enabled()),
+            Some(false)
+        );
+        assert_eq!(sockets.with(0, |socket| socket.nagle_enabled()), Some(true));
+        assert_eq!(
+            sockets.with(0, |socket| socket.recv_capacity()),
+            Some((1 << 16) - 1)
+        );
+        assert_eq!(
+            sockets.with(0, |socket| socket.send_capacity()),
+            Some(1 << 12)
+        );
+        assert!(sockets.readable(0).is_empty());
+        assert!(sockets.send_space(0).is_empty(), "not connected");
+        sockets.close(0);
+        assert_eq!(sockets.with(0, |socket| socket.state()), None);
+        assert!(sockets.open(0, |_| ()));
+        sockets.give_back(0..2);
+    }
+}

@@ -1,0 +1,210 @@
+//! From the hash of a flow to its slot.
+//!
+//! The table is made once for the most flows there may be, so that it never grows while traffic waits; what is not touched
+//! costs nothing. A bucket is one cache line: 15 entries, and a count of the entries that found it full and went on to the
+//! next ones, so that a search knows when to stop and removal leaves no tombstones. An entry is 32 bits: the slot's number
+//! and as many bits of the hash as fit beside it. The flow's name is not kept here but compared by the caller, with what
+//! the slot holds.
+
+/// Entries in a bucket.
+const WAYS: usize = 15;
+
+/// Words in a bucket: the entries (zero, or a slot's number plus one in the low bits, and bits of the hash above it), and
+/// the number of entries whose search begins here or before and ends behind.
+const WORDS: usize = WAYS + 1;
+
+/// Maps hashes to slots.
+pub(crate) struct Table {
+    /// The buckets, from `skip` on.
+    words: Vec<u32>,
+    /// Words before the first one that is the first of a cache line.
+    skip: usize,
+    buckets: usize,
+    /// The bits of an entry that are the slot's number plus one.
+    slot_mask: u32,
+}
+
+impl Table {
+    /// For slots below `slots`, at seven entries of eight when full.
+    pub(crate) fn new(slots: usize) -> Self {
+        let buckets = (slots * 8).div_ceil(WAYS * 7).max(2);
+        let slot_mask = (slots as u32 + 1).next_power_of_two().wrapping_sub(1);
+        // Zeroed by the system, and so not touched.
+        let words = vec![0_u32; (buckets + 1) * WORDS];
+        let skip = words.as_ptr().align_offset(64).min(WORDS);
+        Self {
+            words,
+            skip,
+            buckets,
+            slot_mask,
+        }
+    }
+
+    #[inline]
+    fn bucket(&self, at: usize) -> &[u32; WORDS] {
+        let start = self.skip + at * WORDS;
+        self.words[start..].first_chunk().unwrap_or(&[0; WORDS])
+    }
+
+    #[inline]
+    fn bucket_mut(&mut self, at: usize) -> &mut [u32] {
+        let start = self.skip + at * WORDS;
+        &mut self.words[start..start + WORDS]
+    }
+
+    /// Where a search for `hash` begins: the high bits decide.
+    #[inline]
+    fn home(&self, hash: u32) -> usize {
+        ((u64::from(hash) * self.buckets as u64) >> 32) as usize
+    }
+
+    #[inline]
+    fn after(&self, bucket: usize) -> usize {
+        if bucket + 1 == self.buckets {
+            0
+        } else {
+            bucket + 1
+        }
+    }
+
+    /// The low bits of the hash, moved above the slot's number.
+    #[inline]
+    fn tag(&self, hash: u32) -> u32 {
+        hash.rotate_right(self.slot_mask.count_ones()) & !self.slot_mask
+    }
+
+    /// Asks for the cache line that a search for `hash` begins with.
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: u32) {
+        crate::prefetch::line(self.bucket(self.home(hash)));
+    }
+
+    /// The slot for `hash` that `is` says yes to.
+    #[inline]
+    pub(crate) fn find(&self, hash: u32, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
+        let tag = self.tag(hash);
+        let mut at = self.home(hash);
+        for _ in 0..self.buckets {
+            let bucket = self.bucket(at);
+            let mut hits = 0_u32;
+            for (way, &entry) in bucket[..WAYS].iter().enumerate() {
+                let hit = entry & !self.slot_mask == tag && entry != 0;
+                hits |= u32::from(hit) << way;
+            }
+            while hits != 0 {
+                let way = hits.trailing_zeros() as usize;
+                let slot = (bucket[way] & self.slot_mask) - 1;
+                if is(slot) {
+                    return Some(slot);
+                }
+                hits &= hits - 1;
+            }
+            if bucket[WAYS] == 0 {
+                return None;
+            }
+            at = self.after(at);
+        }
+        None
+    }
+
+    /// Adds a slot that is not there yet.
+    pub(crate) fn insert(&mut self, hash: u32, slot: u32) {
+        let entry = self.tag(hash) | (slot + 1);
+        let mut at = self.home(hash);
+        // There are more entries than slots: one is free.
+        for _ in 0..self.buckets {
+            let bucket = self.bucket_mut(at);
+            if let Some(free) = bucket[..WAYS].iter_mut().find(|entry| **entry == 0) {
+                *free = entry;
+                return;
+            }
+            // There are fewer entries than this could count.
+            bucket[WAYS] += 1;
+            at = self.after(at);
+        }
+    }
+
+    /// Takes a slot out that was added with this hash.
+    pub(crate) fn remove(&mut self, hash: u32, slot: u32) {
+        let entry = self.tag(hash) | (slot + 1);
+        let (home, mut at) = (self.home(hash), self.home(hash));
+        let mut found = None;
+        for _ in 0..self.buckets {
+            let bucket = self.bucket(at);
+            found = bucket[..WAYS].iter().position(|&other| other == entry);
+            if found.is_some() || bucket[WAYS] == 0 {
+                break;
+            }
+            at = self.after(at);
+        }
+        let Some(way) = found else {
+            debug_assert!(false, "slot {slot} is not in the table");
+            return;
+        };
+        self.bucket_mut(at)[way] = 0;
+        let mut passed = home;
+        while passed != at {
+            self.bucket_mut(passed)[WAYS] -= 1;
+            passed = self.after(passed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_bucket_is_a_cache_line() {
+        let table = Table::new(100);
+        assert_eq!(size_of_val(table.bucket(1)), 64);
+        assert_eq!(table.bucket(1).as_ptr().align_offset(64), 0);
+    }
+
+    #[test]
+    fn holds_all_slots_whatever_their_hashes() {
+        let hashes: [fn(u32) -> u32; 3] =
+            [|_| 0, |_| u32::MAX, |slot| slot.wrapping_mul(0x9e37_79b9)];
+        for hash in hashes {
+            let mut table = Table::new(1000);
+            for slot in 0..1000 {
+                table.insert(hash(slot), slot);
+            }
+            for slot in 0..1000 {
+                assert_eq!(table.find(hash(slot), |found| found == slot), Some(slot));
+            }
+            for slot in (0..1000).rev() {
+                table.remove(hash(slot), slot);
+                assert_eq!(table.find(hash(slot), |found| found == slot), None);
+            }
+            assert!(table.words.iter().all(|&word| word == 0));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn is_a_map(steps in proptest::collection::vec((0_u32..64, 0_u32..8), 0..400)) {
+            let mut table = Table::new(64);
+            let mut model = HashMap::new();
+            for (slot, high) in steps {
+                if let Some(hash) = model.remove(&slot) {
+                    table.remove(hash, slot);
+                } else {
+                    // Few homes, so that buckets overflow.
+                    let hash = high << 29 | slot % 3;
+                    table.insert(hash, slot);
+                    model.insert(slot, hash);
+                }
+                for slot in 0..64 {
+                    let hash = model.get(&slot).copied();
+                    let found = table.find(hash.unwrap_or(slot), |found| found == slot);
+                    prop_assert_eq!(found, hash.map(|_| slot));
+                }
+            }
+        }
+    }
+}

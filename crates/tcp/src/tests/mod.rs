@@ -1,0 +1,258 @@
+//! Two stacks on a pair of devices in memory, in virtual time.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hioload_device::Device;
+use hioload_device::faults::{Faults, Impairment};
+use hioload_device::memory::{MemoryDevice, PairOptions, pair};
+use hioload_lcore::Time;
+
+use crate::{Event, FlowId, Stack, StackConfig, What};
+
+/// What a flow's user has seen.
+#[derive(Default, Debug)]
+pub(crate) struct Seen {
+    pub what: What,
+    pub bytes: Vec<u8>,
+    pub error: Option<std::io::ErrorKind>,
+    pub in_place: usize,
+    pub events: usize,
+}
+
+pub(crate) type Dev = Faults<MemoryDevice>;
+
+/// One side: a stack, and a user of it who notes what happens.
+pub(crate) struct Side {
+    pub stack: Stack<Dev>,
+    pub seen: HashMap<FlowId, Seen>,
+    pub accepted: Vec<FlowId>,
+    /// Sends back what comes.
+    pub echoes: bool,
+    /// Takes what comes.
+    pub reads: bool,
+    /// Releases flows that have ended.
+    pub releases: bool,
+}
+
+impl Side {
+    fn new(device: MemoryDevice, config: StackConfig, seed: u64) -> Self {
+        let none = Impairment::default();
+        let device = Faults::new(device, seed, &none, &none);
+        Self {
+            stack: Stack::new(device, config, None, Time::ZERO).expect("a stack"),
+            seen: HashMap::new(),
+            accepted: Vec::new(),
+            echoes: false,
+            reads: true,
+            releases: false,
+        }
+    }
+
+    fn turn(&mut self, now: Time) {
+        self.stack.device().set_now(now);
+        self.stack.receive(now);
+        while let Some(event) = self.stack.next() {
+            self.on_event(event);
+        }
+        self.stack.transmit();
+    }
+
+    fn on_event(&mut self, event: Event<<Dev as Device>::Frame>) {
+        let Event {
+            flow,
+            what,
+            error,
+            segment,
+        } = event;
+        assert!(!what.is_empty());
+        if what.contains(What::ACCEPTED) {
+            self.accepted.push(flow);
+        }
+        let seen = self.seen.entry(flow).or_default();
+        assert!(!seen.what.contains(What::CLOSED), "an event after the last");
+        seen.what |= what;
+        seen.events += 1;
+        if error.is_some() {
+            seen.error = error;
+        }
+        if what.contains(What::DATA) && self.reads {
+            let bytes = match segment {
+                Some(mut segment) => {
+                    let bytes = segment.frame.bytes_mut()[segment.payload].to_vec();
+                    assert_eq!(self.stack.readable(flow), bytes, "the ring has the same");
+                    seen.in_place += bytes.len();
+                    bytes
+                }
+                None => self.stack.readable(flow).to_vec(),
+            };
+            self.stack.consume(flow, bytes.len());
+            if self.echoes {
+                assert_eq!(self.stack.send(flow, &bytes), bytes.len());
+            }
+            seen.bytes.extend(bytes);
+        }
+        if self.releases && what.contains(What::END) {
+            self.stack.release(flow);
+        }
+    }
+
+    pub(crate) fn what(&self, flow: FlowId) -> What {
+        self.seen.get(&flow).map_or(What::empty(), |seen| seen.what)
+    }
+}
+
+/// Two sides: `a` connects, `b` listens on port 80.
+pub(crate) struct World {
+    pub a: Side,
+    pub b: Side,
+    pub now: Time,
+}
+
+pub(crate) fn config(addresses: &[&str]) -> StackConfig {
+    StackConfig {
+        addresses: addresses
+            .iter()
+            .map(|address| address.parse().expect("an address"))
+            .collect(),
+        max_flows: 64,
+        half_open: 16,
+        orphans: 16,
+        time_wait: 64,
+        secret: *b"sixteen of bytes",
+        source_ports: 40_000..=40_063,
+        ..StackConfig::default()
+    }
+}
+
+pub(crate) fn server() -> StackConfig {
+    StackConfig {
+        listen: vec![addr("0.0.0.0:80"), addr("[::]:80")],
+        ..config(&["10.77.0.2/24", "fd77::2/64"])
+    }
+}
+
+pub(crate) fn client() -> StackConfig {
+    config(&["10.77.0.1/24", "fd77::1/64"])
+}
+
+pub(crate) fn addr(text: &str) -> SocketAddr {
+    text.parse().expect("an address")
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with(client(), server(), 1500)
+    }
+
+    pub(crate) fn with(a: StackConfig, b: StackConfig, mtu: usize) -> Self {
+        let (one, other) = pair(&PairOptions {
+            chunks: 1024,
+            ring: 256,
+            mtu,
+            ..PairOptions::default()
+        })
+        .expect("a pair");
+        Self {
+            a: Side::new(one.open(), a, 1),
+            b: Side::new(other.open(), b, 2),
+            now: Time::from_millis(1000),
+        }
+    }
+
+    /// One turn of each side, and a little time.
+    pub(crate) fn turn(&mut self) {
+        self.now += Duration::from_micros(50);
+        self.a.turn(self.now);
+        self.b.turn(self.now);
+    }
+
+    pub(crate) fn turns(&mut self, n: usize) {
+        for _ in 0..n {
+            self.turn();
+        }
+    }
+
+    /// Lets time pass, from one deadline to the next.
+    pub(crate) fn pass(&mut self, span: Duration) {
+        let end = self.now + span;
+        while self.now < end {
+            self.turns(4);
+            let a = self.a.stack.next_deadline();
+            let b = self.b.stack.next_deadline();
+            let held = [
+                self.a.stack.device().next_deadline(),
+                self.b.stack.device().next_deadline(),
+            ];
+            let next = a
+                .into_iter()
+                .chain(b)
+                .chain(held.into_iter().flatten())
+                .min();
+            self.now = next.unwrap_or(end).clamp(self.now, end);
+        }
+        self.turns(4);
+    }
+
+    /// A connection, and both its names.
+    pub(crate) fn connect(&mut self, to: &str) -> (FlowId, FlowId) {
+        let here = self.a.stack.connect(addr(to)).expect("it begins");
+        self.turns(12);
+        assert!(self.a.what(here).contains(What::CONNECTED));
+        let there = *self.b.accepted.last().expect("accepted");
+        (here, there)
+    }
+}
+
+#[test]
+fn connects_echoes_and_closes() {
+    for to in ["10.77.0.2:80", "[fd77::2]:80"] {
+        let mut world = World::new();
+        world.b.echoes = true;
+        let (here, there) = world.connect(to);
+        assert_eq!(world.b.stack.local(there), Some(addr(to)));
+        assert_eq!(world.a.stack.local(here), world.b.stack.peer(there));
+        for round in 0..200_u32 {
+            let message = round.to_be_bytes().repeat(16);
+            assert_eq!(world.a.stack.send(here, &message), 64);
+            world.turns(2);
+        }
+        let sent: Vec<u8> = (0..200_u32)
+            .flat_map(|n| n.to_be_bytes().repeat(16))
+            .collect();
+        assert_eq!(world.b.seen[&there].bytes, sent);
+        assert_eq!(world.b.seen[&there].in_place, sent.len());
+        assert_eq!(world.a.seen[&here].bytes, sent);
+        assert_eq!(world.a.seen[&here].in_place, sent.len());
+        let stats = world.b.stack.stats();
+        assert_eq!(
+            (stats.rx_bytes_in_place, stats.rx_bytes_from_ring),
+            (12_800, 0)
+        );
+        assert_eq!(
+            (stats.retransmits, stats.bad_checksums, stats.flows),
+            (0, 0, 1)
+        );
+        // A data segment each way for each message, the acknowledgement on the reply.
+        assert!(stats.tx_segments < 210, "{stats:?}");
+
+        world.a.stack.finish(here);
+        world.turns(2);
+        assert!(world.b.what(there).contains(What::END));
+        assert!(world.b.stack.ended(there));
+        world.b.stack.finish(there);
+        world.turns(4);
+        assert!(world.a.what(here).contains(What::END | What::CLOSED));
+        assert!(world.b.what(there).contains(What::CLOSED));
+        assert_eq!(world.a.seen[&here].error, None);
+        assert_eq!(world.b.seen[&there].error, None);
+        world.turns(1);
+        assert_eq!(world.a.stack.flows().count(), 0);
+        assert_eq!(world.b.stack.flows().count(), 0);
+        assert_eq!(world.a.stack.stats().time_wait, 1);
+        assert_eq!(world.b.stack.stats().time_wait, 0);
+        world.pass(Duration::from_secs(61));
+        assert_eq!(world.a.stack.stats().time_wait, 0);
+    }
+}

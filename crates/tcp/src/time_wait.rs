@@ -1,0 +1,133 @@
+//! TIME_WAIT: what is left of a flow that we closed first, so that old segments of it are recognised (RFC 9293 §3.6).
+//!
+//! An entry is 56 bytes, not a socket. Entries live equally long, so they end in the order they came; when there is no room,
+//! the oldest goes early.
+
+use std::time::Duration;
+
+use hioload_lcore::Time;
+
+use crate::l2::L2Id;
+use crate::table::Table;
+use crate::tuple::{Key, Tuple};
+
+/// How long: twice a segment's assumed life, as Linux has it.
+pub(crate) const LIFE: Duration = Duration::from_secs(60);
+
+/// What is left of a flow.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    pub tuple: Tuple,
+    /// The sequence number after our FIN.
+    pub snd_nxt: u32,
+    /// The sequence number after the peer's FIN.
+    pub rcv_nxt: u32,
+    pub l2: L2Id,
+    /// Not in the table any more.
+    dead: bool,
+    until: Time,
+}
+
+/// Entries, in the order they came.
+pub(crate) struct TimeWait {
+    /// A ring of `capacity`.
+    ring: Vec<Entry>,
+    capacity: usize,
+    /// The oldest.
+    first: usize,
+    len: usize,
+    alive: usize,
+    table: Table,
+    key: Key,
+}
+
+impl TimeWait {
+    pub(crate) fn new(capacity: usize, key: Key) -> Self {
+        let capacity = capacity.max(1);
+        Self {
+            ring: Vec::with_capacity(capacity),
+            capacity,
+            first: 0,
+            len: 0,
+            alive: 0,
+            table: Table::new(capacity),
+            key,
+        }
+    }
+
+    /// Entries.
+    pub(crate) fn entries(&self) -> usize {
+        self.alive
+    }
+
+    /// Whether there is no room for one more without ending one early.
+    pub(crate) fn is_full(&self) -> bool {
+        self.len == self.capacity
+    }
+
+    /// When the oldest ends.
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        (self.len > 0).then(|| self.ring[self.first].until)
+    }
+
+    /// Adds an entry; to be called when there is room.
+    pub(crate) fn insert(
+        &mut self,
+        tuple: Tuple,
+        (snd_nxt, rcv_nxt): (u32, u32),
+        l2: L2Id,
+        now: Time,
+    ) {
+        debug_assert!(!self.is_full());
+        let entry = Entry {
+            tuple,
+            snd_nxt,
+            rcv_nxt,
+            l2,
+            dead: false,
+            until: now + LIFE,
+        };
+        let at = (self.first + self.len) % self.capacity;
+        if at == self.ring.len() {
+            self.ring.push(entry);
+        } else {
+            self.ring[at] = entry;
+        }
+        self.len += 1;
+        self.alive += 1;
+        self.table.insert(tuple.hash(&self.key), at as u32);
+    }
+
+    /// The entry of a flow, and its place.
+    pub(crate) fn find(&self, hash: u32, tuple: &Tuple) -> Option<(u32, Entry)> {
+        if self.alive == 0 {
+            return None;
+        }
+        let at = self
+            .table
+            .find(hash, |at| self.ring[at as usize].tuple == *tuple)?;
+        Some((at, self.ring[at as usize]))
+    }
+
+    /// Ends an entry early. Its place is free when it is the oldest.
+    pub(crate) fn remove(&mut self, at: u32) {
+        let entry = &mut self.ring[at as usize];
+        if !entry.dead {
+            entry.dead = true;
+            self.alive -= 1;
+            self.table.remove(entry.tuple.hash(&self.key), at);
+        }
+    }
+
+    /// Takes the oldest out, if it has ended by `now`. Whoever gets its way has one user less for it.
+    pub(crate) fn pop(&mut self, now: Time) -> Option<L2Id> {
+        if self.next_deadline()? > now {
+            return None;
+        }
+        let at = self.first;
+        self.remove(at as u32);
+        self.first = (at + 1) % self.capacity;
+        self.len -= 1;
+        Some(self.ring[at].l2)
+    }
+}
