@@ -15,6 +15,7 @@ BULK = 100 * MIB  # each way
 BULK_SECONDS = 300  # on a good path it takes one; nothing in between is judged
 CROWD = 10_000
 BATCH = 250
+SETTLED = 4  # seconds in which an idle connection gives back what it can
 FLOOD_RATE = 50_000  # segments a second
 FLOOD_GROWTH = 64 * MIB
 
@@ -97,13 +98,18 @@ def crowd(variant, folder):
     with Lab(variant, folder) as lab:
         lab.serve("--max-connections", CROWD + 1000, "--ping-interval", "0", "--idle-timeout", "0")
         clients = []
+        gather(lab, clients, 1)
+        without = lab.memory()
         gather(lab, clients, 1000)
         with_a_thousand = lab.memory()
         gather(lab, clients, CROWD)
         each = (lab.memory() - with_a_thousand) // (CROWD - 1000)
         check(lab.stats()["open"] == CROWD, f"{lab.stats()['open']} are open")
         everyone_echoes(clients, b"one of many, number")
-        print(f"        {CROWD} connections, {each} bytes of memory each", flush=True)
+        time.sleep(SETTLED)
+        settled = (lab.memory() - without) // CROWD
+        print(f"        {CROWD} connections, {each} bytes of memory each when new, {settled} when they have been silent",
+              flush=True)
 
         flooded(lab, clients)
         everyone_echoes(clients, b"still here, number")
