@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::Failure;
-use crate::config::values::{AtLeastOne, Size, Span, TransportKind, UpTo, Within};
+use crate::config::values::{AtLeastOne, PeerFilter, Size, Span, TransportKind, UpTo, Within};
 use crate::config::{AfXdpArgs, Settings, reference};
 
 /// A WebSocket data plane that owns its cores.
@@ -83,6 +83,12 @@ pub(crate) struct FlowsArgs {
     /// One JSON object a line
     #[arg(long)]
     pub json: bool,
+    /// Only connections of this peer: ADDR, or ADDR:PORT
+    #[arg(long, value_name = "ADDR")]
+    pub peer: Option<PeerFilter>,
+    /// With the send window, congestion window and segment size, which cost the lcore milliseconds for each connection
+    #[arg(long)]
+    pub details: bool,
 }
 
 /// `hioload serve`

@@ -1,6 +1,6 @@
 //! The control socket of a running server: a Unix socket for our user alone, on which the subcommands of `hioload` ask.
 //!
-//! One line of text is the question: `flows`, `tap start SNAPLEN MAX-BYTES FILE`, or `tap stop`. The answer is JSON objects, one a line; the last one is `{"end":true}` or
+//! One line of text is the question: `flows`, with `details`, a peer's address, or both; `tap start SNAPLEN MAX-BYTES FILE`, or `tap stop`. The answer is JSON objects, one a line; the last one is `{"end":true}` or
 //! `{"error":"why"}`. One asker is served at a time, by a thread of its own; who does not read or write for a second is
 //! left alone. An lcore is asked for a few hundred flows at a time, and no lcore is asked for more before the asker has
 //! taken those.

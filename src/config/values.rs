@@ -461,6 +461,31 @@ impl FromStr for BusyPoll {
     }
 }
 
+/// A peer to look for: an address, and a port if that matters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct PeerFilter(pub IpAddr, pub Option<u16>);
+
+impl FromStr for PeerFilter {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(addr) = text.parse::<SocketAddr>() {
+            return Ok(Self(addr.ip(), Some(addr.port())));
+        }
+        let ip = text.parse().map_err(|_| "expected ADDR or ADDR:PORT")?;
+        Ok(Self(ip, None))
+    }
+}
+
+impl fmt::Display for PeerFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            Some(port) => SocketAddr::new(self.0, port).fmt(f),
+            None => self.0.fmt(f),
+        }
+    }
+}
+
 /// A buffer whose size is a power of two.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct RingSize(pub usize);
@@ -733,6 +758,16 @@ mod tests {
             Ok(Gateway(Some("fd77::1".parse().unwrap())))
         );
         assert!("fd77::1/64".parse::<Gateway>().is_err());
+    }
+
+    #[test]
+    fn peers_to_look_for() {
+        for text in ["10.0.0.1", "10.0.0.1:80", "fd77::1", "[fd77::1]:80"] {
+            let filter: PeerFilter = text.parse().expect(text);
+            assert_eq!(filter.to_string(), text);
+            assert_eq!(filter.1.is_some(), text.ends_with("80"));
+        }
+        assert!("10.0.0.1/24".parse::<PeerFilter>().is_err());
     }
 
     #[test]

@@ -312,10 +312,11 @@ impl<H: Handler> App<H> {
             Mail::Flows(request) => {
                 let FlowsRequest {
                     from,
+                    wanted,
                     mut rows,
                     answer,
                 } = *request;
-                let next = io.flows(from, &mut rows);
+                let next = io.flows(from, &wanted, &mut rows);
                 // Whoever asked may have lost patience.
                 let _ = answer.try_send((rows, next));
             }

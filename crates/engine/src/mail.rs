@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use hioload_mem::Shared;
-use hioload_transport::{ConnId, FlowInfo};
+use hioload_transport::{ConnId, FlowInfo, Wanted};
 use hioload_ws_proto::{CloseCode, Kind};
 
 /// Flows of one lcore, from slot `from` on.
 pub(crate) struct FlowsRequest {
     pub(crate) from: u32,
+    pub(crate) wanted: Wanted,
     /// As many as there is room for are wanted.
     pub(crate) rows: Vec<FlowInfo>,
     /// With room for the answer: the rows, and where to go on.

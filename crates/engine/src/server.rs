@@ -11,7 +11,7 @@ use std::time::Duration;
 use hioload_lcore::mesh::{Mailbox, Poster, mesh};
 use hioload_lcore::{Clock, Time, Topology, pin_to};
 use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
-use hioload_transport::{Endpoint, FlowInfo, Transport};
+use hioload_transport::{Endpoint, FlowInfo, Transport, Wanted};
 
 use crate::admission::Admission;
 use crate::config::Config;
@@ -113,7 +113,7 @@ impl fmt::Display for RunError {
 impl std::error::Error for RunError {}
 
 /// Flows that an lcore describes in one turn.
-pub const FLOWS_AT_ONCE: usize = 256;
+pub const FLOWS_AT_ONCE: usize = 64;
 /// How long an lcore may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -465,16 +465,23 @@ impl<E: Send> Remote<E> {
         self.posters.len()
     }
 
-    /// Flows of an lcore's transport, from slot `from` on, and the slot to go on from; `None` after the last. One call costs
-    /// the lcore at most [`FLOWS_AT_ONCE`] descriptions, so that a million flows are no pause.
+    /// Flows of an lcore's transport that are `wanted`, from slot `from` on, and the slot to go on from; `None` after the
+    /// last. One call costs the lcore at most [`FLOWS_AT_ONCE`] descriptions, or one with details, so that a million flows
+    /// are no pause.
     ///
     /// # Errors
     /// There is no such lcore, or it has ended, or it is so busy that it does not answer in two seconds.
-    pub fn flows(&self, lcore: u16, from: u32) -> Result<(Vec<FlowInfo>, Option<u32>), NoAnswer> {
+    pub fn flows(
+        &self,
+        lcore: u16,
+        from: u32,
+        wanted: Wanted,
+    ) -> Result<(Vec<FlowInfo>, Option<u32>), NoAnswer> {
         let poster = self.posters.get(usize::from(lcore)).ok_or(NoAnswer)?;
         let (answer, answered) = mpsc::sync_channel(1);
         let request = FlowsRequest {
             from,
+            wanted,
             rows: Vec::with_capacity(FLOWS_AT_ONCE),
             answer,
         };

@@ -43,8 +43,8 @@ impl<D: Device> Stack<D> {
         let failed = matches!(ending, Ending::Failed(_));
         self.flows.hot_mut(slot).set(is::OVER);
         self.flows.disarm(slot);
-        if received.unwrap_or(0) > 0 && !failed {
-            // Its user hears of it when the last byte has been consumed.
+        if (received.unwrap_or(0) > 0 || self.holds_finished) && !failed {
+            // Its user hears of it when the last byte has been consumed, or knows best when it is done with it.
             return What::empty();
         }
         self.finished = Some(self.flows.id(slot));
@@ -53,7 +53,8 @@ impl<D: Device> Stack<D> {
 
     /// After consuming: a flow that is over, and empty now, is to be closed.
     pub(crate) fn closes_when_empty(&mut self, slot: u32) {
-        if self.flows.hot(slot).is(is::OVER)
+        if !self.holds_finished
+            && self.flows.hot(slot).is(is::OVER)
             && self.flows.sockets.with(slot, |socket| socket.recv_queue()) == Some(0)
         {
             let id = self.flows.id(slot);

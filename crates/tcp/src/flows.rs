@@ -160,6 +160,12 @@ impl Flows {
             .filter_map(|(slot, hot)| hot.is(is::USED).then_some(slot))
     }
 
+    /// The flow of a slot, if it has one.
+    pub(crate) fn at(&self, slot: u32) -> Option<FlowId> {
+        let used = self.hot.get(slot as usize)?.is(is::USED);
+        used.then(|| self.id(slot))
+    }
+
     /// The id of a slot's flow.
     #[inline]
     pub(crate) fn id(&self, slot: u32) -> FlowId {

@@ -26,16 +26,8 @@ pub struct FlowInfo {
     pub recv_queue: usize,
     /// Bytes queued for sending and not yet acknowledged.
     pub send_queue: usize,
-    /// Of these, how many were sent.
-    pub in_flight: usize,
-    /// Bytes the peer is ready to take.
-    pub send_window: usize,
     /// Bytes we are ready to take.
     pub recv_window: usize,
-    /// Congestion window, in bytes.
-    pub cwnd: usize,
-    /// Largest payload we send in a segment.
-    pub mss: usize,
     /// Smoothed round-trip time, when measured.
     pub srtt: Option<Duration>,
     /// Retransmission timeout.
@@ -44,6 +36,21 @@ pub struct FlowInfo {
     pub retransmits: u32,
     /// Whether it was released and is closing on its own.
     pub orphan: bool,
+    /// What is dear to know.
+    pub details: Option<FlowDetails>,
+}
+
+/// The rest of the state of a flow: see [`Stack::details`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlowDetails {
+    /// Of the bytes queued for sending, how many were sent.
+    pub in_flight: usize,
+    /// Bytes the peer is ready to take.
+    pub send_window: usize,
+    /// Congestion window, in bytes.
+    pub cwnd: usize,
+    /// Largest payload we send in a segment.
+    pub mss: usize,
 }
 
 /// Takes what a socket prints up to its rings: state, timer, round trip, assembler.
@@ -123,22 +130,20 @@ impl Write for Whole {
     }
 }
 
-impl Whole {
-    /// The number after `name: `.
-    fn number(&self, name: &str) -> Option<u64> {
-        let at = self.text.find(name)?;
-        let rest = self.text[at + name.len()..].strip_prefix(": ")?;
-        let end = rest.find(|byte: char| !byte.is_ascii_digit())?;
-        rest[..end].parse().ok()
-    }
+/// The number after `name: `.
+fn number(text: &str, name: &str) -> Option<u64> {
+    let at = text.find(name)?;
+    let rest = text[at + name.len()..].strip_prefix(": ")?;
+    let end = rest.find(|byte: char| !byte.is_ascii_digit())?;
+    rest[..end].parse().ok()
+}
 
-    /// The sequence number after `name: `.
-    fn seq(&self, name: &str) -> Option<u32> {
-        let at = self.text.find(name)?;
-        let rest = self.text[at + name.len()..].strip_prefix(": SeqNumber(")?;
-        let end = rest.find(')')?;
-        rest[..end].parse::<i64>().ok().map(|seq| seq as u32)
-    }
+/// The sequence number after `name: `.
+fn seq(text: &str, name: &str) -> Option<u32> {
+    let at = text.find(name)?;
+    let rest = text[at + name.len()..].strip_prefix(": SeqNumber(")?;
+    let end = rest.find(')')?;
+    rest[..end].parse::<i64>().ok().map(|seq| seq as u32)
 }
 
 fn name(state: State) -> &'static str {
@@ -158,45 +163,58 @@ fn name(state: State) -> &'static str {
 }
 
 impl<D: Device> Stack<D> {
-    /// A flow as an operator sees it; of half-open flows and orphans too. Slow (milliseconds, with rings of 64 KiB): for some
-    /// flows in a turn, not for all.
+    /// A flow as an operator sees it; of half-open flows and orphans too. Some microseconds: for some flows in a turn, not
+    /// for all.
     #[must_use]
     pub fn info(&self, id: FlowId) -> Option<FlowInfo> {
         let slot = self.flows.current(id)?;
         let hot = *self.flows.hot(slot);
-        let path = self.paths.get(hot.class()).copied().unwrap_or(552);
         let info = self.flows.sockets.with(slot, |socket| {
-            let mut whole = Whole::default();
-            let _ = write!(whole, "{socket:?}");
             let tuple = tuple_of(socket)?;
-            let headers = if tuple.is_v4() { 40 } else { 60 };
-            let options = if socket.timestamp_enabled() { 12 } else { 0 };
-            let remote_mss = whole.number("remote_mss")? as usize;
-            let sent = whole.seq("remote_last_seq")?;
-            let in_flight = sent.wrapping_sub(whole.seq("local_seq_no")?);
-            let shift = whole.number("remote_win_shift")?;
-            let measured = whole.text.contains("have_measurement: true");
+            let head = Head::of(socket);
+            let measured = head.text().contains("have_measurement: true");
             Some(FlowInfo {
                 local: tuple.local(),
                 peer: tuple.remote(),
                 state: name(socket.state()),
                 recv_queue: socket.recv_queue(),
                 send_queue: socket.send_queue(),
-                in_flight: in_flight as usize,
-                send_window: whole.number("remote_win_len")? as usize,
-                recv_window: (whole.number("remote_last_win")? as usize) << shift,
-                cwnd: whole.number("cwnd")? as usize,
-                mss: remote_mss.min(path - headers).saturating_sub(options),
-                srtt: whole
-                    .number("srtt")
+                recv_window: socket.recv_capacity() - socket.recv_queue(),
+                srtt: number(head.text(), "srtt")
                     .filter(|_| measured)
                     .map(Duration::from_millis),
-                rto: Duration::from_millis(whole.number("rto")?),
+                rto: Duration::from_millis(number(head.text(), "rto")?),
                 retransmits: hot.retransmits.into(),
                 orphan: hot.is(is::ORPHAN),
+                details: None,
             })
         });
         info.flatten()
+    }
+
+    /// What smoltcp tells only together with the contents of the rings. Slow (milliseconds, with rings of 64 KiB), and it
+    /// reads pages that had never been used: for one flow in a turn.
+    #[must_use]
+    pub fn details(&self, id: FlowId) -> Option<FlowDetails> {
+        let slot = self.flows.current(id)?;
+        let class = self.flows.hot(slot).class();
+        let path = self.paths.get(class).copied().unwrap_or(552);
+        let details = self.flows.sockets.with(slot, |socket| {
+            let mut whole = Whole::default();
+            let _ = write!(whole, "{socket:?}");
+            let text = whole.text.as_str();
+            let headers = if tuple_of(socket)?.is_v4() { 40 } else { 60 };
+            let options = if socket.timestamp_enabled() { 12 } else { 0 };
+            let remote_mss = number(text, "remote_mss")? as usize;
+            let sent = seq(text, "remote_last_seq")?;
+            Some(FlowDetails {
+                in_flight: sent.wrapping_sub(seq(text, "local_seq_no")?) as usize,
+                send_window: number(text, "remote_win_len")? as usize,
+                cwnd: number(text, "cwnd")? as usize,
+                mss: remote_mss.min(path - headers).saturating_sub(options),
+            })
+        });
+        details.flatten()
     }
 
     /// A segment has filled a gap, perhaps the last one.
@@ -233,16 +251,17 @@ mod tests {
         for (field, value) in [
             ("remote_mss", 536),
             ("remote_win_len", 0),
-            ("remote_last_win", 0),
-            ("remote_win_shift", 0),
             ("cwnd", 2048),
             ("srtt", 0),
             ("rto", 1000),
         ] {
-            assert_eq!(whole.number(field), Some(value), "{field}");
+            assert_eq!(number(&whole.text, field), Some(value), "{field}");
         }
-        assert_eq!(whole.seq("remote_last_seq"), Some(0));
-        assert_eq!(whole.seq("local_seq_no"), Some(0));
+        assert_eq!(seq(&whole.text, "remote_last_seq"), Some(0));
+        assert_eq!(seq(&whole.text, "local_seq_no"), Some(0));
         assert!(!whole.text.contains("7, 7"));
+        let head = Head::of(&socket);
+        assert_eq!(number(head.text(), "srtt"), Some(0));
+        assert_eq!(number(head.text(), "rto"), Some(1000));
     }
 }

@@ -75,7 +75,7 @@ mod time_wait;
 pub use config::{Cidr, ParseCidrError, StackConfig, StackError};
 pub use drops::{Drops, Reason};
 pub use event::{ConnectError, Event, FlowId, Segment, What};
-pub use info::FlowInfo;
+pub use info::{FlowDetails, FlowInfo};
 pub use stack::Stack;
 pub use stats::StackStats;
 pub use strays::Strays;

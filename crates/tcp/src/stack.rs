@@ -94,6 +94,8 @@ pub struct Stack<D: Device> {
     pub(crate) over: VecDeque<FlowId>,
     /// The flow that the last event closed.
     pub(crate) finished: Option<FlowId>,
+    /// Whether a flow that both sides have finished stays its user's until released.
+    pub(crate) holds_finished: bool,
     /// The flow whose bytes the last event gave in the frame, and how many of them have not been consumed.
     pub(crate) in_place: Option<(FlowId, usize)>,
     /// The send space lent last is `scratch`, not the ring.
@@ -177,6 +179,7 @@ impl<D: Device> Stack<D> {
             touched: Vec::with_capacity(2 * hioload_device::BURST),
             over: VecDeque::new(),
             finished: None,
+            holds_finished: false,
             in_place: None,
             lent_scratch: None,
             strays,

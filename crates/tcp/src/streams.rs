@@ -208,6 +208,18 @@ impl<D: Device> Stack<D> {
         .unwrap_or(false)
     }
 
+    /// From now on a flow that both sides have finished stays its user's until it is released or aborted: there is no `CLOSED`
+    /// without an error.
+    pub fn hold_finished(&mut self) {
+        self.holds_finished = true;
+    }
+
+    /// The flow that has slot `index` now, orphans and half-open ones included.
+    #[must_use]
+    pub fn flow_at(&self, index: u32) -> Option<FlowId> {
+        self.flows.at(index)
+    }
+
     /// All flows, orphans and half-open ones included.
     pub fn flows(&self) -> impl Iterator<Item = FlowId> {
         self.flows.used().map(|slot| self.flows.id(slot))

@@ -195,7 +195,7 @@ mod tests {
                     table.remove(hash, slot);
                 } else {
                     // Few homes, so that buckets overflow.
-                    let hash = high << 29 | slot % 3;
+                    let hash = (high << 29) | (slot % 3);
                     table.insert(hash, slot);
                     model.insert(slot, hash);
                 }

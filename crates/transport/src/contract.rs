@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -166,6 +166,25 @@ impl fmt::Debug for Waker {
     }
 }
 
+/// Which flows [`Transport::flows`] is to describe, and how.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Wanted {
+    /// Only those with this peer.
+    pub peer: Option<IpAddr>,
+    /// And the peer's port.
+    pub port: Option<u16>,
+    /// With what is dear to know: one flow in each call.
+    pub details: bool,
+}
+
+impl Wanted {
+    /// Whether a flow is one of them.
+    pub fn matches(&self, peer: SocketAddr) -> bool {
+        self.peer.is_none_or(|ip| ip == peer.ip())
+            && self.port.is_none_or(|port| port == peer.port())
+    }
+}
+
 /// Counters every transport keeps; monotonic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TransportStats {
@@ -281,8 +300,8 @@ pub trait Transport: Sized {
     /// For an operator: appends what is known of its flows, from slot `from` on, until `rows` is as long as its capacity or
     /// some thousands of slots were looked at; the slot to go on from, `None` at the end. A transport whose connections are
     /// the system's has nothing to say that `ss` does not.
-    fn flows(&self, from: u32, rows: &mut Vec<FlowInfo>) -> Option<u32> {
-        let _ = (from, rows);
+    fn flows(&self, from: u32, wanted: &Wanted, rows: &mut Vec<FlowInfo>) -> Option<u32> {
+        let _ = (from, wanted, rows);
         None
     }
 }

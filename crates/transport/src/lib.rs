@@ -31,4 +31,4 @@ pub mod streams;
 
 mod contract;
 pub use contract::*;
-pub use hioload_tcp::FlowInfo;
+pub use hioload_tcp::{FlowDetails, FlowInfo};

@@ -1,4 +1,5 @@
-//! The common suite on the fake, under both rules about short reads, and on the sockets of this machine.
+//! The common suite on the fake, under both rules about short reads, on the sockets of this machine, and on flows of our
+//! own TCP over frames in memory.
 #![allow(clippy::unwrap_used)]
 
 #[allow(dead_code, unreachable_pub)]
@@ -21,4 +22,12 @@ suite!(
 suite!(
     unix,
     crate::suite::world::SocketHarness<{ crate::suite::world::UNIX }>
+);
+suite!(
+    bypass_ipv4,
+    crate::suite::over_frames::BypassHarness<{ crate::suite::over_frames::IPV4 }>
+);
+suite!(
+    bypass_ipv6,
+    crate::suite::over_frames::BypassHarness<{ crate::suite::over_frames::IPV6 }>
 );

@@ -18,7 +18,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Code 2 if there is no such server, 1 if it did not answer to the end.
 pub(crate) fn flows(arguments: &FlowsArgs) -> Result<(), Failure> {
     let path = socket(arguments.socket.as_deref(), &default_dirs()).map_err(Failure::usage)?;
-    let mut answer = Answer::ask(&path, "flows")?;
+    let mut question = "flows".to_owned();
+    if arguments.details {
+        question.push_str(" details");
+    }
+    if let Some(peer) = arguments.peer {
+        question.push_str(&format!(" {peer}"));
+    }
+    let mut answer = Answer::ask(&path, &question)?;
     let start: Start = answer.next()?;
     if start.transport == "sockets" {
         eprintln!("hioload: {}", kernels(&start));

@@ -37,17 +37,24 @@ pub(crate) struct Row {
     pub state: String,
     pub recv_queue: usize,
     pub send_queue: usize,
-    pub in_flight: usize,
-    pub send_window: usize,
     pub recv_window: usize,
-    pub cwnd: usize,
-    pub mss: usize,
     /// `None` before the first measurement.
     pub rtt: Option<u64>,
     pub rto: u64,
     pub retransmits: u32,
     /// Closed by us and not yet by the peer.
     pub orphan: bool,
+    #[serde(flatten)]
+    pub details: Option<Details>,
+}
+
+/// What is only told if it is asked for.
+#[derive(Serialize, Deserialize, PartialEq, Eq, Debug)]
+pub(crate) struct Details {
+    pub in_flight: usize,
+    pub send_window: usize,
+    pub cwnd: usize,
+    pub mss: usize,
 }
 
 /// What a recording of packets has done.
@@ -103,26 +110,30 @@ impl Row {
             state: flow.state.to_owned(),
             recv_queue: flow.recv_queue,
             send_queue: flow.send_queue,
-            in_flight: flow.in_flight,
-            send_window: flow.send_window,
             recv_window: flow.recv_window,
-            cwnd: flow.cwnd,
-            mss: flow.mss,
             rtt: flow.srtt.map(micros),
             rto: micros(flow.rto),
             retransmits: flow.retransmits,
             orphan: flow.orphan,
+            details: flow.details.map(|details| Details {
+                in_flight: details.in_flight,
+                send_window: details.send_window,
+                cwnd: details.cwnd,
+                mss: details.mss,
+            }),
         }
     }
 
     /// As `ss -ti` has it: the queues and addresses in columns, the rest in a second line.
     pub(crate) fn text(&self) -> String {
         let millis = |micros: u64| format!("{}.{:03}", micros / 1000, micros % 1000);
-        let mut more = format!("lcore:{} mss:{} cwnd:{}", self.lcore, self.mss, self.cwnd);
-        more.push_str(&format!(
-            " snd_wnd:{} rcv_wnd:{} unacked:{}",
-            self.send_window, self.recv_window, self.in_flight
-        ));
+        let mut more = format!("lcore:{} rcv_wnd:{}", self.lcore, self.recv_window);
+        if let Some(details) = &self.details {
+            more.push_str(&format!(
+                " snd_wnd:{} cwnd:{} mss:{} unacked:{}",
+                details.send_window, details.cwnd, details.mss, details.in_flight
+            ));
+        }
         if let Some(rtt) = self.rtt {
             more.push_str(&format!(" rtt:{}", millis(rtt)));
         }
@@ -151,6 +162,8 @@ impl Row {
 
 #[cfg(test)]
 mod tests {
+    use hioload_ws::transport::FlowDetails;
+
     use super::*;
 
     fn flow() -> FlowInfo {
@@ -160,24 +173,32 @@ mod tests {
             state: "ESTABLISHED",
             recv_queue: 5,
             send_queue: 1460,
-            in_flight: 1000,
-            send_window: 64_000,
             recv_window: 65_531,
-            cwnd: 14_600,
-            mss: 1460,
             srtt: Some(Duration::from_micros(1234)),
             rto: Duration::from_millis(200),
             retransmits: 3,
             orphan: false,
+            details: Some(FlowDetails {
+                in_flight: 1000,
+                send_window: 64_000,
+                cwnd: 14_600,
+                mss: 1460,
+            }),
         }
     }
 
     #[test]
     fn a_row_is_the_same_after_the_wire() {
-        let row = Row::new(1, &flow());
-        let line = serde_json::to_string(&row).expect("JSON");
-        assert!(!line.contains('\n'));
-        assert_eq!(serde_json::from_str::<Row>(&line).expect("a row"), row);
+        let brief = FlowInfo {
+            details: None,
+            ..flow()
+        };
+        for flow in [flow(), brief] {
+            let row = Row::new(1, &flow);
+            let line = serde_json::to_string(&row).expect("JSON");
+            assert!(!line.contains('\n'));
+            assert_eq!(serde_json::from_str::<Row>(&line).expect("a row"), row);
+        }
     }
 
     #[test]
@@ -205,10 +226,10 @@ mod tests {
                 "10.77.0.2:9001",
                 "[fd77::1]:40000",
                 "lcore:1",
-                "mss:1460",
-                "cwnd:14600",
-                "snd_wnd:64000",
                 "rcv_wnd:65531",
+                "snd_wnd:64000",
+                "cwnd:14600",
+                "mss:1460",
                 "unacked:1000",
                 "rtt:1.234",
                 "rto:200.000",
@@ -221,6 +242,7 @@ mod tests {
         let early = FlowInfo {
             srtt: None,
             orphan: true,
+            details: None,
             ..flow()
         };
         let text = Row::new(0, &early).text();

@@ -9,10 +9,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hioload_ws::device::tap::{TapOptions, TapSwitch};
+use hioload_ws::transport::Wanted;
 use hioload_ws::{Endpoint, Remote};
 
 use super::row::{Ends, Recorded, Row, Start};
-use crate::config::values::Control;
+use crate::config::values::{Control, PeerFilter};
 
 /// How long an asker may neither read nor write.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -205,11 +206,12 @@ fn answer<E: Send>(
     BufReader::new(asker.take(LONGEST_QUESTION)).read_line(&mut question)?;
     let mut out = BufWriter::new(asker);
     let outcome = match (question.trim_end(), kind) {
-        ("flows", kind) => {
+        (question, kind) if question.split(' ').next() == Some("flows") => {
             line(&mut out, start)?;
-            match kind {
-                Kind::Sockets => Ok(()),
-                Kind::Bypass { .. } => flows(&mut out, remote)?,
+            match (parse_wanted(question), kind) {
+                (None, _) => Err(format!("unknown question: {question:?}")),
+                (Some(_), Kind::Sockets) => Ok(()),
+                (Some(wanted), Kind::Bypass { .. }) => flows(&mut out, wanted, remote)?,
             }
         }
         (question, kind) => match (question.strip_prefix("tap "), kind) {
@@ -228,13 +230,31 @@ fn answer<E: Send>(
     out.flush()
 }
 
-/// All flows of all lcores, a few at a time.
-fn flows<E: Send>(out: &mut impl Write, remote: &Remote<E>) -> io::Result<Result<(), String>> {
+/// `flows [details] [PEER]`
+fn parse_wanted(question: &str) -> Option<Wanted> {
+    let mut wanted = Wanted::default();
+    for word in question.split(' ').skip(1) {
+        if word == "details" {
+            wanted.details = true;
+        } else {
+            let PeerFilter(peer, port) = word.parse().ok()?;
+            (wanted.peer, wanted.port) = (Some(peer), port);
+        }
+    }
+    Some(wanted)
+}
+
+/// All flows of all lcores that are wanted, a few at a time.
+fn flows<E: Send>(
+    out: &mut impl Write,
+    wanted: Wanted,
+    remote: &Remote<E>,
+) -> io::Result<Result<(), String>> {
     let until = Instant::now() + LONGEST;
     for lcore in 0..remote.lcores() as u16 {
         let mut from = Some(0);
         while let Some(slot) = from {
-            let (rows, next) = match remote.flows(lcore, slot) {
+            let (rows, next) = match remote.flows(lcore, slot, wanted) {
                 Ok(answer) => answer,
                 Err(why) => return Ok(Err(format!("lcore {lcore}: {why}"))),
             };
@@ -291,6 +311,19 @@ fn line(out: &mut impl Write, what: &impl serde::Serialize) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn flows_are_asked_for_in_one_line() {
+        let asked = parse_wanted;
+        assert_eq!(asked("flows"), Some(Wanted::default()));
+        let one = Wanted {
+            peer: Some([10, 0, 0, 1].into()),
+            port: Some(80),
+            details: true,
+        };
+        assert_eq!(asked("flows details 10.0.0.1:80"), Some(one));
+        assert_eq!(asked("flows everything"), None);
+    }
 
     #[test]
     fn a_recording_is_asked_for_in_one_line() {

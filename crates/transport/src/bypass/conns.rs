@@ -112,21 +112,6 @@ impl Conns {
         }
     }
 
-    /// Connections in all slots that were ever used.
-    pub(super) fn slots(&self) -> u32 {
-        // A flow's index is a u32.
-        self.conns.len() as u32
-    }
-
-    /// The connection that has slot `index` now and that the driver may know.
-    pub(super) fn at(&self, index: u32) -> Option<ConnId> {
-        let conn = self.conns.get(index as usize)?;
-        conn.flags.any(flag::LIVE).then_some(ConnId {
-            index,
-            generation: conn.generation,
-        })
-    }
-
     pub(super) fn queue(&self, id: ConnId) -> Option<&Queued> {
         let conn = self.get(id).filter(|conn| conn.flags.any(flag::QUEUED))?;
         self.queues.get(conn.tail as usize)
@@ -224,13 +209,13 @@ mod tests {
         let mut conns = Conns::new(8);
         conns.open(id(5, 1), 0);
         assert!(conns.get(id(5, 1)).is_some() && conns.get(id(5, 0)).is_none());
-        assert!(conns.get(id(4, 0)).is_none() && conns.at(4).is_none());
+        assert!(conns.get(id(4, 0)).is_none());
         conns.free(id(5, 1));
         conns.free(id(5, 1));
         assert!(conns.get(id(5, 1)).is_none());
         conns.open(id(5, 2), 0);
         conns.free(id(5, 1));
-        assert_eq!((conns.at(5), conns.slots()), (Some(id(5, 2)), 6));
+        assert!(conns.get(id(5, 2)).is_some());
     }
 
     #[test]

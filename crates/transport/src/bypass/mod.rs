@@ -95,6 +95,8 @@ impl<D: Device> Bypass<D> {
             burst: 2 * BURST,
             max_connections: stack.capacity(),
         };
+        // The slot of a flow is its connection's until the driver is done with it.
+        stack.hold_finished();
         let waker = Waker(stack.device().waker());
         Self {
             conns: Conns::new(stack.capacity()),

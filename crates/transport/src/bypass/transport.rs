@@ -14,7 +14,7 @@ use crate::send_queue::room_when_empty;
 use crate::slots::flag;
 use crate::{
     Activity, Budget, ConnId, Driver, Endpoint, Features, FlowInfo, Peer, SendError, Transport,
-    TransportStats, Waker,
+    TransportStats, Waker, Wanted,
 };
 
 /// Slots looked at in one call of `flows`.
@@ -267,16 +267,31 @@ impl<D: Device> Transport for Bypass<D> {
         }
     }
 
-    fn flows(&self, from: u32, rows: &mut Vec<FlowInfo>) -> Option<u32> {
-        let end = self.conns.slots().min(from.saturating_add(SLOTS_AT_ONCE));
+    fn flows(&self, from: u32, wanted: &Wanted, rows: &mut Vec<FlowInfo>) -> Option<u32> {
+        let slots = u32::try_from(self.features.max_connections).unwrap_or(u32::MAX);
+        let end = slots.min(from.saturating_add(SLOTS_AT_ONCE));
         for index in from..end {
             if rows.len() == rows.capacity() {
                 return Some(index);
             }
-            let flow = self.conns.at(index).map(flow_of);
-            rows.extend(flow.and_then(|flow| self.stack.info(flow)));
+            let Some(flow) = self.stack.flow_at(index) else {
+                continue;
+            };
+            let other = |peer| !wanted.matches(peer);
+            if *wanted != Wanted::default() && self.stack.peer(flow).is_none_or(other) {
+                continue;
+            }
+            let Some(mut row) = self.stack.info(flow) else {
+                continue;
+            };
+            if wanted.details {
+                row.details = self.stack.details(flow);
+                rows.push(row);
+                return Some(index + 1);
+            }
+            rows.push(row);
         }
-        (end < self.conns.slots()).then_some(end)
+        (end < slots).then_some(end)
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod closing;
 pub mod fairness;
+pub mod over_frames;
 pub mod receiving;
 pub mod sending;
 pub mod world;
