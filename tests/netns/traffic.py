@@ -12,7 +12,7 @@ from variant import PORT
 
 MIB = 1 << 20
 BULK = 100 * MIB  # each way
-BULK_SECONDS = 300  # on a good path it takes one; nothing in between is judged
+BULK_SECONDS = 150  # on a good path it takes one; nothing in between is judged
 CROWD = 10_000
 BATCH = 250
 SETTLED = 4  # seconds in which an idle connection gives back what it can
@@ -79,7 +79,7 @@ def move(lab):
     client, other = ws.Client(lab, patience=BULK_SECONDS), ws.Client(lab, patience=BULK_SECONDS)
     other.echo(b"before")
     began = time.monotonic()
-    ws.transfer(client, BULK)
+    ws.transfer(client, BULK, patience=BULK_SECONDS)
     took = time.monotonic() - began
     other.echo(b"after")
     client.close()

@@ -6,6 +6,7 @@ import random
 import socket
 import struct
 import threading
+import time
 
 from lab import PATIENCE, check
 from variant import PORT
@@ -148,9 +149,11 @@ def noise(seed, size):
     return random.Random(seed).randbytes(size)
 
 
-def transfer(client, total, size=1 << 20):
-    """Sends `total` bytes as messages of `size` and reads their echoes at the same time; the digests have to agree."""
+def transfer(client, total, size=1 << 20, patience=150):
+    """Sends `total` bytes as messages of `size` and reads their echoes at the same time; the digests have to agree. After
+    `patience` seconds in all it is given up."""
     count = total // size
+    deadline = time.monotonic() + patience
     block = noise(os.getpid(), size)
     sent, got = hashlib.sha256(), hashlib.sha256()
     troubles = []
@@ -170,6 +173,7 @@ def transfer(client, total, size=1 << 20):
     try:
         for number in range(count):
             payload = client.message()
+            check(time.monotonic() < deadline, f"after {patience} s only {number + 1} of {count} messages are back")
             check(len(payload) == size and payload[:8] == number.to_bytes(8), f"message {number} is another one")
             got.update(payload)
     except OSError as error:
