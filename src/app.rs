@@ -1,7 +1,8 @@
-//! What the command does: serve, connect, or ask a server that runs.
+//! What the command does: serve, connect, check, or ask a server that runs.
 
 mod af_xdp;
 pub(crate) mod ask;
+pub(crate) mod check;
 pub(crate) mod connect;
 mod control;
 mod files;

@@ -9,7 +9,9 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::Failure;
-use crate::config::values::{AtLeastOne, PeerFilter, Size, Span, TransportKind, UpTo, Within};
+use crate::config::values::{
+    AtLeastOne, LcoreSet, PeerFilter, Size, Span, TransportKind, UpTo, Within,
+};
 use crate::config::{AfXdpArgs, Settings, reference};
 
 /// A WebSocket data plane that owns its cores.
@@ -33,6 +35,8 @@ pub(crate) enum Command {
     Serve(Box<ServeArgs>),
     /// Send messages to a server that echoes, and check and time what comes back
     Connect(Box<ConnectArgs>),
+    /// Look at this machine: what AF_XDP needs and has, what is missing, and the command that mends it
+    Check(CheckArgs),
     /// List the connections of a running server's own TCP, as ss -ti lists the kernel's
     Flows(FlowsArgs),
     /// Record the packets of a running server's own TCP, which tcpdump does not see
@@ -145,6 +149,27 @@ pub(crate) struct ConnectArgs {
     pub af_xdp: AfXdpArgs,
 }
 
+/// `hioload check`
+#[derive(Args, Debug)]
+#[command(after_help = AFTER_CHECK)]
+pub(crate) struct CheckArgs {
+    /// The interface to look at
+    #[arg(long, value_name = "IF")]
+    pub interface: Option<String>,
+    /// The CPUs that are to be lcores
+    #[arg(long, value_name = "LCORES", default_value = "all")]
+    pub lcores: LcoreSet,
+    /// Also attach the XDP program and bind the queues for a moment; on some NICs that interrupts the link
+    #[arg(long, requires = "interface")]
+    pub trial: bool,
+    /// Print a JSON array of findings
+    #[arg(long)]
+    pub json: bool,
+}
+
+const AFTER_CHECK: &str = "\
+Nothing is changed, except for a moment with --trial. Ends with 0 if it would work, with 1 if something required is missing.";
+
 impl ConnectArgs {
     /// Time for all of it.
     pub(crate) fn timeout(&self) -> Duration {
@@ -209,7 +234,8 @@ fn command() -> clap::Command {
 /// What clap says over several lines, in one.
 fn one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "say what to do: serve, connect, flows or tap (try hioload --help)".to_owned();
+        return "say what to do: serve, connect, check, flows or tap (try hioload --help)"
+            .to_owned();
     }
     let text = error.to_string();
     let said = text
@@ -267,7 +293,8 @@ mod tests {
                 "must be at least 1",
             ),
             (&["dance"], "dance"),
-            (&[], "serve, connect, flows or tap"),
+            (&["check", "--trial"], "--interface"),
+            (&[], "serve, connect, check, flows or tap"),
             (&["tap", "start"], "--file"),
             (
                 &["tap", "start", "--file=x", "--snaplen=0"],

@@ -53,6 +53,8 @@
 //! - [`proto`]: the WebSocket protocol without I/O, for use on its own.
 //! - [`transport`], [`tcp`], [`device`], [`mem`], [`lcore`]: the layers below, for who adds a transport or a device.
 //!
+//! The feature `af-xdp` adds frames off a NIC queue; building it needs clang, libbpf-dev and linux-libc-dev.
+//!
 //! The feature `cli` (on by default) is what the `hioload` command needs; a library user turns it off with
 //! `default-features = false`.
 
@@ -81,6 +83,18 @@ pub use hioload_transport::{ConnId, Endpoint, Peer};
 pub use hioload_ws_proto::handshake::client::Response as ServerReply;
 pub use hioload_ws_proto::handshake::{HandshakeError, server::Request};
 pub use hioload_ws_proto::{CloseCode, Kind, Message};
+
+/// AF_XDP: queues of a network interface as devices (feature `af-xdp`, Linux).
+#[cfg(all(feature = "af-xdp", target_os = "linux"))]
+pub mod afxdp {
+    pub use hioload_afxdp::*;
+
+    /// `ebpf/redirect.bpf.c` as this build compiled it.
+    #[must_use]
+    pub fn object() -> XdpObject {
+        XdpObject::new(include_bytes!(concat!(env!("OUT_DIR"), "/redirect.bpf.o")))
+    }
+}
 
 /// The examples of README.md, compiled.
 #[cfg(doctest)]

@@ -40,6 +40,7 @@ fn main() -> ExitCode {
             cli::Command::Flows(arguments) => app::ask::flows(&arguments),
             cli::Command::Tap(cli::TapCommand::Start(arguments)) => app::ask::tap_start(&arguments),
             cli::Command::Tap(cli::TapCommand::Stop(arguments)) => app::ask::tap_stop(&arguments),
+            cli::Command::Check(arguments) => app::check::run(&arguments),
         },
         Err(failure) => Err(failure),
     };

@@ -12,8 +12,9 @@ use crate::nic::{self, Nic};
 use crate::program::errno;
 use crate::{BindMode, OpenError, XdpMode};
 
-const PRIVILEGES: &str = "run as root, or with setcap cap_net_admin,cap_net_raw,cap_bpf=ep on the binary, \
-                          or with AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW CAP_BPF in the systemd unit";
+/// CAP_PERFMON: without it the verifier lets no program look behind a header of variable length.
+const PRIVILEGES: &str = "run as root, or setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon,cap_ipc_lock=ep on the binary, \
+     or AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW CAP_BPF CAP_PERFMON CAP_IPC_LOCK in the systemd unit";
 
 fn privileges(what: &str, why: io::Error) -> OpenError {
     OpenError::environment(format!("no permission to {what}"), PRIVILEGES).because(why)
@@ -72,14 +73,20 @@ pub(crate) fn program(why: &ProgramError) -> OpenError {
     } = why
     {
         let error = io::Error::from_raw_os_error(io_error.raw_os_error().unwrap_or(0));
-        if is_permission(&error) && verifier_log.to_string().trim().is_empty() {
+        let log = verifier_log.to_string();
+        if is_permission(&error) && (log.trim().is_empty() || log.contains("prohibited for !root"))
+        {
             return privileges("load an XDP program", error);
         }
-        let log = verifier_log.to_string();
-        let last = log.lines().rev().find(|line| !line.trim().is_empty());
+        // The reason is the last line but for the verifier's statistics.
+        let statistics = ["processed ", "stack depth ", "verification time "];
+        let says = |line: &&str| {
+            !line.trim().is_empty() && !statistics.iter().any(|head| line.starts_with(head))
+        };
+        let reason = log.lines().rev().find(says);
         let what = format!(
             "the kernel refuses the XDP program: {}",
-            last.unwrap_or("no reason given")
+            reason.unwrap_or("no reason given")
         );
         return OpenError::environment(what, kernel_needed()).because(error);
     }

@@ -56,5 +56,6 @@ mod umem;
 pub use error::{Blame, OpenError};
 pub use options::{BindMode, BusyPoll, Ownership, PortOptions, RxChecksum, XdpMode, XdpObject};
 pub use port::{Port, QueueSeed};
+pub use program::verify;
 pub use queue::{Census, Queue};
 pub use stats::XdpCounters;

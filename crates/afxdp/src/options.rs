@@ -145,7 +145,9 @@ pub struct PortOptions {
     /// For [`Ownership::Shared`]: what is listened on; an unspecified address means each of `addresses` of its family. At
     /// most 4096 once that is expanded. Not looked at otherwise.
     pub listen: Vec<SocketAddr>,
-    /// `Some`: only frames with this 802.1Q tag are ours. `None`: only frames without a tag.
+    /// `Some`: only frames with this 802.1Q tag are ours. `None`: only frames without a tag. The program looks for the tag
+    /// in the packet: a NIC must not take it off (`ethtool -K IF rxvlan off`), nor a veth's other end keep it beside the
+    /// packet (`ethtool -K PEER txvlan off`).
     pub vlan: Option<u16>,
     /// Slots of the receive ring and of the transmit ring of each queue; powers of two.
     pub ring: u32,

@@ -13,7 +13,7 @@ use aya::{Ebpf, EbpfError, EbpfLoader};
 
 use crate::blame;
 use crate::nic::Nic;
-use crate::{OpenError, Ownership, PortOptions, XdpCounters, XdpMode};
+use crate::{OpenError, Ownership, PortOptions, XdpCounters, XdpMode, XdpObject};
 
 /// The C source's NO_VLAN.
 const NO_VLAN: u32 = 0xffff;
@@ -72,6 +72,20 @@ impl Attached {
             no_socket: sum(7)?,
         })
     }
+}
+
+/// Has this kernel's verifier look at both variants of the program. Nothing is attached, and nothing remains.
+///
+/// # Errors
+/// What is wrong, and what mends it.
+pub fn verify(object: &XdpObject) -> Result<(), OpenError> {
+    let options = PortOptions::new(object.clone(), "", []);
+    let mut program = load(&options, 1)?;
+    for (_, variant) in program.programs_mut() {
+        let variant: &mut Xdp = variant.try_into().map_err(|why| blame::program(&why))?;
+        variant.load().map_err(|why| blame::program(&why))?;
+    }
+    Ok(())
 }
 
 /// Creates the maps, with what is ours in them, and has the verifier look at the programs.

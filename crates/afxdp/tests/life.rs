@@ -63,7 +63,7 @@ fn the_kernel_goes_on_beside_it() {
                 });
                 let same = net.at_peer(move || {
                     let mut stream = TcpStream::connect((address, 22)).expect("the kernel answers");
-                    let all: Vec<u8> = (0..300_000_u32).map(|n| (n * 31 >> 3) as u8).collect();
+                    let all: Vec<u8> = (0..300_000_u32).map(|n| ((n * 31) >> 3) as u8).collect();
                     let mut back = vec![0; all.len()];
                     stream.write_all(&all).expect("all of it");
                     stream.read_exact(&mut back).expect("all of it");
@@ -112,6 +112,25 @@ fn an_interface_goes_down_and_up() {
         let mut none = Burst::new();
         queues[0].tx_burst(&mut none);
         assert_eq!(queues[0].census().sending, 0);
+    }
+}
+
+#[test]
+fn a_port_may_be_opened_before_its_interface_is_up() {
+    for mode in MODES {
+        for huge_pages in [
+            hioload_mem::HugePages::Transparent,
+            hioload_mem::HugePages::Explicit,
+        ] {
+            let Some(net) = Net::new(1, 1500) else { return };
+            ip("link set va down");
+            let mut asked = options();
+            (asked.mode, asked.huge_pages) = (mode, huge_pages);
+            let (_port, mut queues) = open(&asked);
+            ip("link set va up");
+            eventually("carrier", || ip("link show va").contains("LOWER_UP"));
+            assert!(works(&net, &mut queues), "{mode} {huge_pages}");
+        }
     }
 }
 

@@ -363,6 +363,36 @@ fn jumbo_frames_come_in_and_go_out_whole() {
 }
 
 #[test]
+fn what_a_kernel_keeps_in_pages_comes_in_whole() {
+    for mode in MODES {
+        for (mtu, data) in [(1500, 1400), (3400, 3300), (9000, 8900)] {
+            let Some(net) = Net::new(2, mtu) else { return };
+            let mut asked = options();
+            asked.mode = mode;
+            let (_port, mut queues) = open(&asked);
+            let [a, b, c, d, e, f] = net.mac();
+            let mac = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
+            let pings = net.at_peer(move || {
+                common::ip(&format!("neigh replace {OURS4} lladdr {mac} dev vb"));
+                // Nobody answers: it ends by itself, with an error.
+                let arguments = format!("-M do -c 3 -i 0.01 -W 1 -s {data} -p a5 {OURS4}");
+                let words = arguments.split_whitespace();
+                std::process::Command::new("ping").args(words).output()
+            });
+            pings.expect("ping runs");
+            let got = receive(&mut queues, 3);
+            assert_eq!(got.len(), 3, "{mode} {mtu}");
+            for frame in &got {
+                assert_eq!(frame.len(), 14 + 20 + 8 + data);
+                // After the time that ping writes.
+                assert!(frame[14 + 20 + 8 + 16..].iter().all(|&byte| byte == 0xa5));
+                assert_eq!(sum(0, &frame[34..]), 0xffff, "the checksum of ICMP");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_kernel_fills_in_checksums() {
     for mode in MODES {
         let Some(net) = Net::new(1, 1500) else { return };

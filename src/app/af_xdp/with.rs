@@ -1,8 +1,7 @@
 //! The port, its queues, and a server on them.
 
-use hioload_afxdp::{
+use hioload_ws::afxdp::{
     BindMode, BusyPoll, Ownership, Port, PortOptions, Queue, QueueSeed, RxChecksum, XdpMode,
-    XdpObject,
 };
 use hioload_ws::device::Device;
 use hioload_ws::device::tap::{Tap, TapSwitch};
@@ -24,8 +23,6 @@ use crate::config::values;
 /// A queue whose packets can be recorded.
 type Tapped = Tap<Queue>;
 
-/// What `build.rs` made of `ebpf/redirect.bpf.c`.
-const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/redirect.bpf.o"));
 /// Frames per busy-polling call: a burst.
 const POLL_BUDGET: u32 = 64;
 /// Bytes of Ethernet and VLAN headers before an IP packet.
@@ -118,7 +115,7 @@ fn port_options(link: &AfXdp, options: &ServerOptions) -> PortOptions {
             micros: u32::try_from(time.as_micros()).unwrap_or(u32::MAX).max(1),
             budget: POLL_BUDGET,
         }),
-        ..PortOptions::new(XdpObject::new(OBJECT), interface, addresses)
+        ..PortOptions::new(hioload_ws::afxdp::object(), interface, addresses)
     }
 }
 

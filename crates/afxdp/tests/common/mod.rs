@@ -152,29 +152,43 @@ pub fn ip(arguments: &str) -> String {
 }
 
 fn sysctl(interface: &str, key: &str, value: &str) {
-    // /proc/sys/net is that of the thread's own namespace only under /proc/thread-self.
-    let path = format!("/proc/thread-self/root/proc/sys/net/ipv6/conf/{interface}/{key}");
+    // The thread's own namespace is what it sees there.
+    let path = format!("/proc/sys/net/ipv6/conf/{interface}/{key}");
     let _ = std::fs::write(path, value);
 }
 
 /// The program, compiled once for the whole test binary.
 pub fn object() -> XdpObject {
     static OBJECT: OnceLock<XdpObject> = OnceLock::new();
-    OBJECT
-        .get_or_init(|| {
-            let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../../ebpf/redirect.bpf.c");
-            let name = format!("redirect-{}.o", std::process::id());
-            let object = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-            let headers = format!("/usr/include/{}-linux-gnu", env::consts::ARCH);
-            let object_name = object.display();
-            run(&format!(
-                "clang -O2 -g -target bpf -mcpu=v3 -idirafter {headers} -c {source} -o {object_name}"
-            ));
-            let read = XdpObject::read(&object).expect("clang wrote it");
-            let _ = std::fs::remove_file(&object);
-            read
-        })
-        .clone()
+    let compile = || compile("../../ebpf/redirect.bpf.c");
+    OBJECT.get_or_init(compile).clone()
+}
+
+/// One like it to which every packet is ours.
+pub fn everything() -> XdpObject {
+    static OBJECT: OnceLock<XdpObject> = OnceLock::new();
+    let compile = || compile("tests/everything.bpf.c");
+    OBJECT.get_or_init(compile).clone()
+}
+
+fn compile(source: &str) -> XdpObject {
+    let source = format!("{}/{source}", env!("CARGO_MANIFEST_DIR"));
+    let id = std::process::id();
+    let object = format!("{}/{}-{id}.o", env!("CARGO_TARGET_TMPDIR"), source.len());
+    let headers = format!("/usr/include/{}-linux-gnu", env::consts::ARCH);
+    run(&format!(
+        "clang -O2 -g -target bpf -mcpu=v3 -idirafter {headers} -c {source} -o {object}"
+    ));
+    let read = XdpObject::read(object.as_ref()).expect("clang wrote it");
+    let _ = std::fs::remove_file(&object);
+    read
+}
+
+/// Keeps the kernel from saying anything on an interface.
+pub fn quiet(interface: &str) {
+    sysctl(interface, "disable_ipv6", "1");
+    ip(&format!("addr flush dev {interface}"));
+    ip(&format!("link set {interface} arp off multicast off"));
 }
 
 /// All queues of `va`, for our addresses.

@@ -64,7 +64,7 @@ pub fn length(number: u32) -> usize {
     60 + (number as usize * 7919) % spread
 }
 
-/// Runs every check on links made by `make`.
+/// Runs every check on links made by `make`, which lose nothing.
 pub fn all<L: Link>(mut make: impl FnMut() -> L) {
     frames_arrive_in_order_with_their_bytes(make());
     bursts_are_never_overfilled(make());
@@ -76,7 +76,7 @@ pub fn all<L: Link>(mut make: impl FnMut() -> L) {
     the_counters_agree_with_what_was_seen(make());
 }
 
-fn frames_arrive_in_order_with_their_bytes(mut link: impl Link) {
+pub fn frames_arrive_in_order_with_their_bytes(mut link: impl Link) {
     let (mut sent, mut seen) = (0, 0);
     let (mut out, mut into) = (Burst::new(), Burst::new());
     while seen < 5000 {
@@ -98,7 +98,7 @@ fn frames_arrive_in_order_with_their_bytes(mut link: impl Link) {
     );
 }
 
-fn bursts_are_never_overfilled(mut link: impl Link) {
+pub fn bursts_are_never_overfilled(mut link: impl Link) {
     let mut out = Burst::new();
     let (a, _) = link.ends();
     let sent = send(a, &mut out, 0, BURST as u32);
@@ -125,7 +125,7 @@ fn bursts_are_never_overfilled(mut link: impl Link) {
     }
 }
 
-fn what_is_not_sent_stays_in_order(mut link: impl Link) {
+pub fn what_is_not_sent_stays_in_order(mut link: impl Link) {
     let mut out = Burst::new();
     let (mut made, mut gone) = (0, 0);
     let (a, b) = link.ends();
@@ -159,7 +159,7 @@ fn what_is_not_sent_stays_in_order(mut link: impl Link) {
     assert_eq!((seen, out.len()), (made, 0));
 }
 
-fn a_fresh_frame_is_empty_with_headroom(mut link: impl Link) {
+pub fn a_fresh_frame_is_empty_with_headroom(mut link: impl Link) {
     let (a, _) = link.ends();
     let mtu = a.capabilities().mtu;
     let mut frame = a.alloc().expect("a frame");
@@ -178,7 +178,7 @@ fn a_fresh_frame_is_empty_with_headroom(mut link: impl Link) {
     assert_eq!(frame.tx_checksum(), hioload_device::TxChecksum::Complete);
 }
 
-fn no_frame_is_lost_or_made(mut link: impl Link) {
+pub fn no_frame_is_lost_or_made(mut link: impl Link) {
     let Some((free_a, free_b)) = link.free() else {
         return;
     };
@@ -215,7 +215,7 @@ fn no_frame_is_lost_or_made(mut link: impl Link) {
     assert_eq!(link.free(), Some((free_a, free_b)));
 }
 
-fn one_way_traffic_does_not_starve_the_sender(mut link: impl Link) {
+pub fn one_way_traffic_does_not_starve_the_sender(mut link: impl Link) {
     let (mut sent, mut seen) = (0_u32, 0);
     let (mut out, mut back, mut into) = (Burst::new(), Burst::new(), Burst::new());
     for _ in 0..20_000 {
@@ -231,7 +231,7 @@ fn one_way_traffic_does_not_starve_the_sender(mut link: impl Link) {
     assert!(seen > 100_000, "{seen} of {sent}");
 }
 
-fn frames_may_be_kept_and_dropped_in_any_order(mut link: impl Link) {
+pub fn frames_may_be_kept_and_dropped_in_any_order(mut link: impl Link) {
     let (mut out, mut into) = (Burst::new(), Burst::new());
     let mut kept = std::collections::VecDeque::new();
     let (mut sent, mut seen) = (0, 0);
@@ -255,7 +255,7 @@ fn frames_may_be_kept_and_dropped_in_any_order(mut link: impl Link) {
     assert!(seen > 10_000, "{seen}");
 }
 
-fn the_counters_agree_with_what_was_seen(mut link: impl Link) {
+pub fn the_counters_agree_with_what_was_seen(mut link: impl Link) {
     let (mut out, mut into) = (Burst::new(), Burst::new());
     let (mut sent, mut seen, mut bytes) = (0, 0, 0);
     while seen < 1000 {
