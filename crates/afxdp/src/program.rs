@@ -8,6 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, XskMap};
+use aya::programs::links::FdLink;
+use aya::programs::xdp::XdpError;
 use aya::programs::{ProgramError, Xdp, XdpMode as AyaMode};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 
@@ -20,13 +22,14 @@ const NO_VLAN: u32 = 0xffff;
 /// How often a taken interface or queue is tried again.
 pub(crate) const RETRY: Duration = Duration::from_millis(5);
 
-/// The program on an interface. Dropped, it is detached: the link is the kernel's reference to it, and this process has
-/// the only file descriptor, so that happens at the latest when the process ends, however it ends.
+/// The program on an interface. Dropped, it is detached: the kernel keeps it there for as long as somebody has a file
+/// descriptor of the link, and only this process has, so that ends at the latest when the process does, however it ends.
 pub(crate) struct Attached {
     pub mode: XdpMode,
+    _link: FdLink,
     sockets: Mutex<XskMap<MapData>>,
     counters: Mutex<PerCpuArray<MapData, u64>>,
-    /// Keeps program and link.
+    /// Keeps the program and its maps.
     _program: Ebpf,
 }
 
@@ -34,12 +37,13 @@ impl Attached {
     /// Loads the program and attaches it to `nic`. `queues`: one more than the greatest number of a queue.
     pub(crate) fn new(options: &PortOptions, nic: &Nic, queues: u32) -> Result<Self, OpenError> {
         let mut program = load(options, queues)?;
-        let mode = attach(&mut program, options, nic)?;
+        let (mode, link) = attach(&mut program, options, nic)?;
         let broken = |why: MapError| blame::object(&why.to_string());
         let sockets = XskMap::try_from(take(&mut program, "SOCKETS")?).map_err(broken)?;
         let counters = PerCpuArray::try_from(take(&mut program, "COUNTERS")?).map_err(broken)?;
         Ok(Self {
             mode,
+            _link: link,
             sockets: Mutex::new(sockets),
             counters: Mutex::new(counters),
             _program: program,
@@ -170,7 +174,11 @@ fn endpoint(at: SocketAddr) -> [u8; 20] {
 }
 
 /// Attaches the first combination of mode and program that the driver takes.
-fn attach(program: &mut Ebpf, options: &PortOptions, nic: &Nic) -> Result<XdpMode, OpenError> {
+fn attach(
+    program: &mut Ebpf,
+    options: &PortOptions,
+    nic: &Nic,
+) -> Result<(XdpMode, FdLink), OpenError> {
     let modes: &[XdpMode] = match options.mode {
         XdpMode::Auto => &[XdpMode::Native, XdpMode::Skb],
         XdpMode::Native => &[XdpMode::Native],
@@ -191,7 +199,7 @@ fn attach(program: &mut Ebpf, options: &PortOptions, nic: &Nic) -> Result<XdpMod
     for &mode in modes {
         for name in names {
             match attach_one(program, name, mode, nic.index, deadline) {
-                Ok(()) => return Ok(mode),
+                Ok(link) => return Ok((mode, link)),
                 Err(Refused::Load(why)) => return Err(blame::program(&why)),
                 Err(Refused::Attach(why)) if is_final(&why) => {
                     return Err(blame::attach(nic, options.mode, mode, why));
@@ -224,7 +232,7 @@ fn attach_one(
     mode: XdpMode,
     interface: u32,
     deadline: Instant,
-) -> Result<(), Refused> {
+) -> Result<FdLink, Refused> {
     let missing = || Refused::Attach(io::ErrorKind::NotFound.into());
     let xdp = program.program_mut(name).ok_or_else(missing)?;
     let xdp: &mut Xdp = xdp.try_into().map_err(Refused::Load)?;
@@ -238,8 +246,22 @@ fn attach_one(
     };
     loop {
         let why = match xdp.attach_to_if_index(interface, aya_mode) {
-            Ok(_) => return Ok(()),
+            Ok(id) => {
+                let link = xdp.take_link(id).map_err(Refused::Load)?;
+                return FdLink::try_from(link).map_err(|_| {
+                    // Where the kernel refuses a link the library attaches without one, which would outlive this process.
+                    // What it attached is forgotten by now: once more, and off again.
+                    if let Ok(id) = xdp.attach_to_if_index(interface, aya_mode) {
+                        let _ = xdp.detach(id);
+                    }
+                    Refused::Attach(io::ErrorKind::Unsupported.into())
+                });
+            }
             Err(ProgramError::SyscallError(why)) => why.io_error,
+            Err(ProgramError::XdpError(XdpError::NetlinkError(why))) => match why.raw_os_error() {
+                Some(code) => io::Error::from_raw_os_error(code),
+                None => io::Error::other(why),
+            },
             Err(other) => io::Error::other(other),
         };
         let taken = matches!(why.raw_os_error(), Some(libc::EBUSY | libc::EEXIST));

@@ -55,6 +55,32 @@ counters! {
     rx_bytes_in_place,
     /// Over af-xdp: bytes received that were read from a copy.
     rx_bytes_from_ring,
+    /// Over af-xdp: retransmissions begun.
+    tcp_retransmits,
+    /// Over af-xdp: handshakes forgotten because `half_open` others were under way.
+    tcp_half_open_evicted,
+    /// Over af-xdp: entries of TIME_WAIT forgotten because there were `time_wait` of them.
+    tcp_time_wait_evicted,
+    /// Over af-xdp: connections reset because they took too long to close, or because there were `orphans` of them.
+    tcp_orphans_reset,
+    /// Over af-xdp: connections given up because nothing was acknowledged within `user_timeout`.
+    tcp_timeouts,
+    /// Over af-xdp: resets not sent because of `rst_rate`.
+    tcp_rst_limited,
+    /// Over af-xdp: ICMP messages not sent because of `icmp_rate`.
+    tcp_icmp_limited,
+    /// Over af-xdp: frames handed to the lcore they belonged to.
+    tcp_strays,
+    /// Over af-xdp: of these, lost because its ring was full.
+    tcp_stray_drops,
+    /// Over af-xdp: frames with a wrong checksum.
+    tcp_bad_checksums,
+    /// Over af-xdp: frames too short, or that contradict themselves.
+    tcp_rx_malformed,
+    /// Over af-xdp: frames lost because there was no room for them, or no buffer.
+    tcp_tx_drops,
+    /// Over af-xdp: windows given back to the system because they were empty.
+    tcp_rings_given_back,
     /// Pings received and answered.
     pings_in,
     /// Pongs received.

@@ -259,6 +259,25 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         counters.accept_errors.set(stats.accept_errors);
         counters.rx_bytes_in_place.set(stats.rx_bytes_in_place);
         counters.rx_bytes_from_ring.set(stats.rx_bytes_from_ring);
+        counters.tcp_retransmits.set(stats.tcp.retransmits);
+        counters
+            .tcp_half_open_evicted
+            .set(stats.tcp.half_open_evicted);
+        counters
+            .tcp_time_wait_evicted
+            .set(stats.tcp.time_wait_evicted);
+        counters.tcp_orphans_reset.set(stats.tcp.orphans_reset);
+        counters.tcp_timeouts.set(stats.tcp.timeouts);
+        counters.tcp_rst_limited.set(stats.tcp.rst_limited);
+        counters.tcp_icmp_limited.set(stats.tcp.icmp_limited);
+        counters.tcp_strays.set(stats.tcp.strays);
+        counters.tcp_stray_drops.set(stats.tcp.stray_drops);
+        counters.tcp_bad_checksums.set(stats.tcp.bad_checksums);
+        counters.tcp_rx_malformed.set(stats.tcp.rx_malformed);
+        counters.tcp_tx_drops.set(stats.tcp.tx_drops);
+        counters
+            .tcp_rings_given_back
+            .set(stats.tcp.rings_given_back);
     }
 }
 

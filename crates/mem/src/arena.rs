@@ -55,6 +55,19 @@ impl FromStr for HugePages {
     }
 }
 
+/// Asks the system to back the whole huge pages in this piece of memory with such, as it is touched: for large arrays that are
+/// read at random, whose owner has them from the allocator. A wish; contents stay as they are.
+pub fn prefer_huge_pages<T>(start: *const T, items: usize) {
+    let start = start.cast::<u8>();
+    let bytes = items.saturating_mul(size_of::<T>());
+    let skip = start.align_offset(HUGE);
+    if let Some(left) = bytes.checked_sub(skip)
+        && left >= HUGE
+    {
+        sys::prefer_huge_pages(start.wrapping_add(skip), left / HUGE * HUGE);
+    }
+}
+
 /// The pages a region got.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Backing {

@@ -21,7 +21,7 @@ pub mod frames;
 mod pool;
 mod shared;
 
-pub use arena::{Arena, ArenaOptions, Backing, HugePages};
+pub use arena::{Arena, ArenaOptions, Backing, HugePages, prefer_huge_pages};
 pub use pool::{Buf, Pool, PoolOptions, PoolStats};
 pub use shared::{Held, LocalShared, Shared};
 

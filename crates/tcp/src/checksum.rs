@@ -194,6 +194,7 @@ pub(crate) fn fill_ipv4_header(header: &mut [u8]) {
     }
 }
 
+#[cfg(test)]
 /// The checksum after the 16-bit word `old` became `new` (RFC 1624, equation 3).
 #[inline]
 pub(crate) fn updated(checksum: u16, old: u16, new: u16) -> u16 {

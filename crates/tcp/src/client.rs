@@ -228,7 +228,7 @@ impl<D: Device> Stack<D> {
 
     /// A router says that packets on a flow's path may have `mtu` bytes at most. Only believed while something of ours is
     /// outstanding; what was lost is sent again when its timer fires.
-    fn lower_path(&mut self, tuple: &Tuple, mtu: usize) {
+    pub(crate) fn lower_path(&mut self, tuple: &Tuple, mtu: usize) {
         let hash = self.flows.hash(tuple);
         let Some(slot) = self.flows.find(hash, tuple) else {
             return;

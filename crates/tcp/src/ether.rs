@@ -2,6 +2,7 @@
 
 use crate::parse::L2;
 
+#[cfg(test)]
 /// The longest header: with a VLAN tag.
 pub(crate) const MAX_HEADER: usize = 18;
 

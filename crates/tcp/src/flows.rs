@@ -121,6 +121,7 @@ impl Flows {
         let mut hot = Vec::new();
         hot.try_reserve_exact(slots)
             .map_err(|_| io::ErrorKind::OutOfMemory)?;
+        hioload_mem::prefer_huge_pages(hot.as_ptr(), hot.capacity());
         Ok(Self {
             sockets: Sockets::new(slots, rx_ring, tx_ring)?,
             hot,

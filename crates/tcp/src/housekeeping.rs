@@ -97,6 +97,7 @@ impl Housekeeping {
         self.conflict
     }
 
+    #[cfg(test)]
     /// The neighbour table.
     pub(crate) fn neighbours(&self) -> &Neighbours {
         &self.neighbours

@@ -217,6 +217,17 @@ impl<D: Device> Stack<D> {
         details.flatten()
     }
 
+    /// The sequence number of the next byte expected. Slow.
+    pub(crate) fn expected_seq(&self, slot: u32) -> Option<u32> {
+        let next = self.flows.sockets.with(slot, |socket| {
+            let mut whole = Whole::default();
+            let _ = write!(whole, "{socket:?}");
+            let consumed = seq(&whole.text, "remote_seq_no")?;
+            Some(consumed.wrapping_add(socket.recv_queue() as u32))
+        });
+        next.flatten()
+    }
+
     /// A segment has filled a gap, perhaps the last one.
     pub(crate) fn look_for_gaps(&mut self, slot: u32) {
         if self.flows.sockets.with(slot, has_no_gaps) == Some(true) {

@@ -50,8 +50,9 @@ impl<D: Device> Stack<D> {
         frame: D::Frame,
         segment: &Segment,
     ) -> Option<Event<D::Frame>> {
-        if segment.flags & flags::RST != 0 && !self.rst_is_genuine(slot, &frame, segment) {
-            self.stats.rst_ignored += 1;
+        if segment.flags & (flags::RST | flags::SYN) != 0
+            && !self.may_disturb(slot, &frame, segment)
+        {
             return None;
         }
         let hop = self.flows.hop(slot);
@@ -193,35 +194,53 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// Whether an RST is where it must be (RFC 5961 §3.2): at the very next byte expected. smoltcp would take it anywhere in
-    /// the window, and does not tell what it expects. But it says so in the acknowledgement with which it answers an
-    /// acknowledgement of what was never sent: that is asked for. If the numbers differ, that answer is the challenge that
-    /// the RFC wants.
-    fn rst_is_genuine(&mut self, slot: u32, frame: &D::Frame, segment: &Segment) -> bool {
+    /// Whether a segment that would end an established flow, or begin it anew, is to be looked at (RFC 5961). An RST must be
+    /// at the very next byte expected; smoltcp would take it anywhere in the window. A SYN never is, but is answered with a
+    /// challenge, which smoltcp omits: a peer that knows nothing of the flow any more then sends a good RST.
+    fn may_disturb(&mut self, slot: u32, frame: &D::Frame, segment: &Segment) -> bool {
         let state = self.flows.sockets.with(slot, |socket| socket.state());
-        if state == Some(State::SynSent) {
-            // Has to acknowledge our SYN; smoltcp looks.
-            return true;
+        match state {
+            // What acknowledges our SYN is good; smoltcp looks. To what is half open the window has to do: it is no great
+            // loss.
+            Some(State::SynSent | State::SynReceived) => return true,
+            None => return false,
+            _ => {}
         }
-        if state == Some(State::SynReceived) {
-            // The answer to a wrong acknowledgement would be an RST there, which tells nothing: smoltcp's own check, of the
-            // window, has to do. A half-open flow is no great loss.
-            return true;
+        let answer = self.challenge(slot, frame, segment);
+        let is_rst = segment.flags & flags::RST != 0;
+        if is_rst {
+            let expected = match &answer {
+                Some((expected, _)) => Some(*expected),
+                // smoltcp answers once a second. There is another way to learn it, but a slow one.
+                None if self.slow_looks.allow(self.now) => self.expected_seq(slot),
+                None => None,
+            };
+            if expected == Some(segment.seq) {
+                return true;
+            }
+            self.stats.rst_ignored += 1;
         }
-        if state.is_none() || segment.tcp_at < segment.ip_at {
-            return false;
+        if let Some((_, frame)) = answer {
+            self.port.push(frame);
         }
-        let Some(packet) = frame.bytes().get(segment.ip()) else {
-            return false;
-        };
-        let mut question = [0_u8; 120];
-        let tcp = usize::from(segment.tcp_at - segment.ip_at);
-        // Headers alone, without options.
+        false
+    }
+
+    /// The answer of smoltcp's to an acknowledgement of what was never sent: a frame, not sent yet, and the sequence number
+    /// that is expected next, which smoltcp tells nobody else.
+    fn challenge(
+        &mut self,
+        slot: u32,
+        frame: &D::Frame,
+        segment: &Segment,
+    ) -> Option<(u32, D::Frame)> {
+        let packet = frame.bytes().get(segment.ip())?;
+        let tcp = usize::from(segment.tcp_at.checked_sub(segment.ip_at)?);
+        // The headers of the segment alone, without TCP's options.
         let len = tcp + 20;
-        let (Some(question), Some(headers)) = (question.get_mut(..len), packet.get(..len)) else {
-            return false;
-        };
-        question.copy_from_slice(headers);
+        let mut question = [0_u8; 120];
+        let question = question.get_mut(..len)?;
+        question.copy_from_slice(packet.get(..len)?);
         if segment.tuple.is_v4() {
             question[2..4].copy_from_slice(&(len as u16).to_be_bytes());
         } else {
@@ -250,15 +269,8 @@ impl<D: Device> Stack<D> {
             }
         }
         self.port.hold = false;
-        let expected = self.port.last.map(|sent| sent.ack);
-        let held = self.port.held.take();
-        if expected == Some(segment.seq) {
-            return true;
-        }
-        if let Some(held) = held {
-            self.port.push(held);
-        }
-        false
+        let held = self.port.held.take()?;
+        Some((self.port.last?.ack, held))
     }
 }
 

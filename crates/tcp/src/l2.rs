@@ -96,6 +96,7 @@ impl L2Table {
         self.entries.get(usize::from(id.0)).map(|entry| entry.hop)
     }
 
+    #[cfg(test)]
     /// Pairs in use.
     pub(crate) fn len(&self) -> usize {
         self.entries.len() - self.free.len()

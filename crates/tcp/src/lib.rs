@@ -10,36 +10,20 @@
 
 #![deny(unsafe_code)]
 
-// Until the stack uses all of these.
-#[allow(dead_code)]
 mod addresses;
-#[allow(dead_code)]
 mod arp;
-#[allow(dead_code)]
 mod checksum;
-#[allow(dead_code)]
 mod drops;
-#[allow(dead_code)]
 mod ether;
-#[allow(dead_code)]
 mod extensions;
-#[allow(dead_code)]
 mod housekeeping;
-#[allow(dead_code)]
 mod icmp;
-#[allow(dead_code)]
 mod l2;
-#[allow(dead_code)]
 mod ndp;
-#[allow(dead_code)]
 mod neighbours;
-#[allow(dead_code)]
 mod parse;
-#[allow(dead_code)]
 mod rate;
-#[allow(dead_code)]
 mod routes;
-#[allow(dead_code)]
 mod tuple;
 
 #[cfg(test)]

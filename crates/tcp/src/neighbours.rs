@@ -93,11 +93,13 @@ impl Neighbours {
         }
     }
 
+    #[cfg(test)]
     /// Entries that made room for others.
     pub(crate) fn evicted(&self) -> u64 {
         self.evicted
     }
 
+    #[cfg(test)]
     /// How many are known or asked for.
     pub(crate) fn len(&self) -> usize {
         self.index.len()

@@ -60,18 +60,16 @@ impl Sockets {
         storages
             .try_reserve_exact(slots)
             .map_err(|_| io::ErrorKind::OutOfMemory)?;
+        hioload_mem::prefer_huge_pages(storages.as_ptr(), storages.capacity());
         Ok(Self {
             storages: RefCell::new(storages),
             region,
             rx_ring,
             tx_ring,
-            // 64 KiB less one byte fit into a window without scaling. smoltcp takes the window of its SYN for a scaled one,
-            // and would let a peer write beyond the ring before the first acknowledgement; without a scale it does not.
-            rx_used: if rx_ring == 1 << 16 {
-                rx_ring - 1
-            } else {
-                rx_ring
-            },
+            // smoltcp takes the window of its SYN, which is never scaled, for a scaled one, and lets a peer write so much
+            // before the first acknowledgement: for 64 KiB twice the ring. One byte less makes the scale one smaller, and
+            // what is let through just fits.
+            rx_used: rx_ring - usize::from(rx_ring >= 1 << 16),
         })
     }
 
@@ -190,17 +188,18 @@ impl Sockets {
         let storages = self.storages.get_mut();
         let storage = storages.as_ptr().wrapping_add(slot as usize);
         crate::prefetch::lines(storage.cast(), LINES);
+        // An empty send ring is filled from its first byte on.
+        let tx = self.ring_range(slot).start + self.rx_ring;
+        crate::prefetch::line(self.region.base().as_ptr().wrapping_add(tx));
     }
 
-    /// Asks for the cache lines of the rings that will be written next: the socket itself has to be in cache.
+    /// Asks for the cache lines of the receive ring that will be written next: the socket itself has to be in cache.
     #[inline]
-    pub(crate) fn prefetch_rings(&mut self, slot: u32) {
+    pub(crate) fn prefetch_ring(&mut self, slot: u32) {
         let at = self.with_mut(slot, |socket| socket.recv(|bytes| (0, bytes.as_ptr())));
         if let Some(Ok(at)) = at {
             crate::prefetch::lines(at, 2);
         }
-        let tx = self.ring_range(slot).start + self.rx_ring;
-        crate::prefetch::lines(self.region.base().as_ptr().wrapping_add(tx), 2);
     }
 }
 
@@ -214,6 +213,17 @@ pub(crate) fn tcp_mut<'s, 'a>(set: &'s mut SocketSet<'a>) -> Option<&'s mut Sock
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_window_of_a_syn_taken_for_scaled_fits_into_the_ring() {
+        for bits in 12..=20 {
+            let sockets = Sockets::new(1, 1 << bits, 1 << 12).expect("memory");
+            let used = sockets.rx_used;
+            // As smoltcp has it.
+            let scale = (usize::BITS - used.leading_zeros()).saturating_sub(16);
+            assert!(used.min(0xffff) << scale <= used, "{bits}");
+        }
+    }
 
     #[test]
     fn a_slot_has_one_socket_and_its_own_rings() {

@@ -21,6 +21,7 @@ use crate::flows::Flows;
 use crate::housekeeping::{Housekeeping, Settings};
 use crate::parse::{Parsed, parse};
 use crate::port::{Lent, Port};
+use crate::rate::Rate;
 use crate::time_wait::TimeWait;
 use crate::tuple::{self, Key};
 use crate::{Event, FlowId, StackConfig, StackError, StackStats, Strays};
@@ -31,11 +32,14 @@ const PATHS: [usize; 7] = [8166, 4352, 1492, 1400, 1280, 1006, 552];
 /// Entries of the neighbour table.
 const NEIGHBOURS: usize = 1024;
 
-/// Flows looked ahead of the one being worked on, for the caches' sake.
-const AHEAD: usize = 4;
+/// Looks that take milliseconds, per second.
+const SLOW_LOOKS: u32 = 20;
 
-/// The same for their rings, whose place is known once the flow is in the cache.
-const RINGS_AHEAD: usize = 1;
+/// Flows looked ahead of the one being worked on, for the caches' sake.
+const AHEAD: usize = 6;
+
+/// The same for their receive rings, whose place is known once the flow is in the cache.
+const RING_AHEAD: usize = 3;
 
 /// No slot.
 const NO_SLOT: u32 = u32::MAX;
@@ -64,6 +68,8 @@ pub struct Stack<D: Device> {
     /// smoltcp's, by class of path.
     pub(crate) interfaces: Vec<Interface>,
     pub(crate) listeners: Listeners,
+    /// Limits what takes milliseconds.
+    pub(crate) slow_looks: Rate,
     pub(crate) accepting: bool,
     /// Nothing is listened to any more.
     pub(crate) stopped: bool,
@@ -170,6 +176,7 @@ impl<D: Device> Stack<D> {
             now,
             flows,
             interfaces,
+            slow_looks: Rate::new(SLOW_LOOKS),
             accepting: true,
             stopped: false,
             owned: 0,
@@ -294,13 +301,13 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// The same for its rings, once the flow has been asked for.
+    /// The same for its receive ring, once the flow has been asked for.
     #[inline]
-    fn prefetch_rings(&mut self, at: usize) {
+    fn prefetch_ring(&mut self, at: usize) {
         if let Some(Some(staged)) = self.stage.get(at)
             && staged.guess != NO_SLOT
         {
-            self.flows.sockets.prefetch_rings(staged.guess);
+            self.flows.sockets.prefetch_ring(staged.guess);
         }
     }
 
@@ -315,7 +322,7 @@ impl<D: Device> Stack<D> {
             let at = self.at;
             self.at += 1;
             self.prefetch(at + AHEAD);
-            self.prefetch_rings(at + RINGS_AHEAD);
+            self.prefetch_ring(at + RING_AHEAD);
             if let Some(staged) = self.stage[at].take()
                 && let Some(event) = self.work_on(staged)
             {
@@ -423,6 +430,12 @@ impl<D: Device> Stack<D> {
         &self.drops
     }
 
+    /// The station that claimed an address of ours last, and which.
+    #[must_use]
+    pub fn address_conflict(&self) -> Option<(IpAddr, [u8; 6])> {
+        self.housekeeping.conflict()
+    }
+
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> StackStats {
@@ -436,6 +449,7 @@ impl<D: Device> Stack<D> {
                 - self.drops.not_ours()
                 - self.drops.get(Reason::Checksum)
                 - self.drops.get(Reason::Fragment),
+            address_conflicts: house.conflicts,
             arp_in: house.arp_in,
             arp_out: house.arp_out,
             ndp_in: house.ndp_in,

@@ -67,6 +67,8 @@ pub struct StackStats {
     pub bad_checksums: u64,
     /// Segments of no flow.
     pub rx_no_flow: u64,
+    /// Times another station claimed an address of ours.
+    pub address_conflicts: u64,
     /// ARP packets received.
     pub arp_in: u64,
     /// ARP packets sent.

@@ -31,6 +31,7 @@ impl Table {
         let slot_mask = (slots as u32 + 1).next_power_of_two().wrapping_sub(1);
         // Zeroed by the system, and so not touched.
         let words = vec![0_u32; (buckets + 1) * WORDS];
+        hioload_mem::prefer_huge_pages(words.as_ptr(), words.len());
         let skip = words.as_ptr().align_offset(64).min(WORDS);
         Self {
             words,

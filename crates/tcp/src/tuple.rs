@@ -78,18 +78,21 @@ impl Tuple {
         SocketAddr::new(address(self.remote), self.remote_port)
     }
 
+    #[cfg(test)]
     /// Our port.
     #[inline]
     pub(crate) fn local_port(&self) -> u16 {
         self.local_port
     }
 
+    #[cfg(test)]
     /// The peer's port.
     #[inline]
     pub(crate) fn remote_port(&self) -> u16 {
         self.remote_port
     }
 
+    #[cfg(test)]
     /// The same flow, seen from the other end.
     #[inline]
     pub(crate) fn reversed(&self) -> Self {

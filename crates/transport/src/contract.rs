@@ -211,6 +211,39 @@ pub struct TransportStats {
     pub rx_bytes_in_place: u64,
     /// Those that it consumed from a copy, because they came out of order or waited. 0 likewise.
     pub rx_bytes_from_ring: u64,
+    /// What TCP of our own counts; all 0 where TCP is the system's.
+    pub tcp: TcpCounts,
+}
+
+/// Counters of TCP of our own; monotonic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpCounts {
+    /// Retransmissions begun.
+    pub retransmits: u64,
+    /// Handshakes forgotten because `half_open` others were under way.
+    pub half_open_evicted: u64,
+    /// Entries of TIME_WAIT forgotten because there were `time_wait` of them.
+    pub time_wait_evicted: u64,
+    /// Connections reset because they took too long to close, or because there were `orphans` of them.
+    pub orphans_reset: u64,
+    /// Connections given up because nothing was acknowledged within `user_timeout`.
+    pub timeouts: u64,
+    /// Resets not sent because of `rst_rate`.
+    pub rst_limited: u64,
+    /// ICMP messages not sent because of `icmp_rate`.
+    pub icmp_limited: u64,
+    /// Frames handed to the lcore they belonged to.
+    pub strays: u64,
+    /// Of these, lost because its ring was full.
+    pub stray_drops: u64,
+    /// Frames with a wrong checksum.
+    pub bad_checksums: u64,
+    /// Frames too short, or that contradict themselves.
+    pub rx_malformed: u64,
+    /// Frames lost because there was no room for them, or no buffer.
+    pub tx_drops: u64,
+    /// Windows given back to the system because they were empty.
+    pub rings_given_back: u64,
 }
 
 /// The side that consumes byte streams: implemented by the engine.

@@ -7,13 +7,17 @@ mod suite;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use hioload_lcore::Time;
+use hioload_device::memory::MemoryDevice;
+use hioload_lcore::{Clock, Time};
 use hioload_mem::{LocalShared, Shared};
+use hioload_transport::bypass::Bypass;
 use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
 use hioload_transport::{Budget, Closed, ConnId, Driver, Peer, Rest, Taken, Transport};
-use suite::world::{IPV4, UNIX, any_port, dial};
+use suite::over_frames::{IPV4 as V4, address, bypass, config};
+use suite::world::{IPV4, Seen, Setup, UNIX, any_port, dial};
 
 struct Counting;
 
@@ -59,12 +63,12 @@ struct Echo {
     extra: usize,
 }
 
-impl Driver<Sockets> for Echo {
-    fn on_accept(&mut self, _: &mut Sockets, _: ConnId, _: Peer) -> bool {
+impl<T: Transport> Driver<T> for Echo {
+    fn on_accept(&mut self, _: &mut T, _: ConnId, _: Peer) -> bool {
         true
     }
-    fn on_connect(&mut self, _: &mut Sockets, _: ConnId, _: std::io::Result<()>) {}
-    fn on_data(&mut self, io: &mut Sockets, id: ConnId, data: &mut [u8]) -> Taken {
+    fn on_connect(&mut self, _: &mut T, _: ConnId, _: std::io::Result<()>) {}
+    fn on_data(&mut self, io: &mut T, id: ConnId, data: &mut [u8]) -> Taken {
         self.calls += 1;
         let bytes = if self.calls.is_multiple_of(3) {
             data.len().div_ceil(2)
@@ -81,9 +85,9 @@ impl Driver<Sockets> for Echo {
             rest: Rest::Later,
         }
     }
-    fn on_end(&mut self, _: &mut Sockets, _: ConnId) {}
-    fn on_writable(&mut self, _: &mut Sockets, _: ConnId) {}
-    fn on_closed(&mut self, _: &mut Sockets, _: ConnId, _: Closed) {}
+    fn on_end(&mut self, _: &mut T, _: ConnId) {}
+    fn on_writable(&mut self, _: &mut T, _: ConnId) {}
+    fn on_closed(&mut self, _: &mut T, _: ConnId, _: Closed) {}
 }
 
 #[test]
@@ -134,5 +138,59 @@ fn an_echo_allocates_nothing() {
             round();
         }
         assert_eq!(allocations() - before, 0, "{size} bytes over {to}");
+    }
+}
+
+/// Over frames: the transport, the stack below it, and the stack of the peers.
+#[test]
+fn an_echo_over_frames_allocates_nothing() {
+    for size in [64, 16 << 10] {
+        let (mut io, mut peers) = bypass(Setup::default(), config(V4, 1), config(V4, 2));
+        let mut driver = Echo {
+            calls: 0,
+            payload: Shared::from(vec![7; 600]).local(),
+            extra: 0,
+        };
+        let mut clock = Clock::new();
+        let mut turn = |io: &mut Bypass<MemoryDevice>, driver: &mut Echo| {
+            io.wait(Some(Duration::from_millis(1))).unwrap();
+            let budget = Budget {
+                events: 64,
+                accepts: 64,
+            };
+            io.dispatch(driver, budget, clock.tick());
+            io.flush(driver);
+        };
+        let to = SocketAddr::new(address(V4, 1), 9001);
+        let wires: Vec<_> = (0..4).map(|_| peers.dial(to)).collect();
+        let message = vec![42; size];
+        let mut got = Vec::with_capacity(1 << 20);
+        let (mut sent, mut came) = (0, 0);
+        let mut round = || {
+            for wire in &wires {
+                let mut at = 0;
+                while at < size {
+                    at += peers.send(*wire, &message[at..]);
+                    turn(&mut io, &mut driver);
+                }
+                sent += size;
+            }
+            while came < sent + driver.extra {
+                turn(&mut io, &mut driver);
+                for wire in &wires {
+                    got.clear();
+                    assert_eq!(peers.recv(*wire, &mut got), Seen::Open);
+                    came += got.len();
+                }
+            }
+        };
+        for _ in 0..100 {
+            round();
+        }
+        let before = allocations();
+        for _ in 0..200 {
+            round();
+        }
+        assert_eq!(allocations() - before, 0, "{size} bytes over frames");
     }
 }

@@ -44,3 +44,6 @@ pub(super) fn unmap(region: &Region) {
 pub(super) unsafe fn give_back(_start: NonNull<u8>, _len: usize) -> bool {
     false
 }
+
+/// Not possible.
+pub(super) fn prefer_huge_pages(_start: *const u8, _len: usize) {}

@@ -37,6 +37,12 @@ pub(super) fn unmap(region: &Region) {
     unsafe { libc::munmap(region.start.as_ptr().cast(), region.len) };
 }
 
+/// Asks for huge pages in a range, which is a multiple of their size.
+pub(super) fn prefer_huge_pages(start: *const u8, len: usize) {
+    // SAFETY: advice that changes no contents, whatever is there; where nothing is mapped it fails.
+    unsafe { libc::madvise(start.cast_mut().cast(), len, libc::MADV_HUGEPAGE) };
+}
+
 /// Drops the pages.
 ///
 /// # Safety

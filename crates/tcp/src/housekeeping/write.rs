@@ -11,6 +11,7 @@ use crate::parse::Parsed;
 use crate::{icmp, ndp};
 
 impl Housekeeping {
+    #[cfg(test)]
     /// The longest frame that [`emit`](Self::emit) writes.
     pub(crate) const MAX_NOTICE: usize = ether::MAX_HEADER + ndp::LEN;
 

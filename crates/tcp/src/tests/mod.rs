@@ -11,6 +11,11 @@ use hioload_lcore::Time;
 
 use crate::{Event, FlowId, Stack, StackConfig, What};
 
+mod closing;
+mod lcores;
+mod limits;
+mod network;
+
 /// What a flow's user has seen.
 #[derive(Default, Debug)]
 pub(crate) struct Seen {
@@ -96,6 +101,10 @@ impl Side {
         if self.releases && what.contains(What::END) {
             self.stack.release(flow);
         }
+    }
+
+    pub(crate) fn state(&self, flow: FlowId) -> &'static str {
+        self.stack.info(flow).map_or("gone", |info| info.state)
     }
 
     pub(crate) fn what(&self, flow: FlowId) -> What {
@@ -190,7 +199,7 @@ impl World {
                 .chain(b)
                 .chain(held.into_iter().flatten())
                 .min();
-            self.now = next.unwrap_or(end).clamp(self.now, end);
+            self.now = next.unwrap_or(end).min(end).max(self.now);
         }
         self.turns(4);
     }
@@ -202,6 +211,16 @@ impl World {
         assert!(self.a.what(here).contains(What::CONNECTED));
         let there = *self.b.accepted.last().expect("accepted");
         (here, there)
+    }
+
+    /// What is left when all flows have come to their ends: nothing.
+    pub(crate) fn assert_empty(&mut self) {
+        for side in [&mut self.a, &mut self.b] {
+            let stats = side.stack.stats();
+            let left = (stats.flows, stats.half_open, stats.orphans);
+            assert_eq!(left, (0, 0, 0), "{stats:?}");
+            assert_eq!(side.stack.flows().count(), 0);
+        }
     }
 }
 

@@ -13,8 +13,8 @@ use super::receive::Turn;
 use crate::send_queue::room_when_empty;
 use crate::slots::flag;
 use crate::{
-    Activity, Budget, ConnId, Driver, Endpoint, Features, FlowInfo, Peer, SendError, Transport,
-    TransportStats, Waker, Wanted,
+    Activity, Budget, ConnId, Driver, Endpoint, Features, FlowInfo, Peer, SendError, TcpCounts,
+    Transport, TransportStats, Waker, Wanted,
 };
 
 /// Slots looked at in one call of `flows`.
@@ -261,8 +261,25 @@ impl<D: Device> Transport for Bypass<D> {
     }
 
     fn stats(&self) -> TransportStats {
+        let stack = self.stack.stats();
+        let tcp = TcpCounts {
+            retransmits: stack.retransmits,
+            half_open_evicted: stack.half_open_evicted,
+            time_wait_evicted: stack.time_wait_evicted,
+            orphans_reset: stack.orphans_reset,
+            timeouts: stack.timeouts,
+            rst_limited: stack.rst_limited,
+            icmp_limited: stack.icmp_limited,
+            strays: stack.strays_out,
+            stray_drops: stack.stray_drops,
+            bad_checksums: stack.bad_checksums,
+            rx_malformed: stack.rx_malformed,
+            rings_given_back: stack.rings_given_back,
+            tx_drops: stack.tx_drops + stack.no_frames,
+        };
         TransportStats {
-            accept_errors: self.stack.stats().syn_drops,
+            accept_errors: stack.syn_drops,
+            tcp,
             ..self.stats
         }
     }

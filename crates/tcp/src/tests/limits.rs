@@ -1,0 +1,266 @@
+//! What is bounded.
+
+use hioload_device::Burst;
+
+use super::*;
+use crate::craft::Bare;
+use crate::parse::flags;
+use crate::tuple::Tuple;
+
+/// Sends a bare segment from `a`'s device, from any address.
+fn forge(world: &mut World, from: &str, bare: Bare) {
+    let flow = Tuple::new(addr(from), addr("10.77.0.2:80")).expect("a flow");
+    forge_as(world, &flow, bare);
+}
+
+fn forge_as(world: &mut World, flow: &Tuple, bare: Bare) {
+    let device = world.a.stack.device();
+    let mut frame = device.alloc().expect("a frame");
+    let len = bare.len(flow);
+    frame.set_len(len);
+    bare.write(flow, frame.bytes_mut());
+    crate::checksum::fill_ipv4_header(&mut frame.bytes_mut()[..20]);
+    crate::checksum::fill(frame.bytes_mut(), 20, crate::checksum::TCP);
+    frame.grow_front(14);
+    frame.bytes_mut()[..14].copy_from_slice(&[2, 0, 0, 0, 0, 0xb, 2, 0, 0, 0, 0, 0xa, 8, 0]);
+    let mut burst = Burst::new();
+    burst.push(frame);
+    device.tx_burst(&mut burst);
+    assert!(burst.is_empty());
+}
+
+fn syn(seq: u32) -> Bare {
+    Bare {
+        seq,
+        ack: 0,
+        flags: flags::SYN,
+        window: 1000,
+        timestamp: None,
+    }
+}
+
+#[test]
+fn a_flood_of_syns_costs_the_oldest_and_real_clients_connect() {
+    let mut world = World::new();
+    // So that the real one need not ask.
+    world.connect("10.77.0.2:80");
+    for n in 0..1000_u32 {
+        let from = format!("10.77.{}.{}:{}", 1 + n % 200, 1 + n % 250, 1024 + n);
+        forge(&mut world, &from, syn(n));
+        if n % 50 == 0 {
+            world.connect("10.77.0.2:80");
+        }
+        if n % 8 == 0 {
+            world.turn();
+        }
+    }
+    world.turns(20);
+    let stats = world.b.stack.stats();
+    assert_eq!(stats.half_open, 16);
+    assert!(stats.half_open_evicted > 900, "{stats:?}");
+    assert_eq!(stats.accepted, 21);
+    assert!(world.b.stack.flows().count() <= 16 + 21);
+    // Those left are forgotten when nobody answers.
+    world.pass(Duration::from_secs(11));
+    let stats = world.b.stack.stats();
+    assert_eq!((stats.half_open, stats.half_open_expired), (0, 16));
+}
+
+#[test]
+fn resets_are_believed_only_at_the_very_next_byte() {
+    let mut world = World::new();
+    let (here, there) = world.connect("10.77.0.2:80");
+    world.a.stack.send(here, b"hello");
+    world.turns(4);
+    let from = world.a.stack.local(here).expect("local");
+    let flow = Tuple::new(from, addr("10.77.0.2:80")).expect("a flow");
+    // The number that is expected, as only the peer knows it.
+    let isn = crate::isn::isn(&world.a.stack.key, &flow, Time::ZERO);
+    let rst = |seq| Bare {
+        seq,
+        ack: 0,
+        flags: flags::RST,
+        window: 0,
+        timestamp: None,
+    };
+    // All of them are in the window; the seventh is the next: SYN and five bytes came before.
+    let mut tried = 0;
+    let mut seq = isn;
+    while !world.b.what(there).contains(What::CLOSED) {
+        forge_as(&mut world, &flow, rst(seq));
+        world.pass(Duration::from_millis(1100));
+        seq = seq.wrapping_add(1);
+        tried += 1;
+        assert!(tried < 10, "never believed");
+    }
+    let stats = world.b.stack.stats();
+    assert_eq!((tried, stats.resets, stats.rst_ignored), (7, 1, 6));
+    // Every wrong one was answered with a challenge, which the peer ignores.
+    assert_eq!(world.a.state(here), "ESTABLISHED");
+}
+
+#[test]
+fn a_peer_that_has_forgotten_a_flow_can_begin_anew() {
+    let mut world = World::new();
+    let (here, there) = world.connect("10.77.0.2:80");
+    let from = world.a.stack.local(here).expect("local");
+    let flow = Tuple::new(from, addr("10.77.0.2:80")).expect("a flow");
+    // As if it had crashed: no flow, no memory of it, and the same port again.
+    let slot = world.a.stack.flows.owned(here).expect("its slot");
+    world.a.stack.forget(slot, None);
+    forge_as(&mut world, &flow, syn(12345));
+    // The challenge is answered with an RST, which is believed although the next challenge would be too early.
+    world.turns(4);
+    assert!(world.b.what(there).contains(What::CLOSED));
+}
+
+#[test]
+fn a_full_server_takes_no_more_and_then_again() {
+    let mut world = World::with(
+        client(),
+        StackConfig {
+            max_flows: 3,
+            ..server()
+        },
+        1500,
+    );
+    let flows: Vec<_> = (0..3).map(|_| world.connect("10.77.0.2:80")).collect();
+    let late = world
+        .a
+        .stack
+        .connect(addr("10.77.0.2:80"))
+        .expect("it begins");
+    world.turns(10);
+    assert!(!world.a.what(late).contains(What::CONNECTED));
+    assert_eq!(world.b.stack.stats().syn_drops, 1);
+    world.b.stack.abort(flows[0].1);
+    // The SYN is sent again.
+    world.pass(Duration::from_secs(2));
+    assert!(world.a.what(late).contains(What::CONNECTED));
+}
+
+#[test]
+fn a_server_that_does_not_accept_is_tried_again() {
+    let mut world = World::new();
+    world.b.stack.set_accepting(false);
+    let here = world
+        .a
+        .stack
+        .connect(addr("10.77.0.2:80"))
+        .expect("it begins");
+    world.turns(10);
+    assert_eq!(world.a.what(here), What::empty());
+    world.b.stack.set_accepting(true);
+    world.pass(Duration::from_secs(2));
+    assert!(world.a.what(here).contains(What::CONNECTED));
+}
+
+#[test]
+fn a_client_has_so_many_ports_and_flows() {
+    let few = StackConfig {
+        source_ports: 50_000..=50_002,
+        ..client()
+    };
+    let mut world = World::with(few, server(), 1500);
+    for _ in 0..3 {
+        world.connect("10.77.0.2:80");
+    }
+    let to = addr("10.77.0.2:80");
+    assert_eq!(
+        world.a.stack.connect(to),
+        Err(crate::ConnectError::AddrInUse)
+    );
+    // Another destination is another matter.
+    assert!(world.a.stack.connect(addr("[fd77::2]:80")).is_ok());
+    let one = StackConfig {
+        max_flows: 1,
+        ..client()
+    };
+    let mut world = World::with(one, server(), 1500);
+    world.connect("10.77.0.2:80");
+    assert_eq!(world.a.stack.connect(to), Err(crate::ConnectError::Full));
+}
+
+#[test]
+fn refusals_are_limited() {
+    let mut world = World::with(
+        client(),
+        StackConfig {
+            rst_rate: 10,
+            ..server()
+        },
+        1500,
+    );
+    for n in 0..200_u32 {
+        let bare = Bare {
+            flags: flags::ACK,
+            ..syn(n)
+        };
+        forge(&mut world, &format!("10.77.0.9:{}", 2000 + n), bare);
+        world.turn();
+    }
+    let stats = world.b.stack.stats();
+    assert_eq!(stats.rx_no_flow, 200);
+    assert!(stats.rst_sent <= 2, "{stats:?}");
+    assert_eq!(stats.rst_sent + stats.rst_limited, 200);
+}
+
+#[test]
+fn idle_rings_are_given_back_and_full_ones_are_not() {
+    let mut world = World::new();
+    let (here, there) = world.connect("10.77.0.2:80");
+    world.b.reads = false;
+    world.a.stack.send(here, b"stays");
+    world.turns(4);
+    let (there2_here, _) = world.connect("10.77.0.2:80");
+    world.b.reads = true;
+    world.b.echoes = true;
+    world.a.stack.send(there2_here, b"goes");
+    world.turns(6);
+    assert!(world.b.stack.stats().ring_bytes >= 3 * 4096);
+    world.pass(Duration::from_secs(5));
+    let stats = world.b.stack.stats();
+    // The one that holds something stays.
+    assert_eq!(stats.ring_bytes, 4096);
+    assert_eq!(stats.rings_given_back, 1);
+    assert_eq!(world.b.stack.readable(there), b"stays");
+    assert_eq!(world.a.stack.stats().ring_bytes, 0);
+    // And what was given back is used again.
+    world.a.stack.send(there2_here, b"again");
+    world.turns(6);
+    assert_eq!(world.a.seen[&there2_here].bytes, b"goesagain");
+}
+
+#[test]
+fn ring_memory_beyond_its_budget_is_given_back_at_once() {
+    let short = StackConfig {
+        ring_memory: 8 * 4096,
+        ..server()
+    };
+    let mut world = World::with(client(), short, 1500);
+    world.b.echoes = true;
+    let flows: Vec<_> = (0..20).map(|_| world.connect("10.77.0.2:80").0).collect();
+    for _ in 0..3 {
+        for flow in &flows {
+            world.a.stack.send(*flow, b"hello");
+            world.turns(2);
+        }
+        world.turns(4);
+        assert!(world.b.stack.stats().ring_bytes <= 10 * 4096);
+    }
+    for flow in &flows {
+        assert_eq!(world.a.seen[flow].bytes, b"hellohellohello");
+    }
+}
+
+#[test]
+fn an_idle_flow_has_no_timer() {
+    let mut world = World::new();
+    world.b.echoes = true;
+    let (here, _) = world.connect("10.77.0.2:80");
+    world.a.stack.send(here, b"x");
+    world.pass(Duration::from_secs(100));
+    for side in [&world.a, &world.b] {
+        assert_eq!(side.stack.next_deadline(), None);
+    }
+}

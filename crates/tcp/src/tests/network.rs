@@ -1,0 +1,238 @@
+//! Networks that lose, mix and delay; paths, tags, lcores.
+
+use super::*;
+
+/// Moves `len` bytes each way and compares them.
+fn move_both_ways(world: &mut World, len: usize) {
+    let (here, there) = world.connect("10.77.0.2:80");
+    let bytes: Vec<u8> = (0..len as u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    let (mut from_a, mut from_b) = (0, 0);
+    let mut turns = 0;
+    while world.a.seen[&here].bytes.len() < len || world.b.seen[&there].bytes.len() < len {
+        from_a += world.a.stack.send(here, &bytes[from_a..]);
+        from_b += world.b.stack.send(there, &bytes[from_b..]);
+        world.pass(Duration::from_millis(1));
+        turns += 1;
+        assert!(turns < 300_000, "it is stuck");
+    }
+    assert_eq!(world.a.seen[&here].bytes, bytes);
+    assert_eq!(world.b.seen[&there].bytes, bytes);
+    world.a.stack.release(here);
+    world.b.stack.release(there);
+    world.pass(Duration::from_secs(20));
+    world.assert_empty();
+}
+
+#[test]
+fn bytes_arrive_once_and_in_order_over_a_bad_network() {
+    let bad = Impairment {
+        loss: 0.02,
+        duplicate: 0.02,
+        corrupt: 0.01,
+        reorder: 0.05,
+        delay: Duration::from_millis(2),
+        jitter: Duration::from_millis(1),
+        ..Impairment::default()
+    };
+    let mut world = World::new();
+    for side in [&mut world.a, &mut world.b] {
+        side.stack.device().set_rx(&bad);
+    }
+    // Until the neighbours know one another.
+    let mut tries = 0;
+    while !world
+        .a
+        .seen
+        .values()
+        .any(|seen| seen.what.contains(What::CONNECTED))
+    {
+        let _ = world.a.stack.connect(addr("10.77.0.2:80"));
+        world.pass(Duration::from_secs(5));
+        tries += 1;
+        assert!(tries < 10);
+    }
+    let first = *world.a.seen.keys().next().expect("one");
+    world.a.stack.abort(first);
+    world.pass(Duration::from_secs(60));
+    let (here, there) = loop {
+        let here = world
+            .a
+            .stack
+            .connect(addr("10.77.0.2:80"))
+            .expect("it begins");
+        world.pass(Duration::from_secs(10));
+        if world.a.what(here).contains(What::CONNECTED) {
+            break (here, *world.b.accepted.last().expect("accepted"));
+        }
+    };
+    let bytes: Vec<u8> = (0..400_000_u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    let (mut from_a, mut from_b) = (0, 0);
+    for _ in 0..200_000 {
+        from_a += world.a.stack.send(here, &bytes[from_a..]);
+        from_b += world.b.stack.send(there, &bytes[from_b..]);
+        world.pass(Duration::from_millis(5));
+        if world.a.seen[&here].bytes.len() == bytes.len()
+            && world.b.seen[&there].bytes.len() == bytes.len()
+        {
+            break;
+        }
+    }
+    assert!(world.a.seen[&here].bytes == bytes && world.b.seen[&there].bytes == bytes);
+    let (a, b) = (world.a.stack.stats(), world.b.stack.stats());
+    assert!(a.retransmits > 0 && b.retransmits > 0);
+    assert!(a.bad_checksums > 0 && b.bad_checksums > 0);
+    assert!(a.rx_bytes_in_place > 0 && a.rx_bytes_from_ring > 0);
+    assert!(world.a.stack.info(here).expect("info").retransmits > 0);
+}
+
+#[test]
+fn bulk_goes_through_small_rings_and_large_ones_at_any_mtu() {
+    for (ring, mtu) in [
+        (1 << 12, 1500),
+        (1 << 16, 1500),
+        (1 << 16, 9000),
+        (1 << 20, 1500),
+        (1 << 20, 9000),
+        (1 << 16, 552),
+    ] {
+        let sizes = |config| StackConfig {
+            rx_ring: ring,
+            tx_ring: ring,
+            ..config
+        };
+        let mut world = World::with(sizes(client()), sizes(server()), mtu);
+        move_both_ways(&mut world, 300_000);
+        assert_eq!(world.a.stack.stats().retransmits, 0);
+    }
+}
+
+#[test]
+fn a_tagged_network_is_answered_with_its_tag() {
+    let tag = |config, vlan| StackConfig { vlan, ..config };
+    // The server takes any tag.
+    let mut world = World::with(tag(client(), Some(77)), server(), 1500);
+    world.b.echoes = true;
+    world.connect("10.77.0.2:80");
+    world.connect("[fd77::2]:80");
+    // A server in another VLAN hears nothing.
+    let mut world = World::with(tag(client(), Some(77)), tag(server(), Some(78)), 1500);
+    let here = world
+        .a
+        .stack
+        .connect(addr("10.77.0.2:80"))
+        .expect("it begins");
+    world.pass(Duration::from_secs(5));
+    assert_eq!(
+        world.a.seen[&here].error,
+        Some(std::io::ErrorKind::HostUnreachable)
+    );
+    assert!(world.b.stack.stats().rx_not_ours > 0);
+}
+
+#[test]
+fn checksums_are_left_to_devices_that_can() {
+    for (tx, rx) in [(true, true), (true, false), (false, true)] {
+        let mut options = PairOptions::default();
+        for end in [&mut options.a, &mut options.b] {
+            (end.tx_checksum, end.rx_checksum) = (tx, rx);
+        }
+        let (one, other) = pair(&options).expect("a pair");
+        let mut world = World {
+            a: Side::new(one.open(), client(), 1),
+            b: Side::new(other.open(), server(), 2),
+            now: Time::from_millis(1),
+        };
+        move_both_ways(&mut world, 100_000);
+        assert_eq!(world.a.stack.stats().bad_checksums, 0);
+    }
+}
+
+#[test]
+fn a_closed_window_stops_the_sender_and_a_reader_opens_it() {
+    let mut world = World::new();
+    world.b.reads = false;
+    let (here, there) = world.connect("10.77.0.2:80");
+    let bytes = vec![3; 200_000];
+    let mut sent = 0;
+    for _ in 0..100 {
+        sent += world.a.stack.send(here, &bytes[sent..]);
+        world.turn();
+    }
+    // Both rings are full.
+    assert_eq!(world.b.stack.received(there), (1 << 16) - 1);
+    assert_eq!(world.a.stack.send_room(here), 0);
+    assert_eq!(sent, (1 << 17) - 1);
+    // Probes go on, and nobody gives up.
+    world.pass(Duration::from_secs(200));
+    assert_eq!(world.a.state(here), "ESTABLISHED");
+    let all = world.b.stack.readable(there).len();
+    assert_eq!(all, (1 << 16) - 1);
+    world.b.reads = true;
+    world.b.stack.consume(there, all);
+    world.pass(Duration::from_millis(50));
+    assert!(world.a.what(here).contains(What::SPACE));
+    assert_eq!(world.b.seen[&there].bytes.len() + all, sent);
+}
+
+#[test]
+fn segments_grow_no_larger_than_a_router_says() {
+    let mut world = World::new();
+    let (here, there) = world.connect("10.77.0.2:80");
+    // What a router would send, had a segment of 1500 bytes been too big.
+    world.a.stack.send(here, &[1; 3000]);
+    let tuple = {
+        let (local, peer) = (world.a.stack.local(here), world.a.stack.peer(here));
+        crate::tuple::Tuple::new(local.expect("local"), peer.expect("peer")).expect("a flow")
+    };
+    world.a.stack.lower_path(&tuple, 1300);
+    world.turns(4);
+    assert_eq!(world.a.stack.stats().pmtu_lowered, 1);
+    assert_eq!(
+        world.a.stack.details(here).expect("details").mss,
+        1280 - 40 - 12
+    );
+    assert_eq!(world.b.seen[&there].bytes.len(), 3000);
+    // Without anything outstanding nobody is believed, nor is one who raises it.
+    world.a.stack.lower_path(&tuple, 600);
+    world.a.stack.send(here, &[1; 10]);
+    world.a.stack.lower_path(&tuple, 1500);
+    assert_eq!(world.a.stack.stats().pmtu_lowered, 1);
+    world.pass(Duration::from_secs(601));
+    assert_eq!(
+        world.a.stack.details(here).expect("details").mss,
+        1500 - 40 - 12
+    );
+}
+
+#[test]
+fn info_tells_what_ss_would() {
+    let mut world = World::new();
+    world.b.echoes = true;
+    let (here, there) = world.connect("10.77.0.2:80");
+    world.a.stack.send(here, &[0; 5000]);
+    world.turns(8);
+    let info = world.a.stack.info(here).expect("info");
+    let details = world.a.stack.details(here).expect("details");
+    assert_eq!(
+        (info.local, info.peer),
+        (
+            world.b.stack.peer(there).expect("peer"),
+            addr("10.77.0.2:80")
+        )
+    );
+    assert_eq!(
+        (info.state, details.mss, info.retransmits),
+        ("ESTABLISHED", 1448, 0)
+    );
+    assert_eq!(
+        (info.recv_queue, info.send_queue, details.in_flight),
+        (0, 0, 0)
+    );
+    assert_eq!((details.send_window, info.recv_window), (65_535, 65_535));
+    assert_eq!(info.rto, Duration::from_secs(1));
+    assert!(info.srtt.is_some() && details.cwnd > 1448 && !info.orphan);
+}
