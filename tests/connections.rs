@@ -62,10 +62,10 @@ fn fifteen_thousand_connections_are_open_and_alive() {
     }
     bystander.is_served();
 
-    let files = server.open_files();
+    let held = server.held();
     clients.into_iter().for_each(Client::reset);
     eventually("all of them are closed", || {
-        server.open_files() <= files - CONNECTIONS
+        server.held() <= held - CONNECTIONS
     });
     bystander.finish();
 }

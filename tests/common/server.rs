@@ -1,8 +1,16 @@
 //! The server as a process of its own.
+//!
+//! By default it listens on a free port of 127.0.0.1. Three variables of the environment put it elsewhere, so that the same
+//! tests run against a server behind another interface or on another transport (`tests/netns` sets them):
+//!
+//! - `HIOLOAD_TEST_SERVER_PREFIX`: words before the command, as `ip netns exec NAME`. They have to become the program, not
+//!   start it: its process id is that of the child.
+//! - `HIOLOAD_TEST_SERVE_ARGS`: the words that say where and how it listens, in place of the usual ones.
+//! - `HIOLOAD_TEST_SOURCES`: addresses of the clients' side, with commas between, in place of 127.0.0.1 and so on.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -39,20 +47,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server with one lcore and its counters on a free port of 127.0.0.1; `flags` come on top.
+    /// Starts a server with one lcore and its counters on a free port of 127.0.0.1, or where the environment says; `flags`
+    /// come on top.
     pub fn start(flags: &[&str]) -> Self {
-        let mut command = Command::new(binary());
-        command
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--lcores",
-                "1",
-                "--stats",
-            ])
-            .args(flags);
-        let mut child = command
+        let mut child = serve()
+            .arg("--stats")
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -63,7 +63,7 @@ impl Server {
         let read = BufReader::new(child.stdout.take().expect("piped")).read_line(&mut start_line);
         let addr = start_line.split_once("ws://").and_then(|(_, rest)| {
             let end = rest
-                .find(|c: char| c.is_whitespace() || c == '/')
+                .find(|c: char| c.is_whitespace() || "/,".contains(c))
                 .unwrap_or(rest.len());
             rest[..end].parse().ok()
         });
@@ -129,11 +129,43 @@ impl Server {
         Client::connect(self).ask(&request).body
     }
 
-    /// How many file descriptors it has open.
-    pub fn open_files(&self) -> usize {
+    /// Whether each of its connections is a file descriptor, as on sockets.
+    pub fn has_sockets(&self) -> bool {
+        !words("HIOLOAD_TEST_SERVE_ARGS").is_some_and(|words| {
+            words
+                .windows(2)
+                .any(|pair| pair[0] == "--transport" && pair[1] != "sockets")
+        })
+    }
+
+    /// Whether its address is one of this network namespace.
+    pub fn is_here(&self) -> bool {
+        words("HIOLOAD_TEST_SERVER_PREFIX").is_none()
+    }
+
+    /// What it keeps open for its clients: its file descriptors, or, where connections are none, the connections it counts.
+    pub fn held(&self) -> usize {
+        if !self.has_sockets() {
+            let counters: serde_json::Value =
+                serde_json::from_str(&self.counters()).unwrap_or_default();
+            return counters["open"]
+                .as_u64()
+                .map_or(usize::MAX, |open| open as usize);
+        }
         fs::read_dir(format!("/proc/{}/fd", self.child.id()))
             .expect("the server is alive")
             .count()
+    }
+
+    /// The `nth` address, from 1, that a client may connect from.
+    pub fn source(&self, nth: u8) -> IpAddr {
+        let Ok(list) = env::var("HIOLOAD_TEST_SOURCES") else {
+            return Ipv4Addr::new(127, 0, 0, nth).into();
+        };
+        let address = list.split(',').nth(usize::from(nth) - 1);
+        address
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_else(|| panic!("no address {nth} in {list}"))
     }
 
     /// Sends SIGTERM.
@@ -150,6 +182,31 @@ impl Server {
     pub fn wait(&mut self) -> ExitStatus {
         wait(&mut self.child)
     }
+}
+
+/// The command up to where the flags of a test begin.
+fn serve() -> Command {
+    let mut command = match words("HIOLOAD_TEST_SERVER_PREFIX") {
+        Some(prefix) => {
+            let mut command = Command::new(&prefix[0]);
+            command.args(&prefix[1..]).arg(binary());
+            command
+        }
+        None => Command::new(binary()),
+    };
+    command.arg("serve");
+    match words("HIOLOAD_TEST_SERVE_ARGS") {
+        Some(arguments) => command.args(arguments),
+        None => command.args(["--listen", "127.0.0.1:0", "--lcores", "1"]),
+    };
+    command
+}
+
+/// The words of a variable of the environment, if it has any.
+fn words(variable: &str) -> Option<Vec<String>> {
+    let text = env::var(variable).ok()?;
+    let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+    (!words.is_empty()).then_some(words)
 }
 
 impl Drop for Server {

@@ -126,7 +126,9 @@ fn what_was_sent_before_is_answered() {
     }
     client.expect_close(1001);
     assert_eq!(server.wait().code(), Some(0));
-    eventually("the port is free", || {
-        std::net::TcpListener::bind(server.addr()).is_ok()
-    });
+    if server.is_here() {
+        eventually("the port is free", || {
+            std::net::TcpListener::bind(server.addr()).is_ok()
+        });
+    }
 }

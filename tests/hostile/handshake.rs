@@ -395,7 +395,7 @@ fn a_handshake_that_never_ends_is_given_up() {
 fn a_thousand_connections_dropped_within_the_handshake_leave_nothing_behind() {
     beside_a_bystander(&[], |server, bystander| {
         let request = wire::upgrade("/echo", &[]);
-        let before = server.open_files();
+        let before = server.held();
         for turn in 0..1000 {
             let mut client = Client::connect(server);
             client.write(&request[..turn % request.len()]);
@@ -409,9 +409,7 @@ fn a_thousand_connections_dropped_within_the_handshake_leave_nothing_behind() {
             }
         }
         bystander.is_served();
-        eventually("their descriptors are closed", || {
-            server.open_files() <= before
-        });
+        eventually("nothing of theirs is open", || server.held() <= before);
         Client::open(server, "/echo").echo(TEXT, b"open for business");
     });
 }

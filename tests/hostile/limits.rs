@@ -1,7 +1,6 @@
 //! Every limit an operator can set: at it, the documented answer, and nobody else suffers.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use crate::beside_a_bystander;
@@ -62,8 +61,8 @@ fn is_let_in(mut client: Client) -> bool {
 
 #[test]
 fn one_source_cannot_take_all_the_places() {
-    let source = |last| IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
     beside_a_bystander(&["--max-connections-per-source", "3"], |server, _| {
+        let source = |nth| server.source(nth);
         let greedy: Vec<_> = (0..3)
             .map(|_| Client::connect_as(server, source(2), 0).upgraded("/echo", &[]))
             .collect();

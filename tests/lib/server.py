@@ -1,4 +1,8 @@
-"""Starts and stops `hioload serve` for the tests written in Python."""
+"""Starts and stops `hioload serve` for the tests written in Python.
+
+HIOLOAD_TEST_SERVER_PREFIX (words before the command) and HIOLOAD_TEST_SERVE_ARGS (in place of `--listen 127.0.0.1:0`) put the
+server into another network namespace or on another transport; see tests/common/server.rs.
+"""
 
 import os
 import re
@@ -16,18 +20,20 @@ ROOT = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("HIOLOAD_BIN", ROOT / "target/release/hioload"))
 
 STARTED = re.compile(r"ws://([^\s/]+):(\d+)")
+PREFIX = os.environ.get("HIOLOAD_TEST_SERVER_PREFIX", "").split()
+SERVE = os.environ.get("HIOLOAD_TEST_SERVE_ARGS", "").split() or ["--listen", "127.0.0.1:0"]
 START_SECONDS = 20
 STOP_SECONDS = 30
 
 
 class Server:
-    """A running server on a free port; a context manager that ends it with SIGTERM and insists on exit code 0."""
+    """A running server on a free port, or where the environment says; a context manager that ends it with SIGTERM and insists on exit code 0."""
 
-    def __init__(self, *arguments, log):
-        """`arguments` follow `serve --listen 127.0.0.1:0`; standard error goes to the file `log`."""
+    def __init__(self, *arguments, log, prefix=PREFIX, serve=SERVE):
+        """`arguments` follow those that say where to listen; standard error goes to the file `log`."""
         self.log = Path(log)
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        command = [BINARY, "serve", "--listen", "127.0.0.1:0", *arguments]
+        command = [*prefix, BINARY, "serve", *serve, *arguments]
         with self.log.open("wb") as stderr:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)
         self.pid = self.process.pid
@@ -41,8 +47,10 @@ class Server:
     def _started(self):
         deadline = time.monotonic() + START_SECONDS
         said = b""
+        poll = select.poll()  # not select(), which knows no descriptors beyond 1023
+        poll.register(self.process.stdout, select.POLLIN)
         while (left := deadline - time.monotonic()) > 0:
-            if not select.select([self.process.stdout], [], [], left)[0]:
+            if not poll.poll(left * 1000):
                 break
             piece = os.read(self.process.stdout.fileno(), 4096)
             said += piece
@@ -93,8 +101,8 @@ class Server:
 
 
 def output_folder(step):
-    """Where a step leaves logs, reports and screenshots: target/tests/STEP, emptied."""
-    folder = ROOT / "target/tests" / step
+    """Where a step leaves logs, reports and screenshots: target/tests/STEP (or HIOLOAD_TEST_OUT), emptied."""
+    folder = Path(os.environ.get("HIOLOAD_TEST_OUT", ROOT / "target/tests")) / step
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder

@@ -1,0 +1,181 @@
+"""Cases: how it ends, how it comes back, and how one looks into it."""
+
+import json
+import signal
+import subprocess
+import time
+
+import ws
+from cases import case, just, one_mtu, spread
+from lab import BINARY, INTERFACE, Lab, check, command, eventually
+
+KILLS = 10
+
+
+@case("kill -9 and start again at once, ten times; nothing stays attached", ci=spread(), all=one_mtu())
+def kill(variant, folder):
+    with Lab(variant, folder) as lab:
+        for turn in range(KILLS):
+            server = lab.serve()
+            client = ws.Client(lab)
+            client.echo(ws.noise(turn, 5000))
+            if variant.bypass:
+                check(variant_attached(lab), f"nothing is attached while it runs: {lab.far.ip('link')}")
+            server.process.kill()
+            server.process.wait()
+            server.process.stdout.close()
+            if turn % 2:  # every other time the next one is started without a look
+                check(not lab.attached(), f"attached after kill -9: {lab.attached()}")
+            client.drop()
+        lab.serve()
+        client = ws.Client(lab)
+        client.echo(b"alive after all")
+        client.close()
+        lab.server.stop()
+        check(not lab.attached(), f"attached after the end: {lab.attached()}")
+
+
+def variant_attached(lab):
+    """Whether the program is attached in the way the variant says."""
+    shown = lab.attached()
+    return "xdpgeneric" in shown if lab.variant.mode == "skb" else "xdp" in shown and "xdpgeneric" not in shown
+
+
+@case("the interface goes down and up, and a connection goes on", ci=spread(), all=one_mtu())
+def updown(variant, folder):
+    with Lab(variant, folder) as lab:
+        lab.serve()
+        client, silent = ws.Client(lab), ws.Client(lab)
+        for end, interface in ((lab.far, INTERFACE), (lab.client, "va"), (lab.far, INTERFACE)):
+            client.echo(ws.noise(1, 100_000))
+            end.ip("link", "set", "dev", interface, "down")
+            if interface == INTERFACE:  # with its own end down a client could not even try
+                client.send(b"said while it was down")
+            time.sleep(1)
+            end.ip("link", "set", "dev", interface, "up")
+            if interface == INTERFACE:
+                check(client.message() == b"said while it was down", "another message came")
+            client.echo(ws.noise(2, 100_000))
+        silent.echo(b"said nothing meanwhile")
+        late = ws.Client(lab)
+        late.echo(b"new ones come in")
+        for one in (client, silent, late):
+            one.close()
+        lab.server.stop()
+
+
+@case("SIGTERM: everybody is told 1001, what was sent is answered, the end is in order", ci=spread(), all=one_mtu())
+def drain(variant, folder):
+    with Lab(variant, folder) as lab:
+        lab.serve("--drain-jitter", "300ms")
+        clients = [ws.Client(lab) for _ in range(50)]
+        for number, client in enumerate(clients):
+            client.echo(b"%d" % number)
+            client.send(ws.noise(number, 3000))
+        for number, client in enumerate(clients):
+            check(client.message() == ws.noise(number, 3000), f"connection {number} got another echo")
+        lab.server.process.send_signal(signal.SIGTERM)
+        for client in clients:
+            client.closed(1001)
+        check(lab.server.process.wait(60) == 0, f"exit code {lab.server.process.returncode}")
+        check(not lab.attached(), f"attached after the end: {lab.attached()}")
+
+
+@case("hioload flows lists the connections as ss -ti would", ci=spread(), all=one_mtu(), only=("af-xdp",))
+def flows(variant, folder):
+    with Lab(variant, folder) as lab:
+        lab.serve()
+        clients = [ws.Client(lab) for _ in range(5)]
+        for client in clients:
+            client.echo(ws.noise(5, 50_000))
+        for client in clients:
+            port = client.socket.getsockname()[1]
+            end = f"[{variant.client}]:{port}" if variant.family == "v6" else f"{variant.client}:{port}"
+            check([row["peer"] for row in listed(lab)].count(end) == 1, f"{end} is not listed once")
+            found = listed(lab, "--details", "--peer", end)
+            check([row["peer"] for row in found] == [end], f"asked for {end}, got {found}")
+            row = found[0]
+            check(row["state"] == "ESTABLISHED" and row["rtt"] is not None and row["cwnd"] > 0, f"strange: {row}")
+            check(abs(row["mss"] - client.mss) <= 12, f"an MSS of {row['mss']} here, of {client.mss} there")
+        empty = lambda: not any(row["recv_queue"] or row["send_queue"] for row in listed(lab))
+        eventually("all is acknowledged and consumed", empty)
+        said = lab.far.run(BINARY, "flows", "--socket", lab.control, "--details")
+        for word in ("State", "Recv-Q", "Send-Q", "ESTAB", "rtt:", "cwnd:", "mss:"):
+            check(word in said, f"{word} is missing in: {said}")
+        clients.pop().close()
+        eventually("the closed one is no longer established", lambda: len(established(lab)) == 4)
+        for client in clients:
+            client.close()
+        lab.server.stop()
+
+
+def listed(lab, *options):
+    """The rows of `hioload flows`."""
+    said = lab.far.run(BINARY, "flows", "--socket", lab.control, "--json", *options)
+    return [row for line in said.splitlines() if "peer" in (row := json.loads(line))]
+
+
+def established(lab):
+    return [row for row in listed(lab) if row["state"] == "ESTABLISHED"]
+
+
+@case("clients vanish without a word: those that owe an acknowledgement are given up", ci=just(), all=one_mtu(),
+      only=("af-xdp",))
+def vanish(variant, folder):
+    with Lab(variant, folder) as lab:
+        lab.serve("--user-timeout", "2s", "--ping-interval", "1s", "--idle-timeout", "0")
+        clients = [ws.Client(lab) for _ in range(20)]
+        for client in clients:
+            client.echo(b"here")
+        check(len(established(lab)) == 20, f"{len(established(lab))} connections are listed, not 20")
+        lab.client.ip("link", "set", "dev", "va", "down")
+        # The server's pings are not acknowledged.
+        eventually("nobody is left", lambda: not established(lab))
+        lab.client.ip("link", "set", "dev", "va", "up")
+        late = ws.Client(lab)
+        late.echo(b"a new one")
+        late.close()
+        lab.server.stop()
+
+
+@case("the tap, switched on while it runs: tshark reads the file, finds no fault in it, and the WebSocket frames are there",
+      ci=spread(), all=one_mtu(), only=("af-xdp",))
+def tap(variant, folder):
+    recorded = folder / "tap.pcapng"
+    with Lab(variant, folder) as lab:
+        lab.serve()
+        before = ws.Client(lab)
+        before.echo(b"not recorded")
+        lab.far.run(BINARY, "tap", "start", "--socket", lab.control, "--file", recorded)
+        client = ws.Client(lab)
+        for size in (10, 1000, 5000, 100_000):
+            client.echo(ws.noise(size, size))
+        lab.client.run("ping", "-i", 0.02, "-c", 3, "-w", 60, variant.server)
+        client.close()
+        print(f"        {lab.far.run(BINARY, 'tap', 'stop', '--socket', lab.control).strip()}", flush=True)
+        size = recorded.stat().st_size
+        before.echo(ws.noise(1, 100_000))
+        check(recorded.stat().st_size == size, "it goes on recording after the end")
+        before.close()
+        lab.server.stop()
+    faults = tshark(recorded, "_ws.malformed || _ws.expert.severity == error")
+    check(not faults, f"tshark finds fault with it:\n{faults}")
+    # What goes out is recorded before the kernel has filled in its checksum, so only what comes in is looked at.
+    address = f"ip{'v6' if variant.family == 'v6' else ''}.dst == {variant.server}"
+    verify = ["-o", "ip.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE"]
+    faults = tshark(recorded, f"{address} && tcp.checksum.status == 0", *verify)
+    check(not faults, f"checksums are wrong:\n{faults}")
+    # Each queue's frames are in their order, but with several queues the file is not sorted by time.
+    ordered = folder / "ordered.pcapng"
+    command("reordercap", recorded, ordered)
+    seen = {what: len(tshark(ordered, what).splitlines()) for what in ("frame", "tcp", "websocket", "icmp || icmpv6")}
+    check(seen["tcp"] > 100 and seen["websocket"] >= 8 and seen["icmp || icmpv6"] >= 6, f"recorded: {seen}")
+
+
+def tshark(path, filter, *more):
+    """The frames of a file that a display filter lets through, one a line."""
+    told = ["-d", "tcp.port==9001,http", *more]
+    done = subprocess.run(["tshark", "-r", path, *told, "-Y", filter], capture_output=True, text=True)
+    noise = [line for line in done.stderr.splitlines() if "Running as user" not in line and line.strip()]
+    check(done.returncode == 0 and not noise, f"tshark complains of {path}: {done.returncode} {done.stderr}")
+    return done.stdout

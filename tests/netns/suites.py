@@ -1,0 +1,110 @@
+"""Cases: the suites of the socket transport, unchanged, against a server in another namespace."""
+
+import concurrent.futures
+import contextlib
+import json
+import re
+import subprocess
+import sys
+
+from cases import case, just, one_mtu, spread
+from lab import HERE, Failed, Lab, check, command
+
+TESTS = HERE.parent
+ROOT = TESTS.parent
+
+# What is left out here, with the reason.
+ELSEWHERE = {
+    "command_line::": "what is said about wrong flags, files and taken ports has no network in it",
+    "control::": "the control socket is not on the network; the case `flows` asks over it",
+}
+# And what is left out with more than one queue.
+ON_ONE_LCORE = {
+    "drain::a_draining_server_says_so_and_takes_nobody_new":
+        "its probe may be on another lcore than the connection waited for, and an lcore with nobody to wait for ends",
+    "topics::subscribers_may_vanish_at_any_time":
+        "it takes for granted that what one connection said is done before another one speaks",
+}
+
+SHARES = 4  # of the hostile clients, at the same time
+
+# A part of every group of the suite: the slow ones are those of much data.
+AUTOBAHN = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.[1-4].*", "6.1[0-9].*", "7.*", "9.[1-2].[1-4]", "9.[3-4].[5-9]",
+            "9.[7-8].[4-6]", "10.*", "12.1.[1-3]", "12.3.5", "13.1.4", "13.5.4"]
+
+
+@case("hostile clients, as on sockets", ci=spread(), all=one_mtu())
+def hostile(variant, folder):
+    program = test_program("hostile")
+    left_out = ELSEWHERE if variant.queues == 1 else ELSEWHERE | ON_ONE_LCORE
+    for name, why in left_out.items():
+        print(f"        without {name}* ({why})", flush=True)
+    listed = command(program, "--list")
+    names = [line.removesuffix(": test") for line in listed.splitlines() if line.endswith(": test")]
+    names = [name for name in names if not name.startswith(tuple(left_out))]
+    # Each test starts a server of its own and there is one interface, so they go one at a time: mostly they wait. Several
+    # labs make up for that.
+    with concurrent.futures.ThreadPoolExecutor(SHARES) as pool, contextlib.ExitStack() as stack:
+        work = []
+        for number in range(SHARES):
+            share = folder / f"share-{number}"
+            share.mkdir()
+            lab = stack.enter_context(Lab(variant, share))
+            words = [program, "--test-threads", 1, "--exact", *names[number::SHARES]]
+            work.append(pool.submit(suite, lab, "hostile", *words))
+        passed = sum(part.result() for part in work)
+    check(passed == len(names), f"{passed} tests passed of {len(names)}")
+
+
+@case("the Autobahn suite, strict", ci=just("native", 2), all=one_mtu())
+def autobahn(variant, folder):
+    with Lab(variant, folder) as lab:
+        suite(lab, "autobahn", TESTS / "autobahn/run", *AUTOBAHN)
+
+
+@case("npm's ws and PyPI's websockets", ci=just("skb", 1, "v6"), all=one_mtu())
+def clients(variant, folder):
+    with Lab(variant, folder) as lab:
+        suite(lab, "clients", TESTS / "clients/run")
+
+
+def suite(lab, name, *words):
+    """Runs a suite in the clients' namespace; what it says goes to a file. Gives how many tests passed, if it says so."""
+    out = lab.folder / f"{name}.txt"
+    with out.open("w") as said:
+        process = lab.start(lab.client, *words, stdout=said, stderr=subprocess.STDOUT, cwd=ROOT, env=lab.environment())
+        code = process.wait()
+    text = out.read_text()
+    summary = [line for line in text.splitlines() if line.startswith("test result:") or "passed" in line]
+    print(f"        {summary[-1] if summary else '(no summary)'}", flush=True)
+    failed = [line for line in text.splitlines() if "FAIL" in line]
+    check(code == 0, f"{name}: exit code {code}\n" + "\n".join(failed[:20]))
+    counted = re.search(r"(\d+) passed", text)
+    return int(counted[1]) if counted else 0
+
+
+def test_program(name):
+    """The path of a test program of the workspace, up to date. Built as `cargo test --workspace` does, with the same features."""
+    build = ["cargo", "test", "--workspace", "--no-run", "--message-format=json", "--test", name]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Failed(f"{' '.join(build)}:\n{done.stderr}")
+    for line in done.stdout.splitlines():
+        built = json.loads(line)
+        if built.get("reason") == "compiler-artifact" and built["target"]["name"] == name and built["executable"]:
+            return built["executable"]
+    raise Failed(f"cargo built no test called {name}")
+
+
+def prepare(names):
+    """Installs and builds what suites need: there is no way out of the namespaces."""
+    sys.path.insert(0, str(TESTS / "autobahn"))
+    import engines
+    import tools
+    if "hostile" in names:
+        test_program("hostile")
+    if "autobahn" in names:
+        engines.best()
+    if "clients" in names:
+        tools.node_environment()
+        tools.python()

@@ -1,0 +1,187 @@
+"""Cases: lossy and reordering paths, ten thousand connections, a SYN flood."""
+
+import resource
+import subprocess
+import sys
+import time
+
+import ws
+from cases import case, just, one_mtu, spread
+from lab import HERE, INTERFACE, Lab, check, eventually
+from variant import PORT
+
+MIB = 1 << 20
+BULK = 100 * MIB  # each way
+BULK_SECONDS = 150  # on a good path it takes one; nothing in between is judged
+CROWD = 10_000
+BATCH = 250
+SETTLED = 4  # seconds in which an idle connection gives back what it can
+FLOOD_RATE = 50_000  # segments a second
+FLOOD_GROWTH = 64 * MIB
+
+
+@case("100 MB both ways with a checksum, nothing in the way", ci=just(), all=one_mtu())
+def bulk(variant, folder):
+    with Lab(variant, folder) as lab:
+        lab.serve()
+        report(lab, move(lab))
+        lab.server.stop()
+
+
+@case("100 MB both ways with a checksum, of every hundred frames two are lost each way", ci=spread(), all=one_mtu())
+def loss(variant, folder):
+    with Lab(variant, folder, middle=True) as lab:
+        bridge(lab)
+        # The kernel takes a drop in its own output for a full queue and does not call it sent: frames have to be lost
+        # on the way.
+        lab.nft(lab.middle, """
+            table bridge loss {
+                chain way {
+                    type filter hook forward priority 0; policy accept;
+                    iifname "ma" numgen random mod 100 < 2 counter drop
+                    iifname "mb" numgen random mod 100 < 2 counter drop
+                }
+            }
+        """)
+        lab.serve()
+        took = move(lab)
+        rules = lab.middle.run("nft", "list", "ruleset")
+        dropped = [int(rule.split("packets ")[1].split()[0]) for rule in rules.splitlines() if "packets " in rule]
+        check(len(dropped) == 2 and min(dropped) > 100, f"too little was lost for a test: {rules}")
+        report(lab, took, f"lost {dropped[0]} to the server and {dropped[1]} from it")
+        lab.server.stop()
+
+
+@case("100 MB both ways with a checksum, frames late or twice", ci=spread(), all=one_mtu())
+def reorder(variant, folder):
+    with Lab(variant, folder, middle=True) as lab:
+        relay = lab.start(lab.middle, sys.executable, HERE / "relay.py", "ma", "mb", "--late", 20, "--twice", 5,
+                          stdout=subprocess.PIPE, text=True)
+        relay.stdout.readline()
+        lab.serve()
+        took = move(lab)
+        lab.server.stop()
+        counts = lab.finish(relay)
+        check(counts["late"] > 100 and counts["twice"] > 50, f"too little happened for a test: {counts}")
+        report(lab, took, f"{counts}")
+
+
+def bridge(lab):
+    """Joins the two ends in the middle."""
+    lab.middle.ip("link", "add", "br0", "type", "bridge", "mcast_snooping", 0)
+    lab.middle.ip("link", "set", "dev", "br0", "mtu", lab.variant.mtu, "up")
+    for end in ("ma", "mb"):
+        lab.middle.ip("link", "set", "dev", end, "master", "br0")
+
+
+def move(lab):
+    """100 MB there and back over one WebSocket; gives the seconds it took. A second, small one has to get through too."""
+    client, other = ws.Client(lab, patience=BULK_SECONDS), ws.Client(lab, patience=BULK_SECONDS)
+    other.echo(b"before")
+    began = time.monotonic()
+    ws.transfer(client, BULK, patience=BULK_SECONDS)
+    took = time.monotonic() - began
+    other.echo(b"after")
+    client.close()
+    other.close()
+    return took
+
+
+def report(lab, seconds, more=""):
+    print(f"        {BULK / 1e6:.0f} MB each way in {seconds:.1f} s {more}", flush=True)
+
+
+@case("10,000 connections from the kernel, all echo; then a SYN flood, and real clients connect and echo all the same",
+      ci=lambda variants: spread()(variants)[:1] + just("skb", 2, "v6")(variants), all=one_mtu())
+def crowd(variant, folder):
+    allow_open_files(CROWD + 1000)
+    with Lab(variant, folder) as lab:
+        lab.serve("--max-connections", CROWD + 1000, "--ping-interval", "0", "--idle-timeout", "0")
+        clients = []
+        gather(lab, clients, 1)
+        without = lab.memory()
+        gather(lab, clients, 1000)
+        with_a_thousand = lab.memory()
+        gather(lab, clients, CROWD)
+        each = (lab.memory() - with_a_thousand) // (CROWD - 1000)
+        check(lab.stats()["open"] == CROWD, f"{lab.stats()['open']} are open")
+        everyone_echoes(clients, b"one of many, number")
+        time.sleep(SETTLED)
+        settled = (lab.memory() - without) // CROWD
+        print(f"        {CROWD} connections, {each} bytes of memory each when new, {settled} when they have been silent",
+              flush=True)
+
+        flooded(lab, clients)
+        everyone_echoes(clients, b"still here, number")
+        for client in clients:
+            client.drop()
+        eventually("all of them are gone", lambda: lab.stats()["open"] == 0)
+        lab.server.stop()
+
+
+def gather(lab, clients, until):
+    """Opens connections, the handshakes of a batch under way at once."""
+    while len(clients) < until:
+        batch = [ws.Client(lab, upgrade=False) for _ in range(min(BATCH, until - len(clients)))]
+        for client in batch:
+            client.ask()
+        for client in batch:
+            client.granted()
+        clients += batch
+
+
+def everyone_echoes(clients, text):
+    """A message on each connection, in an order unlike that of their opening, all of a batch under way at once."""
+    order = [place * 6427 % len(clients) for place in range(len(clients))]  # a prime that does not divide their number
+    for start in range(0, len(order), BATCH):
+        batch = order[start:start + BATCH]
+        for place in batch:
+            clients[place].send(b"%s %d" % (text, place))
+        for place in batch:
+            check(clients[place].message() == b"%s %d" % (text, place), f"connection {place} got another echo")
+
+
+def flooded(lab, clients):
+    """While segments come from nobody, real clients connect and echo, every one of them."""
+    memory, signs = lab.memory(), half_open(lab)
+    flood = lab.start(lab.client, sys.executable, HERE / "flood.py", "va", lab.far.mac(INTERFACE), lab.variant.server,
+                      PORT, FLOOD_RATE, stdout=subprocess.PIPE, text=True)
+    flood.stdout.readline()
+    began, fresh, served = time.monotonic(), [], 0
+    # The flood has to have filled whatever has a bound by the time it ends, and enough clients have to have come.
+    while time.monotonic() - began < 5 or served < 200:
+        client = ws.Client(lab)  # the kernel sends its SYN again if it was dropped
+        client.echo(ws.noise(served, 2000))
+        clients[served * 17 % len(clients)].echo(b"not disturbed")
+        fresh.append(client)
+        served += 1
+        if len(fresh) > 100:
+            fresh.pop(0).close()
+    seconds = time.monotonic() - began
+    counts = lab.finish(flood)
+    grown = lab.memory() - memory
+    now = half_open(lab)
+    went_up = {name: now[name] - signs.get(name, 0) for name in now if now[name] > signs.get(name, 0)}
+    print(f"        flood: {counts['sent']} SYNs in {seconds:.0f} s ({counts['full']} did not go out), {served} clients "
+          f"served, the server grew by {grown // 1024} KiB; {went_up}", flush=True)
+    check(counts["sent"] > 5000, f"that was no flood: {counts}")
+    check(grown < FLOOD_GROWTH, f"the server grew by {grown} bytes")
+    check(went_up, f"no counter tells of half-open connections: {now}")
+    for client in fresh:
+        client.echo(b"and after the flood")
+        client.close()
+
+
+def half_open(lab):
+    """What counts opening segments that nobody followed up: the server's counters, or the kernel's."""
+    if lab.variant.bypass:
+        return {name: value for name, value in lab.stats().items() if "half_open" in name or "syn" in name}
+    said = lab.far.run("nstat", "-asz", "TcpExtSyncookiesSent", "TcpExtTCPReqQFullDoCookies", "TcpExtListenDrops")
+    rows = [line.split() for line in said.splitlines() if not line.startswith("#")]
+    return {name: int(value) for name, value, *_ in rows}
+
+
+def allow_open_files(wanted):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    check(hard >= wanted, f"this needs {wanted} open files: raise the hard limit (ulimit -Hn)")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))

@@ -1,0 +1,81 @@
+"""What a case runs on: the transport and its mode, queues, the address family, the MTU."""
+
+import dataclasses
+import itertools
+
+PORT = 9001
+INTERFACE = "vb"  # the server's end of the veth pair; the clients' end is va
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """One combination. `mode` says how the XDP program is attached and means nothing on sockets."""
+
+    transport: str = "af-xdp"
+    mode: str = "native"
+    queues: int = 1
+    family: str = "v4"
+    mtu: int = 1500
+
+    def __str__(self):
+        mode = f" {self.mode}" if self.bypass else ""
+        queues = f"{self.queues} queue{'s' if self.queues > 1 else ''}"
+        return f"{self.transport}{mode}, {queues}, {self.family}, MTU {self.mtu}"
+
+    @property
+    def bypass(self):
+        return self.transport == "af-xdp"
+
+    @property
+    def server(self):
+        """The server's address."""
+        return "fd77::2" if self.family == "v6" else "10.77.0.2"
+
+    @property
+    def client(self):
+        return "fd77::1" if self.family == "v6" else "10.77.0.1"
+
+    @property
+    def sources(self):
+        """Addresses of the clients' side that count as different sources: IPv6 ones are counted by /64."""
+        if self.family == "v6":
+            return ["fd77::1", "fd77:0:0:1::1", "fd77:0:0:2::1"]
+        return ["10.77.0.1", "10.77.0.11", "10.77.0.12"]
+
+    @property
+    def url(self):
+        return f"ws://{joined(self.server)}"
+
+    def options(self):
+        """The options of the command line that choose this variant."""
+        return (f"--transport {self.transport} --mode {self.mode} --queues {self.queues} "
+                f"--family {self.family} --mtu {self.mtu}")
+
+    def listen(self):
+        """Where it listens. The address of the family comes first, because what is read from the line the server prints is
+        the first."""
+        v4, v6 = joined("10.77.0.2"), joined("fd77::2")
+        addresses = [v6, v4] if self.family == "v6" else [v4, v6]
+        return [word for address in addresses for word in ("--listen", address)]
+
+    def serve(self, shared=False, verify=True, control="none"):
+        """The words after `hioload serve` that say how it is reached. `verify`: checksums of what arrives are looked at, as
+        by default they are not on a veth."""
+        words = [*self.listen(), "--control", control]
+        if not self.bypass:
+            return [*words, "--lcores", str(self.queues)]
+        words += ["--transport", "af-xdp", "--interface", INTERFACE, "--xdp-mode", self.mode,
+                  "--queues", ",".join(map(str, range(self.queues))), "--ip", "10.77.0.2/24", "--ip", "fd77::2/64"]
+        words += ["--share-address"] if shared else []
+        return [*words, "--rx-checksum", "verify"] if verify else words
+
+
+def joined(address):
+    """An address with the port of the tests."""
+    return f"[{address}]:{PORT}" if ":" in address else f"{address}:{PORT}"
+
+
+def product(transport):
+    """All variants of a transport."""
+    modes = ("native", "skb") if transport == "af-xdp" else ("native",)
+    return [Variant(transport, *rest) for rest in itertools.product(modes, (1, 2), ("v4", "v6"), (1500, 9000))]
