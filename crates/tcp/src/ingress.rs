@@ -128,6 +128,14 @@ impl<D: Device> Stack<D> {
             };
             self.flows.set_hop(slot, hop);
         }
+        if before.state == State::SynReceived || before.state == State::SynSent {
+            self.flows.hot_mut(slot).losses.acked = segment.ack;
+        } else if before.queued > 0 {
+            let counts = (before.queued, after.queued);
+            let next = segment.seq.wrapping_add(payload as u32);
+            let next = (payload > 0 && in_order).then_some(next);
+            self.heed_acknowledgement(slot, &frame, segment, counts, next);
+        }
         if payload > 0
             || after.queued > 0
             || segment.flags & (flags::SYN | flags::FIN) != 0
