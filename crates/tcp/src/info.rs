@@ -46,15 +46,17 @@ pub struct FlowInfo {
     pub orphan: bool,
 }
 
-/// A flow without a timer.
+/// A flow that may have lost its timer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stuck {
+    /// It has none.
+    pub is_idle: bool,
     /// The first sequence number that is not acknowledged, and the first not sent.
     pub acknowledged: u32,
     pub sent: u32,
     /// What the peer has to send next.
     pub expected: u32,
-    /// The peer's window, as it is in the header.
+    /// The peer's window as smoltcp knows it, in the units of the header.
     pub window: u16,
 }
 
@@ -222,18 +224,16 @@ impl<D: Device> Stack<D> {
         next.flatten()
     }
 
-    /// What it takes to make smoltcp set a timer again that it has lost; `None` if it has one. Slow.
+    /// What it takes to make smoltcp set a timer again that it has lost. Slow.
     pub(crate) fn stuck(&self, slot: u32) -> Option<Stuck> {
         let stuck = self.flows.sockets.with(slot, |socket| {
             let mut whole = Whole::default();
             let _ = write!(whole, "{socket:?}");
-            if !whole.text.contains("timer: Idle") {
-                return None;
-            }
             let window = whole.number("remote_win_len")? as usize;
             let (_, scale) = whole.text.split_once("remote_win_scale: Some(")?;
             let scale = scale.split_once(')')?.0.parse::<u32>().ok()?;
             Some(Stuck {
+                is_idle: whole.text.contains("timer: Idle"),
                 acknowledged: whole.seq("local_seq_no")?,
                 sent: whole.seq("remote_last_seq")?,
                 expected: whole
