@@ -25,6 +25,7 @@ use hioload_device::{Device, Frame};
 use smoltcp::socket::tcp::State;
 
 use crate::craft::Bare;
+use crate::flows::is;
 use crate::parse::{Segment, flags};
 use crate::port::Lent;
 use crate::stack::{Stack, instant};
@@ -166,7 +167,8 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// Makes smoltcp set the timer again of a flow that has something to send and perhaps none.
+    /// Makes smoltcp set the timer again of a flow that has something in flight, or a closed window, and none. To be called
+    /// for those marked as shut; the mark is taken away if the window is open.
     #[cold]
     pub(crate) fn unstick(&mut self, slot: u32) {
         let tuple = self.flows.tuple(slot);
@@ -174,6 +176,12 @@ impl<D: Device> Stack<D> {
         let (Some(stuck), Some(from_peer)) = (self.stuck(slot), from_peer) else {
             return;
         };
+        if stuck.window > 0 {
+            self.flows.hot_mut(slot).clear(is::SHUT);
+        }
+        if !stuck.is_idle {
+            return;
+        }
         let in_flight = stuck.sent != stuck.acknowledged;
         let windows: &[u16] = match stuck.window {
             0 => &[0],

@@ -99,10 +99,7 @@ impl<D: Device> Stack<D> {
         if segment.window == 0 {
             self.flows.hot_mut(slot).set(is::SHUT);
         } else if self.flows.hot(slot).is(is::SHUT) {
-            self.flows.hot_mut(slot).clear(is::SHUT);
-            if after.queued > 0 {
-                self.unstick(slot);
-            }
+            self.unstick(slot);
         }
         let gained = after.received.saturating_sub(before.received);
         let hot = self.flows.hot_mut(slot);
