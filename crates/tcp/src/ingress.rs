@@ -139,8 +139,8 @@ impl<D: Device> Stack<D> {
             || !matches!(after.state, State::Established | State::CloseWait)
         {
             self.touch(slot);
-        } else if self.config.keepalive.is_none() {
-            // Open, everything acknowledged on both sides.
+        } else if self.config.keepalive.is_none() && !self.flows.hot(slot).is(is::TOUCHED) {
+            // Open, everything acknowledged on both sides; and no FIN has waited for that.
             self.flows.hot_mut(slot).set_resting(true);
         }
         if after.queued > 0 && after.queued == before.queued && payload == 0 {
