@@ -131,7 +131,8 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    fn hand(&mut self, slot: u32, packet: &[u8]) {
+    /// Hands a packet made up here to a flow's socket.
+    pub(crate) fn hand(&mut self, slot: u32, packet: &[u8]) {
         let interface = &mut self.interfaces[self.flows.hot(slot).class()];
         let mut lent = Lent {
             port: &mut self.port,

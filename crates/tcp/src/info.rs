@@ -282,11 +282,15 @@ impl<D: Device> Stack<D> {
 
     /// An acknowledgement has brought nothing new, perhaps for the third time: then a segment is sent again.
     pub(crate) fn look_for_fast_retransmit(&mut self, slot: u32) {
-        let fast = self.flows.sockets.with(slot, is_in_fast_retransmit);
-        if fast == Some(true) {
+        if self.is_in_fast_retransmit(slot) {
             self.count_retransmit(slot);
             self.egress(slot);
         }
+    }
+
+    /// Whether smoltcp is about to send its first segment again.
+    pub(crate) fn is_in_fast_retransmit(&self, slot: u32) -> bool {
+        self.flows.sockets.with(slot, is_in_fast_retransmit) == Some(true)
     }
 }
 

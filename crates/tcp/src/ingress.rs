@@ -125,14 +125,22 @@ impl<D: Device> Stack<D> {
             };
             self.flows.set_hop(slot, hop);
         }
+        if before.state == State::SynReceived || before.state == State::SynSent {
+            self.flows.hot_mut(slot).losses.acked = segment.ack;
+        } else if before.queued > 0 {
+            let counts = (before.queued, after.queued);
+            let next = segment.seq.wrapping_add(payload as u32);
+            let next = (payload > 0 && in_order).then_some(next);
+            self.heed_acknowledgement(slot, &frame, segment, counts, next);
+        }
         if payload > 0
             || after.queued > 0
             || segment.flags & (flags::SYN | flags::FIN) != 0
             || !matches!(after.state, State::Established | State::CloseWait)
         {
             self.touch(slot);
-        } else if self.config.keepalive.is_none() {
-            // Open, everything acknowledged on both sides.
+        } else if self.config.keepalive.is_none() && !self.flows.hot(slot).is(is::TOUCHED) {
+            // Open, everything acknowledged on both sides; and no FIN has waited for that.
             self.flows.hot_mut(slot).set_resting(true);
         }
         if after.queued > 0 && after.queued == before.queued && payload == 0 {
