@@ -46,9 +46,20 @@ def apt(*packages):
         raise Missing(f"not root; run: apt-get install {' '.join(missing)}")
     print(f"  installing Debian's {' '.join(missing)}", flush=True)
     env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    patiently(["apt-get", "update", "-qq"], env=env, stdout=subprocess.DEVNULL)
-    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends"]
+    _update(env)
+    # Another apt-get may be at work, as on a machine that has just been started.
+    install = ["apt-get", "-o", "DPkg::Lock::Timeout=120", "install", "-y", "-qq", "--no-install-recommends"]
     patiently(install + missing, env=env, stdout=subprocess.DEVNULL)
+
+
+def _update(env):
+    """Fetches the lists of packages, the first time it is called."""
+    if not _update.done:
+        patiently(["apt-get", "update", "-qq"], env=env, stdout=subprocess.DEVNULL)
+        _update.done = True
+
+
+_update.done = False
 
 
 def _debian_has(package):
