@@ -5,6 +5,7 @@ Versions are pinned here and in the callers; a changed pin reinstalls.
 """
 
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -88,6 +89,8 @@ def venv(name, *requirements):
     """A Python 3 virtual environment with these PyPI packages; gives its folder."""
 
     def install(folder):
+        if not importlib.util.find_spec("ensurepip"):  # Debian has it in a package of its own
+            apt("python3-venv")
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         patiently([folder / "bin/pip", "install", "-q", "--disable-pip-version-check", *requirements])
 
