@@ -5,6 +5,7 @@ Versions are pinned here and in the callers; a changed pin reinstalls.
 """
 
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -46,9 +47,20 @@ def apt(*packages):
         raise Missing(f"not root; run: apt-get install {' '.join(missing)}")
     print(f"  installing Debian's {' '.join(missing)}", flush=True)
     env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    patiently(["apt-get", "update", "-qq"], env=env, stdout=subprocess.DEVNULL)
-    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends"]
+    _update(env)
+    # Another apt-get may be at work, as on a machine that has just been started.
+    install = ["apt-get", "-o", "DPkg::Lock::Timeout=120", "install", "-y", "-qq", "--no-install-recommends"]
     patiently(install + missing, env=env, stdout=subprocess.DEVNULL)
+
+
+def _update(env):
+    """Fetches the lists of packages, the first time it is called."""
+    if not _update.done:
+        patiently(["apt-get", "update", "-qq"], env=env, stdout=subprocess.DEVNULL)
+        _update.done = True
+
+
+_update.done = False
 
 
 def _debian_has(package):
@@ -77,6 +89,8 @@ def venv(name, *requirements):
     """A Python 3 virtual environment with these PyPI packages; gives its folder."""
 
     def install(folder):
+        if not importlib.util.find_spec("ensurepip"):  # Debian has it in a package of its own
+            apt("python3-venv")
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         patiently([folder / "bin/pip", "install", "-q", "--disable-pip-version-check", *requirements])
 

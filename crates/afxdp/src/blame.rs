@@ -139,7 +139,7 @@ fn taken(nic: &Nic) -> OpenError {
         Some(program) => format!("another XDP program (id {}) is on {name}", program.id),
         None => format!("another XDP program is on {name}"),
     };
-    let mend = match holder(nic.index) {
+    let mend = match found.and_then(|program| holder(program.id)) {
         Some((pid, command)) => {
             format!(
                 "it belongs to process {pid} ({command}): end that, for example with kill {pid}"
@@ -153,9 +153,10 @@ fn taken(nic: &Nic) -> OpenError {
     OpenError::environment(what, mend)
 }
 
-/// The process that holds the link of an XDP program to an interface: its number and name.
-fn holder(interface: u32) -> Option<(u32, String)> {
-    let wanted = format!("ifindex:\t{interface}");
+/// The process that holds the link of this XDP program to its interface: its number and name. Programs are looked for, since
+/// another network namespace may have an interface with the same index.
+fn holder(program: u32) -> Option<(u32, String)> {
+    let wanted = format!("prog_id:\t{program}");
     let processes = fs::read_dir("/proc").ok()?.flatten();
     let mut numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     numbers.find_map(|pid: u32| {
