@@ -9,6 +9,10 @@ use hioload_lcore::Time;
 
 use crate::FlowId;
 
+/// Stale entries taken from the front for each that is added. Flows leave more or less in the order they came, so this keeps
+/// the sweep over all from being needed.
+const TRIM: usize = 4;
+
 /// Flows and when their time is up.
 pub(crate) struct Fifo {
     entries: VecDeque<(FlowId, Time)>,
@@ -42,8 +46,15 @@ impl Fifo {
         self.entries.front().map(|&(_, at)| at)
     }
 
-    /// Adds a flow. `is_live` says of an entry whether it is not stale: they are swept out when they are the most.
+    /// Adds a flow. `is_live` says of an entry whether it is not stale: stale ones at the front go, a few at a time, and all of
+    /// them when they are the most.
     pub(crate) fn push(&mut self, id: FlowId, at: Time, is_live: impl Fn(FlowId) -> bool) {
+        for _ in 0..TRIM {
+            match self.entries.front() {
+                Some(&(id, _)) if !is_live(id) => self.entries.pop_front(),
+                _ => break,
+            };
+        }
         if self.entries.len() >= 2 * self.most + 64 {
             self.entries.retain(|&(id, _)| is_live(id));
         }
