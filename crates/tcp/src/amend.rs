@@ -25,6 +25,7 @@ use hioload_device::{Device, Frame};
 use smoltcp::socket::tcp::State;
 
 use crate::craft::Bare;
+use crate::info::{Stuck, has_no_timer};
 use crate::parse::{Segment, flags};
 use crate::port::Lent;
 use crate::stack::{Stack, instant};
@@ -165,12 +166,84 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// Makes smoltcp set the timer again of a flow that has something to send and perhaps none.
+    /// Whether a flow has something to send, and no timer that would make smoltcp send it again.
+    fn is_stuck(&self, slot: u32) -> bool {
+        let sockets = &self.flows.sockets;
+        let is = sockets.with(slot, |socket| {
+            socket.send_queue() > 0 && has_no_timer(socket)
+        });
+        is == Some(true)
+    }
+
+    /// Makes smoltcp set the timer of a flow again, if it has lost one. `false`: there were too many such flows lately; it is
+    /// to be tried again.
     #[cold]
-    pub(crate) fn unstick(&mut self, slot: u32) {
-        let tuple = self.flows.tuple(slot);
-        let from_peer = tuple.and_then(|tuple| Tuple::new(tuple.remote(), tuple.local()));
-        let (Some(stuck), Some(from_peer)) = (self.stuck(slot), from_peer) else {
+    pub(crate) fn unstick(&mut self, slot: u32) -> bool {
+        if !self.is_stuck(slot) {
+            return true;
+        }
+        if !self.window_looks.allow(self.now) {
+            return false;
+        }
+        self.stats.slow_looks += 1;
+        if let Some(stuck) = self.stuck(slot) {
+            self.hand_windows(slot, stuck);
+        }
+        true
+    }
+
+    /// The same for a flow whose peer has just opened its window, with `segment`, which has been handed over. This costs no
+    /// slow look. `false`: the segment does not say what is needed.
+    #[cold]
+    pub(crate) fn unstick_by(&mut self, slot: u32, segment: &Segment) -> bool {
+        if !self.is_stuck(slot) {
+            return true;
+        }
+        let Some(from_peer) = self.from_peer(slot) else {
+            return true;
+        };
+        // A byte from outside of any window is answered with our numbers and changes nothing else.
+        let question = Bare {
+            seq: segment.seq.wrapping_add(1 << 31),
+            ack: segment.ack,
+            flags: flags::ACK,
+            window: segment.window,
+            timestamp: None,
+        };
+        let mut packet = [0; 61];
+        let Some(packet) = packet.get_mut(..=question.len(&from_peer)) else {
+            return false;
+        };
+        question.write(&from_peer, packet);
+        self.port.way = self.flows.hop(slot);
+        self.port.last = None;
+        self.hand(slot, packet);
+        let Some(answer) = self.port.last else {
+            return false;
+        };
+        // Only of a segment that ends at the next byte is it certain that its acknowledgement was taken.
+        if segment.seq.wrapping_add(segment.payload.len() as u32) != answer.ack {
+            return false;
+        }
+        let stuck = Stuck {
+            acknowledged: segment.ack,
+            sent: answer.seq,
+            expected: answer.ack,
+            window: segment.window,
+        };
+        self.hand_windows(slot, stuck);
+        true
+    }
+
+    /// The name of a flow's segments from its peer.
+    fn from_peer(&self, slot: u32) -> Option<Tuple> {
+        let tuple = self.flows.tuple(slot)?;
+        Tuple::new(tuple.remote(), tuple.local())
+    }
+
+    /// Hands over acknowledgements that make smoltcp set a timer.
+    fn hand_windows(&mut self, slot: u32, stuck: Stuck) {
+        let Some(from_peer) = self.from_peer(slot) else {
             return;
         };
         let in_flight = stuck.sent != stuck.acknowledged;

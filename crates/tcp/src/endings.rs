@@ -12,7 +12,7 @@ use crate::stack::{Stack, instant};
 use crate::tuple::Tuple;
 
 /// Flows given up, or looked at, in one turn because their time is up.
-const EXPIRED: usize = 256;
+pub(crate) const EXPIRED: usize = 256;
 
 /// How TCP came to be done with a flow.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +41,8 @@ impl<D: Device> Stack<D> {
         }
         let received = self.flows.sockets.with(slot, |socket| socket.recv_queue());
         let failed = matches!(ending, Ending::Failed(_));
+        // smoltcp forgets the ends of some; the user may still ask.
+        self.flows.remember(slot, *tuple);
         self.flows.hot_mut(slot).set(is::OVER);
         self.flows.disarm(slot);
         if (received.unwrap_or(0) > 0 || self.holds_finished) && !failed {
@@ -112,6 +114,9 @@ impl<D: Device> Stack<D> {
         }
         if hot.is(is::ORPHAN) {
             self.orphans.left();
+        }
+        if hot.class() != 0 {
+            self.lowered.left();
         }
         self.flows.put(slot);
     }

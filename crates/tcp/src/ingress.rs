@@ -99,9 +99,8 @@ impl<D: Device> Stack<D> {
         if segment.window == 0 {
             self.flows.hot_mut(slot).set(is::SHUT);
         } else if self.flows.hot(slot).is(is::SHUT) {
-            self.flows.hot_mut(slot).clear(is::SHUT);
-            if after.queued > 0 {
-                self.unstick(slot);
+            if after.queued == 0 || self.unstick_by(slot, segment) {
+                self.flows.hot_mut(slot).clear(is::SHUT);
             }
         }
         let gained = after.received.saturating_sub(before.received);
@@ -247,7 +246,10 @@ impl<D: Device> Stack<D> {
             let expected = match &answer {
                 Some((expected, _)) => Some(*expected),
                 // smoltcp answers once a second. There is another way to learn it, but a slow one.
-                None if self.slow_looks.allow(self.now) => self.expected_seq(slot),
+                None if self.reset_looks.allow(self.now) => {
+                    self.stats.slow_looks += 1;
+                    self.expected_seq(slot)
+                }
                 None => None,
             };
             if expected == Some(segment.seq) {
