@@ -199,7 +199,7 @@ impl<D: Device> Stack<D> {
         if !self.is_stuck(slot) {
             return true;
         }
-        let Some(from_peer) = self.from_peer(slot) else {
+        let Some(from_peer) = self.reverse_of(slot) else {
             return true;
         };
         // A byte from outside of any window is answered with our numbers and changes nothing else.
@@ -236,14 +236,14 @@ impl<D: Device> Stack<D> {
     }
 
     /// The name of a flow's segments from its peer.
-    fn from_peer(&self, slot: u32) -> Option<Tuple> {
+    fn reverse_of(&self, slot: u32) -> Option<Tuple> {
         let tuple = self.flows.tuple(slot)?;
         Tuple::new(tuple.remote(), tuple.local())
     }
 
     /// Hands over acknowledgements that make smoltcp set a timer.
     fn hand_windows(&mut self, slot: u32, stuck: Stuck) {
-        let Some(from_peer) = self.from_peer(slot) else {
+        let Some(from_peer) = self.reverse_of(slot) else {
             return;
         };
         let in_flight = stuck.sent != stuck.acknowledged;

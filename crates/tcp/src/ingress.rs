@@ -98,10 +98,10 @@ impl<D: Device> Stack<D> {
         }
         if segment.window == 0 {
             self.flows.hot_mut(slot).set(is::SHUT);
-        } else if self.flows.hot(slot).is(is::SHUT) {
-            if after.queued == 0 || self.unstick_by(slot, segment) {
-                self.flows.hot_mut(slot).clear(is::SHUT);
-            }
+        } else if self.flows.hot(slot).is(is::SHUT)
+            && (after.queued == 0 || self.unstick_by(slot, segment))
+        {
+            self.flows.hot_mut(slot).clear(is::SHUT);
         }
         let gained = after.received.saturating_sub(before.received);
         let hot = self.flows.hot_mut(slot);

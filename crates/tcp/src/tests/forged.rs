@@ -211,6 +211,26 @@ fn flows_that_end_do_not_count_among_those_whose_path_was_lowered() {
 }
 
 #[test]
+fn an_orphan_whose_peer_answers_but_takes_nothing_is_reset() {
+    let mut world = world_of_forged(server());
+    let mut peer = Forged::connect(&mut world, 5000);
+    let mut slow = Forged::connect(&mut world, 5001);
+    for id in [peer.id, slow.id] {
+        world.b.stack.send(id, &[1; 10_000]);
+        world.turn();
+        world.b.stack.release(id);
+    }
+    for _ in 0..24 {
+        world.pass(Duration::from_secs(1));
+        peer.say(&mut world, 0, 0);
+        slow.ack = slow.ack.wrapping_add(100);
+        slow.say(&mut world, 0, 100);
+    }
+    let stats = world.b.stack.stats();
+    assert_eq!((stats.orphans, stats.orphans_reset), (1, 1));
+}
+
+#[test]
 fn the_ends_of_a_flow_are_known_until_its_user_lets_it_go() {
     let mut world = World::new();
     world.b.stack.hold_finished();
