@@ -25,7 +25,8 @@ const PIECES: u32 = 64;
 /// Slots looked at in one turn, and once more when memory is short.
 const STRIDE: usize = 512;
 
-/// Runs of rings given back in one turn, each by a system call, and as many more when memory is short.
+/// What takes longer in one turn, and as often again when memory is short: runs of rings given back, each by a system call,
+/// and flows asked whether they have anything out of order.
 const CALLS: usize = 32;
 
 /// The hand and what it knows.
@@ -136,7 +137,7 @@ impl<D: Device> Stack<D> {
             }
             let slot = self.elastic.hand as u32;
             self.elastic.hand += 1;
-            if self.is_to_be_given_back(slot) {
+            if self.is_to_be_given_back(slot, &mut calls) {
                 if run.end != slot {
                     calls += usize::from(!run.is_empty());
                     self.give_back(run);
@@ -149,7 +150,7 @@ impl<D: Device> Stack<D> {
         looked_at
     }
 
-    fn is_to_be_given_back(&mut self, slot: u32) -> bool {
+    fn is_to_be_given_back(&mut self, slot: u32, calls: &mut usize) -> bool {
         let hot = self.flows.hot_mut(slot);
         if hot.rx_pages == 0 && hot.tx_pages == 0 {
             return false;
@@ -158,9 +159,13 @@ impl<D: Device> Stack<D> {
             hot.clear(is::ACTIVE);
             return false;
         }
-        // What came out of order is in the ring, but cannot be seen.
+        // What came out of order is in the ring, but cannot be seen. What came twice looks the same at first.
         if hot.is(is::GAPS) {
-            return false;
+            *calls += 1;
+            self.look_for_gaps(slot);
+            if self.flows.hot(slot).is(is::GAPS) {
+                return false;
+            }
         }
         let holds = self
             .flows

@@ -211,6 +211,25 @@ fn flows_that_end_do_not_count_among_those_whose_path_was_lowered() {
 }
 
 #[test]
+fn what_came_twice_does_not_keep_a_ring_and_what_is_out_of_order_does() {
+    let mut world = world_of_forged(server());
+    let mut twice = Forged::connect(&mut world, 5000);
+    twice.say(&mut world, 10, 1000);
+    twice.seq = twice.seq.wrapping_sub(10);
+    twice.say(&mut world, 10, 1000);
+    let mut gap = Forged::connect(&mut world, 5001);
+    gap.seq = gap.seq.wrapping_add(10);
+    gap.say(&mut world, 10, 1000);
+    world.pass(Duration::from_secs(10));
+    assert_eq!(world.b.stack.stats().ring_bytes, 4096);
+    gap.seq = gap.seq.wrapping_sub(20);
+    gap.say(&mut world, 10, 1000);
+    assert_eq!(world.b.seen[&gap.id].bytes, [0; 20]);
+    world.pass(Duration::from_secs(10));
+    assert_eq!(world.b.stack.stats().ring_bytes, 0);
+}
+
+#[test]
 fn an_orphan_whose_peer_answers_but_takes_nothing_is_reset() {
     let mut world = world_of_forged(server());
     let mut peer = Forged::connect(&mut world, 5000);
