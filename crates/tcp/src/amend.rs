@@ -25,6 +25,7 @@ use hioload_device::{Device, Frame};
 use smoltcp::socket::tcp::State;
 
 use crate::craft::Bare;
+use crate::flows::is;
 use crate::info::{Stuck, has_no_timer};
 use crate::parse::{Segment, flags};
 use crate::port::Lent;
@@ -131,7 +132,8 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    fn hand(&mut self, slot: u32, packet: &[u8]) {
+    /// Hands a packet made up here to a flow's socket.
+    pub(crate) fn hand(&mut self, slot: u32, packet: &[u8]) {
         let interface = &mut self.interfaces[self.flows.hot(slot).class()];
         let mut lent = Lent {
             port: &mut self.port,
@@ -187,52 +189,30 @@ impl<D: Device> Stack<D> {
         }
         self.stats.slow_looks += 1;
         if let Some(stuck) = self.stuck(slot) {
+            if stuck.window > 0 {
+                self.flows.hot_mut(slot).clear(is::SHUT);
+            }
             self.hand_windows(slot, stuck);
         }
         true
     }
 
-    /// The same for a flow whose peer has just opened its window, with `segment`, which has been handed over. This costs no
-    /// slow look. `false`: the segment does not say what is needed.
+    /// The same for a flow whose peer has just opened its window, with `segment`, which smoltcp has taken.
     #[cold]
-    pub(crate) fn unstick_by(&mut self, slot: u32, segment: &Segment) -> bool {
+    pub(crate) fn unstick_by(&mut self, slot: u32, segment: &Segment) {
         if !self.is_stuck(slot) {
-            return true;
+            return;
         }
-        let Some(from_peer) = self.reverse_of(slot) else {
-            return true;
-        };
-        // A byte from outside of any window is answered with our numbers and changes nothing else.
-        let question = Bare {
-            seq: segment.seq.wrapping_add(1 << 31),
-            ack: segment.ack,
-            flags: flags::ACK,
-            window: segment.window,
-            timestamp: None,
-        };
-        let mut packet = [0; 61];
-        let Some(packet) = packet.get_mut(..=question.len(&from_peer)) else {
-            return false;
-        };
-        question.write(&from_peer, packet);
-        self.port.way = self.flows.hop(slot);
-        self.port.last = None;
-        self.hand(slot, packet);
-        let Some(answer) = self.port.last else {
-            return false;
-        };
-        // Only of a segment that ends at the next byte is it certain that its acknowledgement was taken.
-        if segment.seq.wrapping_add(segment.payload.len() as u32) != answer.ack {
-            return false;
-        }
+        let losses = self.flows.hot(slot).losses;
         let stuck = Stuck {
-            acknowledged: segment.ack,
-            sent: answer.seq,
-            expected: answer.ack,
+            is_idle: true,
+            acknowledged: losses.acked,
+            // Nobody says; if nothing is in flight, what is handed over has no effect.
+            sent: losses.acked.wrapping_add(1),
+            expected: losses.expected,
             window: segment.window,
         };
         self.hand_windows(slot, stuck);
-        true
     }
 
     /// The name of a flow's segments from its peer.
@@ -246,6 +226,9 @@ impl<D: Device> Stack<D> {
         let Some(from_peer) = self.reverse_of(slot) else {
             return;
         };
+        if !stuck.is_idle {
+            return;
+        }
         let in_flight = stuck.sent != stuck.acknowledged;
         let windows: &[u16] = match stuck.window {
             0 => &[0],

@@ -89,6 +89,7 @@ impl<D: Device> Stack<D> {
             let Some((sent, more)) = left.flatten() else {
                 return (first, self.port.starved);
             };
+            self.flows.hot_mut(slot).losses.expected = sent.ack;
             first = first.or(Some(sent));
             if !more {
                 return (first, false);
@@ -113,16 +114,24 @@ impl<D: Device> Stack<D> {
     /// since: then there is nothing to do.
     #[inline]
     pub(crate) fn set_timer(&mut self, slot: u32) {
+        let queued = self
+            .flows
+            .sockets
+            .with(slot, |socket| socket.send_queue())
+            .unwrap_or(0);
+        let patience = self.flows.hot(slot).losses.patience(queued);
+        let soon = patience.map_or(SHORTEST, |patience| patience.as_millis() as u32);
         if self
             .flows
             .armed(slot, self.now)
-            .is_some_and(|left| left <= SHORTEST)
+            .is_some_and(|left| left <= soon)
         {
             return;
         }
-        match self.deadline(slot) {
-            Some(at) => self.arm(slot, at),
-            None => self.flows.hot_mut(slot).set_resting(true),
+        match (self.deadline(slot), patience) {
+            (Some(at), Some(patience)) => self.arm(slot, at.min(self.now + patience)),
+            (Some(at), None) => self.arm(slot, at),
+            (None, _) => self.flows.hot_mut(slot).set_resting(true),
         }
     }
 
@@ -209,8 +218,13 @@ impl<D: Device> Stack<D> {
                 return None;
             }
         }
+        let probed = if at > self.now {
+            self.probe(slot)
+        } else {
+            None
+        };
         if let Some(at) = self.deadline(slot) {
-            self.arm(slot, at);
+            self.arm(slot, probed.map_or(at, |probed| at.min(probed)));
         }
         None
     }

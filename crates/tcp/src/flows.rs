@@ -10,6 +10,7 @@ use smoltcp::wire::IpAddress;
 use crate::FlowId;
 use crate::l2::{Hop, L2Id, L2Table};
 use crate::port::NOWHERE;
+use crate::recovery::Losses;
 use crate::sockets::Sockets;
 use crate::table::Table;
 use crate::tuple::{Key, Tuple};
@@ -55,7 +56,7 @@ const CLOSES: u8 = 0x80;
 /// No timer.
 const NONE: u32 = u32::MAX;
 
-/// What is kept for each slot beside the socket: 20 bytes, of a million flows.
+/// What is kept for each slot beside the socket: 40 bytes, of a million flows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hot {
     pub generation: u32,
@@ -72,9 +73,10 @@ pub(crate) struct Hot {
     pub tx_pages: u8,
     /// Retransmissions begun, up to 63; above them the bits of [`Hot::is_resting`] and [`Hot::closes_when_sent`].
     retransmits: u8,
+    pub losses: Losses,
 }
 
-const _: () = assert!(size_of::<Hot>() == 20);
+const _: () = assert!(size_of::<Hot>() <= 40);
 
 impl Hot {
     #[inline]
@@ -295,6 +297,7 @@ impl Flows {
             rx_pages: 0,
             tx_pages: 0,
             retransmits: 0,
+            losses: Losses::NONE,
         };
         if let Some(old) = self.hot.get_mut(slot as usize) {
             self.free = old.due;

@@ -53,15 +53,17 @@ pub struct FlowDetails {
     pub mss: usize,
 }
 
-/// A flow without a timer.
+/// A flow that may have lost its timer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stuck {
+    /// It has none.
+    pub is_idle: bool,
     /// The first sequence number that is not acknowledged, and the first not sent.
     pub acknowledged: u32,
     pub sent: u32,
     /// What the peer has to send next.
     pub expected: u32,
-    /// The peer's window, as it is in the header.
+    /// The peer's window as smoltcp knows it, in the units of the header.
     pub window: u16,
 }
 
@@ -271,14 +273,15 @@ impl<D: Device> Stack<D> {
         let stuck = self.flows.sockets.with(slot, |socket| {
             let mut whole = Whole::default();
             let _ = write!(whole, "{socket:?}");
-            let window = number(whole.text.as_str(), "remote_win_len")? as usize;
-            let (_, scale) = whole.text.split_once("remote_win_scale: Some(")?;
+            let text = whole.text.as_str();
+            let window = number(text, "remote_win_len")? as usize;
+            let (_, scale) = text.split_once("remote_win_scale: Some(")?;
             let scale = scale.split_once(')')?.0.parse::<u32>().ok()?;
             Some(Stuck {
-                acknowledged: seq(whole.text.as_str(), "local_seq_no")?,
-                sent: seq(whole.text.as_str(), "remote_last_seq")?,
-                expected: seq(whole.text.as_str(), "remote_seq_no")?
-                    .wrapping_add(socket.recv_queue() as u32),
+                is_idle: text.contains("timer: Idle"),
+                acknowledged: seq(text, "local_seq_no")?,
+                sent: seq(text, "remote_last_seq")?,
+                expected: seq(text, "remote_seq_no")?.wrapping_add(socket.recv_queue() as u32),
                 window: (window >> scale.min(14)).min(0xffff) as u16,
             })
         });
@@ -305,11 +308,15 @@ impl<D: Device> Stack<D> {
 
     /// An acknowledgement has brought nothing new, perhaps for the third time: then a segment is sent again.
     pub(crate) fn look_for_fast_retransmit(&mut self, slot: u32) {
-        let fast = self.flows.sockets.with(slot, is_in_fast_retransmit);
-        if fast == Some(true) {
+        if self.is_in_fast_retransmit(slot) {
             self.count_retransmit(slot);
             self.egress(slot);
         }
+    }
+
+    /// Whether smoltcp is about to send its first segment again.
+    pub(crate) fn is_in_fast_retransmit(&self, slot: u32) -> bool {
+        self.flows.sockets.with(slot, is_in_fast_retransmit) == Some(true)
     }
 }
 

@@ -98,10 +98,6 @@ impl<D: Device> Stack<D> {
         }
         if segment.window == 0 {
             self.flows.hot_mut(slot).set(is::SHUT);
-        } else if self.flows.hot(slot).is(is::SHUT)
-            && (after.queued == 0 || self.unstick_by(slot, segment))
-        {
-            self.flows.hot_mut(slot).clear(is::SHUT);
         }
         let gained = after.received.saturating_sub(before.received);
         let hot = self.flows.hot_mut(slot);
@@ -127,14 +123,31 @@ impl<D: Device> Stack<D> {
             };
             self.flows.set_hop(slot, hop);
         }
+        if before.state == State::SynReceived || before.state == State::SynSent {
+            self.flows.hot_mut(slot).losses.acked = segment.ack;
+        } else if before.queued > 0 {
+            let counts = (before.queued, after.queued);
+            let next = segment.seq.wrapping_add(payload as u32);
+            let next = (payload > 0 && in_order).then_some(next);
+            self.heed_acknowledgement(slot, &frame, segment, counts, next);
+        }
+        if segment.window != 0 && self.flows.hot(slot).is(is::SHUT) {
+            let losses = self.flows.hot(slot).losses;
+            let is_next = segment.seq == losses.expected && segment.ack == losses.acked;
+            // If smoltcp has not taken it, the window is still closed.
+            if takes_part || payload == 0 && is_next {
+                self.flows.hot_mut(slot).clear(is::SHUT);
+                self.unstick_by(slot, segment);
+            }
+        }
         if payload > 0
             || after.queued > 0
             || segment.flags & (flags::SYN | flags::FIN) != 0
             || !matches!(after.state, State::Established | State::CloseWait)
         {
             self.touch(slot);
-        } else if self.config.keepalive.is_none() {
-            // Open, everything acknowledged on both sides.
+        } else if self.config.keepalive.is_none() && !self.flows.hot(slot).is(is::TOUCHED) {
+            // Open, everything acknowledged on both sides; and no FIN has waited for that.
             self.flows.hot_mut(slot).set_resting(true);
         }
         if after.queued > 0 && after.queued == before.queued && payload == 0 {

@@ -24,6 +24,7 @@ mod ndp;
 mod neighbours;
 mod parse;
 mod rate;
+mod recovery;
 mod routes;
 mod tuple;
 

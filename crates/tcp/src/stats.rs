@@ -15,6 +15,8 @@ pub struct StackStats {
     pub tx_bytes: u64,
     /// Retransmission timers that fired and fast retransmissions.
     pub retransmits: u64,
+    /// Of these, probes for want of acknowledgements.
+    pub probes: u64,
     /// Flows that can be used (gauge).
     pub flows: u64,
     /// Flows whose handshake is not complete (gauge).

@@ -601,8 +601,8 @@ fn packets() -> Vec<Seed> {
             "orphans",
             32,
             &[
-                vec![shake(0), shake(2), shake(4), shake(1), shake(3)].concat(),
-                vec![
+                [shake(0), shake(2), shake(4), shake(1), shake(3)].concat(),
+                [
                     call(0, 1, 3000),
                     call(0, 4, 0),
                     call(0, 4, 0),

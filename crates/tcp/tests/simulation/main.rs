@@ -35,7 +35,7 @@ mod world;
 use plan::Plan;
 
 /// Seeds that are run if nothing else is asked for.
-const SEEDS: u64 = if cfg!(debug_assertions) { 80 } else { 1000 };
+const SEEDS: u64 = if cfg!(debug_assertions) { 200 } else { 1000 };
 
 /// Every so many seeds, one is run twice.
 const TWICE: u64 = 16;
