@@ -8,6 +8,7 @@ use smoltcp::socket::tcp::{CongestionControl, Socket, State};
 use smoltcp::wire::IpListenEndpoint;
 
 use crate::craft::{self, Bare};
+use crate::endings::EXPIRED;
 use crate::flows::is;
 use crate::isn;
 use crate::l2::Hop;
@@ -197,7 +198,10 @@ impl<D: Device> Stack<D> {
 
     /// Half-open flows whose time is up are forgotten.
     pub(crate) fn expire_half_open(&mut self) {
-        while let Some(id) = self.half_open.pop(self.now) {
+        for _ in 0..EXPIRED {
+            let Some(id) = self.half_open.pop(self.now) else {
+                break;
+            };
             if self.forget_half_open(id) {
                 self.stats.half_open_expired += 1;
             }

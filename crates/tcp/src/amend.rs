@@ -26,6 +26,7 @@ use smoltcp::socket::tcp::State;
 
 use crate::craft::Bare;
 use crate::flows::is;
+use crate::info::{Stuck, has_no_timer};
 use crate::parse::{Segment, flags};
 use crate::port::Lent;
 use crate::stack::{Stack, instant};
@@ -167,18 +168,64 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// Makes smoltcp set the timer again of a flow that has something in flight, or a closed window, and none. To be called
-    /// for those marked as shut; the mark is taken away if the window is open.
+    /// Whether a flow has something to send, and no timer that would make smoltcp send it again.
+    fn is_stuck(&self, slot: u32) -> bool {
+        let sockets = &self.flows.sockets;
+        let is = sockets.with(slot, |socket| {
+            socket.send_queue() > 0 && has_no_timer(socket)
+        });
+        is == Some(true)
+    }
+
+    /// Makes smoltcp set the timer of a flow again, if it has lost one. `false`: there were too many such flows lately; it is
+    /// to be tried again.
     #[cold]
-    pub(crate) fn unstick(&mut self, slot: u32) {
-        let tuple = self.flows.tuple(slot);
-        let from_peer = tuple.and_then(|tuple| Tuple::new(tuple.remote(), tuple.local()));
-        let (Some(stuck), Some(from_peer)) = (self.stuck(slot), from_peer) else {
+    pub(crate) fn unstick(&mut self, slot: u32) -> bool {
+        if !self.is_stuck(slot) {
+            return true;
+        }
+        if !self.window_looks.allow(self.now) {
+            return false;
+        }
+        self.stats.slow_looks += 1;
+        if let Some(stuck) = self.stuck(slot) {
+            if stuck.window > 0 {
+                self.flows.hot_mut(slot).clear(is::SHUT);
+            }
+            self.hand_windows(slot, stuck);
+        }
+        true
+    }
+
+    /// The same for a flow whose peer has just opened its window, with `segment`, which smoltcp has taken.
+    #[cold]
+    pub(crate) fn unstick_by(&mut self, slot: u32, segment: &Segment) {
+        if !self.is_stuck(slot) {
+            return;
+        }
+        let losses = self.flows.hot(slot).losses;
+        let stuck = Stuck {
+            is_idle: true,
+            acknowledged: losses.acked,
+            // Nobody says; if nothing is in flight, what is handed over has no effect.
+            sent: losses.acked.wrapping_add(1),
+            expected: losses.expected,
+            window: segment.window,
+        };
+        self.hand_windows(slot, stuck);
+    }
+
+    /// The name of a flow's segments from its peer.
+    fn reverse_of(&self, slot: u32) -> Option<Tuple> {
+        let tuple = self.flows.tuple(slot)?;
+        Tuple::new(tuple.remote(), tuple.local())
+    }
+
+    /// Hands over acknowledgements that make smoltcp set a timer.
+    fn hand_windows(&mut self, slot: u32, stuck: Stuck) {
+        let Some(from_peer) = self.reverse_of(slot) else {
             return;
         };
-        if stuck.window > 0 {
-            self.flows.hot_mut(slot).clear(is::SHUT);
-        }
         if !stuck.is_idle {
             return;
         }

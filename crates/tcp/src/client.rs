@@ -9,6 +9,7 @@ use hioload_lcore::Time;
 use smoltcp::wire::{IpEndpoint, IpListenEndpoint};
 
 use crate::accept::set_up;
+use crate::endings::EXPIRED;
 use crate::event::{ConnectError, Event, FlowId};
 use crate::flows::is;
 use crate::housekeeping::{Due, Outcome, Way};
@@ -154,8 +155,8 @@ impl<D: Device> Stack<D> {
         match outcome {
             Outcome::Reply => self.port.push(frame),
             Outcome::Learned(neighbour) => self.neighbour_known(neighbour),
-            Outcome::PathMtu { tuple, mtu, .. } => self.lower_path(&tuple, mtu.into()),
-            Outcome::Unreachable { tuple, kind, .. } => self.unreachable(&tuple, kind),
+            Outcome::PathMtu { tuple, mtu, seq } => self.lower_path(&tuple, mtu.into(), seq),
+            Outcome::Unreachable { tuple, kind, seq } => self.unreachable(&tuple, kind, seq),
             Outcome::Nothing => {}
         }
     }
@@ -181,7 +182,10 @@ impl<D: Device> Stack<D> {
                 }
             }
         }
-        while let Some(id) = self.lowered.pop(self.now) {
+        for _ in 0..EXPIRED {
+            let Some(id) = self.lowered.pop(self.now) else {
+                break;
+            };
             if let Some(slot) = self.flows.current(id)
                 && self.flows.hot(slot).class() != 0
             {
@@ -238,17 +242,39 @@ impl<D: Device> Stack<D> {
         None
     }
 
-    /// A router says that packets on a flow's path may have `mtu` bytes at most. Only believed while something of ours is
+    /// Whether `seq`, the number of a segment that an ICMP error quotes, is that of one of ours that is outstanding: who does
+    /// not see our segments would have to guess it (RFC 5927 §4.1). No if there were too many such questions.
+    fn is_outstanding(&mut self, slot: u32, seq: u32) -> bool {
+        let queued = self.flows.sockets.with(slot, |socket| socket.send_queue());
+        let connecting = self.flows.hot(slot).is(is::CONNECTING);
+        let may_be = if connecting {
+            self.flows
+                .tuple(slot)
+                .is_some_and(|tuple| isn::is_recent(&self.key, &tuple, self.now, seq))
+        } else {
+            queued.unwrap_or(0) > 0
+        };
+        let mut is = false;
+        if may_be && self.icmp_looks.allow(self.now) {
+            self.stats.slow_looks += 1;
+            is = self.outstanding(slot).is_some_and(|(first, after)| {
+                seq.wrapping_sub(first) < after.wrapping_sub(first).max(1)
+            });
+        }
+        self.stats.icmp_ignored += u64::from(!is);
+        is
+    }
+
+    /// A router says that packets on a flow's path may have `mtu` bytes at most. Only believed if it quotes a segment that is
     /// outstanding; what was lost is sent again when its timer fires.
-    pub(crate) fn lower_path(&mut self, tuple: &Tuple, mtu: usize) {
+    pub(crate) fn lower_path(&mut self, tuple: &Tuple, mtu: usize, seq: u32) {
         let hash = self.flows.hash(tuple);
         let Some(slot) = self.flows.find(hash, tuple) else {
             return;
         };
-        let queued = self.flows.sockets.with(slot, |socket| socket.send_queue());
         let class = self.paths.iter().position(|&path| path <= mtu);
         let class = class.unwrap_or(self.paths.len() - 1);
-        if queued.unwrap_or(0) == 0 || class <= self.flows.hot(slot).class() {
+        if class <= self.flows.hot(slot).class() || !self.is_outstanding(slot, seq) {
             return;
         }
         if self.flows.hot(slot).class() == 0 {
@@ -268,13 +294,14 @@ impl<D: Device> Stack<D> {
         self.touch(slot);
     }
 
-    /// A segment of ours could not be delivered. What is established goes on (RFC 5927 §6.1).
-    fn unreachable(&mut self, tuple: &Tuple, kind: Unreachable) {
+    /// A segment of ours could not be delivered. What is established goes on (RFC 5927 §6.1), and what is not ends only if it
+    /// is our SYN that is quoted.
+    pub(crate) fn unreachable(&mut self, tuple: &Tuple, kind: Unreachable, seq: u32) {
         let hash = self.flows.hash(tuple);
         let Some(slot) = self.flows.find(hash, tuple) else {
             return;
         };
-        if self.flows.hot(slot).is(is::CONNECTING) {
+        if self.flows.hot(slot).is(is::CONNECTING) && self.is_outstanding(slot, seq) {
             let kind = match kind {
                 Unreachable::Port | Unreachable::Protocol => io::ErrorKind::ConnectionRefused,
                 Unreachable::Host | Unreachable::Prohibited | Unreachable::Expired => {

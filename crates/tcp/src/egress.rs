@@ -142,8 +142,12 @@ impl<D: Device> Stack<D> {
         if at.is_some() || !self.flows.hot(slot).is(is::SHUT) {
             return at;
         }
-        self.unstick(slot);
-        self.poll_at(slot)
+        if self.unstick(slot) {
+            self.poll_at(slot)
+        } else {
+            // Not all at once, or the same few would be helped each time.
+            Some(self.now + Duration::from_millis((SHORTEST + slot % 1024).into()))
+        }
     }
 
     /// Sets the timer for `at`, or for when the peer will have been silent too long.

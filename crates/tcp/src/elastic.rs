@@ -22,8 +22,12 @@ const PAGE_BITS: u32 = 12;
 /// Pieces of a round.
 const PIECES: u32 = 64;
 
-/// Slots looked at in one turn when memory is short.
-const HURRY: usize = 1024;
+/// Slots looked at in one turn, and once more when memory is short.
+const STRIDE: usize = 512;
+
+/// What takes longer in one turn, and as often again when memory is short: runs of rings given back, each by a system call,
+/// and flows asked whether they have anything out of order.
+const CALLS: usize = 32;
 
 /// The hand and what it knows.
 pub(crate) struct Elastic {
@@ -38,6 +42,8 @@ pub(crate) struct Elastic {
     /// When the next piece is due, and the time between pieces.
     due: Time,
     period: Duration,
+    /// Slots of the pieces that were due which have not been looked at.
+    owed: usize,
     given_back: u64,
 }
 
@@ -52,6 +58,7 @@ impl Elastic {
             hand: 0,
             due: now,
             period: (config.ring_idle / PIECES).max(Duration::from_millis(1)),
+            owed: 0,
             given_back: 0,
         }
     }
@@ -65,9 +72,10 @@ impl Elastic {
         self.given_back
     }
 
-    /// When the next piece is due; never while nothing is resident.
+    /// When the next piece is due; never while nothing is resident, and at once while one is not finished.
     pub(crate) fn next_deadline(&self) -> Option<Time> {
-        (self.pages > 0).then_some(self.due)
+        let due = if self.owed > 0 { Time::ZERO } else { self.due };
+        (self.pages > 0).then_some(due)
     }
 
     /// So many pages more.
@@ -92,34 +100,46 @@ impl Elastic {
 }
 
 impl<D: Device> Stack<D> {
-    /// Gives back what is not needed, a piece at a time.
+    /// Gives back what is not needed, a piece at a time, and of a piece as much as does not hold up a turn.
     pub(crate) fn sweep(&mut self) {
         let slots = self.flows.len();
         if self.elastic.pages == 0 || slots == 0 {
+            self.elastic.owed = 0;
             return;
         }
         if self.now >= self.elastic.due {
             let late = self.now.saturating_sub(self.elastic.due).as_nanos();
             let pieces = (late / self.elastic.period.as_nanos() + 1).min(PIECES.into()) as usize;
             self.elastic.due = self.now + self.elastic.period;
-            self.sweep_slots((slots * pieces).div_ceil(PIECES as usize));
+            // A round missed is not made up for.
+            let due = (slots * pieces).div_ceil(PIECES as usize);
+            self.elastic.owed = (self.elastic.owed + due).min(slots);
+        }
+        if self.elastic.owed > 0 {
+            let looked_at = self.sweep_slots(self.elastic.owed.min(STRIDE));
+            self.elastic.owed -= looked_at;
         }
         if self.elastic.pages > self.elastic.budget {
-            self.sweep_slots(slots.min(HURRY));
+            self.sweep_slots(slots.min(STRIDE));
         }
     }
 
-    /// Moves the hand over so many slots. Neighbouring rings are given back in one call.
-    fn sweep_slots(&mut self, n: usize) {
+    /// Moves the hand over so many slots, or fewer if there is much to give back; says how many. Neighbouring rings are given
+    /// back in one call.
+    fn sweep_slots(&mut self, n: usize) -> usize {
         let mut run: Range<u32> = 0..0;
-        for _ in 0..n {
+        let mut calls = 0;
+        let mut looked_at = 0;
+        while looked_at < n && calls < CALLS {
+            looked_at += 1;
             if self.elastic.hand >= self.flows.len() {
                 self.elastic.hand = 0;
             }
             let slot = self.elastic.hand as u32;
             self.elastic.hand += 1;
-            if self.is_to_be_given_back(slot) {
+            if self.is_to_be_given_back(slot, &mut calls) {
                 if run.end != slot {
+                    calls += usize::from(!run.is_empty());
                     self.give_back(run);
                     run = slot..slot;
                 }
@@ -127,9 +147,10 @@ impl<D: Device> Stack<D> {
             }
         }
         self.give_back(run);
+        looked_at
     }
 
-    fn is_to_be_given_back(&mut self, slot: u32) -> bool {
+    fn is_to_be_given_back(&mut self, slot: u32, calls: &mut usize) -> bool {
         let hot = self.flows.hot_mut(slot);
         if hot.rx_pages == 0 && hot.tx_pages == 0 {
             return false;
@@ -138,9 +159,13 @@ impl<D: Device> Stack<D> {
             hot.clear(is::ACTIVE);
             return false;
         }
-        // What came out of order is in the ring, but cannot be seen.
+        // What came out of order is in the ring, but cannot be seen. What came twice looks the same at first.
         if hot.is(is::GAPS) {
-            return false;
+            *calls += 1;
+            self.look_for_gaps(slot);
+            if self.flows.hot(slot).is(is::GAPS) {
+                return false;
+            }
         }
         let holds = self
             .flows

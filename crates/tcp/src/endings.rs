@@ -12,7 +12,7 @@ use crate::stack::{Stack, instant};
 use crate::tuple::Tuple;
 
 /// Flows given up, or looked at, in one turn because their time is up.
-const EXPIRED: usize = 256;
+pub(crate) const EXPIRED: usize = 256;
 
 /// How TCP came to be done with a flow.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +41,8 @@ impl<D: Device> Stack<D> {
         }
         let received = self.flows.sockets.with(slot, |socket| socket.recv_queue());
         let failed = matches!(ending, Ending::Failed(_));
+        // smoltcp forgets the ends of some; the user may still ask.
+        self.flows.remember(slot, *tuple);
         self.flows.hot_mut(slot).set(is::OVER);
         self.flows.disarm(slot);
         if (received.unwrap_or(0) > 0 || self.holds_finished) && !failed {
@@ -112,6 +114,9 @@ impl<D: Device> Stack<D> {
         }
         if hot.is(is::ORPHAN) {
             self.orphans.left();
+        }
+        if hot.class() != 0 {
+            self.lowered.left();
         }
         self.flows.put(slot);
     }
@@ -185,15 +190,18 @@ impl<D: Device> Stack<D> {
     fn push_orphan(&mut self, slot: u32) {
         let id = self.flows.id(slot);
         let flows = &self.flows;
-        self.orphans.push(id, self.now + self.config.linger, |id| {
-            let live = flows.current(id).map(|slot| flows.hot(slot).is(is::ORPHAN));
-            live == Some(true)
-        });
+        let queued = flows.sockets.with(slot, |socket| socket.send_queue());
+        let until = self.now + self.config.linger;
+        self.orphans
+            .push_with(id, until, queued.unwrap_or(0) as u32, |id| {
+                let live = flows.current(id).map(|slot| flows.hot(slot).is(is::ORPHAN));
+                live == Some(true)
+            });
     }
 
     /// Ends the oldest orphan, if its time is up by `by`; whether there was an entry to look at.
     fn expire_orphan(&mut self, by: hioload_lcore::Time) -> bool {
-        let Some(id) = self.orphans.pop(by) else {
+        let Some((id, before)) = self.orphans.pop_with(by) else {
             return false;
         };
         let Some(slot) = self.current_orphan(id) else {
@@ -206,8 +214,8 @@ impl<D: Device> Stack<D> {
         match view {
             // All of ours has arrived: what the peer still has to say is not waited for any longer.
             Some((State::FinWait2, _)) => self.forget(slot, None),
-            // Slow, but it goes on.
-            Some((_, 1..)) if by == self.now && self.flows.hot(slot).is(is::HEARD) => {
+            // Slow, but it goes on: a peer that answers and takes nothing is not waited for.
+            Some((_, queued @ 1..)) if by == self.now && (queued as u32) < before => {
                 self.orphans.left();
                 self.push_orphan(slot);
             }

@@ -1,5 +1,6 @@
 //! The slots of flows: what is kept for each beside its socket, who is in which, and their timers.
 
+use std::collections::HashMap;
 use std::io;
 
 use hioload_lcore::{Time, TimerWheel};
@@ -150,6 +151,8 @@ pub(crate) struct Flows {
     table: Table,
     wheel: TimerWheel<u32>,
     pub(crate) l2: L2Table,
+    /// The ends of flows that TCP is done with and whose user is not: their sockets may have forgotten them.
+    names: HashMap<u32, Tuple>,
     key: Key,
 }
 
@@ -173,6 +176,7 @@ impl Flows {
             table: Table::new(slots),
             wheel: TimerWheel::with_capacity(now, slots),
             l2: L2Table::new(1 << 16),
+            names: HashMap::new(),
             key,
         })
     }
@@ -318,6 +322,9 @@ impl Flows {
         debug_assert!(!self.hot(slot).is(is::LISTED));
         self.disarm(slot);
         self.sockets.close(slot);
+        if !self.names.is_empty() {
+            self.names.remove(&slot);
+        }
         let free = self.free;
         let hot = self.hot_mut(slot);
         hot.generation = hot.generation.wrapping_add(1);
@@ -342,9 +349,15 @@ impl Flows {
         }
     }
 
-    /// The ends of a flow, while its socket knows them.
+    /// The ends of a flow, while its socket knows them or they are remembered.
     pub(crate) fn tuple(&self, slot: u32) -> Option<Tuple> {
-        self.sockets.with(slot, tuple_of).flatten()
+        let known = self.sockets.with(slot, tuple_of).flatten();
+        known.or_else(|| self.names.get(&slot).copied())
+    }
+
+    /// Keeps the ends of the slot's flow until it is given back.
+    pub(crate) fn remember(&mut self, slot: u32, tuple: Tuple) {
+        self.names.insert(slot, tuple);
     }
 
     /// Where its frames go.

@@ -10,7 +10,7 @@ use hioload_device::Device;
 use smoltcp::socket::tcp::{Socket, State};
 
 use crate::FlowId;
-use crate::flows::{is, tuple_of};
+use crate::flows::is;
 use crate::stack::Stack;
 
 /// The state of one flow, as `ss -ti` would show it.
@@ -32,7 +32,7 @@ pub struct FlowInfo {
     pub srtt: Option<Duration>,
     /// Retransmission timeout.
     pub rto: Duration,
-    /// Times its retransmission timer fired or a fast retransmission began, since it was opened; 127 may be more.
+    /// Times its retransmission timer fired or a fast retransmission began, since it was opened; 63 may be more.
     pub retransmits: u32,
     /// Whether it was released and is closing on its own.
     pub orphan: bool,
@@ -118,6 +118,11 @@ fn has_no_gaps(socket: &Socket<'_>) -> bool {
     before.contains("assembler") && any && zero
 }
 
+/// Whether smoltcp has set no timer.
+pub(crate) fn has_no_timer(socket: &Socket<'_>) -> bool {
+    Head::of(socket).text().contains("timer: Idle")
+}
+
 /// Whether three duplicate acknowledgements have come, and nothing was sent since.
 fn is_in_fast_retransmit(socket: &Socket<'_>) -> bool {
     Head::of(socket).text().contains("timer: FastRetransmit")
@@ -183,8 +188,8 @@ impl<D: Device> Stack<D> {
     pub fn info(&self, id: FlowId) -> Option<FlowInfo> {
         let slot = self.flows.current(id)?;
         let hot = *self.flows.hot(slot);
+        let tuple = self.flows.tuple(slot)?;
         let info = self.flows.sockets.with(slot, |socket| {
-            let tuple = tuple_of(socket)?;
             let head = Head::of(socket);
             let measured = head.text().contains("have_measurement: true");
             Some(FlowInfo {
@@ -212,12 +217,13 @@ impl<D: Device> Stack<D> {
     pub fn details(&self, id: FlowId) -> Option<FlowDetails> {
         let slot = self.flows.current(id)?;
         let class = self.flows.hot(slot).class();
+        let is_v4 = self.flows.tuple(slot)?.is_v4();
         let path = self.paths.get(class).copied().unwrap_or(552);
         let details = self.flows.sockets.with(slot, |socket| {
             let mut whole = Whole::default();
             let _ = write!(whole, "{socket:?}");
             let text = whole.text.as_str();
-            let headers = if tuple_of(socket)?.is_v4() { 40 } else { 60 };
+            let headers = if is_v4 { 40 } else { 60 };
             let options = if socket.timestamp_enabled() { 12 } else { 0 };
             let remote_mss = number(text, "remote_mss")? as usize;
             let sent = seq(text, "remote_last_seq")?;
@@ -240,6 +246,26 @@ impl<D: Device> Stack<D> {
             Some(consumed.wrapping_add(socket.recv_queue() as u32))
         });
         next.flatten()
+    }
+
+    /// The first sequence number that is not acknowledged, and the first not sent. Slow.
+    pub(crate) fn outstanding(&self, slot: u32) -> Option<(u32, u32)> {
+        let both = self.flows.sockets.with(slot, |socket| {
+            let mut whole = Whole::default();
+            let _ = write!(whole, "{socket:?}");
+            let text = whole.text.as_str();
+            let first = seq(text, "local_seq_no")?;
+            let queued = socket.send_queue() as u32;
+            // After a timeout smoltcp counts from the first again; then whatever is queued may have been sent.
+            let sent = seq(text, "remote_last_seq")?;
+            let after = if sent == first {
+                first.wrapping_add(queued)
+            } else {
+                sent
+            };
+            Some((first, after))
+        });
+        both.flatten()
     }
 
     /// What it takes to make smoltcp set a timer again that it has lost. Slow.

@@ -98,8 +98,6 @@ impl<D: Device> Stack<D> {
         }
         if segment.window == 0 {
             self.flows.hot_mut(slot).set(is::SHUT);
-        } else if self.flows.hot(slot).is(is::SHUT) {
-            self.unstick(slot);
         }
         let gained = after.received.saturating_sub(before.received);
         let hot = self.flows.hot_mut(slot);
@@ -132,6 +130,15 @@ impl<D: Device> Stack<D> {
             let next = segment.seq.wrapping_add(payload as u32);
             let next = (payload > 0 && in_order).then_some(next);
             self.heed_acknowledgement(slot, &frame, segment, counts, next);
+        }
+        if segment.window != 0 && self.flows.hot(slot).is(is::SHUT) {
+            let losses = self.flows.hot(slot).losses;
+            let is_next = segment.seq == losses.expected && segment.ack == losses.acked;
+            // If smoltcp has not taken it, the window is still closed.
+            if takes_part || payload == 0 && is_next {
+                self.flows.hot_mut(slot).clear(is::SHUT);
+                self.unstick_by(slot, segment);
+            }
         }
         if payload > 0
             || after.queued > 0
@@ -252,7 +259,10 @@ impl<D: Device> Stack<D> {
             let expected = match &answer {
                 Some((expected, _)) => Some(*expected),
                 // smoltcp answers once a second. There is another way to learn it, but a slow one.
-                None if self.slow_looks.allow(self.now) => self.expected_seq(slot),
+                None if self.reset_looks.allow(self.now) => {
+                    self.stats.slow_looks += 1;
+                    self.expected_seq(slot)
+                }
                 None => None,
             };
             if expected == Some(segment.seq) {

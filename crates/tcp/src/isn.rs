@@ -15,6 +15,9 @@ const INCREMENT: u64 = 0x7590_ef39;
 /// `MULTIPLIER * INVERSE == 1`, modulo 2^64.
 const INVERSE: u64 = inverse(MULTIPLIER);
 
+/// How long ago a flow began that is still connecting, at most.
+const RECENT_SECONDS: u32 = 300;
+
 const fn inverse(of: u64) -> u64 {
     // Newton's iteration doubles the number of right bits; an odd number is its own inverse modulo 8.
     let mut inverse = of;
@@ -30,6 +33,14 @@ const fn inverse(of: u64) -> u64 {
 pub(crate) fn isn(key: &Key, flow: &Tuple, now: Time) -> u32 {
     let clock = (now.as_nanos() / 4000) as u32;
     clock.wrapping_add(flow.keyed_hash64(key) as u32)
+}
+
+/// Whether `seq` can be the initial number of a flow that began in the last minutes, which of a number that was guessed is
+/// unlikely.
+pub(crate) fn is_recent(key: &Key, flow: &Tuple, now: Time, seq: u32) -> bool {
+    let age = isn(key, flow, now).wrapping_sub(seq);
+    // In units of 4 microseconds.
+    age < RECENT_SECONDS * 250_000
 }
 
 /// The seed with which an interface's first draw for a socket is `isn`.

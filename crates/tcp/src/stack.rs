@@ -32,8 +32,8 @@ const PATHS: [usize; 7] = [8166, 4352, 1492, 1400, 1280, 1006, 552];
 /// Entries of the neighbour table.
 const NEIGHBOURS: usize = 1024;
 
-/// Looks that take milliseconds, per second.
-const SLOW_LOOKS: u32 = 20;
+/// Looks that take milliseconds, per second and reason for them.
+const SLOW_LOOKS: u32 = 10;
 
 /// Flows looked ahead of the one being worked on, for the caches' sake.
 const AHEAD: usize = 3;
@@ -73,8 +73,11 @@ pub struct Stack<D: Device> {
     /// smoltcp's, by class of path.
     pub(crate) interfaces: Vec<Interface>,
     pub(crate) listeners: Listeners,
-    /// Limits what takes milliseconds.
-    pub(crate) slow_looks: Rate,
+    /// Limit what takes milliseconds, each for one reason, so that none can keep the others from it: an RST, a window that
+    /// closed, an ICMP error.
+    pub(crate) reset_looks: Rate,
+    pub(crate) window_looks: Rate,
+    pub(crate) icmp_looks: Rate,
     pub(crate) accepting: bool,
     /// Nothing is listened to any more.
     pub(crate) stopped: bool,
@@ -182,7 +185,9 @@ impl<D: Device> Stack<D> {
             now,
             flows,
             interfaces,
-            slow_looks: Rate::new(SLOW_LOOKS),
+            reset_looks: Rate::new(SLOW_LOOKS),
+            window_looks: Rate::new(SLOW_LOOKS),
+            icmp_looks: Rate::new(SLOW_LOOKS),
             accepting: true,
             stopped: false,
             owned: 0,
@@ -394,6 +399,11 @@ impl<D: Device> Stack<D> {
         touched.retain(|&slot| self.send_touched(slot));
         // Nothing of the above touches flows, or it would be lost here.
         debug_assert!(self.touched.is_empty());
+        // Slots that were given up and taken again while nothing could be sent are in it more than once.
+        if touched.len() > self.flows.len() {
+            touched.sort_unstable();
+            touched.dedup();
+        }
         self.touched = touched;
         self.port.give_back();
         self.port.flush();

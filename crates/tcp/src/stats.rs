@@ -53,6 +53,11 @@ pub struct StackStats {
     pub rst_limited: u64,
     /// RST segments received that could not be genuine.
     pub rst_ignored: u64,
+    /// Times a socket was printed with its rings to learn what is not told otherwise: at most ten a second for each of three
+    /// reasons.
+    pub slow_looks: u64,
+    /// ICMP errors not believed: they quote nothing that is outstanding, or there were too many.
+    pub icmp_ignored: u64,
     /// Frames handed to another lcore.
     pub strays_out: u64,
     /// Frames handed over by another lcore.

@@ -214,6 +214,28 @@ fn those_that_wait_are_reset_when_nobody_listens_any_more() {
     assert!(world.script.log.is_empty());
 }
 
+/// Both sides have finished, so TCP has nothing more to do with it; the driver has.
+#[test]
+fn the_peer_is_known_until_the_driver_lets_go() {
+    let mut world = World::<Ipv4>::new(Setup::default());
+    let (mut wire, id) = world.dial();
+    let peer = world.net.address(&wire);
+    world.net.end(&mut wire);
+    world.until("its end", |world| world.has(&Note::End(id)));
+    world.io().finish(id);
+    assert_eq!(world.recv_end(&mut wire).1, Seen::End);
+    world.turns(4);
+    assert_eq!(world.io().peer(id), Some(peer));
+    let mut rows = Vec::with_capacity(8);
+    world.io().flows(0, &Wanted::default(), &mut rows);
+    assert_eq!((rows.len(), rows[0].state), (1, "CLOSED"));
+    world.io().close(id);
+    world.until("the report", |world| {
+        world.has(&Note::Closed(id, Closed::Flushed))
+    });
+    assert_eq!(world.io().peer(id), None);
+}
+
 /// Peers that do not read hold most of the pool, and those that do are still answered.
 #[test]
 fn the_last_of_the_pool_is_for_those_who_keep_up() {

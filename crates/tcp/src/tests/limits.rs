@@ -1,47 +1,10 @@
 //! What is bounded.
 
-use hioload_device::Burst;
-
+use super::forged::{forge, forge_as, forge_with, syn};
 use super::*;
 use crate::craft::Bare;
 use crate::parse::flags;
 use crate::tuple::Tuple;
-
-/// Sends a bare segment from `a`'s device, from any address.
-fn forge(world: &mut World, from: &str, bare: Bare) {
-    let flow = Tuple::new(addr(from), addr("10.77.0.2:80")).expect("a flow");
-    forge_as(world, &flow, bare);
-}
-
-fn forge_as(world: &mut World, flow: &Tuple, bare: Bare) {
-    forge_with(world, flow, bare, 0);
-}
-
-fn forge_with(world: &mut World, flow: &Tuple, bare: Bare, payload: usize) {
-    let device = world.a.stack.device();
-    let mut frame = device.alloc().expect("a frame");
-    let len = bare.len(flow) + payload;
-    frame.set_len(len);
-    bare.write(flow, frame.bytes_mut());
-    crate::checksum::fill_ipv4_header(&mut frame.bytes_mut()[..20]);
-    crate::checksum::fill(frame.bytes_mut(), 20, crate::checksum::TCP);
-    frame.grow_front(14);
-    frame.bytes_mut()[..14].copy_from_slice(&[2, 0, 0, 0, 0, 0xb, 2, 0, 0, 0, 0, 0xa, 8, 0]);
-    let mut burst = Burst::new();
-    burst.push(frame);
-    device.tx_burst(&mut burst);
-    assert!(burst.is_empty());
-}
-
-fn syn(seq: u32) -> Bare {
-    Bare {
-        seq,
-        ack: 0,
-        flags: flags::SYN,
-        window: 1000,
-        timestamp: None,
-    }
-}
 
 #[test]
 fn a_flood_of_syns_costs_the_oldest_and_real_clients_connect() {

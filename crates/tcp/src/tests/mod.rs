@@ -12,6 +12,7 @@ use hioload_lcore::Time;
 use crate::{Event, FlowId, Stack, StackConfig, What};
 
 mod closing;
+mod forged;
 mod lcores;
 mod limits;
 mod network;

@@ -188,7 +188,24 @@ fn segments_grow_no_larger_than_a_router_says() {
         let (local, peer) = (world.a.stack.local(here), world.a.stack.peer(here));
         crate::tuple::Tuple::new(local.expect("local"), peer.expect("peer")).expect("a flow")
     };
-    world.a.stack.lower_path(&tuple, 1300);
+    let slot = world.a.stack.flows.owned(here).expect("its slot");
+    let (first, _) = world.a.stack.outstanding(slot).expect("numbers");
+    // Whoever does not know what was sent is not believed, and there is an end to listening.
+    for wrong in [first.wrapping_sub(1), first.wrapping_add(3001), !first] {
+        world.a.stack.lower_path(&tuple, 1300, wrong);
+        world.now += Duration::from_millis(100);
+        world.a.stack.receive(world.now);
+    }
+    world.a.stack.lower_path(&tuple, 1300, !first);
+    world.a.stack.lower_path(&tuple, 1300, first);
+    let stats = world.a.stack.stats();
+    assert_eq!(
+        (stats.pmtu_lowered, stats.icmp_ignored, stats.slow_looks),
+        (0, 5, 4)
+    );
+    world.now += Duration::from_millis(100);
+    world.a.stack.receive(world.now);
+    world.a.stack.lower_path(&tuple, 1300, first);
     world.turns(4);
     assert_eq!(world.a.stack.stats().pmtu_lowered, 1);
     assert_eq!(
@@ -197,9 +214,10 @@ fn segments_grow_no_larger_than_a_router_says() {
     );
     assert_eq!(world.b.seen[&there].bytes.len(), 3000);
     // Without anything outstanding nobody is believed, nor is one who raises it.
-    world.a.stack.lower_path(&tuple, 600);
+    let after = first.wrapping_add(3000);
+    world.a.stack.lower_path(&tuple, 600, after);
     world.a.stack.send(here, &[1; 10]);
-    world.a.stack.lower_path(&tuple, 1500);
+    world.a.stack.lower_path(&tuple, 1500, after);
     assert_eq!(world.a.stack.stats().pmtu_lowered, 1);
     world.pass(Duration::from_secs(601));
     assert_eq!(

@@ -51,6 +51,9 @@ impl<D: Device> Bypass<D> {
     /// Asks the driver whether it takes a connection.
     fn welcome<Dr: Driver<Self>>(&mut self, driver: &mut Dr, id: ConnId, turn: &mut Turn) {
         let Some(peer) = self.stack.peer(flow_of(id)) else {
+            // The stack knows the ends of whatever it has not told the end of.
+            self.conns.free(id);
+            self.stack.abort(flow_of(id));
             return;
         };
         if let Some(conn) = self.conns.get_mut(id) {

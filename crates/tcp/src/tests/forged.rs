@@ -1,0 +1,321 @@
+//! What peers may do that keep to no rule, and those who only pretend to be one.
+
+use hioload_device::Burst;
+
+use super::*;
+use crate::craft::Bare;
+use crate::icmp::Unreachable;
+use crate::parse::flags;
+use crate::tuple::Tuple;
+
+/// Sends a bare segment from `a`'s device, from any address.
+pub(super) fn forge(world: &mut World, from: &str, bare: Bare) {
+    let flow = Tuple::new(addr(from), addr("10.77.0.2:80")).expect("a flow");
+    forge_as(world, &flow, bare);
+}
+
+pub(super) fn forge_as(world: &mut World, flow: &Tuple, bare: Bare) {
+    forge_with(world, flow, bare, 0);
+}
+
+pub(super) fn forge_with(world: &mut World, flow: &Tuple, bare: Bare, payload: usize) {
+    let device = world.a.stack.device();
+    let mut frame = device.alloc().expect("a frame");
+    let len = bare.len(flow) + payload;
+    frame.set_len(len);
+    bare.write(flow, frame.bytes_mut());
+    crate::checksum::fill_ipv4_header(&mut frame.bytes_mut()[..20]);
+    crate::checksum::fill(frame.bytes_mut(), 20, crate::checksum::TCP);
+    frame.grow_front(14);
+    frame.bytes_mut()[..14].copy_from_slice(&[2, 0, 0, 0, 0, 0xb, 2, 0, 0, 0, 0, 0xa, 8, 0]);
+    let mut burst = Burst::new();
+    burst.push(frame);
+    device.tx_burst(&mut burst);
+    assert!(burst.is_empty());
+}
+
+pub(super) fn syn(seq: u32) -> Bare {
+    Bare {
+        seq,
+        ack: 0,
+        flags: flags::SYN,
+        window: 1000,
+        timestamp: None,
+    }
+}
+
+/// A world in which nobody answers for the forged peers.
+fn world_of_forged(b: StackConfig) -> World {
+    // To print a socket, which tells its numbers, takes long with large rings.
+    let small = StackConfig {
+        rx_ring: 1 << 12,
+        tx_ring: 1 << 12,
+        ..b
+    };
+    World::with(config(&["10.77.0.200/24"]), small, 1500)
+}
+
+/// A connection of a peer that is played by hand.
+struct Forged {
+    flow: Tuple,
+    id: FlowId,
+    seq: u32,
+    /// The first number of ours that it has not acknowledged.
+    ack: u32,
+}
+
+impl Forged {
+    fn connect(world: &mut World, port: u16) -> Self {
+        let from = addr(&format!("10.77.0.1:{port}"));
+        let flow = Tuple::new(from, addr("10.77.0.2:80")).expect("a flow");
+        forge_as(world, &flow, syn(1000));
+        world.turns(2);
+        let stack = &world.b.stack;
+        let id = stack.flows().find(|&id| stack.peer(id) == Some(from));
+        let slot = id.and_then(|id| stack.flows.current(id)).expect("a slot");
+        let (ours, _) = stack.numbers(slot).expect("numbers");
+        let accepted = world.b.accepted.len();
+        let mut peer = Self {
+            flow,
+            id: id.expect("half open"),
+            seq: 1001,
+            ack: ours.wrapping_add(1),
+        };
+        peer.say(world, 0, 1000);
+        assert_eq!(world.b.accepted.len(), accepted + 1);
+        peer
+    }
+
+    fn say(&mut self, world: &mut World, payload: usize, window: u16) {
+        let bare = Bare {
+            seq: self.seq,
+            ack: self.ack,
+            flags: flags::ACK,
+            window,
+            timestamp: None,
+        };
+        forge_with(world, &self.flow, bare, payload);
+        self.seq = self.seq.wrapping_add(payload as u32);
+        world.turn();
+    }
+}
+
+#[test]
+fn a_peer_without_a_window_costs_no_slow_look_for_what_it_sends() {
+    let mut world = world_of_forged(server());
+    let mut peer = Forged::connect(&mut world, 5000);
+    // The handshake's timer is gone.
+    world.pass(Duration::from_secs(5));
+    for _ in 0..200 {
+        peer.say(&mut world, 10, 0);
+    }
+    assert_eq!(world.b.seen[&peer.id].bytes.len(), 2000);
+    assert_eq!(world.b.stack.stats().slow_looks, 0);
+}
+
+#[test]
+fn a_window_that_opens_with_bytes_in_flight_costs_no_slow_look() {
+    let mut world = world_of_forged(server());
+    let mut peer = Forged::connect(&mut world, 5000);
+    world.b.stack.send(peer.id, &[1; 500]);
+    world.turns(2);
+    for round in 0..40 {
+        // Some of it came, and there is no room; then there is.
+        peer.ack = peer.ack.wrapping_add(10);
+        peer.say(&mut world, 0, 0);
+        peer.say(&mut world, round % 2, 1000);
+        assert_eq!(world.b.stack.stats().slow_looks, 0);
+    }
+    // What is still in flight has a timer.
+    world.pass(Duration::from_secs(3));
+    let stats = world.b.stack.stats();
+    assert!(stats.retransmits > 0, "{stats:?}");
+    peer.ack = peer.ack.wrapping_add(100);
+    peer.say(&mut world, 0, 1000);
+    assert_eq!(world.b.stack.send_queued(peer.id), 0);
+}
+
+#[test]
+fn windows_that_close_over_what_is_in_flight_are_probed_a_few_at_a_time() {
+    let mut world = world_of_forged(StackConfig {
+        half_open: 64,
+        ..server()
+    });
+    let mut peers: Vec<_> = (0..40)
+        .map(|n| Forged::connect(&mut world, 5000 + n))
+        .collect();
+    for peer in &mut peers {
+        world.b.stack.send(peer.id, &[1; 100]);
+        world.turn();
+        peer.say(&mut world, 0, 0);
+    }
+    assert_eq!(world.b.stack.stats().slow_looks, 0);
+    // What was in flight is not acknowledged, and its timer fires in vain.
+    let mut seconds = 0;
+    while world.b.stack.stats().slow_looks < 40 {
+        let before = world.b.stack.stats().slow_looks;
+        world.pass(Duration::from_secs(1));
+        assert!(world.b.stack.stats().slow_looks <= before + 12);
+        seconds += 1;
+        assert!(seconds < 60, "{:?}", world.b.stack.stats());
+    }
+    // All are probed now, at no further cost.
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.b.stack.stats().slow_looks, 40);
+}
+
+#[test]
+fn who_does_not_know_our_syn_does_not_end_what_is_connecting() {
+    let mut world = World::new();
+    world.connect("10.77.0.2:80");
+    // Nobody answers.
+    world.b.stack.set_accepting(false);
+    let here = world
+        .a
+        .stack
+        .connect(addr("10.77.0.2:80"))
+        .expect("it begins");
+    world.turns(4);
+    let local = world.a.stack.local(here).expect("local");
+    let tuple = Tuple::new(local, addr("10.77.0.2:80")).expect("a flow");
+    let slot = world.a.stack.flows.owned(here).expect("its slot");
+    let (first, _) = world.a.stack.outstanding(slot).expect("numbers");
+    for wrong in [0, first.wrapping_add(1), first.wrapping_sub(1), !first] {
+        world.a.stack.unreachable(&tuple, Unreachable::Port, wrong);
+        world.now += Duration::from_millis(100);
+        world.turn();
+        assert_eq!(world.a.what(here), What::empty());
+    }
+    // Numbers that cannot be do not even cost a look.
+    assert!(world.a.stack.stats().slow_looks <= 2);
+    assert_eq!(world.a.stack.stats().icmp_ignored, 4);
+    world.now += Duration::from_millis(100);
+    world.turn();
+    world.a.stack.unreachable(&tuple, Unreachable::Port, first);
+    world.turn();
+    assert!(world.a.what(here).contains(What::CLOSED));
+    let refused = Some(std::io::ErrorKind::ConnectionRefused);
+    assert_eq!(world.a.seen[&here].error, refused);
+}
+
+#[test]
+fn flows_that_end_do_not_count_among_those_whose_path_was_lowered() {
+    let mut world = world_of_forged(server());
+    for n in 0..3 {
+        let peer = Forged::connect(&mut world, 5000 + n);
+        world.b.stack.send(peer.id, &[1; 900]);
+        world.turns(2);
+        let tuple = Tuple::new(addr("10.77.0.2:80"), peer.flow.local()).expect("a flow");
+        world.now += Duration::from_millis(200);
+        world.turn();
+        world.b.stack.lower_path(&tuple, 600, peer.ack);
+        assert_eq!(world.b.stack.stats().pmtu_lowered, u64::from(n) + 1);
+        assert_eq!(world.b.stack.lowered.live(), 1);
+        world.b.stack.abort(peer.id);
+        assert_eq!(world.b.stack.lowered.live(), 0);
+    }
+}
+
+#[test]
+fn what_came_twice_does_not_keep_a_ring_and_what_is_out_of_order_does() {
+    let mut world = world_of_forged(server());
+    let mut twice = Forged::connect(&mut world, 5000);
+    twice.say(&mut world, 10, 1000);
+    twice.seq = twice.seq.wrapping_sub(10);
+    twice.say(&mut world, 10, 1000);
+    let mut gap = Forged::connect(&mut world, 5001);
+    gap.seq = gap.seq.wrapping_add(10);
+    gap.say(&mut world, 10, 1000);
+    world.pass(Duration::from_secs(10));
+    assert_eq!(world.b.stack.stats().ring_bytes, 4096);
+    gap.seq = gap.seq.wrapping_sub(20);
+    gap.say(&mut world, 10, 1000);
+    assert_eq!(world.b.seen[&gap.id].bytes, [0; 20]);
+    world.pass(Duration::from_secs(10));
+    assert_eq!(world.b.stack.stats().ring_bytes, 0);
+}
+
+#[test]
+fn an_orphan_whose_peer_answers_but_takes_nothing_is_reset() {
+    let mut world = world_of_forged(server());
+    let mut peer = Forged::connect(&mut world, 5000);
+    let mut slow = Forged::connect(&mut world, 5001);
+    for id in [peer.id, slow.id] {
+        world.b.stack.send(id, &[1; 10_000]);
+        world.turn();
+        world.b.stack.release(id);
+    }
+    for _ in 0..24 {
+        world.pass(Duration::from_secs(1));
+        peer.say(&mut world, 0, 0);
+        slow.ack = slow.ack.wrapping_add(100);
+        slow.say(&mut world, 0, 100);
+    }
+    let stats = world.b.stack.stats();
+    assert_eq!((stats.orphans, stats.orphans_reset), (1, 1));
+}
+
+#[test]
+fn the_ends_of_a_flow_are_known_until_its_user_lets_it_go() {
+    let mut world = World::new();
+    world.b.stack.hold_finished();
+    let (here, there) = world.connect("10.77.0.2:80");
+    let peer = world.a.stack.local(here);
+    world.a.stack.finish(here);
+    world.turns(2);
+    world.b.stack.finish(there);
+    world.turns(6);
+    assert_eq!(world.b.state(there), "CLOSED");
+    assert_eq!(world.b.stack.peer(there), peer);
+    world.b.stack.release(there);
+    assert_eq!(world.b.stack.peer(there), None);
+    // The same when a reset is what is told of.
+    let (here, there) = world.connect("10.77.0.2:80");
+    let peer = world.a.stack.local(here);
+    world.a.stack.abort(here);
+    world.a.turn(world.now);
+    world.b.stack.receive(world.now);
+    let event = world.b.stack.next().expect("the reset");
+    assert!(event.flow == there && event.what.contains(What::CLOSED));
+    assert_eq!(world.b.stack.peer(there), peer);
+    assert!(world.b.stack.next().is_none());
+    assert_eq!(world.b.stack.peer(there), None);
+}
+
+#[test]
+fn one_turn_gives_back_only_so_many_rings() {
+    const FLOWS: u16 = 1200;
+    let many = StackConfig {
+        max_flows: FLOWS.into(),
+        half_open: 64,
+        ..server()
+    };
+    let mut world = world_of_forged(many);
+    let mut peers = Vec::new();
+    for n in 0..FLOWS {
+        let mut peer = Forged::connect(&mut world, 5000 + n);
+        peer.say(&mut world, 10, 1000);
+        // Every other one keeps what it received, so that no two neighbours are given back together.
+        world.b.reads = n % 2 == 0;
+        peers.push(peer);
+    }
+    let before = world.b.stack.stats().rings_given_back;
+    // Nothing was looked at for long: everything is due at once.
+    let mut most = 0;
+    let mut last = before;
+    for _ in 0..3 {
+        world.now += Duration::from_secs(10);
+        for _ in 0..100 {
+            world.b.turn(world.now);
+            let now = world.b.stack.stats().rings_given_back;
+            most = most.max(now - last);
+            last = now;
+        }
+    }
+    assert!(most > 0 && most <= 40, "{most} in one turn");
+    assert!(
+        last - before >= u64::from(FLOWS) / 2 - 200,
+        "{}",
+        last - before
+    );
+}
