@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hioload_device::{BURST, Burst, Capabilities, Device, DeviceStats, Waker};
 use hioload_mem::frames::{Frame, FramePool, Parts, RxMark, TxMark};
+use hioload_mem::prefetch;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -20,6 +21,8 @@ use crate::umem::{Received, Umem};
 pub(crate) const METADATA: usize = 24;
 /// The fill ring is topped up by at least so many.
 const REFILL: u32 = 16;
+/// Cache lines that headers and the beginning of what they carry lie in.
+const HEADER_LINES: usize = 3;
 /// System calls of one burst at most.
 const KICKS: usize = 16;
 /// Empty looks without sleeping between two looks at the interface.
@@ -328,6 +331,8 @@ impl Device for Queue {
             let frame = self.umem.receive().and_then(|part| self.assemble(part));
             if let Some(frame) = frame {
                 self.state.stats.rx_bytes += frame.len() as u64;
+                // Another core wrote it; the lines come while the rest of the burst is taken.
+                prefetch::lines(frame.bytes().as_ptr(), HEADER_LINES);
                 burst.push(frame);
             }
         }

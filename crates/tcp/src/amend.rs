@@ -10,6 +10,10 @@
 //!   retransmission timer fired, smoltcp goes back, and sends even bare acknowledgements with the sequence number that it is
 //!   at now. If both ends did so, neither would hear the other ever again. So the acknowledgement is handed over on
 //!   its own, with the sequence number that is expected.
+//! - The acknowledgement in a segment that finds our window closed: dropped with it, though RFC 9293 §3.10.7.4 makes an
+//!   allowance for it. If both ends wait for each other's window, neither would hear that it is open. A peer may even stand a
+//!   few bytes beyond the window without having done wrong: a scaled window is rounded down, at another place each time, so
+//!   its end moves back by less than one unit of it. So such an acknowledgement is handed over on its own, too.
 //!
 //! And two timers that smoltcp loses. The retransmission timer that fires while the window is closed sets no other; and when a
 //! closed window opens again, the probe's timer stops, but what was in flight then has none. Such a flow would wait
@@ -31,6 +35,9 @@ use crate::parse::{Segment, flags};
 use crate::port::Lent;
 use crate::stack::{Stack, instant};
 use crate::tuple::Tuple;
+
+/// The unit of the windows of the largest rings, in bytes.
+const ROUNDED: usize = 16;
 
 /// An IP packet of headers alone.
 pub(crate) struct Headers {
@@ -130,6 +137,36 @@ impl<D: Device> Stack<D> {
             let headers = headers.with_flags(flags::ACK);
             self.hand(slot, headers.with_seq(expected).packet());
         }
+    }
+
+    /// Whether a segment that found `received` bytes waiting may have met a closed window, and this is why nothing came of it.
+    #[inline]
+    pub(crate) fn may_be_too_early(&self, received: usize, segment: &Segment) -> bool {
+        let rare = flags::SYN | flags::FIN | flags::RST | flags::ACK;
+        self.config.rx_ring.saturating_sub(received) <= ROUNDED
+            && segment.flags & rare == flags::ACK
+    }
+
+    /// Hands over the acknowledgement of a segment that was beyond the end of our closed window, wherever within the rounding
+    /// of that the next byte expected is. smoltcp takes one of these at most, and what it says to the others nobody needs.
+    #[cold]
+    pub(crate) fn hand_early_ack(&mut self, slot: u32, frame: &D::Frame, segment: &Segment) {
+        // Without payload, what is just in place has been taken already.
+        let first = u32::from(segment.payload.is_empty());
+        let answer = self.port.last;
+        self.port.hold = true;
+        for beyond in first..ROUNDED as u32 {
+            if let Some(headers) = Headers::of(frame.bytes(), segment) {
+                let headers = headers.with_flags(flags::ACK);
+                self.hand(
+                    slot,
+                    headers.with_seq(segment.seq.wrapping_sub(beyond)).packet(),
+                );
+            }
+        }
+        self.port.hold = false;
+        self.port.held = None;
+        self.port.last = answer;
     }
 
     /// Hands a packet made up here to a flow's socket.

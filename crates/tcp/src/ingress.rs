@@ -84,8 +84,14 @@ impl<D: Device> Stack<D> {
 
         let payload = segment.payload.len();
         let ack_is_old = payload > 0 && after.queued > 0 && after.received == before.received;
-        if fin_is_off || ack_is_old {
-            if ack_is_old {
+        let ack_is_early = after.queued > 0
+            && after.queued == before.queued
+            && after.received == before.received
+            && self.may_be_too_early(before.received, segment);
+        if fin_is_off || ack_is_old || ack_is_early {
+            if ack_is_early {
+                self.hand_early_ack(slot, &frame, segment);
+            } else if ack_is_old {
                 self.hand_old_ack(slot, &frame, segment);
             }
             if fin_is_off {

@@ -332,3 +332,52 @@ fn no_sequence_of_segments_does_harm() {
         assert_eq!(world.b.stack.flows().count(), 0);
     }
 }
+
+#[test]
+fn an_acknowledgement_from_beyond_our_closed_window_counts() {
+    // The sequence number less the one expected, and bytes of payload: a probe; a peer that was there before the end of a
+    // rounded window moved back, with and without payload.
+    for (beyond, payload) in [(0, 1), (4, 0), (4, 4), (15, 0), (15, 1)] {
+        let mut config = server();
+        config.rx_ring = 1 << 20;
+        let mut world = World::with(client(), config, 1500);
+        let (here, there) = world.connect("10.77.0.2:80");
+        world.b.reads = false;
+        let bytes = [7; 4096];
+        while world.b.stack.received(there) < (1 << 20) - 16 {
+            world.a.stack.send(here, &bytes);
+            world.turn();
+        }
+        world.turns(20);
+        // From now on nothing that is said here is heard there.
+        let deaf = Impairment {
+            loss: 1.0,
+            ..Impairment::default()
+        };
+        world.a.stack.device().set_rx(&deaf);
+        assert_eq!(world.b.stack.send(there, &bytes), bytes.len());
+        world.turns(4);
+        assert_eq!(world.b.stack.send_queued(there), bytes.len());
+
+        let from = world.a.stack.local(here).expect("local");
+        let flow = Tuple::new(from, addr("10.77.0.2:80")).expect("a flow");
+        let slot = world.b.stack.flows.owned(there).expect("its slot");
+        let (first, expected) = world.b.stack.numbers(slot).expect("numbers");
+        let bare = Bare {
+            seq: expected.wrapping_add(beyond),
+            ack: first.wrapping_add(bytes.len() as u32),
+            flags: flags::ACK,
+            window: 1000,
+            timestamp: None,
+        };
+        forge_with(&mut world, &flow, bare, payload);
+        let received = world.b.stack.received(there);
+        world.turn();
+        assert_eq!(
+            world.b.stack.send_queued(there),
+            0,
+            "{beyond} beyond, {payload} bytes"
+        );
+        assert_eq!(world.b.stack.received(there), received);
+    }
+}
