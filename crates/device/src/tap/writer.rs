@@ -101,10 +101,18 @@ impl Writer {
         self.finish()
     }
 
-    /// The queues, for the next capture. Those whose tap is gone are left out.
+    /// The queues, for the next capture. Those whose tap is gone are left out. What is still in the rings goes: the next capture
+    /// would find no room in them until its thread runs.
     pub(super) fn into_sources(self) -> impl Iterator<Item = Source> {
         let sources = self.interfaces.into_iter().map(|one| one.source);
-        sources.filter(|source| !source.records.is_abandoned())
+        sources
+            .filter(|source| !source.records.is_abandoned())
+            .map(|mut source| {
+                while let Some(header) = peek(&mut source.records) {
+                    skip(&mut source.records, Header::LEN + header.kept as usize);
+                }
+                source
+            })
     }
 
     fn state(&self) -> u64 {
