@@ -302,8 +302,7 @@ impl Host {
         ledger
             .trace
             .say(format!("connection {number} closed, {error:?}"));
-        let linger = ledger.plan.hosts[self.index].linger;
-        ledger.judge(number, !self.server, flow.established, error, linger);
+        ledger.judge(number, !self.server, flow.established, error);
         *ledger.connections[number].fate(!self.server) = Fate::Closed(error);
     }
 

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use hioload_lcore::Time;
 
-use crate::plan::{Dialogue, Ends, Plan};
+use crate::plan::{Dialogue, Ends, Plan, Reads};
 use crate::random::{Content, Random};
 use crate::trace;
+
+/// A stack's time is that of its last turn, which may be so long ago when it is called.
+const LAG: Duration = Duration::from_millis(100);
 
 /// What became of one end of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -143,7 +146,6 @@ impl Ledger {
         client: bool,
         established: bool,
         error: Option<io::ErrorKind>,
-        linger: Duration,
     ) {
         use io::ErrorKind as E;
         let connection = &self.connections[number];
@@ -153,6 +155,7 @@ impl Ledger {
             connection.client
         };
         let excuses = self.excuses;
+        let linger = self.shortest_linger();
         let trouble = excuses.loss || excuses.outage || excuses.restart;
         // A server that had no room, or forgot a handshake among too many.
         let crowded = trouble || excuses.flood || excuses.budgets || excuses.whims;
@@ -160,7 +163,7 @@ impl Ledger {
             Fate::Open => false,
             Fate::None => crowded,
             Fate::Released(when, complete) => {
-                !complete || crowded || self.now.saturating_sub(when) >= linger
+                !complete || crowded || self.now.saturating_sub(when) + LAG >= linger
             }
             Fate::Aborted | Fate::Lost => true,
             // It is forgotten there, and may say so to what comes late.
@@ -185,8 +188,19 @@ impl Ledger {
     pub fn must_succeed(&self, number: usize) -> bool {
         let dialogue = &self.connections[number].dialogue;
         let polite = |ends| matches!(ends, Ends::Finish | Ends::Closed | Ends::Second);
+        // Who takes nothing for so long from a peer that has released the connection is reset.
+        let linger = self.shortest_linger();
+        let stalls = |reads| matches!(reads, Reads::Stall(_, time) if time >= linger);
         (self.plan.strict || dialogue.probe && !self.excuses.budgets)
             && polite(dialogue.up.ends)
             && polite(dialogue.down.ends)
+            && !stalls(dialogue.up.reads)
+            && !stalls(dialogue.down.reads)
+    }
+
+    /// The shortest time that any host gives its orphans.
+    fn shortest_linger(&self) -> Duration {
+        let hosts = self.plan.hosts.iter().map(|host| host.linger);
+        hosts.min().unwrap_or_default()
     }
 }
