@@ -20,8 +20,6 @@ ELSEWHERE = {
 }
 # And what is left out with more than one queue.
 ON_ONE_LCORE = {
-    "drain::a_draining_server_says_so_and_takes_nobody_new":
-        "its probe may be on another lcore than the connection waited for, and an lcore with nobody to wait for ends",
     "topics::subscribers_may_vanish_at_any_time":
         "it takes for granted that what one connection said is done before another one speaks",
 }

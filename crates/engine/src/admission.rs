@@ -23,6 +23,8 @@ pub(crate) struct Admission {
     hasher: RandomState,
     max_open: usize,
     max_per_source: u32,
+    /// Lcores that have not drained.
+    working: AtomicUsize,
 }
 
 /// The right to be open; given back with [`Admission::release`].
@@ -55,7 +57,25 @@ impl Admission {
             hasher: RandomState::new(),
             max_open,
             max_per_source,
+            working: AtomicUsize::new(1),
         }
+    }
+
+    /// Shared by so many lcores.
+    pub(crate) fn of_lcores(mut self, lcores: usize) -> Self {
+        self.working = AtomicUsize::new(lcores);
+        self
+    }
+
+    /// An lcore that drains has nobody left to wait for; each says so once.
+    pub(crate) fn has_drained(&self) {
+        self.working.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether all of them have. Until then none may end: what comes by the queue or the listener of one may be for another,
+    /// and whoever asks for the server's health has to be told by any of them.
+    pub(crate) fn all_have_drained(&self) -> bool {
+        self.working.load(Ordering::Relaxed) == 0
     }
 
     pub(crate) fn admit(&self, peer: Peer) -> Result<Ticket, Refusal> {

@@ -25,6 +25,8 @@ const MAIL_PER_TURN: usize = 1024;
 /// Connections served in a turn in which nothing is published: few, so that a connection's socket is still in the cache when
 /// its reply is sent. When messages fan out, long turns are better: what goes to one subscriber is then sent in one write.
 const SHORT_TURN: usize = 16;
+/// How often an lcore that has drained looks whether the others have.
+const OTHERS_DRAIN: Duration = Duration::from_millis(10);
 /// Connections accepted in one turn.
 const ACCEPTS_PER_TURN: usize = 128;
 
@@ -39,6 +41,8 @@ pub struct Lcore<T: Transport, H: Handler> {
     /// Whether the last turn did anything.
     worked: bool,
     accepting: bool,
+    /// It has said that it has nobody to wait for any more.
+    drained: bool,
     /// What the transport receives at once ([`Features::burst`]).
     ///
     /// [`Features::burst`]: hioload_transport::Features::burst
@@ -114,6 +118,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             idle,
             worked: true,
             accepting: true,
+            drained: false,
             burst: features.burst,
             delivered: 0,
         };
@@ -183,6 +188,11 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         {
             self.reset_the_rest();
         }
+        let core = &self.app.core;
+        if core.draining() && core.busy == 0 && !self.drained {
+            self.drained = true;
+            core.admission.has_drained();
+        }
     }
 
     /// How long the next `wait` may sleep. From a sleep announced here on, whoever sends mail wakes this lcore.
@@ -195,7 +205,9 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             core.mailbox.awake();
             return Some(Duration::ZERO);
         }
-        [core.sleep_limit(), core.accept_wait()]
+        // Nobody rings when the last lcore has drained.
+        let others = self.drained.then_some(OTHERS_DRAIN);
+        [core.sleep_limit(), core.accept_wait(), others]
             .into_iter()
             .flatten()
             .min()
@@ -203,7 +215,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
 
     pub(crate) fn is_done(&self) -> bool {
         let core = &self.app.core;
-        core.stopping || (core.draining() && core.busy == 0)
+        core.stopping || (self.drained && core.busy == 0 && core.admission.all_have_drained())
     }
 
     /// The drain's deadline: what has not closed by now is reset.

@@ -249,11 +249,9 @@ impl<T: Transport + 'static> Server<T> {
             Executor::start(self.config.executor_threads, self.config.executor_queue)
                 .map_err(|e| StartError::System("start the executor", e))?;
         let limits = &self.config.limits;
-        let admission = Arc::new(Admission::new(
-            limits.max_connections,
-            limits.max_connections_per_source,
-        ));
         let lcores = self.cpus.len();
+        let admission = Admission::new(limits.max_connections, limits.max_connections_per_source);
+        let admission = Arc::new(admission.of_lcores(lcores));
         let mailboxes = mesh(lcores, self.config.mailbox);
         let remote = Remote {
             posters: mailboxes.iter().map(Mailbox::poster).collect(),
