@@ -221,7 +221,7 @@ impl<D: Device> Stack<D> {
     /// A SYN was not answered: perhaps the neighbour is somewhere else by now.
     pub(crate) fn look_for_way(&mut self, slot: u32) {
         let known = self.flows.hop(slot);
-        if known != NOWHERE
+        if !known.is_nowhere()
             && let Some(tuple) = self.flows.tuple(slot)
             && let Way::Known(hop) = self.housekeeping.way(tuple.remote().ip(), self.now)
             && hop != known

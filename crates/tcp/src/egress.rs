@@ -11,7 +11,7 @@ use crate::endings::Ending;
 use crate::event::Event;
 use crate::flows::is;
 use crate::parse::flags;
-use crate::port::{Lent, NOWHERE, Sent};
+use crate::port::{Lent, Sent};
 use crate::sockets::tcp_mut;
 use crate::stack::{Stack, instant};
 
@@ -48,7 +48,7 @@ impl<D: Device> Stack<D> {
         let (_, more) = self.egress(slot);
         if !more {
             self.flows.hot_mut(slot).clear(is::TOUCHED);
-            if self.port.way != NOWHERE {
+            if !self.port.way.is_nowhere() {
                 self.set_timer(slot);
             }
         }
@@ -58,7 +58,7 @@ impl<D: Device> Stack<D> {
     /// Sends what a flow may send now: the first segment sent, and whether it could not send all.
     pub(crate) fn egress(&mut self, slot: u32) -> (Option<Sent>, bool) {
         self.port.way = self.flows.hop(slot);
-        if self.port.way == NOWHERE {
+        if self.port.way.is_nowhere() {
             // It is touched again when its neighbour is known.
             return (None, false);
         }

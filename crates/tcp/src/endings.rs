@@ -7,7 +7,7 @@ use smoltcp::socket::tcp::State;
 
 use crate::event::{Event, FlowId, What};
 use crate::flows::is;
-use crate::port::{Lent, NOWHERE};
+use crate::port::Lent;
 use crate::stack::{Stack, instant};
 use crate::tuple::Tuple;
 
@@ -123,7 +123,6 @@ impl<D: Device> Stack<D> {
 
     /// Sends an RST, if the peer can know of the flow.
     pub(crate) fn say_rst(&mut self, slot: u32) {
-        let hop = self.flows.hop(slot);
         let now = instant(self.now);
         let silent = self.flows.sockets.with_mut(slot, |socket| {
             let silent = matches!(
@@ -135,10 +134,13 @@ impl<D: Device> Stack<D> {
             }
             silent
         });
-        if silent != Some(false) || hop == NOWHERE {
+        if silent != Some(false) {
             return;
         }
-        self.port.way = hop;
+        self.port.way = self.flows.hop(slot);
+        if self.port.way.is_nowhere() {
+            return;
+        }
         let interface = &mut self.interfaces[self.flows.hot(slot).class()];
         let mut lent = Lent {
             port: &mut self.port,

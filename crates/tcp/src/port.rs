@@ -19,6 +19,14 @@ pub(crate) const NOWHERE: Hop = Hop {
     vlan: None,
 };
 
+impl Hop {
+    /// Whether it is that: no station has this address.
+    #[inline]
+    pub(crate) fn is_nowhere(&self) -> bool {
+        self.mac == NOWHERE.mac
+    }
+}
+
 /// A TCP header that was sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Sent {
