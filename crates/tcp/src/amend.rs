@@ -260,24 +260,33 @@ impl<D: Device> Stack<D> {
 
     /// Hands over acknowledgements that make smoltcp set a timer.
     fn hand_windows(&mut self, slot: u32, stuck: Stuck) {
-        let Some(from_peer) = self.reverse_of(slot) else {
-            return;
-        };
         if !stuck.is_idle {
             return;
         }
         let in_flight = stuck.sent != stuck.acknowledged;
-        let windows: &[u16] = match stuck.window {
-            0 => &[0],
-            // One that differs, so that those after it are counted from one.
-            open if in_flight => &[open ^ 1, open, open, open, open],
-            _ => &[],
+        match stuck.window {
+            0 => self.hand_acknowledgements(slot, stuck.expected, stuck.acknowledged, &[0]),
+            open if in_flight => self.hand_repeats(slot, stuck.expected, stuck.acknowledged, open),
+            _ => {}
+        }
+    }
+
+    /// Hands over an acknowledgement three times, which begins a fast retransmission; before that, two with other windows, so
+    /// that the three are counted from one.
+    pub(crate) fn hand_repeats(&mut self, slot: u32, seq: u32, ack: u32, open: u16) {
+        self.hand_acknowledgements(slot, seq, ack, &[open ^ 1, open, open, open, open]);
+    }
+
+    /// Hands over empty acknowledgements as from the peer, one with each of these windows.
+    fn hand_acknowledgements(&mut self, slot: u32, seq: u32, ack: u32, windows: &[u16]) {
+        let Some(from_peer) = self.reverse_of(slot) else {
+            return;
         };
         let mut packet = [0; 60];
         for &window in windows {
             let bare = Bare {
-                seq: stuck.expected,
-                ack: stuck.acknowledged,
+                seq,
+                ack,
                 flags: flags::ACK,
                 window,
                 timestamp: None,

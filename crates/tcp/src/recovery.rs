@@ -20,11 +20,9 @@ use std::time::Duration;
 use hioload_device::{Device, Frame};
 use hioload_lcore::Time;
 
-use crate::craft::Bare;
 use crate::flows::is;
-use crate::parse::{Segment, flags};
+use crate::parse::Segment;
 use crate::stack::{Stack, clock};
-use crate::tuple::Tuple;
 
 /// About the payload of a segment. smoltcp does not tell the true one.
 const SEGMENT: u32 = 1400;
@@ -193,26 +191,7 @@ impl<D: Device> Stack<D> {
         if losses.window == 0 || self.is_in_fast_retransmit(slot) {
             return;
         }
-        let tuple = self.flows.tuple(slot);
-        let Some(from_peer) = tuple.and_then(|tuple| Tuple::new(tuple.remote(), tuple.local()))
-        else {
-            return;
-        };
-        let open = losses.window;
-        let mut packet = [0; 60];
-        for window in [open ^ 1, open, open, open, open] {
-            let bare = Bare {
-                seq: losses.expected,
-                ack: losses.acked,
-                flags: flags::ACK,
-                window,
-                timestamp: None,
-            };
-            if let Some(packet) = packet.get_mut(..bare.len(&from_peer)) {
-                bare.write(&from_peer, packet);
-                self.hand(slot, packet);
-            }
-        }
+        self.hand_repeats(slot, losses.expected, losses.acked, losses.window);
         self.look_for_fast_retransmit(slot);
         self.touch(slot);
     }
