@@ -295,6 +295,7 @@ fn client(
 ) {
     let mut stream = TcpStream::connect(to).unwrap();
     stream.set_nodelay(true).unwrap();
+    let mut sent = request("").len() as u64;
     stream.write_all(request("").as_bytes()).unwrap();
     let mut head = [0; 4096];
     let mut len = 0;
@@ -306,13 +307,15 @@ fn client(
         let frame = masked(true, false, OpCode::Binary, &payload);
         let expected = answer(false, OpCode::Binary, &payload);
         let (one, two) = frame.split_at(if split { frame.len() / 2 } else { 0 });
-        let before = bytes_in.load(Ordering::Relaxed);
         stream.write_all(one).unwrap();
-        // The second half is not sent before the server has read from the first.
-        while split && bytes_in.load(Ordering::Relaxed) == before {
+        sent += one.len() as u64;
+        // The second half is not sent before the server has read the first. What it has read is told after the turn, so an echo
+        // may be here before that: only the sum of all that was sent says that this half is in it.
+        while split && bytes_in.load(Ordering::Relaxed) < sent {
             std::thread::yield_now();
         }
         stream.write_all(two).unwrap();
+        sent += two.len() as u64;
         let mut echo = vec![0; expected.len()];
         stream.read_exact(&mut echo).unwrap();
         assert!(echo == expected, "not the echo");

@@ -1,0 +1,5 @@
+//! `hioload load` as a library: what to do ([`report::Plan`]), doing it, and what came of it ([`report::Report`]).
+
+#![forbid(unsafe_code)]
+
+pub mod report;
