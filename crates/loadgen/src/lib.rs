@@ -2,4 +2,5 @@
 
 #![forbid(unsafe_code)]
 
+pub mod progress;
 pub mod report;
