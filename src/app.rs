@@ -2,7 +2,10 @@
 
 mod af_xdp;
 pub(crate) mod ask;
+#[cfg_attr(not(bypass), allow(dead_code))]
+mod bypass;
 pub(crate) mod check;
+mod client;
 pub(crate) mod connect;
 mod control;
 mod files;

@@ -10,6 +10,7 @@ use hioload_ws::{Config, Endpoint, Lcores, Limits, ServerOptions, SocketOptions}
 
 use super::Settings;
 use super::af_xdp::AfXdp;
+use super::bypass::BypassPlan;
 use super::sections::{DeflateArgs, DrainArgs, EngineArgs, LimitArgs, SocketArgs};
 use super::values::{
     AllowOrigin, Control, Deflate, LcoreSet, LogFilter, LogFormat, Size, Span, TransportKind,
@@ -23,10 +24,12 @@ pub(crate) struct Plan {
     pub server: ServerOptions,
     /// What moves the bytes.
     pub transport: TransportKind,
+    /// For transports with a TCP of our own.
+    pub bypass: BypassPlan,
     /// For af-xdp.
     pub af_xdp: AfXdp,
     /// Whether the operator chose the lcores.
-    #[cfg_attr(not(all(feature = "af-xdp", target_os = "linux")), allow(dead_code))]
+    #[cfg_attr(not(bypass), allow(dead_code))]
     pub lcores_set: bool,
     /// Where the control socket is to be.
     pub control: Control,
@@ -51,6 +54,7 @@ impl Plan {
             deflate,
             drain,
             sockets,
+            bypass,
             af_xdp,
             tcp,
             engine,
@@ -77,6 +81,9 @@ impl Plan {
             Some(list) if !list.is_empty() => list.into_iter().map(|listen| listen.0).collect(),
             _ => vec![Endpoint::Tcp(SocketAddr::from(([127, 0, 0, 1], 9001)))],
         };
+        let af_xdp = AfXdp::new(af_xdp);
+        let mut bypass = BypassPlan::new(bypass, &tcp);
+        bypass.stack.answers_for_addresses = !af_xdp.share_address;
         let lcores = server.lcores.unwrap_or(LcoreSet::All);
         let lcores_set = lcores != LcoreSet::All;
         let lcores = match lcores {
@@ -92,7 +99,8 @@ impl Plan {
                 sockets: socket_options,
             },
             transport: server.transport.unwrap_or(TransportKind::Sockets),
-            af_xdp: AfXdp::new(af_xdp, &tcp),
+            bypass,
+            af_xdp,
             lcores_set,
             control: server.control.unwrap_or(Control::Auto),
             origins: origins_from(server.allow_origin),
@@ -108,8 +116,12 @@ impl Plan {
     /// # Errors
     /// What is wrong, in one line.
     pub(crate) fn check(&self) -> Result<(), String> {
-        if self.transport == TransportKind::AfXdp {
-            self.af_xdp.check(&self.server.listen)?;
+        match self.transport {
+            TransportKind::Sockets => (),
+            TransportKind::AfXdp => self.af_xdp.check()?,
+        }
+        if self.transport != TransportKind::Sockets {
+            self.bypass.check(self.transport, &self.server.listen)?;
         }
         let Lcores::Cpus(wanted) = &self.server.lcores else {
             return Ok(());

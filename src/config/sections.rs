@@ -94,8 +94,8 @@ section! {
 }
 
 section! {
-    /// `[af_xdp]`
-    AfXdpArgs, "AF_XDP (--transport af-xdp)"
+    /// `[bypass]`
+    BypassArgs, "TCP of our own, over the queues of a port (--transport af-xdp)"
     [
         /// Our address, with its network's prefix length: 10.77.0.2/24, fd77::2/64; repeatable
         ip: OwnAddress = "ADDR/LEN";
@@ -103,14 +103,20 @@ section! {
         gateway: Gateway = "ADDR";
     ]
     {
-        /// The network interface
-        interface: Interface = "NAME";
-        /// Its queues to take, an lcore for each: 0,1 or 0-3 or all
+        /// The port's queues to take, an lcore for each: 0,1 or 0-3 or all
         queues: Queues = "QUEUES";
         /// Our MAC address; device: the interface's
         mac: Mac = "MAC";
         /// The VLAN we are in; none: packets without a tag
         vlan: Vlan = "1-4094";
+    }
+}
+
+section! {
+    /// `[af_xdp]`
+    AfXdpArgs, "AF_XDP (--transport af-xdp)" {
+        /// The network interface
+        interface: Interface = "NAME";
         /// Whether the addresses are the kernel's too: then only the listened ports are ours, and all else stays as it is
         #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         share_address: bool = "true|false";
@@ -291,6 +297,8 @@ pub(crate) struct Settings {
     #[command(flatten)]
     pub sockets: SocketArgs,
     #[command(flatten)]
+    pub bypass: BypassArgs,
+    #[command(flatten)]
     pub af_xdp: AfXdpArgs,
     #[command(flatten)]
     pub tcp: TcpArgs,
@@ -309,6 +317,7 @@ impl Settings {
             deflate: self.deflate.over(below.deflate),
             drain: self.drain.over(below.drain),
             sockets: self.sockets.over(below.sockets),
+            bypass: self.bypass.over(below.bypass),
             af_xdp: self.af_xdp.over(below.af_xdp),
             tcp: self.tcp.over(below.tcp),
             engine: self.engine.over(below.engine),
