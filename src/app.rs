@@ -8,6 +8,7 @@ pub(crate) mod check;
 mod client;
 pub(crate) mod connect;
 mod control;
+mod dpdk;
 mod files;
 mod handler;
 mod histogram;

@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::Failure;
-use crate::config::sections::{AfXdpArgs, BypassArgs};
+use crate::config::sections::{AfXdpArgs, BypassArgs, DpdkArgs};
 use crate::config::values::{
     AtLeastOne, LcoreSet, PeerFilter, Size, Span, TransportKind, UpTo, Within,
 };
@@ -151,7 +151,8 @@ pub(crate) struct ConnectArgs {
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub(crate) struct LinkArgs {
-    /// What moves the bytes: sockets, or af-xdp (TCP of our own over the queues of a network interface)
+    /// What moves the bytes: sockets; or TCP of our own over the queues of a network interface (af-xdp), or of a port of DPDK
+    /// (dpdk)
     #[arg(long, value_name = "NAME", default_value = "sockets")]
     pub transport: TransportKind,
     /// For transports with a TCP of our own.
@@ -160,6 +161,9 @@ pub(crate) struct LinkArgs {
     /// For af-xdp.
     #[command(flatten)]
     pub af_xdp: AfXdpArgs,
+    /// For dpdk.
+    #[command(flatten)]
+    pub dpdk: DpdkArgs,
 }
 
 /// `hioload check`
@@ -288,7 +292,7 @@ mod tests {
             (&["serve", "--idle", "lazy"], "--idle"),
             (
                 &["serve", "--transport", "dove"],
-                "expected sockets or af-xdp",
+                "expected sockets, af-xdp or dpdk",
             ),
             (&["serve", "--max-message", "many"], "expected a size"),
             (&["serve", "--max-connections", "0"], "must be at least 1"),

@@ -4,6 +4,7 @@
 
 pub(crate) mod af_xdp;
 pub(crate) mod bypass;
+pub(crate) mod dpdk;
 pub(crate) mod file;
 pub(crate) mod plan;
 pub(crate) mod sections;

@@ -5,12 +5,13 @@ use hioload_ws::tcp::StackConfig;
 use hioload_ws::transport::Transport;
 use hioload_ws::{Lcores, Server, ServerOptions};
 
-use super::af_xdp;
 use super::bypass::Queues;
+use super::{af_xdp, dpdk};
 use crate::Failure;
 use crate::cli::LinkArgs;
 use crate::config::af_xdp::AfXdp;
 use crate::config::bypass::BypassPlan;
+use crate::config::dpdk::Dpdk;
 use crate::config::sections::TcpArgs;
 use crate::config::values::TransportKind;
 
@@ -23,6 +24,9 @@ pub(super) struct ClientLink {
     /// For af-xdp.
     #[cfg_attr(not(all(feature = "af-xdp", target_os = "linux")), allow(dead_code))]
     pub af_xdp: AfXdp,
+    /// For dpdk.
+    #[cfg_attr(not(all(feature = "dpdk", target_os = "linux")), allow(dead_code))]
+    pub dpdk: Dpdk,
 }
 
 impl ClientLink {
@@ -35,15 +39,18 @@ impl ClientLink {
             transport,
             bypass,
             af_xdp,
+            dpdk,
         } = arguments.clone();
         let link = Self {
             transport,
             bypass: BypassPlan::new(bypass, &TcpArgs::default()),
             af_xdp: AfXdp::new(af_xdp),
+            dpdk: Dpdk::new(dpdk),
         };
         let checked = match transport {
             TransportKind::Sockets => Ok(()),
             TransportKind::AfXdp => link.af_xdp.check(),
+            TransportKind::Dpdk => Ok(()),
         };
         checked
             .and_then(|()| match transport {
@@ -73,6 +80,7 @@ impl ClientLink {
                 Ok(work.run(server))
             }
             TransportKind::AfXdp => af_xdp::client(self, options, chosen, work),
+            TransportKind::Dpdk => dpdk::client(self, options, chosen, work),
         }
     }
 }

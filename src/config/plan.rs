@@ -11,6 +11,7 @@ use hioload_ws::{Config, Endpoint, Lcores, Limits, ServerOptions, SocketOptions}
 use super::Settings;
 use super::af_xdp::AfXdp;
 use super::bypass::BypassPlan;
+use super::dpdk::Dpdk;
 use super::sections::{DeflateArgs, DrainArgs, EngineArgs, LimitArgs, SocketArgs};
 use super::values::{
     AllowOrigin, Control, Deflate, LcoreSet, LogFilter, LogFormat, Size, Span, TransportKind,
@@ -28,6 +29,9 @@ pub(crate) struct Plan {
     pub bypass: BypassPlan,
     /// For af-xdp.
     pub af_xdp: AfXdp,
+    /// For dpdk.
+    #[cfg_attr(not(all(feature = "dpdk", target_os = "linux")), allow(dead_code))]
+    pub dpdk: Dpdk,
     /// Whether the operator chose the lcores.
     #[cfg_attr(not(bypass), allow(dead_code))]
     pub lcores_set: bool,
@@ -56,6 +60,7 @@ impl Plan {
             sockets,
             bypass,
             af_xdp,
+            dpdk,
             tcp,
             engine,
             log,
@@ -101,6 +106,7 @@ impl Plan {
             transport: server.transport.unwrap_or(TransportKind::Sockets),
             bypass,
             af_xdp,
+            dpdk: Dpdk::new(dpdk),
             lcores_set,
             control: server.control.unwrap_or(Control::Auto),
             origins: origins_from(server.allow_origin),
@@ -119,6 +125,12 @@ impl Plan {
         match self.transport {
             TransportKind::Sockets => (),
             TransportKind::AfXdp => self.af_xdp.check()?,
+            TransportKind::Dpdk if self.af_xdp.share_address => {
+                return Err(
+                    "--share-address: a port of DPDK is ours alone; af-xdp can share".to_owned(),
+                );
+            }
+            TransportKind::Dpdk => (),
         }
         if self.transport != TransportKind::Sockets {
             self.bypass.check(self.transport, &self.server.listen)?;
