@@ -2,9 +2,13 @@
 
 mod af_xdp;
 pub(crate) mod ask;
+#[cfg_attr(not(bypass), allow(dead_code))]
+mod bypass;
 pub(crate) mod check;
+mod client;
 pub(crate) mod connect;
 mod control;
+mod dpdk;
 mod files;
 mod handler;
 mod histogram;

@@ -11,10 +11,11 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 pub(crate) mod load;
 
 use crate::Failure;
+use crate::config::sections::{AfXdpArgs, BypassArgs, DpdkArgs};
 use crate::config::values::{
     AtLeastOne, LcoreSet, PeerFilter, Size, Span, TransportKind, UpTo, Within,
 };
-use crate::config::{AfXdpArgs, Settings, reference};
+use crate::config::{Settings, reference};
 
 /// A WebSocket data plane that owns its cores.
 #[derive(Parser, Debug)]
@@ -145,12 +146,28 @@ pub(crate) struct ConnectArgs {
     /// Time for all of it
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub timeout: AtLeastOne<Span>,
-    /// What moves the bytes: sockets, or af-xdp (needs an interface with a single queue)
+    /// How it reaches the network.
+    #[command(flatten)]
+    pub link: LinkArgs,
+}
+
+/// How a client reaches the network.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+pub(crate) struct LinkArgs {
+    /// What moves the bytes: sockets; or TCP of our own over the queues of a network interface (af-xdp), or of a port of DPDK
+    /// (dpdk)
     #[arg(long, value_name = "NAME", default_value = "sockets")]
     pub transport: TransportKind,
+    /// For transports with a TCP of our own.
+    #[command(flatten)]
+    pub bypass: BypassArgs,
     /// For af-xdp.
     #[command(flatten)]
     pub af_xdp: AfXdpArgs,
+    /// For dpdk.
+    #[command(flatten)]
+    pub dpdk: DpdkArgs,
 }
 
 /// `hioload check`
@@ -279,7 +296,7 @@ mod tests {
             (&["serve", "--idle", "lazy"], "--idle"),
             (
                 &["serve", "--transport", "dove"],
-                "expected sockets or af-xdp",
+                "expected sockets, af-xdp or dpdk",
             ),
             (&["serve", "--max-message", "many"], "expected a size"),
             (&["serve", "--max-connections", "0"], "must be at least 1"),
