@@ -66,6 +66,9 @@ pub(super) fn summary(report: &Report) {
 }
 
 fn line(run: &Run) {
+    if !run.part.is_empty() {
+        println!("{}:", run.part);
+    }
     println!(
         "{} done in {:.2} s: {:.0}/s, {:.1} MB/s received",
         run.done,
