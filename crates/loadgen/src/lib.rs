@@ -2,5 +2,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod attack;
 pub mod progress;
 pub mod report;
