@@ -1,4 +1,4 @@
-//! What the command does: serve, connect, check, or ask a server that runs.
+//! What the command does: serve, connect, load, check, or ask a server that runs.
 
 mod af_xdp;
 pub(crate) mod ask;
@@ -12,6 +12,7 @@ mod dpdk;
 mod files;
 mod handler;
 mod histogram;
+pub(crate) mod load;
 mod log;
 mod page;
 pub(crate) mod serve;

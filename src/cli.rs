@@ -8,6 +8,8 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub(crate) mod load;
+
 use crate::Failure;
 use crate::config::sections::{AfXdpArgs, BypassArgs, DpdkArgs};
 use crate::config::values::{
@@ -36,6 +38,8 @@ pub(crate) enum Command {
     Serve(Box<ServeArgs>),
     /// Send messages to a server that echoes, and check and time what comes back
     Connect(Box<ConnectArgs>),
+    /// Load a server: closed and open loops, connection ramps, churn, fan-out; every reply is checked
+    Load(Box<load::LoadArgs>),
     /// Look at this machine: what AF_XDP needs and has, what is missing, and the command that mends it
     Check(CheckArgs),
     /// List the connections of a running server's own TCP, as ss -ti lists the kernel's
@@ -251,7 +255,7 @@ fn command() -> clap::Command {
 /// What clap says over several lines, in one.
 fn one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "say what to do: serve, connect, check, flows or tap (try hioload --help)"
+        return "say what to do: serve, connect, load, check, flows or tap (try hioload --help)"
             .to_owned();
     }
     let text = error.to_string();
@@ -311,7 +315,7 @@ mod tests {
             ),
             (&["dance"], "dance"),
             (&["check", "--trial"], "--interface"),
-            (&[], "serve, connect, check, flows or tap"),
+            (&[], "serve, connect, load, check, flows or tap"),
             (&["tap", "start"], "--file"),
             (
                 &["tap", "start", "--file=x", "--snaplen=0"],
