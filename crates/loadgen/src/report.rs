@@ -3,9 +3,13 @@
 //!
 //! Times are nanoseconds, CPU shares are parts of one core (1.0 is a core that was busy all the time), rates are per second.
 
+mod latency;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use latency::{BadHistogram, DIGITS, LONGEST, histogram, merge};
 
 /// The only format there is so far.
 pub const FORMAT: u32 = 1;
