@@ -33,9 +33,17 @@
 //! ```
 
 mod attacker;
+mod conn;
 mod control;
+mod flood;
+mod line;
+mod malformed;
+mod neighbour;
+mod pace;
 mod plan;
+mod reader;
 mod rng;
+mod script;
 mod sources;
 mod wire;
 

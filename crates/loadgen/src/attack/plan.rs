@@ -132,6 +132,12 @@ impl fmt::Display for Kind {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PlanError(String);
 
+impl PlanError {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
 impl fmt::Display for PlanError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -140,7 +146,7 @@ impl fmt::Display for PlanError {
 
 impl std::error::Error for PlanError {}
 
-fn wrong<T>(text: impl Into<String>) -> Result<T, PlanError> {
+pub(super) fn wrong<T>(text: impl Into<String>) -> Result<T, PlanError> {
     Err(PlanError(text.into()))
 }
 

@@ -41,6 +41,16 @@ impl Sources {
         })
     }
 
+    /// The first port.
+    pub(super) fn first_port(&self) -> u16 {
+        self.first_port
+    }
+
+    /// Ports of each address; all of them only if they are fewer than 2^16.
+    pub(super) fn ports(&self) -> u16 {
+        self.ports as u16
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> u64 {
         self.addresses.len() as u64 * u64::from(self.ports)
