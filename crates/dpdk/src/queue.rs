@@ -58,6 +58,7 @@ impl QueueEnd {
                 ..hl_queue::default()
             },
             fresh: Burst::new(),
+            taken: 0,
             end: self,
         })
     }
@@ -73,6 +74,8 @@ pub struct Queue {
     raw: hl_queue,
     /// Empty frames, taken in advance.
     fresh: Burst<MbufFrame>,
+    /// Those taken so.
+    taken: u64,
     end: QueueEnd,
 }
 
@@ -110,6 +113,7 @@ impl Queue {
             frame::flush();
             raw::alloc(self.end.pools.frames.raw(), &mut self.fresh);
         }
+        self.taken += self.fresh.len() as u64;
     }
 }
 
@@ -196,7 +200,9 @@ impl Device for Queue {
 impl Drop for Queue {
     fn drop(&mut self) {
         self.fresh.clear();
-        frame::queue_goes();
+        let raw = &self.raw;
+        let (got, sent) = (raw.rx_frames + self.taken, raw.tx_frames + raw.tx_dropped);
+        frame::queue_goes(got.wrapping_sub(sent));
     }
 }
 
@@ -218,6 +224,7 @@ pub(crate) fn drain(port: u16, queues: u16) {
             }
             burst.clear();
         }
+        frame::also_came(queue.rx_frames);
     }
     frame::flush();
 }
