@@ -153,6 +153,8 @@ counters! {
     mail_dropped,
     /// Turns of the loop.
     turns,
+    /// Nanoseconds that passed from turns with nothing to do until the next: the rest of the time the lcore had work.
+    idle_nanos,
     /// Turns that slept.
     sleeps,
     /// Receive calls.
