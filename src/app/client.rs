@@ -1,5 +1,7 @@
 //! A client's engine over whatever moves its bytes: kernel sockets, or queues of a port.
 
+use std::cell::OnceCell;
+
 use hioload_ws::device::Device;
 use hioload_ws::tcp::StackConfig;
 use hioload_ws::transport::Transport;
@@ -8,7 +10,7 @@ use hioload_ws::{Lcores, Server, ServerOptions};
 use super::bypass::Queues;
 use super::{af_xdp, dpdk};
 use crate::Failure;
-use crate::cli::LinkArgs;
+use crate::cli::PortArgs;
 use crate::config::af_xdp::AfXdp;
 use crate::config::bypass::BypassPlan;
 use crate::config::dpdk::Dpdk;
@@ -27,6 +29,9 @@ pub(super) struct ClientLink {
     /// For dpdk.
     #[cfg_attr(not(all(feature = "dpdk", target_os = "linux")), allow(dead_code))]
     pub dpdk: Dpdk,
+    /// What starts once in a process, and so has to outlive each engine of the link.
+    #[cfg_attr(not(all(feature = "dpdk", target_os = "linux")), allow(dead_code))]
+    pub started: OnceCell<dpdk::Started>,
 }
 
 impl ClientLink {
@@ -34,18 +39,18 @@ impl ClientLink {
     ///
     /// # Errors
     /// Code 2 and what is wrong.
-    pub(super) fn new(arguments: &LinkArgs) -> Result<Self, Failure> {
-        let LinkArgs {
-            transport,
+    pub(super) fn new(transport: TransportKind, port: &PortArgs) -> Result<Self, Failure> {
+        let PortArgs {
             bypass,
             af_xdp,
             dpdk,
-        } = arguments.clone();
+        } = port.clone();
         let link = Self {
             transport,
             bypass: BypassPlan::new(bypass, &TcpArgs::default()),
             af_xdp: AfXdp::new(af_xdp),
             dpdk: Dpdk::new(dpdk),
+            started: OnceCell::new(),
         };
         let checked = match transport {
             TransportKind::Sockets => Ok(()),

@@ -15,11 +15,11 @@ use hioload_loadgen::{Job, Outcome, ServerProbe, Stop, machine, run as run_once,
 use hioload_ws::transport::Transport;
 use hioload_ws::{Lcores, Server, ServerOptions};
 
-use super::af_xdp;
+use super::client::{ClientLink, Work};
 use super::files;
 use crate::Failure;
 use crate::cli::load::{LoadArgs, LoadTransport};
-use crate::config::af_xdp::AfXdp;
+use crate::config::values::TransportKind;
 
 /// Runs the load, tells what came of it, and writes it where it is wanted.
 ///
@@ -28,6 +28,7 @@ use crate::config::af_xdp::AfXdp;
 pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     let planned = plan::plan(arguments)?;
     let probe = probe(arguments)?;
+    let link = link(arguments)?;
     let stop = Stop::default();
     catch_signals(&stop)?;
     let mut report = Report {
@@ -44,7 +45,7 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     let of = planned.repeat;
     for repeat in 1..=of {
         let outcome = once(
-            arguments,
+            link.as_ref(),
             &planned,
             &probe,
             (repeat, of),
@@ -70,9 +71,20 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     }
 }
 
+/// How the generator reaches the server; in memory there is no way to go.
+fn link(arguments: &LoadArgs) -> Result<Option<ClientLink>, Failure> {
+    let transport = match arguments.transport {
+        LoadTransport::Memory => return Ok(None),
+        LoadTransport::Sockets => TransportKind::Sockets,
+        LoadTransport::AfXdp => TransportKind::AfXdp,
+        LoadTransport::Dpdk => TransportKind::Dpdk,
+    };
+    ClientLink::new(transport, &arguments.port).map(Some)
+}
+
 /// One repeat, over whatever moves the bytes.
 fn once(
-    arguments: &LoadArgs,
+    link: Option<&ClientLink>,
     planned: &plan::Planned,
     probe: &ServerProbe,
     which: (usize, usize),
@@ -86,7 +98,10 @@ fn once(
         progress,
         stop,
     };
-    let options = || ServerOptions {
+    let Some(link) = link else {
+        return memory::run(planned, drive);
+    };
+    let options = ServerOptions {
         listen: Vec::new(),
         lcores: planned.lcores.clone(),
         config: settings::config(job),
@@ -95,17 +110,21 @@ fn once(
             ..settings::sockets(job)
         },
     };
-    match arguments.transport {
-        LoadTransport::Sockets => {
-            let server = Server::bind(options()).map_err(|why| Failure::usage(why.to_string()))?;
-            drive.over(server, probe)
-        }
-        LoadTransport::AfXdp => {
-            let link = AfXdp::of_client(arguments.af_xdp.clone());
-            link.check(&[]).map_err(Failure::usage)?;
-            af_xdp::connect(&link, options(), |server| drive.over(server, probe))?
-        }
-        LoadTransport::Memory => memory::run(planned, drive),
+    let lcores = planned.lcores.clone();
+    link.engine(options, Some(lcores), Driven { drive, probe })?
+}
+
+/// A repeat as the work of an engine that is yet to be made.
+struct Driven<'a> {
+    drive: Drive<'a>,
+    probe: &'a ServerProbe,
+}
+
+impl Work for Driven<'_> {
+    type Outcome = Result<Outcome, Failure>;
+
+    fn run<T: Transport + 'static>(self, engine: Server<T>) -> Self::Outcome {
+        self.drive.over(engine, self.probe)
     }
 }
 

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use clap::Args;
 use hioload_loadgen::{Arrival, Dialect, Scenario, Sizes, Verify};
 
-use crate::config::AfXdpArgs;
+use super::PortArgs;
 use crate::config::values::{AtLeastOne, LcoreSet, Span, UpTo};
 
 /// `hioload load`
@@ -97,15 +97,15 @@ pub(crate) struct LoadArgs {
     /// A server on this machine, whose CPU time and memory are told
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,
-    /// What moves the bytes: sockets, af-xdp, or memory: a server and a generator in this process, without a network
+    /// What moves the bytes: sockets, af-xdp, dpdk, or memory: a server and a generator in this process, without a network
     #[arg(long, value_name = "NAME", default_value = "sockets")]
     pub transport: LoadTransport,
     /// Write all figures to this file, as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// For af-xdp.
+    /// For those with queues of a port.
     #[command(flatten)]
-    pub af_xdp: AfXdpArgs,
+    pub port: PortArgs,
 }
 
 const AFTER_LOAD: &str = "\
@@ -168,6 +168,8 @@ pub(crate) enum LoadTransport {
     Sockets,
     /// The queue of an interface.
     AfXdp,
+    /// The queues of a port of DPDK.
+    Dpdk,
     /// Devices in memory.
     Memory,
 }
@@ -178,6 +180,7 @@ impl LoadTransport {
         match self {
             Self::Sockets => "sockets",
             Self::AfXdp => "af-xdp",
+            Self::Dpdk => "dpdk",
             Self::Memory => "memory",
         }
     }
@@ -190,8 +193,9 @@ impl FromStr for LoadTransport {
         match text {
             "sockets" => Ok(Self::Sockets),
             "af-xdp" => Ok(Self::AfXdp),
+            "dpdk" => Ok(Self::Dpdk),
             "memory" => Ok(Self::Memory),
-            _ => Err("expected sockets, af-xdp or memory"),
+            _ => Err("expected sockets, af-xdp, dpdk or memory"),
         }
     }
 }
