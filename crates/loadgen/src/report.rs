@@ -6,6 +6,9 @@
 pub mod file;
 mod latency;
 pub mod metric;
+mod page;
+mod plot;
+pub mod plots;
 pub mod require;
 mod summary;
 #[cfg(test)]

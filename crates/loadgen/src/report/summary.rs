@@ -54,7 +54,7 @@ const TIMES: [(&str, &str); 10] = [
 ];
 
 /// What is counted in a scenario.
-fn things(scenario: &str) -> &'static str {
+pub(super) fn things(scenario: &str) -> &'static str {
     match scenario {
         "ramp" | "churn" | "hold" => "connections",
         "fanout" => "deliveries",
@@ -210,19 +210,6 @@ pub(super) fn plan_lines(plan: &Plan, repeats: usize) -> Vec<String> {
 fn many(n: usize, thing: &str) -> String {
     let plural = if n == 1 { "" } else { "s" };
     format!("{} {thing}{plural}", words::count(n as f64))
-}
-
-/// Where it ran, in a line.
-pub(super) fn machine_line(report: &Report) -> String {
-    let machine = &report.machine;
-    format!(
-        "{}, {} CPUs, {} of memory, {}, load {:.2} before",
-        words::harmless(&machine.cpu),
-        machine.cpus,
-        words::bytes(machine.memory as f64),
-        words::harmless(&machine.kernel),
-        machine.load_before
-    )
 }
 
 /// What went wrong, by kind, over all repeats of each part.

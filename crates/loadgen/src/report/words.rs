@@ -115,6 +115,17 @@ fn scaled(mut value: f64, units: &[(&'static str, f64)]) -> (String, &'static st
     (digits(value), units.last().map_or("", |(unit, _)| unit))
 }
 
+/// A small number without zeros at its end: `0`, `0.5`, `12`.
+pub fn digits_short(value: f64) -> String {
+    let text = format!("{value:.2}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" {
+        "0".to_owned()
+    } else {
+        text.to_owned()
+    }
+}
+
 /// Three significant digits, or more where the number before the point is longer.
 pub fn digits(value: f64) -> String {
     let size = value.abs();
