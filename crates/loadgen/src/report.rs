@@ -3,6 +3,7 @@
 //!
 //! Times are nanoseconds, CPU shares are parts of one core (1.0 is a core that was busy all the time), rates are per second.
 
+pub mod compare;
 pub mod file;
 mod latency;
 pub mod metric;
