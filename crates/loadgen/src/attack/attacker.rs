@@ -404,7 +404,7 @@ fn means(attack: &Attack, options: &AttackOptions, sources: &Sources) -> Means {
     let seed = attack.seed ^ (options.lcore as u64) << 48;
     match attack.kind {
         Kind::SynFlood | Kind::AckStorm | Kind::RstStorm => {
-            Means::Flood(Flood::new(attack.kind, seed, attack.live))
+            Means::Flood(Flood::new(attack.kind, seed, attack.live, sources))
         }
         Kind::Malformed => Means::Malformed(Malformed::new(seed)),
         kind => {
