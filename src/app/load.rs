@@ -18,8 +18,7 @@ use hioload_ws::{Lcores, Server, ServerOptions};
 use super::client::{ClientLink, Work};
 use super::files;
 use crate::Failure;
-use crate::cli::load::{LoadArgs, LoadTransport};
-use crate::config::values::TransportKind;
+use crate::cli::load::LoadArgs;
 
 /// Runs the load, tells what came of it, and writes it where it is wanted.
 ///
@@ -28,7 +27,6 @@ use crate::config::values::TransportKind;
 pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     let planned = plan::plan(arguments)?;
     let probe = probe(arguments)?;
-    let link = link(arguments)?;
     let stop = Stop::default();
     catch_signals(&stop)?;
     let mut report = Report {
@@ -45,7 +43,7 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     let of = planned.repeat;
     for repeat in 1..=of {
         let outcome = once(
-            link.as_ref(),
+            arguments,
             &planned,
             &probe,
             (repeat, of),
@@ -71,20 +69,9 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     }
 }
 
-/// How the generator reaches the server; in memory there is no way to go.
-fn link(arguments: &LoadArgs) -> Result<Option<ClientLink>, Failure> {
-    let transport = match arguments.transport {
-        LoadTransport::Memory => return Ok(None),
-        LoadTransport::Sockets => TransportKind::Sockets,
-        LoadTransport::AfXdp => TransportKind::AfXdp,
-        LoadTransport::Dpdk => TransportKind::Dpdk,
-    };
-    ClientLink::new(transport, &arguments.port).map(Some)
-}
-
 /// One repeat, over whatever moves the bytes.
 fn once(
-    link: Option<&ClientLink>,
+    arguments: &LoadArgs,
     planned: &plan::Planned,
     probe: &ServerProbe,
     which: (usize, usize),
@@ -98,10 +85,7 @@ fn once(
         progress,
         stop,
     };
-    let Some(link) = link else {
-        return memory::run(planned, drive);
-    };
-    let options = ServerOptions {
+    let options = || ServerOptions {
         listen: Vec::new(),
         lcores: planned.lcores.clone(),
         config: settings::config(job),
@@ -110,22 +94,14 @@ fn once(
             ..settings::sockets(job)
         },
     };
-    let lcores = planned.lcores.clone();
-    link.engine(options, Some(lcores), Driven { drive, probe })?
-}
-
-/// A repeat as the work of an engine that is yet to be made.
-struct Driven<'a> {
-    drive: Drive<'a>,
-    probe: &'a ServerProbe,
-}
-
-impl Work for Driven<'_> {
-    type Outcome = Result<Outcome, Failure>;
-
-    fn run<T: Transport + 'static>(self, engine: Server<T>) -> Self::Outcome {
-        self.drive.over(engine, self.probe)
-    }
+    let Some(link) = arguments.link() else {
+        return memory::run(planned, drive);
+    };
+    // Over queues there is an lcore for each, unless it was said which.
+    let chosen = (arguments.transport.is_sockets() || arguments.lcores.is_some())
+        .then(|| planned.lcores.clone());
+    let work = Probed { drive, probe };
+    ClientLink::new(&link)?.engine(options(), chosen, work)?
 }
 
 /// What a repeat is run with.
@@ -139,7 +115,7 @@ struct Drive<'a> {
 impl Drive<'_> {
     fn over<T: Transport + 'static>(
         self,
-        server: Server<T>,
+        engine: Server<T>,
         probe: &ServerProbe,
     ) -> Result<Outcome, Failure> {
         let Self {
@@ -148,7 +124,26 @@ impl Drive<'_> {
             progress,
             stop,
         } = self;
-        run_once(server, job, probe, which, progress, stop).map_err(Failure::run)
+        // Over queues it is known only now how many lcores there are.
+        let job = Arc::new(Job {
+            lcores: engine.lcores(),
+            ..Job::clone(job)
+        });
+        run_once(engine, &job, probe, which, progress, stop).map_err(Failure::run)
+    }
+}
+
+/// A repeat over a network.
+struct Probed<'a> {
+    drive: Drive<'a>,
+    probe: &'a ServerProbe,
+}
+
+impl Work for Probed<'_> {
+    type Outcome = Result<Outcome, Failure>;
+
+    fn run<T: Transport + 'static>(self, engine: Server<T>) -> Self::Outcome {
+        self.drive.over(engine, self.probe)
     }
 }
 
