@@ -21,6 +21,9 @@ const COPYING: [&str; 6] = [
     "net_vhost",
 ];
 
+/// How long a wait is at most; the kernel adds its timer slack (50 µs).
+const NAP: Duration = Duration::from_micros(50);
+
 /// A queue on its way to its lcore.
 #[derive(Debug)]
 #[must_use = "a queue that nobody empties loses what the device puts there"]
@@ -157,19 +160,23 @@ impl Device for Queue {
         self.fresh.pop()
     }
 
-    /// DPDK polls: it returns at once.
+    /// DPDK polls, and nothing wakes it: whoever may sleep naps, so briefly that no ring overflows meanwhile.
     ///
     /// # Errors
     /// `NotConnected` when the device has been taken away.
-    fn wait(&mut self, _timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         if self.end.open.is_removed() {
             let text = format!("DPDK port {} has been taken away", self.end.open.info.name);
             return Err(io::Error::new(io::ErrorKind::NotConnected, text));
         }
+        let nap = timeout.map_or(NAP, |timeout| timeout.min(NAP));
+        if !nap.is_zero() {
+            std::thread::sleep(nap);
+        }
         Ok(())
     }
 
-    /// Does nothing: the device never sleeps.
+    /// Does nothing: the device never sleeps for long.
     fn waker(&self) -> Waker {
         Arc::new(|| ())
     }

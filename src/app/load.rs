@@ -1,0 +1,186 @@
+//! `hioload load`: the load generator.
+
+mod memory;
+mod plain;
+mod plan;
+
+use std::fs;
+use std::process;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use hioload_loadgen::progress::Progress;
+use hioload_loadgen::report::{FORMAT, Report};
+use hioload_loadgen::{Job, Outcome, ServerProbe, Stop, machine, run as run_once, settings};
+use hioload_ws::transport::Transport;
+use hioload_ws::{Lcores, Server, ServerOptions};
+
+use super::af_xdp;
+use super::files;
+use crate::Failure;
+use crate::cli::load::{LoadArgs, LoadTransport};
+use crate::config::af_xdp::AfXdp;
+
+/// Runs the load, tells what came of it, and writes it where it is wanted.
+///
+/// # Errors
+/// Code 2 if what was asked for cannot be, 1 if anything went wrong.
+pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
+    let planned = plan::plan(arguments)?;
+    let probe = probe(arguments)?;
+    let stop = Stop::default();
+    catch_signals(&stop)?;
+    let mut report = Report {
+        format: FORMAT,
+        hioload: env!("CARGO_PKG_VERSION").to_owned(),
+        started: plan::rfc3339(SystemTime::now()),
+        command: std::env::args().collect(),
+        machine: machine::detect(),
+        plan: planned.plan.clone(),
+        runs: Vec::new(),
+    };
+    let mut progress = plain::Lines::new();
+    let mut failure = None;
+    let of = planned.repeat;
+    for repeat in 1..=of {
+        let outcome = once(
+            arguments,
+            &planned,
+            &probe,
+            (repeat, of),
+            &mut progress,
+            &stop,
+        )?;
+        report.runs.push(outcome.run);
+        failure = outcome.failure;
+        if failure.is_some() || stop.is_asked() {
+            break;
+        }
+    }
+    plain::summary(&report);
+    if let Some(path) = &arguments.json {
+        let text = serde_json::to_string_pretty(&report)
+            .map_err(|why| Failure::run(format!("the report cannot be written: {why}")))?;
+        fs::write(path, text + "\n")
+            .map_err(|why| Failure::run(format!("cannot write {}: {why}", path.display())))?;
+    }
+    match failure {
+        None => Ok(()),
+        Some(why) => Err(Failure::run(format!("{}: {why}", planned.name))),
+    }
+}
+
+/// One repeat, over whatever moves the bytes.
+fn once(
+    arguments: &LoadArgs,
+    planned: &plan::Planned,
+    probe: &ServerProbe,
+    which: (usize, usize),
+    progress: &mut dyn Progress,
+    stop: &Stop,
+) -> Result<Outcome, Failure> {
+    let job = &planned.job;
+    let drive = Drive {
+        job,
+        which,
+        progress,
+        stop,
+    };
+    let options = || ServerOptions {
+        listen: Vec::new(),
+        lcores: planned.lcores.clone(),
+        config: settings::config(job),
+        sockets: hioload_ws::SocketOptions {
+            sources: planned.sources.clone(),
+            ..settings::sockets(job)
+        },
+    };
+    match arguments.transport {
+        LoadTransport::Sockets => {
+            let server = Server::bind(options()).map_err(|why| Failure::usage(why.to_string()))?;
+            drive.over(server, probe)
+        }
+        LoadTransport::AfXdp => {
+            let link = AfXdp::of_client(arguments.af_xdp.clone());
+            link.check(&[]).map_err(Failure::usage)?;
+            af_xdp::connect(&link, options(), |server| drive.over(server, probe))?
+        }
+        LoadTransport::Memory => memory::run(planned, drive),
+    }
+}
+
+/// What a repeat is run with.
+struct Drive<'a> {
+    job: &'a Arc<Job>,
+    which: (usize, usize),
+    progress: &'a mut dyn Progress,
+    stop: &'a Stop,
+}
+
+impl Drive<'_> {
+    fn over<T: Transport + 'static>(
+        self,
+        server: Server<T>,
+        probe: &ServerProbe,
+    ) -> Result<Outcome, Failure> {
+        let Self {
+            job,
+            which,
+            progress,
+            stop,
+        } = self;
+        run_once(server, job, probe, which, progress, stop).map_err(Failure::run)
+    }
+}
+
+/// How one knows what the server uses.
+fn probe(arguments: &LoadArgs) -> Result<ServerProbe, Failure> {
+    let Some(pid) = arguments.server_pid else {
+        return Ok(ServerProbe::Unknown);
+    };
+    if hioload_loadgen::process::rss(pid).is_none() {
+        return Err(Failure::usage(format!(
+            "--server-pid {pid}: there is no such process on this machine"
+        )));
+    }
+    Ok(ServerProbe::Process(pid))
+}
+
+/// The first signal ends the run, the second the process.
+fn catch_signals(stop: &Stop) -> Result<(), Failure> {
+    let wrong = |why: std::io::Error| Failure::run(format!("cannot catch signals: {why}"));
+    let signals = super::signals::Signals::catch().map_err(wrong)?;
+    let stop = stop.clone();
+    signals
+        .each(move || {
+            if stop.ask() > 0 {
+                process::exit(1);
+            }
+        })
+        .map_err(wrong)
+}
+
+/// Whether so many connections have file descriptors; if not, how they get them.
+fn fit_open_files(connections: usize, lcores: usize) -> Result<(), Failure> {
+    let Some(limit) = files::raise_limit() else {
+        return Ok(());
+    };
+    if connections <= files::room_for_connections(limit, lcores, 0) {
+        return Ok(());
+    }
+    let wanted = connections + files::reserve(lcores, 0);
+    Err(Failure::usage(format!(
+        "too few file descriptors: {connections} connections need {wanted}, and the limit is {limit}; raise it with ulimit -n {wanted}"
+    )))
+}
+
+/// CPUs for the generator's lcores: what was said, or the last that there are, since servers take the first.
+fn place(wanted: Option<&Lcores>) -> Lcores {
+    let cpus = hioload_ws::lcore::Topology::detect().placement();
+    match wanted {
+        Some(Lcores::Cpus(cpus)) => Lcores::Cpus(cpus.clone()),
+        Some(Lcores::Count(n)) if *n > cpus.len() => Lcores::Count(*n),
+        Some(Lcores::Count(n)) => Lcores::Cpus(cpus[cpus.len() - n..].to_vec()),
+        None => Lcores::Cpus(cpus[cpus.len() - 1..].to_vec()),
+    }
+}

@@ -1,0 +1,219 @@
+//! The flags of `hioload load`.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+use hioload_loadgen::{Arrival, Dialect, Scenario, Sizes, Verify};
+
+use crate::config::AfXdpArgs;
+use crate::config::values::{AtLeastOne, LcoreSet, Span, UpTo};
+
+/// `hioload load`
+#[derive(Args, Debug)]
+#[command(after_help = AFTER_LOAD)]
+pub(crate) struct LoadArgs {
+    /// ws://HOST[:PORT][/PATH], or ws+unix:/SOCKET[:/PATH]; with --transport memory it is left out, or a /PATH
+    pub url: Option<String>,
+    /// echo, rate, ramp, hold, churn, fanout or bulk (below)
+    #[arg(long, value_name = "NAME", default_value = "echo")]
+    pub scenario: Scenario,
+    /// Connections; with fanout subscribers [default: 64; bulk 4, ramp and hold 10000]
+    #[arg(long, value_name = "N")]
+    pub connections: Option<UpTo<u32, 16_777_216>>,
+    /// Messages under way at once on each connection [default: 1; rate 1024]
+    #[arg(long, value_name = "K")]
+    pub in_flight: Option<UpTo<u32, 65_536>>,
+    /// Bytes of messages: 64, 64..4096 (any of these), or 64:90,4096:10 (with weights) [default: 64; bulk 1MiB]
+    #[arg(long, value_name = "SIZES")]
+    pub size: Option<Sizes>,
+    /// Per second, over all connections: messages (rate), opens (ramp, churn), publications (fanout)
+    #[arg(long, value_name = "N")]
+    pub rate: Option<Rate>,
+    /// When the messages of an open loop are due: even or poisson
+    #[arg(long, value_name = "NAME", default_value = "even")]
+    pub arrival: Arrival,
+    /// Time that is measured
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub duration: AtLeastOne<Span>,
+    /// Time before that, which counts for nothing
+    #[arg(long, value_name = "TIME", default_value = "1s")]
+    pub warmup: Span,
+    /// How often it is all done
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub repeat: UpTo<u32, 1000>,
+    /// Lcores of the generator: a count, or CPUs (0,1 or 0-3,8 or cpu:3) [default: 1, on the last CPU]
+    #[arg(long, value_name = "LCORES")]
+    pub lcores: Option<LcoreSet>,
+    /// Send text instead of binary messages
+    #[arg(long)]
+    pub text: bool,
+    /// Send each message in so many frames
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub fragments: UpTo<u32, 65_536>,
+    /// Offer permessage-deflate
+    #[arg(long)]
+    pub deflate: bool,
+    /// What is compared of each reply: length (and order), or content, byte for byte
+    #[arg(long, value_name = "WHAT", default_value = "content")]
+    pub verify: Verify,
+    /// An Origin to send
+    #[arg(long)]
+    pub origin: Option<String>,
+    /// A subprotocol to offer; repeatable
+    #[arg(long, value_name = "NAME")]
+    pub protocol: Vec<String>,
+    /// A header field to send, as "NAME: VALUE"; repeatable
+    #[arg(long, value_name = "FIELD")]
+    pub header: Vec<Header>,
+    /// Time for a handshake, and for a reply
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub timeout: AtLeastOne<Span>,
+    /// Connections that may fail before the run does; a wrong reply always fails it
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub max_errors: u64,
+    /// With churn: messages on each connection
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub echoes: UpTo<u32, 1_000_000>,
+    /// With fanout: publishers
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub publishers: UpTo<u32, 65_536>,
+    /// With fanout: topics, which subscribers are spread over
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub topics: UpTo<u32, 65_536>,
+    /// With fanout: topics (hioload.topics.v1), or plain: the server passes every message on to everybody
+    #[arg(long, value_name = "NAME", default_value = "topics")]
+    pub dialect: Dialect,
+    /// With fanout: where publishers connect to, if not to the path of the URL
+    #[arg(long, value_name = "PATH")]
+    pub publish_path: Option<String>,
+    /// Handshakes under way at once on each lcore
+    #[arg(long, value_name = "N", default_value = "128")]
+    pub opening: UpTo<u32, 4096>,
+    /// An address of this machine to connect from; repeatable, each has room for some 28000 connections
+    #[arg(long, value_name = "ADDR")]
+    pub source: Vec<IpAddr>,
+    /// A server on this machine, whose CPU time and memory are told
+    #[arg(long, value_name = "PID")]
+    pub server_pid: Option<u32>,
+    /// What moves the bytes: sockets, af-xdp, or memory: a server and a generator in this process, without a network
+    #[arg(long, value_name = "NAME", default_value = "sockets")]
+    pub transport: LoadTransport,
+    /// Write all figures to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// For af-xdp.
+    #[command(flatten)]
+    pub af_xdp: AfXdpArgs,
+}
+
+const AFTER_LOAD: &str = "\
+Scenarios:
+  echo    closed loop: each reply is followed by the next message
+  rate    open loop: --rate messages a second, sent when they are due; times count from then, so that a server that
+          stalls cannot hide it
+  ramp    opens --connections, as fast as it can or --rate a second
+  hold    opens --connections and keeps them open in silence: memory of each
+  churn   opens, sends --echoes, closes, again, on --connections at a time
+  fanout  publishes to --connections subscribers, --in-flight publications at once or --rate a second
+  bulk    closed loop with large messages
+
+Every reply is checked; the first that is wrong, missing, sent twice or out of order ends the run with code 1.
+Ctrl-C ends it with the summary, a second one at once.";
+
+/// Messages per second: `20000`, `20k`, `1.5M`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Rate(pub f64);
+
+impl FromStr for Rate {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (number, unit) = match text.strip_suffix(['k', 'K']) {
+            Some(number) => (number, 1e3),
+            None => match text.strip_suffix('M') {
+                Some(number) => (number, 1e6),
+                None => (text, 1.0),
+            },
+        };
+        match number.parse::<f64>() {
+            Ok(n) if n.is_finite() && (0.001..=1e9).contains(&(n * unit)) => Ok(Self(n * unit)),
+            _ => Err("expected a rate per second (20000, 20k, 1.5M)"),
+        }
+    }
+}
+
+/// A header field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Header(pub String, pub String);
+
+impl FromStr for Header {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            Some((name, value)) if !name.trim().is_empty() => {
+                Ok(Self(name.trim().to_owned(), value.trim().to_owned()))
+            }
+            _ => Err("expected NAME: VALUE"),
+        }
+    }
+}
+
+/// What moves the bytes of a load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LoadTransport {
+    /// The kernel's.
+    Sockets,
+    /// The queue of an interface.
+    AfXdp,
+    /// Devices in memory.
+    Memory,
+}
+
+impl LoadTransport {
+    /// As it is written.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sockets => "sockets",
+            Self::AfXdp => "af-xdp",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+impl FromStr for LoadTransport {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "sockets" => Ok(Self::Sockets),
+            "af-xdp" => Ok(Self::AfXdp),
+            "memory" => Ok(Self::Memory),
+            _ => Err("expected sockets, af-xdp or memory"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_and_fields() {
+        for (text, rate) in [
+            ("20000", 20e3),
+            ("20k", 20e3),
+            ("1.5M", 1.5e6),
+            ("0.5", 0.5),
+        ] {
+            assert_eq!(text.parse(), Ok(Rate(rate)));
+        }
+        for bad in ["", "k", "-1", "0", "1e30", "nan", "inf"] {
+            assert!(bad.parse::<Rate>().is_err(), "{bad}");
+        }
+        assert_eq!("A: b: c".parse(), Ok(Header("A".into(), "b: c".into())));
+        assert!(": b".parse::<Header>().is_err());
+    }
+}
