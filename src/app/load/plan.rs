@@ -111,7 +111,7 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
         Lcores::Cpus(cpus) => cpus.len(),
     };
     check(arguments, connections, count, &sizes)?;
-    if arguments.transport == LoadTransport::Sockets {
+    if arguments.transport.is_sockets() {
         fit_open_files(connections + arguments.publishers.0 as usize, count)?;
     }
     let topics = scenario == Scenario::Fanout && arguments.dialect == Dialect::Topics;
@@ -171,7 +171,7 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
             LoadTransport::Memory => String::new(),
             _ => place_of.name.clone(),
         },
-        transport: arguments.transport.name().to_owned(),
+        transport: arguments.transport.to_string(),
         scenario: scenario.to_string(),
         connections,
         in_flight,
@@ -206,6 +206,12 @@ fn check(
 ) -> Result<(), Failure> {
     let wrong = |text: String| Err(Failure::usage(text));
     let scenario = arguments.scenario;
+    if !arguments.source.is_empty() && !arguments.transport.is_sockets() {
+        return wrong(
+            "--source is for sockets; TCP of our own connects from the addresses of --ip"
+                .to_owned(),
+        );
+    }
     if scenario == Scenario::Rate && arguments.rate.is_none() {
         return wrong("--scenario rate needs a --rate, in messages per second".to_owned());
     }
@@ -248,6 +254,7 @@ fn sources(arguments: &LoadArgs, job: &Job) -> Vec<IpAddr> {
         return arguments.source.clone();
     }
     let loopback = cfg!(target_os = "linux")
+        && arguments.transport.is_sockets()
         && job.endpoints.iter().all(
             |endpoint| matches!(endpoint, Endpoint::Tcp(addr) if addr.is_ipv4() && addr.ip().is_loopback()),
         );
