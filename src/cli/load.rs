@@ -95,9 +95,9 @@ pub(crate) struct LoadArgs {
     /// With fanout: where publishers connect to, if not to the path of the URL
     #[arg(long, value_name = "PATH")]
     pub publish_path: Option<String>,
-    /// Handshakes under way at once on each lcore
-    #[arg(long, value_name = "N", default_value = "128")]
-    pub opening: UpTo<u32, 4096>,
+    /// Handshakes under way at once on each lcore [default: 128; memory 512]
+    #[arg(long, value_name = "N")]
+    pub opening: Option<UpTo<u32, 4096>>,
     /// An address of this machine to connect from; repeatable, each has room for some 28000 connections
     #[arg(long, value_name = "ADDR")]
     pub source: Vec<IpAddr>,
