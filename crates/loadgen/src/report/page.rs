@@ -106,11 +106,11 @@ fn tiles(page: &mut String, report: &Report, parts: &[Part<'_>]) {
             };
             let show = |value| escape(&metric.unit().show(value));
             let (value, bad) = if metric.adds_up() {
-                let sum: f64 = part
+                let values = part
                     .runs
                     .iter()
-                    .filter_map(|run| metric.of(&report.plan, run))
-                    .sum();
+                    .filter_map(|run| metric.of(&report.plan, run));
+                let sum = values.fold(0.0, |sum, value| sum + value);
                 (sum, sum > 0.0)
             } else {
                 (spread.median, false)
