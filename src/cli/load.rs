@@ -1,14 +1,16 @@
 //! The flags of `hioload load`.
 
+pub(crate) mod output;
+
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
 use hioload_loadgen::attack::AttackPlan;
 use hioload_loadgen::{Arrival, Dialect, Scenario, Sizes, Verify};
 
+use self::output::{AFTER_OUTPUT, LoadCommand, OutputArgs};
 use hioload_ws::tcp::Cidr;
 
 use crate::cli::LinkArgs;
@@ -17,8 +19,11 @@ use crate::config::values::{AtLeastOne, LcoreSet, Span, TransportKind, UpTo};
 
 /// `hioload load`
 #[derive(Args, Debug)]
-#[command(after_help = AFTER_LOAD)]
+#[command(after_help = format!("{AFTER_LOAD}\n\n{AFTER_OUTPUT}"), args_conflicts_with_subcommands = true)]
 pub(crate) struct LoadArgs {
+    /// What to do with reports instead.
+    #[command(subcommand)]
+    pub command: Option<LoadCommand>,
     /// ws://HOST[:PORT][/PATH], or ws+unix:/SOCKET[:/PATH]; with --transport memory it is left out, or a /PATH
     pub url: Option<String>,
     /// echo, rate, ramp, hold, churn, fanout or bulk (below)
@@ -93,9 +98,9 @@ pub(crate) struct LoadArgs {
     /// With fanout: where publishers connect to, if not to the path of the URL
     #[arg(long, value_name = "PATH")]
     pub publish_path: Option<String>,
-    /// Handshakes under way at once on each lcore
-    #[arg(long, value_name = "N", default_value = "128")]
-    pub opening: UpTo<u32, 4096>,
+    /// Handshakes under way at once on each lcore [default: 128; memory 512]
+    #[arg(long, value_name = "N")]
+    pub opening: Option<UpTo<u32, 4096>>,
     /// An address of this machine to connect from; repeatable, each has room for some 28000 connections
     #[arg(long, value_name = "ADDR")]
     pub source: Vec<IpAddr>,
@@ -115,9 +120,9 @@ pub(crate) struct LoadArgs {
     /// Attack a server whose address is not private
     #[arg(long)]
     pub i_own_the_target: bool,
-    /// Write all figures to this file, as JSON
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
+    /// What is shown and written.
+    #[command(flatten)]
+    pub output: OutputArgs,
     /// For transports with a TCP of our own.
     #[command(flatten)]
     pub bypass: BypassArgs,

@@ -4,7 +4,7 @@
 #[allow(dead_code, unreachable_pub)]
 mod counting;
 #[allow(dead_code, unreachable_pub)]
-mod lab;
+mod range;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -44,8 +44,8 @@ fn nothing_is_allocated_after_the_start() {
         secret: *b"secret of a test",
         ..StackConfig::default()
     };
-    let server = lab::transport(a.open(), config, now);
-    let mut server = Lcore::alone(server, lab::Echo, Config::default(), now);
+    let server = range::transport(a.open(), config, now);
+    let mut server = Lcore::alone(server, range::Echo, Config::default(), now);
     let mut attacker = Attacker::new(b.open(), &options, &control).unwrap();
 
     let mut burst = Burst::new();

@@ -1,6 +1,6 @@
 //! `--transport memory`: a server and a generator in this process, on lcores of their own, joined in memory.
 
-use hioload_loadgen::{Outcome, ServerProbe, memory, settings};
+use hioload_loadgen::{Outcome, ServerProbe, memory, process, settings};
 use hioload_ws::device::Device;
 use hioload_ws::device::memory::MemoryDevice;
 use hioload_ws::{Config, Endpoint, Idle, Lcores, Server};
@@ -58,8 +58,12 @@ fn over<C: Device + 'static>(
     let listen = vec![Endpoint::Tcp(memory::SERVER)];
     let server = Server::on(server, &servers, listen, ends.servers).map_err(usage)?;
     let client = Server::on(client, &clients, Vec::new(), ends.clients).map_err(usage)?;
-    let probe = ServerProbe::Lcores(server.counters());
+    let counters = server.counters();
+    let others = process::lcore_threads();
     let serving = server.start(|_| handler(&[], None)).map_err(usage)?;
+    let mut threads = process::lcore_threads();
+    threads.retain(|thread| !others.contains(thread));
+    let probe = ServerProbe::Lcores { counters, threads };
     let outcome = drive.over(client, &probe);
     serving.remote().stop_now();
     serving

@@ -17,6 +17,10 @@ use crate::config::values::LcoreSet;
 
 /// Connections that one loopback address is used for, unless --source says otherwise: fewer than there are ephemeral ports.
 const PER_SOURCE: usize = 20_000;
+/// Handshakes under way at once, unless it was said: well below any listen backlog, and in memory enough for two lcores that
+/// do not run at the same time.
+const AT_ONCE: usize = 128;
+const IN_MEMORY: usize = 512;
 /// Loopback addresses for scenarios that leave ports in TIME_WAIT.
 const FOR_CHURN: usize = 64;
 /// The subprotocol of topics.
@@ -160,7 +164,11 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
             .collect(),
         deflate: arguments.deflate,
         connections,
-        opening: arguments.opening.0 as usize,
+        opening: match (&arguments.opening, arguments.transport) {
+            (Some(n), _) => n.0 as usize,
+            (None, LoadTransport::Memory) => IN_MEMORY,
+            (None, _) => AT_ONCE,
+        },
         in_flight,
         sizes,
         kind,
