@@ -15,11 +15,10 @@ use hioload_loadgen::{Job, Outcome, ServerProbe, Stop, machine, run as run_once,
 use hioload_ws::transport::Transport;
 use hioload_ws::{Lcores, Server, ServerOptions};
 
-use super::af_xdp;
+use super::client::{ClientLink, Work};
 use super::files;
 use crate::Failure;
-use crate::cli::load::{LoadArgs, LoadTransport};
-use crate::config::af_xdp::AfXdp;
+use crate::cli::load::LoadArgs;
 
 /// Runs the load, tells what came of it, and writes it where it is wanted.
 ///
@@ -95,18 +94,14 @@ fn once(
             ..settings::sockets(job)
         },
     };
-    match arguments.transport {
-        LoadTransport::Sockets => {
-            let server = Server::bind(options()).map_err(|why| Failure::usage(why.to_string()))?;
-            drive.over(server, probe)
-        }
-        LoadTransport::AfXdp => {
-            let link = AfXdp::of_client(arguments.af_xdp.clone());
-            link.check(&[]).map_err(Failure::usage)?;
-            af_xdp::connect(&link, options(), |server| drive.over(server, probe))?
-        }
-        LoadTransport::Memory => memory::run(planned, drive),
-    }
+    let Some(link) = arguments.link() else {
+        return memory::run(planned, drive);
+    };
+    // Over queues there is an lcore for each, unless it was said which.
+    let chosen = (arguments.transport.is_sockets() || arguments.lcores.is_some())
+        .then(|| planned.lcores.clone());
+    let work = Probed { drive, probe };
+    ClientLink::new(&link)?.engine(options(), chosen, work)?
 }
 
 /// What a repeat is run with.
@@ -120,7 +115,7 @@ struct Drive<'a> {
 impl Drive<'_> {
     fn over<T: Transport + 'static>(
         self,
-        server: Server<T>,
+        engine: Server<T>,
         probe: &ServerProbe,
     ) -> Result<Outcome, Failure> {
         let Self {
@@ -129,7 +124,26 @@ impl Drive<'_> {
             progress,
             stop,
         } = self;
-        run_once(server, job, probe, which, progress, stop).map_err(Failure::run)
+        // Over queues it is known only now how many lcores there are.
+        let job = Arc::new(Job {
+            lcores: engine.lcores(),
+            ..Job::clone(job)
+        });
+        run_once(engine, &job, probe, which, progress, stop).map_err(Failure::run)
+    }
+}
+
+/// A repeat over a network.
+struct Probed<'a> {
+    drive: Drive<'a>,
+    probe: &'a ServerProbe,
+}
+
+impl Work for Probed<'_> {
+    type Outcome = Result<Outcome, Failure>;
+
+    fn run<T: Transport + 'static>(self, engine: Server<T>) -> Self::Outcome {
+        self.drive.over(engine, self.probe)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The flags of `hioload load`.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -7,8 +8,9 @@ use std::str::FromStr;
 use clap::Args;
 use hioload_loadgen::{Arrival, Dialect, Scenario, Sizes, Verify};
 
-use crate::config::AfXdpArgs;
-use crate::config::values::{AtLeastOne, LcoreSet, Span, UpTo};
+use crate::cli::LinkArgs;
+use crate::config::sections::{AfXdpArgs, BypassArgs, DpdkArgs};
+use crate::config::values::{AtLeastOne, LcoreSet, Span, TransportKind, UpTo};
 
 /// `hioload load`
 #[derive(Args, Debug)]
@@ -88,24 +90,46 @@ pub(crate) struct LoadArgs {
     /// With fanout: where publishers connect to, if not to the path of the URL
     #[arg(long, value_name = "PATH")]
     pub publish_path: Option<String>,
-    /// Handshakes under way at once on each lcore
-    #[arg(long, value_name = "N", default_value = "128")]
-    pub opening: UpTo<u32, 4096>,
+    /// Handshakes under way at once on each lcore [default: 128; memory 512]
+    #[arg(long, value_name = "N")]
+    pub opening: Option<UpTo<u32, 4096>>,
     /// An address of this machine to connect from; repeatable, each has room for some 28000 connections
     #[arg(long, value_name = "ADDR")]
     pub source: Vec<IpAddr>,
     /// A server on this machine, whose CPU time and memory are told
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,
-    /// What moves the bytes: sockets, af-xdp, or memory: a server and a generator in this process, without a network
+    /// What moves the bytes: sockets; TCP of our own over the queues of a network interface (af-xdp) or a port of DPDK (dpdk);
+    /// or memory: a server and a generator in this process, without a network
     #[arg(long, value_name = "NAME", default_value = "sockets")]
     pub transport: LoadTransport,
     /// Write all figures to this file, as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// For transports with a TCP of our own.
+    #[command(flatten)]
+    pub bypass: BypassArgs,
     /// For af-xdp.
     #[command(flatten)]
     pub af_xdp: AfXdpArgs,
+    /// For dpdk.
+    #[command(flatten)]
+    pub dpdk: DpdkArgs,
+}
+
+impl LoadArgs {
+    /// How the network is reached; `None` if there is none.
+    pub(crate) fn link(&self) -> Option<LinkArgs> {
+        match self.transport {
+            LoadTransport::Memory => None,
+            LoadTransport::Network(transport) => Some(LinkArgs {
+                transport,
+                bypass: self.bypass.clone(),
+                af_xdp: self.af_xdp.clone(),
+                dpdk: self.dpdk.clone(),
+            }),
+        }
+    }
 }
 
 const AFTER_LOAD: &str = "\
@@ -164,34 +188,36 @@ impl FromStr for Header {
 /// What moves the bytes of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LoadTransport {
-    /// The kernel's.
-    Sockets,
-    /// The queue of an interface.
-    AfXdp,
+    /// As for other clients.
+    Network(TransportKind),
     /// Devices in memory.
     Memory,
 }
 
 impl LoadTransport {
-    /// As it is written.
-    pub(crate) fn name(self) -> &'static str {
+    /// Whether it is the kernel's TCP.
+    pub(crate) fn is_sockets(self) -> bool {
+        self == Self::Network(TransportKind::Sockets)
+    }
+}
+
+impl fmt::Display for LoadTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sockets => "sockets",
-            Self::AfXdp => "af-xdp",
-            Self::Memory => "memory",
+            Self::Network(kind) => kind.fmt(f),
+            Self::Memory => f.write_str("memory"),
         }
     }
 }
 
 impl FromStr for LoadTransport {
-    type Err = &'static str;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "sockets" => Ok(Self::Sockets),
-            "af-xdp" => Ok(Self::AfXdp),
-            "memory" => Ok(Self::Memory),
-            _ => Err("expected sockets, af-xdp or memory"),
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            _ if text == "memory" => Ok(Self::Memory),
+            Ok(kind) => Ok(Self::Network(kind)),
+            Err(_) => Err(format!("'{text}' is none of sockets, af-xdp, dpdk, memory")),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `--transport memory`: a server and a generator in this process, on lcores of their own, joined in memory.
 
-use hioload_loadgen::{Outcome, ServerProbe, memory, settings};
+use hioload_loadgen::{Outcome, ServerProbe, memory, process, settings};
 use hioload_ws::{Config, Endpoint, Idle, Lcores, Server};
 
 use super::super::handler::handler;
@@ -44,8 +44,12 @@ pub(super) fn run(planned: &Planned, drive: Drive<'_>) -> Result<Outcome, Failur
     let listen = vec![Endpoint::Tcp(memory::SERVER)];
     let server = Server::on(server, &servers, listen, ends.servers).map_err(usage)?;
     let client = Server::on(client, &clients, Vec::new(), ends.clients).map_err(usage)?;
-    let probe = ServerProbe::Lcores(server.counters());
+    let counters = server.counters();
+    let others = process::lcore_threads();
     let serving = server.start(|_| handler(&[], None)).map_err(usage)?;
+    let mut threads = process::lcore_threads();
+    threads.retain(|thread| !others.contains(thread));
+    let probe = ServerProbe::Lcores { counters, threads };
     let outcome = drive.over(client, &probe);
     serving.remote().stop_now();
     serving

@@ -16,6 +16,10 @@ use crate::config::values::LcoreSet;
 
 /// Connections that one loopback address is used for, unless --source says otherwise: fewer than there are ephemeral ports.
 const PER_SOURCE: usize = 20_000;
+/// Handshakes under way at once, unless it was said: well below any listen backlog, and in memory enough for two lcores that
+/// do not run at the same time.
+const AT_ONCE: usize = 128;
+const IN_MEMORY: usize = 512;
 /// Loopback addresses for scenarios that leave ports in TIME_WAIT.
 const FOR_CHURN: usize = 64;
 /// The subprotocol of topics.
@@ -111,7 +115,7 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
         Lcores::Cpus(cpus) => cpus.len(),
     };
     check(arguments, connections, count, &sizes)?;
-    if arguments.transport == LoadTransport::Sockets {
+    if arguments.transport.is_sockets() {
         fit_open_files(connections + arguments.publishers.0 as usize, count)?;
     }
     let topics = scenario == Scenario::Fanout && arguments.dialect == Dialect::Topics;
@@ -148,7 +152,11 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
             .collect(),
         deflate: arguments.deflate,
         connections,
-        opening: arguments.opening.0 as usize,
+        opening: match (&arguments.opening, arguments.transport) {
+            (Some(n), _) => n.0 as usize,
+            (None, LoadTransport::Memory) => IN_MEMORY,
+            (None, _) => AT_ONCE,
+        },
         in_flight,
         active: active(arguments),
         silent: arguments.silent as usize,
@@ -173,7 +181,7 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
             LoadTransport::Memory => String::new(),
             _ => place_of.name.clone(),
         },
-        transport: arguments.transport.name().to_owned(),
+        transport: arguments.transport.to_string(),
         scenario: scenario.to_string(),
         connections,
         in_flight,
@@ -208,6 +216,12 @@ fn check(
 ) -> Result<(), Failure> {
     let wrong = |text: String| Err(Failure::usage(text));
     let scenario = arguments.scenario;
+    if !arguments.source.is_empty() && !arguments.transport.is_sockets() {
+        return wrong(
+            "--source is for sockets; TCP of our own connects from the addresses of --ip"
+                .to_owned(),
+        );
+    }
     if scenario == Scenario::Rate && arguments.rate.is_none() {
         return wrong("--scenario rate needs a --rate, in messages per second".to_owned());
     }
@@ -274,6 +288,7 @@ fn sources(arguments: &LoadArgs, job: &Job) -> Vec<IpAddr> {
         return arguments.source.clone();
     }
     let loopback = cfg!(target_os = "linux")
+        && arguments.transport.is_sockets()
         && job.endpoints.iter().all(
             |endpoint| matches!(endpoint, Endpoint::Tcp(addr) if addr.is_ipv4() && addr.ip().is_loopback()),
         );
