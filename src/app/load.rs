@@ -1,10 +1,11 @@
 //! `hioload load`: the load generator.
 
+mod compare;
+mod display;
 mod memory;
-mod plain;
+mod output;
 mod plan;
 
-use std::fs;
 use std::process;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -25,20 +26,26 @@ use crate::cli::load::LoadArgs;
 /// # Errors
 /// Code 2 if what was asked for cannot be, 1 if anything went wrong.
 pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
+    if let Some(command) = &arguments.command {
+        return compare::run(command);
+    }
     let planned = plan::plan(arguments)?;
+    output::check(&arguments.output)?;
     let probe = probe(arguments)?;
     let stop = Stop::default();
-    catch_signals(&stop)?;
+    let (mut progress, wiper) = display::display(arguments.output.quiet);
+    catch_signals(&stop, wiper)?;
     let mut report = Report {
         format: FORMAT,
         hioload: env!("CARGO_PKG_VERSION").to_owned(),
         started: plan::rfc3339(SystemTime::now()),
-        command: std::env::args().collect(),
+        command: std::env::args_os()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect(),
         machine: machine::detect(),
         plan: planned.plan.clone(),
         runs: Vec::new(),
     };
-    let mut progress = plain::Lines::new();
     let mut failure = None;
     let of = planned.repeat;
     for repeat in 1..=of {
@@ -47,7 +54,7 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
             &planned,
             &probe,
             (repeat, of),
-            &mut progress,
+            &mut *progress,
             &stop,
         )?;
         report.runs.push(outcome.run);
@@ -56,15 +63,11 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
             break;
         }
     }
-    plain::summary(&report);
-    if let Some(path) = &arguments.json {
-        let text = serde_json::to_string_pretty(&report)
-            .map_err(|why| Failure::run(format!("the report cannot be written: {why}")))?;
-        fs::write(path, text + "\n")
-            .map_err(|why| Failure::run(format!("cannot write {}: {why}", path.display())))?;
-    }
+    drop(progress);
+    output::tell(&arguments.output, &report)?;
+    let judged = output::judge(&arguments.output, &report);
     match failure {
-        None => Ok(()),
+        None => judged,
         Some(why) => Err(Failure::run(format!("{}: {why}", planned.name))),
     }
 }
@@ -161,13 +164,14 @@ fn probe(arguments: &LoadArgs) -> Result<ServerProbe, Failure> {
 }
 
 /// The first signal ends the run, the second the process.
-fn catch_signals(stop: &Stop) -> Result<(), Failure> {
+fn catch_signals(stop: &Stop, wiper: display::Wiper) -> Result<(), Failure> {
     let wrong = |why: std::io::Error| Failure::run(format!("cannot catch signals: {why}"));
     let signals = super::signals::Signals::catch().map_err(wrong)?;
     let stop = stop.clone();
     signals
         .each(move || {
             if stop.ask() > 0 {
+                wiper.wipe();
                 process::exit(1);
             }
         })

@@ -1,21 +1,26 @@
 //! The flags of `hioload load`.
 
+pub(crate) mod output;
+
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
 use hioload_loadgen::{Arrival, Dialect, Scenario, Sizes, Verify};
 
+use self::output::{AFTER_OUTPUT, LoadCommand, OutputArgs};
 use crate::cli::LinkArgs;
 use crate::config::sections::{AfXdpArgs, BypassArgs, DpdkArgs};
 use crate::config::values::{AtLeastOne, LcoreSet, Span, TransportKind, UpTo};
 
 /// `hioload load`
 #[derive(Args, Debug)]
-#[command(after_help = AFTER_LOAD)]
+#[command(after_help = format!("{AFTER_LOAD}\n\n{AFTER_OUTPUT}"), args_conflicts_with_subcommands = true)]
 pub(crate) struct LoadArgs {
+    /// What to do with reports instead.
+    #[command(subcommand)]
+    pub command: Option<LoadCommand>,
     /// ws://HOST[:PORT][/PATH], or ws+unix:/SOCKET[:/PATH]; with --transport memory it is left out, or a /PATH
     pub url: Option<String>,
     /// echo, rate, ramp, hold, churn, fanout or bulk (below)
@@ -103,9 +108,9 @@ pub(crate) struct LoadArgs {
     /// or memory: a server and a generator in this process, without a network
     #[arg(long, value_name = "NAME", default_value = "sockets")]
     pub transport: LoadTransport,
-    /// Write all figures to this file, as JSON
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
+    /// What is shown and written.
+    #[command(flatten)]
+    pub output: OutputArgs,
     /// For transports with a TCP of our own.
     #[command(flatten)]
     pub bypass: BypassArgs,

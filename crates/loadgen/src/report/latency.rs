@@ -85,6 +85,7 @@ impl Latency {
         let bytes = BASE64
             .decode(&self.histogram)
             .map_err(|why| BadHistogram(why.to_string()))?;
+        check_header(&bytes).map_err(|why| BadHistogram(why.to_owned()))?;
         Deserializer::new()
             .deserialize(&mut bytes.as_slice())
             .map_err(|why| BadHistogram(why.to_string()))
@@ -103,6 +104,23 @@ impl Latency {
         }
         Ok(Self::of(&merge(&all), from_due && !all.is_empty()))
     }
+}
+
+/// The V2 header is four words of 32 bits and three of 64, big-endian, and the decoder believes it: a damaged one could ask for gigabytes.
+fn check_header(bytes: &[u8]) -> Result<(), &'static str> {
+    const HEADER: usize = 40;
+    let word = |at: usize| -> Option<u32> {
+        let word = bytes.get(at..at + 4)?.try_into().ok()?;
+        Some(u32::from_be_bytes(word))
+    };
+    let (length, digits) = (word(4), word(12));
+    if bytes.len() < HEADER || length.map(|n| n as usize) != Some(bytes.len() - HEADER) {
+        return Err("its length is not what it says");
+    }
+    if digits.is_none_or(|digits| digits > u32::from(DIGITS)) {
+        return Err("it has more than three digits");
+    }
+    Ok(())
 }
 
 #[cfg(test)]
