@@ -20,9 +20,18 @@ pub(super) fn display(quiet: bool) -> (Box<dyn Progress>, Wiper) {
             Wiper(None),
         );
     }
-    let live = Live::new(ProgressDrawTarget::stderr());
+    let live = Live::new(ProgressDrawTarget::stderr(), width);
     let wiper = Wiper(Some(live.bar.clone()));
     (Box::new(live), wiper)
+}
+
+/// Columns of the terminal, now: it may be resized at any time.
+fn width() -> u16 {
+    #[cfg(unix)]
+    if let Ok(size) = rustix::termios::tcgetwinsize(io::stderr()) {
+        return size.ws_col;
+    }
+    80
 }
 
 /// Wipes the line off the terminal, whoever ends the process.
@@ -144,23 +153,36 @@ struct Live {
     bar: ProgressBar,
     state: State,
     total: Option<f64>,
+    width: fn() -> u16,
+    /// Whether the style has a bar.
+    barred: Option<bool>,
 }
 
 /// The bar counts thousandths.
 const WHOLE: u64 = 1000;
+/// On a terminal with fewer columns the figures matter more than a bar.
+const ROOM_FOR_BAR: u16 = 70;
 
 impl Live {
-    fn new(target: ProgressDrawTarget) -> Self {
+    fn new(target: ProgressDrawTarget, width: fn() -> u16) -> Self {
         let bar = ProgressBar::with_draw_target(Some(WHOLE), target);
         Self {
             bar,
             state: State::new(),
             total: None,
+            width,
+            barred: None,
         }
     }
 
     /// With a bar where something is known to end, and where there is room for one.
-    fn style(&self, barred: bool) {
+    fn style(&mut self) {
+        let ends = self.total.is_some() || self.state.phase == Phase::Opening;
+        let barred = ends && (self.width)() >= ROOM_FOR_BAR;
+        if self.barred == Some(barred) {
+            return;
+        }
+        self.barred = Some(barred);
         let template = if barred {
             "{prefix} [{bar:16}] {wide_msg}"
         } else {
@@ -180,7 +202,7 @@ impl Progress for Live {
     fn phase(&mut self, run: usize, of: usize, phase: Phase, total: Option<f64>) {
         self.state.enter(run, of, phase);
         self.total = total.filter(|total| *total > 0.0);
-        self.style(self.total.is_some() || phase == Phase::Opening);
+        self.style();
         self.bar.set_prefix(self.state.name());
         self.bar.set_message("");
         self.at(0.0);
@@ -188,6 +210,7 @@ impl Progress for Live {
 
     fn tick(&mut self, tick: &Tick, elapsed: f64) {
         self.state.count(tick);
+        self.style();
         if let Some(total) = self.total {
             self.at(elapsed / total);
         }
