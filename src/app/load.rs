@@ -1,5 +1,6 @@
 //! `hioload load`: the load generator.
 
+mod attack;
 mod compare;
 mod display;
 mod memory;
@@ -13,9 +14,13 @@ use std::time::SystemTime;
 use hioload_loadgen::progress::Progress;
 use hioload_loadgen::report::{FORMAT, Report};
 use hioload_loadgen::{Job, Outcome, ServerProbe, Stop, machine, run as run_once, settings};
+use hioload_ws::device::Device;
+use hioload_ws::tcp::StackConfig;
 use hioload_ws::transport::Transport;
 use hioload_ws::{Lcores, Server, ServerOptions};
 
+use self::attack::Assault;
+use super::bypass::Queues;
 use super::client::{ClientLink, Work};
 use super::files;
 use crate::Failure;
@@ -48,19 +53,39 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     };
     let mut failure = None;
     let of = planned.repeat;
-    for repeat in 1..=of {
-        let outcome = once(
-            arguments,
-            &planned,
-            &probe,
-            (repeat, of),
-            &mut *progress,
-            &stop,
-        )?;
-        report.runs.push(outcome.run);
-        failure = outcome.failure;
-        if failure.is_some() || stop.is_asked() {
-            break;
+    'all: for repeat in 1..=of {
+        for part in planned.parts() {
+            let which = (repeat, of);
+            let outcome = match &part {
+                None => once(
+                    arguments,
+                    &planned,
+                    &probe,
+                    which,
+                    None,
+                    &mut *progress,
+                    &stop,
+                )?,
+                Some(part) => {
+                    let mut progress = part.conduct(&mut *progress);
+                    let mut outcome = once(
+                        arguments,
+                        &planned,
+                        &probe,
+                        which,
+                        Some(part),
+                        &mut progress,
+                        &stop,
+                    )?;
+                    part.note(&mut outcome.run);
+                    outcome
+                }
+            };
+            report.runs.push(outcome.run);
+            failure = outcome.failure;
+            if failure.is_some() || stop.is_asked() {
+                break 'all;
+            }
         }
     }
     drop(progress);
@@ -78,6 +103,7 @@ fn once(
     planned: &plan::Planned,
     probe: &ServerProbe,
     which: (usize, usize),
+    assault: Option<&Assault>,
     progress: &mut dyn Progress,
     stop: &Stop,
 ) -> Result<Outcome, Failure> {
@@ -98,13 +124,19 @@ fn once(
         },
     };
     let Some(link) = arguments.link() else {
-        return memory::run(planned, drive);
+        return memory::run(planned, assault, drive);
     };
     // Over queues there is an lcore for each, unless it was said which.
     let chosen = (arguments.transport.is_sockets() || arguments.lcores.is_some())
         .then(|| planned.lcores.clone());
-    let work = Probed { drive, probe };
-    ClientLink::new(&link)?.engine(options(), chosen, work)?
+    let work = Probed {
+        drive,
+        probe,
+        assault,
+    };
+    let mut link = ClientLink::new(&link)?;
+    link.bypass.also = assault.map(Assault::addresses).unwrap_or_default();
+    link.engine(options(), chosen, work)?
 }
 
 /// What a repeat is run with.
@@ -140,6 +172,8 @@ impl Drive<'_> {
 struct Probed<'a> {
     drive: Drive<'a>,
     probe: &'a ServerProbe,
+    #[cfg_attr(not(bypass), allow(dead_code))]
+    assault: Option<&'a Assault>,
 }
 
 impl Work for Probed<'_> {
@@ -147,6 +181,21 @@ impl Work for Probed<'_> {
 
     fn run<T: Transport + 'static>(self, engine: Server<T>) -> Self::Outcome {
         self.drive.over(engine, self.probe)
+    }
+
+    fn over<D: Device + 'static>(
+        self,
+        queues: Queues<D>,
+        stack: &StackConfig,
+        options: ServerOptions,
+        chosen: Option<Lcores>,
+    ) -> Result<Self::Outcome, Failure> {
+        let Some(assault) = self.assault else {
+            return Ok(self.run(queues.engine(stack, options, chosen)?));
+        };
+        let wrap = assault.wrap(stack, queues.queues.len())?;
+        let queues = queues.wrap(move |device, _| wrap(device));
+        Ok(self.run(queues.engine(stack, options, chosen)?))
     }
 }
 

@@ -226,7 +226,7 @@ class Lab:
         return os.environ | {
             "HIOLOAD_BIN": str(BINARY),
             "HIOLOAD_TEST_SERVER_PREFIX": " ".join(self.far.prefix),
-            "HIOLOAD_TEST_SERVE_ARGS": " ".join(self.words()),
+            "HIOLOAD_TEST_SERVE_ARGS": "\n".join(self.words()),
             "HIOLOAD_TEST_SOURCES": ",".join(self.variant.sources),
             "HIOLOAD_TEST_OUT": str(self.folder),
         }
