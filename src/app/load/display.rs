@@ -90,11 +90,12 @@ impl State {
         }
     }
 
-    /// The figures, the most important first, since a narrow terminal shows only those.
-    fn figures(&self, tick: &Tick) -> String {
+    /// The figures, the most important first.
+    fn figures(&self, tick: &Tick) -> Vec<String> {
         let mut figures = Vec::new();
         if tick.span > 0.0 {
-            figures.push(format!("{}/s", words::short(tick.done as f64 / tick.span)));
+            let rate = tick.done as f64 / tick.span;
+            figures.push(format!("{}/s", words::short(rate)));
         }
         if tick.p99 > 0 {
             figures.push(format!("p99 {}", words::time(tick.p99 as f64)));
@@ -110,8 +111,22 @@ impl State {
             figures.push(format!("max {}", words::time(self.max as f64)));
         }
         figures.push(format!("{} open", words::count(tick.open as f64)));
-        figures.join("  ")
+        figures
     }
+}
+
+/// As many of them, from the first, as fit into so many columns: a figure that is cut would be read as another.
+fn fitting(figures: &[String], room: usize) -> String {
+    let mut line = String::new();
+    for figure in figures {
+        let gap = if line.is_empty() { 0 } else { 2 };
+        if line.chars().count() + gap + figure.chars().count() > room {
+            break;
+        }
+        line.extend(std::iter::repeat_n(' ', gap));
+        line.push_str(figure);
+    }
+    line
 }
 
 /// What a repeat came to, in a line.
@@ -140,11 +155,11 @@ fn ended(state: &State, run: &Run) -> Option<String> {
     })
 }
 
-/// Seconds to the next in words: `4/10 s`.
+/// How far a phase is: `4.2/10 s`.
 fn clock(elapsed: f64, total: Option<f64>) -> String {
     match total {
-        Some(total) => format!("{elapsed:.0}/{}", words::seconds(total)),
-        None => format!("{elapsed:.0} s"),
+        Some(total) => format!("{elapsed:.1}/{}", words::seconds(total)),
+        None => format!("{elapsed:.1} s"),
     }
 }
 
@@ -160,6 +175,7 @@ struct Live {
 
 /// The bar counts thousandths.
 const WHOLE: u64 = 1000;
+const BAR: usize = 16;
 /// On a terminal with fewer columns the figures matter more than a bar.
 const ROOM_FOR_BAR: u16 = 70;
 
@@ -184,11 +200,11 @@ impl Live {
         }
         self.barred = Some(barred);
         let template = if barred {
-            "{prefix} [{bar:16}] {wide_msg}"
+            format!("{{prefix}} [{{bar:{BAR}}}] {{wide_msg}}")
         } else {
-            "{prefix} {wide_msg}"
+            "{prefix} {wide_msg}".to_owned()
         };
-        let style = ProgressStyle::with_template(template).expect("the template is sound");
+        let style = ProgressStyle::with_template(&template).expect("the template is sound");
         self.bar.set_style(style.progress_chars("=> "));
     }
 
@@ -203,9 +219,9 @@ impl Progress for Live {
         self.state.enter(run, of, phase);
         self.total = total.filter(|total| *total > 0.0);
         self.style();
-        self.bar.set_prefix(self.state.name());
         self.bar.set_message("");
         self.at(0.0);
+        self.bar.set_prefix(self.state.name());
     }
 
     fn tick(&mut self, tick: &Tick, elapsed: f64) {
@@ -214,9 +230,16 @@ impl Progress for Live {
         if let Some(total) = self.total {
             self.at(elapsed / total);
         }
-        let figures = self.state.figures(tick);
-        self.bar
-            .set_message(format!("{}  {figures}", clock(elapsed, self.total)));
+        let mut figures = self.state.figures(tick);
+        figures.insert(0, clock(elapsed, self.total));
+        let before = self.state.name().len()
+            + if self.barred == Some(true) {
+                BAR + 4
+            } else {
+                1
+            };
+        let room = usize::from((self.width)()).saturating_sub(before);
+        self.bar.set_message(fitting(&figures, room));
     }
 
     fn connections(&mut self, open: usize, of: usize) {
@@ -288,7 +311,7 @@ impl<F: FnMut(&str)> Progress for Lines<F> {
         if since.span < BETWEEN {
             return;
         }
-        let figures = self.state.figures(since);
+        let figures = self.state.figures(since).join("  ");
         (self.say)(&format!(
             "{} {}  {figures}",
             self.state.name(),
