@@ -270,7 +270,7 @@ impl Lab {
     }
 
     pub fn turn(&mut self) {
-        self.now = self.now + self.turn;
+        self.now += self.turn;
         let now = self.now;
         let _ = self.client.transport().wait(Some(Duration::ZERO));
         self.client.transport().stack().device().set_now(now);
