@@ -76,10 +76,7 @@ fn empty(queue: &mut Queue) {
 /// An address in the two pieces that the C compiler makes of one: both are read before either is written, and what is written
 /// is read in the same pieces when the frame comes round.
 fn load(&[a, b, c, d, e, f]: &[u8; 6]) -> (u32, u16) {
-    (
-        u32::from_ne_bytes([a, b, c, d]),
-        u16::from_ne_bytes([e, f]),
-    )
+    (u32::from_ne_bytes([a, b, c, d]), u16::from_ne_bytes([e, f]))
 }
 
 fn store(address: &mut [u8; 6], (four, two): (u32, u16)) {
