@@ -210,12 +210,9 @@ uint16_t hl_tx_burst(struct hl_queue *q, struct hl_mbuf **frames, uint16_t n)
 
 	calls++;
 #pragma GCC unroll 8
-	for (i = 0; i < n; i++)
+	for (i = 0; i < n; i++) {
 		bytes += m[i]->pkt_len;
-	if (q->fills) {
-#pragma GCC unroll 8
-		for (i = 0; i < n; i++)
-			asked |= m[i]->ol_flags;
+		asked |= m[i]->ol_flags;
 	}
 	if (unlikely((asked & RTE_MBUF_F_TX_L4_MASK) != 0))
 		taken = send_described(q, m, n);

@@ -56,8 +56,6 @@ struct hl_mbuf {
 struct hl_queue {
 	uint16_t port;
 	uint16_t queue;
-	/* Whether the device fills in checksums. Of one that does not, nobody asks it: it is sent what there is. */
-	uint16_t fills;
 	/* Where a whole frame fits, for those that come in segments; none: they are dropped. */
 	struct rte_mempool *whole;
 	uint64_t rx_frames;

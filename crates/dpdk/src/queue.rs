@@ -51,7 +51,6 @@ impl QueueEnd {
             raw: hl_queue {
                 port: self.open.info.number,
                 queue: self.queue,
-                fills: self.open.offloads.tx_checksum.into(),
                 whole: self.pools.frames.raw().as_ptr(),
                 ..hl_queue::default()
             },
