@@ -255,7 +255,7 @@ impl Flows {
     /// Asks for what is kept of a slot.
     #[inline]
     pub(crate) fn prefetch(&mut self, slot: u32) {
-        hioload_mem::prefetch::line(self.hot.as_ptr().wrapping_add(slot as usize));
+        hioload_mem::prefetch::item(self.hot.as_ptr().wrapping_add(slot as usize));
         self.sockets.prefetch(slot);
     }
 
