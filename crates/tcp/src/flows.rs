@@ -168,13 +168,16 @@ impl Flows {
         hot.try_reserve_exact(slots)
             .map_err(|_| io::ErrorKind::OutOfMemory)?;
         hioload_mem::prefer_huge_pages(hot.as_ptr(), hot.capacity());
+        let wheel = TimerWheel::with_capacity(now, slots);
+        let (timers, bytes) = wheel.memory();
+        hioload_mem::prefer_huge_pages(timers, bytes);
         Ok(Self {
             sockets: Sockets::new(slots, rx_ring, tx_ring)?,
             hot,
             slots,
             free: NONE,
             table: Table::new(slots),
-            wheel: TimerWheel::with_capacity(now, slots),
+            wheel,
             l2: L2Table::new(1 << 16),
             names: HashMap::new(),
             key,
