@@ -46,6 +46,15 @@ impl Progress for Lines {
         );
     }
 
+    fn connections(&mut self, open: usize, of: usize) {
+        // Five calls are a second.
+        self.next += 0.2;
+        if self.next >= 2.0 {
+            self.next = 1.0;
+            eprintln!("{}/{} opening: {open} of {of}", self.run.0, self.run.1);
+        }
+    }
+
     fn note(&mut self, line: &str) {
         eprintln!("{line}");
     }
