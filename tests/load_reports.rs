@@ -82,7 +82,8 @@ fn a_load_leaves_a_summary_a_report_and_a_page() {
     let live = text(&output.stderr);
     assert!(live.contains("1/2 ") && live.contains("2/2 "), "{live}");
     assert!(!live.contains('\r') && !live.contains('\u{1b}'), "{live}");
-    let report = json(&report);
+    let path = report;
+    let report = json(&path);
     assert_eq!(report["format"], 1);
     assert_eq!(report["runs"].as_array().map(Vec::len), Some(2));
     assert!(report["runs"][0]["done"].as_u64() > Some(0));
