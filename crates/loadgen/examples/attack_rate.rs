@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use hioload_device::memory::{PairOptions, pair};
-use hioload_device::{Burst, Device, Frame};
+use hioload_device::{Burst, Device};
 use hioload_loadgen::attack::{AttackControl, AttackOptions, AttackPlan, Attacker};
 
 const ROUNDS: usize = 5;

@@ -205,7 +205,11 @@ pub struct Lab {
     turn: Duration,
 }
 
-fn transport<D: hioload_device::Device>(device: D, config: StackConfig, now: Time) -> Bypass<D> {
+pub fn transport<D: hioload_device::Device>(
+    device: D,
+    config: StackConfig,
+    now: Time,
+) -> Bypass<D> {
     let stack = Stack::new(device, config, None, now).expect("a stack");
     let pool = Pool::new(&PoolOptions {
         buffers: 4096,
@@ -266,7 +270,7 @@ impl Lab {
     }
 
     pub fn turn(&mut self) {
-        self.now = self.now + self.turn;
+        self.now += self.turn;
         let now = self.now;
         let _ = self.client.transport().wait(Some(Duration::ZERO));
         self.client.transport().stack().device().set_now(now);
