@@ -49,28 +49,45 @@ struct hl_mbuf {
 #define HL_TX_TCP 0x10000000000000ULL
 #define HL_TX_UDP 0x30000000000000ULL
 
-/* What a burst did beside moving frames. */
-struct hl_counts {
-	/* Bytes of the frames moved. */
-	uint32_t bytes;
-	/* Frames lost: received in several segments and no buffer for the whole; refused by the driver when sent. */
-	uint16_t dropped;
-	/* Frames that came in several segments and were made one. */
-	uint16_t joined;
+/*
+ * A queue of a port: which, and what it has counted. One thread's. The counters are the shim's to write: a burst adds to them
+ * what it has seen of its frames while they were in the cache anyway.
+ */
+struct hl_queue {
+	uint16_t port;
+	uint16_t queue;
+	/* Where a whole frame fits, for those that come in segments; none: they are dropped. */
+	struct rte_mempool *whole;
+	uint64_t rx_frames;
+	uint64_t rx_bytes;
+	/* Received in several segments, and no buffer for the whole. */
+	uint64_t rx_dropped;
+	/* Received in several segments and made one. */
+	uint64_t rx_joined;
+	/* Taken by the driver, and their bytes. */
+	uint64_t tx_frames;
+	uint64_t tx_bytes;
+	/* Refused by the driver for what they are. */
+	uint64_t tx_dropped;
+	/* Bursts of which some frames were left. */
+	uint64_t tx_full;
+	uint64_t tx_bursts;
 };
 
 /* Receives up to n frames; returns how many. Each is one segment with one owner; what is not is copied to one of `whole`. */
-uint16_t hl_rx_burst(uint16_t port, uint16_t queue, struct hl_mbuf **frames, uint16_t n, struct rte_mempool *whole,
-		     struct hl_counts *counts);
+uint16_t hl_rx_burst(struct hl_queue *queue, struct hl_mbuf **frames, uint16_t n);
 
 /* Sends from the front; returns how many were taken (sent or dropped). The rest still belongs to the caller. */
-uint16_t hl_tx_burst(uint16_t port, uint16_t queue, struct hl_mbuf **frames, uint16_t n, struct hl_counts *counts);
+uint16_t hl_tx_burst(struct hl_queue *queue, struct hl_mbuf **frames, uint16_t n);
 
 /* Takes up to n empty frames from the pool; returns how many. */
 uint16_t hl_alloc_bulk(struct rte_mempool *pool, struct hl_mbuf **frames, uint16_t n);
 
 /* Gives frames back, each to its own pool. */
 void hl_free_bulk(struct hl_mbuf **frames, uint16_t n);
+
+/* How often this thread has called one of the four functions above. */
+uint64_t hl_burst_calls(void);
 
 /* A pool of `n` mbufs with `room` bytes each (headroom included) on the node `socket` (-1: any). NULL: see hl_errno. */
 struct rte_mempool *hl_pool_create(const char *name, unsigned n, unsigned cache, uint16_t room, int socket);

@@ -13,7 +13,7 @@ pub(crate) mod load;
 use crate::Failure;
 use crate::config::sections::{AfXdpArgs, BypassArgs, DpdkArgs};
 use crate::config::values::{
-    AtLeastOne, LcoreSet, PeerFilter, Size, Span, TransportKind, UpTo, Within,
+    AtLeastOne, EalArguments, LcoreSet, PeerFilter, Size, Span, TransportKind, UpTo, Within,
 };
 use crate::config::{Settings, reference};
 
@@ -40,7 +40,7 @@ pub(crate) enum Command {
     Connect(Box<ConnectArgs>),
     /// Load a server: closed and open loops, connection ramps, churn, fan-out; every reply is checked
     Load(Box<load::LoadArgs>),
-    /// Look at this machine: what AF_XDP needs and has, what is missing, and the command that mends it
+    /// Look at this machine: what AF_XDP or DPDK needs and has, what is missing, and the command that mends it
     Check(CheckArgs),
     /// List the connections of a running server's own TCP, as ss -ti lists the kernel's
     Flows(FlowsArgs),
@@ -174,7 +174,10 @@ pub(crate) struct LinkArgs {
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_CHECK)]
 pub(crate) struct CheckArgs {
-    /// The interface to look at
+    /// For what: af-xdp or dpdk
+    #[arg(long, value_name = "NAME", default_value = "af-xdp")]
+    pub transport: TransportKind,
+    /// The interface to look at (af-xdp)
     #[arg(long, value_name = "IF")]
     pub interface: Option<String>,
     /// The CPUs that are to be lcores
@@ -183,13 +186,24 @@ pub(crate) struct CheckArgs {
     /// Also attach the XDP program and bind the queues for a moment; on some NICs that interrupts the link
     #[arg(long, requires = "interface")]
     pub trial: bool,
+    /// The arguments that DPDK's EAL is tried with (dpdk)
+    #[arg(
+        long,
+        value_name = "ARGS",
+        default_value = "none",
+        allow_hyphen_values = true
+    )]
+    pub dpdk_args: EalArguments,
     /// Print a JSON array of findings
     #[arg(long)]
     pub json: bool,
+    /// Start EAL in this process and print its ports: what the check does in a child.
+    #[arg(long, hide = true)]
+    pub list_ports: bool,
 }
 
 const AFTER_CHECK: &str = "\
-Nothing is changed, except for a moment with --trial. Ends with 0 if it would work, with 1 if something required is missing.";
+Nothing is changed, except for a moment with --trial; DPDK is started and ended in a process of its own. Ends with 0 if it would work, with 1 if something required is missing.";
 
 impl ConnectArgs {
     /// Time for all of it.

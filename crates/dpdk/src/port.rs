@@ -16,6 +16,9 @@ use crate::{Eal, Error, log};
 /// Ports that are open, so that none is twice.
 static OPEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
 
+/// Drivers that do not give back what is in their rings when they are closed.
+const KEEPING: [&str; 1] = ["net_af_xdp"];
+
 /// What a device says to what it does not know: ENOTSUP, ENOSYS.
 const UNKNOWN: [i32; 2] = [-95, -38];
 
@@ -192,6 +195,17 @@ pub(crate) struct Open {
 pub struct Closed {
     /// Frames of its pools that are still in use; `None` if the other end of its rings is still open and may have some.
     pub frames_in_use: Option<usize>,
+    /// Frames in somebody's hands, of any port of this process; exact if no other port has queues in use. Others that are in use are
+    /// the driver's.
+    pub frames_in_hand: usize,
+}
+
+impl Closed {
+    /// Whether frames that are in use are explained by the driver: it does not give back what is in its rings.
+    #[must_use]
+    pub fn kept_by_driver(&self, driver: &str) -> bool {
+        self.frames_in_hand == 0 && KEEPING.contains(&driver)
+    }
 }
 
 impl Port {
@@ -359,7 +373,10 @@ impl Port {
             let mut estate = estate.into_inner().unwrap_or_else(PoisonError::into_inner);
             estate.settle()
         });
-        Ok(Closed { frames_in_use })
+        Ok(Closed {
+            frames_in_use,
+            frames_in_hand: crate::frame::in_hand(),
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use hioload_device::{Burst, Capabilities, Device, DeviceStats, Waker};
 
 use crate::pool::Pools;
 use crate::port::Open;
-use crate::raw::{self, hl_counts};
+use crate::raw::{self, hl_queue};
 use crate::{Error, MbufFrame, frame};
 
 /// Drivers that copy each frame on its way in.
@@ -51,9 +51,14 @@ impl QueueEnd {
     pub fn claim(self) -> Result<Queue, Error> {
         frame::queue_comes().map_err(|code| Error::Thread(raw::error_text(code)))?;
         Ok(Queue {
+            raw: hl_queue {
+                port: self.open.info.number,
+                queue: self.queue,
+                whole: self.pools.frames.raw().as_ptr(),
+                ..hl_queue::default()
+            },
             fresh: Burst::new(),
-            stats: DeviceStats::default(),
-            joined: 0,
+            taken: 0,
             end: self,
         })
     }
@@ -65,10 +70,12 @@ impl QueueEnd {
 /// together before the next burst is received. So up to 64 fresh frames and 128 dropped ones are with the thread.
 #[derive(Debug)]
 pub struct Queue {
+    /// Which it is, and its counters: the shim writes them.
+    raw: hl_queue,
     /// Empty frames, taken in advance.
     fresh: Burst<MbufFrame>,
-    stats: DeviceStats,
-    joined: u64,
+    /// Those taken so.
+    taken: u64,
     end: QueueEnd,
 }
 
@@ -76,7 +83,7 @@ impl Queue {
     /// Frames that came in several segments and were copied into one.
     #[must_use]
     pub fn joined(&self) -> u64 {
-        self.joined
+        self.raw.rx_joined
     }
 
     /// Frames of its pool that are in use: with the device, or in somebody's hands. Those the thread holds in advance, or has
@@ -85,6 +92,13 @@ impl Queue {
     pub fn frames_in_use(&self) -> usize {
         frame::flush();
         self.end.pools.in_use() - self.fresh.len()
+    }
+
+    /// Calls into DPDK that this thread has made to receive, send, take or give back frames: one or none of each for a burst,
+    /// whatever the number of frames. Of all its queues together.
+    #[must_use]
+    pub fn calls() -> u64 {
+        raw::burst_calls()
     }
 
     /// Whole frames it has: the size of its pool.
@@ -99,6 +113,7 @@ impl Queue {
             frame::flush();
             raw::alloc(self.end.pools.frames.raw(), &mut self.fresh);
         }
+        self.taken += self.fresh.len() as u64;
     }
 }
 
@@ -121,15 +136,7 @@ impl Device for Queue {
     #[inline]
     fn rx_burst(&mut self, burst: &mut Burst<MbufFrame>) -> usize {
         frame::flush();
-        let mut counts = hl_counts::default();
-        let QueueEnd { open, queue, pools } = &self.end;
-        let whole = Some(pools.frames.raw());
-        let got = raw::rx_burst(open.info.number, *queue, burst, whole, &mut counts);
-        self.stats.rx_frames += got as u64;
-        self.stats.rx_bytes += u64::from(counts.bytes);
-        self.stats.rx_dropped += u64::from(counts.dropped);
-        self.joined += u64::from(counts.joined);
-        got
+        raw::rx_burst(&mut self.raw, burst)
     }
 
     #[inline]
@@ -137,19 +144,7 @@ impl Device for Queue {
         if burst.is_empty() {
             return 0;
         }
-        let mut counts = hl_counts::default();
-        let taken = raw::tx_burst(
-            self.end.open.info.number,
-            self.end.queue,
-            burst,
-            &mut counts,
-        );
-        self.stats.tx_frames += taken as u64 - u64::from(counts.dropped);
-        self.stats.tx_bytes += u64::from(counts.bytes);
-        self.stats.tx_dropped += u64::from(counts.dropped);
-        self.stats.tx_full += u64::from(!burst.is_empty());
-        self.stats.kicks += 1;
-        taken
+        raw::tx_burst(&mut self.raw, burst)
     }
 
     #[inline]
@@ -183,7 +178,17 @@ impl Device for Queue {
 
     /// What the device lost as a whole is in the first queue's.
     fn stats(&self) -> DeviceStats {
-        let mut stats = self.stats;
+        let raw = &self.raw;
+        let mut stats = DeviceStats {
+            rx_frames: raw.rx_frames,
+            rx_bytes: raw.rx_bytes,
+            rx_dropped: raw.rx_dropped,
+            tx_frames: raw.tx_frames,
+            tx_bytes: raw.tx_bytes,
+            tx_dropped: raw.tx_dropped,
+            tx_full: raw.tx_full,
+            kicks: raw.tx_bursts,
+        };
         if self.end.queue == 0 {
             let port = self.end.open.stats();
             stats.rx_dropped += port.rx_missed + port.rx_no_buffer;
@@ -195,7 +200,9 @@ impl Device for Queue {
 impl Drop for Queue {
     fn drop(&mut self) {
         self.fresh.clear();
-        frame::queue_goes();
+        let raw = &self.raw;
+        let (got, sent) = (raw.rx_frames + self.taken, raw.tx_frames + raw.tx_dropped);
+        frame::queue_goes(got.wrapping_sub(sent));
     }
 }
 
@@ -206,13 +213,18 @@ pub(crate) fn drain(port: u16, queues: u16) {
     const MOST: usize = 1024;
     let mut burst = Burst::new();
     for queue in 0..queues {
+        let mut queue = hl_queue {
+            port,
+            queue,
+            ..hl_queue::default()
+        };
         for _ in 0..MOST {
-            let mut counts = hl_counts::default();
-            if raw::rx_burst(port, queue, &mut burst, None, &mut counts) == 0 {
+            if raw::rx_burst(&mut queue, &mut burst) == 0 {
                 break;
             }
             burst.clear();
         }
+        frame::also_came(queue.rx_frames);
     }
     frame::flush();
 }

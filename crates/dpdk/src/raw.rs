@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use hioload_device::Burst;
 use hioload_dpdk_sys as sys;
-pub(crate) use sys::{hl_counts, hl_link, hl_port_config, hl_port_info, hl_port_stats, hl_rule};
+pub(crate) use sys::{hl_link, hl_port_config, hl_port_info, hl_port_stats, hl_queue, hl_rule};
 
 use crate::MbufFrame;
 
@@ -108,22 +108,14 @@ pub(crate) fn cpus() -> String {
 
 /// Receives into what room the burst has; returns how many came.
 #[inline]
-pub(crate) fn rx_burst(
-    port: u16,
-    queue: u16,
-    burst: &mut Burst<MbufFrame>,
-    whole: Option<NonNull<sys::rte_mempool>>,
-    counts: &mut hl_counts,
-) -> usize {
+pub(crate) fn rx_burst(queue: &mut hl_queue, burst: &mut Burst<MbufFrame>) -> usize {
     let at = burst.len();
     let room = burst.remaining_capacity() as u16;
-    let whole = whole.map_or(ptr::null_mut(), NonNull::as_ptr);
     // SAFETY: a frame is a pointer to an mbuf and nothing else, so the rest of the array has room for `room` pointers, of
     // which the call writes the first `got`: mbufs that are ours, plain ones. The port runs and its queue is this thread's
     // (`Queue`); `whole` is none or a pool that lives as long as the port.
     unsafe {
-        let room_at = burst.as_mut_ptr().add(at).cast();
-        let got = sys::hl_rx_burst(port, queue, room_at, room, whole, counts);
+        let got = sys::hl_rx_burst(queue, burst.as_mut_ptr().add(at).cast(), room);
         burst.set_len(at + usize::from(got));
         got.into()
     }
@@ -131,31 +123,28 @@ pub(crate) fn rx_burst(
 
 /// Sends from the front of the burst and takes out what is gone; returns how many that were.
 #[inline]
-pub(crate) fn tx_burst(
-    port: u16,
-    queue: u16,
-    burst: &mut Burst<MbufFrame>,
-    counts: &mut hl_counts,
-) -> usize {
+pub(crate) fn tx_burst(queue: &mut hl_queue, burst: &mut Burst<MbufFrame>) -> usize {
     let len = burst.len();
     // SAFETY: as in `rx_burst` for the pointers. The first `taken` frames now belong to the driver, or are freed: they are taken out
     // of the array without being dropped, by moving those behind them to the front.
     unsafe {
         let frames = burst.as_mut_ptr();
-        let taken = usize::from(sys::hl_tx_burst(
-            port,
-            queue,
-            frames.cast(),
-            len as u16,
-            counts,
-        ));
-        burst.set_len(0);
-        if taken < len {
-            ptr::copy(frames.add(taken), frames, len - taken);
+        let taken = usize::from(sys::hl_tx_burst(queue, frames.cast(), len as u16));
+        // Nearly always all of them: a branch, so that the next burst need not wait for this number.
+        if taken == len {
+            burst.set_len(0);
+        } else {
             burst.set_len(len - taken);
+            ptr::copy(frames.add(taken), frames, len - taken);
         }
         taken
     }
+}
+
+/// How often this thread has called into the shim to receive, send, take or give back frames.
+pub(crate) fn burst_calls() -> u64 {
+    // SAFETY: reads a variable of this thread.
+    unsafe { sys::hl_burst_calls() }
 }
 
 /// Fills the empty burst with fresh frames, as far as the pool has any.

@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod attack;
 mod control;
 mod flight;
 mod generator;
