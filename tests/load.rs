@@ -52,7 +52,12 @@ const SCENARIOS: &[&[&str]] = &[
         "--publishers=2",
         "--rate=300",
     ],
-    &["--scenario=bulk", "--size=100KiB", "--connections=2", "--duration=5s"],
+    &[
+        "--scenario=bulk",
+        "--size=100KiB",
+        "--connections=2",
+        "--duration=5s",
+    ],
 ];
 
 /// Runs it; the report, if it wrote one.

@@ -163,22 +163,8 @@ impl Control<'_> {
         let before = Memory::now(self.probe);
         self.phase(Phase::Opening, None);
         self.order(|| Order::Open);
-        self.open();
         let mut total = Interval::empty();
-        // What the opening brought are handshakes, and errors.
-        let opening = self.gather();
-        let opens = matches!(self.job.scenario, Scenario::Ramp | Scenario::Churn);
-        if let Some(opening) = &opening
-            && !opens
-        {
-            total.add(&Interval {
-                sent: 0,
-                done: 0,
-                bytes: 0,
-                times: crate::meter::times(),
-                ..opening.interval.clone()
-            });
-        }
+        self.open(&mut total);
         if !self.over() {
             self.load(&mut run, &mut total);
         }
@@ -186,18 +172,24 @@ impl Control<'_> {
     }
 
     /// Waits until everything is open.
-    fn open(&mut self) {
+    fn open(&mut self, total: &mut Interval) {
         let mut next = Instant::now() + INTERVAL;
         let wanted = self.job.connections;
         while self.ready < self.orders.len() && !self.over() {
             self.listen(next.saturating_duration_since(Instant::now()), &mut |_| {});
             if Instant::now() >= next {
                 next += INTERVAL;
-                let open = self.counters.totals();
-                let open = open.opened.saturating_sub(open.closed) as usize;
-                self.progress.connections(open.min(wanted), wanted);
+                let Some(moment) = self.gather() else { break };
+                total.add(&moment.interval);
+                self.progress.connections(moment.open.min(wanted), wanted);
             }
         }
+        // What the opening brought are handshakes, and errors.
+        if let Some(moment) = self.gather() {
+            total.add(&moment.interval);
+        }
+        (total.sent, total.done, total.bytes) = (0, 0, 0);
+        total.times.reset();
     }
 
     /// The load, from its first message to its last.
