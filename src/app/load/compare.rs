@@ -1,4 +1,4 @@
-//! `hioload load compare` and `hioload load plot`: what is done with reports that were written.
+//! `hioload load compare`, `plot` and `page`: what is done with reports that were written.
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -18,6 +18,9 @@ pub(super) fn run(command: &LoadCommand) -> Result<(), Failure> {
     match command {
         LoadCommand::Compare(arguments) => compare(arguments),
         LoadCommand::Plot(arguments) => plot(arguments),
+        LoadCommand::Page(arguments) => {
+            output::write(&arguments.out, &read(&arguments.file)?.html())
+        }
     }
 }
 

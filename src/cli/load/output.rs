@@ -30,6 +30,8 @@ pub(crate) enum LoadCommand {
     Compare(CompareArgs),
     /// Draw a plot of reports that --json wrote, as an SVG file
     Plot(PlotArgs),
+    /// Make the page of --report out of a report that --json wrote
+    Page(PageArgs),
 }
 
 /// `hioload load compare`
@@ -55,6 +57,17 @@ pub(crate) struct PlotArgs {
     /// With bars: the figure, by its name in --require
     #[arg(long, value_name = "FIGURE", default_value = "rate")]
     pub figure: String,
+    /// The file to write; - is standard output
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// `hioload load page`
+#[derive(Args, Debug)]
+pub(crate) struct PageArgs {
+    /// The report
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
     /// The file to write; - is standard output
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,

@@ -71,6 +71,8 @@ pub(super) struct Series {
     pub(super) label: String,
     /// Series of one colour belong together.
     pub(super) colour: usize,
+    /// Whether the legend has it, and under which name.
+    pub(super) legend: Option<String>,
     pub(super) stroke: Stroke,
     /// In the order of x. What is not finite is a gap.
     pub(super) points: Vec<(f64, f64)>,
@@ -258,8 +260,11 @@ impl Plot {
         }
         let (mut at, mut rows) = (LEFT, 1_usize);
         for series in &self.series {
-            let label = escape(&series.label);
-            let width = 38.0 + series.label.chars().count() as f64 * 7.0;
+            let Some(name) = &series.legend else {
+                continue;
+            };
+            let label = escape(name);
+            let width = 38.0 + name.chars().count() as f64 * 7.0;
             if at + width > WIDTH - RIGHT && at > LEFT {
                 (at, rows) = (LEFT, rows + 1);
             }

@@ -71,43 +71,60 @@ pub fn svg(kind: Kind, reports: &[(&str, &Report)]) -> Option<String> {
     (!plot.is_empty()).then(|| plot.svg(true) + "\n")
 }
 
-/// One run in the legend.
+/// One run.
 struct Curve<'a> {
-    label: String,
+    /// Report and part.
+    group: String,
+    /// Which repeat, if there are several.
+    repeat: Option<usize>,
+    /// Repeats have colours of their own, unless there are several reports or parts, which then have.
+    colour: usize,
     run: &'a Run,
 }
 
 pub(super) fn plot(kind: Kind, reports: &[(&str, &Report)]) -> Plot {
     let curves = curves(reports);
     let single = curves.len() == 1;
+    let grouped = curves.iter().any(|curve| curve.group != curves[0].group);
     let (title, x, y) = frame(kind);
-    let per = per_done(reports, kind);
-    let series = curves.iter().enumerate().flat_map(|(colour, curve)| {
-        lines(kind, curve.run)
-            .into_iter()
-            .enumerate()
-            .map(move |(n, (what, stroke, points))| Series {
-                label: match (what, single) {
-                    ("", _) => curve.label.clone(),
-                    (what, true) => what.to_owned(),
-                    (what, false) => format!("{} {what}", curve.label),
-                },
+    let mut series = Vec::new();
+    for curve in &curves {
+        for (n, (what, stroke, points)) in lines(kind, curve.run).into_iter().enumerate() {
+            if points.is_empty() {
+                continue;
+            }
+            let named = |repeat: Option<usize>| {
+                let repeat = repeat.map_or(String::new(), |n| format!("#{n}"));
+                let words = [curve.group.as_str(), repeat.as_str(), what];
+                let words: Vec<_> = words.into_iter().filter(|word| !word.is_empty()).collect();
+                words.join(" ")
+            };
+            // Repeats that look the same are in the legend once.
+            let legend = match (grouped, curve.repeat) {
+                (false, repeat) => Some(named(repeat)),
+                (true, None | Some(1)) => Some(named(None)),
+                _ => None,
+            };
+            series.push(Series {
+                label: named(curve.repeat),
+                legend,
                 // A single run may use the colours for its lines.
-                colour: if single { n } else { colour },
+                colour: if single { n } else { curve.colour },
                 stroke: if single && stroke != Stroke::Filled {
                     Stroke::Solid
                 } else {
                     stroke
                 },
                 points,
-            })
-    });
+            });
+        }
+    }
     Plot {
         id: kind.name(),
-        title: format!("{title}{per}"),
+        title: format!("{title}{}", per_done(reports, kind)),
         x,
         y,
-        series: series.filter(|series| !series.points.is_empty()).collect(),
+        series,
     }
 }
 
@@ -122,24 +139,21 @@ fn per_done(reports: &[(&str, &Report)], kind: Kind) -> String {
 
 fn curves<'a>(reports: &[(&str, &'a Report)]) -> Vec<Curve<'a>> {
     let mut curves = Vec::new();
+    let groups: usize = reports.iter().map(|(_, report)| report.parts().len()).sum();
+    let mut group = 0;
     for (name, report) in reports {
         for part in report.parts() {
+            let name = if reports.len() > 1 { name } else { "" };
+            let words = format!("{name} {}", part.name);
             for (n, run) in part.runs.iter().enumerate() {
-                let mut words: Vec<String> = Vec::new();
-                if reports.len() > 1 {
-                    words.push((*name).to_owned());
-                }
-                if !part.name.is_empty() {
-                    words.push(part.name.to_owned());
-                }
-                if part.runs.len() > 1 {
-                    words.push(format!("#{}", n + 1));
-                }
                 curves.push(Curve {
-                    label: words.join(" "),
+                    group: words.trim().to_owned(),
+                    repeat: (part.runs.len() > 1).then_some(n + 1),
+                    colour: if groups > 1 { group } else { n },
                     run,
                 });
             }
+            group += 1;
         }
     }
     curves

@@ -394,7 +394,12 @@ fn errors_text(report: &Report, parts: &[Part<'_>]) -> String {
         } else {
             String::new()
         };
-        let _ = writeln!(text, "errors{name}: {listed}");
+        let all = if part.runs.len() > 1 {
+            " in all repeats"
+        } else {
+            ""
+        };
+        let _ = writeln!(text, "errors{all}{name}: {listed}");
     }
     text
 }

@@ -206,7 +206,7 @@ fn plots_stand_alone_as_files() {
             Some("http://www.w3.org/2000/svg")
         );
         assert!(
-            svg.contains("one &lt;&amp;&gt; #1") && svg.contains("two"),
+            svg.contains("one &lt;&amp;&gt; #2") && svg.contains("two"),
             "{}",
             kind.name()
         );
