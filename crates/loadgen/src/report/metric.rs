@@ -220,7 +220,10 @@ impl Metric {
 
 /// Errors of every kind.
 fn errors(run: &Run) -> f64 {
-    run.errors.values().map(|count| *count as f64).sum()
+    // Summed as integers: no floats add up to -0.
+    run.errors
+        .values()
+        .fold(0_u64, |sum, count| sum.saturating_add(*count)) as f64
 }
 
 impl Stat {
@@ -419,6 +422,16 @@ mod tests {
         assert!(p95 > latency.p90 as f64 && p95 < latency.p99 as f64);
         assert_eq!(read("handshake.p50"), None);
         assert_eq!(read("server.rss_per_connection"), None);
+    }
+
+    #[test]
+    fn no_errors_are_a_plain_zero() {
+        let report = synthetic::report("echo", 1);
+        let errors = Metric::named("errors").expect("it is known");
+        let none = errors
+            .of(&report.plan, &report.runs[0])
+            .expect("errors are always counted");
+        assert!(none == 0.0 && none.is_sign_positive());
     }
 
     #[test]

@@ -229,7 +229,7 @@ impl Requirement {
         let values: Vec<f64> = values.collect::<Option<_>>()?;
         let mut spread = Spread::of(values.iter().copied())?;
         if self.metric.adds_up() {
-            let sum: f64 = values.iter().sum();
+            let sum = values.iter().fold(0.0, |sum, value| sum + value);
             spread.median = if self.metric.unit() == Unit::Share {
                 sum / values.len() as f64
             } else {
