@@ -1,5 +1,5 @@
 //! Compiles `ebpf/redirect.bpf.c` when the feature `af-xdp` is on; else does nothing. The object is
-//! `$OUT_DIR/redirect.bpf.o`.
+//! `$OUT_DIR/redirect.bpf.o`. And says whether a transport with a TCP of our own is in the build: `cfg(bypass)`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -11,8 +11,15 @@ fn main() -> ExitCode {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=ebpf");
     println!("cargo::rerun-if-env-changed=CLANG");
-    let wanted = env::var_os("CARGO_FEATURE_AF_XDP").is_some();
-    if !wanted || env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("linux") {
+    println!("cargo::rustc-check-cfg=cfg(bypass)");
+    let with = |feature: &str| env::var_os(format!("CARGO_FEATURE_{feature}")).is_some();
+    if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("linux") {
+        return ExitCode::SUCCESS;
+    }
+    if with("AF_XDP") || with("DPDK") {
+        println!("cargo::rustc-cfg=bypass");
+    }
+    if !with("AF_XDP") {
         return ExitCode::SUCCESS;
     }
     let Some(out) = env::var_os("OUT_DIR").map(PathBuf::from) else {

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,7 +12,8 @@
 
 
 static_assert(HL_RX_OFFLOAD_IPV4 == RTE_ETH_RX_OFFLOAD_IPV4_CKSUM && HL_RX_OFFLOAD_TCP == RTE_ETH_RX_OFFLOAD_TCP_CKSUM &&
-		      HL_RX_OFFLOAD_SCATTER == RTE_ETH_RX_OFFLOAD_SCATTER && HL_TX_OFFLOAD_TCP == RTE_ETH_TX_OFFLOAD_TCP_CKSUM,
+		      HL_RX_OFFLOAD_SCATTER == RTE_ETH_RX_OFFLOAD_SCATTER && HL_TX_OFFLOAD_TCP == RTE_ETH_TX_OFFLOAD_TCP_CKSUM &&
+		      HL_TX_OFFLOAD_TSO == RTE_ETH_TX_OFFLOAD_TCP_TSO,
 	      "offloads");
 static_assert(HL_RSS_IPV4 == RTE_ETH_RSS_IPV4 && HL_RSS_IPV4_TCP == RTE_ETH_RSS_NONFRAG_IPV4_TCP &&
 		      HL_RSS_IPV6 == RTE_ETH_RSS_IPV6 && HL_RSS_IPV6_TCP == RTE_ETH_RSS_NONFRAG_IPV6_TCP,
@@ -59,6 +61,7 @@ int hl_port_info(uint16_t port, struct hl_port_info *info)
 	info->rss_types = dev.flow_type_rss_offloads;
 	info->reta_size = dev.reta_size;
 	info->rss_key_len = dev.hash_key_size;
+	info->interface = dev.if_index;
 	return 0;
 }
 
@@ -175,6 +178,26 @@ int hl_port_promiscuous(uint16_t port)
 int hl_port_all_multicast(uint16_t port)
 {
 	return rte_eth_allmulticast_get(port);
+}
+
+int hl_port_be_promiscuous(uint16_t port)
+{
+	return rte_eth_promiscuous_enable(port);
+}
+
+int hl_port_add_mac(uint16_t port, const uint8_t *mac)
+{
+	struct rte_ether_addr address;
+
+	memcpy(address.addr_bytes, mac, sizeof(address.addr_bytes));
+	return rte_eth_dev_mac_addr_add(port, &address, 0);
+}
+
+int hl_interface_exists(uint32_t interface)
+{
+	char name[IF_NAMESIZE];
+
+	return if_indextoname(interface, name) != NULL;
 }
 
 int hl_port_link(uint16_t port, struct hl_link *link)

@@ -140,6 +140,7 @@ const char *hl_version(void);
 #define HL_RX_OFFLOAD_TCP 0x8ULL
 #define HL_RX_OFFLOAD_SCATTER 0x2000ULL
 #define HL_TX_OFFLOAD_TCP 0x8ULL
+#define HL_TX_OFFLOAD_TSO 0x20ULL
 #define HL_RSS_IPV4 0x4ULL
 #define HL_RSS_IPV4_TCP 0x10ULL
 #define HL_RSS_IPV6 0x100ULL
@@ -161,6 +162,8 @@ struct hl_port_info {
 	uint64_t rss_types;
 	uint16_t reta_size;
 	uint8_t rss_key_len;
+	/* The kernel's network interface that the device stands on; 0: none. */
+	uint32_t interface;
 };
 
 /* The first port with a number of at least `from`; negative if there is none. */
@@ -194,6 +197,12 @@ int hl_port_close(uint16_t port);
 /* 1, 0, or a negative errno. */
 int hl_port_promiscuous(uint16_t port);
 int hl_port_all_multicast(uint16_t port);
+/* Takes frames to any address. */
+int hl_port_be_promiscuous(uint16_t port);
+/* Takes frames to this address too. */
+int hl_port_add_mac(uint16_t port, const uint8_t *mac);
+/* Whether the kernel has this network interface. */
+int hl_interface_exists(uint32_t interface);
 
 struct hl_link {
 	uint8_t up;

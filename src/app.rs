@@ -1,13 +1,18 @@
-//! What the command does: serve, connect, check, or ask a server that runs.
+//! What the command does: serve, connect, load, check, or ask a server that runs.
 
 mod af_xdp;
 pub(crate) mod ask;
+#[cfg_attr(not(bypass), allow(dead_code))]
+mod bypass;
 pub(crate) mod check;
+mod client;
 pub(crate) mod connect;
 mod control;
+mod dpdk;
 mod files;
 mod handler;
 mod histogram;
+pub(crate) mod load;
 mod log;
 mod page;
 pub(crate) mod serve;

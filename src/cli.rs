@@ -8,11 +8,14 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub(crate) mod load;
+
 use crate::Failure;
+use crate::config::sections::{AfXdpArgs, BypassArgs, DpdkArgs};
 use crate::config::values::{
-    AtLeastOne, LcoreSet, PeerFilter, Size, Span, TransportKind, UpTo, Within,
+    AtLeastOne, EalArguments, LcoreSet, PeerFilter, Size, Span, TransportKind, UpTo, Within,
 };
-use crate::config::{AfXdpArgs, Settings, reference};
+use crate::config::{Settings, reference};
 
 /// A WebSocket data plane that owns its cores.
 #[derive(Parser, Debug)]
@@ -35,7 +38,9 @@ pub(crate) enum Command {
     Serve(Box<ServeArgs>),
     /// Send messages to a server that echoes, and check and time what comes back
     Connect(Box<ConnectArgs>),
-    /// Look at this machine: what AF_XDP needs and has, what is missing, and the command that mends it
+    /// Load a server: closed and open loops, connection ramps, churn, fan-out; every reply is checked
+    Load(Box<load::LoadArgs>),
+    /// Look at this machine: what AF_XDP or DPDK needs and has, what is missing, and the command that mends it
     Check(CheckArgs),
     /// List the connections of a running server's own TCP, as ss -ti lists the kernel's
     Flows(FlowsArgs),
@@ -141,19 +146,38 @@ pub(crate) struct ConnectArgs {
     /// Time for all of it
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub timeout: AtLeastOne<Span>,
-    /// What moves the bytes: sockets, or af-xdp (needs an interface with a single queue)
+    /// How it reaches the network.
+    #[command(flatten)]
+    pub link: LinkArgs,
+}
+
+/// How a client reaches the network.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+pub(crate) struct LinkArgs {
+    /// What moves the bytes: sockets; or TCP of our own over the queues of a network interface (af-xdp), or of a port of DPDK
+    /// (dpdk)
     #[arg(long, value_name = "NAME", default_value = "sockets")]
     pub transport: TransportKind,
+    /// For transports with a TCP of our own.
+    #[command(flatten)]
+    pub bypass: BypassArgs,
     /// For af-xdp.
     #[command(flatten)]
     pub af_xdp: AfXdpArgs,
+    /// For dpdk.
+    #[command(flatten)]
+    pub dpdk: DpdkArgs,
 }
 
 /// `hioload check`
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_CHECK)]
 pub(crate) struct CheckArgs {
-    /// The interface to look at
+    /// For what: af-xdp or dpdk
+    #[arg(long, value_name = "NAME", default_value = "af-xdp")]
+    pub transport: TransportKind,
+    /// The interface to look at (af-xdp)
     #[arg(long, value_name = "IF")]
     pub interface: Option<String>,
     /// The CPUs that are to be lcores
@@ -162,13 +186,24 @@ pub(crate) struct CheckArgs {
     /// Also attach the XDP program and bind the queues for a moment; on some NICs that interrupts the link
     #[arg(long, requires = "interface")]
     pub trial: bool,
+    /// The arguments that DPDK's EAL is tried with (dpdk)
+    #[arg(
+        long,
+        value_name = "ARGS",
+        default_value = "none",
+        allow_hyphen_values = true
+    )]
+    pub dpdk_args: EalArguments,
     /// Print a JSON array of findings
     #[arg(long)]
     pub json: bool,
+    /// Start EAL in this process and print its ports: what the check does in a child.
+    #[arg(long, hide = true)]
+    pub list_ports: bool,
 }
 
 const AFTER_CHECK: &str = "\
-Nothing is changed, except for a moment with --trial. Ends with 0 if it would work, with 1 if something required is missing.";
+Nothing is changed, except for a moment with --trial; DPDK is started and ended in a process of its own. Ends with 0 if it would work, with 1 if something required is missing.";
 
 impl ConnectArgs {
     /// Time for all of it.
@@ -234,7 +269,7 @@ fn command() -> clap::Command {
 /// What clap says over several lines, in one.
 fn one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "say what to do: serve, connect, check, flows or tap (try hioload --help)"
+        return "say what to do: serve, connect, load, check, flows or tap (try hioload --help)"
             .to_owned();
     }
     let text = error.to_string();
@@ -275,7 +310,7 @@ mod tests {
             (&["serve", "--idle", "lazy"], "--idle"),
             (
                 &["serve", "--transport", "dove"],
-                "expected sockets or af-xdp",
+                "expected sockets, af-xdp or dpdk",
             ),
             (&["serve", "--max-message", "many"], "expected a size"),
             (&["serve", "--max-connections", "0"], "must be at least 1"),
@@ -294,7 +329,7 @@ mod tests {
             ),
             (&["dance"], "dance"),
             (&["check", "--trial"], "--interface"),
-            (&[], "serve, connect, check, flows or tap"),
+            (&[], "serve, connect, load, check, flows or tap"),
             (&["tap", "start"], "--file"),
             (
                 &["tap", "start", "--file=x", "--snaplen=0"],

@@ -3,13 +3,15 @@
 //! `FromStr`.
 
 pub(crate) mod af_xdp;
+pub(crate) mod bypass;
+pub(crate) mod dpdk;
 pub(crate) mod file;
 pub(crate) mod plan;
-mod sections;
+pub(crate) mod sections;
 mod text;
 pub(crate) mod values;
 
-pub(crate) use sections::{AfXdpArgs, Settings};
+pub(crate) use sections::Settings;
 
 /// The annotated reference configuration: every key with its default.
 pub(crate) const REFERENCE: &str = include_str!("../deploy/hioload.toml");

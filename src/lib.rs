@@ -54,6 +54,7 @@
 //! - [`transport`], [`tcp`], [`device`], [`mem`], [`lcore`]: the layers below, for who adds a transport or a device.
 //!
 //! The feature `af-xdp` adds frames off a NIC queue; building it needs clang, libbpf-dev and linux-libc-dev.
+//! The feature `dpdk` adds ports of DPDK; building it needs libdpdk-dev, libclang-dev and pkg-config.
 //!
 //! The feature `cli` (on by default) is what the `hioload` command needs; a library user turns it off with
 //! `default-features = false`.
@@ -95,6 +96,10 @@ pub mod afxdp {
         XdpObject::new(include_bytes!(concat!(env!("OUT_DIR"), "/redirect.bpf.o")))
     }
 }
+
+/// DPDK: queues of ports that its drivers run, as devices (feature `dpdk`, Linux).
+#[cfg(all(feature = "dpdk", target_os = "linux"))]
+pub use hioload_dpdk as dpdk;
 
 /// The examples of README.md, compiled.
 #[cfg(doctest)]

@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Ok(Some(cli)) => match cli.command {
             cli::Command::Serve(arguments) => app::serve::run(*arguments),
             cli::Command::Connect(arguments) => app::connect::run(&arguments),
+            cli::Command::Load(arguments) => app::load::run(&arguments),
             cli::Command::Flows(arguments) => app::ask::flows(&arguments),
             cli::Command::Tap(cli::TapCommand::Start(arguments)) => app::ask::tap_start(&arguments),
             cli::Command::Tap(cli::TapCommand::Stop(arguments)) => app::ask::tap_stop(&arguments),

@@ -3,9 +3,9 @@
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
 mod with;
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
-pub(super) use with::{connect, serve};
+pub(super) use with::{client, serve};
 
 #[cfg(not(all(feature = "af-xdp", target_os = "linux")))]
 mod without;
 #[cfg(not(all(feature = "af-xdp", target_os = "linux")))]
-pub(super) use without::{connect, serve};
+pub(super) use without::{client, serve};

@@ -6,10 +6,14 @@ use serde::Serialize;
 
 use crate::Failure;
 use crate::cli::CheckArgs;
+use crate::config::values::TransportKind;
 
+#[cfg(all(feature = "dpdk", target_os = "linux"))]
+mod eal;
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
 mod interface;
 mod machine;
+mod ports;
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
 mod trial;
 
@@ -95,16 +99,26 @@ impl Findings {
 /// # Errors
 /// Code 1 if something required is missing.
 pub(crate) fn run(arguments: &CheckArgs) -> Result<(), Failure> {
-    let mut findings = Findings::default();
-    build(&mut findings);
-    machine::look(&mut findings, arguments);
-    #[cfg(all(feature = "af-xdp", target_os = "linux"))]
-    {
-        trial::program(&mut findings);
-        if let Some(name) = &arguments.interface {
-            interface::look(&mut findings, name, arguments);
-        }
+    #[cfg(all(feature = "dpdk", target_os = "linux"))]
+    if arguments.list_ports {
+        return eal::list(arguments);
     }
+    let mut findings = Findings::default();
+    let what = match arguments.transport {
+        TransportKind::Sockets => {
+            return Err(Failure::usage(
+                "sockets need nothing that could be missing: --transport af-xdp or dpdk",
+            ));
+        }
+        TransportKind::AfXdp => {
+            af_xdp(&mut findings, arguments);
+            "AF_XDP"
+        }
+        TransportKind::Dpdk => {
+            dpdk(&mut findings, arguments);
+            "DPDK"
+        }
+    };
     let text = if arguments.json {
         serde_json::to_string_pretty(&findings.0).map_or_else(|why| why.to_string(), |t| t + "\n")
     } else {
@@ -116,15 +130,61 @@ pub(crate) fn run(arguments: &CheckArgs) -> Result<(), Failure> {
     let missing = |finding: &&Finding| finding.level == Level::Missing;
     match findings.0.iter().filter(missing).count() {
         0 => Ok(()),
-        1 => Err(Failure::run("AF_XDP would not work: one thing is missing")),
+        1 => Err(Failure::run(format!(
+            "{what} would not work: one thing is missing"
+        ))),
         n => Err(Failure::run(format!(
-            "AF_XDP would not work: {n} things are missing"
+            "{what} would not work: {n} things are missing"
         ))),
     }
 }
 
+fn af_xdp(findings: &mut Findings, arguments: &CheckArgs) {
+    build_of_af_xdp(findings);
+    machine::look(findings, arguments);
+    #[cfg(all(feature = "af-xdp", target_os = "linux"))]
+    {
+        trial::program(findings);
+        if let Some(name) = &arguments.interface {
+            interface::look(findings, name, arguments);
+        }
+    }
+}
+
+fn dpdk(findings: &mut Findings, arguments: &CheckArgs) {
+    build_of_dpdk(findings);
+    let has_nic = ports::look(findings, arguments);
+    #[cfg(all(feature = "dpdk", target_os = "linux"))]
+    eal::look(findings, arguments, has_nic);
+    #[cfg(not(all(feature = "dpdk", target_os = "linux")))]
+    let _ = has_nic;
+}
+
 /// Whether this binary can do it at all.
-fn build(findings: &mut Findings) {
+fn build_of_dpdk(findings: &mut Findings) {
+    if cfg!(all(feature = "dpdk", target_os = "linux")) {
+        #[cfg(all(feature = "dpdk", target_os = "linux"))]
+        findings.ok(
+            "build",
+            format!("this binary has {}", hioload_ws::dpdk::version()),
+        );
+    } else if cfg!(not(target_os = "linux")) {
+        findings.missing(
+            "build",
+            "this binary's DPDK is for Linux",
+            "run it on Linux",
+        );
+    } else {
+        findings.missing(
+            "build",
+            "this binary was built without DPDK",
+            "apt-get install libdpdk-dev libclang-dev pkg-config && cargo build --release --features dpdk",
+        );
+    }
+}
+
+/// Whether this binary can do it at all.
+fn build_of_af_xdp(findings: &mut Findings) {
     if cfg!(not(target_os = "linux")) {
         findings.missing("build", "AF_XDP is Linux's", "run it on Linux");
     } else if cfg!(feature = "af-xdp") {

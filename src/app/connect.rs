@@ -12,13 +12,11 @@ use hioload_ws::{
     SendPolicy, Server, ServerOptions, ServerReply, SocketOptions,
 };
 
-use super::af_xdp;
+use super::client::{ClientLink, Work as Job};
 use super::histogram::Histogram;
 use super::target::Target;
 use crate::Failure;
 use crate::cli::ConnectArgs;
-use crate::config::af_xdp::AfXdp;
-use crate::config::values::TransportKind;
 
 /// Connects, sends, checks, and tells.
 ///
@@ -58,18 +56,9 @@ pub(crate) fn run(arguments: &ConnectArgs) -> Result<(), Failure> {
     let fail = |why: &dyn std::fmt::Display| Failure::run(format!("{}: {why}", arguments.url));
 
     let options = options(arguments, work);
-    match arguments.transport {
-        TransportKind::Sockets => {
-            let server = Server::bind(options).map_err(|why| fail(&why))?;
-            run_client(server, client)
-        }
-        TransportKind::AfXdp => {
-            let link = AfXdp::of_client(arguments.af_xdp.clone());
-            link.check(&[]).map_err(Failure::usage)?;
-            af_xdp::connect(&link, options, |server| run_client(server, client))?
-        }
-    }
-    .map_err(|why| fail(&why))?;
+    ClientLink::new(&arguments.link)?
+        .engine(options, Some(Lcores::Count(1)), client)?
+        .map_err(|why| fail(&why))?;
     match outcome.try_recv() {
         Ok(Ok(times)) => {
             println!(
@@ -83,15 +72,6 @@ pub(crate) fn run(arguments: &ConnectArgs) -> Result<(), Failure> {
         Ok(Err(why)) => Err(fail(&why)),
         Err(_) => Err(fail(&"ended without an outcome")),
     }
-}
-
-/// Runs to the end of the client's work.
-fn run_client<T: Transport + 'static>(server: Server<T>, client: Client) -> Result<(), String> {
-    let running = server
-        .start(move |_| client.clone())
-        .map_err(|why| why.to_string())?;
-    running.join().map_err(|why| why.to_string())?;
-    Ok(())
 }
 
 fn options(arguments: &ConnectArgs, work: Work) -> ServerOptions {
@@ -250,6 +230,18 @@ impl Client {
         }
         self.tell(Err(last));
         cx.stop();
+    }
+}
+
+impl Job for Client {
+    type Outcome = Result<(), String>;
+
+    fn run<T: Transport + 'static>(self, engine: Server<T>) -> Result<(), String> {
+        let running = engine
+            .start(move |_| self.clone())
+            .map_err(|why| why.to_string())?;
+        running.join().map_err(|why| why.to_string())?;
+        Ok(())
     }
 }
 

@@ -30,9 +30,14 @@ pub fn raise_limit() -> Option<u64> {
     None
 }
 
+/// Descriptors besides those of connections.
+pub(super) fn reserve(lcores: usize, listeners: usize) -> usize {
+    ITSELF + lcores * (PER_LCORE + listeners)
+}
+
 /// How many connections fit under a limit on open files.
 pub(super) fn room_for_connections(limit: u64, lcores: usize, listeners: usize) -> usize {
-    let reserve = ITSELF + lcores * (PER_LCORE + listeners);
+    let reserve = reserve(lcores, listeners);
     usize::try_from(limit)
         .unwrap_or(usize::MAX)
         .saturating_sub(reserve)

@@ -7,7 +7,7 @@ use hioload_ws::{Endpoint, Lcores, Server};
 
 use super::control::{self, Kind};
 use super::handler::handler;
-use super::{af_xdp, files, log, signals::Signals};
+use super::{af_xdp, dpdk, files, log, signals::Signals};
 use crate::Failure;
 use crate::cli::ServeArgs;
 use crate::config::plan::Plan;
@@ -68,6 +68,7 @@ fn serve(plan: Plan) -> Result<(), Failure> {
             site.run(server, signals, Kind::Sockets)
         }
         TransportKind::AfXdp => af_xdp::serve(plan, signals),
+        TransportKind::Dpdk => dpdk::serve(plan, signals),
     }
 }
 

@@ -28,6 +28,18 @@ impl Signals {
         Source::new().map(Self)
     }
 
+    /// Starts a thread that calls `f` for each.
+    ///
+    /// # Errors
+    /// The thread could not be started.
+    pub(super) fn each(self, mut f: impl FnMut() + Send + 'static) -> io::Result<()> {
+        let Self(source) = self;
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || source.each(|_| f()))?;
+        Ok(())
+    }
+
     /// Starts a thread that passes them on to the server.
     ///
     /// # Errors

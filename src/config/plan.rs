@@ -10,6 +10,8 @@ use hioload_ws::{Config, Endpoint, Lcores, Limits, ServerOptions, SocketOptions}
 
 use super::Settings;
 use super::af_xdp::AfXdp;
+use super::bypass::BypassPlan;
+use super::dpdk::Dpdk;
 use super::sections::{DeflateArgs, DrainArgs, EngineArgs, LimitArgs, SocketArgs};
 use super::values::{
     AllowOrigin, Control, Deflate, LcoreSet, LogFilter, LogFormat, Size, Span, TransportKind,
@@ -23,10 +25,15 @@ pub(crate) struct Plan {
     pub server: ServerOptions,
     /// What moves the bytes.
     pub transport: TransportKind,
+    /// For transports with a TCP of our own.
+    pub bypass: BypassPlan,
     /// For af-xdp.
     pub af_xdp: AfXdp,
+    /// For dpdk.
+    #[cfg_attr(not(all(feature = "dpdk", target_os = "linux")), allow(dead_code))]
+    pub dpdk: Dpdk,
     /// Whether the operator chose the lcores.
-    #[cfg_attr(not(all(feature = "af-xdp", target_os = "linux")), allow(dead_code))]
+    #[cfg_attr(not(bypass), allow(dead_code))]
     pub lcores_set: bool,
     /// Where the control socket is to be.
     pub control: Control,
@@ -51,7 +58,9 @@ impl Plan {
             deflate,
             drain,
             sockets,
+            bypass,
             af_xdp,
+            dpdk,
             tcp,
             engine,
             log,
@@ -77,6 +86,9 @@ impl Plan {
             Some(list) if !list.is_empty() => list.into_iter().map(|listen| listen.0).collect(),
             _ => vec![Endpoint::Tcp(SocketAddr::from(([127, 0, 0, 1], 9001)))],
         };
+        let af_xdp = AfXdp::new(af_xdp);
+        let mut bypass = BypassPlan::new(bypass, &tcp);
+        bypass.stack.answers_for_addresses = !af_xdp.share_address;
         let lcores = server.lcores.unwrap_or(LcoreSet::All);
         let lcores_set = lcores != LcoreSet::All;
         let lcores = match lcores {
@@ -92,7 +104,9 @@ impl Plan {
                 sockets: socket_options,
             },
             transport: server.transport.unwrap_or(TransportKind::Sockets),
-            af_xdp: AfXdp::new(af_xdp, &tcp),
+            bypass,
+            af_xdp,
+            dpdk: Dpdk::new(dpdk),
             lcores_set,
             control: server.control.unwrap_or(Control::Auto),
             origins: origins_from(server.allow_origin),
@@ -108,8 +122,18 @@ impl Plan {
     /// # Errors
     /// What is wrong, in one line.
     pub(crate) fn check(&self) -> Result<(), String> {
-        if self.transport == TransportKind::AfXdp {
-            self.af_xdp.check(&self.server.listen)?;
+        match self.transport {
+            TransportKind::Sockets => (),
+            TransportKind::AfXdp => self.af_xdp.check()?,
+            TransportKind::Dpdk if self.af_xdp.share_address => {
+                return Err(
+                    "--share-address: a port of DPDK is ours alone; af-xdp can share".to_owned(),
+                );
+            }
+            TransportKind::Dpdk => (),
+        }
+        if self.transport != TransportKind::Sockets {
+            self.bypass.check(self.transport, &self.server.listen)?;
         }
         let Lcores::Cpus(wanted) = &self.server.lcores else {
             return Ok(());

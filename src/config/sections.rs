@@ -7,9 +7,9 @@ use hioload_ws::{HugePages, Idle, SendPolicy};
 
 use super::text;
 use super::values::{
-    AllowOrigin, AtLeastOne, BusyPoll, Control, Deflate, Gateway, Interface, LcoreSet, Listen,
-    LogFilter, LogFormat, Mac, OwnAddress, Queues, RingSize, RxChecksum, Size, Span, TransportKind,
-    UpTo, Vlan, Within, XdpMode, ZeroCopy,
+    AllowOrigin, AtLeastOne, AutoOff, BusyPoll, Control, Deflate, EalArguments, Gateway, Interface,
+    LcoreSet, Listen, LogFilter, LogFormat, Mac, Mbufs, Mtu, OwnAddress, PortName, Queues,
+    RingSize, RxChecksum, Size, Span, TransportKind, UpTo, Vlan, Within, XdpMode, ZeroCopy,
 };
 
 // Upper bounds, so that a slip of the hand is told and not met by the allocator. They are far above what is of use.
@@ -76,9 +76,10 @@ section! {
     ]
     {
         /// How many lcores (2), or the CPUs to pin one each to (0,1 or 0-3,8 or cpu:3 for a single one), or all. With
-        /// af-xdp there is one for each queue
+        /// af-xdp and dpdk there is one for each queue
         lcores: LcoreSet = "N|CPUS";
-        /// What moves the bytes: sockets, or af-xdp (TCP of our own over the queues of a network interface)
+        /// What moves the bytes: sockets; or TCP of our own over the queues of a network interface (af-xdp), or of a port of
+        /// DPDK (dpdk)
         transport: TransportKind = "NAME";
         /// What an lcore with nothing to do does: busy spins, adaptive spins a while and then sleeps, block sleeps
         idle: Idle = "busy|adaptive|block";
@@ -94,8 +95,8 @@ section! {
 }
 
 section! {
-    /// `[af_xdp]`
-    AfXdpArgs, "AF_XDP (--transport af-xdp)"
+    /// `[bypass]`
+    BypassArgs, "TCP of our own, over the queues of a port (--transport af-xdp, dpdk)"
     [
         /// Our address, with its network's prefix length: 10.77.0.2/24, fd77::2/64; repeatable
         ip: OwnAddress = "ADDR/LEN";
@@ -103,14 +104,21 @@ section! {
         gateway: Gateway = "ADDR";
     ]
     {
-        /// The network interface
-        interface: Interface = "NAME";
-        /// Its queues to take, an lcore for each: 0,1 or 0-3 or all
+        /// Queues, an lcore for each. af-xdp: those to take, 0,1 or 0-3 or all. dpdk: how many; all is as many as there may
+        /// be lcores if the device spreads flows over queues, else one
         queues: Queues = "QUEUES";
-        /// Our MAC address; device: the interface's
+        /// Our MAC address; device: the port's
         mac: Mac = "MAC";
         /// The VLAN we are in; none: packets without a tag
         vlan: Vlan = "1-4094";
+    }
+}
+
+section! {
+    /// `[af_xdp]`
+    AfXdpArgs, "AF_XDP (--transport af-xdp)" {
+        /// The network interface
+        interface: Interface = "NAME";
         /// Whether the addresses are the kernel's too: then only the listened ports are ours, and all else stays as it is
         #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         share_address: bool = "true|false";
@@ -126,8 +134,34 @@ section! {
 }
 
 section! {
+    /// `[dpdk]`
+    DpdkArgs, "DPDK (--transport dpdk)" {
+        /// The arguments of DPDK's EAL, in one, as in a shell: "-a 0000:01:00.0 --in-memory"; or none
+        #[arg(allow_hyphen_values = true)]
+        dpdk_args: EalArguments = "ARGS";
+        /// The port: its number, or its name (a PCI address, a virtual device)
+        port: PortName = "N|NAME";
+        /// The largest IP packet; device: as the port has it
+        mtu: Mtu = "BYTES";
+        /// Received frames that each queue of the device may hold; it may take fewer
+        rx_descriptors: Within<u16, 32, 32768> = "N";
+        /// Frames to be sent that each queue of the device may hold; it may take fewer
+        tx_descriptors: Within<u16, 32, 32768> = "N";
+        /// Frames (mbufs) of each queue; auto: enough for its descriptors, and a thousand more
+        mbufs: Mbufs = "N";
+        /// Whether TCP checksums are left to the device: auto if it offers that, or off
+        checksum_offload: AutoOff = "auto|off";
+        /// Whether a device that can take only what is for our addresses is told to (rte_flow): auto, or off
+        flow_rules: AutoOff = "auto|off";
+        /// Whether frames to any MAC address are taken
+        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        promiscuous: bool = "true|false";
+    }
+}
+
+section! {
     /// `[tcp]`
-    TcpArgs, "TCP of our own (--transport af-xdp); for each lcore" {
+    TcpArgs, "TCP of our own (--transport af-xdp, dpdk); for each lcore" {
         /// Connections whose handshake is not complete. Beyond: the oldest is forgotten
         half_open: UpTo<usize, MOST_QUEUE> = "N";
         /// Connections remembered for a while after their end (TIME_WAIT). Beyond: the oldest is forgotten
@@ -197,7 +231,7 @@ section! {
 
 section! {
     /// `[sockets]`
-    SocketArgs, "Sockets (backlog, rx_buffer and tx_ also with af-xdp)" {
+    SocketArgs, "Sockets (backlog, rx_buffer and tx_ also with af-xdp and dpdk)" {
         /// Connections that may wait to be accepted (the kernel caps it at net.core.somaxconn)
         backlog: AtLeastOne<i32> = "N";
         /// Whether small writes leave at once (TCP_NODELAY)
@@ -291,7 +325,11 @@ pub(crate) struct Settings {
     #[command(flatten)]
     pub sockets: SocketArgs,
     #[command(flatten)]
+    pub bypass: BypassArgs,
+    #[command(flatten)]
     pub af_xdp: AfXdpArgs,
+    #[command(flatten)]
+    pub dpdk: DpdkArgs,
     #[command(flatten)]
     pub tcp: TcpArgs,
     #[command(flatten)]
@@ -309,7 +347,9 @@ impl Settings {
             deflate: self.deflate.over(below.deflate),
             drain: self.drain.over(below.drain),
             sockets: self.sockets.over(below.sockets),
+            bypass: self.bypass.over(below.bypass),
             af_xdp: self.af_xdp.over(below.af_xdp),
+            dpdk: self.dpdk.over(below.dpdk),
             tcp: self.tcp.over(below.tcp),
             engine: self.engine.over(below.engine),
             log: self.log.over(below.log),

@@ -112,6 +112,11 @@ impl Measure for usize {
         *self as u64
     }
 }
+impl Measure for u16 {
+    fn measure(&self) -> u64 {
+        u64::from(*self)
+    }
+}
 impl Measure for u32 {
     fn measure(&self) -> u64 {
         u64::from(*self)
@@ -275,7 +280,19 @@ words! {
         Sockets = "sockets",
         /// TCP of our own, over frames from the queues of a network interface.
         AfXdp = "af-xdp",
-    } expected "expected sockets or af-xdp"
+        /// The same over a port that DPDK drives.
+        Dpdk = "dpdk",
+    } expected "expected sockets, af-xdp or dpdk"
+}
+
+words! {
+    /// Something that is done where it can be.
+    AutoOff {
+        /// It is.
+        Auto = "auto",
+        /// It is not.
+        Off = "off",
+    } expected "expected auto or off"
 }
 
 words! {
@@ -331,6 +348,78 @@ impl FromStr for Interface {
             "none" => Ok(Self(None)),
             _ if fits && plain => Ok(Self(Some(text.to_owned()))),
             _ => Err("expected the name of a network interface, such as eth1"),
+        }
+    }
+}
+
+/// Arguments of DPDK's EAL, or `none`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct EalArguments(pub Option<String>);
+
+impl FromStr for EalArguments {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self((text != "none").then(|| text.to_owned())))
+    }
+}
+
+/// A port of DPDK: its number, or its name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum PortName {
+    /// As EAL counts them.
+    Number(u16),
+    /// A PCI address, the name of a virtual device.
+    Name(String),
+}
+
+impl FromStr for PortName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(number) = text.parse() {
+            return Ok(Self::Number(number));
+        }
+        // RTE_ETH_NAME_MAX_LEN, with the byte that ends it.
+        let fits = (1..64).contains(&text.len());
+        let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+        let named = text.bytes().any(|byte| !byte.is_ascii_digit());
+        if fits && plain && named {
+            return Ok(Self::Name(text.to_owned()));
+        }
+        Err("expected a port of DPDK: a number, a PCI address, or a virtual device's name")
+    }
+}
+
+/// The largest IP packet, or `device`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Mtu(pub Option<u16>);
+
+impl FromStr for Mtu {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            _ if text == "device" => Ok(Self(None)),
+            // What any IPv4 host takes, RFC 791; what fits an mbuf.
+            Ok(mtu @ 576..=60_000) => Ok(Self(Some(mtu))),
+            _ => Err("expected a number of bytes from 576 to 60000, or device"),
+        }
+    }
+}
+
+/// A number of frames, or `auto`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Mbufs(pub Option<u32>);
+
+impl FromStr for Mbufs {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            _ if text == "auto" => Ok(Self(None)),
+            Ok(count @ 512..=4_194_304) => Ok(Self(Some(count))),
+            _ => Err("expected a number of frames from 512 to 4194304, or auto"),
         }
     }
 }
@@ -715,6 +804,27 @@ mod tests {
         assert_eq!("0-2,5".parse(), Ok(Queues(Some(vec![0, 1, 2, 5]))));
         for text in ["", "x", "2-1", "0-999"] {
             assert!(text.parse::<Queues>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ports_of_dpdk() {
+        assert_eq!("3".parse(), Ok(PortName::Number(3)));
+        let name = "0000:01:00.0";
+        assert_eq!(name.parse(), Ok(PortName::Name(name.into())));
+        for text in ["", "70000", "a b", &"x".repeat(64)] {
+            assert!(text.parse::<PortName>().is_err(), "{text}");
+        }
+        assert_eq!("none".parse(), Ok(EalArguments(None)));
+        assert_eq!("-m 1".parse(), Ok(EalArguments(Some("-m 1".into()))));
+        assert_eq!("device".parse(), Ok(Mtu(None)));
+        assert_eq!("9000".parse(), Ok(Mtu(Some(9000))));
+        assert_eq!("auto".parse(), Ok(Mbufs(None)));
+        for text in ["", "0", "70000", "x"] {
+            assert!(text.parse::<Mtu>().is_err(), "{text}");
+        }
+        for text in ["", "0", "x", "99999999"] {
+            assert!(text.parse::<Mbufs>().is_err(), "{text}");
         }
     }
 

@@ -202,10 +202,14 @@ fn serve() -> Command {
     command
 }
 
-/// The words of a variable of the environment, if it has any.
+/// The words of a variable of the environment, if it has any: one a line, or, in a single line, with white space between.
 fn words(variable: &str) -> Option<Vec<String>> {
     let text = env::var(variable).ok()?;
-    let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+    let words: Vec<String> = if text.contains('\n') {
+        text.lines().map(str::to_owned).collect()
+    } else {
+        text.split_whitespace().map(str::to_owned).collect()
+    };
     (!words.is_empty()).then_some(words)
 }
 

@@ -19,9 +19,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("HIOLOAD_BIN", ROOT / "target/release/hioload"))
 
+
+def words(variable):
+    """The words of a variable: one a line, or, in a single line, with white space between."""
+    text = os.environ.get(variable, "")
+    return text.splitlines() if "\n" in text else text.split()
+
+
 STARTED = re.compile(r"ws://([^\s/]+):(\d+)")
-PREFIX = os.environ.get("HIOLOAD_TEST_SERVER_PREFIX", "").split()
-SERVE = os.environ.get("HIOLOAD_TEST_SERVE_ARGS", "").split() or ["--listen", "127.0.0.1:0"]
+PREFIX = words("HIOLOAD_TEST_SERVER_PREFIX")
+SERVE = words("HIOLOAD_TEST_SERVE_ARGS") or ["--listen", "127.0.0.1:0"]
 START_SECONDS = 20
 STOP_SECONDS = 30
 

@@ -6,8 +6,8 @@ import sys
 import threading
 
 import ws
-from cases import case, every, just, one_mtu, spread
-from lab import BINARY, HERE, Lab, check, command, eventually
+from cases import BYPASS, case, every, just, one_mtu, spread
+from lab import BINARY, HERE, Lab, accounted, check, command, eventually
 
 SIZES = (0, 1, 125, 126, 1400, 1500, 9000, 65535, 65536, 1_000_000)
 
@@ -29,10 +29,12 @@ def smoke(variant, folder):
         eventually("all connections are gone from the counters", lambda: lab.stats()["open"] == 0)
         lab.server.stop()
         check(not lab.attached(), f"after the end something is attached: {lab.attached()}")
+        log = lab.server.log.read_text()
+        check(not variant.dpdk or accounted(log), f"frames are missing: {log}")
 
 
 @case("a sender that leaves its checksums unfinished, as any on a veth does unless told otherwise", ci=spread(),
-      all=one_mtu())
+      all=one_mtu(), only=("sockets", "af-xdp"))
 def checksums(variant, folder):
     with Lab(variant, folder, offloads=("tx",)) as lab:
         lab.serve()
@@ -74,7 +76,7 @@ def ping(variant, folder):
             check(silent.wait(30) != 0, "with the server gone something else answers")
 
 
-@case("another MAC address than the interface's", ci=just(), all=one_mtu(), only=("af-xdp",))
+@case("another MAC address than the interface's", ci=just(), all=one_mtu(), only=BYPASS)
 def mac(variant, folder):
     wanted = "02:00:00:77:00:02"
     with Lab(variant, folder) as lab:
@@ -87,7 +89,7 @@ def mac(variant, folder):
         lab.server.stop()
 
 
-@case("a VLAN: frames with its tag are the server's, others are not", ci=spread(), all=one_mtu(), only=("af-xdp",))
+@case("a VLAN: frames with its tag are the server's, others are not", ci=spread(), all=one_mtu(), only=BYPASS)
 def vlan(variant, folder):
     with Lab(variant, folder, middle=True) as lab:
         # The relay tags what goes to the server and untags what comes from it: no kernel here knows VLANs.
@@ -125,7 +127,8 @@ def ports(variant, folder):
         lab.server.stop()
 
 
-@case("the address shared with the kernel: its own TCP port and ping go on beside the server's", ci=spread())
+@case("the address shared with the kernel: its own TCP port and ping go on beside the server's", ci=spread(),
+      only=("sockets", "af-xdp"))
 def shared(variant, folder):
     with Lab(variant, folder, shared=True) as lab:
         kernel = KernelEcho(lab, variant)

@@ -3,9 +3,10 @@
 import dataclasses
 from collections.abc import Callable
 
-from variant import Variant, product
+from variant import DPDK, Variant, product
 
 CASES = {}
+BYPASS = ("af-xdp", *DPDK)  # transports with a TCP of our own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Case:
     only: tuple  # transports it means something on
 
 
-def case(about, ci, all=lambda variants: variants, only=("sockets", "af-xdp")):
+def case(about, ci, all=lambda variants: variants, only=("sockets", *BYPASS)):
     """Registers a function as a case under its name."""
 
     def register(function):
@@ -58,7 +59,7 @@ def _present(variants, wanted):
     for want in wanted:
         alike = [variant for variant in variants
                  if (variant.queues, variant.family, variant.mtu) == (want.queues, want.family, want.mtu)
-                 and (not variant.bypass or variant.mode == want.mode)]
+                 and (variant.transport != "af-xdp" or variant.mode == want.mode)]
         found += [variant for variant in alike if variant not in found]
     return found
 
@@ -68,6 +69,9 @@ def chosen(case, transport, everything, fixed):
     if transport not in case.only:
         return []
     pool = product(transport)
+    if not fixed and transport in DPDK and not everything:
+        # What differs from af-xdp is the device: one variant of each case shows it. On af-packet the one with more queues.
+        return case.ci(pool)[-1:]
     if not fixed:
         return case.all(pool) if everything else case.ci(pool)
     matching = [variant for variant in pool if all(getattr(variant, name) == value for name, value in fixed.items())]

@@ -122,6 +122,11 @@ def sweep():
             command("ip", "netns", "delete", match[1])
 
 
+def accounted(log):
+    """Whether a server on DPDK says that no mbuf is missing. (That one is missing would also be its exit code.)"""
+    return "mbufs are back in their pools" in log or "mbufs are accounted for" in log
+
+
 class Lab:
     """The namespaces and veth pairs of one case; a context manager. `shared`: the kernel of the server's namespace has the
     addresses, also where the server brings a TCP of its own. `offloads`: which ones the ends of the pairs keep."""
@@ -226,7 +231,7 @@ class Lab:
         return os.environ | {
             "HIOLOAD_BIN": str(BINARY),
             "HIOLOAD_TEST_SERVER_PREFIX": " ".join(self.far.prefix),
-            "HIOLOAD_TEST_SERVE_ARGS": " ".join(self.words()),
+            "HIOLOAD_TEST_SERVE_ARGS": "\n".join(self.words()),
             "HIOLOAD_TEST_SOURCES": ",".join(self.variant.sources),
             "HIOLOAD_TEST_OUT": str(self.folder),
         }

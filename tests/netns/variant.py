@@ -4,12 +4,14 @@ import dataclasses
 import itertools
 
 PORT = 9001
+DPDK = ("dpdk-af-packet", "dpdk-af-xdp")
+EAL = "--no-pci --no-huge --no-shconf --no-telemetry -m 512"  # needs nothing of the machine, leaves nothing behind
 INTERFACE = "vb"  # the server's end of the veth pair; the clients' end is va
 
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """One combination. `mode` says how the XDP program is attached and means nothing on sockets."""
+    """One combination. `mode` says how the XDP program of af-xdp is attached and means nothing elsewhere."""
 
     transport: str = "af-xdp"
     mode: str = "native"
@@ -18,13 +20,19 @@ class Variant:
     mtu: int = 1500
 
     def __str__(self):
-        mode = f" {self.mode}" if self.bypass else ""
+        mode = f" {self.mode}" if self.transport == "af-xdp" else ""
         queues = f"{self.queues} queue{'s' if self.queues > 1 else ''}"
         return f"{self.transport}{mode}, {queues}, {self.family}, MTU {self.mtu}"
 
     @property
     def bypass(self):
-        return self.transport == "af-xdp"
+        """Whether the server has a TCP of its own."""
+        return self.transport != "sockets"
+
+    @property
+    def dpdk(self):
+        """The driver of DPDK that it is on, if any: af-packet or af-xdp."""
+        return self.transport.removeprefix("dpdk-") if self.transport in DPDK else None
 
     @property
     def server(self):
@@ -64,10 +72,21 @@ class Variant:
         words = [*self.listen(), "--control", control]
         if not self.bypass:
             return [*words, "--lcores", str(self.queues)]
+        words += ["--ip", "10.77.0.2/24", "--ip", "fd77::2/64"]
+        if self.dpdk:
+            return [*words, "--transport", "dpdk", "--dpdk-args", f"{EAL} --vdev={self.device()}",
+                    "--queues", str(self.queues), "--mtu", str(self.mtu)]
         words += ["--transport", "af-xdp", "--interface", INTERFACE, "--xdp-mode", self.mode,
-                  "--queues", ",".join(map(str, range(self.queues))), "--ip", "10.77.0.2/24", "--ip", "fd77::2/64"]
+                  "--queues", ",".join(map(str, range(self.queues)))]
         words += ["--share-address"] if shared else []
         return [*words, "--rx-checksum", "verify"] if verify else words
+
+
+    def device(self):
+        """The virtual device of DPDK that stands on the interface."""
+        if self.dpdk == "af-xdp":
+            return f"net_af_xdp0,iface={INTERFACE},start_queue=0,queue_count={self.queues}"
+        return f"net_af_packet0,iface={INTERFACE},qpairs={self.queues}"
 
 
 def joined(address):
@@ -78,4 +97,7 @@ def joined(address):
 def product(transport):
     """All variants of a transport."""
     modes = ("native", "skb") if transport == "af-xdp" else ("native",)
+    if transport in DPDK:  # neither driver of DPDK 22.11 takes jumbo frames, and net_af_xdp has one queue on a veth
+        queues = (1,) if transport == "dpdk-af-xdp" else (1, 2)
+        return [Variant(transport, "native", *rest) for rest in itertools.product(queues, ("v4", "v6"), (1500,))]
     return [Variant(transport, *rest) for rest in itertools.product(modes, (1, 2), ("v4", "v6"), (1500, 9000))]

@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::{fmt, slice};
 
 use hioload_device::{Frame, RxChecksum, TxChecksum};
@@ -179,11 +180,27 @@ impl fmt::Debug for MbufFrame {
     }
 }
 
+/// Frames that queues have got and not sent, less those given back: what is in somebody's hands. Threads add theirs when they
+/// end, so it is exact when no queue is in use.
+static IN_HAND: AtomicI64 = AtomicI64::new(0);
+
+/// Frames in somebody's hands, of all ports; to be asked when no queue is in use.
+pub(crate) fn in_hand() -> usize {
+    usize::try_from(IN_HAND.load(Ordering::Relaxed)).unwrap_or(0)
+}
+
+/// These have come by no queue of this thread.
+pub(crate) fn also_came(frames: u64) {
+    IN_HAND.fetch_add(frames as i64, Ordering::Relaxed);
+}
+
 /// What a thread has of DPDK: the frames it has dropped since the last burst, and how many queues.
 struct Local {
     /// The first `collected` are mbufs to be given back.
     frames: [Cell<*mut hl_mbuf>; COLLECTED],
     collected: Cell<usize>,
+    /// Given back since the thread had its first queue.
+    given_back: Cell<u64>,
     queues: Cell<usize>,
     /// Whether it was us who made the thread known to DPDK.
     registered: Cell<bool>,
@@ -195,6 +212,7 @@ thread_local! {
         Local {
             frames: [const { Cell::new(ptr::null_mut()) }; COLLECTED],
             collected: Cell::new(0),
+            given_back: Cell::new(0),
             queues: Cell::new(0),
             registered: Cell::new(false),
         }
@@ -220,7 +238,16 @@ impl Local {
             // SAFETY: each of the first `count` was owned by a frame that has been dropped, so it is given back once; the
             // pointers are read before the call returns.
             unsafe { sys::hl_free_bulk(self.frames.as_ptr().cast_mut().cast(), count as u16) };
+            self.given_back.set(self.given_back.get() + count as u64);
         }
+        if self.queues.get() == 0 {
+            self.settle();
+        }
+    }
+
+    /// Tells everybody what was given back.
+    fn settle(&self) {
+        IN_HAND.fetch_sub(self.given_back.replace(0) as i64, Ordering::Relaxed);
     }
 }
 
@@ -258,11 +285,15 @@ pub(crate) fn queue_comes() -> Result<(), i32> {
     })
 }
 
-/// A queue of this thread is gone. With the last, DPDK forgets the thread.
-pub(crate) fn queue_goes() {
+/// A queue of this thread is gone, that got so many frames and did not send them. With the last, DPDK forgets the thread.
+pub(crate) fn queue_goes(kept: u64) {
+    IN_HAND.fetch_add(kept as i64, Ordering::Relaxed);
     LOCAL.with(|local| {
         local.flush();
         local.queues.set(local.queues.get() - 1);
+        if local.queues.get() == 0 {
+            local.settle();
+        }
         if local.queues.get() == 0 && local.registered.replace(false) {
             // SAFETY: it was registered by `queue_comes`, on this thread, and EAL still runs.
             unsafe { sys::hl_thread_unregister() };

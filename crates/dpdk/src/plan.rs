@@ -40,6 +40,8 @@ pub struct Offloads {
     pub rx_checksum: bool,
     /// The device fills in TCP checksums.
     pub tx_checksum: bool,
+    /// The device would cut segments larger than the MTU. It is offered and not asked for: TCP makes no such segments.
+    pub tso_offered: bool,
     /// A frame may arrive in several buffers; it is copied into one.
     pub scatter: bool,
     /// The device spreads flows over the queues with [`RSS_KEY`].
@@ -88,6 +90,7 @@ impl Plan {
         let offloads = Offloads {
             rx_checksum: offers(info.rx_offloads, sys::HL_RX_OFFLOAD_TCP),
             tx_checksum: offers(info.tx_offloads, sys::HL_TX_OFFLOAD_TCP),
+            tso_offered: info.tx_offloads & u64::from(sys::HL_TX_OFFLOAD_TSO) != 0,
             scatter: segment.is_some(),
             rss: queues > 1 && rss != 0,
             rss_ports: queues > 1

@@ -160,6 +160,11 @@ impl Estate {
         self.pools.iter().map(|pool| pool.in_use()).sum()
     }
 
+    /// Frames of its pools, wherever they are.
+    pub(crate) fn size(&self) -> usize {
+        self.pools.iter().map(|pool| pool.size()).sum()
+    }
+
     /// Frees everything; returns how many frames were still in use, whose pools stay.
     pub(crate) fn settle(&mut self) -> usize {
         crate::frame::flush();

@@ -1,6 +1,7 @@
 //! Ports: set up, looked at, closed.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,12 @@ use crate::{Eal, Error, log};
 
 /// Ports that are open, so that none is twice.
 static OPEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+
+/// Drivers that do not give back what is in their rings when they are closed.
+const KEEPING: [&str; 1] = ["net_af_xdp"];
+
+/// What a device says to what it does not know: ENOTSUP, ENOSYS.
+const UNKNOWN: [i32; 2] = [-95, -38];
 
 /// Which port.
 #[derive(Clone, Debug)]
@@ -55,6 +62,10 @@ pub struct PortOptions {
     pub segment: Option<u16>,
     /// Leave checksums to the device, if it offers that.
     pub checksums: bool,
+    /// Take frames to any address.
+    pub promiscuous: bool,
+    /// Take frames to this address beside the device's own; a device that cannot is made promiscuous.
+    pub mac: Option<[u8; 6]>,
     /// Take only this, if the device can leave the rest to the kernel; `None`: take everything.
     pub steering: Option<Steering>,
     /// How long to wait for the link. A port without one is opened all the same.
@@ -72,6 +83,8 @@ impl Default for PortOptions {
             frames: None,
             segment: None,
             checksums: true,
+            promiscuous: false,
+            mac: None,
             steering: None,
             link_wait: Duration::from_secs(5),
         }
@@ -99,8 +112,12 @@ pub struct PortInfo {
     pub rx_checksum: bool,
     /// It offers to fill them in.
     pub tx_checksum: bool,
+    /// It offers to cut segments larger than the MTU.
+    pub tso: bool,
     /// It offers to spread flows over queues.
     pub rss: bool,
+    /// The kernel's network interface that a virtual device stands on, by number.
+    pub interface: Option<u32>,
 }
 
 impl PortInfo {
@@ -116,7 +133,9 @@ impl PortInfo {
             mtu: (info.mtu, info.max_mtu),
             rx_checksum: info.rx_offloads & u64::from(sys::HL_RX_OFFLOAD_TCP) != 0,
             tx_checksum: info.tx_offloads & u64::from(sys::HL_TX_OFFLOAD_TCP) != 0,
+            tso: info.tx_offloads & u64::from(sys::HL_TX_OFFLOAD_TSO) != 0,
             rss: info.rss_types & u64::from(sys::HL_RSS_IPV4_TCP | sys::HL_RSS_IPV6_TCP) != 0,
+            interface: Some(info.interface).filter(|&interface| interface != 0),
         }
     }
 }
@@ -162,6 +181,8 @@ pub(crate) struct Open {
     pub(crate) mtu: u16,
     pub(crate) offloads: Offloads,
     pub(crate) events: Option<Events>,
+    /// The interface it stood on is gone: its driver does not tell.
+    gone: AtomicBool,
     queues: u16,
     rules: usize,
     started: bool,
@@ -174,6 +195,17 @@ pub(crate) struct Open {
 pub struct Closed {
     /// Frames of its pools that are still in use; `None` if the other end of its rings is still open and may have some.
     pub frames_in_use: Option<usize>,
+    /// Frames in somebody's hands, of any port of this process; exact if no other port has queues in use. Others that are in use are
+    /// the driver's.
+    pub frames_in_hand: usize,
+}
+
+impl Closed {
+    /// Whether frames that are in use are explained by the driver: it does not give back what is in its rings.
+    #[must_use]
+    pub fn kept_by_driver(&self, driver: &str) -> bool {
+        self.frames_in_hand == 0 && KEEPING.contains(&driver)
+    }
 }
 
 impl Port {
@@ -223,6 +255,7 @@ impl Port {
             mtu: plan.config.mtu,
             offloads: plan.offloads,
             events: None,
+            gone: AtomicBool::new(false),
             queues: options.queues,
             rules: 0,
             started: false,
@@ -238,6 +271,8 @@ impl Port {
         open.events = Events::watch(number);
         raw::port_start(number, options.queues).map_err(refused)?;
         open.started = true;
+        open.take_addresses(options, label)
+            .map_err(|(name, code)| step(label, name, code))?;
         if let Some(steering) = options.steering.as_ref().filter(|_| isolated) {
             open.rules = steering.add(number, &plan).map_err(|reason| Error::Step {
                 port: label.to_owned(),
@@ -289,9 +324,15 @@ impl Port {
         self.0.link()
     }
 
-    /// Whether the device was taken away.
+    /// Whether the device was taken away. A driver that stands on an interface of the kernel does not tell that the interface
+    /// is gone: this looks. Its queues learn of it in their [`wait`](hioload_device::Device::wait).
     #[must_use]
     pub fn is_removed(&self) -> bool {
+        if let Some(interface) = self.0.info.interface
+            && !raw::interface_exists(interface)
+        {
+            self.0.gone.store(true, Ordering::Relaxed);
+        }
         self.0.is_removed()
     }
 
@@ -313,6 +354,12 @@ impl Port {
         lock(&self.0.estate).in_use()
     }
 
+    /// Frames of its pools, wherever they are.
+    #[must_use]
+    pub fn frames(&self) -> usize {
+        lock(&self.0.estate).size()
+    }
+
     /// Stops and closes it.
     ///
     /// # Errors
@@ -326,7 +373,10 @@ impl Port {
             let mut estate = estate.into_inner().unwrap_or_else(PoisonError::into_inner);
             estate.settle()
         });
-        Ok(Closed { frames_in_use })
+        Ok(Closed {
+            frames_in_use,
+            frames_in_hand: crate::frame::in_hand(),
+        })
     }
 }
 
@@ -358,6 +408,31 @@ impl Open {
         })
     }
 
+    /// Beside its own address, the one that is wanted.
+    fn take_addresses(
+        &self,
+        options: &PortOptions,
+        label: &str,
+    ) -> Result<(), (&'static str, i32)> {
+        let number = self.info.number;
+        let mut promiscuous = options.promiscuous;
+        if let Some(mac) = options.mac.filter(|&mac| mac != self.info.mac)
+            && let Err(code) = raw::port_add_mac(number, mac)
+        {
+            let why = raw::error_text(code);
+            tracing::info!(target: "dpdk", "port {label} does not take another address ({why}): it is made promiscuous");
+            promiscuous = true;
+        }
+        if !promiscuous {
+            return Ok(());
+        }
+        match raw::port_be_promiscuous(number) {
+            // Devices without a filter take everything.
+            Err(code) if !UNKNOWN.contains(&code) => Err(("take frames to any address", code)),
+            _ => Ok(()),
+        }
+    }
+
     fn link(&self) -> Option<LinkState> {
         let link = raw::port_link(self.info.number).ok()?;
         // Zero: none; the highest: unknown.
@@ -381,7 +456,7 @@ impl Open {
 
     #[inline]
     pub(crate) fn is_removed(&self) -> bool {
-        self.events.is_some_and(Events::removed)
+        self.gone.load(Ordering::Relaxed) || self.events.is_some_and(Events::removed)
     }
 
     pub(crate) fn stats(&self) -> PortStats {

@@ -21,6 +21,9 @@ const COPYING: [&str; 6] = [
     "net_vhost",
 ];
 
+/// How long a wait is at most; the kernel adds its timer slack (50 µs).
+const NAP: Duration = Duration::from_micros(50);
+
 /// A queue on its way to its lcore.
 #[derive(Debug)]
 #[must_use = "a queue that nobody empties loses what the device puts there"]
@@ -55,6 +58,7 @@ impl QueueEnd {
                 ..hl_queue::default()
             },
             fresh: Burst::new(),
+            taken: 0,
             end: self,
         })
     }
@@ -70,6 +74,8 @@ pub struct Queue {
     raw: hl_queue,
     /// Empty frames, taken in advance.
     fresh: Burst<MbufFrame>,
+    /// Those taken so.
+    taken: u64,
     end: QueueEnd,
 }
 
@@ -107,6 +113,7 @@ impl Queue {
             frame::flush();
             raw::alloc(self.end.pools.frames.raw(), &mut self.fresh);
         }
+        self.taken += self.fresh.len() as u64;
     }
 }
 
@@ -155,19 +162,23 @@ impl Device for Queue {
         self.fresh.pop()
     }
 
-    /// DPDK polls: it returns at once.
+    /// DPDK polls, and nothing wakes it: whoever may sleep naps, so briefly that no ring overflows meanwhile.
     ///
     /// # Errors
     /// `NotConnected` when the device has been taken away.
-    fn wait(&mut self, _timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         if self.end.open.is_removed() {
             let text = format!("DPDK port {} has been taken away", self.end.open.info.name);
             return Err(io::Error::new(io::ErrorKind::NotConnected, text));
         }
+        let nap = timeout.map_or(NAP, |timeout| timeout.min(NAP));
+        if !nap.is_zero() {
+            std::thread::sleep(nap);
+        }
         Ok(())
     }
 
-    /// Does nothing: the device never sleeps.
+    /// Does nothing: the device never sleeps for long.
     fn waker(&self) -> Waker {
         Arc::new(|| ())
     }
@@ -196,7 +207,9 @@ impl Device for Queue {
 impl Drop for Queue {
     fn drop(&mut self) {
         self.fresh.clear();
-        frame::queue_goes();
+        let raw = &self.raw;
+        let (got, sent) = (raw.rx_frames + self.taken, raw.tx_frames + raw.tx_dropped);
+        frame::queue_goes(got.wrapping_sub(sent));
     }
 }
 
@@ -218,6 +231,7 @@ pub(crate) fn drain(port: u16, queues: u16) {
             }
             burst.clear();
         }
+        frame::also_came(queue.rx_frames);
     }
     frame::flush();
 }

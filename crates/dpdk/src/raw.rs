@@ -301,6 +301,22 @@ pub(crate) fn port_promiscuous(port: u16) -> bool {
     unsafe { sys::hl_port_promiscuous(port) == 1 }
 }
 
+pub(crate) fn port_be_promiscuous(port: u16) -> Result<(), Code> {
+    // SAFETY: takes any number of a port.
+    check(unsafe { sys::hl_port_be_promiscuous(port) })
+}
+
+pub(crate) fn port_add_mac(port: u16, mac: [u8; 6]) -> Result<(), Code> {
+    // SAFETY: takes any number of a port; reads six bytes.
+    check(unsafe { sys::hl_port_add_mac(port, mac.as_ptr()) })
+}
+
+/// Whether the kernel has the network interface of that number.
+pub(crate) fn interface_exists(interface: u32) -> bool {
+    // SAFETY: takes any number.
+    unsafe { sys::hl_interface_exists(interface) != 0 }
+}
+
 pub(crate) fn port_link(port: u16) -> Result<hl_link, Code> {
     let mut link = hl_link::default();
     // SAFETY: writes the structure; takes any number of a port.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hioload_lcore::Time;
 use hioload_mem::Shared;
 use hioload_transport::{ConnId, Peer, Transport};
-use hioload_ws_proto::{CloseCode, Kind, OpCode};
+use hioload_ws_proto::{CloseCode, Kind};
 use indexmap::IndexMap;
 
 use crate::client::Opening;
@@ -118,6 +118,32 @@ impl<T: Transport, E: Send + 'static> LcoreContext for LcoreCx<'_, T, E> {
         self.core.post(to.lcore, mail)
     }
 
+    fn send_fragmented(
+        &mut self,
+        to: ConnectionId,
+        kind: Kind,
+        payload: &[u8],
+        frames: usize,
+    ) -> Result<(), SendError> {
+        if to.lcore == self.core.lcore {
+            return self
+                .core
+                .send_in_frames(self.io, to.conn, kind, payload, frames);
+        }
+        self.send_to(to, kind, payload)
+    }
+
+    fn ping_to(&mut self, to: ConnectionId, payload: &[u8]) -> Result<(), SendError> {
+        if to.lcore == self.core.lcore {
+            return self.core.send_ping(self.io, to.conn, payload);
+        }
+        let mail = Mail::Ping {
+            to: to.conn,
+            payload: Shared::from_slices(&[payload]),
+        };
+        self.core.post(to.lcore, mail)
+    }
+
     fn close_to(&mut self, to: ConnectionId, code: CloseCode, reason: &str) {
         if to.lcore == self.core.lcore {
             self.core
@@ -193,6 +219,8 @@ impl<T: Transport, E: Send + 'static> LcoreContext for ConnCx<'_, T, E> {
     }
     delegate! {
         send_to(&mut self, to: ConnectionId, kind: Kind, payload: &[u8]) -> Result<(), SendError>;
+        send_fragmented(&mut self, to: ConnectionId, kind: Kind, payload: &[u8], frames: usize) -> Result<(), SendError>;
+        ping_to(&mut self, to: ConnectionId, payload: &[u8]) -> Result<(), SendError>;
         close_to(&mut self, to: ConnectionId, code: CloseCode, reason: &str);
         publish(&mut self, topic: &str, kind: Kind, payload: &[u8]) -> Result<usize, TopicError>;
         set_lcore_timer(&mut self, after: Duration, token: u64) -> TimerHandle;
@@ -223,11 +251,7 @@ impl<T: Transport, E: Send + 'static> Context for ConnCx<'_, T, E> {
     }
 
     fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
-        let LcoreCx { core, io } = &mut self.lcore;
-        match core.session(self.id).map(|s| s.phase) {
-            Some(Phase::Open) => core.send_control(*io, self.id, OpCode::Ping, payload),
-            _ => Err(SendError::Closed),
-        }
+        self.lcore.core.send_ping(self.lcore.io, self.id, payload)
     }
 
     fn close(&mut self, code: CloseCode, reason: &str) {

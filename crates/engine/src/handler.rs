@@ -247,6 +247,17 @@ pub trait LcoreContext {
 
     /// Sends a message to any connection of the process. On another lcore it goes by mailbox: `Ok` means "on its way".
     fn send_to(&mut self, to: ConnectionId, kind: Kind, payload: &[u8]) -> Result<(), SendError>;
+    /// As [`send_to`](Self::send_to), the message split into `frames` frames of about the same length (RFC 6455 §5.4), or as
+    /// many as it has bytes if those are fewer. To another lcore it goes as one: what a message is split into says nothing.
+    fn send_fragmented(
+        &mut self,
+        to: ConnectionId,
+        kind: Kind,
+        payload: &[u8],
+        frames: usize,
+    ) -> Result<(), SendError>;
+    /// Sends a Ping of at most 125 bytes (more is cut off) on any connection of the process.
+    fn ping_to(&mut self, to: ConnectionId, payload: &[u8]) -> Result<(), SendError>;
     /// Begins the closing handshake of any connection of the process.
     fn close_to(&mut self, to: ConnectionId, code: CloseCode, reason: &str);
     /// Sends a message to every connection, on any lcore, with a subscription that matches `topic`: once to each.
@@ -314,8 +325,18 @@ pub trait Handler: Sized + 'static {
     /// What executor jobs and other threads send to this handler.
     type Event: Send + 'static;
 
+    /// Whether [`on_turn`](Self::on_turn) is called.
+    const TURNS: bool = false;
+
     /// The lcore starts.
     fn on_start(&mut self, cx: &mut impl LcoreContext<Event = Self::Event>) {}
+
+    /// A turn of the loop begins, and what is sent here leaves with it: for who sends by the clock. Called only where
+    /// [`TURNS`](Self::TURNS) says so. Says whether there was anything to do; an lcore with nothing to do may sleep until
+    /// its next timer, unless it is [`Idle::Busy`](hioload_lcore::Idle::Busy).
+    fn on_turn(&mut self, cx: &mut impl LcoreContext<Event = Self::Event>) -> bool {
+        false
+    }
 
     /// A client asks for a WebSocket. The request has passed every check of RFC 6455 §4.2.1.
     fn on_open(

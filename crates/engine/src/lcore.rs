@@ -150,10 +150,18 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     /// One turn at `now`, after the transport's `wait`: mail, timers, received bytes, then one flush for all of it.
     pub fn turn(&mut self, now: Time) {
         let Self { io, app, .. } = self;
+        if !self.worked {
+            let idle = now.saturating_sub(app.core.now).as_nanos();
+            app.core.counters.idle_nanos.add(idle as u64);
+        }
         app.core.now = now;
         app.core.counters.turns.bump();
         let letters = app.take_mail(io);
         app.run_timers(io);
+        let acted = H::TURNS
+            && app
+                .call_lcore(io, |handler, cx| handler.on_turn(cx))
+                .unwrap_or(false);
 
         let accepts = app.core.accept_budget(ACCEPTS_PER_TURN);
         if self.accepting != (accepts > 0) {
@@ -176,7 +184,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
 
         app.core.send_interest();
         app.core.mailbox.ring_doorbells();
-        self.worked = events > 0 || letters > 0 || more;
+        self.worked = events > 0 || letters > 0 || more || acted;
         if self.worked {
             self.copy_transport_counters();
         }
@@ -290,6 +298,11 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         counters
             .tcp_rings_given_back
             .set(stats.tcp.rings_given_back);
+        counters.device_rx_frames.set(stats.device.rx_frames);
+        counters.device_rx_dropped.set(stats.device.rx_dropped);
+        counters.device_tx_frames.set(stats.device.tx_frames);
+        counters.device_tx_dropped.set(stats.device.tx_dropped);
+        counters.device_tx_full.set(stats.device.tx_full);
     }
 }
 
@@ -320,6 +333,9 @@ impl<H: Handler> App<H> {
             Mail::Send { to, kind, payload } => {
                 // The sender could not be told anyway: a closed connection and a full queue are counted.
                 let _ = self.core.send_message(io, to, kind, &payload);
+            }
+            Mail::Ping { to, payload } => {
+                let _ = self.core.send_ping(io, to, &payload);
             }
             Mail::Close { to, code, reason } => {
                 self.core

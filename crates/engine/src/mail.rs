@@ -33,6 +33,8 @@ pub(crate) enum Mail<E> {
         kind: Kind,
         payload: Shared,
     },
+    /// A Ping for one connection.
+    Ping { to: ConnId, payload: Shared },
     /// The closing handshake of one connection is to begin.
     Close {
         to: ConnId,

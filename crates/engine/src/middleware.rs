@@ -91,6 +91,12 @@ impl<L: Layer, H: Handler> Handler for Layered<L, H> {
     type Conn = (L::Conn, H::Conn);
     type Event = H::Event;
 
+    const TURNS: bool = H::TURNS;
+
+    fn on_turn(&mut self, cx: &mut impl LcoreContext<Event = H::Event>) -> bool {
+        self.inner.on_turn(cx)
+    }
+
     fn on_start(&mut self, cx: &mut impl LcoreContext<Event = H::Event>) {
         self.inner.on_start(cx);
     }

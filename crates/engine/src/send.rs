@@ -98,7 +98,99 @@ impl<E: Send + 'static> Core<E> {
         Ok(())
     }
 
-    /// Writes one frame into the connection's send space, whole or not at all.
+    /// Queues a message as `frames` frames, under the send policy: all of them or none.
+    pub(crate) fn send_in_frames<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        kind: Kind,
+        payload: &[u8],
+        frames: usize,
+    ) -> Result<(), SendError> {
+        if frames <= 1 || payload.len() <= 1 {
+            return self.send_message(io, id, kind, payload);
+        }
+        let deflation = match self.session(id) {
+            Some(session) if session.phase == Phase::Open => session
+                .has(flag::DEFLATE)
+                .then(|| session.extra().deflate.take())
+                .flatten(),
+            _ => return Err(SendError::Closed),
+        };
+        if io.queued(id) >= self.config.limits.send_queue
+            && let Err(error) = self.make_room(io, id, payload.len())
+        {
+            self.put_back(id, deflation);
+            return Err(error);
+        }
+        let (Some(mut compressor), Some(mut deflation)) = (self.compressor.take(), deflation)
+        else {
+            return self.write_fragments(io, id, (kind, PLAIN), payload, frames);
+        };
+        let result = match compressor.compress(&mut deflation, payload) {
+            Some(small) => self.write_fragments(io, id, (kind, COMPRESSED), small, frames),
+            None => self.write_fragments(io, id, (kind, PLAIN), payload, frames),
+        };
+        if result.is_err() {
+            forget(&mut deflation);
+        }
+        self.compressor = Some(compressor);
+        self.put_back(id, Some(deflation));
+        result
+    }
+
+    fn put_back(&mut self, id: ConnId, deflation: Option<Deflation>) {
+        if deflation.is_some() {
+            self.sessions[id.index as usize].extra().deflate = deflation;
+        }
+    }
+
+    // RFC 6455 §5.4: "A fragmented message consists of a single frame with the FIN bit clear and an opcode other than 0,
+    // followed by zero or more frames with the FIN bit clear and the opcode set to 0, and terminated by a single frame
+    // with the FIN bit set and an opcode of 0." RFC 7692 §6.1: RSV1 is set on the first frame alone.
+    fn write_fragments<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        (kind, rsv1): (Kind, bool),
+        payload: &[u8],
+        frames: usize,
+    ) -> Result<(), SendError> {
+        let frames = frames.clamp(1, payload.len().max(1));
+        // With room for every header there is room for every frame.
+        if io.send_room(id) < payload.len() + frames * MAX_HEADER {
+            return self.no_room(io, id, Refused::Full);
+        }
+        let mut from = 0;
+        for frame in 0..frames {
+            let to = payload.len() * (frame + 1) / frames;
+            let (opcode, rsv1) = match frame {
+                0 => (kind.into(), rsv1),
+                _ => (OpCode::Continuation, PLAIN),
+            };
+            let last = frame + 1 == frames;
+            self.write_part(io, id, (opcode, last, rsv1), &payload[from..to])
+                .or_else(|e| self.no_room(io, id, e))?;
+            from = to;
+        }
+        self.counters.messages_out.bump();
+        Ok(())
+    }
+
+    /// Queues a Ping on an open connection.
+    pub(crate) fn send_ping<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        payload: &[u8],
+    ) -> Result<(), SendError> {
+        match self.session(id).map(|s| s.phase) {
+            Some(Phase::Open) => self.send_control(io, id, OpCode::Ping, payload),
+            _ => Err(SendError::Closed),
+        }
+    }
+
+    /// Writes one frame that is a whole message, whole or not at all.
     #[inline]
     fn write_frame<T: Transport>(
         &mut self,
@@ -108,13 +200,25 @@ impl<E: Send + 'static> Core<E> {
         rsv1: bool,
         payload: &[u8],
     ) -> Result<(), Refused> {
+        self.write_part(io, id, (opcode, true, rsv1), payload)
+    }
+
+    /// Writes one frame into the connection's send space, whole or not at all.
+    #[inline]
+    fn write_part<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        (opcode, fin, rsv1): (OpCode, bool, bool),
+        payload: &[u8],
+    ) -> Result<(), Refused> {
         // RFC 6455 §5.1: "a client MUST mask all frames that it sends to the server". "A server MUST NOT mask any
         // frames that it sends to the client." §5.3: "When preparing a masked frame, the client MUST pick a fresh
         // masking key from the set of allowed 32-bit values."
         let client = self.sessions[id.index as usize].has(flag::CLIENT);
         let key = client.then(|| self.mask_key());
         let mut header = [0; MAX_HEADER];
-        let head = encode::header(&mut header, true, rsv1, opcode, key, payload.len());
+        let head = encode::header(&mut header, fin, rsv1, opcode, key, payload.len());
         let total = head + payload.len();
 
         let space = io.send_space(id, total)?;

@@ -3,9 +3,25 @@
 //!
 //! Times are nanoseconds, CPU shares are parts of one core (1.0 is a core that was busy all the time), rates are per second.
 
+pub mod compare;
+pub mod file;
+mod latency;
+pub mod metric;
+mod page;
+mod plot;
+pub mod plots;
+pub mod require;
+mod summary;
+#[cfg(test)]
+pub(crate) mod synthetic;
+mod table;
+pub mod words;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use latency::{BadHistogram, DIGITS, LONGEST, histogram, merge};
 
 /// The only format there is so far.
 pub const FORMAT: u32 = 1;

@@ -101,7 +101,9 @@ pub struct Stack<D: Device> {
     /// Frames of this turn; the first `at` are done.
     stage: Vec<Option<Staged<D::Frame>>>,
     at: usize,
-    burst: Burst<D::Frame>,
+    /// Empty between turns, and there but while a turn takes frames. It has kilobytes, which a spinning lcore would move around
+    /// each time it looks for frames.
+    burst: Option<Box<Burst<D::Frame>>>,
     /// Flows that may have something to send.
     pub(crate) touched: Vec<u32>,
     /// Flows that TCP is done with and whose user has just taken the last bytes.
@@ -193,7 +195,7 @@ impl<D: Device> Stack<D> {
             owned: 0,
             stage: Vec::with_capacity(2 * hioload_device::BURST),
             at: 0,
-            burst: Burst::new(),
+            burst: Some(Box::default()),
             touched: Vec::with_capacity(2 * hioload_device::BURST),
             over: VecDeque::new(),
             finished: None,
@@ -253,13 +255,13 @@ impl<D: Device> Stack<D> {
         let before = self.stage.len();
         if before < hioload_device::BURST {
             self.receive_strays();
-            let mut burst = std::mem::take(&mut self.burst);
+            let mut burst = self.burst.take().unwrap_or_default();
             self.port.device.rx_burst(&mut burst);
             for frame in burst.drain(..) {
                 let checksum = frame.rx_checksum();
                 self.put_on_stage(frame, checksum, false);
             }
-            self.burst = burst;
+            self.burst = Some(burst);
         }
         for at in before..before + AHEAD {
             self.prefetch(at);

@@ -1,11 +1,10 @@
 //! A build without it says how to get one that has it.
 
-use hioload_ws::transport::sockets::Sockets;
-use hioload_ws::{Server, ServerOptions};
+use hioload_ws::{Lcores, ServerOptions};
 
+use super::super::client::{ClientLink, Work};
 use super::super::signals::Signals;
 use crate::Failure;
-use crate::config::af_xdp::AfXdp;
 use crate::config::plan::Plan;
 
 fn lacking<T>() -> Result<T, Failure> {
@@ -23,10 +22,11 @@ pub(crate) fn serve(_: Plan, _: Signals) -> Result<(), Failure> {
     lacking()
 }
 
-pub(crate) fn connect<R>(
-    _: &AfXdp,
+pub(crate) fn client<W: Work>(
+    _: &ClientLink,
     _: ServerOptions,
-    _: impl FnOnce(Server<Sockets>) -> R,
-) -> Result<R, Failure> {
+    _: Option<Lcores>,
+    _: W,
+) -> Result<W::Outcome, Failure> {
     lacking()
 }

@@ -35,16 +35,37 @@ const CAP_IPC_LOCK: u32 = 14;
 const QUEUE_MEMORY: u64 = 16 << 20;
 
 /// Where the kernel's files are: `/`, or a copy in tests.
-struct Files(PathBuf);
+pub(super) struct Files(PathBuf);
 
 impl Files {
-    fn read(&self, path: &str) -> Option<String> {
+    /// This machine's.
+    pub(super) fn here() -> Self {
+        Self(Path::new("/").to_owned())
+    }
+
+    /// The text of a file, without white space around it.
+    pub(super) fn read(&self, path: &str) -> Option<String> {
         fs::read_to_string(self.0.join(path))
             .ok()
             .map(|text| text.trim().to_owned())
     }
 
-    fn has(&self, path: &str) -> bool {
+    /// The names in a folder, in their order.
+    pub(super) fn list(&self, path: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.0.join(path)).into_iter().flatten();
+        let names = entries.flatten().map(|entry| entry.file_name());
+        let mut names: Vec<_> = names.filter_map(|name| name.into_string().ok()).collect();
+        names.sort();
+        names
+    }
+
+    /// The last part of what a link points to.
+    pub(super) fn link(&self, path: &str) -> Option<String> {
+        let target = fs::read_link(self.0.join(path)).ok()?;
+        Some(target.file_name()?.to_str()?.to_owned())
+    }
+
+    pub(super) fn has(&self, path: &str) -> bool {
         self.0.join(path).exists()
     }
 }
@@ -54,7 +75,7 @@ pub(super) fn look(findings: &mut Findings, arguments: &CheckArgs) {
     if cfg!(not(target_os = "linux")) {
         return;
     }
-    let files = Files(Path::new("/").to_owned());
+    let files = Files::here();
     kernel(findings, &files);
     privileges(findings, &files);
     huge_pages(findings, &files);
@@ -147,14 +168,9 @@ fn privileges(findings: &mut Findings, files: &Files) {
         return;
     }
     findings.ok(subject, "CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON");
-    let limits = files.read("proc/self/limits").unwrap_or_default();
-    let line = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max locked memory"));
-    let soft = line.and_then(|line| line.split_whitespace().next());
-    // A number that is none: unlimited.
-    let limit: Option<u64> = soft.and_then(|soft| soft.parse().ok());
-    if let Some(limit) = limit.filter(|&limit| !has(CAP_IPC_LOCK) && limit < QUEUE_MEMORY) {
+    if let Some(limit) =
+        locked_memory(files).filter(|&limit| !has(CAP_IPC_LOCK) && limit < QUEUE_MEMORY)
+    {
         findings.missing(
             "memlock",
             format!(
@@ -164,6 +180,16 @@ fn privileges(findings: &mut Findings, files: &Files) {
             "ulimit -l unlimited, or LimitMEMLOCK=infinity in the systemd unit, or CAP_IPC_LOCK",
         );
     }
+}
+
+/// Bytes of memory this process may lock; `None`: no limit.
+pub(super) fn locked_memory(files: &Files) -> Option<u64> {
+    let limits = files.read("proc/self/limits").unwrap_or_default();
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max locked memory"));
+    // A number that is none: unlimited.
+    line?.split_whitespace().next()?.parse().ok()
 }
 
 fn huge_pages(findings: &mut Findings, files: &Files) {
@@ -198,7 +224,8 @@ fn huge_pages(findings: &mut Findings, files: &Files) {
     }
 }
 
-fn cpus(findings: &mut Findings, files: &Files, lcores: &[usize]) {
+/// Whether the lcores have their CPUs to themselves.
+pub(super) fn cpus(findings: &mut Findings, files: &Files, lcores: &[usize]) {
     let list = |path| {
         files
             .read(path)
@@ -247,12 +274,23 @@ pub(super) fn join(numbers: &[impl ToString]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::app::check::Level;
 
+    impl Files {
+        pub(in super::super) fn remove(self) {
+            let _ = fs::remove_dir_all(self.0);
+        }
+
+        #[cfg(unix)]
+        pub(in super::super) fn symlink(&self, to: &str, path: &str) {
+            std::os::unix::fs::symlink(to, self.0.join(path)).expect("a link");
+        }
+    }
+
     /// A tree of files as the kernel shows them.
-    fn tree(name: &str, files: &[(&str, &str)]) -> Files {
+    pub(in super::super) fn tree(name: &str, files: &[(&str, &str)]) -> Files {
         let root =
             std::env::temp_dir().join(format!("hioload-check-{}-{name}", std::process::id()));
         for (path, text) in files {
@@ -263,7 +301,7 @@ mod tests {
         Files(root)
     }
 
-    fn levels(look: impl FnOnce(&mut Findings)) -> Vec<(&'static str, Level)> {
+    pub(in super::super) fn levels(look: impl FnOnce(&mut Findings)) -> Vec<(&'static str, Level)> {
         let mut findings = Findings::default();
         look(&mut findings);
         findings

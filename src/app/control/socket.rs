@@ -27,7 +27,7 @@ pub(crate) enum Kind {
     /// The kernel's.
     Sockets,
     /// Our own, over frames that can be recorded.
-    #[cfg_attr(not(all(feature = "af-xdp", target_os = "linux")), allow(dead_code))]
+    #[cfg_attr(not(bypass), allow(dead_code))]
     Bypass {
         /// For the start line: `af-xdp`.
         name: &'static str,

@@ -5,6 +5,7 @@
 //! registered once. Interest in writing is added only when a send was cut short, and removed when the queue is empty.
 
 use std::io::{self, ErrorKind, IoSlice};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +55,9 @@ pub struct SocketOptions {
     pub recv_buffer: Option<usize>,
     /// SO_SNDBUF, likewise.
     pub send_buffer: Option<usize>,
+    /// Addresses that connections of our own come from, in turn; those of the other family are passed over. Empty: the
+    /// system chooses. Each has as many connections to one destination as there are ephemeral ports.
+    pub sources: Vec<IpAddr>,
 }
 
 impl Default for SocketOptions {
@@ -70,6 +74,7 @@ impl Default for SocketOptions {
             node: None,
             recv_buffer: None,
             send_buffer: None,
+            sources: Vec::new(),
         }
     }
 }
@@ -121,6 +126,9 @@ pub struct SocketNetwork {
     /// The listener to ask first.
     turn: usize,
     tuning: SocketTuning,
+    sources: Vec<IpAddr>,
+    /// The source to try next.
+    next_source: usize,
 }
 
 impl SocketNetwork {
@@ -145,7 +153,41 @@ impl SocketNetwork {
             listeners: attached,
             turn: 0,
             tuning,
+            sources: options.sources.clone(),
+            next_source: 0,
         })
+    }
+}
+
+impl SocketNetwork {
+    /// Begins to connect, from the next source that has a port left.
+    fn connect_from_any(&mut self, to: &Endpoint) -> io::Result<SocketStream> {
+        let Endpoint::Tcp(addr) = to else {
+            return SocketStream::connect(to);
+        };
+        let mut used_up = None;
+        for _ in 0..self.sources.len() {
+            let from = self.sources[self.next_source % self.sources.len()];
+            self.next_source = self.next_source.wrapping_add(1);
+            if from.is_ipv4() != addr.is_ipv4() {
+                continue;
+            }
+            match SocketStream::connect_from(from, *addr) {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable
+                    ) =>
+                {
+                    used_up = Some(error);
+                }
+                result => return result,
+            }
+        }
+        match used_up {
+            Some(error) => Err(error),
+            None => SocketStream::connect(to),
+        }
     }
 }
 
@@ -237,7 +279,7 @@ impl Network for SocketNetwork {
     }
 
     fn connect(&mut self, to: &Endpoint) -> io::Result<SocketStream> {
-        let stream = SocketStream::connect(to)?;
+        let stream = self.connect_from_any(to)?;
         if let Some(stream) = stream.tcp() {
             self.tuning.apply(stream)?;
         }

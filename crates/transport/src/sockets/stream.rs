@@ -1,14 +1,14 @@
 //! One connected socket.
 
 use std::io::{self, ErrorKind, IoSlice};
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::time::Duration;
 
 use mio::event::Source;
 use mio::net::TcpStream;
 #[cfg(unix)]
 use mio::net::UnixStream;
-use socket2::SockRef;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::Endpoint;
 
@@ -70,6 +70,19 @@ impl SocketStream {
         }
     }
 
+    /// Begins to connect from an address of ours, with whichever port is free.
+    pub(super) fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&SocketAddr::new(from, 0).into())?;
+        match socket.connect(&to.into()) {
+            Ok(()) => {}
+            Err(error) if is_under_way(&error) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Self::Tcp(TcpStream::from_std(socket.into())))
+    }
+
     /// Whether a connect has ended well; `false` if an event came too early.
     pub(super) fn connected(&self) -> io::Result<bool> {
         if let Some(error) = either!(self, stream => stream.take_error())? {
@@ -122,6 +135,15 @@ impl SocketStream {
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
     }
+}
+
+/// Whether a connect that does not block has begun.
+fn is_under_way(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    let begun = error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error());
+    #[cfg(not(unix))]
+    let begun = false;
+    begun || error.kind() == ErrorKind::WouldBlock
 }
 
 /// The system calls themselves. In a process of several threads libc makes each of these a cancellation point, with two

@@ -1,0 +1,51 @@
+"""What the project has set itself, and whether it is reached."""
+
+import dataclasses
+
+import table
+
+HEAD = ["budget", "set", "measured", "", "by"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """One line: what it is about, its bound, the figure."""
+
+    what: str
+    set: str
+    got: str
+    reached: bool
+
+    def verdict(self):
+        return "reached" if self.reached else "**MISSED**"
+
+    def line(self, by):
+        return [self.what, self.set, self.got, self.verdict(), by]
+
+
+def at_most(what, got, bound, unit="x", digits=2):
+    return Budget(what, f"<= {bound:g}{_spaced(unit)}", f"{got:,.{digits}f}{_spaced(unit)}", got <= bound)
+
+
+def at_least(what, got, bound, unit="x", digits=2):
+    return Budget(what, f">= {bound:g}{_spaced(unit)}", f"{got:,.{digits}f}{_spaced(unit)}", got >= bound)
+
+
+def _spaced(unit):
+    return unit if unit in ("x", "%", "") else f" {unit}"
+
+
+def lines(budgets, by):
+    """The table of some budgets, as one benchmark prints it at its end."""
+    if not budgets:
+        return []
+    rows = [budget.line(by)[:-1] for budget in budgets]
+    return ["### Budgets", "", *table.table(HEAD[:-1], rows, words=4)]
+
+
+def all_reached(budgets):
+    return all(budget.reached for budget in budgets)
+
+
+def as_json(budgets):
+    return [dataclasses.asdict(budget) for budget in budgets]

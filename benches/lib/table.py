@@ -1,0 +1,49 @@
+"""Tables in Markdown, and the statistics that stand in them."""
+
+import statistics
+
+
+def row(columns):
+    return "| " + " | ".join(map(str, columns)) + " |"
+
+
+def table(head, rows, words=1):
+    """Lines of a table and an empty one. The first `words` columns are words, the others numbers."""
+    rule = ["---"] * words + ["---:"] * (len(head) - words)
+    return [row(head), row(rule), *map(row, rows), ""]
+
+
+def median(rounds, key):
+    """The median of a figure over the rounds."""
+    return statistics.median(figures[key] for figures in rounds)
+
+
+def ratio(ours, theirs, key):
+    """The median of our figure over theirs, round by round: what disturbs a round disturbs both."""
+    pairs = [(a[key], b[key]) for a, b in zip(ours, theirs)]
+    return statistics.median(a / b if b else float("inf") for a, b in pairs)
+
+
+def rotated(items, by):
+    """The items, beginning with another one in each round."""
+    by %= len(items)
+    return [*items[by:], *items[:by]]
+
+
+def times(x, digits=2):
+    return f"{x:.{digits}f}x"
+
+
+def ns(x):
+    return f"{x:,.0f} ns" if x >= 100 else f"{x:.1f} ns"
+
+
+def us(nanos):
+    """Nanoseconds, shown as microseconds."""
+    return f"{nanos / 1e3:,.1f} µs" if nanos < 1e5 else f"{nanos / 1e3:,.0f} µs"
+
+
+def pretty(size):
+    if size >= 1 << 20:
+        return f"{size >> 20} MiB"
+    return f"{size >> 10} KiB" if size >= 1024 else f"{size} B"

@@ -1,0 +1,79 @@
+//! How the engine and the transport of a generator are set, so that neither bounds what the job asks for.
+
+use std::time::Duration;
+
+use hioload_engine::{Config, SendPolicy};
+use hioload_lcore::Idle;
+use hioload_transport::sockets::SocketOptions;
+use hioload_ws_proto::deflate::DeflateConfig;
+
+use crate::job::{Job, Scenario};
+
+/// Header of a frame, and what a dialect puts around a payload.
+const AROUND: usize = 256;
+
+/// The engine's configuration for a job.
+pub fn config(job: &Job) -> Config {
+    let mut config = Config {
+        // A generator that sleeps is late.
+        idle: Idle::Busy,
+        executor_threads: 0,
+        deflate: job.deflate.then(DeflateConfig::default),
+        ..Config::default()
+    };
+    let largest = job.sizes.largest();
+    let limits = &mut config.limits;
+    limits.max_connections = job.connections + job.publishers + 1;
+    limits.handshake_timeout = job.timeout;
+    limits.close_timeout = Duration::from_secs(2);
+    limits.max_message = limits.max_message.max(largest + AROUND);
+    limits.reassembly_memory = limits
+        .reassembly_memory
+        .max(limits.max_message.saturating_mul(2))
+        .max(whole(job).saturating_mul(2));
+    // Silence is what some scenarios are about, and a lost connection is seen by what does not come back.
+    limits.ping_interval = Duration::ZERO;
+    limits.idle_timeout = Duration::ZERO;
+    // All that is under way has room. A full queue would stop the reading, and two ends that both wait for the other to read
+    // would wait for ever.
+    limits.send_queue = limits.send_queue.max(each(job));
+    limits.send_policy = SendPolicy::DropNew;
+    config
+}
+
+/// Sockets for a job.
+pub fn sockets(job: &Job) -> SocketOptions {
+    let mut sockets = SocketOptions::default();
+    let chunks = (whole(job) / sockets.tx_chunk).saturating_mul(2);
+    sockets.tx_chunks = sockets.tx_chunks.max(chunks);
+    sockets
+}
+
+/// The largest windows of a TCP of our own: a kernel's grow that far, too.
+const LARGEST_RING: usize = 1 << 20;
+
+/// Bytes of its windows for a job: what is under way on a connection has room, within bounds.
+pub fn ring(job: &Job) -> usize {
+    each(job).next_power_of_two().min(LARGEST_RING)
+}
+
+/// Bytes under way on one connection, at most.
+fn each(job: &Job) -> usize {
+    let frames = job.fragments.saturating_mul(16);
+    let message = job.sizes.largest().saturating_add(AROUND + frames);
+    // An open loop sends what is due however much is under way, up to its window: what does not fit waits for its turn.
+    match job.scenario {
+        Scenario::Rate => message.saturating_mul(job.in_flight.min(64)),
+        Scenario::Hold | Scenario::Ramp => 0,
+        _ => message.saturating_mul(job.in_flight),
+    }
+}
+
+/// And on all of an lcore's.
+fn whole(job: &Job) -> usize {
+    let connections = job.connections.div_ceil(job.lcores.max(1));
+    match job.scenario {
+        Scenario::Fanout => each(job),
+        _ => each(job).saturating_mul(connections).min(8 << 30),
+    }
+}

@@ -1,0 +1,253 @@
+//! `hioload load`: the load generator.
+
+mod attack;
+mod compare;
+mod display;
+mod memory;
+mod output;
+mod plan;
+
+use std::process;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use hioload_loadgen::progress::Progress;
+use hioload_loadgen::report::{FORMAT, Report};
+use hioload_loadgen::{Job, Outcome, ServerProbe, Stop, machine, run as run_once, settings};
+use hioload_ws::device::Device;
+use hioload_ws::tcp::StackConfig;
+use hioload_ws::transport::Transport;
+use hioload_ws::{Lcores, Server, ServerOptions};
+
+use self::attack::Assault;
+use super::bypass::Queues;
+use super::client::{ClientLink, Work};
+use super::files;
+use crate::Failure;
+use crate::cli::load::LoadArgs;
+
+/// Runs the load, tells what came of it, and writes it where it is wanted.
+///
+/// # Errors
+/// Code 2 if what was asked for cannot be, 1 if anything went wrong.
+pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
+    if let Some(command) = &arguments.command {
+        return compare::run(command);
+    }
+    let planned = plan::plan(arguments)?;
+    output::check(&arguments.output)?;
+    let probe = probe(arguments)?;
+    let stop = Stop::default();
+    let (mut progress, wiper) = display::display(arguments.output.quiet);
+    catch_signals(&stop, wiper)?;
+    let mut report = Report {
+        format: FORMAT,
+        hioload: env!("CARGO_PKG_VERSION").to_owned(),
+        started: plan::rfc3339(SystemTime::now()),
+        command: std::env::args_os()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect(),
+        machine: machine::detect(),
+        plan: planned.plan.clone(),
+        runs: Vec::new(),
+    };
+    let mut failure = None;
+    let of = planned.repeat;
+    'all: for repeat in 1..=of {
+        for part in planned.parts() {
+            let which = (repeat, of);
+            let outcome = match &part {
+                None => once(
+                    arguments,
+                    &planned,
+                    &probe,
+                    which,
+                    None,
+                    &mut *progress,
+                    &stop,
+                )?,
+                Some(part) => {
+                    let mut progress = part.conduct(&mut *progress);
+                    let mut outcome = once(
+                        arguments,
+                        &planned,
+                        &probe,
+                        which,
+                        Some(part),
+                        &mut progress,
+                        &stop,
+                    )?;
+                    part.note(&mut outcome.run);
+                    outcome
+                }
+            };
+            report.runs.push(outcome.run);
+            failure = outcome.failure;
+            if failure.is_some() || stop.is_asked() {
+                break 'all;
+            }
+        }
+    }
+    drop(progress);
+    output::tell(&arguments.output, &report)?;
+    let judged = output::judge(&arguments.output, &report);
+    match failure {
+        None => judged,
+        Some(why) => Err(Failure::run(format!("{}: {why}", planned.name))),
+    }
+}
+
+/// One repeat, over whatever moves the bytes.
+fn once(
+    arguments: &LoadArgs,
+    planned: &plan::Planned,
+    probe: &ServerProbe,
+    which: (usize, usize),
+    assault: Option<&Assault>,
+    progress: &mut dyn Progress,
+    stop: &Stop,
+) -> Result<Outcome, Failure> {
+    let job = &planned.job;
+    let drive = Drive {
+        job,
+        which,
+        progress,
+        stop,
+    };
+    let options = || ServerOptions {
+        listen: Vec::new(),
+        lcores: planned.lcores.clone(),
+        config: settings::config(job),
+        sockets: hioload_ws::SocketOptions {
+            sources: planned.sources.clone(),
+            ..settings::sockets(job)
+        },
+    };
+    let Some(link) = arguments.link() else {
+        return memory::run(planned, assault, drive);
+    };
+    // Over queues there is an lcore for each, unless it was said which.
+    let chosen = (arguments.transport.is_sockets() || arguments.lcores.is_some())
+        .then(|| planned.lcores.clone());
+    let work = Probed {
+        drive,
+        probe,
+        assault,
+    };
+    let mut link = ClientLink::new(&link)?;
+    link.bypass.also = assault.map(Assault::addresses).unwrap_or_default();
+    link.engine(options(), chosen, work)?
+}
+
+/// What a repeat is run with.
+struct Drive<'a> {
+    job: &'a Arc<Job>,
+    which: (usize, usize),
+    progress: &'a mut dyn Progress,
+    stop: &'a Stop,
+}
+
+impl Drive<'_> {
+    fn over<T: Transport + 'static>(
+        self,
+        engine: Server<T>,
+        probe: &ServerProbe,
+    ) -> Result<Outcome, Failure> {
+        let Self {
+            job,
+            which,
+            progress,
+            stop,
+        } = self;
+        // Over queues it is known only now how many lcores there are.
+        let job = Arc::new(Job {
+            lcores: engine.lcores(),
+            ..Job::clone(job)
+        });
+        run_once(engine, &job, probe, which, progress, stop).map_err(Failure::run)
+    }
+}
+
+/// A repeat over a network.
+struct Probed<'a> {
+    drive: Drive<'a>,
+    probe: &'a ServerProbe,
+    #[cfg_attr(not(bypass), allow(dead_code))]
+    assault: Option<&'a Assault>,
+}
+
+impl Work for Probed<'_> {
+    type Outcome = Result<Outcome, Failure>;
+
+    fn run<T: Transport + 'static>(self, engine: Server<T>) -> Self::Outcome {
+        self.drive.over(engine, self.probe)
+    }
+
+    fn over<D: Device + 'static>(
+        self,
+        queues: Queues<D>,
+        stack: &StackConfig,
+        options: ServerOptions,
+        chosen: Option<Lcores>,
+    ) -> Result<Self::Outcome, Failure> {
+        let Some(assault) = self.assault else {
+            return Ok(self.run(queues.engine(stack, options, chosen)?));
+        };
+        let wrap = assault.wrap(stack, queues.queues.len())?;
+        let queues = queues.wrap(move |device, _| wrap(device));
+        Ok(self.run(queues.engine(stack, options, chosen)?))
+    }
+}
+
+/// How one knows what the server uses.
+fn probe(arguments: &LoadArgs) -> Result<ServerProbe, Failure> {
+    let Some(pid) = arguments.server_pid else {
+        return Ok(ServerProbe::Unknown);
+    };
+    if hioload_loadgen::process::rss(pid).is_none() {
+        return Err(Failure::usage(format!(
+            "--server-pid {pid}: there is no such process on this machine"
+        )));
+    }
+    Ok(ServerProbe::Process(pid))
+}
+
+/// The first signal ends the run, the second the process.
+fn catch_signals(stop: &Stop, wiper: display::Wiper) -> Result<(), Failure> {
+    let wrong = |why: std::io::Error| Failure::run(format!("cannot catch signals: {why}"));
+    let signals = super::signals::Signals::catch().map_err(wrong)?;
+    let stop = stop.clone();
+    signals
+        .each(move || {
+            if stop.ask() > 0 {
+                wiper.wipe();
+                process::exit(1);
+            }
+        })
+        .map_err(wrong)
+}
+
+/// Whether so many connections have file descriptors; if not, how they get them.
+fn fit_open_files(connections: usize, lcores: usize) -> Result<(), Failure> {
+    let Some(limit) = files::raise_limit() else {
+        return Ok(());
+    };
+    if connections <= files::room_for_connections(limit, lcores, 0) {
+        return Ok(());
+    }
+    let wanted = connections + files::reserve(lcores, 0);
+    Err(Failure::usage(format!(
+        "too few file descriptors: {connections} connections need {wanted}, and the limit is {limit}; raise it with ulimit -n {wanted}"
+    )))
+}
+
+/// CPUs for the generator's lcores: what was said, or the last that there are, since servers take the first.
+fn place(wanted: Option<&Lcores>) -> Lcores {
+    let cpus = hioload_ws::lcore::Topology::detect().placement();
+    match wanted {
+        Some(Lcores::Cpus(cpus)) => Lcores::Cpus(cpus.clone()),
+        Some(Lcores::Count(n)) if *n > cpus.len() => Lcores::Count(*n),
+        Some(Lcores::Count(n)) => Lcores::Cpus(cpus[cpus.len() - n..].to_vec()),
+        None => Lcores::Cpus(cpus[cpus.len() - 1..].to_vec()),
+    }
+}

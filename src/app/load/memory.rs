@@ -1,0 +1,95 @@
+//! `--transport memory`: a server and a generator in this process, on lcores of their own, joined in memory.
+
+use hioload_loadgen::{Outcome, ServerProbe, memory, process, settings};
+use hioload_ws::device::Device;
+use hioload_ws::device::memory::MemoryDevice;
+use hioload_ws::{Config, Endpoint, Idle, Lcores, Server};
+
+use super::super::handler::handler;
+use super::Drive;
+use super::attack::Assault;
+use super::plan::Planned;
+use crate::Failure;
+
+/// Runs a repeat.
+pub(super) fn run(
+    planned: &Planned,
+    assault: Option<&Assault>,
+    drive: Drive<'_>,
+) -> Result<Outcome, Failure> {
+    match assault {
+        None => over(planned, |device, _| device, drive),
+        Some(assault) => over(planned, assault.wrap_memory(planned.job.lcores)?, drive),
+    }
+}
+
+/// The same with what `on_client` puts around the generator's devices.
+fn over<C: Device + 'static>(
+    planned: &Planned,
+    on_client: impl Fn(MemoryDevice, usize) -> C + Clone + Send + 'static,
+    drive: Drive<'_>,
+) -> Result<Outcome, Failure> {
+    let job = &planned.job;
+    let pairs = job.lcores;
+    let (servers, clients, enough) = places(planned);
+    let mut client = settings::config(job);
+    let mut server = Config {
+        executor_threads: 0,
+        ..Config::default()
+    };
+    server.limits.max_connections = client.limits.max_connections;
+    server.limits.max_message = client.limits.max_message;
+    server.limits.reassembly_memory = client.limits.reassembly_memory;
+    server.limits.send_queue = client.limits.send_queue;
+    if job.deflate {
+        server.deflate = Some(hioload_ws::deflate::DeflateConfig::default());
+    }
+    if enough {
+        server.idle = Idle::Busy;
+    } else {
+        // Two that spin on one CPU keep each other from working.
+        client.idle = Idle::Block;
+        server.idle = Idle::Block;
+    }
+    let system = |why: std::io::Error| Failure::run(format!("no pair of devices in memory: {why}"));
+    let ends =
+        memory::ends(pairs, (&server, &client), |device, _| device, on_client).map_err(system)?;
+    let usage = |why: hioload_ws::StartError| Failure::usage(why.to_string());
+    let listen = vec![Endpoint::Tcp(memory::SERVER)];
+    let server = Server::on(server, &servers, listen, ends.servers).map_err(usage)?;
+    let client = Server::on(client, &clients, Vec::new(), ends.clients).map_err(usage)?;
+    let counters = server.counters();
+    let others = process::lcore_threads();
+    let serving = server.start(|_| handler(&[], None)).map_err(usage)?;
+    let mut threads = process::lcore_threads();
+    threads.retain(|thread| !others.contains(thread));
+    let probe = ServerProbe::Lcores { counters, threads };
+    let outcome = drive.over(client, &probe);
+    serving.remote().stop_now();
+    serving
+        .join()
+        .map_err(|why| Failure::run(format!("the server: {why}")))?;
+    outcome
+}
+
+/// CPUs for the server's lcores and the generator's, and whether each lcore has one of its own.
+fn places(planned: &Planned) -> (Lcores, Lcores, bool) {
+    let pairs = planned.job.lcores;
+    let cpus = hioload_ws::lcore::Topology::detect().placement();
+    let theirs = match &planned.lcores {
+        Lcores::Cpus(cpus) => cpus.clone(),
+        Lcores::Count(_) => Vec::new(),
+    };
+    let free: Vec<usize> = cpus
+        .into_iter()
+        .filter(|cpu| !theirs.contains(cpu))
+        .collect();
+    if free.len() < pairs || theirs.len() < pairs {
+        return (Lcores::Count(pairs), planned.lcores.clone(), false);
+    }
+    (
+        Lcores::Cpus(free[..pairs].to_vec()),
+        planned.lcores.clone(),
+        true,
+    )
+}

@@ -1,0 +1,277 @@
+//! The flags of `hioload load`.
+
+pub(crate) mod output;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use clap::Args;
+use hioload_loadgen::attack::AttackPlan;
+use hioload_loadgen::{Arrival, Dialect, Scenario, Sizes, Verify};
+
+use self::output::{AFTER_OUTPUT, LoadCommand, OutputArgs};
+use hioload_ws::tcp::Cidr;
+
+use crate::cli::LinkArgs;
+use crate::config::sections::{AfXdpArgs, BypassArgs, DpdkArgs};
+use crate::config::values::{AtLeastOne, LcoreSet, Span, TransportKind, UpTo};
+
+/// `hioload load`
+#[derive(Args, Debug)]
+#[command(after_help = format!("{AFTER_LOAD}\n\n{AFTER_OUTPUT}"), args_conflicts_with_subcommands = true)]
+pub(crate) struct LoadArgs {
+    /// What to do with reports instead.
+    #[command(subcommand)]
+    pub command: Option<LoadCommand>,
+    /// ws://HOST[:PORT][/PATH], or ws+unix:/SOCKET[:/PATH]; with --transport memory it is left out, or a /PATH
+    pub url: Option<String>,
+    /// echo, rate, ramp, hold, churn, fanout or bulk (below)
+    #[arg(long, value_name = "NAME", default_value = "echo")]
+    pub scenario: Scenario,
+    /// Connections; with fanout subscribers [default: 64; bulk 4, ramp and hold 10000]
+    #[arg(long, value_name = "N")]
+    pub connections: Option<UpTo<u32, 16_777_216>>,
+    /// Messages under way at once on each connection [default: 1; rate 1024]
+    #[arg(long, value_name = "K")]
+    pub in_flight: Option<UpTo<u32, 65_536>>,
+    /// With echo: messages under way at once on all connections together; each has one at most, and they take turns
+    #[arg(long, value_name = "K")]
+    pub active: Option<UpTo<u32, 16_777_216>>,
+    /// With echo: how many of the connections are open and say nothing
+    #[arg(long, value_name = "N", default_value = "0", hide_default_value = true)]
+    pub silent: u32,
+    /// Bytes of messages: 64, 64..4096 (any of these), or 64:90,4096:10 (with weights) [default: 64; bulk 1MiB]
+    #[arg(long, value_name = "SIZES")]
+    pub size: Option<Sizes>,
+    /// Per second, over all connections: messages (rate), opens (ramp, churn), publications (fanout)
+    #[arg(long, value_name = "N")]
+    pub rate: Option<Rate>,
+    /// When the messages of an open loop are due: even or poisson
+    #[arg(long, value_name = "NAME", default_value = "even")]
+    pub arrival: Arrival,
+    /// Time that is measured
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub duration: AtLeastOne<Span>,
+    /// Time before that, which counts for nothing
+    #[arg(long, value_name = "TIME", default_value = "1s")]
+    pub warmup: Span,
+    /// How often it is all done
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub repeat: UpTo<u32, 1000>,
+    /// Lcores of the generator: a count, or CPUs (0,1 or 0-3,8 or cpu:3) [default: 1, on the last CPU]
+    #[arg(long, value_name = "LCORES")]
+    pub lcores: Option<LcoreSet>,
+    /// Send text instead of binary messages
+    #[arg(long)]
+    pub text: bool,
+    /// Send each message in so many frames
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub fragments: UpTo<u32, 65_536>,
+    /// Offer permessage-deflate
+    #[arg(long)]
+    pub deflate: bool,
+    /// What is compared of each reply: length (and order), or content, byte for byte
+    #[arg(long, value_name = "WHAT", default_value = "content")]
+    pub verify: Verify,
+    /// An Origin to send
+    #[arg(long)]
+    pub origin: Option<String>,
+    /// A subprotocol to offer; repeatable
+    #[arg(long, value_name = "NAME")]
+    pub protocol: Vec<String>,
+    /// A header field to send, as "NAME: VALUE"; repeatable
+    #[arg(long, value_name = "FIELD")]
+    pub header: Vec<Header>,
+    /// Time for a handshake, and for a reply
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub timeout: AtLeastOne<Span>,
+    /// Connections that may fail before the run does; a wrong reply always fails it
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub max_errors: u64,
+    /// With churn: messages on each connection
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub echoes: UpTo<u32, 1_000_000>,
+    /// With fanout: publishers
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub publishers: UpTo<u32, 65_536>,
+    /// With fanout: topics, which subscribers are spread over
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub topics: UpTo<u32, 65_536>,
+    /// With fanout: topics (hioload.topics.v1), or plain: the server passes every message on to everybody
+    #[arg(long, value_name = "NAME", default_value = "topics")]
+    pub dialect: Dialect,
+    /// With fanout: where publishers connect to, if not to the path of the URL
+    #[arg(long, value_name = "PATH")]
+    pub publish_path: Option<String>,
+    /// Handshakes under way at once on each lcore [default: 128; memory 512]
+    #[arg(long, value_name = "N")]
+    pub opening: Option<UpTo<u32, 4096>>,
+    /// An address of this machine to connect from; repeatable, each has room for some 28000 connections
+    #[arg(long, value_name = "ADDR")]
+    pub source: Vec<IpAddr>,
+    /// A server on this machine, whose CPU time and memory are told
+    #[arg(long, value_name = "PID")]
+    pub server_pid: Option<u32>,
+    /// What moves the bytes: sockets; TCP of our own over the queues of a network interface (af-xdp) or a port of DPDK (dpdk);
+    /// or memory: a server and a generator in this process, without a network
+    #[arg(long, value_name = "NAME", default_value = "sockets")]
+    pub transport: LoadTransport,
+    /// An attack beside the load, as NAME[,KEY=VALUE...] (below); repeatable. The load is then run twice, without and with it
+    #[arg(long, value_name = "ATTACK")]
+    pub attack: Vec<AttackPlan>,
+    /// A network that attacks come from [default: the load's own addresses, by other ports; memory 198.18.0.0/24]
+    #[arg(long, value_name = "ADDR/PREFIX")]
+    pub attack_source: Option<Cidr>,
+    /// Attack a server whose address is not private
+    #[arg(long)]
+    pub i_own_the_target: bool,
+    /// What is shown and written.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// For transports with a TCP of our own.
+    #[command(flatten)]
+    pub bypass: BypassArgs,
+    /// For af-xdp.
+    #[command(flatten)]
+    pub af_xdp: AfXdpArgs,
+    /// For dpdk.
+    #[command(flatten)]
+    pub dpdk: DpdkArgs,
+}
+
+impl LoadArgs {
+    /// How the network is reached; `None` if there is none.
+    pub(crate) fn link(&self) -> Option<LinkArgs> {
+        match self.transport {
+            LoadTransport::Memory => None,
+            LoadTransport::Network(transport) => Some(LinkArgs {
+                transport,
+                bypass: self.bypass.clone(),
+                af_xdp: self.af_xdp.clone(),
+                dpdk: self.dpdk.clone(),
+            }),
+        }
+    }
+}
+
+const AFTER_LOAD: &str = "\
+Scenarios:
+  echo    closed loop: each reply is followed by the next message
+  rate    open loop: --rate messages a second, sent when they are due; times count from then, so that a server that
+          stalls cannot hide it
+  ramp    opens --connections, as fast as it can or --rate a second
+  hold    opens --connections and keeps them open in silence: memory of each
+  churn   opens, sends --echoes, closes, again, on --connections at a time
+  fanout  publishes to --connections subscribers, --in-flight publications at once or --rate a second
+  bulk    closed loop with large messages
+
+Attacks, over af-xdp, dpdk and memory (rate: packets a second; those with connections also have connections=N):
+  syn-flood,rate=100k       SYNs from ever new sources
+  ack-storm, rst-storm      of no connection, and (live=50 percent) of the load's own with wrong numbers
+  malformed,seed=1          frames that are wrong in any layer up to TCP
+  tiny-segments, overlap    one byte a segment; out of order, overlapping and contradicting
+  zero-window, slow-reader  clients that ask for much and do not read, or (interval=1s) a few bytes at a time
+  slow-handshake            half-open, silent, or a byte of the request every interval=1s
+  bad-frames                requests and frames that break RFC 6455
+
+Every reply is checked; the first that is wrong, missing, sent twice or out of order ends the run with code 1.
+Ctrl-C ends it with the summary, a second one at once.";
+
+/// Messages per second: `20000`, `20k`, `1.5M`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Rate(pub f64);
+
+impl FromStr for Rate {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (number, unit) = match text.strip_suffix(['k', 'K']) {
+            Some(number) => (number, 1e3),
+            None => match text.strip_suffix('M') {
+                Some(number) => (number, 1e6),
+                None => (text, 1.0),
+            },
+        };
+        match number.parse::<f64>() {
+            Ok(n) if n.is_finite() && (0.001..=1e9).contains(&(n * unit)) => Ok(Self(n * unit)),
+            _ => Err("expected a rate per second (20000, 20k, 1.5M)"),
+        }
+    }
+}
+
+/// A header field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Header(pub String, pub String);
+
+impl FromStr for Header {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            Some((name, value)) if !name.trim().is_empty() => {
+                Ok(Self(name.trim().to_owned(), value.trim().to_owned()))
+            }
+            _ => Err("expected NAME: VALUE"),
+        }
+    }
+}
+
+/// What moves the bytes of a load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LoadTransport {
+    /// As for other clients.
+    Network(TransportKind),
+    /// Devices in memory.
+    Memory,
+}
+
+impl LoadTransport {
+    /// Whether it is the kernel's TCP.
+    pub(crate) fn is_sockets(self) -> bool {
+        self == Self::Network(TransportKind::Sockets)
+    }
+}
+
+impl fmt::Display for LoadTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(kind) => kind.fmt(f),
+            Self::Memory => f.write_str("memory"),
+        }
+    }
+}
+
+impl FromStr for LoadTransport {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            _ if text == "memory" => Ok(Self::Memory),
+            Ok(kind) => Ok(Self::Network(kind)),
+            Err(_) => Err(format!("'{text}' is none of sockets, af-xdp, dpdk, memory")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_and_fields() {
+        for (text, rate) in [
+            ("20000", 20e3),
+            ("20k", 20e3),
+            ("1.5M", 1.5e6),
+            ("0.5", 0.5),
+        ] {
+            assert_eq!(text.parse(), Ok(Rate(rate)));
+        }
+        for bad in ["", "k", "-1", "0", "1e30", "nan", "inf"] {
+            assert!(bad.parse::<Rate>().is_err(), "{bad}");
+        }
+        assert_eq!("A: b: c".parse(), Ok(Header("A".into(), "b: c".into())));
+        assert!(": b".parse::<Header>().is_err());
+    }
+}
