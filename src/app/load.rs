@@ -37,6 +37,10 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     let planned = plan::plan(arguments)?;
     output::check(&arguments.output)?;
     let probe = probe(arguments)?;
+    let mut link = match arguments.link() {
+        Some(link) => Some(ClientLink::new(&link)?),
+        None => None,
+    };
     let stop = Stop::default();
     let (mut progress, wiper) = display::display(arguments.output.quiet);
     catch_signals(&stop, wiper)?;
@@ -53,30 +57,20 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     };
     let mut failure = None;
     let of = planned.repeat;
+    let errand = Errand {
+        arguments,
+        planned: &planned,
+        probe: &probe,
+        stop: &stop,
+    };
     'all: for repeat in 1..=of {
         for part in planned.parts() {
             let which = (repeat, of);
             let outcome = match &part {
-                None => once(
-                    arguments,
-                    &planned,
-                    &probe,
-                    which,
-                    None,
-                    &mut *progress,
-                    &stop,
-                )?,
+                None => errand.once(&mut link, which, None, &mut *progress)?,
                 Some(part) => {
                     let mut progress = part.conduct(&mut *progress);
-                    let mut outcome = once(
-                        arguments,
-                        &planned,
-                        &probe,
-                        which,
-                        Some(part),
-                        &mut progress,
-                        &stop,
-                    )?;
+                    let mut outcome = errand.once(&mut link, which, Some(part), &mut progress)?;
                     part.note(&mut outcome.run);
                     outcome
                 }
@@ -97,46 +91,54 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     }
 }
 
-/// One repeat, over whatever moves the bytes.
-fn once(
-    arguments: &LoadArgs,
-    planned: &plan::Planned,
-    probe: &ServerProbe,
-    which: (usize, usize),
-    assault: Option<&Assault>,
-    progress: &mut dyn Progress,
-    stop: &Stop,
-) -> Result<Outcome, Failure> {
-    let job = &planned.job;
-    let drive = Drive {
-        job,
-        which,
-        progress,
-        stop,
-    };
-    let options = || ServerOptions {
-        listen: Vec::new(),
-        lcores: planned.lcores.clone(),
-        config: settings::config(job),
-        sockets: hioload_ws::SocketOptions {
-            sources: planned.sources.clone(),
-            ..settings::sockets(job)
-        },
-    };
-    let Some(link) = arguments.link() else {
-        return memory::run(planned, assault, drive);
-    };
-    // Over queues there is an lcore for each, unless it was said which.
-    let chosen = (arguments.transport.is_sockets() || arguments.lcores.is_some())
-        .then(|| planned.lcores.clone());
-    let work = Probed {
-        drive,
-        probe,
-        assault,
-    };
-    let mut link = ClientLink::new(&link)?;
-    link.bypass.also = assault.map(Assault::addresses).unwrap_or_default();
-    link.engine(options(), chosen, work)?
+/// What is the same in all repeats.
+struct Errand<'a> {
+    arguments: &'a LoadArgs,
+    planned: &'a plan::Planned,
+    probe: &'a ServerProbe,
+    stop: &'a Stop,
+}
+
+impl Errand<'_> {
+    /// One repeat, over whatever moves the bytes; without a link in memory.
+    fn once(
+        &self,
+        link: &mut Option<ClientLink>,
+        which: (usize, usize),
+        assault: Option<&Assault>,
+        progress: &mut dyn Progress,
+    ) -> Result<Outcome, Failure> {
+        let planned = self.planned;
+        let job = &planned.job;
+        let drive = Drive {
+            job,
+            which,
+            progress,
+            stop: self.stop,
+        };
+        let Some(link) = link else {
+            return memory::run(planned, assault, drive);
+        };
+        let options = ServerOptions {
+            listen: Vec::new(),
+            lcores: planned.lcores.clone(),
+            config: settings::config(job),
+            sockets: hioload_ws::SocketOptions {
+                sources: planned.sources.clone(),
+                ..settings::sockets(job)
+            },
+        };
+        // Over queues there is an lcore for each, unless it was said which.
+        let chosen = (self.arguments.transport.is_sockets() || self.arguments.lcores.is_some())
+            .then(|| planned.lcores.clone());
+        let work = Probed {
+            drive,
+            probe: self.probe,
+            assault,
+        };
+        link.bypass.also = assault.map(Assault::addresses).unwrap_or_default();
+        link.engine(options, chosen, work)?
+    }
 }
 
 /// What a repeat is run with.

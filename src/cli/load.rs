@@ -35,6 +35,12 @@ pub(crate) struct LoadArgs {
     /// Messages under way at once on each connection [default: 1; rate 1024]
     #[arg(long, value_name = "K")]
     pub in_flight: Option<UpTo<u32, 65_536>>,
+    /// With echo: messages under way at once on all connections together; each has one at most, and they take turns
+    #[arg(long, value_name = "K")]
+    pub active: Option<UpTo<u32, 16_777_216>>,
+    /// With echo: how many of the connections are open and say nothing
+    #[arg(long, value_name = "N", default_value = "0", hide_default_value = true)]
+    pub silent: u32,
     /// Bytes of messages: 64, 64..4096 (any of these), or 64:90,4096:10 (with weights) [default: 64; bulk 1MiB]
     #[arg(long, value_name = "SIZES")]
     pub size: Option<Sizes>,

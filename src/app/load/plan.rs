@@ -170,6 +170,8 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
             (None, _) => AT_ONCE,
         },
         in_flight,
+        active: active(arguments),
+        silent: arguments.silent as usize,
         sizes,
         kind,
         rate: arguments.rate.map(|rate| rate.0),
@@ -258,6 +260,7 @@ fn check(
     if scenario == Scenario::Fanout && arguments.dialect == Dialect::Plain && topics > 1 {
         return wrong("--dialect plain has one topic and one publisher".to_owned());
     }
+    turns(arguments, connections, lcores)?;
     let in_flight = arguments.in_flight.as_ref().map_or(1, |n| n.0 as usize);
     let under_way = in_flight.saturating_mul(sizes.largest());
     if !matches!(scenario, Scenario::Rate | Scenario::Hold | Scenario::Ramp) && under_way > 1 << 30
@@ -268,6 +271,29 @@ fn check(
         ));
     }
     Ok(())
+}
+
+/// Messages under way at once on connections that take turns; 0: they do not.
+fn active(arguments: &LoadArgs) -> usize {
+    arguments.active.as_ref().map_or(0, |n| n.0 as usize)
+}
+
+/// Whether connections can take turns.
+fn turns(arguments: &LoadArgs, connections: usize, lcores: usize) -> Result<(), Failure> {
+    let (active, silent) = (active(arguments), arguments.silent as usize);
+    let one = arguments.in_flight.as_ref().is_none_or(|n| n.0 == 1) && arguments.max_errors == 0;
+    let wrong = if active == 0 && silent == 0 {
+        return Ok(());
+    } else if arguments.scenario != Scenario::Echo {
+        "--active and --silent go with --scenario echo alone".to_owned()
+    } else if silent + active.max(lcores) > connections {
+        format!("{connections} connections cannot have {silent} that are silent and {active} that are active")
+    } else if active > 0 && (active < lcores || !one) {
+        "--active is one message at most on a connection, one at least on an lcore, and no --max-errors".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(Failure::usage(wrong))
 }
 
 /// Where connections come from: what was said, or so many loopback addresses as the ports of one do not suffice for.
