@@ -55,7 +55,7 @@ def load(lab, attacks, source, file):
     queues = ",".join(map(str, range(variant.queues)))
     lab.client.run(BINARY, "load", f"{variant.url}/echo", "--transport", "af-xdp", "--interface", "va", "--xdp-mode",
                    variant.mode, "--queues", queues, "--ip", own, "--connections", 16, "--warmup", "500ms", "--duration",
-                   "3s", "--attack", attacks, *source, "--json", file)
+                   "2s", "--attack", attacks, *source, "--json", file)
     return json.loads(file.read_text())
 
 

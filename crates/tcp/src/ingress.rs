@@ -102,12 +102,17 @@ impl<D: Device> Stack<D> {
         if after.queued == 0 {
             self.all_is_sent(slot);
         }
-        if segment.window == 0 {
+        let heard = self.may_be_the_peers(slot, before, segment);
+        if segment.window == 0 && heard {
             self.flows.hot_mut(slot).set(is::SHUT);
         }
         let gained = after.received.saturating_sub(before.received);
         let hot = self.flows.hot_mut(slot);
-        hot.set(is::HEARD | is::ACTIVE);
+        hot.set(if heard {
+            is::HEARD | is::ACTIVE
+        } else {
+            is::ACTIVE
+        });
         // What was received out of order before may have come with it: then it is not just this payload.
         let in_order = gained == payload && !hot.is(is::GAPS);
         if payload > 0 {
@@ -131,7 +136,7 @@ impl<D: Device> Stack<D> {
         }
         if before.state == State::SynReceived || before.state == State::SynSent {
             self.flows.hot_mut(slot).losses.acked = segment.ack;
-        } else if before.queued > 0 {
+        } else if before.queued > 0 && heard {
             let counts = (before.queued, after.queued);
             let next = segment.seq.wrapping_add(payload as u32);
             let next = (payload > 0 && in_order).then_some(next);
@@ -214,6 +219,19 @@ impl<D: Device> Stack<D> {
                 payload: range,
             }),
         })
+    }
+
+    /// Whether a segment acknowledges what may be acknowledged. Who sees none of our segments would have to guess it (RFC 5961
+    /// §5.2); smoltcp refuses such a segment without a word, so nothing else it says may be believed either: its window, or
+    /// that the peer is still there. In a handshake smoltcp's own look will do.
+    #[inline]
+    fn may_be_the_peers(&self, slot: u32, before: View, segment: &Segment) -> bool {
+        if matches!(before.state, State::SynSent | State::SynReceived) {
+            return true;
+        }
+        let acked = self.flows.hot(slot).losses.acked;
+        // One more: our FIN is not among what is queued.
+        segment.ack.wrapping_sub(acked) <= before.queued as u32 + 1
     }
 
     /// What became of a handshake; `None` if the flow is gone.

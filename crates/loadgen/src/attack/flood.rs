@@ -172,7 +172,8 @@ impl Flood {
             Kind::AckStorm => self.templates.extend([
                 Template::new(link, flag::ACK, window, 64, &[], 0),
                 Template::new(link, push, window, 64, &[], PAYLOAD),
-                Template::new(link, flag::ACK | flag::FIN, window, 64, &[], 0),
+                // It would close the window, too.
+                Template::new(link, flag::ACK | flag::FIN, 0, 64, &[], 0),
             ]),
             _ => self.templates.extend([
                 Template::new(link, flag::RST, 0, 64, &[], 0),

@@ -100,6 +100,44 @@ impl Forged {
     }
 }
 
+/// An acknowledgement of a stranger who knows the flow's addresses and ports, and none of its numbers.
+fn guessed(peer: &Forged, round: u32, window: u16) -> Bare {
+    Bare {
+        seq: peer.seq.wrapping_add(round.wrapping_mul(77_777_777)),
+        ack: peer.ack.wrapping_add(1 << 30).wrapping_add(round << 20),
+        flags: flags::ACK,
+        window,
+        timestamp: None,
+    }
+}
+
+#[test]
+fn a_stranger_closes_no_window() {
+    let mut world = world_of_forged(server());
+    let peer = Forged::connect(&mut world, 5000);
+    world.b.stack.send(peer.id, &[1; 500]);
+    world.turns(2);
+    let slot = world.b.stack.flows.current(peer.id).expect("a slot");
+    for round in 0..20 {
+        forge_as(&mut world, &peer.flow, guessed(&peer, round, 0));
+        world.turn();
+        assert!(!world.b.stack.flows.hot(slot).is(crate::flows::is::SHUT));
+    }
+}
+
+#[test]
+fn a_stranger_keeps_no_flow_alive_whose_peer_is_gone() {
+    let mut world = world_of_forged(server());
+    let peer = Forged::connect(&mut world, 5000);
+    world.b.stack.send(peer.id, &[1; 500]);
+    for round in 0..60 {
+        forge_as(&mut world, &peer.flow, guessed(&peer, round, 1000));
+        world.pass(Duration::from_secs(1));
+    }
+    assert_eq!(world.b.stack.stats().timeouts, 1);
+    assert_eq!(world.b.stack.stats().flows, 0);
+}
+
 #[test]
 fn a_peer_without_a_window_costs_no_slow_look_for_what_it_sends() {
     let mut world = world_of_forged(server());
