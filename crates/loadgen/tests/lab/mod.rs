@@ -35,6 +35,8 @@ pub fn job(scenario: Scenario) -> Job {
         connections: 2,
         opening: 16,
         in_flight: 4,
+        active: 0,
+        silent: 0,
         sizes: Sizes::fixed(64),
         kind: Kind::Binary,
         rate: None,
@@ -204,6 +206,11 @@ impl Lab {
         self.go();
         self.turns(time);
         self.halt();
+    }
+
+    /// Messages that the server has had, by connection in the order in which they came.
+    pub fn messages(&self) -> Vec<usize> {
+        self.peers.iter().map(|peer| peer.messages).collect()
     }
 
     /// The server ends a connection.
