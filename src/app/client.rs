@@ -1,5 +1,7 @@
 //! A client's engine over whatever moves its bytes: kernel sockets, or queues of a port.
 
+use std::cell::OnceCell;
+
 use hioload_ws::device::Device;
 use hioload_ws::tcp::StackConfig;
 use hioload_ws::transport::Transport;
@@ -27,6 +29,9 @@ pub(super) struct ClientLink {
     /// For dpdk.
     #[cfg_attr(not(all(feature = "dpdk", target_os = "linux")), allow(dead_code))]
     pub dpdk: Dpdk,
+    /// What starts once in a process, and so has to outlive each engine of the link.
+    #[cfg_attr(not(all(feature = "dpdk", target_os = "linux")), allow(dead_code))]
+    pub started: OnceCell<dpdk::Started>,
 }
 
 impl ClientLink {
@@ -46,6 +51,7 @@ impl ClientLink {
             bypass: BypassPlan::new(bypass, &TcpArgs::default()),
             af_xdp: AfXdp::new(af_xdp),
             dpdk: Dpdk::new(dpdk),
+            started: OnceCell::new(),
         };
         let checked = match transport {
             TransportKind::Sockets => Ok(()),

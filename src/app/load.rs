@@ -1,5 +1,6 @@
 //! `hioload load`: the load generator.
 
+mod attack;
 mod compare;
 mod display;
 mod memory;
@@ -13,9 +14,13 @@ use std::time::SystemTime;
 use hioload_loadgen::progress::Progress;
 use hioload_loadgen::report::{FORMAT, Report};
 use hioload_loadgen::{Job, Outcome, ServerProbe, Stop, machine, run as run_once, settings};
+use hioload_ws::device::Device;
+use hioload_ws::tcp::StackConfig;
 use hioload_ws::transport::Transport;
 use hioload_ws::{Lcores, Server, ServerOptions};
 
+use self::attack::Assault;
+use super::bypass::Queues;
 use super::client::{ClientLink, Work};
 use super::files;
 use crate::Failure;
@@ -32,6 +37,10 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     let planned = plan::plan(arguments)?;
     output::check(&arguments.output)?;
     let probe = probe(arguments)?;
+    let mut link = match arguments.link() {
+        Some(link) => Some(ClientLink::new(&link)?),
+        None => None,
+    };
     let stop = Stop::default();
     let (mut progress, wiper) = display::display(arguments.output.quiet);
     catch_signals(&stop, wiper)?;
@@ -48,19 +57,29 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     };
     let mut failure = None;
     let of = planned.repeat;
-    for repeat in 1..=of {
-        let outcome = once(
-            arguments,
-            &planned,
-            &probe,
-            (repeat, of),
-            &mut *progress,
-            &stop,
-        )?;
-        report.runs.push(outcome.run);
-        failure = outcome.failure;
-        if failure.is_some() || stop.is_asked() {
-            break;
+    let errand = Errand {
+        arguments,
+        planned: &planned,
+        probe: &probe,
+        stop: &stop,
+    };
+    'all: for repeat in 1..=of {
+        for part in planned.parts() {
+            let which = (repeat, of);
+            let outcome = match &part {
+                None => errand.once(&mut link, which, None, &mut *progress)?,
+                Some(part) => {
+                    let mut progress = part.conduct(&mut *progress);
+                    let mut outcome = errand.once(&mut link, which, Some(part), &mut progress)?;
+                    part.note(&mut outcome.run);
+                    outcome
+                }
+            };
+            report.runs.push(outcome.run);
+            failure = outcome.failure;
+            if failure.is_some() || stop.is_asked() {
+                break 'all;
+            }
         }
     }
     drop(progress);
@@ -72,39 +91,54 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     }
 }
 
-/// One repeat, over whatever moves the bytes.
-fn once(
-    arguments: &LoadArgs,
-    planned: &plan::Planned,
-    probe: &ServerProbe,
-    which: (usize, usize),
-    progress: &mut dyn Progress,
-    stop: &Stop,
-) -> Result<Outcome, Failure> {
-    let job = &planned.job;
-    let drive = Drive {
-        job,
-        which,
-        progress,
-        stop,
-    };
-    let options = || ServerOptions {
-        listen: Vec::new(),
-        lcores: planned.lcores.clone(),
-        config: settings::config(job),
-        sockets: hioload_ws::SocketOptions {
-            sources: planned.sources.clone(),
-            ..settings::sockets(job)
-        },
-    };
-    let Some(link) = arguments.link() else {
-        return memory::run(planned, drive);
-    };
-    // Over queues there is an lcore for each, unless it was said which.
-    let chosen = (arguments.transport.is_sockets() || arguments.lcores.is_some())
-        .then(|| planned.lcores.clone());
-    let work = Probed { drive, probe };
-    ClientLink::new(&link)?.engine(options(), chosen, work)?
+/// What is the same in all repeats.
+struct Errand<'a> {
+    arguments: &'a LoadArgs,
+    planned: &'a plan::Planned,
+    probe: &'a ServerProbe,
+    stop: &'a Stop,
+}
+
+impl Errand<'_> {
+    /// One repeat, over whatever moves the bytes; without a link in memory.
+    fn once(
+        &self,
+        link: &mut Option<ClientLink>,
+        which: (usize, usize),
+        assault: Option<&Assault>,
+        progress: &mut dyn Progress,
+    ) -> Result<Outcome, Failure> {
+        let planned = self.planned;
+        let job = &planned.job;
+        let drive = Drive {
+            job,
+            which,
+            progress,
+            stop: self.stop,
+        };
+        let Some(link) = link else {
+            return memory::run(planned, assault, drive);
+        };
+        let options = ServerOptions {
+            listen: Vec::new(),
+            lcores: planned.lcores.clone(),
+            config: settings::config(job),
+            sockets: hioload_ws::SocketOptions {
+                sources: planned.sources.clone(),
+                ..settings::sockets(job)
+            },
+        };
+        // Over queues there is an lcore for each, unless it was said which.
+        let chosen = (self.arguments.transport.is_sockets() || self.arguments.lcores.is_some())
+            .then(|| planned.lcores.clone());
+        let work = Probed {
+            drive,
+            probe: self.probe,
+            assault,
+        };
+        link.bypass.also = assault.map(Assault::addresses).unwrap_or_default();
+        link.engine(options, chosen, work)?
+    }
 }
 
 /// What a repeat is run with.
@@ -140,6 +174,8 @@ impl Drive<'_> {
 struct Probed<'a> {
     drive: Drive<'a>,
     probe: &'a ServerProbe,
+    #[cfg_attr(not(bypass), allow(dead_code))]
+    assault: Option<&'a Assault>,
 }
 
 impl Work for Probed<'_> {
@@ -147,6 +183,21 @@ impl Work for Probed<'_> {
 
     fn run<T: Transport + 'static>(self, engine: Server<T>) -> Self::Outcome {
         self.drive.over(engine, self.probe)
+    }
+
+    fn over<D: Device + 'static>(
+        self,
+        queues: Queues<D>,
+        stack: &StackConfig,
+        options: ServerOptions,
+        chosen: Option<Lcores>,
+    ) -> Result<Self::Outcome, Failure> {
+        let Some(assault) = self.assault else {
+            return Ok(self.run(queues.engine(stack, options, chosen)?));
+        };
+        let wrap = assault.wrap(stack, queues.queues.len())?;
+        let queues = queues.wrap(move |device, _| wrap(device));
+        Ok(self.run(queues.engine(stack, options, chosen)?))
     }
 }
 

@@ -7,9 +7,12 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use clap::Args;
+use hioload_loadgen::attack::AttackPlan;
 use hioload_loadgen::{Arrival, Dialect, Scenario, Sizes, Verify};
 
 use self::output::{AFTER_OUTPUT, LoadCommand, OutputArgs};
+use hioload_ws::tcp::Cidr;
+
 use crate::cli::LinkArgs;
 use crate::config::sections::{AfXdpArgs, BypassArgs, DpdkArgs};
 use crate::config::values::{AtLeastOne, LcoreSet, Span, TransportKind, UpTo};
@@ -114,6 +117,15 @@ pub(crate) struct LoadArgs {
     /// or memory: a server and a generator in this process, without a network
     #[arg(long, value_name = "NAME", default_value = "sockets")]
     pub transport: LoadTransport,
+    /// An attack beside the load, as NAME[,KEY=VALUE...] (below); repeatable. The load is then run twice, without and with it
+    #[arg(long, value_name = "ATTACK")]
+    pub attack: Vec<AttackPlan>,
+    /// A network that attacks come from [default: the load's own addresses, by other ports; memory 198.18.0.0/24]
+    #[arg(long, value_name = "ADDR/PREFIX")]
+    pub attack_source: Option<Cidr>,
+    /// Attack a server whose address is not private
+    #[arg(long)]
+    pub i_own_the_target: bool,
     /// What is shown and written.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -153,6 +165,15 @@ Scenarios:
   churn   opens, sends --echoes, closes, again, on --connections at a time
   fanout  publishes to --connections subscribers, --in-flight publications at once or --rate a second
   bulk    closed loop with large messages
+
+Attacks, over af-xdp, dpdk and memory (rate: packets a second; those with connections also have connections=N):
+  syn-flood,rate=100k       SYNs from ever new sources
+  ack-storm, rst-storm      of no connection, and (live=50 percent) of the load's own with wrong numbers
+  malformed,seed=1          frames that are wrong in any layer up to TCP
+  tiny-segments, overlap    one byte a segment; out of order, overlapping and contradicting
+  zero-window, slow-reader  clients that ask for much and do not read, or (interval=1s) a few bytes at a time
+  slow-handshake            half-open, silent, or a byte of the request every interval=1s
+  bad-frames                requests and frames that break RFC 6455
 
 Every reply is checked; the first that is wrong, missing, sent twice or out of order ends the run with code 1.
 Ctrl-C ends it with the summary, a second one at once.";

@@ -7,7 +7,8 @@ import time
 
 import ws
 from cases import BYPASS, case, just, one_mtu, spread
-from lab import BINARY, INTERFACE, Lab, check, command, eventually
+from lab import BINARY, INTERFACE, Lab, accounted, check, command, eventually
+from variant import DPDK
 
 KILLS = 10
 
@@ -63,6 +64,22 @@ def updown(variant, folder):
         for one in (client, silent, late):
             one.close()
         lab.server.stop()
+
+
+@case("the interface is deleted: the server says so in a line, gives back every mbuf, and ends with 1", ci=just(),
+      all=one_mtu(), only=DPDK)
+def gone(variant, folder):
+    with Lab(variant, folder) as lab:
+        server = lab.serve()
+        client = ws.Client(lab)
+        client.echo(ws.noise(1, 100_000))
+        lab.far.ip("link", "delete", "dev", INTERFACE)
+        code = server.process.wait(60)
+        log = server.log.read_text()
+        check(code == 1, f"it ended with {code}: {log}")
+        check(log.splitlines()[-1].endswith("has been taken away"), f"its last line: {log}")
+        check(accounted(log), f"frames are missing: {log}")
+        server.process.stdout.close()
 
 
 @case("SIGTERM: everybody is told 1001, what was sent is answered, the end is in order", ci=spread(), all=one_mtu())
@@ -180,3 +197,83 @@ def tshark(path, filter, *more):
     noise = [line for line in done.stderr.splitlines() if "Running as user" not in line and line.strip()]
     check(done.returncode == 0 and not noise, f"tshark complains of {path}: {done.returncode} {done.stderr}")
     return done.stdout
+
+
+LOOKED_AT = ("build", "kernel", "btf", "privileges", "huge pages", "isolation", "program", "interface", "xdp program", "xdp mode",
+             "zero-copy", "checksums", "mtu", "queues", "rss", "rings", "offloads", "interrupts", "numa")
+
+
+@case("hioload check looks at the interface, tries it and leaves nothing; it sees a server that runs, and what is missing",
+      ci=just(queues=2), all=one_mtu(), only=("af-xdp",))
+def machine(variant, folder):
+    with Lab(variant, folder) as lab:
+        for trial in ([], ["--trial"]):
+            code, found = looked(lab, *lab.far.prefix, BINARY, "check", "--interface", INTERFACE, *trial)
+            check(code == 0, f"exit code {code}: {found}")
+            if missing := set(LOOKED_AT) - set(found):
+                check(False, f"nothing is said of {missing}: {found}")
+            check(found["xdp mode"]["level"] == "ok" and "native" in found["xdp mode"]["found"], f"{found['xdp mode']}")
+            check(found["queues"]["found"].startswith(str(variant.queues)), f"{found['queues']}")
+            eventually("nothing is attached", lambda: not lab.attached())
+        said = lab.far.run(BINARY, "check", "--interface", INTERFACE)
+        for subject in LOOKED_AT:
+            check(any(line[9:].startswith(subject) for line in said.splitlines()), f"no line of {subject} in:\n{said}")
+        # A note or a want is mended by a command; the interface can be mended at once.
+        code, found = looked(lab, *lab.far.prefix, BINARY, "check", "--interface", "nonesuch")
+        check(code == 1 and found["interface"]["level"] == "missing" and found["interface"]["mend"], f"{code}: {found}")
+        # Without root the missing capabilities are named, and so is the command that gives them.
+        nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set=-all"]
+        code, found = looked(lab, *lab.far.prefix, *nobody, BINARY, "check")
+        check(code == 1 and "CAP_NET_ADMIN" in found["privileges"]["found"], f"{code}: {found}")
+        check("setcap" in found["privileges"]["mend"], f"{found['privileges']}")
+        lab.serve()
+        code, found = looked(lab, *lab.far.prefix, BINARY, "check", "--interface", INTERFACE)
+        check(code == 1 and f"kill {lab.server.pid}" in found["xdp program"]["mend"], f"{code}: {found}")
+        client = ws.Client(lab)
+        client.echo(b"not disturbed")
+        client.close()
+        lab.server.stop()
+
+
+def looked(lab, *words):
+    """Runs `hioload check`: its exit code, and its findings by subject."""
+    done = subprocess.run([*map(str, words), "--json"], capture_output=True, text=True, timeout=120)
+    check(done.returncode in (0, 1), f"exit code {done.returncode}: {done.stderr}")
+    return done.returncode, {finding["subject"]: finding for finding in json.loads(done.stdout)}
+
+
+@case("what cannot be, and an interface that is taken away: one line that says so, and the code for it", ci=just(),
+      all=one_mtu(), only=("af-xdp",))
+def refusals(variant, folder):
+    with Lab(variant, folder) as lab:
+        start = [*lab.far.prefix, BINARY, "serve", "--control", "none", "--transport", "af-xdp"]
+        own = ["--interface", INTERFACE, "--ip", "10.77.0.2/24"]
+        listen = ["--listen", "10.77.0.2:9001"]
+        nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set=-all"]
+        for words, part in (
+            ([*start, *listen, "--ip", "10.77.0.2/24"], "--interface"),
+            ([*start, *listen, "--interface", INTERFACE], "--ip"),
+            ([*start, *listen, "--interface", "nonesuch", "--ip", "10.77.0.2/24"], "nonesuch"),
+            ([*start, *listen, "--interface", "lo", "--ip", "10.77.0.2/24"], "lo is not"),
+            ([*start, *own, "--listen", "10.77.0.3:9001"], "10.77.0.3"),
+            ([*start, *own, *listen, "--queues", "0,7"], "queue 7"),
+            ([*start, *own, *listen, "--gateway", "10.78.0.1"], "10.78.0.1"),
+            ([*start, *own, *listen, "--vlan", "4095"], "4095"),
+            ([*start, *own, *listen, "--mac", "ff:ff:ff:ff:ff:ff"], "ff:ff:ff:ff:ff:ff"),
+            ([*start, *listen, "--interface", INTERFACE, "--ip", "127.0.0.1/8"], "127.0.0.1/8"),
+            ([*lab.far.prefix, *nobody, *start[len(lab.far.prefix):], *own, *listen], "setcap"),
+        ):
+            done = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=120)
+            lines = done.stderr.strip().splitlines()
+            check(done.returncode == 2 and len(lines) == 1 and part in lines[0],
+                  f"{words[len(lab.far.prefix):]}: exit code {done.returncode}: {done.stderr}")
+        lab.serve()
+        done = subprocess.run(list(map(str, [*start, *own, *listen])), capture_output=True, text=True, timeout=120)
+        check(done.returncode == 2 and f"kill {lab.server.pid}" in done.stderr, f"a second server: {done.stderr}")
+        client = ws.Client(lab)
+        client.echo(b"while it is there")
+        lab.far.ip("link", "del", INTERFACE)
+        check(lab.server.process.wait(60) == 1, f"exit code {lab.server.process.returncode}")
+        said = lab.logs[-1].read_text()
+        check(f"the interface {INTERFACE} has been removed" in said, said)
+        client.drop()

@@ -155,7 +155,7 @@ fn taken(nic: &Nic) -> OpenError {
 
 /// The process that holds the link of this XDP program to its interface: its number and name. Programs are looked for, since
 /// another network namespace may have an interface with the same index.
-fn holder(program: u32) -> Option<(u32, String)> {
+pub fn holder(program: u32) -> Option<(u32, String)> {
     let wanted = format!("prog_id:\t{program}");
     let processes = fs::read_dir("/proc").ok()?.flatten();
     let mut numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());

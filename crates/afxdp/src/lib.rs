@@ -53,6 +53,7 @@ mod stats;
 #[allow(unsafe_code)]
 mod umem;
 
+pub use blame::holder;
 pub use error::{Blame, OpenError};
 pub use options::{BindMode, BusyPoll, Ownership, PortOptions, RxChecksum, XdpMode, XdpObject};
 pub use port::{Port, QueueSeed};

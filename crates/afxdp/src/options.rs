@@ -189,7 +189,7 @@ impl PortOptions {
             rx_checksum: RxChecksum::Auto,
             tx_checksum: true,
             busy_poll: None,
-            patience: Duration::from_secs(1),
+            patience: Duration::from_secs(5),
         }
     }
 }

@@ -81,6 +81,16 @@ counters! {
     tcp_tx_drops,
     /// Over af-xdp: windows given back to the system because they were empty.
     tcp_rings_given_back,
+    /// Over af-xdp and dpdk: frames received from the device.
+    device_rx_frames,
+    /// Over af-xdp and dpdk: frames the device lost before they could be received: rings full, no buffers.
+    device_rx_dropped,
+    /// Over af-xdp and dpdk: frames handed to the device for sending.
+    device_tx_frames,
+    /// Over af-xdp and dpdk: of these, known to be lost.
+    device_tx_dropped,
+    /// Over af-xdp and dpdk: times the device had no room for all that was to be sent; it was sent later.
+    device_tx_full,
     /// Pings received and answered.
     pings_in,
     /// Pongs received.

@@ -298,6 +298,11 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         counters
             .tcp_rings_given_back
             .set(stats.tcp.rings_given_back);
+        counters.device_rx_frames.set(stats.device.rx_frames);
+        counters.device_rx_dropped.set(stats.device.rx_dropped);
+        counters.device_tx_frames.set(stats.device.tx_frames);
+        counters.device_tx_dropped.set(stats.device.tx_dropped);
+        counters.device_tx_full.set(stats.device.tx_full);
     }
 }
 

@@ -19,10 +19,12 @@ impl Cidr {
     #[must_use]
     pub fn new(addr: IpAddr, prefix: u8) -> Option<Self> {
         let (longest, host) = match addr {
-            IpAddr::V4(addr) => (32, !addr.is_multicast() && !addr.is_broadcast()),
+            // 0/8 and 240/4 are no hosts' either (RFC 6890).
+            IpAddr::V4(addr) => (32, !matches!(addr.octets()[0], 0 | 224..)),
             IpAddr::V6(addr) => (128, !addr.is_multicast()),
         };
-        (prefix <= longest && host && !addr.is_unspecified()).then_some(Self { addr, prefix })
+        let of_link = !addr.is_unspecified() && !addr.is_loopback();
+        (prefix <= longest && host && of_link).then_some(Self { addr, prefix })
     }
 
     /// The address.
@@ -235,7 +237,17 @@ mod tests {
         assert!(six.contains("fd77::ffff:1".parse().expect("an address")));
         assert!(!six.contains("fd78::1".parse().expect("an address")));
         assert_eq!(six.to_string(), "fd77::2/64");
-        for bad in ["10.0.0.1", "10.0.0.1/33", "224.0.0.1/4", "::/0", "x/1"] {
+        for bad in [
+            "10.0.0.1",
+            "10.0.0.1/33",
+            "0.1.2.3/8",
+            "127.0.0.1/8",
+            "::1/128",
+            "224.0.0.1/4",
+            "240.0.0.1/4",
+            "::/0",
+            "x/1",
+        ] {
             assert_eq!(bad.parse::<Cidr>(), Err(ParseCidrError), "{bad}");
         }
     }

@@ -213,6 +213,8 @@ pub struct TransportStats {
     pub rx_bytes_from_ring: u64,
     /// What TCP of our own counts; all 0 where TCP is the system's.
     pub tcp: TcpCounts,
+    /// Of the device below, looked at ten times a second at most. 0 likewise.
+    pub device: DeviceCounts,
 }
 
 /// Counters of TCP of our own; monotonic.
@@ -244,6 +246,21 @@ pub struct TcpCounts {
     pub tx_drops: u64,
     /// Windows given back to the system because they were empty.
     pub rings_given_back: u64,
+}
+
+/// What the device below a TCP of our own has counted. An AF_XDP queue knows of frames that the kernel had no room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceCounts {
+    /// Frames received.
+    pub rx_frames: u64,
+    /// Frames lost before they could be received: the receive ring was full, or there was no buffer.
+    pub rx_dropped: u64,
+    /// Frames handed over for sending.
+    pub tx_frames: u64,
+    /// Of these, known to be lost.
+    pub tx_dropped: u64,
+    /// Times the transmit ring had no room for all of a burst.
+    pub tx_full: u64,
 }
 
 /// The side that consumes byte streams: implemented by the engine.

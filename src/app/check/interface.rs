@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use hioload_ws::afxdp;
 use hioload_ws::afxdp::nic::{self, Ethtool, Nic};
 use hioload_ws::lcore::topology::{Topology, parse_cpu_list};
 
@@ -108,10 +109,14 @@ fn attached(findings: &mut Findings, nic: &Nic) {
         Ok(None) => findings.ok("xdp program", "none is attached"),
         Ok(Some(program)) => {
             let off = if program.generic { "xdpgeneric" } else { "xdp" };
+            let (whose, mend) = match afxdp::holder(program.id) {
+                Some((pid, command)) => (format!(", of {command}"), format!("kill {pid}")),
+                None => (String::new(), format!("ip link set dev {name} {off} off")),
+            };
             findings.missing(
                 "xdp program",
-                format!("another one (id {}) is attached", program.id),
-                format!("end the process it belongs to, or: ip link set dev {name} {off} off"),
+                format!("another one (id {}{whose}) is attached", program.id),
+                mend,
             );
         }
         Err(why) => findings.note(

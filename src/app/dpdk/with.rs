@@ -26,12 +26,16 @@ use watch::Watch;
 
 const NAME: &str = "dpdk";
 
+/// EAL, which starts once in a process.
+pub(crate) type Started = Eal;
+
 /// Serves until a signal ends it.
 pub(crate) fn serve(plan: Plan, signals: Signals) -> Result<(), Failure> {
     let site = Site::of(&plan);
     let chosen = plan.lcores_set.then(|| plan.server.lcores.clone());
     let tap = TapSwitch::new();
-    let (port, queues) = open(&plan.dpdk, &plan.bypass, chosen.as_ref())?;
+    let eal = start(&plan.dpdk)?;
+    let (port, queues) = open(&eal, &plan.dpdk, &plan.bypass, chosen.as_ref())?;
     let engine = queues
         .tapped(&tap)
         .engine(&plan.bypass.stack, plan.server, chosen)?;
@@ -48,7 +52,9 @@ pub(crate) fn client<W: Work>(
     chosen: Option<Lcores>,
     work: W,
 ) -> Result<W::Outcome, Failure> {
-    let (port, queues) = open(&link.dpdk, &link.bypass, chosen.as_ref())?;
+    let eal = start(&link.dpdk)?;
+    let _ = link.started.set(eal.clone());
+    let (port, queues) = open(&eal, &link.dpdk, &link.bypass, chosen.as_ref())?;
     let watch = Watch::start(port)?;
     let outcome = work.over(queues, &link.bypass.stack, options, chosen);
     let closed = close(watch.end());
@@ -59,16 +65,21 @@ fn refused(why: &dpdk::Error) -> Failure {
     Failure::usage(why.to_string())
 }
 
-/// Starts EAL and the port; gives its queues.
+/// Starts EAL, or joins it.
+fn start(settings: &Dpdk) -> Result<Eal, Failure> {
+    let arguments = split_arguments(&settings.arguments).map_err(|why| refused(&why))?;
+    Eal::init(&arguments).map_err(|why| refused(&why))
+}
+
+/// Starts the port; gives its queues.
 fn open(
+    eal: &Eal,
     settings: &Dpdk,
     bypass: &BypassPlan,
     chosen: Option<&Lcores>,
 ) -> Result<(Port, Queues<Queue>), Failure> {
-    let arguments = split_arguments(&settings.arguments).map_err(|why| refused(&why))?;
-    let eal = Eal::init(&arguments).map_err(|why| refused(&why))?;
     let mut options = port_options(settings, bypass);
-    let ports = Port::list(&eal);
+    let ports = Port::list(eal);
     // One that is not there is told by the opening.
     let info = ports.iter().find(|info| match &options.port {
         dpdk::PortName::Number(number) => info.number == *number,
@@ -79,7 +90,7 @@ fn open(
         Some(list) => asked_for(list).map_err(Failure::usage)?,
         None => info.map_or(1, |info| fitting(info, chosen)),
     };
-    let (port, ends) = Port::open(&eal, &options).map_err(|why| refused(&why))?;
+    let (port, ends) = Port::open(eal, &options).map_err(|why| refused(&why))?;
     log_port(&port, ends.len());
     let queues = Queues {
         transport: NAME,

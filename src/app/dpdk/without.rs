@@ -18,6 +18,9 @@ fn lacking<T>() -> Result<T, Failure> {
     )))
 }
 
+/// Nothing does.
+pub(crate) type Started = ();
+
 pub(crate) fn serve(_: Plan, _: Signals) -> Result<(), Failure> {
     lacking()
 }

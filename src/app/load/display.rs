@@ -20,9 +20,18 @@ pub(super) fn display(quiet: bool) -> (Box<dyn Progress>, Wiper) {
             Wiper(None),
         );
     }
-    let live = Live::new(ProgressDrawTarget::stderr());
+    let live = Live::new(ProgressDrawTarget::stderr(), width);
     let wiper = Wiper(Some(live.bar.clone()));
     (Box::new(live), wiper)
+}
+
+/// Columns of the terminal, now: it may be resized at any time.
+fn width() -> u16 {
+    #[cfg(unix)]
+    if let Ok(size) = rustix::termios::tcgetwinsize(io::stderr()) {
+        return size.ws_col;
+    }
+    80
 }
 
 /// Wipes the line off the terminal, whoever ends the process.
@@ -81,11 +90,12 @@ impl State {
         }
     }
 
-    /// The figures, the most important first, since a narrow terminal shows only those.
-    fn figures(&self, tick: &Tick) -> String {
+    /// The figures, the most important first.
+    fn figures(&self, tick: &Tick) -> Vec<String> {
         let mut figures = Vec::new();
         if tick.span > 0.0 {
-            figures.push(format!("{}/s", words::short(tick.done as f64 / tick.span)));
+            let rate = tick.done as f64 / tick.span;
+            figures.push(format!("{}/s", words::short(rate)));
         }
         if tick.p99 > 0 {
             figures.push(format!("p99 {}", words::time(tick.p99 as f64)));
@@ -101,8 +111,22 @@ impl State {
             figures.push(format!("max {}", words::time(self.max as f64)));
         }
         figures.push(format!("{} open", words::count(tick.open as f64)));
-        figures.join("  ")
+        figures
     }
+}
+
+/// As many of them, from the first, as fit into so many columns: a figure that is cut would be read as another.
+fn fitting(figures: &[String], room: usize) -> String {
+    let mut line = String::new();
+    for figure in figures {
+        let gap = if line.is_empty() { 0 } else { 2 };
+        if line.chars().count() + gap + figure.chars().count() > room {
+            break;
+        }
+        line.extend(std::iter::repeat_n(' ', gap));
+        line.push_str(figure);
+    }
+    line
 }
 
 /// What a repeat came to, in a line.
@@ -131,11 +155,11 @@ fn ended(state: &State, run: &Run) -> Option<String> {
     })
 }
 
-/// Seconds to the next in words: `4/10 s`.
+/// How far a phase is: `4.2/10 s`.
 fn clock(elapsed: f64, total: Option<f64>) -> String {
     match total {
-        Some(total) => format!("{elapsed:.0}/{}", words::seconds(total)),
-        None => format!("{elapsed:.0} s"),
+        Some(total) => format!("{elapsed:.1}/{}", words::seconds(total)),
+        None => format!("{elapsed:.1} s"),
     }
 }
 
@@ -144,29 +168,43 @@ struct Live {
     bar: ProgressBar,
     state: State,
     total: Option<f64>,
+    width: fn() -> u16,
+    /// Whether the style has a bar.
+    barred: Option<bool>,
 }
 
 /// The bar counts thousandths.
 const WHOLE: u64 = 1000;
+const BAR: usize = 16;
+/// On a terminal with fewer columns the figures matter more than a bar.
+const ROOM_FOR_BAR: u16 = 70;
 
 impl Live {
-    fn new(target: ProgressDrawTarget) -> Self {
+    fn new(target: ProgressDrawTarget, width: fn() -> u16) -> Self {
         let bar = ProgressBar::with_draw_target(Some(WHOLE), target);
         Self {
             bar,
             state: State::new(),
             total: None,
+            width,
+            barred: None,
         }
     }
 
     /// With a bar where something is known to end, and where there is room for one.
-    fn style(&self, barred: bool) {
+    fn style(&mut self) {
+        let ends = self.total.is_some() || self.state.phase == Phase::Opening;
+        let barred = ends && (self.width)() >= ROOM_FOR_BAR;
+        if self.barred == Some(barred) {
+            return;
+        }
+        self.barred = Some(barred);
         let template = if barred {
-            "{prefix} [{bar:16}] {wide_msg}"
+            format!("{{prefix}} [{{bar:{BAR}}}] {{wide_msg}}")
         } else {
-            "{prefix} {wide_msg}"
+            "{prefix} {wide_msg}".to_owned()
         };
-        let style = ProgressStyle::with_template(template).expect("the template is sound");
+        let style = ProgressStyle::with_template(&template).expect("the template is sound");
         self.bar.set_style(style.progress_chars("=> "));
     }
 
@@ -180,20 +218,28 @@ impl Progress for Live {
     fn phase(&mut self, run: usize, of: usize, phase: Phase, total: Option<f64>) {
         self.state.enter(run, of, phase);
         self.total = total.filter(|total| *total > 0.0);
-        self.style(self.total.is_some() || phase == Phase::Opening);
-        self.bar.set_prefix(self.state.name());
+        self.style();
         self.bar.set_message("");
         self.at(0.0);
+        self.bar.set_prefix(self.state.name());
     }
 
     fn tick(&mut self, tick: &Tick, elapsed: f64) {
         self.state.count(tick);
+        self.style();
         if let Some(total) = self.total {
             self.at(elapsed / total);
         }
-        let figures = self.state.figures(tick);
-        self.bar
-            .set_message(format!("{}  {figures}", clock(elapsed, self.total)));
+        let mut figures = self.state.figures(tick);
+        figures.insert(0, clock(elapsed, self.total));
+        let before = self.state.name().len()
+            + if self.barred == Some(true) {
+                BAR + 4
+            } else {
+                1
+            };
+        let room = usize::from((self.width)()).saturating_sub(before);
+        self.bar.set_message(fitting(&figures, room));
     }
 
     fn connections(&mut self, open: usize, of: usize) {
@@ -265,7 +311,7 @@ impl<F: FnMut(&str)> Progress for Lines<F> {
         if since.span < BETWEEN {
             return;
         }
-        let figures = self.state.figures(since);
+        let figures = self.state.figures(since).join("  ");
         (self.say)(&format!(
             "{} {}  {figures}",
             self.state.name(),

@@ -9,6 +9,7 @@ use hioload_loadgen::{Dialect, Job, Scenario, Sizes, memory};
 use hioload_ws::{Endpoint, Kind, Lcores};
 
 use super::super::target::Target;
+use super::attack::Assault;
 use super::{fit_open_files, place};
 use crate::Failure;
 use crate::cli::load::{LoadArgs, LoadTransport};
@@ -31,9 +32,20 @@ pub(super) struct Planned {
     pub(super) plan: Plan,
     pub(super) lcores: Lcores,
     pub(super) sources: Vec<IpAddr>,
+    pub(super) assault: Option<Assault>,
     pub(super) repeat: usize,
     /// What a line about a failure begins with.
     pub(super) name: String,
+}
+
+impl Planned {
+    /// What a repeat consists of: a run, or one without and one with attacks.
+    pub(super) fn parts(&self) -> Vec<Option<Assault>> {
+        match &self.assault {
+            None => vec![None],
+            Some(assault) => vec![Some(assault.part(false)), Some(assault.part(true))],
+        }
+    }
 }
 
 /// Where the server is.
@@ -176,6 +188,7 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
         dialect: arguments.dialect,
         lcores: count,
     };
+    let assault = Assault::new(arguments, &job)?;
     let plan = Plan {
         url: match arguments.transport {
             LoadTransport::Memory => String::new(),
@@ -195,10 +208,11 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
         duration: job.duration.as_secs_f64(),
         warmup: job.warmup.as_secs_f64(),
         lcores: count,
-        attack: None,
+        attack: assault.as_ref().map(Assault::text),
     };
     Ok(Planned {
         sources: sources(arguments, &job),
+        assault,
         job: Arc::new(job),
         plan,
         lcores,

@@ -39,8 +39,8 @@ const FEW_UNDER_WAY: u32 = 256;
 const MUCH_UNDER_WAY: u32 = 48 << 10;
 /// Bytes sent out of order at once.
 const CHUNK: u32 = 256;
-/// Bytes that a slow reader reads at a time.
-const SIP: u16 = 16;
+/// Bytes that a slow reader reads at a time. Into a smaller window Linux sends nothing but probes.
+const SIP: u16 = 64;
 /// MSS and nothing else: windows are not scaled, so a closed one is closed.
 const OPTIONS: [u8; 4] = [2, 4, 5, 0xb4];
 
@@ -87,7 +87,8 @@ struct Conn {
     ended: bool,
     judged: bool,
     reader: Reader,
-    /// Nanoseconds: when it has something to do, when it began, when an acknowledgement was last new, when it reads again.
+    /// Nanoseconds: when it has something to do, when it began, when an acknowledgement was last new, and when who is slow reads or
+    /// says something again.
     due: u64,
     began: u64,
     heard: u64,
@@ -180,9 +181,8 @@ impl Conns {
     /// The attack begins at `now`.
     pub(super) fn start(&mut self, now: u64) {
         self.ended = 0;
-        for conn in &mut self.conns {
-            conn.phase = Phase::Idle;
-            conn.due = now;
+        for place in 0..self.conns.len() {
+            self.renew(place, now, 0);
         }
     }
 
@@ -228,7 +228,7 @@ impl Conns {
         while self.ended < self.conns.len() && line.is_open() {
             let place = self.ended;
             if matches!(self.conns[place].phase, Phase::Open | Phase::Closing) {
-                self.say(line, &turn, place, flag::RST, self.conns[place].high, 0);
+                self.say_reset(line, &turn, place);
                 if line.stuck {
                     break;
                 }
@@ -347,9 +347,20 @@ impl Conns {
         };
     }
 
+    /// An RST at the next byte that the server expects: it believes no other (RFC 5961 §3.2). What was not acknowledged may have
+    /// been lost.
+    fn say_reset<D: Device>(&self, line: &mut Line<'_, D>, turn: &Turn<'_>, place: usize) {
+        let conn = &self.conns[place];
+        let fin = u32::from(conn.phase == Phase::Closing);
+        let (acked, all) = (conn.acked, conn.high + fin);
+        self.say(line, turn, place, flag::RST, all, 0);
+        if acked != all {
+            self.say(line, turn, place, flag::RST, acked, 0);
+        }
+    }
+
     fn reset<D: Device>(&mut self, line: &mut Line<'_, D>, turn: &Turn<'_>, place: usize) {
-        let high = self.conns[place].high;
-        self.say(line, turn, place, flag::RST, high, 0);
+        self.say_reset(line, turn, place);
         self.renew(place, turn.now, PAUSE);
     }
 
@@ -448,6 +459,7 @@ impl Conns {
         let done = self.end(place) == self.conns[place].acked
             && matches!(self.kind, Kind::TinySegments | Kind::Overlap)
             && self.conns[place].reader.is_upgraded();
+        let trickles = self.is(place, Slowness::Trickle);
         let conn = &mut self.conns[place];
         conn.owes = false;
         if done {
@@ -460,8 +472,9 @@ impl Conns {
             if self.kind == Kind::SlowReader {
                 conn.due = conn.due.min(conn.reads);
             }
-            if self.kind == Kind::SlowHandshake {
-                conn.due = now + self.interval.max(MILLI);
+            if trickles {
+                // Sooner if a byte is to be said again.
+                conn.due = conn.due.max(now + MILLI).min(conn.reads.max(now + MILLI));
             }
         }
     }
@@ -477,6 +490,9 @@ impl Conns {
         };
         let end = self.end(place);
         let mut said = false;
+        if trickles && turn.now < self.conns[place].reads {
+            return false;
+        }
         for _ in 0..if trickles { 1 } else { VISIT } {
             let conn = &mut self.conns[place];
             let window = most.min(conn.their_window.into());
@@ -495,9 +511,11 @@ impl Conns {
             said = true;
         }
         if trickles {
-            // One byte, and then a pause.
-            self.conns[place].due = turn.now + self.interval;
-            self.conns[place].owes &= !said;
+            let conn = &mut self.conns[place];
+            conn.owes &= !said;
+            if said {
+                conn.reads = turn.now + self.interval;
+            }
             return false;
         }
         said

@@ -120,21 +120,41 @@ impl Template {
     }
 }
 
+/// A step that visits all of `len` places, neighbours far apart: about the golden section, without a common factor.
+fn stride(len: u64) -> u64 {
+    let gcd = |mut a: u64, mut b: u64| {
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    let mut stride = (len as f64 * 0.618) as u64 + 1;
+    while gcd(stride, len) != 1 {
+        stride += 1;
+    }
+    stride
+}
+
 /// A flood on one lcore.
 pub(super) struct Flood {
     kind: Kind,
     /// Percent of the packets that go to the load's own connections.
     live: u8,
     rng: Rng,
+    /// The last source of a SYN, and the way to the next.
+    walk: (u64, u64),
     templates: Vec<Template>,
 }
 
 impl Flood {
-    pub(super) fn new(kind: Kind, seed: u64, live: u8) -> Self {
+    pub(super) fn new(kind: Kind, seed: u64, live: u8, sources: &Sources) -> Self {
+        let mut rng = Rng::new(seed);
+        let walk = (rng.below(sources.len()), stride(sources.len()));
         Self {
             kind,
             live,
-            rng: Rng::new(seed),
+            rng,
+            walk,
             templates: Vec::with_capacity(3),
         }
     }
@@ -188,7 +208,14 @@ impl Flood {
     /// A segment of no connection.
     #[inline]
     fn blind(&mut self, sources: &Sources, which: usize, id: u16) -> (usize, Words) {
-        let (source, port) = sources.get(self.rng.below(sources.len()));
+        let index = if self.kind == Kind::SynFlood {
+            // None comes again before all have been there.
+            self.walk.0 = (self.walk.0 + self.walk.1) % sources.len();
+            self.walk.0
+        } else {
+            self.rng.below(sources.len())
+        };
+        let (source, port) = sources.get(index);
         let numbers = self.rng.next();
         let words = Words {
             source,
@@ -274,6 +301,18 @@ mod tests {
                 ..six
             },
         ]
+    }
+
+    #[test]
+    fn a_walk_visits_all_places() {
+        for len in 1..300 {
+            let (mut at, mut seen) = (0, vec![false; len]);
+            for _ in 0..len {
+                at = (at + stride(len as u64) as usize) % len;
+                seen[at] = true;
+            }
+            assert!(seen.into_iter().all(|seen| seen), "{len}");
+        }
     }
 
     #[test]

@@ -95,13 +95,11 @@ impl Script {
 
     /// Writes what is said from byte `at` on: the head, then the unit over and over.
     pub(super) fn fill(&self, at: u32, out: &mut [u8]) {
-        let mut at = at as usize;
-        for byte in out {
+        for (at, byte) in (at as usize..).zip(out) {
             *byte = match self.head.get(at) {
                 Some(&byte) => byte,
                 None => self.unit[(at - self.head.len()) % self.unit.len()],
             };
-            at += 1;
         }
     }
 

@@ -37,6 +37,17 @@ impl Unit {
     }
 }
 
+impl Unit {
+    /// From one value to another, for people: `94.0 - 182 µs`, `812 ns - 1.23 µs`.
+    pub fn range(self, min: f64, max: f64) -> String {
+        let (min, max) = (self.show(min), self.show(max));
+        match (min.split_once(' '), max.split_once(' ')) {
+            (Some((number, unit)), Some((_, same))) if unit == same => format!("{number} - {max}"),
+            _ => format!("{min} - {max}"),
+        }
+    }
+}
+
 /// Which way a figure gets better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Better {
@@ -422,6 +433,14 @@ mod tests {
         assert!(p95 > latency.p90 as f64 && p95 < latency.p99 as f64);
         assert_eq!(read("handshake.p50"), None);
         assert_eq!(read("server.rss_per_connection"), None);
+    }
+
+    #[test]
+    fn a_range_says_its_unit_once() {
+        assert_eq!(Unit::Time.range(94_000.0, 182_000.0), "94.0 - 182 µs");
+        assert_eq!(Unit::Time.range(812.0, 1230.0), "812 ns - 1.23 µs");
+        assert_eq!(Unit::Count.range(1.0, 2000.0), "1 - 2,000");
+        assert_eq!(Unit::PerSecond.range(1000.0, 2000.0), "1,000 - 2,000 /s");
     }
 
     #[test]

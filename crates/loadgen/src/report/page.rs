@@ -116,7 +116,7 @@ fn tiles(page: &mut String, report: &Report, parts: &[Part<'_>]) {
                 (spread.median, false)
             };
             let range = if spread.runs > 1 && !metric.adds_up() {
-                format!("{} - {}", show(spread.min), show(spread.max))
+                escape(&metric.unit().range(spread.min, spread.max))
             } else {
                 String::new()
             };

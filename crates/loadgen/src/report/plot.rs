@@ -2,8 +2,6 @@
 
 use std::fmt::Write as _;
 
-use super::words;
-
 /// Width of a plot in its own units.
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 320.0;
@@ -261,7 +259,7 @@ impl Plot {
         let (mut at, mut rows) = (LEFT, 1_usize);
         for series in &self.series {
             let label = escape(&series.label);
-            let width = 34.0 + series.label.chars().count() as f64 * 6.6;
+            let width = 38.0 + series.label.chars().count() as f64 * 7.0;
             if at + width > WIDTH - RIGHT && at > LEFT {
                 (at, rows) = (LEFT, rows + 1);
             }
@@ -385,7 +383,7 @@ impl Series {
 /// Text for HTML and SVG, within elements and quoted attributes. Control characters, which XML forbids, are replaced.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for c in words::harmless(text).chars() {
+    for c in text.chars() {
         match c {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
@@ -393,6 +391,7 @@ pub(super) fn escape(text: &str) -> String {
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
             '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
+            c if c.is_control() => escaped.push('\u{fffd}'),
             c => escaped.push(c),
         }
     }
@@ -401,6 +400,7 @@ pub(super) fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::words;
     use super::*;
 
     #[test]

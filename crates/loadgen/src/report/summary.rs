@@ -369,7 +369,7 @@ fn cells(row: &Row, repeats: usize, parts: usize) -> Vec<String> {
 
 /// From the smallest to the largest.
 pub(super) fn range(row: &Row, spread: Spread) -> String {
-    format!("{} - {}", row.show(spread.min), row.show(spread.max))
+    row.metric.unit().range(spread.min, spread.max)
 }
 
 fn errors_text(report: &Report, parts: &[Part<'_>]) -> String {
@@ -462,7 +462,11 @@ mod tests {
             .collect();
         assert_eq!(
             cells,
-            ["rate", &rates[1], &format!("{} - {}", rates[2], rates[0])]
+            [
+                "rate",
+                &rates[1],
+                &format!("{} - {}", rates[2].trim_end_matches(" /s"), rates[0])
+            ]
         );
         assert!(text.contains("3 repeats"), "{text}");
     }

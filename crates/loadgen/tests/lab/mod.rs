@@ -33,6 +33,8 @@ pub fn job(scenario: Scenario) -> Job {
         headers: Vec::new(),
         deflate: false,
         connections: 2,
+        active: 0,
+        silent: 0,
         opening: 16,
         in_flight: 4,
         active: 0,

@@ -21,6 +21,7 @@
 use std::collections::VecDeque;
 
 use hioload_device::{BURST, Device};
+use hioload_lcore::Time;
 use hioload_mem::Pool;
 use hioload_tcp::Stack;
 
@@ -83,6 +84,8 @@ pub struct Bypass<D: Device> {
     /// Whether the stack takes new connections: not while too many wait.
     backlog_open: bool,
     stats: TransportStats,
+    /// When the device is asked again what it counted: that may be a system call.
+    device_asked: Time,
 }
 
 impl<D: Device> Bypass<D> {
@@ -120,6 +123,7 @@ impl<D: Device> Bypass<D> {
             listening: true,
             backlog_open: true,
             stats: TransportStats::default(),
+            device_asked: Time::ZERO,
         }
     }
 

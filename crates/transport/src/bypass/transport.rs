@@ -13,14 +13,16 @@ use super::receive::Turn;
 use crate::send_queue::room_when_empty;
 use crate::slots::flag;
 use crate::{
-    Activity, Budget, ConnId, Driver, Endpoint, Features, FlowInfo, Peer, SendError, TcpCounts,
-    Transport, TransportStats, Waker, Wanted,
+    Activity, Budget, ConnId, DeviceCounts, Driver, Endpoint, Features, FlowInfo, Peer, SendError,
+    TcpCounts, Transport, TransportStats, Waker, Wanted,
 };
 
 /// Slots looked at in one call of `flows`.
 const SLOTS_AT_ONCE: u32 = 4096;
 /// The stack lends this much in one piece, if the ring has room for it.
 const CONTIGUOUS: usize = 256;
+/// Between two looks at the device's counters.
+const DEVICE_LOOKS: Duration = Duration::from_millis(100);
 
 impl<D: Device> Transport for Bypass<D> {
     fn features(&self) -> Features {
@@ -51,6 +53,10 @@ impl<D: Device> Transport for Bypass<D> {
             activity: Activity::default(),
         };
         self.stats.reads += u64::from(self.stack.receive(now) > 0);
+        if now >= self.device_asked {
+            self.device_asked = now + DEVICE_LOOKS;
+            self.ask_device();
+        }
         turn.activity.events += self.report(driver);
         self.accept_waiting(driver, &mut turn);
         // Those that wait have half of the budget before the burst, and what the burst leaves.
@@ -58,7 +64,7 @@ impl<D: Device> Transport for Bypass<D> {
         let first = listed.min(budget.events.div_ceil(2));
         self.visit_listed(driver, first, &mut turn);
         loop {
-            if let Some(index) = self.stack.soon() {
+            while let Some(index) = self.stack.soon() {
                 self.conns.prefetch(index);
                 driver.soon(index);
             }
@@ -331,5 +337,19 @@ impl<D: Device> Bypass<D> {
             turn.events -= 1;
             self.visit(driver, id, turn);
         }
+    }
+}
+
+impl<D: Device> Bypass<D> {
+    #[cold]
+    fn ask_device(&mut self) {
+        let counted = self.stack.device().stats();
+        self.stats.device = DeviceCounts {
+            rx_frames: counted.rx_frames,
+            rx_dropped: counted.rx_dropped,
+            tx_frames: counted.tx_frames,
+            tx_dropped: counted.tx_dropped,
+            tx_full: counted.tx_full,
+        };
     }
 }
