@@ -30,7 +30,10 @@ fn all_take_their_turns_and_no_more_are_under_way_than_asked_for() {
     assert_eq!(lab.interval.sent - lab.interval.done, 3);
     let counts = lab.messages();
     let (least, most) = (counts.iter().min(), counts.iter().max());
-    assert!(least > Some(&100) && most <= least.map(|n| n + 1).as_ref(), "{counts:?}");
+    assert!(
+        least > Some(&100) && most <= least.map(|n| n + 1).as_ref(),
+        "{counts:?}"
+    );
     lab.halt();
     assert_eq!(lab.failure, None);
 }
@@ -42,7 +45,11 @@ fn the_silent_say_nothing() {
         let under_way = if active == 0 { talk } else { active };
         assert_eq!(lab.interval.sent - lab.interval.done, under_way as u64);
         let counts = lab.messages();
-        assert_eq!(counts.iter().filter(|&&n| n > 0).count(), talk, "{counts:?}");
+        assert_eq!(
+            counts.iter().filter(|&&n| n > 0).count(),
+            talk,
+            "{counts:?}"
+        );
         lab.halt();
         assert_eq!(lab.failure, None);
     }
