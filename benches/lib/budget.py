@@ -19,9 +19,6 @@ class Budget:
     def verdict(self):
         return "reached" if self.reached else "**MISSED**"
 
-    def line(self, by):
-        return [self.what, self.set, self.got, self.verdict(), by]
-
 
 def at_most(what, got, bound, unit="x", digits=2):
     return Budget(what, f"<= {bound:g}{_spaced(unit)}", f"{got:,.{digits}f}{_spaced(unit)}", got <= bound)
@@ -35,11 +32,11 @@ def _spaced(unit):
     return unit if unit in ("x", "%", "") else f" {unit}"
 
 
-def lines(budgets, by):
+def lines(budgets):
     """The table of some budgets, as one benchmark prints it at its end."""
     if not budgets:
         return []
-    rows = [budget.line(by)[:-1] for budget in budgets]
+    rows = [[budget.what, budget.set, budget.got, budget.verdict()] for budget in budgets]
     return ["### Budgets", "", *table.table(HEAD[:-1], rows, words=4)]
 
 

@@ -98,7 +98,8 @@ pub(crate) struct LoadArgs {
     /// With fanout: topics, which subscribers are spread over
     #[arg(long, value_name = "N", default_value = "1")]
     pub topics: UpTo<u32, 65_536>,
-    /// With fanout: topics (hioload.topics.v1), or plain: the server passes every message on to everybody
+    /// With fanout: topics (hioload.topics.v1), or plain: the server passes every message on to everybody;
+    /// or greeted: it also greets each subscriber with a message
     #[arg(long, value_name = "NAME", default_value = "topics")]
     pub dialect: Dialect,
     /// With fanout: where publishers connect to, if not to the path of the URL

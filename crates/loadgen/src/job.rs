@@ -81,6 +81,8 @@ words! {
         "topics" => Topics,
         /// Binary messages that the server passes on to everybody.
         "plain" => Plain,
+        /// The same, from a server that greets a subscriber with a message as soon as it will get what is published.
+        "greeted" => Greeted,
     }
 }
 

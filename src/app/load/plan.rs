@@ -257,8 +257,11 @@ fn check(
             "fanout needs at least a topic for each lcore and a subscriber for each topic: {connections} subscribers, {topics} topics, {lcores} lcores"
         ));
     }
-    if scenario == Scenario::Fanout && arguments.dialect == Dialect::Plain && topics > 1 {
-        return wrong("--dialect plain has one topic and one publisher".to_owned());
+    if scenario == Scenario::Fanout && arguments.dialect != Dialect::Topics && topics > 1 {
+        return wrong(format!(
+            "--dialect {} has one topic and one publisher",
+            arguments.dialect
+        ));
     }
     turns(arguments, connections, lcores)?;
     let in_flight = arguments.in_flight.as_ref().map_or(1, |n| n.0 as usize);
@@ -287,7 +290,9 @@ fn turns(arguments: &LoadArgs, connections: usize, lcores: usize) -> Result<(), 
     } else if arguments.scenario != Scenario::Echo {
         "--active and --silent go with --scenario echo alone".to_owned()
     } else if silent + active.max(lcores) > connections {
-        format!("{connections} connections cannot have {silent} that are silent and {active} that are active")
+        format!(
+            "{connections} connections cannot have {silent} that are silent and {active} that are active"
+        )
     } else if active > 0 && (active < lcores || !one) {
         "--active is one message at most on a connection, one at least on an lcore, and no --max-errors".to_owned()
     } else {

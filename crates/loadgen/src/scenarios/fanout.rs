@@ -133,6 +133,9 @@ impl Generator {
             return self.is_there();
         }
         self.flights[n].state = State::Subscribing;
+        if self.fan.dialect == Dialect::Greeted {
+            return;
+        }
         if cx.send(Kind::Text, &self.fan.topics[t].request).is_err() {
             self.fail("a subscription could not be sent".to_owned());
         }
@@ -155,14 +158,14 @@ impl Generator {
         let bytes = message.as_bytes();
         let (t, publishes) = self.topic_of(n);
         if self.flights[n].state == State::Subscribing {
-            if bytes == SUBSCRIBED {
+            if bytes == SUBSCRIBED || self.fan.dialect == Dialect::Greeted {
                 self.flights[n].state = State::Open;
                 return self.is_there();
             }
             let said = String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).into_owned();
             return self.fail(format!("a subscription was answered with {said:?}"));
         }
-        if self.fan.dialect == Dialect::Plain && (publishes || self.stage == Stage::Opening) {
+        if self.fan.dialect != Dialect::Topics && (publishes || self.stage == Stage::Opening) {
             // A greeting, or what everybody gets.
             return;
         }
@@ -180,7 +183,7 @@ impl Generator {
             return self.wrong(n, Wrong::Kind);
         }
         let data = match self.fan.dialect {
-            Dialect::Plain => Some(bytes),
+            Dialect::Plain | Dialect::Greeted => Some(bytes),
             Dialect::Topics => bytes
                 .strip_prefix(&topic.delivered[..])
                 .and_then(|rest| rest.strip_suffix(TAIL)),

@@ -33,10 +33,10 @@ pub fn job(scenario: Scenario) -> Job {
         headers: Vec::new(),
         deflate: false,
         connections: 2,
-        active: 0,
-        silent: 0,
         opening: 16,
         in_flight: 4,
+        active: 0,
+        silent: 0,
         sizes: Sizes::fixed(64),
         kind: Kind::Binary,
         rate: None,
@@ -208,6 +208,11 @@ impl Lab {
         self.halt();
     }
 
+    /// Messages that the server has had, by connection in the order in which they came.
+    pub fn messages(&self) -> Vec<usize> {
+        self.peers.iter().map(|peer| peer.messages).collect()
+    }
+
     /// The server ends a connection.
     pub fn end_one(&mut self) {
         let id = self.peers[0].id;
@@ -287,8 +292,8 @@ impl Lab {
 
 /// The 101 to a whole request.
 fn accept(request: &[u8]) -> Option<Vec<u8>> {
-    let mut request = request.to_vec();
-    let (request, _) = server::parse(&mut request, &Default::default()).ok()??;
+    let request = request.to_vec();
+    let (request, _) = server::parse(&request, &Default::default()).ok()??;
     let upgrade = request.upgrade.as_ref()?;
     let answer = hioload_ws_proto::handshake::accept_key(upgrade.key);
     let answer = std::str::from_utf8(&answer).ok()?;
