@@ -123,13 +123,8 @@ uint16_t hl_rx_burst(struct hl_queue *q, struct hl_mbuf **frames, uint16_t n)
 {
 	struct rte_mbuf **m = theirs(frames);
 	const uint16_t got = rte_eth_rx_burst(q->port, q->queue, m, n);
-	union {
-		state state;
-		struct {
-			uint16_t data_off, refcnt, nb_segs, port;
-			uint64_t ol_flags;
-		};
-	} any = { .ol_flags = 0 };
+	state any = { 0 };
+	uint64_t halves[2];
 	uint32_t bytes = 0;
 	uint16_t i;
 
@@ -143,11 +138,11 @@ uint16_t hl_rx_burst(struct hl_queue *q, struct hl_mbuf **frames, uint16_t n)
 		const char *const frame = __builtin_assume_aligned(m[i], sizeof(state));
 
 		rte_prefetch0(frame + DATA_AT);
-		any.state |= *(const state *)(frame + STATE_AT);
+		any |= *(const state *)(frame + STATE_AT);
 		bytes += m[i]->pkt_len;
 	}
-	if (unlikely(((any.refcnt | any.nb_segs) & ~1) != 0 ||
-		     (any.ol_flags & (RTE_MBUF_F_INDIRECT | RTE_MBUF_F_TX_OFFLOAD_MASK)) != 0))
+	memcpy(halves, &any, sizeof(halves));
+	if (unlikely(((any[1] | any[2]) & ~1) != 0 || (halves[1] & (RTE_MBUF_F_INDIRECT | RTE_MBUF_F_TX_OFFLOAD_MASK)) != 0))
 		return make_all_plain(m, got, q);
 	q->rx_frames += got;
 	q->rx_bytes += bytes;

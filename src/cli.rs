@@ -159,15 +159,6 @@ pub(crate) struct LinkArgs {
     /// (dpdk)
     #[arg(long, value_name = "NAME", default_value = "sockets")]
     pub transport: TransportKind,
-    /// For the others.
-    #[command(flatten)]
-    pub port: PortArgs,
-}
-
-/// The port of a client that brings its own TCP.
-#[derive(Args, Clone, Debug)]
-#[group(skip)]
-pub(crate) struct PortArgs {
     /// For transports with a TCP of our own.
     #[command(flatten)]
     pub bypass: BypassArgs,

@@ -1,9 +1,8 @@
 //! A client that is no TCP stack: it knows of each flow the next byte to send and the next to come, builds segments from a
-//! template and checks the answers. Everything arrives in order on a memory pair, so nothing else is needed; a segment out of
+//! template and checks the answers. Everything arrives in order on a pair of devices, so nothing else is needed; a segment out of
 //! order, a reset, a wrong sum or a wrong byte ends the run. 12 bytes a flow, so a million of them leave the caches to the server.
 
-use hioload_device::memory::MemoryDevice;
-use hioload_device::{Burst, Device};
+use hioload_device::{Burst, Device, Frame};
 
 use crate::packet::{self, Header, Link, Source, flag};
 
@@ -18,12 +17,12 @@ struct Flow {
     place: u32,
 }
 
-pub struct Client {
-    device: MemoryDevice,
+pub struct Client<D: Device> {
+    device: D,
     link: Link,
     flows: Vec<Flow>,
-    tx: Burst<<MemoryDevice as Device>::Frame>,
-    rx: Burst<<MemoryDevice as Device>::Frame>,
+    tx: Burst<D::Frame>,
+    rx: Burst<D::Frame>,
     /// The flows that are waited for, and the bytes of answers each has received.
     batch: Vec<u32>,
     got: Vec<u32>,
@@ -35,8 +34,8 @@ pub struct Client {
 /// A failed check: one line.
 pub type Failure = String;
 
-impl Client {
-    pub fn new(device: MemoryDevice, link: Link, flows: usize) -> Self {
+impl<D: Device> Client<D> {
+    pub fn new(device: D, link: Link, flows: usize) -> Self {
         Self {
             device,
             link,

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use hioload_device::memory::MemoryDevice;
 use hioload_transport::Transport;
 
 use client::Failure;
@@ -78,7 +79,11 @@ fn main() -> ExitCode {
         && run("open", &open)
         && run("scale", &scale)
         && run("idle", &idle);
-    report::print(&rows, args.json);
+    report::print(
+        "data plane on a memory pair, one server lcore",
+        &rows,
+        args.json,
+    );
     if good {
         ExitCode::SUCCESS
     } else {
@@ -86,7 +91,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn few() -> Result<World, Failure> {
+fn few() -> Result<World<MemoryDevice>, Failure> {
     let mut world = set_up::world(FEW, RING_IDLE)?;
     world.open(FEW)?;
     Ok(world)

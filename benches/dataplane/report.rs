@@ -62,6 +62,12 @@ impl Row {
         }
     }
 
+    /// Whether it has a target and missed it.
+    #[allow(dead_code)]
+    pub fn is_missed(&self) -> bool {
+        self.verdict().1 == "missed"
+    }
+
     fn number(&self) -> String {
         match self.unit {
             "x" | "%" => format!("{:.2} {}", self.value, self.unit),
@@ -71,7 +77,7 @@ impl Row {
     }
 }
 
-pub fn print(rows: &[Row], json: bool) {
+pub fn print(heading: &str, rows: &[Row], json: bool) {
     if json {
         let rows: Vec<_> = rows
             .iter()
@@ -80,9 +86,7 @@ pub fn print(rows: &[Row], json: bool) {
         println!("{}", serde_json::Value::Array(rows));
         return;
     }
-    println!(
-        "| data plane on a memory pair, one server lcore | median | target | |\n| --- | ---: | ---: | --- |"
-    );
+    println!("| {heading} | median | target | |\n| --- | ---: | ---: | --- |");
     for row in rows {
         let (target, verdict) = row.verdict();
         println!("| {} | {} | {target} | {verdict} |", row.name, row.number());

@@ -1,6 +1,6 @@
 //! How the server and the client of a [`World`] are made.
 
-use hioload_device::memory::{PairOptions, pair};
+use hioload_device::memory::{MemoryDevice, PairOptions, pair};
 use hioload_device::{Capabilities, Device};
 use hioload_engine::{Config, Limits};
 use hioload_lcore::Clock;
@@ -15,12 +15,21 @@ use crate::world::World;
 
 const SERVER: ([u8; 4], u16) = ([10, 77, 0, 2], 9001);
 
-/// A server with room for `flows` flows, whose empty rings are given back after `ring_idle`.
-pub fn world(flows: u32, ring_idle: Duration) -> Result<World, Failure> {
+/// On a memory pair: a server with room for `flows` flows, whose empty rings are given back after `ring_idle`.
+pub fn world(flows: u32, ring_idle: Duration) -> Result<World<MemoryDevice>, Failure> {
     let system = |error| format!("no memory pair: {error}");
     // Neither end offers checksums: both are computed and verified, as on a NIC without offloads.
     let (a, b) = pair(&PairOptions::default()).map_err(system)?;
-    let (server, client) = (a.open(), b.open());
+    over(a.open(), b.open(), flows, ring_idle)
+}
+
+/// The same on two devices that are joined.
+pub fn over<D: Device>(
+    server: D,
+    client: D,
+    flows: u32,
+    ring_idle: Duration,
+) -> Result<World<D>, Failure> {
     let Capabilities {
         mac: server_mac, ..
     } = server.capabilities();

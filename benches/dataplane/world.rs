@@ -1,10 +1,10 @@
-//! A server lcore and the client, joined by a memory pair, on one thread. Only the server's turns are timed.
+//! A server lcore and the client, joined by a pair of devices, on one thread. Only the server's turns are timed.
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use hioload_device::memory::MemoryDevice;
+use hioload_device::Device;
 use hioload_engine::{Accept, Config, Context, Handler, Lcore, LcoreContext, Response};
 use hioload_lcore::{Clock, Time};
 use hioload_transport::bypass::Bypass;
@@ -21,7 +21,7 @@ pub const BATCH: usize = 64;
 const STRIDE: u64 = 611_953;
 const MASK: [u8; 4] = [0x1f, 0x2e, 0x3d, 0x4c];
 
-const REQUEST: &[u8] =
+pub const REQUEST: &[u8] =
     b"GET /echo HTTP/1.1\r\nHost: 10.77.0.2:9001\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
@@ -46,14 +46,14 @@ impl Handler for Echo {
     }
 }
 
-pub struct World {
-    lcore: Lcore<Bypass<MemoryDevice>, Echo>,
+pub struct World<D: Device> {
+    lcore: Lcore<Bypass<D>, Echo>,
     clock: Clock,
     /// Added to the clock: time that the idle are given without waiting for it.
     skipped: Duration,
     /// Time the server has spent in its turns.
     pub spent: Duration,
-    pub client: Client,
+    pub client: Client<D>,
     /// Flows that had a turn.
     cursor: u64,
 }
@@ -78,8 +78,8 @@ pub enum Order {
 
 /// Messages as they are sent, and as they come back.
 pub struct Load {
-    sent: Vec<u8>,
-    answer: Vec<u8>,
+    pub sent: Vec<u8>,
+    pub answer: Vec<u8>,
     pub messages: usize,
 }
 
@@ -104,14 +104,8 @@ impl Load {
     }
 }
 
-impl World {
-    pub fn new(
-        io: Bypass<MemoryDevice>,
-        client: Client,
-        config: Config,
-        clock: Clock,
-        now: Time,
-    ) -> Self {
+impl<D: Device> World<D> {
+    pub fn new(io: Bypass<D>, client: Client<D>, config: Config, clock: Clock, now: Time) -> Self {
         Self {
             lcore: Lcore::alone(io, Echo, config, now),
             clock,
@@ -122,7 +116,7 @@ impl World {
         }
     }
 
-    pub fn server(&mut self) -> &mut Lcore<Bypass<MemoryDevice>, Echo> {
+    pub fn server(&mut self) -> &mut Lcore<Bypass<D>, Echo> {
         &mut self.lcore
     }
 
@@ -311,7 +305,7 @@ impl World {
 }
 
 /// CPU time of this thread: what other processes take is not the server's.
-fn cpu_time() -> Duration {
+pub fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

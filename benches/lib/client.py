@@ -42,9 +42,18 @@ def figures(report):
         "server_ns": server.get("cpu_per_done", 0.0), "server_busy": server.get("cores", 0.0),
         "client_busy": run["generator"]["cores"],
         "p50": latency.get("p50", 0), "p99": latency.get("p99", 0),
-        "server_each": server.get("rss_per_connection"), "client_each": run["generator"].get("rss_per_connection"),
+        "server_rss": server.get("rss", 0), "server_each": server.get("rss_per_connection"), "client_each": run["generator"].get("rss_per_connection"),
         "extra": run["extra"], "bottleneck": run["bottleneck"],
     }
+
+
+def add_repeats(reports, name, more):
+    """Adds the runs of reports to those of the same name, as the repeats of one."""
+    for report in more:
+        if name in reports:
+            reports[name]["runs"] += report["runs"]
+        else:
+            reports[name] = report
 
 
 def wsload(binary, address, mode, *flags, pid, core, prefix=()):

@@ -71,6 +71,9 @@ fn compile(shim: &Path, dpdk: &pkg_config::Library) -> Result<(), String> {
     let mut cc = cc::Build::new();
     cc.includes(&dpdk.include_paths)
         .opt_level(3)
+        .force_frame_pointer(false)
+        // A few counters at the end of a burst are no work for vectors.
+        .flag_if_supported("-fno-tree-slp-vectorize")
         .warnings(true)
         .extra_warnings(true);
     for (name, value) in &dpdk.defines {

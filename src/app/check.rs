@@ -153,9 +153,11 @@ fn af_xdp(findings: &mut Findings, arguments: &CheckArgs) {
 
 fn dpdk(findings: &mut Findings, arguments: &CheckArgs) {
     build_of_dpdk(findings);
-    ports::look(findings, arguments);
+    let has_nic = ports::look(findings, arguments);
     #[cfg(all(feature = "dpdk", target_os = "linux"))]
-    eal::look(findings, arguments);
+    eal::look(findings, arguments, has_nic);
+    #[cfg(not(all(feature = "dpdk", target_os = "linux")))]
+    let _ = has_nic;
 }
 
 /// Whether this binary can do it at all.

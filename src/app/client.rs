@@ -10,7 +10,7 @@ use hioload_ws::{Lcores, Server, ServerOptions};
 use super::bypass::Queues;
 use super::{af_xdp, dpdk};
 use crate::Failure;
-use crate::cli::PortArgs;
+use crate::cli::LinkArgs;
 use crate::config::af_xdp::AfXdp;
 use crate::config::bypass::BypassPlan;
 use crate::config::dpdk::Dpdk;
@@ -39,12 +39,13 @@ impl ClientLink {
     ///
     /// # Errors
     /// Code 2 and what is wrong.
-    pub(super) fn new(transport: TransportKind, port: &PortArgs) -> Result<Self, Failure> {
-        let PortArgs {
+    pub(super) fn new(arguments: &LinkArgs) -> Result<Self, Failure> {
+        let LinkArgs {
+            transport,
             bypass,
             af_xdp,
             dpdk,
-        } = port.clone();
+        } = arguments.clone();
         let link = Self {
             transport,
             bypass: BypassPlan::new(bypass, &TcpArgs::default()),

@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: &ConnectArgs) -> Result<(), Failure> {
     let fail = |why: &dyn std::fmt::Display| Failure::run(format!("{}: {why}", arguments.url));
 
     let options = options(arguments, work);
-    ClientLink::new(arguments.link.transport, &arguments.link.port)?
+    ClientLink::new(&arguments.link)?
         .engine(options, Some(Lcores::Count(1)), client)?
         .map_err(|why| fail(&why))?;
     match outcome.try_recv() {

@@ -1,10 +1,12 @@
 //! `hioload load`: the load generator.
 
+mod attack;
+mod compare;
+mod display;
 mod memory;
-mod plain;
+mod output;
 mod plan;
 
-use std::fs;
 use std::process;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,119 +14,130 @@ use std::time::SystemTime;
 use hioload_loadgen::progress::Progress;
 use hioload_loadgen::report::{FORMAT, Report};
 use hioload_loadgen::{Job, Outcome, ServerProbe, Stop, machine, run as run_once, settings};
+use hioload_ws::device::Device;
+use hioload_ws::tcp::StackConfig;
 use hioload_ws::transport::Transport;
 use hioload_ws::{Lcores, Server, ServerOptions};
 
+use self::attack::Assault;
+use super::bypass::Queues;
 use super::client::{ClientLink, Work};
 use super::files;
 use crate::Failure;
-use crate::cli::load::{LoadArgs, LoadTransport};
-use crate::config::values::TransportKind;
+use crate::cli::load::LoadArgs;
 
 /// Runs the load, tells what came of it, and writes it where it is wanted.
 ///
 /// # Errors
 /// Code 2 if what was asked for cannot be, 1 if anything went wrong.
 pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
+    if let Some(command) = &arguments.command {
+        return compare::run(command);
+    }
     let planned = plan::plan(arguments)?;
+    output::check(&arguments.output)?;
     let probe = probe(arguments)?;
-    let link = link(arguments)?;
+    let mut link = match arguments.link() {
+        Some(link) => Some(ClientLink::new(&link)?),
+        None => None,
+    };
     let stop = Stop::default();
-    catch_signals(&stop)?;
+    let (mut progress, wiper) = display::display(arguments.output.quiet);
+    catch_signals(&stop, wiper)?;
     let mut report = Report {
         format: FORMAT,
         hioload: env!("CARGO_PKG_VERSION").to_owned(),
         started: plan::rfc3339(SystemTime::now()),
-        command: std::env::args().collect(),
+        command: std::env::args_os()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect(),
         machine: machine::detect(),
         plan: planned.plan.clone(),
         runs: Vec::new(),
     };
-    let mut progress = plain::Lines::new();
     let mut failure = None;
     let of = planned.repeat;
-    for repeat in 1..=of {
-        let outcome = once(
-            link.as_ref(),
-            &planned,
-            &probe,
-            (repeat, of),
-            &mut progress,
-            &stop,
-        )?;
-        report.runs.push(outcome.run);
-        failure = outcome.failure;
-        if failure.is_some() || stop.is_asked() {
-            break;
+    let errand = Errand {
+        arguments,
+        planned: &planned,
+        probe: &probe,
+        stop: &stop,
+    };
+    'all: for repeat in 1..=of {
+        for part in planned.parts() {
+            let which = (repeat, of);
+            let outcome = match &part {
+                None => errand.once(&mut link, which, None, &mut *progress)?,
+                Some(part) => {
+                    let mut progress = part.conduct(&mut *progress);
+                    let mut outcome = errand.once(&mut link, which, Some(part), &mut progress)?;
+                    part.note(&mut outcome.run);
+                    outcome
+                }
+            };
+            report.runs.push(outcome.run);
+            failure = outcome.failure;
+            if failure.is_some() || stop.is_asked() {
+                break 'all;
+            }
         }
     }
-    plain::summary(&report);
-    if let Some(path) = &arguments.json {
-        let text = serde_json::to_string_pretty(&report)
-            .map_err(|why| Failure::run(format!("the report cannot be written: {why}")))?;
-        fs::write(path, text + "\n")
-            .map_err(|why| Failure::run(format!("cannot write {}: {why}", path.display())))?;
-    }
+    drop(progress);
+    output::tell(&arguments.output, &report)?;
+    let judged = output::judge(&arguments.output, &report);
     match failure {
-        None => Ok(()),
+        None => judged,
         Some(why) => Err(Failure::run(format!("{}: {why}", planned.name))),
     }
 }
 
-/// How the generator reaches the server; in memory there is no way to go.
-fn link(arguments: &LoadArgs) -> Result<Option<ClientLink>, Failure> {
-    let transport = match arguments.transport {
-        LoadTransport::Memory => return Ok(None),
-        LoadTransport::Sockets => TransportKind::Sockets,
-        LoadTransport::AfXdp => TransportKind::AfXdp,
-        LoadTransport::Dpdk => TransportKind::Dpdk,
-    };
-    ClientLink::new(transport, &arguments.port).map(Some)
-}
-
-/// One repeat, over whatever moves the bytes.
-fn once(
-    link: Option<&ClientLink>,
-    planned: &plan::Planned,
-    probe: &ServerProbe,
-    which: (usize, usize),
-    progress: &mut dyn Progress,
-    stop: &Stop,
-) -> Result<Outcome, Failure> {
-    let job = &planned.job;
-    let drive = Drive {
-        job,
-        which,
-        progress,
-        stop,
-    };
-    let Some(link) = link else {
-        return memory::run(planned, drive);
-    };
-    let options = ServerOptions {
-        listen: Vec::new(),
-        lcores: planned.lcores.clone(),
-        config: settings::config(job),
-        sockets: hioload_ws::SocketOptions {
-            sources: planned.sources.clone(),
-            ..settings::sockets(job)
-        },
-    };
-    let lcores = planned.lcores.clone();
-    link.engine(options, Some(lcores), Driven { drive, probe })?
-}
-
-/// A repeat as the work of an engine that is yet to be made.
-struct Driven<'a> {
-    drive: Drive<'a>,
+/// What is the same in all repeats.
+struct Errand<'a> {
+    arguments: &'a LoadArgs,
+    planned: &'a plan::Planned,
     probe: &'a ServerProbe,
+    stop: &'a Stop,
 }
 
-impl Work for Driven<'_> {
-    type Outcome = Result<Outcome, Failure>;
-
-    fn run<T: Transport + 'static>(self, engine: Server<T>) -> Self::Outcome {
-        self.drive.over(engine, self.probe)
+impl Errand<'_> {
+    /// One repeat, over whatever moves the bytes; without a link in memory.
+    fn once(
+        &self,
+        link: &mut Option<ClientLink>,
+        which: (usize, usize),
+        assault: Option<&Assault>,
+        progress: &mut dyn Progress,
+    ) -> Result<Outcome, Failure> {
+        let planned = self.planned;
+        let job = &planned.job;
+        let drive = Drive {
+            job,
+            which,
+            progress,
+            stop: self.stop,
+        };
+        let Some(link) = link else {
+            return memory::run(planned, assault, drive);
+        };
+        let options = ServerOptions {
+            listen: Vec::new(),
+            lcores: planned.lcores.clone(),
+            config: settings::config(job),
+            sockets: hioload_ws::SocketOptions {
+                sources: planned.sources.clone(),
+                ..settings::sockets(job)
+            },
+        };
+        // Over queues there is an lcore for each, unless it was said which.
+        let chosen = (self.arguments.transport.is_sockets() || self.arguments.lcores.is_some())
+            .then(|| planned.lcores.clone());
+        let work = Probed {
+            drive,
+            probe: self.probe,
+            assault,
+        };
+        link.bypass.also = assault.map(Assault::addresses).unwrap_or_default();
+        link.engine(options, chosen, work)?
     }
 }
 
@@ -139,7 +152,7 @@ struct Drive<'a> {
 impl Drive<'_> {
     fn over<T: Transport + 'static>(
         self,
-        server: Server<T>,
+        engine: Server<T>,
         probe: &ServerProbe,
     ) -> Result<Outcome, Failure> {
         let Self {
@@ -148,7 +161,43 @@ impl Drive<'_> {
             progress,
             stop,
         } = self;
-        run_once(server, job, probe, which, progress, stop).map_err(Failure::run)
+        // Over queues it is known only now how many lcores there are.
+        let job = Arc::new(Job {
+            lcores: engine.lcores(),
+            ..Job::clone(job)
+        });
+        run_once(engine, &job, probe, which, progress, stop).map_err(Failure::run)
+    }
+}
+
+/// A repeat over a network.
+struct Probed<'a> {
+    drive: Drive<'a>,
+    probe: &'a ServerProbe,
+    #[cfg_attr(not(bypass), allow(dead_code))]
+    assault: Option<&'a Assault>,
+}
+
+impl Work for Probed<'_> {
+    type Outcome = Result<Outcome, Failure>;
+
+    fn run<T: Transport + 'static>(self, engine: Server<T>) -> Self::Outcome {
+        self.drive.over(engine, self.probe)
+    }
+
+    fn over<D: Device + 'static>(
+        self,
+        queues: Queues<D>,
+        stack: &StackConfig,
+        options: ServerOptions,
+        chosen: Option<Lcores>,
+    ) -> Result<Self::Outcome, Failure> {
+        let Some(assault) = self.assault else {
+            return Ok(self.run(queues.engine(stack, options, chosen)?));
+        };
+        let wrap = assault.wrap(stack, queues.queues.len())?;
+        let queues = queues.wrap(move |device, _| wrap(device));
+        Ok(self.run(queues.engine(stack, options, chosen)?))
     }
 }
 
@@ -166,13 +215,14 @@ fn probe(arguments: &LoadArgs) -> Result<ServerProbe, Failure> {
 }
 
 /// The first signal ends the run, the second the process.
-fn catch_signals(stop: &Stop) -> Result<(), Failure> {
+fn catch_signals(stop: &Stop, wiper: display::Wiper) -> Result<(), Failure> {
     let wrong = |why: std::io::Error| Failure::run(format!("cannot catch signals: {why}"));
     let signals = super::signals::Signals::catch().map_err(wrong)?;
     let stop = stop.clone();
     signals
         .each(move || {
             if stop.ask() > 0 {
+                wiper.wipe();
                 process::exit(1);
             }
         })

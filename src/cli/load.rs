@@ -1,19 +1,29 @@
 //! The flags of `hioload load`.
 
+pub(crate) mod output;
+
+use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
+use hioload_loadgen::attack::AttackPlan;
 use hioload_loadgen::{Arrival, Dialect, Scenario, Sizes, Verify};
 
-use super::PortArgs;
-use crate::config::values::{AtLeastOne, LcoreSet, Span, UpTo};
+use self::output::{AFTER_OUTPUT, LoadCommand, OutputArgs};
+use hioload_ws::tcp::Cidr;
+
+use crate::cli::LinkArgs;
+use crate::config::sections::{AfXdpArgs, BypassArgs, DpdkArgs};
+use crate::config::values::{AtLeastOne, LcoreSet, Span, TransportKind, UpTo};
 
 /// `hioload load`
 #[derive(Args, Debug)]
-#[command(after_help = AFTER_LOAD)]
+#[command(after_help = format!("{AFTER_LOAD}\n\n{AFTER_OUTPUT}"), args_conflicts_with_subcommands = true)]
 pub(crate) struct LoadArgs {
+    /// What to do with reports instead.
+    #[command(subcommand)]
+    pub command: Option<LoadCommand>,
     /// ws://HOST[:PORT][/PATH], or ws+unix:/SOCKET[:/PATH]; with --transport memory it is left out, or a /PATH
     pub url: Option<String>,
     /// echo, rate, ramp, hold, churn, fanout or bulk (below)
@@ -25,6 +35,12 @@ pub(crate) struct LoadArgs {
     /// Messages under way at once on each connection [default: 1; rate 1024]
     #[arg(long, value_name = "K")]
     pub in_flight: Option<UpTo<u32, 65_536>>,
+    /// With echo: messages under way at once on all connections together; each has one at most, and they take turns
+    #[arg(long, value_name = "K")]
+    pub active: Option<UpTo<u32, 16_777_216>>,
+    /// With echo: how many of the connections are open and say nothing
+    #[arg(long, value_name = "N", default_value = "0", hide_default_value = true)]
+    pub silent: u32,
     /// Bytes of messages: 64, 64..4096 (any of these), or 64:90,4096:10 (with weights) [default: 64; bulk 1MiB]
     #[arg(long, value_name = "SIZES")]
     pub size: Option<Sizes>,
@@ -88,24 +104,55 @@ pub(crate) struct LoadArgs {
     /// With fanout: where publishers connect to, if not to the path of the URL
     #[arg(long, value_name = "PATH")]
     pub publish_path: Option<String>,
-    /// Handshakes under way at once on each lcore
-    #[arg(long, value_name = "N", default_value = "128")]
-    pub opening: UpTo<u32, 4096>,
+    /// Handshakes under way at once on each lcore [default: 128; memory 512]
+    #[arg(long, value_name = "N")]
+    pub opening: Option<UpTo<u32, 4096>>,
     /// An address of this machine to connect from; repeatable, each has room for some 28000 connections
     #[arg(long, value_name = "ADDR")]
     pub source: Vec<IpAddr>,
     /// A server on this machine, whose CPU time and memory are told
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,
-    /// What moves the bytes: sockets, af-xdp, dpdk, or memory: a server and a generator in this process, without a network
+    /// What moves the bytes: sockets; TCP of our own over the queues of a network interface (af-xdp) or a port of DPDK (dpdk);
+    /// or memory: a server and a generator in this process, without a network
     #[arg(long, value_name = "NAME", default_value = "sockets")]
     pub transport: LoadTransport,
-    /// Write all figures to this file, as JSON
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-    /// For those with queues of a port.
+    /// An attack beside the load, as NAME[,KEY=VALUE...] (below); repeatable. The load is then run twice, without and with it
+    #[arg(long, value_name = "ATTACK")]
+    pub attack: Vec<AttackPlan>,
+    /// A network that attacks come from [default: the load's own addresses, by other ports; memory 198.18.0.0/24]
+    #[arg(long, value_name = "ADDR/PREFIX")]
+    pub attack_source: Option<Cidr>,
+    /// Attack a server whose address is not private
+    #[arg(long)]
+    pub i_own_the_target: bool,
+    /// What is shown and written.
     #[command(flatten)]
-    pub port: PortArgs,
+    pub output: OutputArgs,
+    /// For transports with a TCP of our own.
+    #[command(flatten)]
+    pub bypass: BypassArgs,
+    /// For af-xdp.
+    #[command(flatten)]
+    pub af_xdp: AfXdpArgs,
+    /// For dpdk.
+    #[command(flatten)]
+    pub dpdk: DpdkArgs,
+}
+
+impl LoadArgs {
+    /// How the network is reached; `None` if there is none.
+    pub(crate) fn link(&self) -> Option<LinkArgs> {
+        match self.transport {
+            LoadTransport::Memory => None,
+            LoadTransport::Network(transport) => Some(LinkArgs {
+                transport,
+                bypass: self.bypass.clone(),
+                af_xdp: self.af_xdp.clone(),
+                dpdk: self.dpdk.clone(),
+            }),
+        }
+    }
 }
 
 const AFTER_LOAD: &str = "\
@@ -118,6 +165,15 @@ Scenarios:
   churn   opens, sends --echoes, closes, again, on --connections at a time
   fanout  publishes to --connections subscribers, --in-flight publications at once or --rate a second
   bulk    closed loop with large messages
+
+Attacks, over af-xdp, dpdk and memory (rate: packets a second; those with connections also have connections=N):
+  syn-flood,rate=100k       SYNs from ever new sources
+  ack-storm, rst-storm      of no connection, and (live=50 percent) of the load's own with wrong numbers
+  malformed,seed=1          frames that are wrong in any layer up to TCP
+  tiny-segments, overlap    one byte a segment; out of order, overlapping and contradicting
+  zero-window, slow-reader  clients that ask for much and do not read, or (interval=1s) a few bytes at a time
+  slow-handshake            half-open, silent, or a byte of the request every interval=1s
+  bad-frames                requests and frames that break RFC 6455
 
 Every reply is checked; the first that is wrong, missing, sent twice or out of order ends the run with code 1.
 Ctrl-C ends it with the summary, a second one at once.";
@@ -164,38 +220,36 @@ impl FromStr for Header {
 /// What moves the bytes of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LoadTransport {
-    /// The kernel's.
-    Sockets,
-    /// The queue of an interface.
-    AfXdp,
-    /// The queues of a port of DPDK.
-    Dpdk,
+    /// As for other clients.
+    Network(TransportKind),
     /// Devices in memory.
     Memory,
 }
 
 impl LoadTransport {
-    /// As it is written.
-    pub(crate) fn name(self) -> &'static str {
+    /// Whether it is the kernel's TCP.
+    pub(crate) fn is_sockets(self) -> bool {
+        self == Self::Network(TransportKind::Sockets)
+    }
+}
+
+impl fmt::Display for LoadTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sockets => "sockets",
-            Self::AfXdp => "af-xdp",
-            Self::Dpdk => "dpdk",
-            Self::Memory => "memory",
+            Self::Network(kind) => kind.fmt(f),
+            Self::Memory => f.write_str("memory"),
         }
     }
 }
 
 impl FromStr for LoadTransport {
-    type Err = &'static str;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "sockets" => Ok(Self::Sockets),
-            "af-xdp" => Ok(Self::AfXdp),
-            "dpdk" => Ok(Self::Dpdk),
-            "memory" => Ok(Self::Memory),
-            _ => Err("expected sockets, af-xdp, dpdk or memory"),
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            _ if text == "memory" => Ok(Self::Memory),
+            Ok(kind) => Ok(Self::Network(kind)),
+            Err(_) => Err(format!("'{text}' is none of sockets, af-xdp, dpdk, memory")),
         }
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct BypassPlan {
     pub queues: Option<Vec<u32>>,
     /// Gateways, as given.
     pub gateways: Vec<IpAddr>,
+    /// Addresses besides the stack's that the port takes packets for: somebody beneath the stack answers for them.
+    pub also: Vec<IpAddr>,
     /// The stack of each lcore, but for what it listens on and its secret.
     pub stack: StackConfig,
 }
@@ -59,6 +61,7 @@ impl BypassPlan {
         Self {
             queues: link.queues.and_then(|queues| queues.0),
             gateways,
+            also: Vec::new(),
             stack,
         }
     }

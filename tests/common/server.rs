@@ -85,6 +85,11 @@ impl Server {
         self.addr
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it said when it had started.
     pub fn start_line(&self) -> &str {
         &self.start_line
     }

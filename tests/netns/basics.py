@@ -7,7 +7,7 @@ import threading
 
 import ws
 from cases import BYPASS, case, every, just, one_mtu, spread
-from lab import BINARY, HERE, Lab, check, command, eventually
+from lab import BINARY, HERE, Lab, accounted, check, command, eventually
 
 SIZES = (0, 1, 125, 126, 1400, 1500, 9000, 65535, 65536, 1_000_000)
 
@@ -29,6 +29,8 @@ def smoke(variant, folder):
         eventually("all connections are gone from the counters", lambda: lab.stats()["open"] == 0)
         lab.server.stop()
         check(not lab.attached(), f"after the end something is attached: {lab.attached()}")
+        log = lab.server.log.read_text()
+        check(not variant.dpdk or accounted(log), f"frames are missing: {log}")
 
 
 @case("a sender that leaves its checksums unfinished, as any on a veth does unless told otherwise", ci=spread(),

@@ -122,6 +122,11 @@ def sweep():
             command("ip", "netns", "delete", match[1])
 
 
+def accounted(log):
+    """Whether a server on DPDK says that no mbuf is missing. (That one is missing would also be its exit code.)"""
+    return "mbufs are back in their pools" in log or "mbufs are accounted for" in log
+
+
 class Lab:
     """The namespaces and veth pairs of one case; a context manager. `shared`: the kernel of the server's namespace has the
     addresses, also where the server brings a TCP of its own. `offloads`: which ones the ends of the pairs keep."""

@@ -7,7 +7,8 @@ import time
 
 import ws
 from cases import BYPASS, case, just, one_mtu, spread
-from lab import BINARY, INTERFACE, Lab, check, command, eventually
+from lab import BINARY, INTERFACE, Lab, accounted, check, command, eventually
+from variant import DPDK
 
 KILLS = 10
 
@@ -63,6 +64,22 @@ def updown(variant, folder):
         for one in (client, silent, late):
             one.close()
         lab.server.stop()
+
+
+@case("the interface is deleted: the server says so in a line, gives back every mbuf, and ends with 1", ci=just(),
+      all=one_mtu(), only=DPDK)
+def gone(variant, folder):
+    with Lab(variant, folder) as lab:
+        server = lab.serve()
+        client = ws.Client(lab)
+        client.echo(ws.noise(1, 100_000))
+        lab.far.ip("link", "delete", "dev", INTERFACE)
+        code = server.process.wait(60)
+        log = server.log.read_text()
+        check(code == 1, f"it ended with {code}: {log}")
+        check(log.splitlines()[-1].endswith("has been taken away"), f"its last line: {log}")
+        check(accounted(log), f"frames are missing: {log}")
+        server.process.stdout.close()
 
 
 @case("SIGTERM: everybody is told 1001, what was sent is answered, the end is in order", ci=spread(), all=one_mtu())

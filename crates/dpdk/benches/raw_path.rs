@@ -73,6 +73,17 @@ fn empty(queue: &mut Queue) {
     }
 }
 
+/// An address in the two pieces that the C compiler makes of one: both are read before either is written, and what is written
+/// is read in the same pieces when the frame comes round.
+fn load(&[a, b, c, d, e, f]: &[u8; 6]) -> (u32, u16) {
+    (u32::from_ne_bytes([a, b, c, d]), u16::from_ne_bytes([e, f]))
+}
+
+fn store(address: &mut [u8; 6], (four, two): (u32, u16)) {
+    address[..4].copy_from_slice(&four.to_ne_bytes());
+    address[4..].copy_from_slice(&two.to_ne_bytes());
+}
+
 /// Ours. Not inlined, as the other is not.
 #[inline(never)]
 fn through_the_device<D: Device>(device: &mut D, turns: u64) -> u64 {
@@ -81,9 +92,10 @@ fn through_the_device<D: Device>(device: &mut D, turns: u64) -> u64 {
     for _ in 0..turns {
         device.rx_burst(&mut burst);
         for frame in &mut burst {
-            // As six bytes each: what is written is read in the same pieces when the frame comes round, as in C.
-            if let ([to, from, ..], _) = frame.bytes_mut().as_chunks_mut::<6>() {
-                std::mem::swap(to, from);
+            if let ([to, from, ..], _) = frame.bytes_mut().as_chunks_mut() {
+                let (was_to, was_from) = (load(to), load(from));
+                store(to, was_from);
+                store(from, was_to);
             }
         }
         total += device.tx_burst(&mut burst) as u64;

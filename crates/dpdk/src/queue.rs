@@ -129,7 +129,14 @@ impl Device for Queue {
             rx_checksum: open.offloads.rx_checksum,
             zero_copy: !COPYING.contains(&open.info.driver.as_str()),
             can_block: false,
-            mac: open.info.mac,
+            mac: match open.info.mac {
+                // A device without an address, as rings are, filters none: it gets a locally administered one.
+                [0, 0, 0, 0, 0, 0] => {
+                    let [high, low] = open.info.number.to_be_bytes();
+                    [0x02, 0, 0, 0, high, low]
+                }
+                mac => mac,
+            },
         }
     }
 

@@ -124,6 +124,11 @@ impl<H: Handler> App<H> {
             bytes: data.len(),
             rest: Rest::NeedsMore,
         };
+        // Whatever a response may say, it begins with HTTP: a TLS alert for example need not be waited for.
+        if data.first().is_some_and(|first| *first != b'H') {
+            self.handshake_failed(io, id, ResponseError::Syntax);
+            return all;
+        }
         let session = &mut self.core.sessions[id.index as usize];
         let limit = self.core.config.limits.max_handshake;
         let Some(end) = handshake::head_end(data, session.mark as usize) else {

@@ -18,9 +18,9 @@ impl<T: Transport, H: Handler> Driver<T> for App<H> {
     #[inline]
     fn soon(&mut self, index: u32) {
         let at = index as usize;
-        prefetch::line(self.core.sessions.as_ptr().wrapping_add(at));
-        prefetch::line(self.decoders.as_ptr().wrapping_add(at));
-        prefetch::line(self.conns.as_ptr().wrapping_add(at));
+        prefetch::item(self.core.sessions.as_ptr().wrapping_add(at));
+        prefetch::item(self.decoders.as_ptr().wrapping_add(at));
+        prefetch::item(self.conns.as_ptr().wrapping_add(at));
     }
 
     fn on_accept(&mut self, io: &mut T, id: ConnId, peer: Peer) -> bool {

@@ -136,6 +136,13 @@ impl<K: Copy> TimerWheel<K> {
         }
     }
 
+    /// Where timers lie, and how many bytes there are for them: for who wants to choose the pages behind.
+    #[must_use]
+    pub fn memory(&self) -> (*const u8, usize) {
+        let bytes = self.entries.capacity() * size_of::<Entry<K>>();
+        (self.entries.as_ptr().cast(), bytes)
+    }
+
     /// Timers set.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -47,7 +47,12 @@ pub enum ServerProbe {
     /// It is a process of this machine.
     Process(u32),
     /// Its lcores are in this process: their counters tell time with work from time without.
-    Lcores(CountersHandle),
+    Lcores {
+        /// The counters.
+        counters: CountersHandle,
+        /// Their threads.
+        threads: Vec<u32>,
+    },
 }
 
 /// What came of a repeat.
@@ -79,6 +84,7 @@ pub fn run<T: Transport + 'static>(
     drop(words);
     let seats: Mutex<Vec<Option<_>>> = Mutex::new(seats.into_iter().map(Some).collect());
     let for_lcores = Arc::clone(job);
+    let others = process::lcore_threads();
     let running = server
         .start(move |lcore| {
             let mut seats = seats.lock().expect("no lcore panics with it");
@@ -90,7 +96,10 @@ pub fn run<T: Transport + 'static>(
             )
         })
         .map_err(|why| why.to_string())?;
+    let mut threads = process::lcore_threads();
+    threads.retain(|thread| !others.contains(thread));
     let mut control = Control {
+        threads,
         job,
         orders,
         heard,
@@ -118,6 +127,7 @@ struct Control<'a> {
     orders: Vec<Orders>,
     heard: Receiver<Word>,
     counters: CountersHandle,
+    threads: Vec<u32>,
     probe: &'a ServerProbe,
     which: (usize, usize),
     progress: &'a mut dyn Progress,
@@ -136,7 +146,7 @@ struct Control<'a> {
 #[derive(Clone)]
 struct Mark {
     at: Instant,
-    idle: Vec<u64>,
+    own: verdict::Lcores,
     server: Option<verdict::Server>,
 }
 
@@ -305,6 +315,7 @@ impl Control<'_> {
             && matches!(self.job.scenario, Scenario::Rate | Scenario::Fanout);
         run.latency = latency(&total.times, from_due);
         run.handshake = latency(&total.handshakes, false);
+        self.counted(&mut run);
         let after = Memory::now(self.probe);
         after.write(before, &mut run, self.job, self.probe);
         // Errors that are allowed are none that fail the run.
@@ -334,19 +345,14 @@ impl Control<'_> {
 
     fn usage(&self, run: &mut Run, first: &Mark, last: &Mark) {
         let wall = (last.at - first.at).as_nanos() as f64;
-        let busy: Vec<f64> = first
-            .idle
-            .iter()
-            .zip(&last.idle)
-            .map(|(first, last)| 1.0 - (last.saturating_sub(*first) as f64 / wall).min(1.0))
-            .collect();
+        let (cores, busiest) = last.own.since(&first.own, wall);
         let usage = |cores: f64, busiest: f64| Usage {
             cores,
             cpu_per_done: cores * wall / (run.done as f64).max(1.0),
             headroom: Some((1.0 - busiest).max(0.0)),
             ..Usage::default()
         };
-        run.generator = usage(busy.iter().sum(), busy.iter().copied().fold(0.0, f64::max));
+        run.generator = usage(cores, busiest);
         if let (Some(first), Some(last)) = (&first.server, &last.server) {
             let (cores, busiest) = last.since(first, wall);
             run.server = Some(usage(cores, busiest));
@@ -354,17 +360,27 @@ impl Control<'_> {
         run.bottleneck = Some(verdict::bottleneck(run, self.job).to_owned());
     }
 
-    fn mark(&self) -> Mark {
-        Mark {
-            at: Instant::now(),
-            idle: self.idle(),
-            server: verdict::Server::now(self.probe),
+    /// What TCP of our own has counted, on either side that is known.
+    fn counted(&self, run: &mut Run) {
+        let mut note = |side: &str, counters: &CountersHandle| {
+            let all = counters.totals();
+            let telling = |name: &str| name.starts_with("tcp_") || name.starts_with("rx_bytes_");
+            for (name, n) in all.iter().filter(|(name, n)| telling(name) && *n > 0) {
+                run.extra.insert(format!("{side}_{name}"), n as f64);
+            }
+        };
+        note("generator", &self.counters);
+        if let ServerProbe::Lcores { counters, .. } = self.probe {
+            note("server", counters);
         }
     }
 
-    fn idle(&self) -> Vec<u64> {
-        let lcores = self.counters.lcores().iter();
-        lcores.map(|lcore| lcore.idle_nanos.get()).collect()
+    fn mark(&self) -> Mark {
+        Mark {
+            at: Instant::now(),
+            own: verdict::Lcores::now(&self.counters, &self.threads),
+            server: verdict::Server::now(self.probe),
+        }
     }
 
     /// Whether it makes no sense to go on.
@@ -472,8 +488,6 @@ fn tick_of(moment: &Moment, last: &Mark, start: Instant, offset: f64) -> Tick {
     } = moment;
     let span = (mark.at - last.at).as_secs_f64();
     let wall = span * 1e9;
-    let idle = last.idle.iter().zip(&mark.idle);
-    let busy = idle.map(|(last, now)| 1.0 - (now.saturating_sub(*last) as f64 / wall).min(1.0));
     let at = |quantile| match interval.times.len() {
         0 => 0,
         _ => interval.times.value_at_quantile(quantile),
@@ -488,7 +502,7 @@ fn tick_of(moment: &Moment, last: &Mark, start: Instant, offset: f64) -> Tick {
         p99: at(0.99),
         p999: at(0.999),
         max: at(1.0),
-        generator_cpu: busy.sum(),
+        generator_cpu: mark.own.since(&last.own, wall).0,
         server_cpu: last
             .server
             .as_ref()
@@ -545,7 +559,7 @@ impl Memory {
         let each = |after: u64, before: u64| (after as f64 - before as f64) / connections;
         let holds = matches!(job.scenario, Scenario::Hold | Scenario::Ramp);
         run.generator.rss = self.own;
-        let both = matches!(probe, ServerProbe::Lcores(_));
+        let both = matches!(probe, ServerProbe::Lcores { .. });
         if holds {
             let own = each(self.own, before.own);
             if both {

@@ -3,6 +3,7 @@
 //! It is told what to do by [`Order`]s and answers with [`Word`]s, over channels that are looked at once in a turn: a message
 //! costs neither lock nor allocation.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -168,6 +169,11 @@ pub struct Generator {
     pub(crate) opener: Opener,
     pub(crate) pacer: Option<Pacer>,
     pub(crate) fan: Fan,
+    /// Connections that take turns: how many have a message under way at once; none: all have. And those that wait for theirs.
+    pub(crate) active: usize,
+    pub(crate) turns: VecDeque<usize>,
+    /// Connections that say nothing.
+    pub(crate) silent: usize,
     pub(crate) meter: Meter,
     /// The next connection that is to begin sending, or to be closed.
     pub(crate) cursor: usize,
@@ -200,6 +206,9 @@ impl Generator {
             opener: Opener::new(wanted, job.opening),
             pacer: None,
             fan,
+            active: job.share(job.active, lcore),
+            turns: VecDeque::new(),
+            silent: job.share(job.silent, lcore),
             meter: Meter::new(),
             stage: Stage::Waiting,
             cursor: 0,

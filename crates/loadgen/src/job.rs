@@ -111,6 +111,11 @@ pub struct Job {
     pub opening: usize,
     /// Messages under way at once on each connection; with `fanout` publications of each topic.
     pub in_flight: usize,
+    /// With `echo`: messages under way at once on all connections together, one at most on each, which take turns; 0: all
+    /// have theirs.
+    pub active: usize,
+    /// With `echo`: connections that are open and say nothing.
+    pub silent: usize,
     /// Bytes of messages.
     pub sizes: Sizes,
     /// Text or binary.
@@ -175,6 +180,8 @@ pub(crate) mod tests {
             connections: 2,
             opening: 128,
             in_flight: 1,
+            active: 0,
+            silent: 0,
             sizes: Sizes::fixed(64),
             kind: Kind::Binary,
             rate: None,

@@ -27,6 +27,13 @@ impl CpuMark {
         (!threads.is_empty()).then_some(Self(threads))
     }
 
+    /// Of these threads of this process.
+    pub fn of_threads(threads: &[u32]) -> Option<Self> {
+        let Self(mut all) = Self::now(std::process::id())?;
+        all.retain(|tid, _| threads.contains(tid));
+        (!all.is_empty()).then_some(Self(all))
+    }
+
     /// Nanoseconds that all threads have run since `earlier`, and those of the one that has run most.
     pub fn since(&self, earlier: &Self) -> (u64, u64) {
         let ran = |(tid, nanos): (&u32, &u64)| {
@@ -35,6 +42,21 @@ impl CpuMark {
         let all = || self.0.iter().map(ran);
         (all().sum(), all().max().unwrap_or(0))
     }
+}
+
+/// Threads of this process that are lcores.
+pub fn lcore_threads() -> Vec<u32> {
+    let tasks = fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let lcores = tasks.filter(|task| {
+        let name = fs::read_to_string(task.path().join("comm"));
+        name.is_ok_and(|name| name.starts_with("lcore-"))
+    });
+    lcores
+        .filter_map(|task| task.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 /// Resident memory of a process, in bytes.

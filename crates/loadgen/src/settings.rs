@@ -49,6 +49,14 @@ pub fn sockets(job: &Job) -> SocketOptions {
     sockets
 }
 
+/// The largest windows of a TCP of our own: a kernel's grow that far, too.
+const LARGEST_RING: usize = 1 << 20;
+
+/// Bytes of its windows for a job: what is under way on a connection has room, within bounds.
+pub fn ring(job: &Job) -> usize {
+    each(job).next_power_of_two().min(LARGEST_RING)
+}
+
 /// Bytes under way on one connection, at most.
 fn each(job: &Job) -> usize {
     let frames = job.fragments.saturating_mul(16);

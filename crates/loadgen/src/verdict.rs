@@ -1,5 +1,7 @@
 //! What the server used, and what limited a run.
 
+use hioload_engine::CountersHandle;
+
 use crate::control::ServerProbe;
 use crate::job::{Job, Scenario};
 use crate::process::CpuMark;
@@ -14,8 +16,45 @@ const AS_ASKED: f64 = 0.98;
 #[derive(Debug, Clone)]
 pub(crate) enum Server {
     Process(CpuMark),
-    /// Nanoseconds that each lcore had nothing to do.
-    Lcores(Vec<u64>),
+    Lcores(Lcores),
+}
+
+/// What lcores of this process have used so far.
+#[derive(Debug, Clone)]
+pub(crate) struct Lcores {
+    /// Nanoseconds that each had nothing to do.
+    idle: Vec<u64>,
+    /// What their threads have run, which is less than the time that passed if they share their CPUs with others.
+    ran: Option<CpuMark>,
+}
+
+impl Lcores {
+    pub(crate) fn now(counters: &CountersHandle, threads: &[u32]) -> Self {
+        let lcores = counters.lcores().iter();
+        Self {
+            idle: lcores.map(|lcore| lcore.idle_nanos.get()).collect(),
+            ran: CpuMark::of_threads(threads),
+        }
+    }
+
+    /// Cores used for work since `earlier`, `wall` nanoseconds ago, and the part of its time that the busiest had work.
+    ///
+    /// An lcore that spins uses its CPU whether or not there is work. Others may use it too: then it lost that time while it had
+    /// work and while it had none, in proportion.
+    pub(crate) fn since(&self, earlier: &Self, wall: f64) -> (f64, f64) {
+        let wall = wall.max(1.0);
+        let pairs = self.idle.iter().zip(&earlier.idle);
+        let busy =
+            pairs.map(|(now, earlier)| 1.0 - (now.saturating_sub(*earlier) as f64 / wall).min(1.0));
+        let (all, most) = busy.fold((0.0, 0.0), |(all, most), busy| {
+            (all + busy, f64::max(most, busy))
+        });
+        let ran = self.ran.as_ref().zip(earlier.ran.as_ref());
+        let share = ran.map_or(1.0, |(now, earlier)| {
+            now.since(earlier).0 as f64 / (wall * self.idle.len().max(1) as f64)
+        });
+        (all * share.min(1.0), most)
+    }
 }
 
 impl Server {
@@ -23,10 +62,8 @@ impl Server {
         match probe {
             ServerProbe::Unknown => None,
             ServerProbe::Process(pid) => CpuMark::now(*pid).map(Self::Process),
-            ServerProbe::Lcores(counters) => {
-                let lcores = counters.lcores().iter();
-                let idle = lcores.map(|lcore| lcore.idle_nanos.get());
-                Some(Self::Lcores(idle.collect()))
+            ServerProbe::Lcores { counters, threads } => {
+                Some(Self::Lcores(Lcores::now(counters, threads)))
             }
         }
     }
@@ -39,15 +76,7 @@ impl Server {
                 let (all, most) = now.since(earlier);
                 (all as f64 / wall, most as f64 / wall)
             }
-            (Self::Lcores(now), Self::Lcores(earlier)) => {
-                let pairs = now.iter().zip(earlier);
-                let busy = pairs.map(|(now, earlier)| {
-                    1.0 - (now.saturating_sub(*earlier) as f64 / wall).min(1.0)
-                });
-                busy.fold((0.0, 0.0), |(all, most), busy| {
-                    (all + busy, f64::max(most, busy))
-                })
-            }
+            (Self::Lcores(now), Self::Lcores(earlier)) => now.since(earlier, wall),
             _ => (0.0, 0.0),
         }
     }

@@ -2,13 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 #[allow(dead_code, unreachable_pub)]
-mod lab;
+mod range;
 
 use std::time::Duration;
 
 use hioload_engine::Limits;
 use hioload_loadgen::attack::{Count, Kind};
-use lab::{Lab, Setup};
+use range::{Lab, Setup};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -92,7 +92,7 @@ fn malformed_frames_are_counted_and_nothing_else() {
             stats.rx_malformed > 1000 && stats.bad_checksums > 1000 && stats.rx_fragments > 500,
             "{stats:?}"
         );
-        assert_eq!(stats.flows, lab::TALKERS);
+        assert_eq!(stats.flows, range::TALKERS);
     }
 }
 
@@ -132,11 +132,11 @@ fn who_does_not_read_costs_bounded_memory() {
         // Both windows of each connection, and what the server will queue.
         let stats = lab.server_stats();
         assert!(
-            stats.ring_bytes <= (64 + lab::TALKERS) * 2 * (64 << 10),
+            stats.ring_bytes <= (64 + range::TALKERS) * 2 * (64 << 10),
             "{stats:?}"
         );
         // They are reset at the end.
-        assert_eq!(stats.flows, lab::TALKERS);
+        assert_eq!(stats.flows, range::TALKERS);
     }
 }
 
@@ -183,7 +183,7 @@ fn an_attack_begins_and_ends_when_told() {
     lab.open();
     lab.pass(SECOND / 10);
     let sent = |lab: &Lab| lab.counters().get(Kind::SynFlood, Count::Sent);
-    assert_eq!((sent(&lab), lab.server_stats().syns), (0, lab::TALKERS));
+    assert_eq!((sent(&lab), lab.server_stats().syns), (0, range::TALKERS));
     for round in 1..=3 {
         lab.attacked(SECOND / 10);
         let all = sent(&lab);
@@ -192,7 +192,7 @@ fn an_attack_begins_and_ends_when_told() {
         assert_eq!(sent(&lab), all, "nothing after its end");
         assert_eq!(
             lab.server_stats().flows,
-            lab::TALKERS,
+            range::TALKERS,
             "its connections are reset"
         );
     }

@@ -69,7 +69,7 @@ pub fn prefer_huge_pages<T>(start: *const T, items: usize) {
 }
 
 /// Arrays from this size on are worth huge pages even if little of them is used.
-const LARGE: usize = 32 << 20;
+const LARGE: usize = 8 << 20;
 
 /// An empty vector with room for `items`, so that it need never move; on huge pages, if the system has them, where that much
 /// room is large. What is not used of it costs address space only.

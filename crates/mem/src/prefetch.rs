@@ -6,6 +6,13 @@ pub fn line<T>(of: *const T) {
     lines(of.cast(), 1);
 }
 
+/// All lines that `of` has a part in.
+#[inline]
+pub fn item<T>(of: *const T) {
+    let skew = of.addr() % 64;
+    lines(of.cast(), (skew + size_of::<T>()).div_ceil(64));
+}
+
 /// `n` lines from `start` on.
 #[inline]
 pub fn lines(start: *const u8, n: usize) {

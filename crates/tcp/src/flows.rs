@@ -168,13 +168,16 @@ impl Flows {
         hot.try_reserve_exact(slots)
             .map_err(|_| io::ErrorKind::OutOfMemory)?;
         hioload_mem::prefer_huge_pages(hot.as_ptr(), hot.capacity());
+        let wheel = TimerWheel::with_capacity(now, slots);
+        let (timers, bytes) = wheel.memory();
+        hioload_mem::prefer_huge_pages(timers, bytes);
         Ok(Self {
             sockets: Sockets::new(slots, rx_ring, tx_ring)?,
             hot,
             slots,
             free: NONE,
             table: Table::new(slots),
-            wheel: TimerWheel::with_capacity(now, slots),
+            wheel,
             l2: L2Table::new(1 << 16),
             names: HashMap::new(),
             key,
@@ -255,7 +258,7 @@ impl Flows {
     /// Asks for what is kept of a slot.
     #[inline]
     pub(crate) fn prefetch(&mut self, slot: u32) {
-        hioload_mem::prefetch::line(self.hot.as_ptr().wrapping_add(slot as usize));
+        hioload_mem::prefetch::item(self.hot.as_ptr().wrapping_add(slot as usize));
         self.sockets.prefetch(slot);
     }
 

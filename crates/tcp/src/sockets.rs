@@ -181,21 +181,23 @@ impl Sockets {
         self.region.give_back(start..end)
     }
 
-    /// Asks for the socket's cache lines, and the first of its send ring.
+    /// Asks for the socket's cache lines.
     #[inline]
     pub(crate) fn prefetch(&mut self, slot: u32) {
-        const LINES: usize = size_of::<SocketStorage<'static>>().div_ceil(64);
         let storages = self.storages.get_mut();
-        let storage = storages.as_ptr().wrapping_add(slot as usize);
-        hioload_mem::prefetch::lines(storage.cast(), LINES);
-        // An empty send ring is filled from its first byte on.
+        hioload_mem::prefetch::item(storages.as_ptr().wrapping_add(slot as usize));
+    }
+
+    /// Asks for the first lines of the send ring: an empty one is filled from its first byte on.
+    #[inline]
+    pub(crate) fn prefetch_tx(&self, slot: u32) {
         let tx = self.ring_range(slot).start + self.rx_ring;
-        hioload_mem::prefetch::line(self.region.base().as_ptr().wrapping_add(tx));
+        hioload_mem::prefetch::lines(self.region.base().as_ptr().wrapping_add(tx), 2);
     }
 
     /// Asks for the cache lines of the receive ring that will be written next: the socket itself has to be in cache.
     #[inline]
-    pub(crate) fn prefetch_ring(&mut self, slot: u32) {
+    pub(crate) fn prefetch_rx(&mut self, slot: u32) {
         let at = self.with_mut(slot, |socket| socket.recv(|bytes| (0, bytes.as_ptr())));
         if let Some(Ok(at)) = at {
             hioload_mem::prefetch::lines(at, 2);

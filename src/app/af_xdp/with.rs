@@ -95,6 +95,7 @@ fn open(
 fn port_options(link: &AfXdp, bypass: &BypassPlan, options: &ServerOptions) -> PortOptions {
     let interface = link.interface.clone().unwrap_or_default();
     let addresses = bypass.stack.addresses.iter().map(|cidr| cidr.addr());
+    let addresses = addresses.chain(bypass.also.iter().copied());
     PortOptions {
         queues: bypass.queues.clone().unwrap_or_default(),
         mode: match link.xdp_mode {

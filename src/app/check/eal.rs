@@ -69,9 +69,15 @@ fn shown(port: &PortInfo) -> String {
 }
 
 /// The parent: has a child do that, and tells how it went.
-pub(super) fn look(findings: &mut Findings, arguments: &CheckArgs) {
+///
+/// Where nobody has said how EAL is to be started and no NIC is DPDK's (`has_nic`), it is told to leave the kernel's alone.
+pub(super) fn look(findings: &mut Findings, arguments: &CheckArgs, has_nic: bool) {
     let subject = "eal";
-    let words = arguments_of(arguments);
+    let words = match &arguments.dpdk_args.0 {
+        Some(words) => words.clone(),
+        None if has_nic => String::new(),
+        None => "--no-pci".to_owned(),
+    };
     let mend = "--dpdk-args with what EAL is to be started with; its log: hioload serve --transport dpdk --log debug";
     match ask(&words) {
         Err(why) => findings.missing(subject, why, mend),

@@ -16,10 +16,10 @@ const QUEUE_MEMORY: u64 = 16 << 20;
 /// Pages worth having: eight queues, and what EAL itself takes.
 const PAGES: u64 = 128;
 
-/// Looks at everything here.
-pub(super) fn look(findings: &mut Findings, arguments: &CheckArgs) {
+/// Looks at everything here. Says whether a NIC is there that DPDK could take.
+pub(super) fn look(findings: &mut Findings, arguments: &CheckArgs) -> bool {
     if cfg!(not(target_os = "linux")) {
-        return;
+        return false;
     }
     let files = Files::here();
     let said = arguments.dpdk_args.0.as_deref().unwrap_or_default();
@@ -42,6 +42,11 @@ pub(super) fn look(findings: &mut Findings, arguments: &CheckArgs) {
         );
     }
     machine::cpus(findings, &files, &machine::lcores(arguments));
+    let driver = |nic: &Nic| nic.driver.as_deref().unwrap_or_default().to_owned();
+    let taken = |driver: String| {
+        HANDING_OVER.contains(&driver.as_str()) || BESIDE.contains(&driver.as_str())
+    };
+    nics.iter().map(driver).any(taken)
 }
 
 fn huge_pages(findings: &mut Findings, files: &Files, unwanted: bool) {

@@ -1,15 +1,34 @@
 //! `--transport memory`: a server and a generator in this process, on lcores of their own, joined in memory.
 
-use hioload_loadgen::{Outcome, ServerProbe, memory, settings};
+use hioload_loadgen::{Outcome, ServerProbe, memory, process, settings};
+use hioload_ws::device::Device;
+use hioload_ws::device::memory::MemoryDevice;
 use hioload_ws::{Config, Endpoint, Idle, Lcores, Server};
 
 use super::super::handler::handler;
 use super::Drive;
+use super::attack::Assault;
 use super::plan::Planned;
 use crate::Failure;
 
 /// Runs a repeat.
-pub(super) fn run(planned: &Planned, drive: Drive<'_>) -> Result<Outcome, Failure> {
+pub(super) fn run(
+    planned: &Planned,
+    assault: Option<&Assault>,
+    drive: Drive<'_>,
+) -> Result<Outcome, Failure> {
+    match assault {
+        None => over(planned, |device, _| device, drive),
+        Some(assault) => over(planned, assault.wrap_memory(planned.job.lcores)?, drive),
+    }
+}
+
+/// The same with what `on_client` puts around the generator's devices.
+fn over<C: Device + 'static>(
+    planned: &Planned,
+    on_client: impl Fn(MemoryDevice, usize) -> C + Clone + Send + 'static,
+    drive: Drive<'_>,
+) -> Result<Outcome, Failure> {
     let job = &planned.job;
     let pairs = job.lcores;
     let (servers, clients, enough) = places(planned);
@@ -33,19 +52,18 @@ pub(super) fn run(planned: &Planned, drive: Drive<'_>) -> Result<Outcome, Failur
         server.idle = Idle::Block;
     }
     let system = |why: std::io::Error| Failure::run(format!("no pair of devices in memory: {why}"));
-    let ends = memory::ends(
-        pairs,
-        (&server, &client),
-        |device, _| device,
-        |device, _| device,
-    )
-    .map_err(system)?;
+    let ends =
+        memory::ends(pairs, (&server, &client), |device, _| device, on_client).map_err(system)?;
     let usage = |why: hioload_ws::StartError| Failure::usage(why.to_string());
     let listen = vec![Endpoint::Tcp(memory::SERVER)];
     let server = Server::on(server, &servers, listen, ends.servers).map_err(usage)?;
     let client = Server::on(client, &clients, Vec::new(), ends.clients).map_err(usage)?;
-    let probe = ServerProbe::Lcores(server.counters());
+    let counters = server.counters();
+    let others = process::lcore_threads();
     let serving = server.start(|_| handler(&[], None)).map_err(usage)?;
+    let mut threads = process::lcore_threads();
+    threads.retain(|thread| !others.contains(thread));
+    let probe = ServerProbe::Lcores { counters, threads };
     let outcome = drive.over(client, &probe);
     serving.remote().stop_now();
     serving

@@ -9,6 +9,7 @@ use hioload_loadgen::{Dialect, Job, Scenario, Sizes, memory};
 use hioload_ws::{Endpoint, Kind, Lcores};
 
 use super::super::target::Target;
+use super::attack::Assault;
 use super::{fit_open_files, place};
 use crate::Failure;
 use crate::cli::load::{LoadArgs, LoadTransport};
@@ -16,6 +17,10 @@ use crate::config::values::LcoreSet;
 
 /// Connections that one loopback address is used for, unless --source says otherwise: fewer than there are ephemeral ports.
 const PER_SOURCE: usize = 20_000;
+/// Handshakes under way at once, unless it was said: well below any listen backlog, and in memory enough for two lcores that
+/// do not run at the same time.
+const AT_ONCE: usize = 128;
+const IN_MEMORY: usize = 512;
 /// Loopback addresses for scenarios that leave ports in TIME_WAIT.
 const FOR_CHURN: usize = 64;
 /// The subprotocol of topics.
@@ -27,9 +32,20 @@ pub(super) struct Planned {
     pub(super) plan: Plan,
     pub(super) lcores: Lcores,
     pub(super) sources: Vec<IpAddr>,
+    pub(super) assault: Option<Assault>,
     pub(super) repeat: usize,
     /// What a line about a failure begins with.
     pub(super) name: String,
+}
+
+impl Planned {
+    /// What a repeat consists of: a run, or one without and one with attacks.
+    pub(super) fn parts(&self) -> Vec<Option<Assault>> {
+        match &self.assault {
+            None => vec![None],
+            Some(assault) => vec![Some(assault.part(false)), Some(assault.part(true))],
+        }
+    }
 }
 
 /// Where the server is.
@@ -111,7 +127,7 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
         Lcores::Cpus(cpus) => cpus.len(),
     };
     check(arguments, connections, count, &sizes)?;
-    if arguments.transport == LoadTransport::Sockets {
+    if arguments.transport.is_sockets() {
         fit_open_files(connections + arguments.publishers.0 as usize, count)?;
     }
     let topics = scenario == Scenario::Fanout && arguments.dialect == Dialect::Topics;
@@ -148,8 +164,14 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
             .collect(),
         deflate: arguments.deflate,
         connections,
-        opening: arguments.opening.0 as usize,
+        opening: match (&arguments.opening, arguments.transport) {
+            (Some(n), _) => n.0 as usize,
+            (None, LoadTransport::Memory) => IN_MEMORY,
+            (None, _) => AT_ONCE,
+        },
         in_flight,
+        active: active(arguments),
+        silent: arguments.silent as usize,
         sizes,
         kind,
         rate: arguments.rate.map(|rate| rate.0),
@@ -166,12 +188,13 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
         dialect: arguments.dialect,
         lcores: count,
     };
+    let assault = Assault::new(arguments, &job)?;
     let plan = Plan {
         url: match arguments.transport {
             LoadTransport::Memory => String::new(),
             _ => place_of.name.clone(),
         },
-        transport: arguments.transport.name().to_owned(),
+        transport: arguments.transport.to_string(),
         scenario: scenario.to_string(),
         connections,
         in_flight,
@@ -185,10 +208,11 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
         duration: job.duration.as_secs_f64(),
         warmup: job.warmup.as_secs_f64(),
         lcores: count,
-        attack: None,
+        attack: assault.as_ref().map(Assault::text),
     };
     Ok(Planned {
         sources: sources(arguments, &job),
+        assault,
         job: Arc::new(job),
         plan,
         lcores,
@@ -206,6 +230,12 @@ fn check(
 ) -> Result<(), Failure> {
     let wrong = |text: String| Err(Failure::usage(text));
     let scenario = arguments.scenario;
+    if !arguments.source.is_empty() && !arguments.transport.is_sockets() {
+        return wrong(
+            "--source is for sockets; TCP of our own connects from the addresses of --ip"
+                .to_owned(),
+        );
+    }
     if scenario == Scenario::Rate && arguments.rate.is_none() {
         return wrong("--scenario rate needs a --rate, in messages per second".to_owned());
     }
@@ -230,6 +260,7 @@ fn check(
     if scenario == Scenario::Fanout && arguments.dialect == Dialect::Plain && topics > 1 {
         return wrong("--dialect plain has one topic and one publisher".to_owned());
     }
+    turns(arguments, connections, lcores)?;
     let in_flight = arguments.in_flight.as_ref().map_or(1, |n| n.0 as usize);
     let under_way = in_flight.saturating_mul(sizes.largest());
     if !matches!(scenario, Scenario::Rate | Scenario::Hold | Scenario::Ramp) && under_way > 1 << 30
@@ -242,12 +273,36 @@ fn check(
     Ok(())
 }
 
+/// Messages under way at once on connections that take turns; 0: they do not.
+fn active(arguments: &LoadArgs) -> usize {
+    arguments.active.as_ref().map_or(0, |n| n.0 as usize)
+}
+
+/// Whether connections can take turns.
+fn turns(arguments: &LoadArgs, connections: usize, lcores: usize) -> Result<(), Failure> {
+    let (active, silent) = (active(arguments), arguments.silent as usize);
+    let one = arguments.in_flight.as_ref().is_none_or(|n| n.0 == 1) && arguments.max_errors == 0;
+    let wrong = if active == 0 && silent == 0 {
+        return Ok(());
+    } else if arguments.scenario != Scenario::Echo {
+        "--active and --silent go with --scenario echo alone".to_owned()
+    } else if silent + active.max(lcores) > connections {
+        format!("{connections} connections cannot have {silent} that are silent and {active} that are active")
+    } else if active > 0 && (active < lcores || !one) {
+        "--active is one message at most on a connection, one at least on an lcore, and no --max-errors".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(Failure::usage(wrong))
+}
+
 /// Where connections come from: what was said, or so many loopback addresses as the ports of one do not suffice for.
 fn sources(arguments: &LoadArgs, job: &Job) -> Vec<IpAddr> {
     if !arguments.source.is_empty() {
         return arguments.source.clone();
     }
     let loopback = cfg!(target_os = "linux")
+        && arguments.transport.is_sockets()
         && job.endpoints.iter().all(
             |endpoint| matches!(endpoint, Endpoint::Tcp(addr) if addr.is_ipv4() && addr.ip().is_loopback()),
         );

@@ -72,6 +72,26 @@ impl AttackOptions {
         }
     }
 
+    /// Whether an [`Attacker`] can be made of it.
+    ///
+    /// # Errors
+    /// As [`Attacker::new`].
+    pub fn check(&self) -> Result<(), PlanError> {
+        self.own_sources().map(|_| ())
+    }
+
+    /// All sources and whether they are a pool's, and those of each attack on this lcore.
+    fn own_sources(&self) -> Result<(Sources, bool, Vec<Sources>), PlanError> {
+        let (all, pool) = self.sources()?;
+        let attacks = self.plan.attacks().len();
+        let own = all.part(self.lcore, self.lcores.max(1));
+        let parts = own.and_then(|own| (0..attacks).map(|i| own.part(i, attacks)).collect());
+        match parts {
+            Some(parts) => Ok((all, pool, parts)),
+            None => wrong("there are fewer ports to attack from than attacks: see --attack-source"),
+        }
+    }
+
     /// All sources, and whether they are those of a pool.
     fn sources(&self) -> Result<(Sources, bool), PlanError> {
         let pool = self.plan.addresses();
@@ -160,22 +180,17 @@ impl<D: Device> Attacker<D> {
         options: &AttackOptions,
         control: &AttackControl,
     ) -> Result<Self, PlanError> {
-        let attacks = options.plan.attacks();
-        let (sources, pool) = options.sources()?;
-        let short = || PlanError::new("there are fewer ports to attack from than attacks");
-        let own = sources
-            .part(options.lcore, options.lcores.max(1))
-            .ok_or_else(short)?;
-        let mut fronts = Vec::with_capacity(attacks.len());
-        for (index, attack) in attacks.iter().enumerate() {
-            let sources = own.part(index, attacks.len()).ok_or_else(short)?;
-            fronts.push(Front {
+        let (sources, pool, parts) = options.own_sources()?;
+        let attacks = options.plan.attacks().iter().zip(parts);
+        let fronts: Vec<Front> = attacks
+            .enumerate()
+            .map(|(index, (attack, sources))| Front {
                 means: means(attack, options, &sources),
                 pace: Pace::new(options.share(attack.rate)),
                 tally: control.tally(index),
                 sources,
-            });
-        }
+            })
+            .collect();
         let first = &fronts[0].sources;
         let mtu = device.capabilities().mtu;
         Ok(Self {

@@ -39,8 +39,8 @@ const FEW_UNDER_WAY: u32 = 256;
 const MUCH_UNDER_WAY: u32 = 48 << 10;
 /// Bytes sent out of order at once.
 const CHUNK: u32 = 256;
-/// Bytes that a slow reader reads at a time.
-const SIP: u16 = 16;
+/// Bytes that a slow reader reads at a time. Into a smaller window Linux sends nothing but probes.
+const SIP: u16 = 64;
 /// MSS and nothing else: windows are not scaled, so a closed one is closed.
 const OPTIONS: [u8; 4] = [2, 4, 5, 0xb4];
 

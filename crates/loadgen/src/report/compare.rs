@@ -218,11 +218,7 @@ fn show(name: &str, value: Option<Spread>) -> String {
     if value.runs < 2 {
         return median;
     }
-    format!(
-        "{median} ({} - {})",
-        unit.show(value.min),
-        unit.show(value.max)
-    )
+    format!("{median} ({})", unit.range(value.min, value.max))
 }
 
 type Named = (&'static str, String);

@@ -37,6 +37,17 @@ impl Unit {
     }
 }
 
+impl Unit {
+    /// From one value to another, for people: `94.0 - 182 µs`, `812 ns - 1.23 µs`.
+    pub fn range(self, min: f64, max: f64) -> String {
+        let (min, max) = (self.show(min), self.show(max));
+        match (min.split_once(' '), max.split_once(' ')) {
+            (Some((number, unit)), Some((_, same))) if unit == same => format!("{number} - {max}"),
+            _ => format!("{min} - {max}"),
+        }
+    }
+}
+
 /// Which way a figure gets better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Better {
@@ -220,7 +231,10 @@ impl Metric {
 
 /// Errors of every kind.
 fn errors(run: &Run) -> f64 {
-    run.errors.values().map(|count| *count as f64).sum()
+    // Summed as integers: no floats add up to -0.
+    run.errors
+        .values()
+        .fold(0_u64, |sum, count| sum.saturating_add(*count)) as f64
 }
 
 impl Stat {
@@ -419,6 +433,24 @@ mod tests {
         assert!(p95 > latency.p90 as f64 && p95 < latency.p99 as f64);
         assert_eq!(read("handshake.p50"), None);
         assert_eq!(read("server.rss_per_connection"), None);
+    }
+
+    #[test]
+    fn a_range_says_its_unit_once() {
+        assert_eq!(Unit::Time.range(94_000.0, 182_000.0), "94.0 - 182 µs");
+        assert_eq!(Unit::Time.range(812.0, 1230.0), "812 ns - 1.23 µs");
+        assert_eq!(Unit::Count.range(1.0, 2000.0), "1 - 2,000");
+        assert_eq!(Unit::PerSecond.range(1000.0, 2000.0), "1,000 - 2,000 /s");
+    }
+
+    #[test]
+    fn no_errors_are_a_plain_zero() {
+        let report = synthetic::report("echo", 1);
+        let errors = Metric::named("errors").expect("it is known");
+        let none = errors
+            .of(&report.plan, &report.runs[0])
+            .expect("errors are always counted");
+        assert!(none == 0.0 && none.is_sign_positive());
     }
 
     #[test]

@@ -13,6 +13,18 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 const CSS: &str = include_str!("page/style.css");
 const JS: &str = include_str!("page/script.js");
 
+/// The figures that are looked at first, by name, and what they are called there.
+const TILES: [(&str, &str); 8] = [
+    ("rate", "rate"),
+    ("p50", "p50"),
+    ("p99", "p99"),
+    ("p99.9", "p99.9"),
+    ("max", "max"),
+    ("handshake.p99", "handshake p99"),
+    ("rss_per_connection", "memory per connection"),
+    ("errors", "errors"),
+];
+
 impl Report {
     /// The page that `--report` writes.
     pub fn html(&self) -> String {
@@ -85,16 +97,7 @@ fn verdicts(page: &mut String, report: &Report, parts: &[Part<'_>]) {
 fn tiles(page: &mut String, report: &Report, parts: &[Part<'_>]) {
     page.push_str("<section class=\"tiles\">");
     for part in parts {
-        for name in [
-            "rate",
-            "p50",
-            "p99",
-            "p99.9",
-            "max",
-            "handshake.p99",
-            "rss_per_connection",
-            "errors",
-        ] {
+        for (name, label) in TILES {
             let Some(metric) = Metric::named(name) else {
                 continue;
             };
@@ -103,30 +106,26 @@ fn tiles(page: &mut String, report: &Report, parts: &[Part<'_>]) {
             };
             let show = |value| escape(&metric.unit().show(value));
             let (value, bad) = if metric.adds_up() {
-                let sum: f64 = part
+                let values = part
                     .runs
                     .iter()
-                    .filter_map(|run| metric.of(&report.plan, run))
-                    .sum();
+                    .filter_map(|run| metric.of(&report.plan, run));
+                let sum = values.fold(0.0, |sum, value| sum + value);
                 (sum, sum > 0.0)
             } else {
                 (spread.median, false)
             };
             let range = if spread.runs > 1 && !metric.adds_up() {
-                format!("{} - {}", show(spread.min), show(spread.max))
+                escape(&metric.unit().range(spread.min, spread.max))
             } else {
                 String::new()
             };
-            let label = if part.name.is_empty() {
-                name.replace('_', " ")
-            } else {
-                format!("{} {name}", part.name)
-            };
+            let label = format!("{} {label}", part.name);
             let _ = write!(
                 page,
                 "<div class=\"tile{}\"><div class=\"name\">{}</div><div class=\"value\">{}</div><div class=\"range\">{range}</div></div>",
                 if bad { " bad" } else { "" },
-                escape(&label),
+                escape(label.trim()),
                 show(value)
             );
         }
@@ -149,42 +148,44 @@ fn plots(page: &mut String, report: &Report) {
 }
 
 fn table(page: &mut String, report: &Report, parts: &[Part<'_>], repeats: usize) {
-    page.push_str(
-        "<h2>Figures</h2>\n<div class=\"scroll\"><table id=\"figures\"><thead><tr><th></th>",
-    );
+    let mut heading = String::new();
     for part in parts {
-        let name = if parts.len() > 1 {
-            summary::part_name(part.name)
-        } else if repeats > 1 {
-            "median".into()
-        } else {
-            String::new()
+        let name = match (parts.len(), repeats) {
+            (2.., _) => summary::part_name(part.name),
+            (_, 2..) => "median".to_owned(),
+            _ => String::new(),
         };
-        let _ = write!(page, "<th>{}</th>", escape(&name));
+        let _ = write!(heading, "<th>{}</th>", escape(&name));
         if repeats > 1 {
-            page.push_str("<th>min - max</th>");
+            heading.push_str("<th>min - max</th>");
         }
     }
     if parts.len() == 2 {
-        page.push_str("<th>ratio</th>");
+        heading.push_str("<th>ratio</th>");
     }
-    page.push_str("</tr></thead>\n");
-    let columns = 1 + parts.len() * if repeats > 1 { 2 } else { 1 } + usize::from(parts.len() == 2);
+    // Two beside each other, unless they are wide.
+    let class = if parts.len() > 1 { "stack" } else { "halves" };
+    let _ = writeln!(
+        page,
+        "<h2>Figures</h2>\n<section id=\"figures\" class=\"{class}\">"
+    );
     for section in summary::sections(report) {
-        page.push_str("<tbody>");
-        if !section.title.is_empty() {
-            let title = escape(&section.title);
-            let _ = write!(
-                page,
-                "<tr class=\"section\"><th colspan=\"{columns}\">{title}</th></tr>"
-            );
-        }
+        let title = if section.title.is_empty() {
+            "load"
+        } else {
+            &section.title
+        };
+        let _ = writeln!(
+            page,
+            "<div class=\"scroll\"><table><thead><tr><th>{}</th>{heading}</tr></thead><tbody>",
+            escape(title)
+        );
         for row in &section.rows {
             figures(page, row, repeats, parts.len());
         }
-        page.push_str("</tbody>\n");
+        page.push_str("</tbody></table></div>\n");
     }
-    page.push_str("</table></div>\n");
+    page.push_str("</section>\n");
 }
 
 /// A row; `data-figure` and `data-value` say the same to programs.

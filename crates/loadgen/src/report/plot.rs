@@ -2,8 +2,6 @@
 
 use std::fmt::Write as _;
 
-use super::words;
-
 /// Width of a plot in its own units.
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 320.0;
@@ -187,13 +185,28 @@ impl Ruler {
     }
 }
 
-/// A quantile as a percentage, with as many digits as it has nines.
+/// A quantile as a percentage, with two digits of what is missing to 100: `99.73`, `99.9915`.
 pub(super) fn quantile(quantile: f64) -> String {
-    let percent = format!("{:.6}", quantile * 100.0);
-    percent
-        .trim_end_matches('0')
-        .trim_end_matches('.')
-        .to_owned()
+    let missing = (1.0 - quantile) * 100.0;
+    let nines = (-missing.log10()).ceil().max(0.0);
+    let digits = if nines.is_finite() {
+        nines as usize + 1
+    } else {
+        6
+    };
+    round(&format!("{:.digits$}", quantile * 100.0))
+}
+
+/// A figure without zeros at the end of its number: `5.00 ms` is `5 ms`.
+fn round(figure: &str) -> String {
+    let end = figure.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '-');
+    let (number, unit) = figure.split_at(end.unwrap_or(figure.len()));
+    let number = if number.contains('.') {
+        number.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        number
+    };
+    format!("{number}{unit}")
 }
 
 impl Plot {
@@ -246,7 +259,7 @@ impl Plot {
         let (mut at, mut rows) = (LEFT, 1_usize);
         for series in &self.series {
             let label = escape(&series.label);
-            let width = 34.0 + series.label.chars().count() as f64 * 6.6;
+            let width = 38.0 + series.label.chars().count() as f64 * 7.0;
             if at + width > WIDTH - RIGHT && at > LEFT {
                 (at, rows) = (LEFT, rows + 1);
             }
@@ -279,7 +292,7 @@ fn axes(svg: &mut String, x: &Ruler, y: &Ruler, top: f64) {
             "<path class=\"grid\" d=\"M{LEFT} {at:.1}H{right}\"/><text x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
             LEFT - 7.0,
             at + 4.0,
-            escape(&(y.axis.show)(tick))
+            escape(&round(&(y.axis.show)(tick)))
         );
     }
     let mut free = f64::NEG_INFINITY;
@@ -290,7 +303,7 @@ fn axes(svg: &mut String, x: &Ruler, y: &Ruler, top: f64) {
             "<path class=\"grid\" d=\"M{at:.1} {top:.0}V{bottom}\"/>"
         );
         // Words that would touch are left out; the line stays.
-        let word = (x.axis.show)(tick);
+        let word = round(&(x.axis.show)(tick));
         let half = word.chars().count() as f64 * 3.4 + 3.0;
         if at - half < free || at + half > WIDTH {
             continue;
@@ -370,7 +383,7 @@ impl Series {
 /// Text for HTML and SVG, within elements and quoted attributes. Control characters, which XML forbids, are replaced.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for c in words::harmless(text).chars() {
+    for c in text.chars() {
         match c {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
@@ -378,8 +391,62 @@ pub(super) fn escape(text: &str) -> String {
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
             '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
+            c if c.is_control() => escaped.push('\u{fffd}'),
             c => escaped.push(c),
         }
     }
     escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::words;
+    use super::*;
+
+    #[test]
+    fn quantiles_have_two_digits_after_their_nines() {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.5, "50"),
+            (0.9, "90"),
+            (0.99, "99"),
+            (0.999, "99.9"),
+            (0.9999, "99.99"),
+            (0.997_283, "99.73"),
+            (0.123_456, "12.3"),
+        ] {
+            assert_eq!(quantile(value), text);
+        }
+        assert_eq!(round("5.00 ms"), "5 ms");
+        assert_eq!(round("10.0k"), "10k");
+        assert_eq!(round("100 %"), "100 %");
+        assert_eq!(round("-0.50"), "-0.5");
+    }
+
+    #[test]
+    fn axes_place_values_and_mark_some() {
+        let axis = |scale| Axis {
+            scale,
+            title: "",
+            show: words::short,
+        };
+        let nines = Ruler::new(axis(Scale::Nines), [0.0, 0.9999].into_iter(), 0.0, 400.0);
+        for (quantile, place) in [(0.0, 0.0), (0.9, 100.0), (0.99, 200.0), (0.9999, 400.0)] {
+            assert!((nines.place(quantile) - place).abs() < 0.01);
+        }
+        assert_eq!(nines.ticks(), [0.0, 0.5, 0.75, 0.9, 0.99, 0.999, 0.9999]);
+        let linear = Ruler::new(axis(Scale::Linear), [0.0, 100.0].into_iter(), 0.0, 100.0);
+        assert_eq!(linear.ticks(), [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]);
+        assert_eq!(linear.place(25.0), 25.0);
+        let log = Ruler::new(axis(Scale::Log), [1.0, 1e8].into_iter(), 0.0, 100.0);
+        assert_eq!(log.ticks().len(), 9);
+        // Nothing, one value, and what is no number leave an axis that can be drawn.
+        for scale in [Scale::Linear, Scale::Log, Scale::Nines] {
+            for values in [vec![], vec![0.0], vec![7.0], vec![f64::NAN, f64::INFINITY]] {
+                let ruler = Ruler::new(axis(scale), values.into_iter(), 0.0, 100.0);
+                assert!(ruler.place(0.5).is_finite());
+                assert!(ruler.ticks().len() < 50);
+            }
+        }
+    }
 }

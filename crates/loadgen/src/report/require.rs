@@ -180,8 +180,8 @@ impl fmt::Display for Unmet {
             (0 | 1, _) => Ok(()),
             (runs, true) => write!(f, " in {runs} repeats together"),
             (runs, false) => {
-                let (min, max) = (self.unit.show(spread.min), self.unit.show(spread.max));
-                write!(f, ", the median of {runs} repeats ({min} to {max})")
+                let range = self.unit.range(spread.min, spread.max);
+                write!(f, ", the median of {runs} repeats ({range})")
             }
         }
     }
@@ -229,7 +229,7 @@ impl Requirement {
         let values: Vec<f64> = values.collect::<Option<_>>()?;
         let mut spread = Spread::of(values.iter().copied())?;
         if self.metric.adds_up() {
-            let sum: f64 = values.iter().sum();
+            let sum = values.iter().fold(0.0, |sum, value| sum + value);
             spread.median = if self.metric.unit() == Unit::Share {
                 sum / values.len() as f64
             } else {
@@ -342,7 +342,7 @@ mod tests {
         assert_eq!(unmet.len(), 1);
         assert_eq!(
             unmet[0].to_string(),
-            "rate>300 does not hold: it is 300 /s, the median of 3 repeats (100 /s to 900 /s)"
+            "rate>300 does not hold: it is 300 /s, the median of 3 repeats (100 - 900 /s)"
         );
     }
 

@@ -40,17 +40,8 @@ impl Row {
     }
 }
 
-const TIMES: [(&str, &str); 10] = [
-    ("min", "min"),
-    ("mean", "mean"),
-    ("p50", "p50"),
-    ("p75", "p75"),
-    ("p90", "p90"),
-    ("p99", "p99"),
-    ("p99.9", "p99.9"),
-    ("p99.99", "p99.99"),
-    ("max", "max"),
-    ("stdev", "stdev"),
+const TIMES: [&str; 10] = [
+    "min", "mean", "p50", "p75", "p90", "p99", "p99.9", "p99.99", "max", "stdev",
 ];
 
 /// What is counted in a scenario.
@@ -73,12 +64,11 @@ pub(super) fn sections(report: &Report) -> Vec<Section> {
         _ => "latency, from sent to answered",
     };
     let row = |label: &str, name: &str| row(report, &parts, label, name);
-    let times = |prefix: &str| -> Vec<Row> {
-        let rows = TIMES
-            .iter()
-            .map(|(label, name)| row(label, &format!("{prefix}{name}")));
-        rows.flatten().collect()
-    };
+    let handshakes = ["p50", "p90", "p99", "p99.9", "max"]; // of connections there are fewer
+    let handshakes = handshakes
+        .iter()
+        .filter_map(|name| row(name, &format!("handshake.{name}")));
+    let times = TIMES.iter().filter_map(|name| row(name, name));
     let side = |side: &str| -> Vec<Row> {
         [
             ("cores busy", "cores"),
@@ -123,10 +113,10 @@ pub(super) fn sections(report: &Report) -> Vec<Section> {
                 .filter_map(|(label, name)| row(label, name))
                 .collect(),
         ),
-        (latency.to_owned(), times("")),
+        (latency.to_owned(), times.collect()),
         (
             "handshake, from connect to the 101".to_owned(),
-            times("handshake."),
+            handshakes.collect(),
         ),
         ("generator".to_owned(), side("generator")),
         ("server".to_owned(), side("server")),
@@ -255,18 +245,42 @@ pub(super) fn verdict(part: &Part<'_>, plan: &Plan) -> Option<String> {
             });
             format!("The server was the bottleneck{left}.")
         }
-        "neither" => {
-            let left = left("generator").map_or(String::new(), |left| {
-                format!("; the generator had {left} of its time left")
-            });
-            format!("Neither side was at its limit: the load was as asked for{left}.")
-        }
+        "neither" => unlimited(part, plan, left("generator")),
         other => format!("The bottleneck was: {}.", words::harmless(other)),
     };
     if count < part.runs.len() {
         let _ = write!(text, " (So in {count} of {} repeats.)", part.runs.len());
     }
     Some(text)
+}
+
+/// What to say where no side was seen to be at its limit.
+fn unlimited(part: &Part<'_>, plan: &Plan, left: Option<String>) -> String {
+    let left = left.map_or(String::new(), |left| {
+        format!(" The generator had {left} of its time left.")
+    });
+    let known = part.runs.iter().all(|run| run.server.is_some());
+    let asked = Metric::named("rate").and_then(|rate| rate.as_share());
+    let reached = asked.and_then(|rate| part.spread(plan, &rate));
+    match (reached, known) {
+        _ if matches!(plan.scenario.as_str(), "hold") => {
+            format!("Neither side was at its limit.{left}")
+        }
+        // A fan-out is asked for publications and counts deliveries.
+        (Some(share), _) if share.median >= 0.98 || plan.scenario == "fanout" => {
+            format!("Neither side was at its limit: the load was as asked for.{left}")
+        }
+        (_, false) => format!(
+            "The generator was not the bottleneck.{left} What the server had left is not known; --server-pid tells of one on this machine."
+        ),
+        (Some(share), true) => format!(
+            "Neither side was at its limit, and yet the rate was {} of what was asked for.{left}",
+            words::percent(share.median)
+        ),
+        (None, true) => format!(
+            "Neither side was at its limit: what was under way waited for the way there and back. More in flight, or more connections, may do more.{left}"
+        ),
+    }
 }
 
 /// The name of a part in a heading.
@@ -355,7 +369,7 @@ fn cells(row: &Row, repeats: usize, parts: usize) -> Vec<String> {
 
 /// From the smallest to the largest.
 pub(super) fn range(row: &Row, spread: Spread) -> String {
-    format!("{} - {}", row.show(spread.min), row.show(spread.max))
+    row.metric.unit().range(spread.min, spread.max)
 }
 
 fn errors_text(report: &Report, parts: &[Part<'_>]) -> String {
@@ -448,7 +462,11 @@ mod tests {
             .collect();
         assert_eq!(
             cells,
-            ["rate", &rates[1], &format!("{} - {}", rates[2], rates[0])]
+            [
+                "rate",
+                &rates[1],
+                &format!("{} - {}", rates[2].trim_end_matches(" /s"), rates[0])
+            ]
         );
         assert!(text.contains("3 repeats"), "{text}");
     }
@@ -503,6 +521,20 @@ mod tests {
         ));
         report.runs[0].bottleneck = Some("neither".into());
         assert!(report.summary().contains("(So in 2 of 3 repeats.)"));
+        report.runs.truncate(1);
+        assert!(
+            report
+                .summary()
+                .contains("Neither side was at its limit: what was under way waited")
+        );
+        report.runs[0].server = None;
+        assert!(report.summary().contains("The generator was not the bottleneck. The generator had 1.00 % of its time left. What the server"));
+        report.plan.rate = Some(report.runs[0].rate);
+        assert!(
+            report
+                .summary()
+                .contains("Neither side was at its limit: the load was as asked for.")
+        );
         for run in &mut report.runs {
             run.bottleneck = None;
         }

@@ -90,10 +90,10 @@ pub fn seconds(seconds: f64) -> String {
     format!("{} s", (seconds * 1e3).round() / 1e3)
 }
 
-/// Text of a command line or file on its way to a terminal: control characters, which could command it, are shown as U+FFFD.
+/// Text of a command line or file on its way to a terminal: control characters, which could command it, become question marks.
 pub fn harmless(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| if c.is_control() { '?' } else { c })
         .collect()
 }
 
@@ -176,6 +176,6 @@ mod tests {
         assert_eq!(percent(0.125), "12.5 %");
         assert_eq!(ratio(1.066), "1.07x");
         assert_eq!(seconds(0.5), "0.5 s");
-        assert_eq!(harmless("a\u{1b}[31mb\nc"), "a\u{fffd}[31mb\u{fffd}c");
+        assert_eq!(harmless("a\u{1b}[31mb\nc"), "a?[31mb?c");
     }
 }

@@ -10,6 +10,7 @@ use crate::pacer::Pacer;
 use crate::payload::Wrong;
 
 pub(crate) mod fanout;
+pub(crate) mod turns;
 
 /// Connections that begin to send in one turn.
 const BEGIN: usize = 256;
@@ -45,7 +46,8 @@ impl Generator {
                     self.pace(rate, topics, now.as_nanos());
                 }
             }
-            Scenario::Echo | Scenario::Bulk | Scenario::Hold => {}
+            Scenario::Echo => self.queue_up(),
+            Scenario::Bulk | Scenario::Hold => {}
         }
     }
 
@@ -75,6 +77,7 @@ impl Generator {
     /// What is sent by the clock.
     pub(crate) fn load_turn(&mut self, cx: &mut impl LcoreContext<Event = ()>) -> bool {
         match self.job.scenario {
+            Scenario::Echo if self.active > 0 => self.first_turns(cx),
             Scenario::Echo | Scenario::Bulk if self.cursor < self.flights.len() => {
                 let end = (self.cursor + BEGIN).min(self.flights.len());
                 for n in self.cursor..end {
@@ -127,10 +130,12 @@ impl Generator {
     }
 
     /// Closed loop: sends until enough is under way.
-    fn fill(&mut self, n: usize, cx: &mut impl LcoreContext<Event = ()>) {
+    pub(crate) fn fill(&mut self, n: usize, cx: &mut impl LcoreContext<Event = ()>) {
         let now = cx.now().as_nanos();
         let window = self.job.window();
-        if self.flights[n].state != State::Open {
+        if self.flights[n].state != State::Open
+            || turns::is_silent(n, self.flights.len(), self.silent)
+        {
             return;
         }
         while self.flights[n].under_way.len() < window {
@@ -231,7 +236,10 @@ impl Generator {
         match (self.stage, self.job.scenario) {
             (Stage::Running, Scenario::Echo | Scenario::Bulk) => {
                 self.meter.done();
-                if !self.send(n, cx, now, now) {
+                if self.active > 0 {
+                    self.turns.push_back(n);
+                    self.next_turn(cx);
+                } else if !self.send(n, cx, now, now) {
                     self.flights[n].waiting = true;
                 }
             }

@@ -1,324 +1,326 @@
-//! A server of this project, a well-behaved load and an attacker beneath it, joined by a memory pair: on one thread, in virtual
-//! time.
+//! A generator's lcore on a scripted network, with a clock that the test holds and a server that does as it is told.
+#![allow(dead_code, unreachable_pub)]
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use hioload_device::memory::{MemoryDevice, PairOptions, pair};
-use hioload_engine::{
-    Accept, Closure, Config, Connect, ConnectError, ConnectionId, Context, Handler, Lcore,
-    LcoreContext, Limits, Response,
+use hioload_engine::Lcore;
+use hioload_lcore::Time;
+use hioload_loadgen::{
+    Arrival, Dialect, Generator, Interval, Job, Order, Orders, Scenario, Sizes, Verify, Word, seat,
+    settings,
 };
-use hioload_lcore::{Clock, Time};
-use hioload_loadgen::attack::{AttackControl, AttackCounters, AttackOptions, AttackPlan, Attacker};
-use hioload_mem::{Pool, PoolOptions};
-use hioload_tcp::{Stack, StackConfig, StackStats};
-use hioload_transport::bypass::{Bypass, BypassOptions};
-use hioload_transport::{Endpoint, Peer, Transport};
-use hioload_ws_proto::handshake::client::Response as ServerReply;
-use hioload_ws_proto::handshake::server::Request;
-use hioload_ws_proto::{Kind, Message};
+use hioload_transport::fake::{Fake, FakeOptions};
+use hioload_transport::{ConnId, Endpoint, Transport};
+use hioload_ws_proto::handshake::server;
+use hioload_ws_proto::{Kind, OpCode, encode};
 
-/// Connections of the load, and messages under way on each.
-pub const TALKERS: u64 = 4;
-const IN_FLIGHT: u32 = 2;
-/// Payload of its messages.
-const SIZE: usize = 100;
+/// Between two turns.
+pub const TURN: Duration = Duration::from_micros(100);
 
-pub struct Echo;
-
-impl Handler for Echo {
-    type Conn = ();
-    type Event = ();
-
-    fn on_open(
-        &mut self,
-        _: &mut impl LcoreContext<Event = ()>,
-        _: Peer,
-        _: &Request<'_>,
-    ) -> Result<Accept<()>, Response> {
-        Ok(Accept::new(()))
-    }
-
-    fn on_message(&mut self, _: &mut (), cx: &mut impl Context<Event = ()>, message: Message<'_>) {
-        let _ = cx.send(message.kind(), message.as_bytes());
-    }
-}
-
-/// What became of the load.
-#[derive(Clone, Debug, Default)]
-pub struct Load {
-    pub open: u64,
-    pub echoes: u64,
-    /// The first thing that went wrong.
-    pub wrong: Option<String>,
-}
-
-/// Sends numbered messages and compares what comes back.
-pub struct Bystander {
-    load: Rc<RefCell<Load>>,
-    endpoint: Endpoint,
-}
-
-pub struct Talk {
-    number: u64,
-    sent: u32,
-    came: u32,
-}
-
-fn payload(talker: u64, message: u32) -> [u8; SIZE] {
-    let mut bytes = [0; SIZE];
-    for (i, byte) in bytes.iter_mut().enumerate() {
-        *byte = (talker as usize * 7 + message as usize * 13 + i) as u8;
-    }
-    bytes
-}
-
-impl Bystander {
-    fn fail(&self, what: String) {
-        self.load.borrow_mut().wrong.get_or_insert(what);
+/// A small job.
+pub fn job(scenario: Scenario) -> Job {
+    Job {
+        scenario,
+        endpoints: vec![Endpoint::Tcp(([127, 0, 0, 1], 9001).into())],
+        host: "127.0.0.1:9001".to_owned(),
+        target: "/echo".to_owned(),
+        publish_target: "/echo".to_owned(),
+        origin: None,
+        protocols: Vec::new(),
+        headers: Vec::new(),
+        deflate: false,
+        connections: 2,
+        active: 0,
+        silent: 0,
+        opening: 16,
+        in_flight: 4,
+        sizes: Sizes::fixed(64),
+        kind: Kind::Binary,
+        rate: None,
+        arrival: Arrival::Even,
+        duration: Duration::from_secs(1),
+        warmup: Duration::ZERO,
+        fragments: 1,
+        verify: Verify::Content,
+        timeout: Duration::from_secs(2),
+        max_errors: 0,
+        echoes: 3,
+        publishers: 1,
+        topics: 1,
+        dialect: Dialect::Topics,
+        lcores: 1,
     }
 }
 
-impl Handler for Bystander {
-    type Conn = Talk;
-    type Event = ();
+/// What the server does with the `n`th message (from 0) of the connection: what it sends.
+pub type Answer = Box<dyn FnMut(usize, &[u8]) -> Vec<Vec<u8>>>;
 
-    fn on_start(&mut self, cx: &mut impl LcoreContext<Event = ()>) {
-        for token in 0..TALKERS {
-            let connect = Connect {
-                endpoint: self.endpoint.clone(),
-                host: "server".into(),
-                target: "/".into(),
-                origin: None,
-                protocols: Vec::new(),
-                headers: Vec::new(),
-                deflate: false,
-                token,
-            };
-            cx.connect(connect).expect("it begins");
-        }
-    }
-
-    fn on_open(
-        &mut self,
-        _: &mut impl LcoreContext<Event = ()>,
-        _: Peer,
-        _: &Request<'_>,
-    ) -> Result<Accept<Talk>, Response> {
-        Err(Response::not_found())
-    }
-
-    fn on_connect(
-        &mut self,
-        _: &mut impl LcoreContext<Event = ()>,
-        number: u64,
-        _: ConnectionId,
-        outcome: Result<&ServerReply<'_>, ConnectError>,
-    ) -> Option<Talk> {
-        if let Err(error) = outcome {
-            self.fail(format!("talker {number} is not connected: {error}"));
-            return None;
-        }
-        self.load.borrow_mut().open += 1;
-        Some(Talk {
-            number,
-            sent: 0,
-            came: 0,
-        })
-    }
-
-    fn on_ready(&mut self, talk: &mut Talk, cx: &mut impl Context<Event = ()>) {
-        for _ in 0..IN_FLIGHT {
-            let _ = cx.send(Kind::Binary, &payload(talk.number, talk.sent));
-            talk.sent += 1;
-        }
-    }
-
-    fn on_message(
-        &mut self,
-        talk: &mut Talk,
-        cx: &mut impl Context<Event = ()>,
-        message: Message<'_>,
-    ) {
-        if message.as_bytes() != payload(talk.number, talk.came) {
-            self.fail(format!(
-                "talker {}: echo {} is another",
-                talk.number, talk.came
-            ));
-        }
-        talk.came += 1;
-        self.load.borrow_mut().echoes += 1;
-        let _ = cx.send(Kind::Binary, &payload(talk.number, talk.sent));
-        talk.sent += 1;
-    }
-
-    fn on_close(
-        &mut self,
-        talk: Talk,
-        _: &mut impl LcoreContext<Event = ()>,
-        closure: Closure<'_>,
-    ) {
-        self.fail(format!(
-            "talker {} has lost its connection: {closure:?}",
-            talk.number
-        ));
-    }
+/// A connection as the server has it.
+struct Peer {
+    id: ConnId,
+    open: bool,
+    unread: Vec<u8>,
+    messages: usize,
+    /// A message of several frames, as far as it has come.
+    parts: Vec<u8>,
 }
 
-/// What the lab is like.
-pub struct Setup {
-    pub plan: &'static str,
-    pub v6: bool,
-    pub vlan: Option<u16>,
-    /// `--attack-source`.
-    pub pool: Option<&'static str>,
-    pub limits: Limits,
-    /// Time of a turn.
-    pub turn: Duration,
-}
-
-impl Setup {
-    pub fn new(plan: &'static str) -> Self {
-        Self {
-            plan,
-            v6: false,
-            vlan: None,
-            pool: None,
-            limits: Limits {
-                ping_interval: Duration::ZERO,
-                idle_timeout: Duration::ZERO,
-                ..Limits::default()
-            },
-            turn: Duration::from_micros(100),
-        }
-    }
-}
-
+/// The lcore and its server.
 pub struct Lab {
-    pub server: Lcore<Bypass<MemoryDevice>, Echo>,
-    pub client: Lcore<Bypass<Attacker<MemoryDevice>>, Bystander>,
-    pub control: AttackControl,
-    pub load: Rc<RefCell<Load>>,
+    pub lcore: Lcore<Fake, Generator>,
     pub now: Time,
-    turn: Duration,
+    orders: Orders,
+    words: Receiver<Word>,
+    peers: Vec<Peer>,
+    answer: Answer,
+    /// What is sent later, when it is time.
+    later: VecDeque<(Time, ConnId, Vec<u8>)>,
+    /// Until when the server does nothing.
+    pub stalled: Time,
+    /// How long it takes.
+    pub delay: Duration,
+    pub interval: Interval,
+    pub failure: Option<String>,
+    pub ready: bool,
+    pub drained: bool,
+    /// Frames seen, by whether they end their message.
+    pub frames: [usize; 2],
 }
 
-fn transport<D: hioload_device::Device>(device: D, config: StackConfig, now: Time) -> Bypass<D> {
-    let stack = Stack::new(device, config, None, now).expect("a stack");
-    let pool = Pool::new(&PoolOptions {
-        buffers: 4096,
-        buffer_size: 16 << 10,
-        ..PoolOptions::default()
-    });
-    Bypass::over(stack, BypassOptions::default(), pool.expect("a pool"))
+/// A frame as servers send them.
+pub fn frame(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode::fragment_into(&mut out, true, false, opcode, payload, None);
+    out
+}
+
+/// An honest echo.
+pub fn echo(payload: &[u8]) -> Vec<Vec<u8>> {
+    vec![frame(OpCode::Binary, payload)]
 }
 
 impl Lab {
-    pub fn new(setup: &Setup) -> Self {
-        let mut plan: AttackPlan = setup.plan.parse().expect("a plan");
-        if let Some(pool) = setup.pool {
-            plan = plan.with_source(pool.parse().expect("a network"));
-        }
-        let (near, far) = if setup.v6 {
-            ("fd77::1/64", "fd77::2/64")
-        } else {
-            ("10.77.0.1/24", "10.77.0.2/24")
-        };
-        let (near, far): (hioload_tcp::Cidr, hioload_tcp::Cidr) =
-            (near.parse().expect("one"), far.parse().expect("one"));
-        let target = std::net::SocketAddr::new(far.addr(), 9001);
-        plan.check_target(target, false).expect("it may");
-        let control = AttackControl::new(&plan);
-        let options = AttackOptions::new(plan, target, [near.addr()]);
-
-        let (a, b) = pair(&PairOptions::default()).expect("a pair");
-        let attacker = Attacker::new(b.open(), &options, &control).expect("an attacker");
-        let now = Clock::new().now();
-        let config = |own, listen| StackConfig {
-            addresses: vec![own],
-            listen,
-            vlan: setup.vlan,
-            max_flows: 4096,
-            secret: *b"secret of a test",
-            ..StackConfig::default()
-        };
-        let server = transport(a.open(), config(far, vec![target]), now);
-        let client = transport(attacker, config(near, Vec::new()), now);
-        let load = Rc::new(RefCell::new(Load::default()));
-        let bystander = Bystander {
-            load: Rc::clone(&load),
-            endpoint: Endpoint::Tcp(target),
-        };
-        let config = Config {
-            limits: setup.limits.clone(),
-            ..Config::default()
-        };
+    pub fn new(job: Job, answer: Answer) -> Self {
+        let fake = Fake::new(&FakeOptions::default()).expect("a fake");
+        let now = Time::from_millis(1000);
+        let (say, words) = channel();
+        let (orders, seat) = seat(say);
+        let config = settings::config(&job);
+        let generator = Generator::new(Arc::new(job), 0, seat);
         Self {
-            server: Lcore::alone(server, Echo, config.clone(), now),
-            client: Lcore::alone(client, bystander, config, now),
-            control,
-            load,
+            lcore: Lcore::alone(fake, generator, config, now),
             now,
-            turn: setup.turn,
+            orders,
+            words,
+            peers: Vec::new(),
+            answer,
+            later: VecDeque::new(),
+            stalled: Time::ZERO,
+            delay: Duration::ZERO,
+            interval: Interval::empty(),
+            failure: None,
+            ready: false,
+            drained: false,
+            frames: [0; 2],
         }
     }
 
+    /// A turn of the generator, then one of the server.
     pub fn turn(&mut self) {
-        self.now = self.now + self.turn;
+        self.now += TURN;
         let now = self.now;
-        let _ = self.client.transport().wait(Some(Duration::ZERO));
-        self.client.transport().stack().device().set_now(now);
-        self.client.turn(now);
-        let _ = self.server.transport().wait(Some(Duration::ZERO));
-        self.server.turn(now);
+        self.lcore
+            .transport()
+            .wait(Some(Duration::ZERO))
+            .expect("nothing fails");
+        self.lcore.turn(now);
+        self.serve();
+        while let Ok(word) = self.words.try_recv() {
+            match word {
+                Word::Ready => self.ready = true,
+                Word::Drained => self.drained = true,
+                Word::Failed(line) => self.failure = Some(line),
+                Word::Interval { interval, .. } => self.interval = *interval,
+                Word::Error(_) | Word::Finished => {}
+            }
+        }
     }
 
-    pub fn pass(&mut self, time: Duration) {
+    /// A turn; by how much it raised `count` on the generator's side.
+    pub fn counted_turn(&mut self, count: fn() -> u64) -> u64 {
+        self.now += TURN;
+        let now = self.now;
+        self.lcore
+            .transport()
+            .wait(Some(Duration::ZERO))
+            .expect("nothing fails");
+        let before = count();
+        self.lcore.turn(now);
+        let allocated = count() - before;
+        self.serve();
+        allocated
+    }
+
+    pub fn turns(&mut self, time: Duration) {
         let end = self.now + time;
         while self.now < end {
             self.turn();
         }
     }
 
-    /// Until all talkers are open.
-    pub fn open(&mut self) {
-        for _ in 0..100_000 {
-            self.turn();
-            if self.load.borrow().open == TALKERS {
+    fn until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {
+        for _ in 0..200_000 {
+            if done(self) || self.failure.is_some() {
                 return;
             }
-        }
-        panic!("the load does not open: {:?}", self.load.borrow());
-    }
-
-    /// Lets the attack run for `time`; gives the echoes of the load in it.
-    pub fn attacked(&mut self, time: Duration) -> u64 {
-        let before = self.load.borrow().echoes;
-        self.control.start();
-        self.pass(time);
-        self.control.stop();
-        self.load.borrow().echoes - before
-    }
-
-    pub fn counters(&self) -> AttackCounters {
-        self.control.counters()
-    }
-
-    pub fn server_stats(&mut self) -> StackStats {
-        self.server.transport().stack().stats()
-    }
-
-    /// The load is as if nothing had happened: every talker open, every echo right, and all still talk.
-    pub fn assert_unharmed(&mut self) {
-        let before = self.load.borrow().echoes;
-        for _ in 0..1000 {
             self.turn();
         }
-        let load = self.load.borrow();
-        assert_eq!(load.wrong, None);
-        assert_eq!(load.open, TALKERS);
-        assert!(load.echoes > before + 500, "{load:?}, {before}");
+        panic!("waited in vain until {what}");
     }
+
+    /// Opens the connections, and begins.
+    pub fn go(&mut self) {
+        self.orders.give(Order::Open);
+        self.until("all is open", |lab| lab.ready);
+        self.orders.give(Order::Go);
+        self.turn();
+    }
+
+    /// Ends, and takes what was counted.
+    pub fn halt(&mut self) {
+        self.orders.give(Order::Halt);
+        self.until("nothing is under way", |lab| lab.drained);
+        self.report();
+    }
+
+    pub fn report(&mut self) {
+        self.orders.give(Order::Report(Box::new(Interval::empty())));
+        self.turn();
+    }
+
+    /// All of a run that lasts `time`.
+    pub fn run(&mut self, time: Duration) {
+        self.go();
+        self.turns(time);
+        self.halt();
+    }
+
+    /// The server ends a connection.
+    pub fn end_one(&mut self) {
+        let id = self.peers[0].id;
+        self.lcore.transport().reset(id);
+    }
+
+    fn serve(&mut self) {
+        let now = self.now;
+        let connecting = self.lcore.transport().connecting();
+        for (id, _) in connecting {
+            self.lcore.transport().connect_outcome(id, Ok(()));
+            self.peers.push(Peer {
+                id,
+                open: false,
+                unread: Vec::new(),
+                messages: 0,
+                parts: Vec::new(),
+            });
+        }
+        if now < self.stalled {
+            return;
+        }
+        for peer in &mut self.peers {
+            let sent = self.lcore.transport().peek_sent(peer.id);
+            if sent.is_empty() {
+                continue;
+            }
+            peer.unread.extend_from_slice(sent);
+            self.lcore.transport().clear_sent(peer.id);
+            if !peer.open {
+                let Some(reply) = accept(&peer.unread) else {
+                    continue;
+                };
+                peer.unread.clear();
+                peer.open = true;
+                self.lcore.transport().deliver(peer.id, &reply);
+                continue;
+            }
+            let mut unread = std::mem::take(&mut peer.unread);
+            let mut used = 0;
+            while let Some((len, fin, opcode, payload)) = next_frame(&mut unread[used..]) {
+                used += len;
+                let frames = match opcode {
+                    9 => vec![frame(OpCode::Pong, payload)],
+                    8 => vec![frame(OpCode::Close, payload)],
+                    _ => {
+                        self.frames[usize::from(fin)] += 1;
+                        if fin && peer.parts.is_empty() {
+                            peer.messages += 1;
+                            (self.answer)(peer.messages - 1, payload)
+                        } else {
+                            peer.parts.extend_from_slice(payload);
+                            let mut answers = Vec::new();
+                            if fin {
+                                peer.messages += 1;
+                                answers = (self.answer)(peer.messages - 1, &peer.parts);
+                                peer.parts.clear();
+                            }
+                            answers
+                        }
+                    }
+                };
+                for frame in frames {
+                    self.later.push_back((now + self.delay, peer.id, frame));
+                }
+            }
+            unread.drain(..used);
+            peer.unread = unread;
+        }
+        while self.later.front().is_some_and(|(at, ..)| *at <= now) {
+            if let Some((_, id, bytes)) = self.later.pop_front() {
+                self.lcore.transport().deliver(id, &bytes);
+            }
+        }
+    }
+}
+
+/// The 101 to a whole request.
+fn accept(request: &[u8]) -> Option<Vec<u8>> {
+    let mut request = request.to_vec();
+    let (request, _) = server::parse(&mut request, &Default::default()).ok()??;
+    let upgrade = request.upgrade.as_ref()?;
+    let answer = hioload_ws_proto::handshake::accept_key(upgrade.key);
+    let answer = std::str::from_utf8(&answer).ok()?;
+    Some(
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {answer}\r\n\r\n"
+        )
+        .into_bytes(),
+    )
+}
+
+/// The next whole frame of a client, unmasked where it lies: its length, FIN, opcode, payload.
+fn next_frame(bytes: &mut [u8]) -> Option<(usize, bool, u8, &[u8])> {
+    let [first, second, ..] = *bytes else {
+        return None;
+    };
+    assert_eq!(second & 0x80, 0x80, "a client masks");
+    let (len, at) = match second & 0x7f {
+        126 => (
+            usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)),
+            4,
+        ),
+        127 => (
+            u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize,
+            10,
+        ),
+        short => (usize::from(short), 2),
+    };
+    let key: [u8; 4] = bytes.get(at..at + 4)?.try_into().ok()?;
+    let payload = bytes.get_mut(at + 4..at + 4 + len)?;
+    for (i, byte) in payload.iter_mut().enumerate() {
+        *byte ^= key[i % 4];
+    }
+    Some((at + 4 + len, first & 0x80 != 0, first & 0x0f, payload))
 }

@@ -93,7 +93,7 @@ impl Conns {
     /// Asks for a slot that will be looked at soon.
     #[inline]
     pub(super) fn prefetch(&self, index: u32) {
-        prefetch::line(self.conns.as_ptr().wrapping_add(index as usize));
+        prefetch::item(self.conns.as_ptr().wrapping_add(index as usize));
     }
 
     pub(super) fn get(&self, id: ConnId) -> Option<&Conn> {

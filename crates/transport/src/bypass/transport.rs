@@ -64,7 +64,7 @@ impl<D: Device> Transport for Bypass<D> {
         let first = listed.min(budget.events.div_ceil(2));
         self.visit_listed(driver, first, &mut turn);
         loop {
-            if let Some(index) = self.stack.soon() {
+            while let Some(index) = self.stack.soon() {
                 self.conns.prefetch(index);
                 driver.soon(index);
             }

@@ -1,0 +1,184 @@
+//! `--attack`: each repeat is run without attacks, then with them beside it, over the same devices.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hioload_loadgen::attack::{AttackControl, AttackOptions, AttackPlan, Attacker};
+use hioload_loadgen::progress::{Phase, Progress};
+use hioload_loadgen::report::{Run, Tick};
+use hioload_loadgen::{Job, memory};
+use hioload_ws::Endpoint;
+use hioload_ws::device::Device;
+use hioload_ws::tcp::{Cidr, StackConfig};
+
+use crate::Failure;
+use crate::cli::load::{LoadArgs, LoadTransport};
+
+/// Where attacks come from over the memory pair, on which the load uses all ports of its addresses: a network for benchmarks (RFC
+/// 2544).
+const MEMORY_POOL: &str = "198.18.0.0/24";
+/// Below are ports that attacks do not use either.
+const FIRST_PORT: u16 = 1024;
+
+/// What is attacked, and with what.
+#[derive(Debug, Clone)]
+pub(super) struct Assault {
+    options: AttackOptions,
+    control: AttackControl,
+    /// Whether it is carried out in this part of a repeat.
+    attacks: bool,
+}
+
+impl Assault {
+    /// From the command line; `None` if there is no attack in it.
+    pub(super) fn new(arguments: &LoadArgs, job: &Job) -> Result<Option<Self>, Failure> {
+        if arguments.attack.is_empty() {
+            if arguments.attack_source.is_some() {
+                return Err(Failure::usage("--attack-source needs an --attack"));
+            }
+            return Ok(None);
+        }
+        if arguments.transport.is_sockets() {
+            return Err(Failure::usage(
+                "--attack makes packets of its own: it needs --transport af-xdp, dpdk or memory",
+            ));
+        }
+        let attacks = arguments.attack.iter().flat_map(AttackPlan::attacks);
+        let mut plan = AttackPlan::new(attacks.cloned()).map_err(usage)?;
+        let memory = arguments.transport == LoadTransport::Memory;
+        let pool = match arguments.attack_source {
+            None if memory => Some(MEMORY_POOL.parse::<Cidr>().map_err(usage)?),
+            given => given,
+        };
+        if let Some(pool) = pool {
+            plan = plan.with_source(pool);
+        }
+        let Some(Endpoint::Tcp(target)) = job.endpoints.first() else {
+            return Err(Failure::usage("--attack needs a server with an IP address"));
+        };
+        plan.check_target(*target, memory || arguments.i_own_the_target)
+            .map_err(usage)?;
+        let control = AttackControl::new(&plan);
+        let path = job.target.clone();
+        let options = AttackOptions {
+            path,
+            ..AttackOptions::new(plan, *target, [])
+        };
+        Ok(Some(Self {
+            options,
+            control,
+            attacks: false,
+        }))
+    }
+
+    /// As it is to be written in a report.
+    pub(super) fn text(&self) -> String {
+        self.options.plan.to_string()
+    }
+
+    /// Addresses that a port has to take packets for besides the load's own.
+    pub(super) fn addresses(&self) -> Vec<std::net::IpAddr> {
+        self.options.plan.addresses()
+    }
+
+    /// For one part of a repeat, with counters of its own.
+    pub(super) fn part(&self, attacks: bool) -> Self {
+        Self {
+            control: AttackControl::new(&self.options.plan),
+            attacks,
+            ..self.clone()
+        }
+    }
+
+    /// What puts it around the devices of `lcores` lcores, whose TCP is set up as `stack` says.
+    pub(super) fn wrap<D: Device>(
+        &self,
+        stack: &StackConfig,
+        lcores: usize,
+    ) -> Result<impl Fn(D) -> Attacker<D> + Clone + Send + 'static + use<D>, Failure> {
+        let options = AttackOptions {
+            own: stack.addresses.iter().map(|own| own.addr()).collect(),
+            ports: FIRST_PORT..=stack.source_ports.start().saturating_sub(1),
+            lcores,
+            ..self.options.clone()
+        };
+        options.check().map_err(usage)?;
+        let control = self.control.clone();
+        let next = Arc::new(AtomicUsize::new(0));
+        Ok(move |device| {
+            let options = AttackOptions {
+                lcore: next.fetch_add(1, Ordering::Relaxed) % lcores,
+                ..options.clone()
+            };
+            Attacker::new(device, &options, &control).expect("the options were checked")
+        })
+    }
+
+    /// The same for devices in memory.
+    pub(super) fn wrap_memory<D: Device>(
+        &self,
+        lcores: usize,
+    ) -> Result<impl Fn(D, usize) -> Attacker<D> + Clone + Send + 'static + use<D>, Failure> {
+        debug_assert_eq!(self.options.target, memory::SERVER);
+        let wrap = self.wrap(&StackConfig::default(), lcores)?;
+        Ok(move |device, _| wrap(device))
+    }
+
+    /// Tells of a run, and begins and ends the attacks with what is measured.
+    pub(super) fn conduct<'a>(&'a self, progress: &'a mut dyn Progress) -> impl Progress + 'a {
+        Conductor {
+            assault: self,
+            progress,
+        }
+    }
+
+    /// Writes into a run which part it is, and what the attacks have counted.
+    pub(super) fn note(&self, run: &mut Run) {
+        run.part = if self.attacks { "attacked" } else { "quiet" }.to_owned();
+        if self.attacks {
+            let counters = self.control.counters();
+            run.extra
+                .extend(counters.iter().map(|(name, n)| (name, n as f64)));
+        }
+    }
+}
+
+fn usage(why: impl std::fmt::Display) -> Failure {
+    Failure::usage(why.to_string())
+}
+
+struct Conductor<'a> {
+    assault: &'a Assault,
+    progress: &'a mut dyn Progress,
+}
+
+impl Progress for Conductor<'_> {
+    fn phase(&mut self, run: usize, of: usize, phase: Phase, total: Option<f64>) {
+        match phase {
+            // The load's handshakes are not what is measured.
+            Phase::Opening => {}
+            Phase::Warmup | Phase::Measuring if self.assault.attacks => {
+                self.assault.control.start();
+            }
+            Phase::Warmup | Phase::Measuring => {}
+            Phase::Ending => self.assault.control.stop(),
+        }
+        self.progress.phase(run, of, phase, total);
+    }
+
+    fn tick(&mut self, tick: &Tick, elapsed: f64) {
+        self.progress.tick(tick, elapsed);
+    }
+
+    fn connections(&mut self, open: usize, of: usize) {
+        self.progress.connections(open, of);
+    }
+
+    fn note(&mut self, line: &str) {
+        self.progress.note(line);
+    }
+
+    fn done(&mut self, run: &Run) {
+        self.progress.done(run);
+    }
+}

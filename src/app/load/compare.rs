@@ -1,0 +1,97 @@
+//! `hioload load compare` and `hioload load plot`: what is done with reports that were written.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use hioload_loadgen::report::compare::Comparison;
+use hioload_loadgen::report::{Report, plots};
+
+use super::output;
+use crate::Failure;
+use crate::cli::load::output::{CompareArgs, LoadCommand, PlotArgs, PlotKind};
+
+/// Does it.
+///
+/// # Errors
+/// Code 2 if a file is no report, 1 if something cannot be written.
+pub(super) fn run(command: &LoadCommand) -> Result<(), Failure> {
+    match command {
+        LoadCommand::Compare(arguments) => compare(arguments),
+        LoadCommand::Plot(arguments) => plot(arguments),
+    }
+}
+
+fn compare(arguments: &CompareArgs) -> Result<(), Failure> {
+    let named = |path: &std::path::PathBuf| Ok((path.display().to_string(), read(path)?));
+    let reports = arguments
+        .files
+        .iter()
+        .map(named)
+        .collect::<Result<Vec<_>, Failure>>()?;
+    let comparison = Comparison::of(&reports);
+    let on_stdout = arguments
+        .json
+        .as_ref()
+        .is_some_and(|path| path.as_os_str() == "-");
+    if !on_stdout {
+        // A closed standard output is not worth an error.
+        let _ = io::stdout().write_all(comparison.text().as_bytes());
+    }
+    let Some(path) = &arguments.json else {
+        return Ok(());
+    };
+    let json = serde_json::to_string_pretty(&comparison)
+        .map_err(|why| Failure::run(format!("the comparison cannot be written: {why}")))?;
+    output::write(path, &(json + "\n"))
+}
+
+fn plot(arguments: &PlotArgs) -> Result<(), Failure> {
+    let named = arguments.files.iter().map(|argument| {
+        let (label, path) = labelled(argument);
+        Ok((label, read(Path::new(path))?))
+    });
+    let reports = named.collect::<Result<Vec<(String, Report)>, Failure>>()?;
+    let reports: Vec<(&str, &Report)> = reports
+        .iter()
+        .map(|(label, report)| (label.as_str(), report))
+        .collect();
+    let svg = match arguments.kind {
+        PlotKind::Lines(kind) => plots::svg(kind, &reports).ok_or_else(|| {
+            Failure::usage(format!(
+                "none of the reports has anything for a plot of {}",
+                kind.name()
+            ))
+        })?,
+        PlotKind::Bars => plots::bars(&arguments.figure, &reports).map_err(Failure::usage)?,
+    };
+    output::write(&arguments.out, &svg)
+}
+
+/// `LABEL=FILE`, or a file, which is called by its name without the ending.
+fn labelled(argument: &str) -> (String, &str) {
+    match argument.split_once('=') {
+        Some((label, path)) if !Path::new(argument).exists() => (label.to_owned(), path),
+        _ => {
+            let stem = Path::new(argument).file_stem();
+            (
+                stem.map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
+                argument,
+            )
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Report, Failure> {
+    Report::read(path).map_err(Failure::usage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_called_by_its_label_or_its_file() {
+        assert_eq!(labelled("ours=a/b.json"), ("ours".to_owned(), "a/b.json"));
+        assert_eq!(labelled("a/b.json"), ("b".to_owned(), "a/b.json"));
+    }
+}

@@ -1,0 +1,351 @@
+//! A run while it goes on: one line that is drawn anew on a terminal, a line about each second elsewhere. All on standard
+//! error, so that standard output holds the summary alone.
+
+use std::io::{self, IsTerminal as _};
+use std::time::Instant;
+
+use hioload_loadgen::progress::{Phase, Progress, Silent};
+use hioload_loadgen::report::{Run, Tick, words};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// What shows a run. Where the line on the terminal is drawn is also known to [`Wiper`].
+pub(super) fn display(quiet: bool) -> (Box<dyn Progress>, Wiper) {
+    if quiet {
+        return (Box::new(Silent), Wiper(None));
+    }
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    if dumb || !io::stderr().is_terminal() {
+        return (
+            Box::new(Lines::new(|line| eprintln!("{line}"))),
+            Wiper(None),
+        );
+    }
+    let live = Live::new(ProgressDrawTarget::stderr(), width);
+    let wiper = Wiper(Some(live.bar.clone()));
+    (Box::new(live), wiper)
+}
+
+/// Columns of the terminal, now: it may be resized at any time.
+fn width() -> u16 {
+    #[cfg(unix)]
+    if let Ok(size) = rustix::termios::tcgetwinsize(io::stderr()) {
+        return size.ws_col;
+    }
+    80
+}
+
+/// Wipes the line off the terminal, whoever ends the process.
+#[derive(Debug, Clone)]
+pub(super) struct Wiper(Option<ProgressBar>);
+
+impl Wiper {
+    /// Leaves the terminal as it was.
+    pub(super) fn wipe(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// What is known of a run while it goes on.
+#[derive(Debug)]
+struct State {
+    run: usize,
+    of: usize,
+    phase: Phase,
+    /// Errors since the repeat began.
+    errors: u64,
+    /// The largest latency since the phase began, ns.
+    max: u64,
+}
+
+impl State {
+    fn new() -> Self {
+        Self {
+            run: 1,
+            of: 1,
+            phase: Phase::Opening,
+            errors: 0,
+            max: 0,
+        }
+    }
+
+    fn enter(&mut self, run: usize, of: usize, phase: Phase) {
+        if run != self.run {
+            self.errors = 0;
+        }
+        (self.run, self.of, self.phase, self.max) = (run, of, phase, 0);
+    }
+
+    fn count(&mut self, tick: &Tick) {
+        self.errors += tick.errors;
+        self.max = self.max.max(tick.max);
+    }
+
+    /// `2/3 measuring`, or without the number if there is one repeat.
+    fn name(&self) -> String {
+        match self.of {
+            0 | 1 => self.phase.name().to_owned(),
+            of => format!("{}/{of} {}", self.run, self.phase.name()),
+        }
+    }
+
+    /// The figures, the most important first.
+    fn figures(&self, tick: &Tick) -> Vec<String> {
+        let mut figures = Vec::new();
+        if tick.span > 0.0 {
+            let rate = tick.done as f64 / tick.span;
+            figures.push(format!("{}/s", words::short(rate)));
+        }
+        if tick.p99 > 0 {
+            figures.push(format!("p99 {}", words::time(tick.p99 as f64)));
+        }
+        figures.push(match self.errors {
+            1 => "1 error".to_owned(),
+            errors => format!("{} errors", words::count(errors as f64)),
+        });
+        if tick.p50 > 0 {
+            figures.push(format!("p50 {}", words::time(tick.p50 as f64)));
+        }
+        if self.max > 0 {
+            figures.push(format!("max {}", words::time(self.max as f64)));
+        }
+        figures.push(format!("{} open", words::count(tick.open as f64)));
+        figures
+    }
+}
+
+/// As many of them, from the first, as fit into so many columns: a figure that is cut would be read as another.
+fn fitting(figures: &[String], room: usize) -> String {
+    let mut line = String::new();
+    for figure in figures {
+        let gap = if line.is_empty() { 0 } else { 2 };
+        if line.chars().count() + gap + figure.chars().count() > room {
+            break;
+        }
+        line.extend(std::iter::repeat_n(' ', gap));
+        line.push_str(figure);
+    }
+    line
+}
+
+/// What a repeat came to, in a line.
+fn ended(state: &State, run: &Run) -> Option<String> {
+    // A single repeat is told by the summary.
+    (state.of > 1).then(|| {
+        let mut line = format!("{}/{}", state.run, state.of);
+        if !run.part.is_empty() {
+            line = format!("{line} {}", words::harmless(&run.part));
+        }
+        line = format!("{line} {}", words::per_second(run.rate));
+        if let Some(latency) = run.latency.as_ref().or(run.handshake.as_ref()) {
+            let time = |ns| words::time(ns as f64);
+            line = format!(
+                "{line}  p50 {}  p99 {}  max {}",
+                time(latency.p50),
+                time(latency.p99),
+                time(latency.max)
+            );
+        }
+        let errors: u64 = run.errors.values().sum();
+        if errors > 0 {
+            line = format!("{line}  {} errors", words::count(errors as f64));
+        }
+        line
+    })
+}
+
+/// How far a phase is: `4.2/10 s`.
+fn clock(elapsed: f64, total: Option<f64>) -> String {
+    match total {
+        Some(total) => format!("{elapsed:.1}/{}", words::seconds(total)),
+        None => format!("{elapsed:.1} s"),
+    }
+}
+
+/// One line on a terminal, with a bar.
+struct Live {
+    bar: ProgressBar,
+    state: State,
+    total: Option<f64>,
+    width: fn() -> u16,
+    /// Whether the style has a bar.
+    barred: Option<bool>,
+}
+
+/// The bar counts thousandths.
+const WHOLE: u64 = 1000;
+const BAR: usize = 16;
+/// On a terminal with fewer columns the figures matter more than a bar.
+const ROOM_FOR_BAR: u16 = 70;
+
+impl Live {
+    fn new(target: ProgressDrawTarget, width: fn() -> u16) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(WHOLE), target);
+        Self {
+            bar,
+            state: State::new(),
+            total: None,
+            width,
+            barred: None,
+        }
+    }
+
+    /// With a bar where something is known to end, and where there is room for one.
+    fn style(&mut self) {
+        let ends = self.total.is_some() || self.state.phase == Phase::Opening;
+        let barred = ends && (self.width)() >= ROOM_FOR_BAR;
+        if self.barred == Some(barred) {
+            return;
+        }
+        self.barred = Some(barred);
+        let template = if barred {
+            format!("{{prefix}} [{{bar:{BAR}}}] {{wide_msg}}")
+        } else {
+            "{prefix} {wide_msg}".to_owned()
+        };
+        let style = ProgressStyle::with_template(&template).expect("the template is sound");
+        self.bar.set_style(style.progress_chars("=> "));
+    }
+
+    fn at(&self, part: f64) {
+        self.bar
+            .set_position((part.clamp(0.0, 1.0) * WHOLE as f64) as u64);
+    }
+}
+
+impl Progress for Live {
+    fn phase(&mut self, run: usize, of: usize, phase: Phase, total: Option<f64>) {
+        self.state.enter(run, of, phase);
+        self.total = total.filter(|total| *total > 0.0);
+        self.style();
+        self.bar.set_message("");
+        self.at(0.0);
+        self.bar.set_prefix(self.state.name());
+    }
+
+    fn tick(&mut self, tick: &Tick, elapsed: f64) {
+        self.state.count(tick);
+        self.style();
+        if let Some(total) = self.total {
+            self.at(elapsed / total);
+        }
+        let mut figures = self.state.figures(tick);
+        figures.insert(0, clock(elapsed, self.total));
+        let before = self.state.name().len()
+            + if self.barred == Some(true) {
+                BAR + 4
+            } else {
+                1
+            };
+        let room = usize::from((self.width)()).saturating_sub(before);
+        self.bar.set_message(fitting(&figures, room));
+    }
+
+    fn connections(&mut self, open: usize, of: usize) {
+        self.at(open as f64 / of.max(1) as f64);
+        let count = |n: usize| words::count(n as f64);
+        self.bar
+            .set_message(format!("{} of {} open", count(open), count(of)));
+    }
+
+    fn note(&mut self, line: &str) {
+        self.bar.println(words::harmless(line));
+    }
+
+    fn done(&mut self, run: &Run) {
+        if let Some(line) = ended(&self.state, run) {
+            self.bar.println(line);
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// A line about each second.
+struct Lines<F> {
+    say: F,
+    state: State,
+    total: Option<f64>,
+    /// What happened since the last line.
+    since: Tick,
+    connections: Option<Instant>,
+}
+
+/// Seconds that a line is about, at least. Ticks come five times a second and are never quite on time.
+const BETWEEN: f64 = 0.9;
+
+impl<F: FnMut(&str)> Lines<F> {
+    fn new(say: F) -> Self {
+        Self {
+            say,
+            state: State::new(),
+            total: None,
+            since: Tick::default(),
+            connections: None,
+        }
+    }
+}
+
+impl<F: FnMut(&str)> Progress for Lines<F> {
+    fn phase(&mut self, run: usize, of: usize, phase: Phase, total: Option<f64>) {
+        self.state.enter(run, of, phase);
+        self.total = total.filter(|total| *total > 0.0);
+        self.since = Tick::default();
+        self.connections = None;
+    }
+
+    fn tick(&mut self, tick: &Tick, elapsed: f64) {
+        self.state.count(tick);
+        let since = &mut self.since;
+        since.span += tick.span;
+        since.done += tick.done;
+        since.open = tick.open;
+        // Percentiles of several spans cannot be added; the worst of them is shown.
+        since.p50 = since.p50.max(tick.p50);
+        since.p99 = since.p99.max(tick.p99);
+        if since.span < BETWEEN {
+            return;
+        }
+        let figures = self.state.figures(since).join("  ");
+        (self.say)(&format!(
+            "{} {}  {figures}",
+            self.state.name(),
+            clock(elapsed, self.total)
+        ));
+        self.since = Tick::default();
+    }
+
+    fn connections(&mut self, open: usize, of: usize) {
+        let now = Instant::now();
+        let last = *self.connections.get_or_insert(now);
+        if now.duration_since(last).as_secs_f64() < BETWEEN {
+            return;
+        }
+        self.connections = Some(now);
+        let count = |n: usize| words::count(n as f64);
+        (self.say)(&format!(
+            "{} {} of {} open",
+            self.state.name(),
+            count(open),
+            count(of)
+        ));
+    }
+
+    fn note(&mut self, line: &str) {
+        (self.say)(&words::harmless(line));
+    }
+
+    fn done(&mut self, run: &Run) {
+        if let Some(line) = ended(&self.state, run) {
+            (self.say)(&line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! Server and client in one process, each with its lcores and a TCP of its own, on two ports that are joined by rings: what one
+//! sends is in the other's hands as the same mbuf.
+
+use std::sync::mpsc;
+
+use hioload_ws::device::Device;
+use hioload_ws::dpdk::{
+    Eal, Port, PortName, PortOptions, QueueEnd, RingEnd, ring_pair, split_arguments,
+};
+use hioload_ws::engine::{MakeTransport, Place, StartError};
+use hioload_ws::mem::{Pool, PoolOptions};
+use hioload_ws::tcp::{Stack, StackConfig, Strays};
+use hioload_ws::transport::bypass::{Bypass, BypassOptions};
+use hioload_ws::{
+    Accept, CloseCode, Closure, Config, Connect, ConnectError, ConnectionId, Context, Endpoint,
+    Handler, Kind, LcoreContext, Lcores, Message, Peer, Request, Response, Server, ServerReply,
+};
+
+use super::EAL;
+
+type Queue = hioload_ws::dpdk::Queue;
+
+const COUNT: u64 = 20_000;
+const IN_FLIGHT: u64 = 16;
+
+struct Echo;
+
+impl Handler for Echo {
+    type Conn = ();
+    type Event = ();
+
+    fn on_open(
+        &mut self,
+        _: &mut impl LcoreContext<Event = ()>,
+        _: Peer,
+        _: &Request<'_>,
+    ) -> Result<Accept<()>, Response> {
+        Ok(Accept::new(()))
+    }
+
+    fn on_message(&mut self, _: &mut (), cx: &mut impl Context<Event = ()>, message: Message<'_>) {
+        cx.send(message.kind(), message.as_bytes())
+            .expect("there is room for what is in flight");
+    }
+}
+
+/// Sends numbers on a connection of each lcore, awaits each back, and tells.
+#[derive(Clone)]
+struct Asker {
+    told: mpsc::Sender<Result<(), String>>,
+}
+
+#[derive(Default)]
+struct Run {
+    sent: u64,
+    back: u64,
+}
+
+impl Run {
+    fn fill(&mut self, cx: &mut impl Context<Event = ()>) {
+        while self.sent < COUNT && self.sent - self.back < IN_FLIGHT {
+            cx.send(Kind::Binary, &self.sent.to_be_bytes())
+                .expect("room");
+            self.sent += 1;
+        }
+    }
+}
+
+impl Handler for Asker {
+    type Conn = Run;
+    type Event = ();
+
+    fn on_start(&mut self, cx: &mut impl LcoreContext<Event = ()>) {
+        let connect = Connect {
+            endpoint: Endpoint::Tcp(([10, 77, 0, 2], 9001).into()),
+            host: "10.77.0.2".into(),
+            target: "/".into(),
+            origin: None,
+            protocols: Vec::new(),
+            headers: Vec::new(),
+            deflate: false,
+            token: 0,
+        };
+        cx.connect(connect).expect("it can begin");
+    }
+
+    fn on_open(
+        &mut self,
+        _: &mut impl LcoreContext<Event = ()>,
+        _: Peer,
+        _: &Request<'_>,
+    ) -> Result<Accept<Run>, Response> {
+        Err(Response::not_found())
+    }
+
+    fn on_connect(
+        &mut self,
+        _: &mut impl LcoreContext<Event = ()>,
+        _: u64,
+        _: ConnectionId,
+        outcome: Result<&ServerReply<'_>, ConnectError>,
+    ) -> Option<Run> {
+        outcome.expect("the server is there");
+        Some(Run::default())
+    }
+
+    fn on_ready(&mut self, run: &mut Run, cx: &mut impl Context<Event = ()>) {
+        run.fill(cx);
+    }
+
+    fn on_message(
+        &mut self,
+        run: &mut Run,
+        cx: &mut impl Context<Event = ()>,
+        message: Message<'_>,
+    ) {
+        assert_eq!(message.as_bytes(), run.back.to_be_bytes());
+        run.back += 1;
+        run.fill(cx);
+        if run.back == COUNT {
+            cx.close(CloseCode::NORMAL, "");
+        }
+    }
+
+    fn on_close(&mut self, run: Run, _: &mut impl LcoreContext<Event = ()>, closure: Closure<'_>) {
+        let told = match run.back {
+            COUNT => Ok(()),
+            back => Err(format!("closed after {back}: {closure:?}")),
+        };
+        self.told.send(told).expect("somebody listens");
+    }
+}
+
+fn open(eal: &Eal, end: RingEnd, queues: u16) -> (Port, Vec<QueueEnd>) {
+    let options = PortOptions {
+        port: PortName::Ring(end),
+        queues,
+        ..PortOptions::default()
+    };
+    Port::open(eal, &options).expect("a port")
+}
+
+/// An engine with an lcore for each queue; `last` is the last byte of its IP and MAC addresses.
+fn engine(ends: Vec<QueueEnd>, last: u8, listen: bool) -> Server<Bypass<Queue>> {
+    let address = ([10, 77, 0, 2], 9001).into();
+    let stack = StackConfig {
+        addresses: vec![format!("10.77.0.{last}/24").parse().expect("an address")],
+        listen: if listen { vec![address] } else { Vec::new() },
+        mac: Some([2, 0, 0, 0, 0, last]),
+        secret: [last; 16],
+        max_flows: 64,
+        ..StackConfig::default()
+    };
+    let mut config = Config::default();
+    config.limits.max_connections = 16;
+    let options = BypassOptions {
+        rx_buffer: 1 << 16,
+        send_queue: config.send_bound(),
+        backlog: 16,
+    };
+    let (lcores, alone) = (ends.len(), ends.len() == 1);
+    let strays = Strays::mesh(lcores, 1518);
+    let make = ends.into_iter().zip(strays).map(|(end, mut strays)| {
+        let stack = stack.clone();
+        let make = move |place: Place| {
+            let failed = |why: &dyn std::fmt::Display| StartError::Transport(why.to_string());
+            let queue = end.claim().map_err(|why| failed(&why))?;
+            strays.set_waker(queue.waker());
+            let strays = (!alone).then_some(strays);
+            let stack = Stack::new(queue, stack, strays, place.now).map_err(|why| failed(&why))?;
+            let pool = Pool::new(&PoolOptions {
+                buffers: 256,
+                buffer_size: 1 << 14,
+                ..PoolOptions::default()
+            })
+            .map_err(|why| failed(&why))?;
+            Ok(Bypass::over(stack, options, pool))
+        };
+        Box::new(make) as MakeTransport<_>
+    });
+    Server::on(config, &Lcores::Count(lcores), Vec::new(), make.collect()).expect("a server")
+}
+
+/// Both sides on so many lcores.
+fn converse(eal: &Eal, queues: u16) {
+    let (a, b) = ring_pair(eal, queues, 1024).expect("two ports");
+    let ((port_a, ends_a), (port_b, ends_b)) = (open(eal, a, queues), open(eal, b, queues));
+    let server = engine(ends_a, 2, true).start(|_| Echo).expect("it starts");
+    let (told, outcomes) = mpsc::channel();
+    let asker = Asker { told };
+    let client = engine(ends_b, 1, false)
+        .start(move |_| asker.clone())
+        .expect("it starts");
+    for _ in 0..queues {
+        outcomes.recv().expect("an outcome").expect("all came back");
+    }
+    client.remote().stop_now();
+    client.join().expect("no lcore failed");
+    server.remote().stop_now();
+    let totals = server.join().expect("no lcore failed");
+    let text = totals.to_string();
+    let messages = u64::from(queues) * COUNT;
+    assert!(
+        text.contains(&format!("messages_in={messages} messages_out={messages}")),
+        "{text}"
+    );
+    // The second to be closed knows of both: each has the other's frames.
+    port_a.close().expect("closed");
+    let closed = port_b.close().expect("closed");
+    assert_eq!((closed.frames_in_use, closed.frames_in_hand), (Some(0), 0));
+}
+
+#[test]
+fn server_and_client_on_rings_of_one_process() {
+    let eal = Eal::init(&split_arguments(EAL).expect("words")).expect("EAL");
+    converse(&eal, 1);
+    converse(&eal, 2);
+}
