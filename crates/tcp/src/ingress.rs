@@ -126,7 +126,8 @@ impl<D: Device> Stack<D> {
             }
         }
         let takes_part = gained > 0 || after.queued < before.queued;
-        if takes_part && (hop.mac != segment.l2.source || hop.vlan != segment.l2.vlan) {
+        let moved = hop.mac != segment.l2.source || hop.vlan != segment.l2.vlan;
+        if moved && (takes_part || self.is_repeated(slot, segment)) {
             // The peer, or the router before it, is somewhere else now.
             let hop = Hop {
                 mac: segment.l2.source,
@@ -232,6 +233,16 @@ impl<D: Device> Stack<D> {
         let acked = self.flows.hot(slot).losses.acked;
         // One more: our FIN is not among what is queued.
         segment.ack.wrapping_sub(acked) <= before.queued as u32 + 1
+    }
+
+    /// Whether it is what we have already, sent again by a peer to whom our acknowledgement has not come: perhaps because we
+    /// send it to where the peer was before. Who does not see our segments would have to guess both numbers.
+    fn is_repeated(&self, slot: u32, segment: &Segment) -> bool {
+        let losses = &self.flows.hot(slot).losses;
+        let end = segment.seq.wrapping_add(segment.sequence_len());
+        !segment.payload.is_empty()
+            && segment.ack == losses.acked
+            && losses.expected.wrapping_sub(end) < u32::from(u16::MAX)
     }
 
     /// What became of a handshake; `None` if the flow is gone.

@@ -19,6 +19,11 @@ pub(super) fn forge_as(world: &mut World, flow: &Tuple, bare: Bare) {
 }
 
 pub(super) fn forge_with(world: &mut World, flow: &Tuple, bare: Bare, payload: usize) {
+    forge_from(world, 0xa, flow, bare, payload);
+}
+
+/// From the station whose address ends so.
+fn forge_from(world: &mut World, station: u8, flow: &Tuple, bare: Bare, payload: usize) {
     let device = world.a.stack.device();
     let mut frame = device.alloc().expect("a frame");
     let len = bare.len(flow) + payload;
@@ -27,7 +32,7 @@ pub(super) fn forge_with(world: &mut World, flow: &Tuple, bare: Bare, payload: u
     crate::checksum::fill_ipv4_header(&mut frame.bytes_mut()[..20]);
     crate::checksum::fill(frame.bytes_mut(), 20, crate::checksum::TCP);
     frame.grow_front(14);
-    frame.bytes_mut()[..14].copy_from_slice(&[2, 0, 0, 0, 0, 0xb, 2, 0, 0, 0, 0, 0xa, 8, 0]);
+    frame.bytes_mut()[..14].copy_from_slice(&[2, 0, 0, 0, 0, 0xb, 2, 0, 0, 0, 0, station, 8, 0]);
     let mut burst = Burst::new();
     burst.push(frame);
     device.tx_burst(&mut burst);
@@ -136,6 +141,37 @@ fn a_stranger_keeps_no_flow_alive_whose_peer_is_gone() {
     }
     assert_eq!(world.b.stack.stats().timeouts, 1);
     assert_eq!(world.b.stack.stats().flows, 0);
+}
+
+#[test]
+fn a_peer_that_repeats_itself_from_another_station_has_moved() {
+    let mut world = world_of_forged(server());
+    world.b.echoes = true;
+    let mut peer = Forged::connect(&mut world, 5000);
+    peer.say(&mut world, 10, 1000);
+    let slot = world.b.stack.flows.owned(peer.id).expect("its slot");
+    assert_eq!(world.b.stack.flows.hop(slot).mac[5], 0xa);
+    // The echo went to where it was before: it says the same again. Who does not know both numbers does not move it.
+    let says = |ack: u32, seq: u32| Bare {
+        seq,
+        ack,
+        flags: flags::ACK,
+        window: 1000,
+        timestamp: None,
+    };
+    let first = peer.seq.wrapping_sub(10);
+    for (bare, station) in [
+        (says(peer.ack.wrapping_add(1 << 20), first), 0xa),
+        (says(peer.ack.wrapping_sub(1), first), 0xa),
+        (says(peer.ack, first.wrapping_sub(1 << 20)), 0xa),
+        (says(peer.ack, first.wrapping_add(1 << 20)), 0xa),
+        (says(peer.ack, first), 0xc),
+    ] {
+        forge_from(&mut world, 0xc, &peer.flow, bare, 10);
+        world.turn();
+        assert_eq!(world.b.stack.flows.hop(slot).mac[5], station, "{bare:?}");
+    }
+    assert_eq!(world.b.seen[&peer.id].bytes.len(), 10);
 }
 
 #[test]
