@@ -21,7 +21,7 @@ def median(rounds, key):
 def ratio(ours, theirs, key):
     """The median of our figure over theirs, round by round: what disturbs a round disturbs both."""
     pairs = [(a[key], b[key]) for a, b in zip(ours, theirs)]
-    return statistics.median(a / b if b else float("inf") for a, b in pairs)
+    return statistics.median(a / b if b else float("nan") for a, b in pairs)
 
 
 def rotated(items, by):
