@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <rte_bus.h>
 #include <rte_dev.h>
+#include <rte_devargs.h>
 #include <rte_ethdev.h>
 
 
@@ -168,6 +170,44 @@ int hl_port_start(uint16_t port, uint16_t queues, const char **step)
 void hl_port_stop(uint16_t port)
 {
 	rte_eth_dev_stop(port);
+}
+
+static int copied(char *to, size_t room, const char *from)
+{
+	const int length = snprintf(to, room, "%s", from != NULL ? from : "");
+
+	return length >= 0 && (size_t)length < room ? 0 : -ENAMETOOLONG;
+}
+
+int hl_port_origin(uint16_t port, struct hl_port_origin *origin)
+{
+	struct rte_eth_dev_info dev;
+	const struct rte_devargs *devargs;
+	int error;
+
+	memset(origin, 0, sizeof(*origin));
+	memset(&dev, 0, sizeof(dev));
+	error = rte_eth_dev_info_get(port, &dev);
+	if (error != 0)
+		return error;
+	if (dev.device == NULL || rte_dev_bus(dev.device) == NULL)
+		return -ENODEV;
+	devargs = rte_dev_devargs(dev.device);
+	error = copied(origin->bus, sizeof(origin->bus), rte_bus_name(rte_dev_bus(dev.device)));
+	if (error == 0)
+		error = copied(origin->device, sizeof(origin->device), rte_dev_name(dev.device));
+	if (error == 0)
+		error = copied(origin->arguments, sizeof(origin->arguments), devargs != NULL ? devargs->args : NULL);
+	return error;
+}
+
+int hl_port_revive(const struct hl_port_origin *origin)
+{
+	const int error = rte_eal_hotplug_remove(origin->bus, origin->device);
+
+	if (error != 0 && error != -ENOENT && error != -ENODEV)
+		return error;
+	return rte_eal_hotplug_add(origin->bus, origin->device, origin->arguments);
 }
 
 int hl_port_promiscuous(uint16_t port)

@@ -194,6 +194,16 @@ int hl_port_queue(uint16_t port, uint16_t queue, const struct hl_port_config *co
 int hl_port_start(uint16_t port, uint16_t queues, const char **step);
 void hl_port_stop(uint16_t port);
 int hl_port_close(uint16_t port);
+/* Where a port comes from, as EAL was told of it. */
+struct hl_port_origin {
+	char bus[32];
+	char device[64];
+	char arguments[1024];
+};
+/* Negative errno if it cannot be known, or is too long. */
+int hl_port_origin(uint16_t port, struct hl_port_origin *origin);
+/* DPDK forgets a port that was closed, and keeps its device: takes the device out and in again, which makes a port. */
+int hl_port_revive(const struct hl_port_origin *origin);
 /* 1, 0, or a negative errno. */
 int hl_port_promiscuous(uint16_t port);
 int hl_port_all_multicast(uint16_t port);

@@ -16,6 +16,15 @@ use crate::{Eal, Error, log};
 /// Ports that are open, so that none is twice.
 static OPEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
 
+/// A port that was closed: DPDK has it no more, and still has its device.
+struct Former {
+    number: u16,
+    name: String,
+    origin: Box<raw::hl_port_origin>,
+}
+
+static FORMER: Mutex<Vec<Former>> = Mutex::new(Vec::new());
+
 /// Drivers that do not give back what is in their rings when they are closed.
 const KEEPING: [&str; 1] = ["net_af_xdp"];
 
@@ -170,7 +179,7 @@ pub struct PortStats {
     pub tx_errors: u64,
 }
 
-/// An open port. It is closed when it and all its queues are gone; DPDK then has no such port any more.
+/// An open port. It is closed when it and all its queues are gone, and can then be opened again.
 #[derive(Debug)]
 pub struct Port(Arc<Open>);
 
@@ -484,9 +493,19 @@ impl Drop for Open {
         if self.started {
             crate::queue::drain(number, self.queues);
         }
+        let origin = raw::port_origin(number);
         if let Err(code) = raw::port_close(number, self.started) {
             let why = raw::error_text(code);
             tracing::warn!(target: "dpdk", "port {number} does not close cleanly: {why}");
+        }
+        let name = self.info.name.clone();
+        // Our rings go with their port.
+        if let Some(origin) = origin.filter(|_| !name.contains(ring::PREFIX)) {
+            lock(&FORMER).push(Former {
+                number,
+                name,
+                origin,
+            });
         }
         lock(&self.estate).closed(number);
         lock(&OPEN).retain(|&other| other != number);
@@ -505,25 +524,48 @@ fn step(port: &str, step: &str, code: i32) -> Error {
     }
 }
 
+/// The port of that name or number; one that was closed comes to life again.
 fn find(eal: &Eal, wanted: &PortName) -> Result<u16, Error> {
+    look_up(wanted).or_else(|| revived(wanted)).ok_or_else(|| {
+        let have = Port::list(eal);
+        let have = have
+            .iter()
+            .map(|port| format!("{} ({})", port.number, port.name));
+        Error::NoPort {
+            wanted: wanted.to_string(),
+            heard: eal.heard(),
+            have: have.collect(),
+        }
+    })
+}
+
+fn revived(wanted: &PortName) -> Option<u16> {
+    let mut former = lock(&FORMER);
+    let at = former.iter().rposition(|port| match wanted {
+        PortName::Number(number) => port.number == *number,
+        PortName::Name(name) => port.name == *name,
+        PortName::Ring(_) => false,
+    })?;
+    let Former { name, origin, .. } = former.remove(at);
+    if let Err(code) = raw::port_revive(&origin) {
+        let why = raw::error_text(code);
+        tracing::warn!(target: "dpdk", "{name} was closed and does not come back: {why}");
+        return None;
+    }
+    look_up(&PortName::Name(name))
+}
+
+fn look_up(wanted: &PortName) -> Option<u16> {
     let ours = |number: &u16| match raw::port_info(*number) {
         Ok(info) => raw::array_text(&info.name).contains(ring::PREFIX),
         Err(_) => false,
     };
-    let found = match wanted {
+    match wanted {
         PortName::Number(number) => raw::ports()
             .contains(number)
             .then_some(*number)
             .filter(|n| !ours(n)),
         PortName::Name(name) => raw::port_by_name(name).ok().filter(|number| !ours(number)),
         PortName::Ring(end) => Some(end.port()),
-    };
-    found.ok_or_else(|| Error::NoPort {
-        wanted: wanted.to_string(),
-        heard: eal.heard(),
-        have: Port::list(eal)
-            .iter()
-            .map(|port| format!("{} ({})", port.number, port.name))
-            .collect(),
-    })
+    }
 }

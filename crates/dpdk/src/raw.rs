@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use hioload_device::Burst;
 use hioload_dpdk_sys as sys;
-pub(crate) use sys::{hl_link, hl_port_config, hl_port_info, hl_port_stats, hl_queue, hl_rule};
+pub(crate) use sys::{
+    hl_link, hl_port_config, hl_port_info, hl_port_origin, hl_port_stats, hl_queue, hl_rule,
+};
 
 use crate::MbufFrame;
 
@@ -283,6 +285,20 @@ pub(crate) fn port_queue(
 pub(crate) fn port_start(port: u16, queues: u16) -> Result<(), Refused> {
     // SAFETY: the port is configured.
     step(|name| unsafe { sys::hl_port_start(port, queues, name) })
+}
+
+/// Where a port comes from; `None` if it cannot be known.
+pub(crate) fn port_origin(port: u16) -> Option<Box<hl_port_origin>> {
+    let mut origin = Box::<hl_port_origin>::default();
+    // SAFETY: writes the structure; takes any number of a port.
+    check(unsafe { sys::hl_port_origin(port, &mut *origin) }).ok()?;
+    Some(origin)
+}
+
+/// Makes a port of a device whose port was closed.
+pub(crate) fn port_revive(origin: &hl_port_origin) -> Result<(), Code> {
+    // SAFETY: EAL runs; the texts end with NUL, as `port_origin` had them written.
+    check(unsafe { sys::hl_port_revive(origin) })
 }
 
 /// Stops the port and closes it. The caller sees to it that no queue of it is used again.

@@ -62,6 +62,24 @@ fn once() {
     assert_eq!(same.arguments(), arguments);
     drop(eal);
 
+    // A port that was closed can be opened again, by its number or its name.
+    for port in [PortName::Number(0), PortName::Name("net_null0".into())] {
+        let options = PortOptions {
+            port,
+            ..PortOptions::default()
+        };
+        let (port, mut ends) = Port::open(&same, &options).expect("a port");
+        assert_eq!(port.info().name, "net_null0");
+        let mut queue = ends.remove(0).claim().expect("a queue");
+        let mut burst = hioload_device::Burst::new();
+        assert_eq!(queue.rx_burst(&mut burst), 64);
+        assert_eq!(queue.tx_burst(&mut burst), 64);
+        drop(queue);
+        drop(ends);
+        let closed = port.close().expect("closed");
+        assert_eq!(closed.frames_in_use, Some(0));
+    }
+
     // A port keeps it alive.
     let options = PortOptions {
         port: PortName::Name("net_null0".into()),
