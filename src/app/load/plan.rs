@@ -287,7 +287,9 @@ fn turns(arguments: &LoadArgs, connections: usize, lcores: usize) -> Result<(), 
     } else if arguments.scenario != Scenario::Echo {
         "--active and --silent go with --scenario echo alone".to_owned()
     } else if silent + active.max(lcores) > connections {
-        format!("{connections} connections cannot have {silent} that are silent and {active} that are active")
+        format!(
+            "{connections} connections cannot have {silent} that are silent and {active} that are active"
+        )
     } else if active > 0 && (active < lcores || !one) {
         "--active is one message at most on a connection, one at least on an lcore, and no --max-errors".to_owned()
     } else {
