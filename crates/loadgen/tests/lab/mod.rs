@@ -287,8 +287,8 @@ impl Lab {
 
 /// The 101 to a whole request.
 fn accept(request: &[u8]) -> Option<Vec<u8>> {
-    let mut request = request.to_vec();
-    let (request, _) = server::parse(&mut request, &Default::default()).ok()??;
+    let request = request.to_vec();
+    let (request, _) = server::parse(&request, &Default::default()).ok()??;
     let upgrade = request.upgrade.as_ref()?;
     let answer = hioload_ws_proto::handshake::accept_key(upgrade.key);
     let answer = std::str::from_utf8(&answer).ok()?;
