@@ -1,5 +1,7 @@
 //! `--transport memory`: a server and a generator in this process, on lcores of their own, joined in memory.
 
+use std::time::Duration;
+
 use hioload_loadgen::{Outcome, ServerProbe, memory, process, settings};
 use hioload_ws::device::Device;
 use hioload_ws::device::memory::MemoryDevice;
@@ -41,6 +43,9 @@ fn over<C: Device + 'static>(
     server.limits.max_message = client.limits.max_message;
     server.limits.reassembly_memory = client.limits.reassembly_memory;
     server.limits.send_queue = client.limits.send_queue;
+    // Pings to a million silent connections would be a load of their own beside the one that was asked for.
+    server.limits.ping_interval = Duration::ZERO;
+    server.limits.idle_timeout = Duration::ZERO;
     if job.deflate {
         server.deflate = Some(hioload_ws::deflate::DeflateConfig::default());
     }

@@ -8,6 +8,7 @@ mod messages;
 mod requests;
 mod server;
 mod topics;
+mod turns;
 
 use std::cell::RefCell;
 use std::rc::Rc;
