@@ -29,9 +29,10 @@ fn all_take_their_turns_and_no_more_are_under_way_than_asked_for() {
     let mut lab = run(3, 0);
     assert_eq!(lab.interval.sent - lab.interval.done, 3);
     let counts = lab.messages();
+    // Three in a turn come in the order of their numbers, so that one may get ahead of its neighbour again and again.
     let (least, most) = (counts.iter().min(), counts.iter().max());
     assert!(
-        least > Some(&100) && most <= least.map(|n| n + 1).as_ref(),
+        least > Some(&100) && most < least.map(|n| 2 * n).as_ref(),
         "{counts:?}"
     );
     lab.halt();
