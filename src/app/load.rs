@@ -6,6 +6,7 @@ mod display;
 mod memory;
 mod output;
 mod plan;
+mod tap;
 
 use std::process;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use hioload_ws::transport::Transport;
 use hioload_ws::{Lcores, Server, ServerOptions};
 
 use self::attack::Assault;
+use self::tap::Recording;
 use super::bypass::Queues;
 use super::client::{ClientLink, Work};
 use super::files;
@@ -41,6 +43,7 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
         Some(link) => Some(ClientLink::new(&link)?),
         None => None,
     };
+    let tap = Recording::begin(arguments)?;
     let stop = Stop::default();
     let (mut progress, wiper) = display::display(arguments.output.quiet);
     catch_signals(&stop, wiper)?;
@@ -61,6 +64,7 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
         arguments,
         planned: &planned,
         probe: &probe,
+        tap: tap.as_ref(),
         stop: &stop,
     };
     'all: for repeat in 1..=of {
@@ -83,8 +87,9 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
         }
     }
     drop(progress);
+    let recorded = tap.map_or(Ok(()), |tap| tap.end(report.runs.last_mut()));
     output::tell(&arguments.output, &report)?;
-    let judged = output::judge(&arguments.output, &report);
+    let judged = output::judge(&arguments.output, &report).and(recorded);
     match failure {
         None => judged,
         Some(why) => Err(Failure::run(format!("{}: {why}", planned.name))),
@@ -96,6 +101,7 @@ struct Errand<'a> {
     arguments: &'a LoadArgs,
     planned: &'a plan::Planned,
     probe: &'a ServerProbe,
+    tap: Option<&'a Recording>,
     stop: &'a Stop,
 }
 
@@ -117,7 +123,7 @@ impl Errand<'_> {
             stop: self.stop,
         };
         let Some(link) = link else {
-            return memory::run(planned, assault, drive);
+            return memory::run(planned, assault, self.tap, drive);
         };
         let options = ServerOptions {
             listen: Vec::new(),
@@ -135,6 +141,7 @@ impl Errand<'_> {
             drive,
             probe: self.probe,
             assault,
+            tap: self.tap,
         };
         link.bypass.also = assault.map(Assault::addresses).unwrap_or_default();
         link.engine(options, chosen, work)?
@@ -176,6 +183,8 @@ struct Probed<'a> {
     probe: &'a ServerProbe,
     #[cfg_attr(not(bypass), allow(dead_code))]
     assault: Option<&'a Assault>,
+    #[cfg_attr(not(bypass), allow(dead_code))]
+    tap: Option<&'a Recording>,
 }
 
 impl Work for Probed<'_> {
@@ -192,6 +201,10 @@ impl Work for Probed<'_> {
         options: ServerOptions,
         chosen: Option<Lcores>,
     ) -> Result<Self::Outcome, Failure> {
+        if let Some(tap) = self.tap.cloned() {
+            let queues = queues.wrap(move |device, name| tap.around(device, name));
+            return Ok(self.run(queues.engine(stack, options, chosen)?));
+        }
         let Some(assault) = self.assault else {
             return Ok(self.run(queues.engine(stack, options, chosen)?));
         };

@@ -4,6 +4,7 @@ pub(crate) mod output;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
@@ -127,6 +128,9 @@ pub(crate) struct LoadArgs {
     /// Attack a server whose address is not private
     #[arg(long)]
     pub i_own_the_target: bool,
+    /// Record the packets of the run to this new file, as pcapng; over af-xdp, dpdk and memory, whose packets tcpdump does not see
+    #[arg(long, value_name = "FILE")]
+    pub tap: Option<PathBuf>,
     /// What is shown and written.
     #[command(flatten)]
     pub output: OutputArgs,

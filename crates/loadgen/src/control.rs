@@ -94,6 +94,7 @@ pub fn run<T: Transport + 'static>(
                 lcore,
                 seat.expect("each lcore starts once"),
             )
+            .in_real_time()
         })
         .map_err(|why| why.to_string())?;
     let mut threads = process::lcore_threads();

@@ -13,7 +13,7 @@ use hioload_engine::{
     Accept, ClosedBy, Closure, Connect, ConnectError, ConnectionId, Context, Handler, LcoreContext,
     Response,
 };
-use hioload_lcore::Time;
+use hioload_lcore::{Clock, Time};
 use hioload_transport::Peer;
 use hioload_ws_proto::handshake::client::Response as ServerReply;
 use hioload_ws_proto::handshake::server::Request;
@@ -181,6 +181,10 @@ pub struct Generator {
     pub(crate) until: u64,
     /// Connections that the end waits for.
     pub(crate) unsettled: usize,
+    /// Real time, for when answers came; none in virtual time.
+    clock: Option<Clock>,
+    /// When the answers of this turn came, once there is one.
+    came: Option<u64>,
     looked: Time,
     deadline: Time,
     endpoint: usize,
@@ -214,6 +218,8 @@ impl Generator {
             cursor: 0,
             until: u64::MAX,
             unsettled: 0,
+            clock: None,
+            came: None,
             looked: Time::ZERO,
             deadline: Time::MAX,
             endpoint: 0,
@@ -222,6 +228,25 @@ impl Generator {
             seat,
             job,
         }
+    }
+
+    /// The same for a run in real time: answers count as come when they were received, and not when their turn began. Between the
+    /// two lie the messages that were sent in the turn, and whatever else the CPU was given to meanwhile.
+    #[must_use]
+    pub fn in_real_time(mut self) -> Self {
+        self.clock = Some(Clock::new());
+        self
+    }
+
+    /// When the answers of this turn came: the clock is read at the first of them, right after they were received all together.
+    #[inline]
+    pub(crate) fn arrival(&mut self, turn: Time) -> u64 {
+        if let Some(came) = self.came {
+            return came;
+        }
+        let came = self.clock.as_mut().map_or(turn, Clock::tick).as_nanos();
+        self.came = Some(came);
+        came
     }
 
     fn obey(&mut self, cx: &mut impl LcoreContext<Event = ()>, order: Order) {
@@ -448,6 +473,7 @@ impl Handler for Generator {
 
     fn on_turn(&mut self, cx: &mut impl LcoreContext<Event = ()>) -> bool {
         let mut acted = false;
+        self.came = None;
         while let Some(order) = self.seat.take() {
             acted = true;
             self.obey(cx, order);

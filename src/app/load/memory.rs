@@ -11,14 +11,20 @@ use super::super::handler::handler;
 use super::Drive;
 use super::attack::Assault;
 use super::plan::Planned;
+use super::tap::Recording;
 use crate::Failure;
 
 /// Runs a repeat.
 pub(super) fn run(
     planned: &Planned,
     assault: Option<&Assault>,
+    tap: Option<&Recording>,
     drive: Drive<'_>,
 ) -> Result<Outcome, Failure> {
+    if let Some(tap) = tap.cloned() {
+        let tapped = move |device, n| tap.around(device, &format!("memory-queue{n}"));
+        return over(planned, tapped, drive);
+    }
     match assault {
         None => over(planned, |device, _| device, drive),
         Some(assault) => over(planned, assault.wrap_memory(planned.job.lcores)?, drive),

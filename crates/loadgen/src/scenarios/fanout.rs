@@ -202,7 +202,8 @@ impl Generator {
         }
         if topic.next.wrapping_sub(number) as usize <= REMEMBERED {
             let since = topic.at[number as usize % REMEMBERED];
-            self.meter.time(cx.now().as_nanos().saturating_sub(since));
+            let came = self.arrival(cx.now());
+            self.meter.time(came.saturating_sub(since));
         }
     }
 

@@ -216,7 +216,7 @@ impl Generator {
         if self.job.scenario == Scenario::Fanout {
             return self.delivered(n, cx, message);
         }
-        let now = cx.now().as_nanos();
+        let now = self.arrival(cx.now());
         let flight = &mut self.flights[n];
         let Some(&since) = flight.under_way.front() else {
             return self.unasked(n);
