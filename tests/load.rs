@@ -226,6 +226,7 @@ fn what_is_wrong_is_one_line() {
         (&["--scenario=dance"], "none of"),
         (&["--server-pid=4294967295"], "no such process"),
         (&["--lcores=3", "--connections=2"], "3 lcores"),
+        (&["--tap=/dev/null"], "--tap records"),
     ] {
         let (code, line) = failure(&[&[url], arguments].concat());
         assert!(
@@ -234,6 +235,29 @@ fn what_is_wrong_is_one_line() {
         );
     }
     assert_eq!(failure(&[]).0, 2);
+}
+
+#[test]
+fn packets_are_recorded_to_a_new_file() {
+    let path = env::temp_dir().join(format!("hioload-load-{}.pcapng", process::id()));
+    let tap = format!("--tap={}", path.display());
+    let words = ["--transport=memory", "--scenario=rate", "--rate=500", &tap];
+    let (output, report) = load(&words, "tap");
+    assert!(output.status.success(), "{output:?}");
+    let run = &report.expect("a report")["runs"][0];
+    let counter = |name: &str| run["extra"][name].as_f64().expect("a counter");
+    // Each message is in a packet, and so is its reply.
+    let least = 2.0 * run["sent"].as_f64().expect("a count");
+    assert!(counter("tap_packets") >= least && counter("tap_lost") == 0.0);
+    let bytes = fs::read(&path).expect("the capture");
+    assert!(bytes.starts_with(b"\x0a\x0d\x0d\x0a"));
+    let (code, line) = failure(&words);
+    assert!(code == 2 && line.contains("exists"), "{line}");
+    assert_eq!(fs::read(&path).expect("the capture"), bytes);
+    let attack = [&words[..], &["--attack=syn-flood"]].concat();
+    let (code, line) = failure(&attack);
+    assert!(code == 2 && line.contains("leave out --attack"), "{line}");
+    fs::remove_file(&path).expect("the capture");
 }
 
 #[test]
