@@ -129,9 +129,10 @@ impl<D: Device> World<D> {
         waited.map_err(|e| format!("the device failed: {e}"))
     }
 
-    /// Lets `time` pass for the server, in steps of 10 ms with a turn each.
+    /// Lets `time` pass for the server, in steps of 1 ms with a turn each: while rings are still to be given back, an lcore does
+    /// not sleep, and does a part of it in each turn.
     pub fn idle(&mut self, time: Duration) -> Result<(), Failure> {
-        let step = Duration::from_millis(10);
+        let step = Duration::from_millis(1);
         for _ in 0..time.as_millis() / step.as_millis() {
             self.skipped += step;
             self.turn()?;

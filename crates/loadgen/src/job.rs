@@ -151,28 +151,18 @@ pub struct Job {
 }
 
 impl Job {
-    /// The part of `all` that an lcore has.
-    pub(crate) fn share(&self, all: usize, lcore: u16) -> usize {
-        let (lcore, lcores) = (usize::from(lcore), self.lcores.max(1));
-        all * (lcore + 1) / lcores - all * lcore / lcores
-    }
-
-    /// The most messages that are under way on one connection.
-    pub(crate) fn window(&self) -> usize {
-        self.in_flight.max(1)
-    }
-}
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    /// A small one.
-    pub(crate) fn job(scenario: Scenario) -> Job {
-        Job {
+    /// A small one, to a server at an address: two connections that echo 64 bytes for a second, a message under way on each,
+    /// every byte compared.
+    #[must_use]
+    pub fn new(scenario: Scenario, server: Endpoint) -> Self {
+        let host = match &server {
+            Endpoint::Tcp(addr) => addr.to_string(),
+            Endpoint::Unix(_) => "localhost".to_owned(),
+        };
+        Self {
             scenario,
-            endpoints: vec![Endpoint::Tcp(([127, 0, 0, 1], 9001).into())],
-            host: "127.0.0.1:9001".to_owned(),
+            endpoints: vec![server],
+            host,
             target: "/echo".to_owned(),
             publish_target: "/echo".to_owned(),
             origin: None,
@@ -200,6 +190,27 @@ pub(crate) mod tests {
             dialect: Dialect::Topics,
             lcores: 1,
         }
+    }
+
+    /// The part of `all` that an lcore has.
+    pub(crate) fn share(&self, all: usize, lcore: u16) -> usize {
+        let (lcore, lcores) = (usize::from(lcore), self.lcores.max(1));
+        all * (lcore + 1) / lcores - all * lcore / lcores
+    }
+
+    /// The most messages that are under way on one connection.
+    pub(crate) fn window(&self) -> usize {
+        self.in_flight.max(1)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A small one.
+    pub(crate) fn job(scenario: Scenario) -> Job {
+        Job::new(scenario, Endpoint::Tcp(([127, 0, 0, 1], 9001).into()))
     }
 
     #[test]

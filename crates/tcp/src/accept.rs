@@ -70,9 +70,17 @@ impl<D: Device> Stack<D> {
         if let Some((at, entry)) = self.time_wait.find(hash, &segment.tuple) {
             // RFC 9293 §3.6.1: a new connection may begin beyond the old one's numbers.
             if !(opens && self.accepting && seq_diff(segment.seq, entry.rcv_nxt) > 0) {
-                // What is late or sent again takes sequence numbers; a bare acknowledgement needs no answer, and an RST
-                // does not end this state (RFC 1337).
-                if segment.flags & flags::RST == 0 && segment.sequence_len() > 0 {
+                if segment.flags & flags::RST != 0 {
+                    // Old ones do not end this state (RFC 1337). A peer that began anew with lower numbers than the old
+                    // connection's is sent an acknowledgement of that, and says by RST at just this byte that it knows of none
+                    // (RFC 9293 §3.5.1); then its next SYN is let in.
+                    if segment.seq == entry.rcv_nxt {
+                        self.time_wait.remove(at);
+                    }
+                    return;
+                }
+                // What is late or sent again takes sequence numbers; a bare acknowledgement needs no answer.
+                if segment.sequence_len() > 0 {
                     let theirs = craft::timestamp(frame.bytes(), segment);
                     let ack = Bare {
                         seq: entry.snd_nxt,

@@ -8,14 +8,11 @@ use std::time::Duration;
 
 use hioload_engine::Lcore;
 use hioload_lcore::Time;
-use hioload_loadgen::{
-    Arrival, Dialect, Generator, Interval, Job, Order, Orders, Scenario, Sizes, Verify, Word, seat,
-    settings,
-};
+use hioload_loadgen::{Generator, Interval, Job, Order, Orders, Scenario, Word, seat, settings};
 use hioload_transport::fake::{Fake, FakeOptions};
 use hioload_transport::{ConnId, Endpoint, Transport};
 use hioload_ws_proto::handshake::server;
-use hioload_ws_proto::{Kind, OpCode, encode};
+use hioload_ws_proto::{OpCode, encode};
 
 /// Between two turns.
 pub const TURN: Duration = Duration::from_micros(100);
@@ -23,35 +20,11 @@ pub const TURN: Duration = Duration::from_micros(100);
 /// A small job.
 pub fn job(scenario: Scenario) -> Job {
     Job {
-        scenario,
-        endpoints: vec![Endpoint::Tcp(([127, 0, 0, 1], 9001).into())],
-        host: "127.0.0.1:9001".to_owned(),
-        target: "/echo".to_owned(),
-        publish_target: "/echo".to_owned(),
-        origin: None,
-        protocols: Vec::new(),
-        headers: Vec::new(),
-        deflate: false,
-        connections: 2,
         opening: 16,
         in_flight: 4,
-        active: 0,
-        silent: 0,
-        sizes: Sizes::fixed(64),
-        kind: Kind::Binary,
-        rate: None,
-        arrival: Arrival::Even,
-        duration: Duration::from_secs(1),
-        warmup: Duration::ZERO,
-        fragments: 1,
-        verify: Verify::Content,
         timeout: Duration::from_secs(2),
-        max_errors: 0,
         echoes: 3,
-        publishers: 1,
-        topics: 1,
-        dialect: Dialect::Topics,
-        lcores: 1,
+        ..Job::new(scenario, Endpoint::Tcp(([127, 0, 0, 1], 9001).into()))
     }
 }
 

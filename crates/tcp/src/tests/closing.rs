@@ -2,7 +2,11 @@
 
 use std::io::ErrorKind;
 
+use super::forged::{forge, syn};
 use super::*;
+use crate::craft::Bare;
+use crate::parse::flags;
+use crate::tuple::Tuple;
 
 #[test]
 fn either_side_or_both_may_finish_first() {
@@ -279,6 +283,43 @@ fn a_connection_may_begin_again_in_time_wait() {
     world.pass(Duration::from_secs(61));
     assert_eq!(world.b.stack.stats().time_wait, 0);
     assert_eq!(world.b.stack.next_deadline(), None);
+}
+
+#[test]
+fn a_peer_that_began_anew_gets_in_with_any_numbers() {
+    let one_port = StackConfig {
+        source_ports: 40_000..=40_000,
+        ..client()
+    };
+    let mut world = World::with(one_port, server(), 1500);
+    let (here, there) = world.connect("10.77.0.2:80");
+    world.b.stack.release(there);
+    world.turns(4);
+    world.a.stack.release(here);
+    world.turns(4);
+    let ours = Tuple::new(addr("10.77.0.2:80"), addr("10.77.0.1:40000")).expect("a flow");
+    let hash = world.b.stack.flows.hash(&ours);
+    let (_, entry) = world.b.stack.time_wait.find(hash, &ours).expect("it waits");
+
+    // An RST from any other byte is not believed.
+    let late = entry.rcv_nxt.wrapping_sub(1);
+    let rst = Bare {
+        flags: flags::RST,
+        ..syn(late)
+    };
+    forge(&mut world, "10.77.0.1:40000", rst);
+    world.turns(1);
+    assert_eq!(world.b.stack.stats().time_wait, 1);
+    // A SYN with old numbers is answered with an acknowledgement, and the peer's stack says that it knows nothing of that.
+    forge(
+        &mut world,
+        "10.77.0.1:40000",
+        syn(late.wrapping_sub(1 << 20)),
+    );
+    world.turns(2);
+    assert_eq!(world.b.stack.stats().time_wait, 0);
+    // With the port's old numbers forgotten by both, it connects.
+    world.connect("10.77.0.2:80");
 }
 
 #[test]
