@@ -13,7 +13,6 @@
 #include <rte_mbuf.h>
 #include <rte_mbuf_pool_ops.h>
 #include <rte_mempool.h>
-#include <rte_prefetch.h>
 #include <rte_ring.h>
 
 #define SAME(mine, theirs)                                                                                               \
@@ -52,8 +51,13 @@ static_assert(STATE_AT % sizeof(state) == 0 && offsetof(struct rte_mbuf, refcnt)
 		      offsetof(struct rte_mbuf, nb_segs) == STATE_AT + 4 && offsetof(struct rte_mbuf, ol_flags) == STATE_AT + 8,
 	      "read at once");
 
-/* Where data begins in a frame of a pool without private data, as ours are: known without a look at the frame. */
-#define DATA_AT (sizeof(struct rte_mbuf) + RTE_PKTMBUF_HEADROOM)
+/* In the first half of them, any bit of the two counts but the lowest; in the middle, so in either byte order. */
+#define COUNTS_BEYOND_1 0x0000fffefffe0000ULL
+
+static inline state state_of(const struct rte_mbuf *m)
+{
+	return *(const state *)__builtin_assume_aligned((const char *)m + STATE_AT, sizeof(state));
+}
 
 static __thread uint64_t calls;
 
@@ -119,30 +123,78 @@ static __rte_noinline uint16_t make_all_plain(struct rte_mbuf **m, uint16_t n, s
 	return kept;
 }
 
+/*
+ * Whether all of these are plain (they are, but for jumbo frames in segments), and their bytes. No branch for each, and two sums
+ * side by side: one would wait for itself, a cycle for each frame. Neither count of a frame is ever 0, so all are 1 if no other
+ * bit is set in any.
+ */
+static inline int all_plain(struct rte_mbuf *const *m, unsigned n, uint32_t *bytes)
+{
+	struct rte_mbuf *const *const end = m + n, *const *const last = m + (n & ~3u);
+	state any[2] = { { 0 } };
+	uint32_t sum[2] = { 0 };
+	uint64_t halves[2];
+
+	for (; m != last; m += 4) {
+		any[0] |= state_of(m[0]);
+		any[1] |= state_of(m[1]);
+		sum[0] += m[0]->pkt_len;
+		sum[1] += m[1]->pkt_len;
+		any[0] |= state_of(m[2]);
+		any[1] |= state_of(m[3]);
+		sum[0] += m[2]->pkt_len;
+		sum[1] += m[3]->pkt_len;
+	}
+	for (; m != end; m++) {
+		any[0] |= state_of(*m);
+		sum[0] += (*m)->pkt_len;
+	}
+	any[0] |= any[1];
+	*bytes = sum[0] + sum[1];
+	memcpy(halves, &any[0], sizeof(halves));
+	return (halves[0] & COUNTS_BEYOND_1) == 0 && (halves[1] & (RTE_MBUF_F_INDIRECT | RTE_MBUF_F_TX_OFFLOAD_MASK)) == 0;
+}
+
+/*
+ * rte_eth_rx_burst and rte_eth_tx_burst keep what a callback may need across the call of the driver, for each burst. There is
+ * one only while somebody captures: these ask first.
+ */
+static __rte_noinline uint16_t receive_with_callbacks(struct hl_queue *q, struct rte_mbuf **m, uint16_t n)
+{
+	return rte_eth_rx_burst(q->port, q->queue, m, n);
+}
+
+static inline uint16_t receive(struct hl_queue *q, struct rte_mbuf **m, uint16_t n)
+{
+	const struct rte_eth_fp_ops *const port = &rte_eth_fp_ops[q->port];
+
+	if (unlikely(port->rxq.clbk[q->queue] != NULL))
+		return receive_with_callbacks(q, m, n);
+	return port->rx_pkt_burst(port->rxq.data[q->queue], m, n);
+}
+
+static __rte_noinline uint16_t transmit_with_callbacks(struct hl_queue *q, struct rte_mbuf **m, uint16_t n)
+{
+	return rte_eth_tx_burst(q->port, q->queue, m, n);
+}
+
+static inline uint16_t transmit(struct hl_queue *q, struct rte_mbuf **m, uint16_t n)
+{
+	const struct rte_eth_fp_ops *const port = &rte_eth_fp_ops[q->port];
+
+	if (unlikely(port->txq.clbk[q->queue] != NULL))
+		return transmit_with_callbacks(q, m, n);
+	return port->tx_pkt_burst(port->txq.data[q->queue], m, n);
+}
+
 uint16_t hl_rx_burst(struct hl_queue *q, struct hl_mbuf **frames, uint16_t n)
 {
 	struct rte_mbuf **m = theirs(frames);
-	const uint16_t got = rte_eth_rx_burst(q->port, q->queue, m, n);
-	state any = { 0 };
-	uint64_t halves[2];
-	uint32_t bytes = 0;
-	uint16_t i;
+	const uint16_t got = receive(q, m, n);
+	uint32_t bytes;
 
 	calls++;
-	/*
-	 * Whether all are plain (they are, but for jumbo frames in segments) without a branch for each, and in four instructions.
-	 * Neither count of a frame is ever 0, so all are 1 if no other bit is set in any.
-	 */
-#pragma GCC unroll 8
-	for (i = 0; i < got; i++) {
-		const char *const frame = __builtin_assume_aligned(m[i], sizeof(state));
-
-		rte_prefetch0(frame + DATA_AT);
-		any |= *(const state *)(frame + STATE_AT);
-		bytes += m[i]->pkt_len;
-	}
-	memcpy(halves, &any, sizeof(halves));
-	if (unlikely(((any[1] | any[2]) & ~1) != 0 || (halves[1] & (RTE_MBUF_F_INDIRECT | RTE_MBUF_F_TX_OFFLOAD_MASK)) != 0))
+	if (unlikely(!all_plain(m, got, &bytes)))
 		return make_all_plain(m, got, q);
 	q->rx_frames += got;
 	q->rx_bytes += bytes;
@@ -201,33 +253,55 @@ static __rte_noinline uint16_t send_described(struct hl_queue *q, struct rte_mbu
 	return taken;
 }
 
+static inline uint32_t bytes_of(struct rte_mbuf *const *m, unsigned n)
+{
+	struct rte_mbuf *const *const end = m + n, *const *const last = m + (n & ~3u);
+	uint32_t sum[2] = { 0 };
+
+	for (; m != last; m += 4) {
+		sum[0] += m[0]->pkt_len;
+		sum[1] += m[1]->pkt_len;
+		sum[0] += m[2]->pkt_len;
+		sum[1] += m[3]->pkt_len;
+	}
+	for (; m != end; m++)
+		sum[0] += (*m)->pkt_len;
+	return sum[0] + sum[1];
+}
+
+/* The driver left these: they are still ours to look at. */
+static __rte_noinline void left_over(struct hl_queue *q, struct rte_mbuf *const *m, uint16_t n)
+{
+	q->tx_full++;
+	q->tx_bytes -= bytes_of(m, n);
+}
+
+/* After the bytes of all were counted. */
+static inline uint16_t sent(struct hl_queue *q, struct rte_mbuf *const *m, uint16_t n, uint16_t taken)
+{
+	if (unlikely(taken < n))
+		left_over(q, m + taken, n - taken);
+	q->tx_bursts++;
+	q->tx_frames += taken;
+	return taken;
+}
+
 uint16_t hl_tx_burst(struct hl_queue *q, struct hl_mbuf **frames, uint16_t n)
 {
 	struct rte_mbuf **m = theirs(frames);
-	uint64_t asked = 0;
-	uint32_t bytes = 0;
-	uint16_t i, taken;
 
 	calls++;
-#pragma GCC unroll 8
-	for (i = 0; i < n; i++) {
-		bytes += m[i]->pkt_len;
-		asked |= m[i]->ol_flags;
-	}
-	if (unlikely((asked & RTE_MBUF_F_TX_L4_MASK) != 0))
-		taken = send_described(q, m, n);
-	else
-		taken = rte_eth_tx_burst(q->port, q->queue, m, n);
-	/* Those that are left are still ours to look at. */
-	if (unlikely(taken < n)) {
-		q->tx_full++;
-		for (i = taken; i < n; i++)
-			bytes -= m[i]->pkt_len;
-	}
-	q->tx_bursts++;
-	q->tx_frames += taken;
-	q->tx_bytes += bytes;
-	return taken;
+	q->tx_bytes += bytes_of(m, n);
+	return sent(q, m, n, transmit(q, m, n));
+}
+
+uint16_t hl_tx_burst_fill(struct hl_queue *q, struct hl_mbuf **frames, uint16_t n)
+{
+	struct rte_mbuf **m = theirs(frames);
+
+	calls++;
+	q->tx_bytes += bytes_of(m, n);
+	return sent(q, m, n, send_described(q, m, n));
 }
 
 uint16_t hl_alloc_bulk(struct rte_mempool *pool, struct hl_mbuf **frames, uint16_t n)

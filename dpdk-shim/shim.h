@@ -79,6 +79,8 @@ uint16_t hl_rx_burst(struct hl_queue *queue, struct hl_mbuf **frames, uint16_t n
 
 /* Sends from the front; returns how many were taken (sent or dropped). The rest still belongs to the caller. */
 uint16_t hl_tx_burst(struct hl_queue *queue, struct hl_mbuf **frames, uint16_t n);
+/* The same if some of them may want a checksum. */
+uint16_t hl_tx_burst_fill(struct hl_queue *queue, struct hl_mbuf **frames, uint16_t n);
 
 /* Takes up to n empty frames from the pool; returns how many. */
 uint16_t hl_alloc_bulk(struct rte_mempool *pool, struct hl_mbuf **frames, uint16_t n);

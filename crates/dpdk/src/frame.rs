@@ -158,6 +158,7 @@ impl Frame for MbufFrame {
         let mbuf = self.mbuf_mut();
         mbuf.ol_flags &= !sys::HL_TX_L4_MASK;
         if let TxChecksum::Fill { start, offset } = what {
+            LOCAL.with(|local| local.to_fill.set(true));
             mbuf.fill = u32::from(start) << 16 | u32::from(offset);
             mbuf.ol_flags |= match offset {
                 UDP_OFFSET => sys::HL_TX_UDP,
@@ -202,6 +203,8 @@ struct Local {
     /// Given back since the thread had its first queue.
     given_back: Cell<u64>,
     queues: Cell<usize>,
+    /// Whether a frame was ever asked to have a checksum filled in: on a port that does so nearly all are, on others none is.
+    to_fill: Cell<bool>,
     /// Whether it was us who made the thread known to DPDK.
     registered: Cell<bool>,
 }
@@ -214,6 +217,7 @@ thread_local! {
             collected: Cell::new(0),
             given_back: Cell::new(0),
             queues: Cell::new(0),
+            to_fill: Cell::new(false),
             registered: Cell::new(false),
         }
     };
@@ -259,6 +263,13 @@ pub(crate) fn flush() {
             local.flush();
         }
     });
+}
+
+/// Whether a frame of this thread may want a checksum: while none was asked to, nobody need look. Frames have it from
+/// [`Frame::set_tx_checksum`] alone, on this thread, which they never leave: the shim gives none that wants one.
+#[inline]
+pub(crate) fn any_to_fill() -> bool {
+    LOCAL.with(|local| local.to_fill.get())
 }
 
 /// Frames dropped on this thread and not yet given back.

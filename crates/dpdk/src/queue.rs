@@ -151,7 +151,7 @@ impl Device for Queue {
         if burst.is_empty() {
             return 0;
         }
-        raw::tx_burst(&mut self.raw, burst)
+        raw::tx_burst(&mut self.raw, burst, frame::any_to_fill())
     }
 
     #[inline]

@@ -123,15 +123,21 @@ pub(crate) fn rx_burst(queue: &mut hl_queue, burst: &mut Burst<MbufFrame>) -> us
     }
 }
 
-/// Sends from the front of the burst and takes out what is gone; returns how many that were.
+/// Sends from the front of the burst and takes out what is gone; returns how many that were. `fill`: whether any frame may want
+/// a checksum.
 #[inline]
-pub(crate) fn tx_burst(queue: &mut hl_queue, burst: &mut Burst<MbufFrame>) -> usize {
+pub(crate) fn tx_burst(queue: &mut hl_queue, burst: &mut Burst<MbufFrame>, fill: bool) -> usize {
     let len = burst.len();
+    let send = if fill {
+        sys::hl_tx_burst_fill
+    } else {
+        sys::hl_tx_burst
+    };
     // SAFETY: as in `rx_burst` for the pointers. The first `taken` frames now belong to the driver, or are freed: they are taken out
     // of the array without being dropped, by moving those behind them to the front.
     unsafe {
         let frames = burst.as_mut_ptr();
-        let taken = usize::from(sys::hl_tx_burst(queue, frames.cast(), len as u16));
+        let taken = usize::from(send(queue, frames.cast(), len as u16));
         // Nearly always all of them: a branch, so that the next burst need not wait for this number.
         if taken == len {
             burst.set_len(0);
