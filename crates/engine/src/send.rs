@@ -217,6 +217,34 @@ impl<E: Send + 'static> Core<E> {
         // masking key from the set of allowed 32-bit values."
         let client = self.sessions[id.index as usize].has(flag::CLIENT);
         let key = client.then(|| self.mask_key());
+        if fin
+            && !rsv1
+            && let Some((word, head)) = encode::header_word(opcode, key, payload.len())
+        {
+            let total = head + payload.len();
+            let space = io.send_space(id, total)?;
+            // The eight bytes of the word go in with one store; those behind the header are then the payload's.
+            if space.len() >= total
+                && let Some(first) = space.first_chunk_mut()
+            {
+                *first = word;
+                put(&mut space[head..total], payload, key);
+                io.commit(id, total);
+                return Ok(());
+            }
+        }
+        self.write_any(io, id, (opcode, fin, rsv1), key, payload)
+    }
+
+    /// [`write_part`](Self::write_part) for whatever is not short and whole, or finds little space.
+    fn write_any<T: Transport>(
+        &mut self,
+        io: &mut T,
+        id: ConnId,
+        (opcode, fin, rsv1): (OpCode, bool, bool),
+        key: Option<[u8; 4]>,
+        payload: &[u8],
+    ) -> Result<(), Refused> {
         let mut header = [0; MAX_HEADER];
         let head = encode::header(&mut header, fin, rsv1, opcode, key, payload.len());
         let total = head + payload.len();
@@ -225,10 +253,7 @@ impl<E: Send + 'static> Core<E> {
         if let Some(space) = space.get_mut(..total) {
             let (to_head, to_payload) = space.split_at_mut(head);
             to_head.copy_from_slice(&header[..head]);
-            match key {
-                None => to_payload.copy_from_slice(payload),
-                Some(key) => mask::copy(to_payload, payload, key, 0),
-            }
+            put(to_payload, payload, key);
             io.commit(id, total);
             return Ok(());
         }
@@ -411,6 +436,15 @@ impl<E: Send + 'static> Core<E> {
             0
         };
         let _ = self.send_control(io, id, OpCode::Close, &payload[..len]);
+    }
+}
+
+/// Copies a payload to where it is sent from, masked if there is a key.
+#[inline]
+fn put(to: &mut [u8], payload: &[u8], key: Option<[u8; 4]>) {
+    match key {
+        None => to.copy_from_slice(payload),
+        Some(key) => mask::copy(to, payload, key, 0),
     }
 }
 

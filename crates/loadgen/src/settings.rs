@@ -41,9 +41,17 @@ pub fn config(job: &Job) -> Config {
     config
 }
 
+/// The largest send chunk.
+const LARGEST_CHUNK: usize = 64 << 10;
+
 /// Sockets for a job.
 pub fn sockets(job: &Job) -> SocketOptions {
     let mut sockets = SocketOptions::default();
+    // What goes out to a connection at once lies in one chunk, and so leaves in a plain send.
+    let memory = sockets.tx_chunk.saturating_mul(sockets.tx_chunks);
+    let once = each(job).min(LARGEST_CHUNK).next_multiple_of(4 << 10);
+    sockets.tx_chunk = sockets.tx_chunk.max(once);
+    sockets.tx_chunks = memory / sockets.tx_chunk;
     let chunks = (whole(job) / sockets.tx_chunk).saturating_mul(2);
     sockets.tx_chunks = sockets.tx_chunks.max(chunks);
     sockets

@@ -73,6 +73,7 @@ pub(crate) fn room_when_empty(pool: &Pool, bound: usize) -> usize {
 
 impl SendQueue {
     /// Bytes queued.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.bytes
     }
@@ -81,6 +82,7 @@ impl SendQueue {
         self.bytes == 0
     }
 
+    #[inline]
     fn tail(&self) -> usize {
         self.chunks
             .back()
@@ -103,6 +105,7 @@ impl SendQueue {
     }
 
     /// Lends the rest of the last chunk, or a new one if that has less than `want` (and less than a header's size) left.
+    #[inline]
     pub(crate) fn space(
         &mut self,
         pool: &Pool,
@@ -115,15 +118,7 @@ impl SendQueue {
             return Err(SendError::Full);
         }
         if self.tail() < least {
-            if self.leave > 0 && self.chunks_left(pool) == 0 {
-                return Err(SendError::Full);
-            }
-            let buf = pool.get().ok_or(SendError::Full)?;
-            self.chunks.push_back(Chunk {
-                buf,
-                start: 0,
-                end: 0,
-            });
+            self.grow(pool)?;
         }
         let chunk = self.chunks.back_mut().ok_or(SendError::Full)?;
         let end = room.saturating_add(chunk.end).min(chunk.buf.len());
@@ -131,7 +126,22 @@ impl SendQueue {
         Ok(&mut chunk.buf[chunk.end..end])
     }
 
+    /// Takes another chunk.
+    fn grow(&mut self, pool: &Pool) -> Result<(), SendError> {
+        if self.leave > 0 && self.chunks_left(pool) == 0 {
+            return Err(SendError::Full);
+        }
+        let buf = pool.get().ok_or(SendError::Full)?;
+        self.chunks.push_back(Chunk {
+            buf,
+            start: 0,
+            end: 0,
+        });
+        Ok(())
+    }
+
     /// Queues the first `n` bytes of the space lent last (all of it, if `n` is more).
+    #[inline]
     pub(crate) fn commit(&mut self, n: usize) {
         debug_assert!(n <= self.lent, "committed {n} of {} bytes lent", self.lent);
         let n = n.min(self.lent);

@@ -48,6 +48,37 @@ pub fn header(
     .write(out)
 }
 
+/// The header of a final, uncompressed frame of less than 64 KiB as the low bytes of a word, and how many: [`header`] for the
+/// frames that are sent most, in registers. `None` for a longer one.
+///
+/// Whoever writes all eight bytes writes some that the payload then takes.
+#[inline]
+#[must_use]
+pub fn header_word(
+    opcode: OpCode,
+    mask: Option<[u8; 4]>,
+    payload_len: usize,
+) -> Option<([u8; 8], usize)> {
+    // RFC 6455 §5.2: FIN, no reserved bits, the opcode; then the mask bit and the length in its shortest form.
+    let first = 0x80 | opcode as u64;
+    let masked = if mask.is_some() { 0x80 } else { 0 };
+    let (word, len) = match payload_len as u64 {
+        len @ 0..126 => (first | (masked | len) << 8, 2),
+        len @ 126..0x1_0000 => {
+            let len = u64::from((len as u16).swap_bytes());
+            (first | (masked | 126) << 8 | len << 16, 4)
+        }
+        _ => return None,
+    };
+    Some(match mask {
+        None => (word.to_le_bytes(), len),
+        Some(key) => {
+            let key = u64::from(u32::from_le_bytes(key));
+            ((word | key << (8 * len)).to_le_bytes(), len + 4)
+        }
+    })
+}
+
 /// Writes the payload of a Close frame to the front of `out`; returns its length. A reason of more than 123 bytes is
 /// cut.
 pub fn close_payload(out: &mut [u8; MAX_CONTROL], code: CloseCode, reason: &str) -> usize {
@@ -127,6 +158,21 @@ mod tests {
                 let mut out = Vec::new();
                 frame_into(&mut out, OpCode::Binary, &vec![0; len], mask);
                 assert_eq!(out.len(), frame_len(len, mask.is_some()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_in_a_word_is_the_header() {
+        for opcode in [OpCode::Text, OpCode::Binary, OpCode::Ping] {
+            for mask in [None, Some([0x81, 0xfe, 3, 0])] {
+                for len in [0, 1, 125, 126, 127, 255, 256, 0x1234, 65535] {
+                    let mut head = [0; MAX_HEADER];
+                    let n = header(&mut head, true, false, opcode, mask, len);
+                    let (word, m) = header_word(opcode, mask, len).expect("it is short");
+                    assert_eq!(word[..m], head[..n], "{len}");
+                }
+                assert_eq!(header_word(opcode, mask, 65536), None);
             }
         }
     }

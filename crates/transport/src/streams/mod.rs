@@ -28,6 +28,8 @@ pub use network::{Accepted, Event, Network, Ready};
 
 /// How long accepting rests after it failed for want of descriptors or memory, unless a connection closes before.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// Connections visited between two polls while others are listed: what a poll finds would only be listed behind them.
+const UNPOLLED: usize = 64;
 /// Queues and buffers kept for reuse.
 const SPARE_QUEUES: usize = 16384;
 const SPARE_HELD: usize = 1024;
@@ -61,6 +63,8 @@ pub struct Streams<N: Network> {
     bound: usize,
     /// Connections to visit, in the order in which they became ready.
     ready: VecDeque<ConnId>,
+    /// Connections visited since the last poll.
+    unpolled: usize,
     /// Connections to flush.
     dirty: Vec<ConnId>,
     /// Connections whose end the driver has not heard of.
@@ -96,6 +100,7 @@ impl<N: Network> Streams<N> {
             rx: vec![0; rx_buffer.max(1)],
             bound: send_queue,
             ready: VecDeque::with_capacity(1024),
+            unpolled: 0,
             dirty: Vec::with_capacity(1024),
             ended: VecDeque::new(),
             accepting: Accepting {

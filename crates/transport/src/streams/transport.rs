@@ -6,7 +6,7 @@ use std::time::Duration;
 use hioload_lcore::Time;
 use hioload_mem::LocalShared;
 
-use super::{Network, Streams};
+use super::{Network, Streams, UNPOLLED};
 use crate::send_queue::room_when_empty;
 use crate::slots::{Slot, flag};
 use crate::{
@@ -25,6 +25,10 @@ impl<N: Network> Transport for Streams<N> {
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if !self.ready.is_empty() && self.unpolled < UNPOLLED {
+            return Ok(());
+        }
+        self.unpolled = 0;
         let timeout = self.bounded_timeout(timeout);
         if timeout != Some(Duration::ZERO) {
             self.stats.sleeps += 1;
@@ -43,6 +47,7 @@ impl<N: Network> Transport for Streams<N> {
                 break;
             };
             self.visit(driver, id, &mut activity);
+            self.unpolled += 1;
         }
         activity.events += self.report(driver);
         activity.more = !self.ready.is_empty() || !self.ended.is_empty() || self.may_accept();
