@@ -123,8 +123,12 @@ impl<E: Send + 'static> Core<E> {
             self.put_back(id, deflation);
             return Err(error);
         }
-        let (Some(mut compressor), Some(mut deflation)) = (self.compressor.take(), deflation)
-        else {
+        // The compressor is the lcore's: it is taken only for a connection that compresses.
+        let Some(mut deflation) = deflation else {
+            return self.write_fragments(io, id, (kind, PLAIN), payload, frames);
+        };
+        let Some(mut compressor) = self.compressor.take() else {
+            self.put_back(id, Some(deflation));
             return self.write_fragments(io, id, (kind, PLAIN), payload, frames);
         };
         let result = match compressor.compress(&mut deflation, payload) {

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-/// Nanoseconds that a histogram reaches up to: an hour. What is longer counts as that.
-const LONGEST: u64 = 3_600_000_000_000;
+use crate::report;
 
 /// Times in nanoseconds, to three digits.
 pub(crate) type Times = Histogram<u64>;
 
 /// An empty one.
 pub(crate) fn times() -> Box<Times> {
-    Box::new(Histogram::new_with_bounds(1, LONGEST, 3).expect("these bounds are sound"))
+    Box::new(report::histogram())
 }
 
 /// What happened in an interval on one lcore.
