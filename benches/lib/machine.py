@@ -57,8 +57,8 @@ def build():
     """Builds hioload and the benchmarks' own binaries, once and with the same features for all: with others cargo would link
     again, which takes minutes."""
     say("building")
-    features = ["--features", "hioload-ws/af-xdp"] if can_build_af_xdp() else []
-    packages = ["-p", "hioload-ws", "-p", "hioload-benches"]
+    features = ["--features", "hioload/af-xdp"] if can_build_af_xdp() else []
+    packages = ["-p", "hioload", "-p", "hioload-benches"]
     subprocess.run(["cargo", "build", "--release", "--bins", *packages, *features], cwd=ROOT, check=True)
     return binaries()
 

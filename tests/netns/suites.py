@@ -117,7 +117,7 @@ def suite(lab, name, *words):
 def test_program(name):
     """The path of a test program of the workspace, up to date. Built with the words of tests/run, so that it is there already."""
     build = ["cargo", "test", "--workspace", "--exclude", "hioload-dpdk", "--exclude", "hioload-dpdk-sys",
-             "--features", "hioload-ws/af-xdp", "--no-run", "--message-format=json", "--test", name]
+             "--features", "hioload/af-xdp", "--no-run", "--message-format=json", "--test", name]
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
     if done.returncode != 0:
         raise Failed(f"{' '.join(build)}:\n{done.stderr}")

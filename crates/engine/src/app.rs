@@ -4,7 +4,7 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hioload_mem::room_for;
-use hioload_transport::{ConnId, Rest, Taken, Transport};
+use hioload_transport::{ConnId, Connections, Rest, Taken};
 use hioload_ws_proto::{
     Answer, Assembler, CloseCode, CloseFrame, Decoder, Event, OpCode, ProtocolError, Role,
 };
@@ -76,9 +76,9 @@ impl<H: Handler> App<H> {
     }
 
     /// Bytes of an open (or closing) connection.
-    pub(crate) fn on_frames<T: Transport>(
+    pub(crate) fn on_frames<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         data: &mut [u8],
     ) -> Taken {
@@ -130,9 +130,9 @@ impl<H: Handler> App<H> {
 
     /// Decodes and hands out messages until the bytes, the turn's share or the connection ends. `done` is kept exact at
     /// every call of the handler, which may unwind.
-    fn pump<T: Transport>(
+    fn pump<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         data: &mut [u8],
         done: &mut usize,
@@ -201,7 +201,7 @@ impl<H: Handler> App<H> {
     }
 
     /// Whether a connection is not to be read now: the application paused it, or its send queue is full.
-    fn must_wait<T: Transport>(&mut self, io: &mut T, id: ConnId) -> bool {
+    fn must_wait<C: Connections>(&mut self, io: &mut C, id: ConnId) -> bool {
         let session = &mut self.core.sessions[id.index as usize];
         if session.phase != Phase::Open {
             return false;
@@ -220,9 +220,9 @@ impl<H: Handler> App<H> {
         true
     }
 
-    fn on_close_frame<T: Transport>(
+    fn on_close_frame<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         code: Option<CloseCode>,
         reason: &Reason,
@@ -255,7 +255,7 @@ impl<H: Handler> App<H> {
     /// Fails the connection (RFC 6455 §7.1.7): says why, reads no more.
     // §7.1.7: "To do so, the client MUST _Close the WebSocket Connection_, and MAY report the problem to the user
     // [...]. Similarly, to do so, the server MUST _Close the WebSocket Connection_, and SHOULD log the problem."
-    fn fail<T: Transport>(&mut self, io: &mut T, id: ConnId, error: ProtocolError) {
+    fn fail<C: Connections>(&mut self, io: &mut C, id: ConnId, error: ProtocolError) {
         let counters = &self.core.counters;
         match error {
             ProtocolError::TooManyFragments => counters.messages_too_fragmented.bump(),
@@ -271,9 +271,9 @@ impl<H: Handler> App<H> {
         self.end(io, id, error.reason());
     }
 
-    pub(crate) fn begin_close<T: Transport>(
+    pub(crate) fn begin_close<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         code: CloseCode,
         reason: &str,
@@ -283,14 +283,14 @@ impl<H: Handler> App<H> {
     }
 
     /// A handler panicked: its connection ends, nobody else notices.
-    pub(crate) fn panicked<T: Transport>(&mut self, io: &mut T, id: ConnId) {
+    pub(crate) fn panicked<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         self.core.counters.handler_panics.bump();
         tracing::error!(lcore = self.core.lcore, conn = %id, "handler panicked; its connection is closed with 1011");
         self.begin_close(io, id, CloseCode::INTERNAL_ERROR, "internal error");
     }
 
     /// Tells the application that an open connection has ended, once, and releases what it held.
-    pub(crate) fn end<T: Transport>(&mut self, io: &mut T, id: ConnId, reason: &str) {
+    pub(crate) fn end<C: Connections>(&mut self, io: &mut C, id: ConnId, reason: &str) {
         let index = id.index;
         self.core.release_extra(index);
         let Some(slot) = self.conns.get_mut(index as usize) else {
@@ -328,11 +328,11 @@ impl<H: Handler> App<H> {
     }
 
     /// Calls `f` for an open connection, with a panic answered as in `on_message`.
-    pub(crate) fn call<T: Transport>(
+    pub(crate) fn call<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
-        f: impl FnOnce(&mut H, &mut H::Conn, &mut ConnCx<'_, T, H::Event>),
+        f: impl FnOnce(&mut H, &mut H::Conn, &mut ConnCx<'_, C, H::Event>),
     ) {
         if self
             .core
@@ -357,10 +357,10 @@ impl<H: Handler> App<H> {
     }
 
     /// Calls `f` for the lcore. A panic is counted; there is no connection to close.
-    pub(crate) fn call_lcore<T: Transport, R>(
+    pub(crate) fn call_lcore<C: Connections, R>(
         &mut self,
-        io: &mut T,
-        f: impl FnOnce(&mut H, &mut LcoreCx<'_, T, H::Event>) -> R,
+        io: &mut C,
+        f: impl FnOnce(&mut H, &mut LcoreCx<'_, C, H::Event>) -> R,
     ) -> Option<R> {
         let (handler, mut cx) = (
             &mut self.handler,

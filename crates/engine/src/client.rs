@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use hioload_transport::{ConnId, Rest, Taken, Transport};
+use hioload_transport::{ConnId, Connections, Rest, Taken};
 use hioload_ws_proto::deflate::negotiate;
 use hioload_ws_proto::handshake;
 use hioload_ws_proto::handshake::client::{self, ClientRequest, ResponseError};
@@ -54,9 +54,9 @@ impl<H: Handler> App<H> {
     /// The network has connected, or not: sends the request.
     // RFC 6455 §4.1: "it MUST open a connection, send an opening handshake, and read the server's handshake in
     // response." The three are `connect`, this and `on_reply_bytes`.
-    pub(crate) fn on_connected<T: Transport>(
+    pub(crate) fn on_connected<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         result: io::Result<()>,
     ) {
@@ -114,9 +114,9 @@ impl<H: Handler> App<H> {
     }
 
     /// Bytes of a connection whose 101 is awaited.
-    pub(crate) fn on_reply_bytes<T: Transport>(
+    pub(crate) fn on_reply_bytes<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         data: &mut [u8],
     ) -> Taken {
@@ -204,9 +204,9 @@ impl<H: Handler> App<H> {
         }
     }
 
-    fn refuse_reply<T: Transport>(
+    fn refuse_reply<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         opening: Box<Opening>,
         error: ResponseError,
@@ -219,9 +219,9 @@ impl<H: Handler> App<H> {
 
     // RFC 6455 §7.2.1: "Certain algorithms, in particular during the opening handshake, require the client to _Fail the
     // WebSocket Connection_. To do so, the client MUST _Fail the WebSocket Connection_ as defined in Section 7.1.7."
-    pub(crate) fn handshake_failed<T: Transport>(
+    pub(crate) fn handshake_failed<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         error: ResponseError,
     ) {
@@ -230,9 +230,9 @@ impl<H: Handler> App<H> {
     }
 
     /// The network failed a connection that was not open yet.
-    pub(crate) fn connect_failed<T: Transport>(
+    pub(crate) fn connect_failed<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         error: io::Error,
     ) {
@@ -240,13 +240,13 @@ impl<H: Handler> App<H> {
         self.core.abort_transport(io, id);
     }
 
-    pub(crate) fn connect_timed_out<T: Transport>(&mut self, io: &mut T, id: ConnId) {
+    pub(crate) fn connect_timed_out<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         self.core.counters.handshake_timeouts.bump();
         self.report_failure(io, id, ConnectError::Timeout);
         self.core.abort_transport(io, id);
     }
 
-    fn report_failure<T: Transport>(&mut self, io: &mut T, id: ConnId, error: ConnectError) {
+    fn report_failure<C: Connections>(&mut self, io: &mut C, id: ConnId, error: ConnectError) {
         let session = &mut self.core.sessions[id.index as usize];
         let Some(opening) = session
             .extra
@@ -258,9 +258,9 @@ impl<H: Handler> App<H> {
         self.tell_failure(io, id, &opening, error);
     }
 
-    fn tell_failure<T: Transport>(
+    fn tell_failure<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         opening: &Opening,
         error: ConnectError,

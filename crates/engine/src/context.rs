@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hioload_lcore::Time;
 use hioload_mem::Shared;
-use hioload_transport::{ConnId, Peer, Transport};
+use hioload_transport::{ConnId, Connections, Peer};
 use hioload_ws_proto::{CloseCode, Kind};
 use indexmap::IndexMap;
 
@@ -22,19 +22,19 @@ use crate::timers::UserTimer;
 use crate::topics::is_pattern;
 
 /// The context of a call without a connection.
-pub(crate) struct LcoreCx<'a, T, E> {
+pub(crate) struct LcoreCx<'a, C, E> {
     pub(crate) core: &'a mut Core<E>,
-    pub(crate) io: &'a mut T,
+    pub(crate) io: &'a mut C,
 }
 
 /// The context of a call for one connection.
-pub(crate) struct ConnCx<'a, T, E> {
-    pub(crate) lcore: LcoreCx<'a, T, E>,
+pub(crate) struct ConnCx<'a, C, E> {
+    pub(crate) lcore: LcoreCx<'a, C, E>,
     pub(crate) id: ConnId,
 }
 
-impl<'a, T, E> ConnCx<'a, T, E> {
-    pub(crate) fn new(core: &'a mut Core<E>, io: &'a mut T, id: ConnId) -> Self {
+impl<'a, C, E> ConnCx<'a, C, E> {
+    pub(crate) fn new(core: &'a mut Core<E>, io: &'a mut C, id: ConnId) -> Self {
         Self {
             lcore: LcoreCx { core, io },
             id,
@@ -42,7 +42,7 @@ impl<'a, T, E> ConnCx<'a, T, E> {
     }
 }
 
-impl<T: Transport, E: Send + 'static> LcoreCx<'_, T, E> {
+impl<C: Connections, E: Send + 'static> LcoreCx<'_, C, E> {
     fn set_timer(&mut self, owner: Option<ConnId>, after: Duration, token: u64) -> TimerHandle {
         let core = &mut *self.core;
         let wheel = core
@@ -87,7 +87,7 @@ impl<T: Transport, E: Send + 'static> LcoreCx<'_, T, E> {
     }
 }
 
-impl<T: Transport, E: Send + 'static> LcoreContext for LcoreCx<'_, T, E> {
+impl<C: Connections, E: Send + 'static> LcoreContext for LcoreCx<'_, C, E> {
     type Event = E;
 
     fn lcore(&self) -> u16 {
@@ -202,7 +202,7 @@ macro_rules! delegate {
     };
 }
 
-impl<T: Transport, E: Send + 'static> LcoreContext for ConnCx<'_, T, E> {
+impl<C: Connections, E: Send + 'static> LcoreContext for ConnCx<'_, C, E> {
     type Event = E;
 
     fn lcore(&self) -> u16 {
@@ -231,7 +231,7 @@ impl<T: Transport, E: Send + 'static> LcoreContext for ConnCx<'_, T, E> {
     }
 }
 
-impl<T: Transport, E: Send + 'static> Context for ConnCx<'_, T, E> {
+impl<C: Connections, E: Send + 'static> Context for ConnCx<'_, C, E> {
     fn id(&self) -> ConnectionId {
         ConnectionId {
             lcore: self.lcore.core.lcore,

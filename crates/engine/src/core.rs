@@ -9,7 +9,7 @@ use std::time::Duration;
 use hioload_lcore::mesh::{Mailbox, Poster};
 use hioload_lcore::{Time, TimerWheel};
 use hioload_mem::{Held, room_for};
-use hioload_transport::{ConnId, Transport};
+use hioload_transport::{ConnId, Connections};
 use hioload_ws_proto::Compressor;
 use hioload_ws_proto::handshake::HandshakeLimits;
 use indexmap::IndexMap;
@@ -216,13 +216,13 @@ impl<E: Send + 'static> Core<E> {
     }
 
     /// Tells the transport to close once everything is sent.
-    pub(crate) fn close_transport<T: Transport>(&mut self, io: &mut T, id: ConnId) {
+    pub(crate) fn close_transport<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         io.close(id);
         self.enter(id.index, Phase::Gone);
     }
 
     /// Tells the transport to reset.
-    pub(crate) fn abort_transport<T: Transport>(&mut self, io: &mut T, id: ConnId) {
+    pub(crate) fn abort_transport<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         io.abort(id);
         self.enter(id.index, Phase::Gone);
     }
@@ -231,7 +231,7 @@ impl<E: Send + 'static> Core<E> {
     /// connection and lose what was sent last). A client leaves the first step to the server.
     // RFC 6455 §5.5.1: "After both sending and receiving a Close message, an endpoint considers the WebSocket
     // connection closed and MUST close the underlying TCP connection."
-    pub(crate) fn linger<T: Transport>(&mut self, io: &mut T, id: ConnId) {
+    pub(crate) fn linger<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         let client = self.sessions[id.index as usize].has(flag::CLIENT);
         if !client {
             io.finish(id);

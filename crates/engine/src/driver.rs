@@ -3,7 +3,7 @@
 use std::io;
 
 use hioload_mem::prefetch;
-use hioload_transport::{Closed, ConnId, Driver, Peer, Rest, Taken, Transport};
+use hioload_transport::{Closed, ConnId, Connections, Driver, Peer, Rest, Taken};
 use hioload_ws_proto::{Decoder, Role};
 
 use crate::admission::Refusal;
@@ -14,7 +14,7 @@ use crate::session::{Phase, flag};
 
 const ALL: Rest = Rest::NeedsMore;
 
-impl<T: Transport, H: Handler> Driver<T> for App<H> {
+impl<H: Handler> Driver for App<H> {
     #[inline]
     fn soon(&mut self, index: u32) {
         let at = index as usize;
@@ -23,7 +23,7 @@ impl<T: Transport, H: Handler> Driver<T> for App<H> {
         prefetch::item(self.conns.as_ptr().wrapping_add(at));
     }
 
-    fn on_accept(&mut self, io: &mut T, id: ConnId, peer: Peer) -> bool {
+    fn on_accept<C: Connections>(&mut self, io: &mut C, id: ConnId, peer: Peer) -> bool {
         self.core.counters.accepted.bump();
         self.core.accept_tokens = self.core.accept_tokens.saturating_sub(1);
         let refusal = match self.core.admission.admit(peer) {
@@ -49,12 +49,12 @@ impl<T: Transport, H: Handler> Driver<T> for App<H> {
         true
     }
 
-    fn on_connect(&mut self, io: &mut T, id: ConnId, result: io::Result<()>) {
+    fn on_connect<C: Connections>(&mut self, io: &mut C, id: ConnId, result: io::Result<()>) {
         self.on_connected(io, id, result);
     }
 
     #[inline]
-    fn on_data(&mut self, io: &mut T, id: ConnId, data: &mut [u8]) -> Taken {
+    fn on_data<C: Connections>(&mut self, io: &mut C, id: ConnId, data: &mut [u8]) -> Taken {
         let Some(session) = self.core.session(id) else {
             return Taken {
                 bytes: data.len(),
@@ -73,7 +73,7 @@ impl<T: Transport, H: Handler> Driver<T> for App<H> {
         }
     }
 
-    fn on_end(&mut self, io: &mut T, id: ConnId) {
+    fn on_end<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         let Some(session) = self.core.session(id) else {
             return;
         };
@@ -92,7 +92,7 @@ impl<T: Transport, H: Handler> Driver<T> for App<H> {
         }
     }
 
-    fn on_writable(&mut self, io: &mut T, id: ConnId) {
+    fn on_writable<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         let Some(session) = self.core.session(id) else {
             return;
         };
@@ -110,7 +110,7 @@ impl<T: Transport, H: Handler> Driver<T> for App<H> {
 
     // RFC 6455 §7.2.1: "If at any point the underlying transport layer connection is unexpectedly lost, the client MUST
     // _Fail the WebSocket Connection_."
-    fn on_closed(&mut self, io: &mut T, id: ConnId, why: Closed) {
+    fn on_closed<C: Connections>(&mut self, io: &mut C, id: ConnId, why: Closed) {
         let Some(session) = self.core.session(id) else {
             return;
         };
@@ -134,9 +134,9 @@ impl<T: Transport, H: Handler> Driver<T> for App<H> {
 
 impl<H: Handler> App<H> {
     /// The connection is open: from here on frames are decoded and the application knows it.
-    pub(crate) fn open<T: Transport>(
+    pub(crate) fn open<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         decoder: Decoder,
         conn: H::Conn,

@@ -1,6 +1,6 @@
 //! The server's side of the opening handshake: from the bytes of a request to an open connection or an HTTP answer.
 
-use hioload_transport::{ConnId, Peer, Rest, Taken, Transport};
+use hioload_transport::{ConnId, Connections, Peer, Rest, Taken};
 use hioload_ws_proto::deflate::negotiate::{self, Agreed};
 use hioload_ws_proto::handshake::{HandshakeError, server};
 use hioload_ws_proto::{Decoder, Deflation, Inflation, Role};
@@ -20,9 +20,9 @@ enum Answer<C> {
 
 impl<H: Handler> App<H> {
     /// Bytes of a connection whose request is awaited.
-    pub(crate) fn on_request_bytes<T: Transport>(
+    pub(crate) fn on_request_bytes<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         data: &mut [u8],
     ) -> Taken {
@@ -70,9 +70,9 @@ impl<H: Handler> App<H> {
         }
     }
 
-    fn on_data_after_head<T: Transport>(
+    fn on_data_after_head<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         rest: &mut [u8],
     ) -> Taken {
@@ -80,9 +80,9 @@ impl<H: Handler> App<H> {
         self.on_data(io, id, rest)
     }
 
-    fn answer<T: Transport>(
+    fn answer<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         request: &Request<'_>,
     ) -> Answer<H::Conn> {
@@ -123,9 +123,9 @@ impl<H: Handler> App<H> {
     }
 
     /// Sends an HTTP response and closes.
-    fn respond<T: Transport>(
+    fn respond<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         response: &Response,
         head_only: bool,
@@ -162,9 +162,9 @@ impl<H: Handler> App<H> {
 
     // RFC 6455 §7.2.2: "Certain algorithms require or recommend that the server _Abort the WebSocket Connection_ during
     // the opening handshake. To do so, the server MUST simply _Close the WebSocket Connection_ (Section 7.1.1)."
-    fn answer_error<T: Transport>(
+    fn answer_error<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         error: HandshakeError,
         seen: usize,
@@ -189,7 +189,7 @@ impl<H: Handler> App<H> {
     }
 
     /// 408: the request did not come in time.
-    pub(crate) fn answer_timeout<T: Transport>(&mut self, io: &mut T, id: ConnId) {
+    pub(crate) fn answer_timeout<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         self.core.counters.handshake_timeouts.bump();
         self.respond(
             io,
@@ -200,7 +200,7 @@ impl<H: Handler> App<H> {
     }
 
     /// 503: a bound on connections is reached. Said before the request has come: nothing in it could change the answer.
-    pub(crate) fn answer_busy<T: Transport>(&mut self, io: &mut T, id: ConnId) {
+    pub(crate) fn answer_busy<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         self.respond(io, id, &busy("too many connections\n"), false);
     }
 }
@@ -265,7 +265,7 @@ impl<E: Send + 'static> Core<E> {
     }
 
     /// Sends `out`, whole or not at all.
-    pub(crate) fn send_out<T: Transport>(&mut self, io: &mut T, id: ConnId) -> bool {
+    pub(crate) fn send_out<C: Connections>(&mut self, io: &mut C, id: ConnId) -> bool {
         let mut bytes = self.out.as_slice();
         if io.send_room(id) < bytes.len() {
             return false;

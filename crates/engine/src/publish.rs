@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hioload_mem::{Held, LocalShared, Shared};
-use hioload_transport::{ConnId, Transport};
+use hioload_transport::{ConnId, Connections};
 use hioload_ws_proto::header::MAX_HEADER;
 use hioload_ws_proto::{Deflation, Kind, encode};
 
@@ -18,9 +18,9 @@ use crate::topics::is_topic;
 
 impl<E: Send + 'static> Core<E> {
     /// Sends a message to all subscribers of `topic`, here and on the other lcores.
-    pub(crate) fn publish<T: Transport>(
+    pub(crate) fn publish<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         topic: &str,
         kind: Kind,
         payload: &[u8],
@@ -49,9 +49,9 @@ impl<E: Send + 'static> Core<E> {
     }
 
     /// Delivers a message that another lcore published.
-    pub(crate) fn publish_here<T: Transport>(
+    pub(crate) fn publish_here<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         topic: &str,
         kind: Kind,
         frame: Shared,
@@ -97,9 +97,9 @@ impl<E: Send + 'static> Core<E> {
     }
 
     /// Queues an encoded message to each connection among `targets`, once.
-    fn deliver<T: Transport>(
+    fn deliver<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         targets: &[u32],
         kind: Kind,
         message: &Encoded,
@@ -134,9 +134,9 @@ impl<E: Send + 'static> Core<E> {
         reached
     }
 
-    fn send_encoded<T: Transport>(
+    fn send_encoded<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         frame: LocalShared,
     ) -> Result<(), SendError> {

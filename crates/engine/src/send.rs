@@ -1,7 +1,7 @@
 //! Frames out, to one connection: messages, control frames, and what happens when there is no room.
 
 use hioload_mem::Shared;
-use hioload_transport::{ConnId, SendError as Refused, Transport};
+use hioload_transport::{ConnId, Connections, SendError as Refused};
 use hioload_ws_proto::header::MAX_HEADER;
 use hioload_ws_proto::{CloseCode, CloseFrame, Deflation, Kind, OpCode, encode, mask};
 
@@ -17,9 +17,9 @@ pub(crate) const PLAIN: bool = false;
 impl<E: Send + 'static> Core<E> {
     /// Queues a message on an open connection, under the send policy.
     #[inline]
-    pub(crate) fn send_message<T: Transport>(
+    pub(crate) fn send_message<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         kind: Kind,
         payload: &[u8],
@@ -43,9 +43,9 @@ impl<E: Send + 'static> Core<E> {
     }
 
     #[cold]
-    fn send_compressed<T: Transport>(
+    fn send_compressed<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         kind: Kind,
         payload: &[u8],
@@ -74,9 +74,9 @@ impl<E: Send + 'static> Core<E> {
     }
 
     #[inline]
-    fn send_data<T: Transport>(
+    fn send_data<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         kind: Kind,
         rsv1: bool,
@@ -99,9 +99,9 @@ impl<E: Send + 'static> Core<E> {
     }
 
     /// Queues a message as `frames` frames, under the send policy: all of them or none.
-    pub(crate) fn send_in_frames<T: Transport>(
+    pub(crate) fn send_in_frames<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         kind: Kind,
         payload: &[u8],
@@ -152,9 +152,9 @@ impl<E: Send + 'static> Core<E> {
     // RFC 6455 §5.4: "A fragmented message consists of a single frame with the FIN bit clear and an opcode other than 0,
     // followed by zero or more frames with the FIN bit clear and the opcode set to 0, and terminated by a single frame
     // with the FIN bit set and an opcode of 0." RFC 7692 §6.1: RSV1 is set on the first frame alone.
-    fn write_fragments<T: Transport>(
+    fn write_fragments<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         (kind, rsv1): (Kind, bool),
         payload: &[u8],
@@ -182,9 +182,9 @@ impl<E: Send + 'static> Core<E> {
     }
 
     /// Queues a Ping on an open connection.
-    pub(crate) fn send_ping<T: Transport>(
+    pub(crate) fn send_ping<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         payload: &[u8],
     ) -> Result<(), SendError> {
@@ -196,9 +196,9 @@ impl<E: Send + 'static> Core<E> {
 
     /// Writes one frame that is a whole message, whole or not at all.
     #[inline]
-    fn write_frame<T: Transport>(
+    fn write_frame<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         opcode: OpCode,
         rsv1: bool,
@@ -209,9 +209,9 @@ impl<E: Send + 'static> Core<E> {
 
     /// Writes one frame into the connection's send space, whole or not at all.
     #[inline]
-    fn write_part<T: Transport>(
+    fn write_part<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         (opcode, fin, rsv1): (OpCode, bool, bool),
         payload: &[u8],
@@ -241,9 +241,9 @@ impl<E: Send + 'static> Core<E> {
     }
 
     /// [`write_part`](Self::write_part) for whatever is not short and whole, or finds little space.
-    fn write_any<T: Transport>(
+    fn write_any<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         (opcode, fin, rsv1): (OpCode, bool, bool),
         key: Option<[u8; 4]>,
@@ -266,9 +266,9 @@ impl<E: Send + 'static> Core<E> {
 
     /// A frame that does not fit one piece of send space.
     #[cold]
-    pub(crate) fn write_long<T: Transport>(
+    pub(crate) fn write_long<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         header: &[u8],
         key: Option<[u8; 4]>,
@@ -298,9 +298,9 @@ impl<E: Send + 'static> Core<E> {
 
     /// A frame as an allocation of its own, which the drop-oldest policy can take back whole.
     #[cold]
-    fn send_droppable<T: Transport>(
+    fn send_droppable<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         kind: Kind,
         rsv1: bool,
@@ -317,9 +317,9 @@ impl<E: Send + 'static> Core<E> {
 
     /// The send queue is full: applies the policy. `Ok` if there is room for another message now.
     #[cold]
-    pub(crate) fn make_room<T: Transport>(
+    pub(crate) fn make_room<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         len: usize,
     ) -> Result<(), SendError> {
@@ -343,9 +343,9 @@ impl<E: Send + 'static> Core<E> {
     /// The transport itself had no room (its buffer pool is used up, or what is left is not for a connection that is
     /// blocked): the policy again.
     #[cold]
-    pub(crate) fn no_room<T: Transport>(
+    pub(crate) fn no_room<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         error: Refused,
     ) -> Result<(), SendError> {
@@ -358,7 +358,7 @@ impl<E: Send + 'static> Core<E> {
         }
     }
 
-    fn refuse<T: Transport>(&mut self, io: &mut T, id: ConnId) -> Result<(), SendError> {
+    fn refuse<C: Connections>(&mut self, io: &mut C, id: ConnId) -> Result<(), SendError> {
         match self.config.limits.send_policy {
             SendPolicy::DropNew | SendPolicy::DropOldest => self.counters.dropped_new.bump(),
             SendPolicy::Close => {
@@ -377,9 +377,9 @@ impl<E: Send + 'static> Core<E> {
 
     /// Queues a control frame, past the bound of the send queue: answers to pings and Close frames are few and small, since
     /// a connection whose queue is full is not read.
-    pub(crate) fn send_control<T: Transport>(
+    pub(crate) fn send_control<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         opcode: OpCode,
         payload: &[u8],
@@ -395,9 +395,9 @@ impl<E: Send + 'static> Core<E> {
     /// Sends Close and awaits the peer's (RFC 6455 §7.1.2). Nothing happens unless the connection is open.
     // §7.1.2: "an endpoint MUST send a Close control frame, as described in Section 5.5.1, whose status code is set to
     // /code/ and whose close reason is set to /reason/."
-    pub(crate) fn begin_close<T: Transport>(
+    pub(crate) fn begin_close<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         code: CloseCode,
         reason: &str,
@@ -424,9 +424,9 @@ impl<E: Send + 'static> Core<E> {
     }
 
     /// The Close frame itself. If even that finds no room the connection is reset when the close time is over.
-    pub(crate) fn send_close<T: Transport>(
+    pub(crate) fn send_close<C: Connections>(
         &mut self,
-        io: &mut T,
+        io: &mut C,
         id: ConnId,
         code: CloseCode,
         reason: &str,

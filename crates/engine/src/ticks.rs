@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hioload_transport::{ConnId, Transport};
+use hioload_transport::{ConnId, Connections};
 use hioload_ws_proto::{CloseCode, OpCode};
 
 use crate::app::App;
@@ -12,7 +12,7 @@ use crate::session::{Phase, flag, millis};
 
 impl<H: Handler> App<H> {
     /// Handles every timer that is due.
-    pub(crate) fn run_timers<T: Transport>(&mut self, io: &mut T) {
+    pub(crate) fn run_timers<C: Connections>(&mut self, io: &mut C) {
         while let Some(key) = self.core.wheel.poll(self.core.now) {
             if key & TIMER_OF_USER == 0 {
                 self.core.sessions[key as usize].timer = None;
@@ -24,7 +24,7 @@ impl<H: Handler> App<H> {
         }
     }
 
-    fn on_user_timer<T: Transport>(&mut self, io: &mut T, slot: u32) {
+    fn on_user_timer<C: Connections>(&mut self, io: &mut C, slot: u32) {
         let Some(timer) = self.core.take_user_timer(slot) else {
             return;
         };
@@ -38,7 +38,7 @@ impl<H: Handler> App<H> {
         }
     }
 
-    fn on_session_timer<T: Transport>(&mut self, io: &mut T, id: ConnId) {
+    fn on_session_timer<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         match self.core.sessions[id.index as usize].phase {
             Phase::Free => {}
             Phase::Request => {
@@ -66,7 +66,7 @@ impl<H: Handler> App<H> {
         }
     }
 
-    fn on_close_timer<T: Transport>(&mut self, io: &mut T, id: ConnId) {
+    fn on_close_timer<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         if !self
             .core
             .is_over_time(id, self.core.config.limits.close_timeout)
@@ -78,7 +78,7 @@ impl<H: Handler> App<H> {
         self.end(io, id, "");
     }
 
-    fn on_open_timer<T: Transport>(&mut self, io: &mut T, id: ConnId) {
+    fn on_open_timer<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         let core = &mut self.core;
         let now = core.now;
         // A blocked connection is not pinged, and one whose queue stays full is not read: that its peer takes what is sent is

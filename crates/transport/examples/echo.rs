@@ -8,18 +8,20 @@ use std::io;
 
 use hioload_lcore::Clock;
 use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
-use hioload_transport::{Budget, Closed, ConnId, Driver, Endpoint, Peer, Rest, Taken, Transport};
+use hioload_transport::{
+    Budget, Closed, ConnId, Connections, Driver, Endpoint, Peer, Rest, Taken, Transport,
+};
 
 struct Echo;
 
-impl<T: Transport> Driver<T> for Echo {
-    fn on_accept(&mut self, _: &mut T, _: ConnId, _: Peer) -> bool {
+impl Driver for Echo {
+    fn on_accept<C: Connections>(&mut self, _: &mut C, _: ConnId, _: Peer) -> bool {
         true
     }
 
-    fn on_connect(&mut self, _: &mut T, _: ConnId, _: io::Result<()>) {}
+    fn on_connect<C: Connections>(&mut self, _: &mut C, _: ConnId, _: io::Result<()>) {}
 
-    fn on_data(&mut self, io: &mut T, id: ConnId, data: &mut [u8]) -> Taken {
+    fn on_data<C: Connections>(&mut self, io: &mut C, id: ConnId, data: &mut [u8]) -> Taken {
         let mut done = 0;
         while done < data.len() {
             // What the queue has no room for is presented again in the next turn.
@@ -40,15 +42,15 @@ impl<T: Transport> Driver<T> for Echo {
         }
     }
 
-    fn on_end(&mut self, io: &mut T, id: ConnId) {
+    fn on_end<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         io.close(id);
     }
 
-    fn on_writable(&mut self, io: &mut T, id: ConnId) {
+    fn on_writable<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         io.resume(id);
     }
 
-    fn on_closed(&mut self, _: &mut T, _: ConnId, _: Closed) {}
+    fn on_closed<C: Connections>(&mut self, _: &mut C, _: ConnId, _: Closed) {}
 }
 
 fn main() -> io::Result<()> {

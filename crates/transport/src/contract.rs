@@ -267,46 +267,33 @@ pub struct DeviceCounts {
 ///
 /// For one connection the order is: `on_accept` or `on_connect`; then any of `on_data`, `on_writable`; at most one `on_end`;
 /// last `on_closed`, exactly once, after which the id is stale. A refused accept and a failed connect get no `on_closed`.
-pub trait Driver<T: Transport> {
+pub trait Driver {
     /// A connection arrived. `false` refuses it: it is aborted at once.
-    fn on_accept(&mut self, io: &mut T, id: ConnId, peer: Peer) -> bool;
+    fn on_accept<C: Connections>(&mut self, io: &mut C, id: ConnId, peer: Peer) -> bool;
     /// A `connect` ended. On `Err` the id is stale already.
-    fn on_connect(&mut self, io: &mut T, id: ConnId, result: io::Result<()>);
+    fn on_connect<C: Connections>(&mut self, io: &mut C, id: ConnId, result: io::Result<()>);
     /// Bytes arrived (or were presented again): never empty. The driver may modify them in place; what it leaves unconsumed
     /// it must not have modified.
-    fn on_data(&mut self, io: &mut T, id: ConnId, data: &mut [u8]) -> Taken;
+    fn on_data<C: Connections>(&mut self, io: &mut C, id: ConnId, data: &mut [u8]) -> Taken;
     /// The peer will send no more (TCP FIN), and everything it sent has been consumed or was left as `NeedsMore`.
-    fn on_end(&mut self, io: &mut T, id: ConnId);
+    fn on_end<C: Connections>(&mut self, io: &mut C, id: ConnId);
     /// A send queue that a `flush` could not empty has emptied.
-    fn on_writable(&mut self, io: &mut T, id: ConnId);
+    fn on_writable<C: Connections>(&mut self, io: &mut C, id: ConnId);
     /// The connection in this slot will most probably be next but one or two: a chance to ask the caches for what is kept of it.
     /// Nothing else may follow from it; the slot may be free.
     #[inline]
     fn soon(&mut self, _index: u32) {}
     /// The slot is freed.
-    fn on_closed(&mut self, io: &mut T, id: ConnId, why: Closed);
+    fn on_closed<C: Connections>(&mut self, io: &mut C, id: ConnId, why: Closed);
 }
 
-/// The byte-stream seam. All calls with a stale id do nothing (`send_space` gives `Closed`).
-pub trait Transport: Sized {
-    /// What it can do.
-    fn features(&self) -> Features;
-
-    /// Sleeps until something is ready, the waker is used, or `timeout` is over. `Some(ZERO)` polls; `None` is for ever.
-    /// Returns at once when work is left over from the last turn.
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
-    /// Calls the driver for what is ready, within `budget`; the rest is kept for the next turn, in fair order. `now` is the
-    /// turn's one reading of the clock, from after `wait`.
-    fn dispatch<D: Driver<Self>>(&mut self, driver: &mut D, budget: Budget, now: Time) -> Activity;
-    /// Sends what is queued, with one gathered write per connection, then finishes and closes what was asked to.
-    fn flush<D: Driver<Self>>(&mut self, driver: &mut D);
-
+/// What a connection can be asked, and told. All calls with a stale id do nothing (`send_space` gives `Closed`).
+///
+/// A [`Driver`] sees only this side, so a layer (TLS) can stand between a transport and the driver and lend *itself* while the
+/// transport below dispatches.
+pub trait Connections {
     /// Opens a connection; the outcome comes as `on_connect`.
     fn connect(&mut self, to: &Endpoint) -> io::Result<ConnId>;
-    /// Stops (or restarts) taking new connections; they wait in the listener's backlog.
-    fn set_accepting(&mut self, on: bool);
-    /// Closes the listeners for good.
-    fn stop_listening(&mut self);
 
     /// Lends contiguous send space of `min(want, some chunk)` bytes or more, at least 1, where a chunk is large enough for
     /// any frame header; `Full` if there is less. Write from the front, then `commit`.
@@ -346,6 +333,27 @@ pub trait Transport: Sized {
 
     /// Where it comes from; `None` if the id is stale.
     fn peer(&self, id: ConnId) -> Option<Peer>;
+}
+
+/// The byte-stream seam: the turn, and accepting.
+pub trait Transport: Connections + Sized {
+    /// What it can do.
+    fn features(&self) -> Features;
+
+    /// Sleeps until something is ready, the waker is used, or `timeout` is over. `Some(ZERO)` polls; `None` is for ever.
+    /// Returns at once when work is left over from the last turn.
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
+    /// Calls the driver for what is ready, within `budget`; the rest is kept for the next turn, in fair order. `now` is the
+    /// turn's one reading of the clock, from after `wait`.
+    fn dispatch<D: Driver>(&mut self, driver: &mut D, budget: Budget, now: Time) -> Activity;
+    /// Sends what is queued, with one gathered write per connection, then finishes and closes what was asked to.
+    fn flush<D: Driver>(&mut self, driver: &mut D);
+
+    /// Stops (or restarts) taking new connections; they wait in the listener's backlog.
+    fn set_accepting(&mut self, on: bool);
+    /// Closes the listeners for good.
+    fn stop_listening(&mut self);
+
     /// Wakes this transport from another thread.
     fn waker(&self) -> Waker;
     /// Its counters.

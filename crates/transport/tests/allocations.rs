@@ -15,7 +15,9 @@ use hioload_lcore::{Clock, Time};
 use hioload_mem::{LocalShared, Shared};
 use hioload_transport::bypass::Bypass;
 use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
-use hioload_transport::{Budget, Closed, ConnId, Driver, Peer, Rest, Taken, Transport};
+use hioload_transport::{
+    Budget, Closed, ConnId, Connections, Driver, Peer, Rest, Taken, Transport,
+};
 use suite::over_frames::{IPV4 as V4, address, bypass, config};
 use suite::world::{IPV4, Seen, Setup, UNIX, any_port, dial};
 
@@ -63,12 +65,12 @@ struct Echo {
     extra: usize,
 }
 
-impl<T: Transport> Driver<T> for Echo {
-    fn on_accept(&mut self, _: &mut T, _: ConnId, _: Peer) -> bool {
+impl Driver for Echo {
+    fn on_accept<C: Connections>(&mut self, _: &mut C, _: ConnId, _: Peer) -> bool {
         true
     }
-    fn on_connect(&mut self, _: &mut T, _: ConnId, _: std::io::Result<()>) {}
-    fn on_data(&mut self, io: &mut T, id: ConnId, data: &mut [u8]) -> Taken {
+    fn on_connect<C: Connections>(&mut self, _: &mut C, _: ConnId, _: std::io::Result<()>) {}
+    fn on_data<C: Connections>(&mut self, io: &mut C, id: ConnId, data: &mut [u8]) -> Taken {
         self.calls += 1;
         let bytes = if self.calls.is_multiple_of(3) {
             data.len().div_ceil(2)
@@ -85,9 +87,9 @@ impl<T: Transport> Driver<T> for Echo {
             rest: Rest::Later,
         }
     }
-    fn on_end(&mut self, _: &mut T, _: ConnId) {}
-    fn on_writable(&mut self, _: &mut T, _: ConnId) {}
-    fn on_closed(&mut self, _: &mut T, _: ConnId, _: Closed) {}
+    fn on_end<C: Connections>(&mut self, _: &mut C, _: ConnId) {}
+    fn on_writable<C: Connections>(&mut self, _: &mut C, _: ConnId) {}
+    fn on_closed<C: Connections>(&mut self, _: &mut C, _: ConnId, _: Closed) {}
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use hioload_lcore::Clock;
 use hioload_mem::Shared;
 use hioload_transport::bypass::{Bypass, BypassOptions};
-use hioload_transport::{Closed, ConnId, Endpoint, Rest, Taken, Transport, Wanted};
+use hioload_transport::{Closed, ConnId, Connections, Endpoint, Rest, Taken, Transport, Wanted};
 use suite::over_frames::{BypassHarness, IPV4, IPV6, Peers, address, config, pool};
 use suite::receiving::{echo_all, pattern};
 use suite::world::{Harness, Note, Seen, Setup, World, write};

@@ -8,6 +8,7 @@ mod suite;
 use std::fs::File;
 
 use hioload_lcore::Time;
+use hioload_transport::Connections;
 use hioload_transport::Transport;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use suite::world::{Harness, IPV4, Note, Setup, SocketHarness, World};

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use hioload_lcore::Time;
 use hioload_transport::fake::{Fake, FakeEnd, FakeOptions};
-use hioload_transport::{Budget, Closed, ConnId, Driver, Endpoint, Peer, Rest, Taken, Transport};
+use hioload_transport::{
+    Budget, Closed, ConnId, Connections, Driver, Endpoint, Peer, Rest, Taken, Transport,
+};
 use proptest::prelude::*;
 use suite::world::{FakeHarness, Harness, Note, Setup, World, write};
 
@@ -142,12 +144,12 @@ impl Random {
     }
 }
 
-impl Driver<Fake> for Random {
-    fn on_accept(&mut self, _: &mut Fake, _: ConnId, _: Peer) -> bool {
+impl Driver for Random {
+    fn on_accept<C: Connections>(&mut self, _: &mut C, _: ConnId, _: Peer) -> bool {
         true
     }
-    fn on_connect(&mut self, _: &mut Fake, _: ConnId, _: std::io::Result<()>) {}
-    fn on_data(&mut self, io: &mut Fake, id: ConnId, data: &mut [u8]) -> Taken {
+    fn on_connect<C: Connections>(&mut self, _: &mut C, _: ConnId, _: std::io::Result<()>) {}
+    fn on_data<C: Connections>(&mut self, io: &mut C, id: ConnId, data: &mut [u8]) -> Taken {
         let i = id.index as usize;
         assert!(!data.is_empty() && !self.ended[i] && !self.paused[i]);
         assert!(data.starts_with(&self.left[i]), "the rest comes first");
@@ -169,14 +171,14 @@ impl Driver<Fake> for Random {
         };
         Taken { bytes, rest }
     }
-    fn on_end(&mut self, _: &mut Fake, id: ConnId) {
+    fn on_end<C: Connections>(&mut self, _: &mut C, id: ConnId) {
         assert!(!self.ended[id.index as usize]);
         self.ended[id.index as usize] = true;
     }
-    fn on_writable(&mut self, io: &mut Fake, id: ConnId) {
+    fn on_writable<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         assert_eq!(io.queued(id), 0);
     }
-    fn on_closed(&mut self, _: &mut Fake, _: ConnId, why: Closed) {
+    fn on_closed<C: Connections>(&mut self, _: &mut C, _: ConnId, why: Closed) {
         panic!("{why:?}");
     }
 }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use hioload_lcore::Time;
 use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
-use hioload_transport::{Closed, ConnId, Endpoint, Peer, Transport};
+use hioload_transport::{Closed, ConnId, Connections, Endpoint, Peer, Transport};
 use suite::world::{
     Harness, IPV4, IPV6, Note, Seen, Setup, SocketHarness, World, any_port, dial, write,
 };

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{Limits, SendPolicy};
+use hioload_transport::Connections;
 
 fn limited(change: impl FnOnce(&mut Limits)) -> Config {
     let mut config = Config::default();

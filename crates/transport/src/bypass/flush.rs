@@ -19,7 +19,7 @@ const KEPT_FOR_OTHERS: usize = 4;
 
 impl<D: Device> Bypass<D> {
     /// Hands over what the connection has queued, then finishes or closes it if that was asked for.
-    pub(super) fn flush_one<Dr: Driver<Self>>(&mut self, driver: &mut Dr, id: ConnId) {
+    pub(super) fn flush_one<Dr: Driver>(&mut self, driver: &mut Dr, id: ConnId) {
         let flow = flow_of(id);
         let Some(conn) = self.conns.get_mut(id) else {
             return;

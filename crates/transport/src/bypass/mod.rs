@@ -179,7 +179,7 @@ impl<D: Device> Bypass<D> {
     }
 
     /// Tells the driver of connections that have ended; those that end meanwhile have their turn later.
-    fn report<Dr: Driver<Self>>(&mut self, driver: &mut Dr) -> usize {
+    fn report<Dr: Driver>(&mut self, driver: &mut Dr) -> usize {
         let mut calls = 0;
         for _ in 0..self.ended.len() {
             let Some(id) = self.ended.pop_front() else {
@@ -191,7 +191,7 @@ impl<D: Device> Bypass<D> {
     }
 
     /// Tells the driver of the end of a connection that [`bury`](Self::bury) ended, and lets its flow go.
-    fn tell_ended<Dr: Driver<Self>>(&mut self, driver: &mut Dr, id: ConnId) -> bool {
+    fn tell_ended<Dr: Driver>(&mut self, driver: &mut Dr, id: ConnId) -> bool {
         let Some(conn) = self.conns.get(id) else {
             return false;
         };

@@ -22,7 +22,7 @@ pub(super) struct Turn {
 
 impl<D: Device> Bypass<D> {
     /// Tells the driver of established flows that waited.
-    pub(super) fn accept_waiting<Dr: Driver<Self>>(&mut self, driver: &mut Dr, turn: &mut Turn) {
+    pub(super) fn accept_waiting<Dr: Driver>(&mut self, driver: &mut Dr, turn: &mut Turn) {
         while turn.accepts > 0 && self.may_accept() {
             let Some(id) = self.waiting.pop_front() else {
                 return;
@@ -49,7 +49,7 @@ impl<D: Device> Bypass<D> {
     }
 
     /// Asks the driver whether it takes a connection.
-    fn welcome<Dr: Driver<Self>>(&mut self, driver: &mut Dr, id: ConnId, turn: &mut Turn) {
+    fn welcome<Dr: Driver>(&mut self, driver: &mut Dr, id: ConnId, turn: &mut Turn) {
         let Some(peer) = self.stack.peer(flow_of(id)) else {
             // The stack knows the ends of whatever it has not told the end of.
             self.conns.free(id);
@@ -70,7 +70,7 @@ impl<D: Device> Bypass<D> {
     }
 
     /// One event of a flow.
-    pub(super) fn on_event<Dr: Driver<Self>>(
+    pub(super) fn on_event<Dr: Driver>(
         &mut self,
         driver: &mut Dr,
         event: Event<D::Frame>,
@@ -118,7 +118,7 @@ impl<D: Device> Bypass<D> {
         }
     }
 
-    fn connected<Dr: Driver<Self>>(&mut self, driver: &mut Dr, id: ConnId, turn: &mut Turn) {
+    fn connected<Dr: Driver>(&mut self, driver: &mut Dr, id: ConnId, turn: &mut Turn) {
         let Some(conn) = self.conns.living(id) else {
             return;
         };
@@ -131,7 +131,7 @@ impl<D: Device> Bypass<D> {
     }
 
     /// Bytes or the end have come: the driver has them at once, or the connection is listed.
-    fn arrived<Dr: Driver<Self>>(
+    fn arrived<Dr: Driver>(
         &mut self,
         driver: &mut Dr,
         id: ConnId,
@@ -161,7 +161,7 @@ impl<D: Device> Bypass<D> {
     }
 
     /// One listed connection has its turn.
-    pub(super) fn visit<Dr: Driver<Self>>(&mut self, driver: &mut Dr, id: ConnId, turn: &mut Turn) {
+    pub(super) fn visit<Dr: Driver>(&mut self, driver: &mut Dr, id: ConnId, turn: &mut Turn) {
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
@@ -174,7 +174,7 @@ impl<D: Device> Bypass<D> {
     }
 
     /// The end, if it is time to tell of it; another visit, if there is more.
-    fn after_presenting<Dr: Driver<Self>>(&mut self, driver: &mut Dr, id: ConnId, turn: &mut Turn) {
+    fn after_presenting<Dr: Driver>(&mut self, driver: &mut Dr, id: ConnId, turn: &mut Turn) {
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
@@ -196,7 +196,7 @@ impl<D: Device> Bypass<D> {
     }
 
     /// Lends the driver a payload in its frame.
-    fn present_in_place<Dr: Driver<Self>>(
+    fn present_in_place<Dr: Driver>(
         &mut self,
         driver: &mut Dr,
         id: ConnId,
@@ -217,7 +217,7 @@ impl<D: Device> Bypass<D> {
     }
 
     /// Lends the driver what it left, if it wanted that later; else that and what has come since.
-    fn present_next<Dr: Driver<Self>>(&mut self, driver: &mut Dr, id: ConnId, turn: &mut Turn) {
+    fn present_next<Dr: Driver>(&mut self, driver: &mut Dr, id: ConnId, turn: &mut Turn) {
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
@@ -278,13 +278,7 @@ impl<D: Device> Bypass<D> {
     }
 
     /// The flow is over; its number is free after this event.
-    fn closed<Dr: Driver<Self>>(
-        &mut self,
-        driver: &mut Dr,
-        id: ConnId,
-        why: Closed,
-        turn: &mut Turn,
-    ) {
+    fn closed<Dr: Driver>(&mut self, driver: &mut Dr, id: ConnId, why: Closed, turn: &mut Turn) {
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };

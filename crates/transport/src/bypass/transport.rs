@@ -13,8 +13,8 @@ use super::receive::Turn;
 use crate::send_queue::room_when_empty;
 use crate::slots::flag;
 use crate::{
-    Activity, Budget, ConnId, DeviceCounts, Driver, Endpoint, Features, FlowInfo, Peer, SendError,
-    TcpCounts, Transport, TransportStats, Waker, Wanted,
+    Activity, Budget, ConnId, Connections, DeviceCounts, Driver, Endpoint, Features, FlowInfo,
+    Peer, SendError, TcpCounts, Transport, TransportStats, Waker, Wanted,
 };
 
 /// Slots looked at in one call of `flows`.
@@ -24,78 +24,7 @@ const CONTIGUOUS: usize = 256;
 /// Between two looks at the device's counters.
 const DEVICE_LOOKS: Duration = Duration::from_millis(100);
 
-impl<D: Device> Transport for Bypass<D> {
-    fn features(&self) -> Features {
-        self.features
-    }
-
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let timeout = if self.has_work() {
-            Some(Duration::ZERO)
-        } else {
-            timeout
-        };
-        if timeout != Some(Duration::ZERO) {
-            self.stats.sleeps += 1;
-        }
-        self.stack.wait(timeout)
-    }
-
-    fn dispatch<Dr: Driver<Self>>(
-        &mut self,
-        driver: &mut Dr,
-        budget: Budget,
-        now: Time,
-    ) -> Activity {
-        let mut turn = Turn {
-            events: budget.events,
-            accepts: budget.accepts,
-            activity: Activity::default(),
-        };
-        self.stats.reads += u64::from(self.stack.receive(now) > 0);
-        if now >= self.device_asked {
-            self.device_asked = now + DEVICE_LOOKS;
-            self.ask_device();
-        }
-        turn.activity.events += self.report(driver);
-        self.accept_waiting(driver, &mut turn);
-        // Those that wait have half of the budget before the burst, and what the burst leaves.
-        let listed = self.ready.len();
-        let first = listed.min(budget.events.div_ceil(2));
-        self.visit_listed(driver, first, &mut turn);
-        loop {
-            while let Some(index) = self.stack.soon() {
-                self.conns.prefetch(index);
-                driver.soon(index);
-            }
-            let Some(event) = self.stack.next() else {
-                break;
-            };
-            self.on_event(driver, event, &mut turn);
-        }
-        self.visit_listed(driver, listed - first, &mut turn);
-        self.ready.extend(self.again.drain(..));
-        self.mind_backlog();
-
-        let mut activity = turn.activity;
-        activity.events += self.report(driver);
-        activity.more = !self.ready.is_empty() || !self.ended.is_empty() || self.may_accept();
-        self.stats.bytes_in += activity.bytes_in as u64;
-        activity
-    }
-
-    fn flush<Dr: Driver<Self>>(&mut self, driver: &mut Dr) {
-        let mut at = 0;
-        // What `on_writable` writes is flushed with the rest.
-        while let Some(&id) = self.dirty.get(at) {
-            at += 1;
-            self.flush_one(driver, id);
-        }
-        self.dirty.clear();
-        self.report(driver);
-        self.stack.transmit();
-    }
-
+impl<D: Device> Connections for Bypass<D> {
     fn connect(&mut self, to: &Endpoint) -> io::Result<ConnId> {
         let Endpoint::Tcp(addr) = to else {
             return Err(io::Error::new(
@@ -106,23 +35,6 @@ impl<D: Device> Transport for Bypass<D> {
         let id = conn_of(self.stack.connect(*addr)?);
         self.conns.open(id, flag::CONNECTING);
         Ok(id)
-    }
-
-    fn set_accepting(&mut self, on: bool) {
-        self.accepting = on && self.listening;
-    }
-
-    fn stop_listening(&mut self) {
-        self.listening = false;
-        self.accepting = false;
-        self.stack.stop_listening();
-        // As when a listener's socket is closed with connections in its backlog.
-        while let Some(id) = self.waiting.pop_front() {
-            if self.conns.get(id).is_some() {
-                self.conns.free(id);
-                self.stack.abort(flow_of(id));
-            }
-        }
     }
 
     fn send_space(&mut self, id: ConnId, want: usize) -> Result<&mut [u8], SendError> {
@@ -268,6 +180,91 @@ impl<D: Device> Transport for Bypass<D> {
         self.conns.get(id)?;
         self.stack.peer(flow_of(id)).map(Peer::Ip)
     }
+}
+
+impl<D: Device> Transport for Bypass<D> {
+    fn features(&self) -> Features {
+        self.features
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = if self.has_work() {
+            Some(Duration::ZERO)
+        } else {
+            timeout
+        };
+        if timeout != Some(Duration::ZERO) {
+            self.stats.sleeps += 1;
+        }
+        self.stack.wait(timeout)
+    }
+
+    fn dispatch<Dr: Driver>(&mut self, driver: &mut Dr, budget: Budget, now: Time) -> Activity {
+        let mut turn = Turn {
+            events: budget.events,
+            accepts: budget.accepts,
+            activity: Activity::default(),
+        };
+        self.stats.reads += u64::from(self.stack.receive(now) > 0);
+        if now >= self.device_asked {
+            self.device_asked = now + DEVICE_LOOKS;
+            self.ask_device();
+        }
+        turn.activity.events += self.report(driver);
+        self.accept_waiting(driver, &mut turn);
+        // Those that wait have half of the budget before the burst, and what the burst leaves.
+        let listed = self.ready.len();
+        let first = listed.min(budget.events.div_ceil(2));
+        self.visit_listed(driver, first, &mut turn);
+        loop {
+            while let Some(index) = self.stack.soon() {
+                self.conns.prefetch(index);
+                driver.soon(index);
+            }
+            let Some(event) = self.stack.next() else {
+                break;
+            };
+            self.on_event(driver, event, &mut turn);
+        }
+        self.visit_listed(driver, listed - first, &mut turn);
+        self.ready.extend(self.again.drain(..));
+        self.mind_backlog();
+
+        let mut activity = turn.activity;
+        activity.events += self.report(driver);
+        activity.more = !self.ready.is_empty() || !self.ended.is_empty() || self.may_accept();
+        self.stats.bytes_in += activity.bytes_in as u64;
+        activity
+    }
+
+    fn flush<Dr: Driver>(&mut self, driver: &mut Dr) {
+        let mut at = 0;
+        // What `on_writable` writes is flushed with the rest.
+        while let Some(&id) = self.dirty.get(at) {
+            at += 1;
+            self.flush_one(driver, id);
+        }
+        self.dirty.clear();
+        self.report(driver);
+        self.stack.transmit();
+    }
+
+    fn set_accepting(&mut self, on: bool) {
+        self.accepting = on && self.listening;
+    }
+
+    fn stop_listening(&mut self) {
+        self.listening = false;
+        self.accepting = false;
+        self.stack.stop_listening();
+        // As when a listener's socket is closed with connections in its backlog.
+        while let Some(id) = self.waiting.pop_front() {
+            if self.conns.get(id).is_some() {
+                self.conns.free(id);
+                self.stack.abort(flow_of(id));
+            }
+        }
+    }
 
     fn waker(&self) -> Waker {
         self.waker.clone()
@@ -326,7 +323,7 @@ impl<D: Device> Transport for Bypass<D> {
 }
 
 impl<D: Device> Bypass<D> {
-    fn visit_listed<Dr: Driver<Self>>(&mut self, driver: &mut Dr, most: usize, turn: &mut Turn) {
+    fn visit_listed<Dr: Driver>(&mut self, driver: &mut Dr, most: usize, turn: &mut Turn) {
         for _ in 0..most {
             if turn.events == 0 {
                 return;

@@ -23,7 +23,7 @@ enum Sent {
 
 impl<N: Network> Streams<N> {
     /// Sends what the connection has queued, then finishes or closes it if that was asked for.
-    pub(super) fn flush_one<D: Driver<Self>>(&mut self, driver: &mut D, id: ConnId) {
+    pub(super) fn flush_one<D: Driver>(&mut self, driver: &mut D, id: ConnId) {
         let Some(slot) = self.slots.get_mut(id) else {
             return;
         };

@@ -243,7 +243,7 @@ impl<N: Network> Streams<N> {
     }
 
     /// Tells the driver of connections that have ended; those that end meanwhile have their turn later.
-    fn report<D: Driver<Self>>(&mut self, driver: &mut D) -> usize {
+    fn report<D: Driver>(&mut self, driver: &mut D) -> usize {
         let mut calls = 0;
         for _ in 0..self.ended.len() {
             let Some((id, ended)) = self.ended.pop_front() else {

@@ -9,7 +9,7 @@ use crate::slots::{Held, flag};
 use crate::{Activity, Closed, ConnId, Driver, Rest, Taken};
 
 impl<N: Network> Streams<N> {
-    pub(super) fn accept_waiting<D: Driver<Self>>(
+    pub(super) fn accept_waiting<D: Driver>(
         &mut self,
         driver: &mut D,
         budget: usize,
@@ -57,7 +57,7 @@ impl<N: Network> Streams<N> {
         }
     }
 
-    fn welcome<D: Driver<Self>>(
+    fn welcome<D: Driver>(
         &mut self,
         driver: &mut D,
         accepted: Accepted<N::Stream>,
@@ -99,12 +99,7 @@ impl<N: Network> Streams<N> {
     }
 
     /// One listed connection has its turn.
-    pub(super) fn visit<D: Driver<Self>>(
-        &mut self,
-        driver: &mut D,
-        id: ConnId,
-        activity: &mut Activity,
-    ) {
+    pub(super) fn visit<D: Driver>(&mut self, driver: &mut D, id: ConnId, activity: &mut Activity) {
         let Some(slot) = self.slots.get_mut(id) else {
             return;
         };
@@ -148,12 +143,7 @@ impl<N: Network> Streams<N> {
         }
     }
 
-    fn try_connected<D: Driver<Self>>(
-        &mut self,
-        driver: &mut D,
-        id: ConnId,
-        activity: &mut Activity,
-    ) {
+    fn try_connected<D: Driver>(&mut self, driver: &mut D, id: ConnId, activity: &mut Activity) {
         let Some(slot) = self.slots.get_mut(id) else {
             return;
         };
@@ -185,7 +175,7 @@ impl<N: Network> Streams<N> {
     }
 
     /// One receive, and its bytes to the driver.
-    fn receive<D: Driver<Self>>(&mut self, driver: &mut D, id: ConnId, activity: &mut Activity) {
+    fn receive<D: Driver>(&mut self, driver: &mut D, id: ConnId, activity: &mut Activity) {
         let Some(slot) = self.slots.get_mut(id) else {
             return;
         };
@@ -220,7 +210,7 @@ impl<N: Network> Streams<N> {
     }
 
     /// Lends the driver what was `held` and the first `n` bytes of the receive buffer, as one slice, and keeps the rest.
-    fn present<D: Driver<Self>>(
+    fn present<D: Driver>(
         &mut self,
         driver: &mut D,
         id: ConnId,
@@ -262,7 +252,7 @@ impl<N: Network> Streams<N> {
     }
 
     /// Tells the driver of the end of the stream, once, when nothing more is to be presented before it.
-    fn tell_end<D: Driver<Self>>(&mut self, driver: &mut D, id: ConnId, activity: &mut Activity) {
+    fn tell_end<D: Driver>(&mut self, driver: &mut D, id: ConnId, activity: &mut Activity) {
         let Some(slot) = self.living(id) else { return };
         if slot.flags.any(flag::END)
             && !slot

@@ -10,63 +10,11 @@ use super::{Network, Streams, UNPOLLED};
 use crate::send_queue::room_when_empty;
 use crate::slots::{Slot, flag};
 use crate::{
-    Activity, Budget, Closed, ConnId, Driver, Endpoint, Features, Peer, SendError, Transport,
-    TransportStats, Waker,
+    Activity, Budget, Closed, ConnId, Connections, Driver, Endpoint, Features, Peer, SendError,
+    Transport, TransportStats, Waker,
 };
 
-impl<N: Network> Transport for Streams<N> {
-    fn features(&self) -> Features {
-        Features {
-            name: self.net.name(),
-            can_block: self.net.can_block(),
-            burst: 0,
-            max_connections: self.slots.max(),
-        }
-    }
-
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        if !self.ready.is_empty() && self.unpolled < UNPOLLED {
-            return Ok(());
-        }
-        self.unpolled = 0;
-        let timeout = self.bounded_timeout(timeout);
-        if timeout != Some(Duration::ZERO) {
-            self.stats.sleeps += 1;
-        }
-        self.take_edges(Some(timeout))
-    }
-
-    fn dispatch<D: Driver<Self>>(&mut self, driver: &mut D, budget: Budget, _: Time) -> Activity {
-        let mut activity = Activity::default();
-        // Only a poll can fail.
-        let _ = self.take_edges(None);
-        activity.events += self.report(driver);
-        self.accept_waiting(driver, budget.accepts, &mut activity);
-        for _ in 0..self.ready.len().min(budget.events) {
-            let Some(id) = self.ready.pop_front() else {
-                break;
-            };
-            self.visit(driver, id, &mut activity);
-            self.unpolled += 1;
-        }
-        activity.events += self.report(driver);
-        activity.more = !self.ready.is_empty() || !self.ended.is_empty() || self.may_accept();
-        self.stats.bytes_in += activity.bytes_in as u64;
-        activity
-    }
-
-    fn flush<D: Driver<Self>>(&mut self, driver: &mut D) {
-        self.net.begin_flush();
-        let mut at = 0;
-        // What `on_writable` queues is appended, and sent in this flush too.
-        while let Some(&id) = self.dirty.get(at) {
-            at += 1;
-            self.flush_one(driver, id);
-        }
-        self.dirty.clear();
-        self.report(driver);
-    }
-
+impl<N: Network> Connections for Streams<N> {
     fn connect(&mut self, to: &Endpoint) -> io::Result<ConnId> {
         if self.slots.is_full() {
             return Err(io::Error::new(
@@ -91,20 +39,6 @@ impl<N: Network> Transport for Streams<N> {
             slot.stream = Some(stream);
         }
         Ok(id)
-    }
-
-    fn set_accepting(&mut self, on: bool) {
-        if on && !self.accepting.on {
-            // Edges seen meanwhile are not remembered for each listener.
-            self.net.recheck_backlog();
-            self.accepting.backlog = true;
-        }
-        self.accepting.on = on;
-    }
-
-    fn stop_listening(&mut self) {
-        self.net.stop_listening();
-        self.accepting.on = false;
     }
 
     fn send_space(&mut self, id: ConnId, want: usize) -> Result<&mut [u8], SendError> {
@@ -198,6 +132,74 @@ impl<N: Network> Transport for Streams<N> {
 
     fn peer(&self, id: ConnId) -> Option<Peer> {
         self.slots.get(id).map(Slot::peer)
+    }
+}
+
+impl<N: Network> Transport for Streams<N> {
+    fn features(&self) -> Features {
+        Features {
+            name: self.net.name(),
+            can_block: self.net.can_block(),
+            burst: 0,
+            max_connections: self.slots.max(),
+        }
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if !self.ready.is_empty() && self.unpolled < UNPOLLED {
+            return Ok(());
+        }
+        self.unpolled = 0;
+        let timeout = self.bounded_timeout(timeout);
+        if timeout != Some(Duration::ZERO) {
+            self.stats.sleeps += 1;
+        }
+        self.take_edges(Some(timeout))
+    }
+
+    fn dispatch<D: Driver>(&mut self, driver: &mut D, budget: Budget, _: Time) -> Activity {
+        let mut activity = Activity::default();
+        // Only a poll can fail.
+        let _ = self.take_edges(None);
+        activity.events += self.report(driver);
+        self.accept_waiting(driver, budget.accepts, &mut activity);
+        for _ in 0..self.ready.len().min(budget.events) {
+            let Some(id) = self.ready.pop_front() else {
+                break;
+            };
+            self.visit(driver, id, &mut activity);
+            self.unpolled += 1;
+        }
+        activity.events += self.report(driver);
+        activity.more = !self.ready.is_empty() || !self.ended.is_empty() || self.may_accept();
+        self.stats.bytes_in += activity.bytes_in as u64;
+        activity
+    }
+
+    fn flush<D: Driver>(&mut self, driver: &mut D) {
+        self.net.begin_flush();
+        let mut at = 0;
+        // What `on_writable` queues is appended, and sent in this flush too.
+        while let Some(&id) = self.dirty.get(at) {
+            at += 1;
+            self.flush_one(driver, id);
+        }
+        self.dirty.clear();
+        self.report(driver);
+    }
+
+    fn set_accepting(&mut self, on: bool) {
+        if on && !self.accepting.on {
+            // Edges seen meanwhile are not remembered for each listener.
+            self.net.recheck_backlog();
+            self.accepting.backlog = true;
+        }
+        self.accepting.on = on;
+    }
+
+    fn stop_listening(&mut self) {
+        self.net.stop_listening();
+        self.accepting.on = false;
     }
 
     fn waker(&self) -> Waker {

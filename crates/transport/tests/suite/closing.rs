@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use hioload_mem::Shared;
-use hioload_transport::{Closed, SendError, Transport};
+use hioload_transport::{Closed, Connections, SendError, Transport};
 
 use super::receiving::echo_all;
 use super::world::{Harness, Note, Seen, Setup, World, all, write};

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use hioload_transport::{ConnId, Rest, Taken, Transport};
+use hioload_transport::{ConnId, Connections, Rest, Taken, Transport};
 
 use super::world::{Harness, Note, Setup, World, all, write};
 
@@ -17,7 +17,7 @@ pub fn pattern(n: usize) -> Vec<u8> {
     (0..n).map(|_| next()).collect()
 }
 
-pub fn echo_all<T: Transport>(io: &mut T, id: ConnId, data: &mut [u8]) -> Taken {
+pub fn echo_all(io: &mut dyn Connections, id: ConnId, data: &mut [u8]) -> Taken {
     write(io, id, data);
     all(data)
 }

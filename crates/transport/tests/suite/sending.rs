@@ -1,7 +1,7 @@
 //! Bytes to peers.
 
 use hioload_mem::Shared;
-use hioload_transport::{SendError, Transport};
+use hioload_transport::{Connections, SendError, Transport};
 
 use super::receiving::pattern;
 use super::world::{Harness, Note, Setup, World, write};

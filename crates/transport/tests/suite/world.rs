@@ -11,7 +11,7 @@ use hioload_lcore::Clock;
 use hioload_transport::fake::{Fake, FakeEnd, FakeOptions};
 use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
 use hioload_transport::{
-    Activity, Budget, Closed, ConnId, Driver, Endpoint, Peer, Rest, Taken, Transport,
+    Activity, Budget, Closed, ConnId, Connections, Driver, Endpoint, Peer, Rest, Taken, Transport,
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -80,17 +80,17 @@ pub enum Note {
     Closed(ConnId, Closed),
 }
 
-type OnData<T> = Box<dyn FnMut(&mut T, ConnId, &mut [u8]) -> Taken>;
-type OnId<T> = Box<dyn FnMut(&mut T, ConnId)>;
+type OnData = Box<dyn FnMut(&mut dyn Connections, ConnId, &mut [u8]) -> Taken>;
+type OnId = Box<dyn FnMut(&mut dyn Connections, ConnId)>;
 
 /// The driver: a log, and closures that a test may replace. It checks the order of callbacks by itself.
-pub struct Script<T> {
+pub struct Script {
     pub log: Vec<Note>,
     pub welcome: bool,
-    pub on_data: OnData<T>,
-    pub on_end: OnId<T>,
-    pub on_writable: OnId<T>,
-    pub on_accept: OnId<T>,
+    pub on_data: OnData,
+    pub on_end: OnId,
+    pub on_writable: OnId,
+    pub on_accept: OnId,
     /// Lifetimes under way, and whether the end was told.
     open: HashMap<ConnId, bool>,
 }
@@ -103,7 +103,7 @@ pub fn all(data: &[u8]) -> Taken {
 }
 
 /// Sends all of `bytes` or panics.
-pub fn write<T: Transport>(io: &mut T, id: ConnId, mut bytes: &[u8]) {
+pub fn write(io: &mut dyn Connections, id: ConnId, mut bytes: &[u8]) {
     assert!(
         io.send_room(id) >= bytes.len(),
         "room {} for {}",
@@ -121,7 +121,7 @@ pub fn write<T: Transport>(io: &mut T, id: ConnId, mut bytes: &[u8]) {
     }
 }
 
-impl<T: Transport> Script<T> {
+impl Script {
     fn new() -> Self {
         Self {
             log: Vec::new(),
@@ -139,8 +139,8 @@ impl<T: Transport> Script<T> {
     }
 }
 
-impl<T: Transport> Driver<T> for Script<T> {
-    fn on_accept(&mut self, io: &mut T, id: ConnId, peer: Peer) -> bool {
+impl Driver for Script {
+    fn on_accept<C: Connections>(&mut self, io: &mut C, id: ConnId, peer: Peer) -> bool {
         self.log.push(Note::Accept(id, peer));
         assert_eq!(io.peer(id), Some(peer));
         if self.welcome {
@@ -153,7 +153,7 @@ impl<T: Transport> Driver<T> for Script<T> {
         self.welcome
     }
 
-    fn on_connect(&mut self, io: &mut T, id: ConnId, result: std::io::Result<()>) {
+    fn on_connect<C: Connections>(&mut self, io: &mut C, id: ConnId, result: std::io::Result<()>) {
         let result = result.map_err(|error| error.kind());
         self.log.push(Note::Connect(id, result));
         match result {
@@ -165,7 +165,7 @@ impl<T: Transport> Driver<T> for Script<T> {
         }
     }
 
-    fn on_data(&mut self, io: &mut T, id: ConnId, data: &mut [u8]) -> Taken {
+    fn on_data<C: Connections>(&mut self, io: &mut C, id: ConnId, data: &mut [u8]) -> Taken {
         assert!(!data.is_empty(), "no bytes for {id}");
         assert!(self.is_open(id), "bytes for {id}, which is not open");
         self.log.push(Note::Data(id, data.to_vec()));
@@ -175,19 +175,19 @@ impl<T: Transport> Driver<T> for Script<T> {
         taken
     }
 
-    fn on_end(&mut self, io: &mut T, id: ConnId) {
+    fn on_end<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         assert_eq!(self.open.insert(id, true), Some(false), "one end for {id}");
         self.log.push(Note::End(id));
         (self.on_end)(io, id);
     }
 
-    fn on_writable(&mut self, io: &mut T, id: ConnId) {
+    fn on_writable<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         assert!(self.is_open(id) && io.queued(id) == 0 && !io.is_blocked(id));
         self.log.push(Note::Writable(id));
         (self.on_writable)(io, id);
     }
 
-    fn on_closed(&mut self, io: &mut T, id: ConnId, why: Closed) {
+    fn on_closed<C: Connections>(&mut self, io: &mut C, id: ConnId, why: Closed) {
         assert!(self.open.remove(&id).is_some(), "{id} is not open");
         assert_eq!(io.send_room(id), 0);
         self.log.push(Note::Closed(id, why));
@@ -197,7 +197,7 @@ impl<T: Transport> Driver<T> for Script<T> {
 /// A harness with its driver.
 pub struct World<H: Harness> {
     pub net: H,
-    pub script: Script<H::Io>,
+    pub script: Script,
     pub budget: Budget,
     pub clock: Clock,
 }

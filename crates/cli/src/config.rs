@@ -14,7 +14,7 @@ pub(crate) mod values;
 pub(crate) use sections::Settings;
 
 /// The annotated reference configuration: every key with its default.
-pub(crate) const REFERENCE: &str = include_str!("../deploy/hioload.toml");
+pub(crate) const REFERENCE: &str = include_str!("../../../deploy/hioload.toml");
 
 /// The keys of the reference configuration as `(section, key, value)`, values as one would write them in a flag.
 pub(crate) fn reference() -> Vec<(String, String, String)> {
