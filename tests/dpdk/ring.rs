@@ -7,7 +7,7 @@ use hioload_ws::device::Device;
 use hioload_ws::dpdk::{
     Eal, Port, PortName, PortOptions, QueueEnd, RingEnd, ring_pair, split_arguments,
 };
-use hioload_ws::engine::{MakeTransport, Place, StartError};
+use hioload_ws::engine::{LcorePlacement, MakeTransport, StartError};
 use hioload_ws::mem::{Pool, PoolOptions};
 use hioload_ws::tcp::{Stack, StackConfig, Strays};
 use hioload_ws::transport::bypass::{Bypass, BypassOptions};
@@ -162,7 +162,7 @@ fn engine(ends: Vec<QueueEnd>, last: u8, listen: bool) -> Server<Bypass<Queue>> 
     let strays = Strays::mesh(lcores, 1518);
     let make = ends.into_iter().zip(strays).map(|(end, mut strays)| {
         let stack = stack.clone();
-        let make = move |place: Place| {
+        let make = move |place: LcorePlacement| {
             let failed = |why: &dyn std::fmt::Display| StartError::Transport(why.to_string());
             let queue = end.claim().map_err(|why| failed(&why))?;
             strays.set_waker(queue.waker());

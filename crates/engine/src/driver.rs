@@ -16,7 +16,7 @@ const ALL: Rest = Rest::NeedsMore;
 
 impl<H: Handler> Driver for App<H> {
     #[inline]
-    fn soon(&mut self, index: u32) {
+    fn prefetch(&mut self, index: u32) {
         let at = index as usize;
         prefetch::item(self.core.sessions.as_ptr().wrapping_add(at));
         prefetch::item(self.decoders.as_ptr().wrapping_add(at));

@@ -77,7 +77,7 @@ pub use handler::{
 };
 pub use lcore::Lcore;
 pub use server::{
-    FLOWS_AT_ONCE, Lcores, MAX_LCORES, MakeTransport, NoAnswer, Place, Remote, RunError, Running,
-    Server, ServerOptions, StartError,
+    FLOWS_AT_ONCE, LcorePlacement, Lcores, MAX_LCORES, MakeTransport, NoAnswer, Remote, RunError,
+    Running, Server, ServerOptions, StartError,
 };
 pub use topics::{MAX_TOKENS, MAX_TOPIC, is_pattern, is_topic};

@@ -34,7 +34,7 @@ pub enum Lcores {
 
 /// Where an lcore finds itself, when its transport is made.
 #[derive(Debug, Clone, Copy)]
-pub struct Place {
+pub struct LcorePlacement {
     /// Which lcore, from 0.
     pub lcore: u16,
     /// The CPU it is pinned to, if any.
@@ -46,7 +46,7 @@ pub struct Place {
 }
 
 /// Makes the transport of one lcore: called once, on the lcore's thread and CPU, so that what it allocates is local.
-pub type MakeTransport<T> = Box<dyn FnOnce(Place) -> Result<T, StartError> + Send>;
+pub type MakeTransport<T> = Box<dyn FnOnce(LcorePlacement) -> Result<T, StartError> + Send>;
 
 /// What a server over sockets is started with.
 #[derive(Debug, Clone)]
@@ -175,7 +175,7 @@ impl Server<Sockets> {
         };
         let transports = listeners.into_iter().map(|listeners| {
             let sockets = sockets.clone();
-            let make = move |place: Place| {
+            let make = move |place: LcorePlacement| {
                 let sockets = SocketOptions {
                     node: sockets.node.or(place.node),
                     ..sockets
@@ -325,7 +325,7 @@ fn run_lcore<T: Transport, H: Handler>(
         tracing::warn!(lcore = n, cpu, "could not pin; running unpinned");
     }
     let mut clock = Clock::new();
-    let place = Place {
+    let place = LcorePlacement {
         lcore: n,
         cpu,
         node: cpu.and_then(|cpu| Topology::detect().node_of(cpu)),

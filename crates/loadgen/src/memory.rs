@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use hioload_device::Device;
 use hioload_device::memory::{End, MemoryDevice, PairOptions, ports};
-use hioload_engine::{Config, MakeTransport, Place, StartError};
+use hioload_engine::{Config, LcorePlacement, MakeTransport, StartError};
 use hioload_mem::{Pool, PoolOptions};
 use hioload_tcp::{Cidr, Stack, StackConfig};
 use hioload_transport::bypass::{Bypass, BypassOptions};
@@ -117,7 +117,7 @@ fn make<D: Device + 'static>(
         send_queue: config.send_bound(),
         ..BypassOptions::default()
     };
-    let make = move |place: Place| {
+    let make = move |place: LcorePlacement| {
         let device = wrap(end.open(), pair);
         let stack = Stack::new(device, stack, None, place.now)
             .map_err(|why| StartError::Transport(why.to_string()))?;

@@ -340,7 +340,7 @@ impl<D: Device> Stack<D> {
     /// Slots of flows that will most probably have received something soon, one by one, for their user to ask for what it keeps of
     /// them. Guesses, and only worth a prefetch.
     #[inline]
-    pub fn soon(&mut self) -> Option<u32> {
+    pub fn prefetch_hint(&mut self) -> Option<u32> {
         while self.told < self.asked {
             self.told += 1;
             let slot = self.talker(self.told - 1);

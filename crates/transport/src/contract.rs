@@ -282,7 +282,7 @@ pub trait Driver {
     /// The connection in this slot will most probably be next but one or two: a chance to ask the caches for what is kept of it.
     /// Nothing else may follow from it; the slot may be free.
     #[inline]
-    fn soon(&mut self, _index: u32) {}
+    fn prefetch(&mut self, _index: u32) {}
     /// The slot is freed.
     fn on_closed<C: Connections>(&mut self, io: &mut C, id: ConnId, why: Closed);
 }

@@ -6,7 +6,7 @@
 
 use hioload_ws::device::Device;
 use hioload_ws::device::tap::{Tap, TapSwitch};
-use hioload_ws::engine::{MakeTransport, Place, StartError};
+use hioload_ws::engine::{LcorePlacement, MakeTransport, StartError};
 use hioload_ws::lcore::Topology;
 use hioload_ws::mem::{Pool, PoolOptions};
 use hioload_ws::tcp::{Stack, StackConfig, Strays};
@@ -20,7 +20,7 @@ use crate::config::bypass::tcp_addresses;
 const LINK_HEADERS: usize = 18;
 
 /// Opens a queue, on the thread that is to own it.
-pub(super) type OpenQueue<D> = Box<dyn FnOnce(Place) -> Result<D, StartError> + Send>;
+pub(super) type OpenQueue<D> = Box<dyn FnOnce(LcorePlacement) -> Result<D, StartError> + Send>;
 
 /// The queues of a port, not opened yet.
 pub(super) struct Queues<D> {
@@ -143,7 +143,7 @@ impl<D: Device + 'static> Queues<D> {
         let transports = transports.map(|((number, open), strays)| {
             let stack = stack.clone();
             let strays = (!alone).then_some(strays);
-            let make = move |place: Place| {
+            let make = move |place: LcorePlacement| {
                 warn_of_distance(number, near, place);
                 stand(open(place)?, strays, stack, options, pool, place)
             };
@@ -153,7 +153,7 @@ impl<D: Device + 'static> Queues<D> {
     }
 }
 
-fn warn_of_distance(queue: u32, near: Option<u32>, place: Place) {
+fn warn_of_distance(queue: u32, near: Option<u32>, place: LcorePlacement) {
     if let (Some(near), Some(here)) = (near, place.node)
         && near != here
     {
@@ -171,7 +171,7 @@ fn stand<D: Device>(
     stack: StackConfig,
     options: BypassOptions,
     pool: PoolOptions,
-    place: Place,
+    place: LcorePlacement,
 ) -> Result<Bypass<D>, StartError> {
     let strays = strays.map(|mut strays| {
         strays.set_waker(queue.waker());

@@ -8,7 +8,7 @@ use hioload_ws::Endpoint;
 /// A WebSocket URL (RFC 6455 §3), taken apart.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    place: Place,
+    place: LcorePlacement,
     /// The `Host` field.
     pub host: String,
     /// The resource name: path and query.
@@ -16,7 +16,7 @@ pub(super) struct Target {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Place {
+enum LcorePlacement {
     Tcp(String, u16),
     Unix(PathBuf),
 }
@@ -80,7 +80,7 @@ impl Target {
         } else {
             format!("{name}:{port}")
         };
-        let place = Place::Tcp(bare.unwrap_or(name).to_owned(), port);
+        let place = LcorePlacement::Tcp(bare.unwrap_or(name).to_owned(), port);
         Ok(Self {
             place,
             host,
@@ -94,7 +94,7 @@ impl Target {
         if path.is_empty() {
             return Err("the path of the socket is missing");
         }
-        let place = Place::Unix(PathBuf::from(path));
+        let place = LcorePlacement::Unix(PathBuf::from(path));
         Ok(Self {
             place,
             host: "localhost".to_owned(),
@@ -108,8 +108,8 @@ impl Target {
     /// The name cannot be resolved.
     pub(super) fn endpoints(&self) -> Result<Vec<Endpoint>, String> {
         match &self.place {
-            Place::Unix(path) => Ok(vec![Endpoint::Unix(path.clone())]),
-            Place::Tcp(name, port) => {
+            LcorePlacement::Unix(path) => Ok(vec![Endpoint::Unix(path.clone())]),
+            LcorePlacement::Tcp(name, port) => {
                 let found = (name.as_str(), *port).to_socket_addrs();
                 let found: Vec<SocketAddr> = found
                     .map_err(|why| format!("cannot resolve {name}: {why}"))?
@@ -141,39 +141,49 @@ mod tests {
         for (url, place, host, resource) in [
             (
                 "ws://a.example",
-                Place::Tcp("a.example".into(), 80),
+                LcorePlacement::Tcp("a.example".into(), 80),
                 "a.example",
                 "/",
             ),
             (
                 "ws://a.example:80/x",
-                Place::Tcp("a.example".into(), 80),
+                LcorePlacement::Tcp("a.example".into(), 80),
                 "a.example",
                 "/x",
             ),
             (
                 "WS://127.0.0.1:9001/echo?a=b:c",
-                Place::Tcp("127.0.0.1".into(), 9001),
+                LcorePlacement::Tcp("127.0.0.1".into(), 9001),
                 "127.0.0.1:9001",
                 "/echo?a=b:c",
             ),
-            ("ws://a:1?q", Place::Tcp("a".into(), 1), "a:1", "/?q"),
+            (
+                "ws://a:1?q",
+                LcorePlacement::Tcp("a".into(), 1),
+                "a:1",
+                "/?q",
+            ),
             (
                 "ws://[::1]:9001/",
-                Place::Tcp("::1".into(), 9001),
+                LcorePlacement::Tcp("::1".into(), 9001),
                 "[::1]:9001",
                 "/",
             ),
-            ("ws://[::1]", Place::Tcp("::1".into(), 80), "[::1]", "/"),
+            (
+                "ws://[::1]",
+                LcorePlacement::Tcp("::1".into(), 80),
+                "[::1]",
+                "/",
+            ),
             (
                 "ws+unix:/run/h.sock",
-                Place::Unix("/run/h.sock".into()),
+                LcorePlacement::Unix("/run/h.sock".into()),
                 "localhost",
                 "/",
             ),
             (
                 "ws+unix:///run/h.sock:/echo?x",
-                Place::Unix("/run/h.sock".into()),
+                LcorePlacement::Unix("/run/h.sock".into()),
                 "localhost",
                 "/echo?x",
             ),

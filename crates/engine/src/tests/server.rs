@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::*;
-use crate::{Lcores, MakeTransport, Place, RunError, Server, ServerOptions, StartError};
+use crate::{LcorePlacement, Lcores, MakeTransport, RunError, Server, ServerOptions, StartError};
 
 struct Nothing;
 
@@ -55,7 +55,7 @@ fn a_server_runs_on_whatever_transports_it_is_given() {
     let (tell, made) = mpsc::channel();
     let fakes = (0..2).map(|_| {
         let tell = tell.clone();
-        let make = move |place: Place| {
+        let make = move |place: LcorePlacement| {
             let fake = Fake::new(&FakeOptions::default()).unwrap();
             tell.send((place.lcore, fake.waker())).unwrap();
             Ok(fake)

@@ -217,9 +217,9 @@ impl<D: Device> Transport for Bypass<D> {
         let first = listed.min(budget.events.div_ceil(2));
         self.visit_listed(driver, first, &mut turn);
         loop {
-            while let Some(index) = self.stack.soon() {
+            while let Some(index) = self.stack.prefetch_hint() {
                 self.conns.prefetch(index);
-                driver.soon(index);
+                driver.prefetch(index);
             }
             let Some(event) = self.stack.next() else {
                 break;

@@ -4,7 +4,7 @@ use hioload_ws::afxdp::{
     BindMode, BusyPoll, Ownership, Port, PortOptions, Queue, QueueSeed, RxChecksum, XdpMode,
 };
 use hioload_ws::device::tap::TapSwitch;
-use hioload_ws::engine::{Place, StartError};
+use hioload_ws::engine::{LcorePlacement, StartError};
 use hioload_ws::{Lcores, ServerOptions};
 
 use super::super::bypass::{OpenQueue, Queues, listed};
@@ -76,7 +76,7 @@ fn open(
     let nic = port.nic();
     let queues = seeds.into_iter().map(|seed| {
         let number = seed.queue();
-        let open = move |_: Place| {
+        let open = move |_: LcorePlacement| {
             seed.open()
                 .map_err(|why| StartError::Transport(why.to_string()))
         };

@@ -8,7 +8,7 @@ use hioload_ws::device::tap::TapSwitch;
 use hioload_ws::dpdk::{
     self, Closed, Eal, Port, PortInfo, PortOptions, Queue, QueueEnd, Steering, split_arguments,
 };
-use hioload_ws::engine::{Place, StartError};
+use hioload_ws::engine::{LcorePlacement, StartError};
 use hioload_ws::lcore::Topology;
 use hioload_ws::{Lcores, ServerOptions};
 
@@ -104,7 +104,7 @@ fn open(
 
 fn opener(end: QueueEnd) -> (u32, OpenQueue<Queue>) {
     let number = end.number().into();
-    let open = |_: Place| {
+    let open = |_: LcorePlacement| {
         end.claim()
             .map_err(|why| StartError::Transport(why.to_string()))
     };

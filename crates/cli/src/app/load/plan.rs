@@ -49,14 +49,14 @@ impl Planned {
 }
 
 /// Where the server is.
-struct Place {
+struct LcorePlacement {
     endpoints: Vec<Endpoint>,
     host: String,
     resource: String,
     name: String,
 }
 
-impl Place {
+impl LcorePlacement {
     fn of(arguments: &LoadArgs) -> Result<Self, Failure> {
         if arguments.transport == LoadTransport::Memory {
             let resource = arguments.url.clone().unwrap_or_else(|| "/".to_owned());
@@ -97,7 +97,7 @@ impl Place {
 
 /// Fills in the defaults, and looks whether it goes together.
 pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
-    let place_of = Place::of(arguments)?;
+    let place_of = LcorePlacement::of(arguments)?;
     let scenario = arguments.scenario;
     let (connections, in_flight, size) = match scenario {
         Scenario::Echo | Scenario::Churn | Scenario::Fanout => (64, 1, 64),
