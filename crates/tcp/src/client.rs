@@ -12,12 +12,12 @@ use crate::accept::set_up;
 use crate::endings::EXPIRED;
 use crate::event::{ConnectError, Event, FlowId};
 use crate::flows::is;
+use crate::handoff::{self, Handoff};
 use crate::housekeeping::{Due, Outcome, Way};
 use crate::icmp::Unreachable;
 use crate::isn;
 use crate::port::NOWHERE;
 use crate::stack::{Stack, Staged, interface};
-use crate::strays::{self, Strays};
 use crate::tuple::Tuple;
 
 /// How long a path's lowered MTU is believed in (RFC 8201 §4).
@@ -108,7 +108,7 @@ impl<D: Device> Stack<D> {
             *self.config.source_ports.end(),
         );
         let ports = usize::from(last.saturating_sub(first)) + 1;
-        let lcores = self.strays.as_ref().map_or(1, Strays::lcores);
+        let lcores = self.handoff.as_ref().map_or(1, Handoff::lcores);
         let lcore = self.lcore();
         for _ in 0..ports * from.len() {
             let n = self.sources.next;
@@ -120,7 +120,7 @@ impl<D: Device> Stack<D> {
             };
             let hash = self.flows.hash(&tuple);
             if port != 0
-                && strays::owner(hash, lcores) == lcore
+                && handoff::owner(hash, lcores) == lcore
                 && self.flows.find(hash, &tuple).is_none()
                 && self.time_wait.find(hash, &tuple).is_none()
             {

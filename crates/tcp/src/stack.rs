@@ -24,7 +24,7 @@ use crate::port::{Lent, Port};
 use crate::rate::Rate;
 use crate::time_wait::TimeWait;
 use crate::tuple::{self, Key};
-use crate::{Event, FlowId, StackConfig, StackError, StackStats, Strays};
+use crate::{Event, FlowId, Handoff, StackConfig, StackError, StackStats};
 
 /// Largest IP packets of paths: the device's, and what is common below it. A flow has one of these classes.
 const PATHS: [usize; 7] = [8166, 4352, 1492, 1400, 1280, 1006, 552];
@@ -119,7 +119,7 @@ pub struct Stack<D: Device> {
     /// Contiguous stand-ins for rings that wrap.
     pub(crate) rx_scratch: Vec<u8>,
     pub(crate) tx_scratch: Vec<u8>,
-    pub(crate) strays: Option<Strays>,
+    pub(crate) handoff: Option<Handoff>,
     pub(crate) drops: Drops,
     pub(crate) stats: StackStats,
 }
@@ -132,7 +132,7 @@ impl<D: Device> Stack<D> {
     pub fn new(
         device: D,
         config: StackConfig,
-        mut strays: Option<Strays>,
+        mut handoff: Option<Handoff>,
         now: Time,
     ) -> Result<Self, StackError> {
         config.check()?;
@@ -141,8 +141,8 @@ impl<D: Device> Stack<D> {
             let text = format!("the device's MTU is {}: 552 to 65535 can be used", can.mtu);
             return Err(StackError::Config(text));
         }
-        if let Some(strays) = &mut strays {
-            strays.set_waker(device.waker());
+        if let Some(handoff) = &mut handoff {
+            handoff.set_waker(device.waker());
         }
         let key = tuple::key(&config.secret);
         let slots = config.max_flows + config.half_open + config.orphans;
@@ -162,7 +162,7 @@ impl<D: Device> Stack<D> {
             gateway_v4: config.gateway_v4,
             gateway_v6: config.gateway_v6,
             answers: config.answers_for_addresses,
-            announces: strays.as_ref().is_none_or(|strays| strays.index() == 0),
+            announces: handoff.as_ref().is_none_or(|handoff| handoff.index() == 0),
             icmp_rate: config.icmp_rate,
             neighbours: NEIGHBOURS,
         };
@@ -205,7 +205,7 @@ impl<D: Device> Stack<D> {
             holds_finished: false,
             in_place: None,
             lent_scratch: None,
-            strays,
+            handoff,
             drops: Drops::default(),
             stats: StackStats::default(),
             config,
@@ -227,11 +227,11 @@ impl<D: Device> Stack<D> {
             (Some(given), Some(own)) => Some(given.min(own)),
             (given, own) => given.or(own),
         };
-        let sleep = self.strays.as_ref().is_none_or(Strays::prepare_sleep);
+        let sleep = self.handoff.as_ref().is_none_or(Handoff::prepare_sleep);
         let timeout = if sleep { timeout } else { Some(Duration::ZERO) };
         let result = self.port.device.wait(timeout);
-        if let Some(strays) = &self.strays {
-            strays.awake();
+        if let Some(handoff) = &self.handoff {
+            handoff.awake();
         }
         result
     }
@@ -257,7 +257,7 @@ impl<D: Device> Stack<D> {
         (self.at, self.asked, self.asked_rings, self.told) = (0, 0, 0, 0);
         let before = self.stage.len();
         if before < hioload_device::BURST {
-            self.receive_strays();
+            self.receive_handoffs();
             let mut burst = self.burst.take().unwrap_or_default();
             self.port.device.rx_burst(&mut burst);
             for frame in burst.drain(..) {
@@ -428,8 +428,8 @@ impl<D: Device> Stack<D> {
         self.touched = touched;
         self.port.give_back();
         self.port.flush();
-        if let Some(strays) = &mut self.strays {
-            strays.wake_others();
+        if let Some(handoff) = &mut self.handoff {
+            handoff.wake_others();
         }
         self.sweep();
     }
@@ -520,10 +520,10 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// The lcore it belongs to, of those connected by [`Strays`].
+    /// The lcore it belongs to, of those connected by [`Handoff`].
     #[must_use]
     pub fn lcore(&self) -> usize {
-        self.strays.as_ref().map_or(0, Strays::index)
+        self.handoff.as_ref().map_or(0, Handoff::index)
     }
 }
 

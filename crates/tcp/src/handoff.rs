@@ -27,14 +27,14 @@ enum Message {
 }
 
 /// One lcore's end of the rings over which frames are handed to the lcores that own their flows.
-pub struct Strays {
+pub struct Handoff {
     mailbox: Mailbox<Message>,
     free: Vec<Copied>,
     made: usize,
     frame_size: usize,
 }
 
-impl Strays {
+impl Handoff {
     /// Connects `lcores` lcores; end `i` is lcore `i`'s. Frames longer than `frame_size` are not handed over.
     #[must_use]
     pub fn mesh(lcores: usize, frame_size: usize) -> Vec<Self> {
@@ -137,40 +137,40 @@ impl<D: Device> Stack<D> {
     /// Whether a TCP segment with this hash belongs to another lcore; if so, it has been handed over, or lost and counted.
     #[inline]
     pub(crate) fn hand_over(&mut self, bytes: &[u8], checksum: RxChecksum, hash: u32) -> bool {
-        let Some(strays) = &mut self.strays else {
+        let Some(handoff) = &mut self.handoff else {
             return false;
         };
-        let owner = owner(hash, strays.lcores());
-        if owner == strays.index() {
+        let owner = owner(hash, handoff.lcores());
+        if owner == handoff.index() {
             return false;
         }
-        if strays.send(owner, bytes, checksum) {
-            self.stats.strays_out += 1;
+        if handoff.send(owner, bytes, checksum) {
+            self.stats.handoffs_out += 1;
         } else {
-            self.stats.stray_drops += 1;
+            self.stats.handoff_drops += 1;
         }
         true
     }
 
     /// Hands copies of a frame to all other lcores.
     pub(crate) fn share(&mut self, bytes: &[u8], checksum: RxChecksum) {
-        let Some(strays) = &mut self.strays else {
+        let Some(handoff) = &mut self.handoff else {
             return;
         };
-        let (lcores, index) = (strays.lcores(), strays.index());
+        let (lcores, index) = (handoff.lcores(), handoff.index());
         for lcore in (0..lcores).filter(|&lcore| lcore != index) {
-            if strays.send(lcore, bytes, checksum) {
-                self.stats.strays_out += 1;
+            if handoff.send(lcore, bytes, checksum) {
+                self.stats.handoffs_out += 1;
             } else {
-                self.stats.stray_drops += 1;
+                self.stats.handoff_drops += 1;
             }
         }
     }
 
     /// Takes what other lcores have handed over.
-    pub(crate) fn receive_strays(&mut self) {
+    pub(crate) fn receive_handoffs(&mut self) {
         for _ in 0..hioload_device::BURST {
-            let Some((from, copied)) = self.strays.as_mut().and_then(Strays::pop) else {
+            let Some((from, copied)) = self.handoff.as_mut().and_then(Handoff::pop) else {
                 return;
             };
             let bytes = copied.bytes.get(..copied.len).unwrap_or_default();
@@ -178,13 +178,13 @@ impl<D: Device> Stack<D> {
                 Some(mut frame) if frame.room() >= bytes.len() => {
                     frame.set_len(bytes.len());
                     frame.bytes_mut().copy_from_slice(bytes);
-                    self.stats.strays_in += 1;
+                    self.stats.handoffs_in += 1;
                     self.put_on_stage(frame, copied.checksum, true);
                 }
-                _ => self.stats.stray_drops += 1,
+                _ => self.stats.handoff_drops += 1,
             }
-            if let Some(strays) = &mut self.strays {
-                strays.put_back(from, copied);
+            if let Some(handoff) = &mut self.handoff {
+                handoff.put_back(from, copied);
             }
         }
     }
