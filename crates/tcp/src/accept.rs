@@ -11,7 +11,7 @@ use crate::craft::{self, Bare};
 use crate::endings::EXPIRED;
 use crate::flows::is;
 use crate::isn;
-use crate::l2::Hop;
+use crate::next_hop::NextHop;
 use crate::parse::{Segment, flags};
 use crate::port::Lent;
 use crate::stack::{Stack, clock, instant, interface};
@@ -108,13 +108,14 @@ impl<D: Device> Stack<D> {
 
     /// Answers with a segment made by hand, to where the question came from.
     fn answer(&mut self, segment: &Segment, bare: Bare) {
-        let way = Hop {
+        let next_hop = NextHop {
             mac: segment.l2.source,
             vlan: segment.l2.vlan,
         };
         let flow = segment.tuple;
-        self.port
-            .answer(way, bare.len(&flow), |packet| bare.write(&flow, packet));
+        self.port.answer(next_hop, bare.len(&flow), |packet| {
+            bare.write(&flow, packet)
+        });
     }
 
     /// RST (RFC 9293 §3.10.7.1).
@@ -143,7 +144,7 @@ impl<D: Device> Stack<D> {
             return;
         }
         while self.half_open.is_full() && self.evict_half_open() {}
-        let hop = Hop {
+        let next_hop = NextHop {
             mac: segment.l2.source,
             vlan: segment.l2.vlan,
         };
@@ -153,7 +154,7 @@ impl<D: Device> Stack<D> {
             port: local.port(),
         };
         let keepalive = self.config.keepalive;
-        let slot = self.flows.take(hop, is::HALF_OPEN, |socket| {
+        let slot = self.flows.take(next_hop, is::HALF_OPEN, |socket| {
             set_up(socket, keepalive);
             // Refused only for port 0, which is no port of a segment that was parsed.
             let _ = socket.listen(endpoint);
@@ -232,16 +233,16 @@ impl<D: Device> Stack<D> {
     pub(crate) fn enter_time_wait(&mut self, slot: u32, tuple: &Tuple, numbers: (u32, u32)) {
         if self.time_wait.is_full() {
             self.stats.time_wait_evicted += 1;
-            if let Some(l2) = self.time_wait.pop(hioload_lcore::Time::MAX) {
-                self.flows.l2.release(l2);
+            if let Some(id) = self.time_wait.pop(hioload_lcore::Time::MAX) {
+                self.flows.next_hops.release(id);
             }
         }
         let hash = self.flows.hash(tuple);
         if self.time_wait.find(hash, tuple).is_some() {
             return;
         }
-        if let Some(l2) = self.flows.l2.share(self.flows.l2_of(slot)) {
-            self.time_wait.insert(*tuple, numbers, l2, self.now);
+        if let Some(id) = self.flows.next_hops.share(self.flows.next_hop_id(slot)) {
+            self.time_wait.insert(*tuple, numbers, id, self.now);
         }
     }
 }

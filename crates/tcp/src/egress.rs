@@ -48,7 +48,7 @@ impl<D: Device> Stack<D> {
         let (_, more) = self.egress(slot);
         if !more {
             self.flows.hot_mut(slot).clear(is::TOUCHED);
-            if !self.port.way.is_nowhere() {
+            if !self.port.next_hop.is_unresolved() {
                 self.set_timer(slot);
             }
         }
@@ -57,8 +57,8 @@ impl<D: Device> Stack<D> {
 
     /// Sends what a flow may send now: the first segment sent, and whether it could not send all.
     pub(crate) fn egress(&mut self, slot: u32) -> (Option<Sent>, bool) {
-        self.port.way = self.flows.hop(slot);
-        if self.port.way.is_nowhere() {
+        self.port.next_hop = self.flows.next_hop(slot);
+        if self.port.next_hop.is_unresolved() {
             // It is touched again when its neighbour is known.
             return (None, false);
         }
@@ -200,7 +200,7 @@ impl<D: Device> Stack<D> {
                 hot.quiet = now;
             }
             if hot.is(is::CONNECTING) {
-                self.look_for_way(slot);
+                self.refresh_next_hop(slot);
             }
             let queued = self.flows.sockets.with(slot, |socket| socket.send_queue());
             let (sent, more) = self.egress(slot);

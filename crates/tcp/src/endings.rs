@@ -137,8 +137,8 @@ impl<D: Device> Stack<D> {
         if silent != Some(false) {
             return;
         }
-        self.port.way = self.flows.hop(slot);
-        if self.port.way.is_nowhere() {
+        self.port.next_hop = self.flows.next_hop(slot);
+        if self.port.next_hop.is_unresolved() {
             return;
         }
         let interface = &mut self.interfaces[self.flows.hot(slot).class()];
@@ -243,10 +243,10 @@ impl<D: Device> Stack<D> {
             }
         }
         for _ in 0..EXPIRED {
-            let Some(l2) = self.time_wait.pop(self.now) else {
+            let Some(id) = self.time_wait.pop(self.now) else {
                 break;
             };
-            self.flows.l2.release(l2);
+            self.flows.next_hops.release(id);
         }
     }
 }

@@ -8,8 +8,7 @@ use smoltcp::socket::tcp::Socket;
 use smoltcp::wire::IpAddress;
 
 use crate::FlowId;
-use crate::l2::{Hop, L2Id, L2Table};
-use crate::port::NOWHERE;
+use crate::next_hop::{NextHop, NextHopId, NextHopTable};
 use crate::recovery::Losses;
 use crate::sockets::Sockets;
 use crate::table::Table;
@@ -64,7 +63,7 @@ pub(crate) struct Hot {
     timer: u32,
     /// When it fires: milliseconds, modulo 2^32. Of a free slot: the next free one.
     due: u32,
-    l2: L2Id,
+    next_hop: NextHopId,
     pub flags: u16,
     /// Since when nothing was heard, in units of [`Flows::quiet_unit`], modulo 256.
     pub quiet: u8,
@@ -150,7 +149,7 @@ pub(crate) struct Flows {
     free: u32,
     table: Table,
     wheel: TimerWheel<u32>,
-    pub(crate) l2: L2Table,
+    pub(crate) next_hops: NextHopTable,
     /// The ends of flows that TCP is done with and whose user is not: their sockets may have forgotten them.
     names: HashMap<u32, Tuple>,
     key: Key,
@@ -178,7 +177,7 @@ impl Flows {
             free: NONE,
             table: Table::new(slots),
             wheel,
-            l2: L2Table::new(1 << 16),
+            next_hops: NextHopTable::new(1 << 16),
             names: HashMap::new(),
             key,
         })
@@ -276,7 +275,7 @@ impl Flows {
     /// Takes a slot and makes a socket in it; it is not in the table yet.
     pub(crate) fn take(
         &mut self,
-        hop: Hop,
+        next_hop: NextHop,
         flags: u16,
         set_up: impl for<'a> FnOnce(&mut Socket<'a>),
     ) -> Option<u32> {
@@ -285,16 +284,16 @@ impl Flows {
         } else {
             self.free
         };
-        let l2 = self.l2.intern(hop)?;
+        let next_hop = self.next_hops.intern(next_hop)?;
         if !self.sockets.open(slot, set_up) {
-            self.l2.release(l2);
+            self.next_hops.release(next_hop);
             return None;
         }
         let mut hot = Hot {
             generation: 0,
             timer: NONE,
             due: 0,
-            l2,
+            next_hop,
             flags: flags | is::USED,
             quiet: 0,
             rx_pages: 0,
@@ -333,9 +332,9 @@ impl Flows {
         hot.generation = hot.generation.wrapping_add(1);
         hot.flags &= is::ACTIVE;
         hot.due = free;
-        let l2 = hot.l2;
+        let next_hop = hot.next_hop;
         self.free = slot;
-        self.l2.release(l2);
+        self.next_hops.release(next_hop);
     }
 
     /// Puts a slot into the table, under the name of its flow.
@@ -365,20 +364,22 @@ impl Flows {
 
     /// Where its frames go.
     #[inline]
-    pub(crate) fn hop(&self, slot: u32) -> Hop {
-        self.l2.get(self.hot(slot).l2).unwrap_or(NOWHERE)
+    pub(crate) fn next_hop(&self, slot: u32) -> NextHop {
+        self.next_hops
+            .get(self.hot(slot).next_hop)
+            .unwrap_or(NextHop::UNRESOLVED)
     }
 
     /// The same, by number.
-    pub(crate) fn l2_of(&self, slot: u32) -> L2Id {
-        self.hot(slot).l2
+    pub(crate) fn next_hop_id(&self, slot: u32) -> NextHopId {
+        self.hot(slot).next_hop
     }
 
     /// Says where its frames go from now on.
-    pub(crate) fn set_hop(&mut self, slot: u32, hop: Hop) {
-        if let Some(new) = self.l2.intern(hop) {
-            let old = std::mem::replace(&mut self.hot_mut(slot).l2, new);
-            self.l2.release(old);
+    pub(crate) fn set_next_hop(&mut self, slot: u32, next_hop: NextHop) {
+        if let Some(new) = self.next_hops.intern(next_hop) {
+            let old = std::mem::replace(&mut self.hot_mut(slot).next_hop, new);
+            self.next_hops.release(old);
         }
     }
 

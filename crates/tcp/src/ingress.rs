@@ -9,7 +9,7 @@ use crate::amend::{Headers, only_acknowledges, only_fin_is_left};
 use crate::endings::Ending;
 use crate::event::{Event, Segment as Payload, What};
 use crate::flows::is;
-use crate::l2::Hop;
+use crate::next_hop::NextHop;
 use crate::parse::{Segment, flags};
 use crate::port::Lent;
 use crate::sockets::tcp_mut;
@@ -56,8 +56,8 @@ impl<D: Device> Stack<D> {
         {
             return None;
         }
-        let hop = self.flows.hop(slot);
-        self.port.way = hop;
+        let next_hop = self.flows.next_hop(slot);
+        self.port.next_hop = next_hop;
         let fin_is_off = Self::takes_fin_off(&mut frame, segment);
         self.port.last = None;
         let window = self.other_window();
@@ -126,14 +126,14 @@ impl<D: Device> Stack<D> {
             }
         }
         let takes_part = gained > 0 || after.queued < before.queued;
-        let moved = hop.mac != segment.l2.source || hop.vlan != segment.l2.vlan;
+        let moved = next_hop.mac != segment.l2.source || next_hop.vlan != segment.l2.vlan;
         if moved && (takes_part || self.is_repeated(slot, segment)) {
             // The peer, or the router before it, is somewhere else now.
-            let hop = Hop {
+            let next_hop = NextHop {
                 mac: segment.l2.source,
                 vlan: segment.l2.vlan,
             };
-            self.flows.set_hop(slot, hop);
+            self.flows.set_next_hop(slot, next_hop);
         }
         if before.state == State::SynReceived || before.state == State::SynSent {
             self.flows.hot_mut(slot).losses.acked = segment.ack;
@@ -333,7 +333,7 @@ impl<D: Device> Stack<D> {
         }
         question[tcp + 12] = 5 << 4;
         question[tcp + 13] = flags::ACK;
-        self.port.way = self.flows.hop(slot);
+        self.port.next_hop = self.flows.next_hop(slot);
         self.port.last = None;
         self.port.hold = true;
         // Whatever was sent, one of these lies beyond it.

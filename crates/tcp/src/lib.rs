@@ -1,8 +1,8 @@
 //! TCP in user space: flows over the frames of a [`Device`](hioload_device::Device).
 //!
-//! A [`Stack`] belongs to one lcore. smoltcp's sockets do TCP itself; everything around them is here: the flow table, so that
-//! a frame costs the same however many flows there are; the rings; the accept path; TIME_WAIT; timers; and the parsing of
-//! frames. One turn is
+//! A [`Stack`] belongs to one lcore. smoltcp's sockets are its TCP state machine. This crate has everything around them: the
+//! parsing of frames; the flow table, which makes the cost of a frame independent of the number of flows; the rings; the
+//! accept path; TIME_WAIT; timers; ARP, neighbour discovery and ICMP. One turn of the lcore is
 //!
 //! ```text
 //! wait -> receive -> next, next, ... (None) -> transmit
@@ -10,44 +10,34 @@
 
 #![deny(unsafe_code)]
 
+mod accept;
 mod addresses;
 mod amend;
-mod arp;
 mod checksum;
-mod drops;
-mod ether;
-mod extensions;
-mod housekeeping;
-mod icmp;
-mod l2;
-mod ndp;
-mod neighbours;
-mod parse;
-mod rate;
-mod recovery;
-mod routes;
-mod tuple;
-
-#[cfg(test)]
-mod tests;
-#[cfg(test)]
-mod wire_cost;
-
-mod accept;
 mod client;
 mod config;
 mod craft;
+mod drops;
 mod egress;
 mod elastic;
 mod endings;
+mod ether;
 mod event;
+mod extensions;
 mod fifo;
 mod flows;
 mod handoff;
 mod info;
 mod ingress;
 mod isn;
+mod neighbours;
+mod next_hop;
+mod parse;
 mod port;
+mod rate;
+mod recovery;
+mod responder;
+mod routes;
 #[allow(unsafe_code)]
 mod sockets;
 mod stack;
@@ -55,6 +45,12 @@ mod stats;
 mod streams;
 mod table;
 mod time_wait;
+mod tuple;
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod wire_cost;
 
 pub use config::{Cidr, ParseCidrError, StackConfig, StackError};
 pub use drops::{Drops, Reason};

@@ -18,10 +18,10 @@ use crate::drops::{Drops, Reason};
 use crate::elastic::Elastic;
 use crate::fifo::Fifo;
 use crate::flows::Flows;
-use crate::housekeeping::{Housekeeping, Settings};
 use crate::parse::{Parsed, parse};
 use crate::port::{Lent, Port};
 use crate::rate::Rate;
+use crate::responder::{Responder, Settings};
 use crate::time_wait::TimeWait;
 use crate::tuple::{self, Key};
 use crate::{Event, FlowId, Handoff, StackConfig, StackError, StackStats};
@@ -84,7 +84,7 @@ pub struct Stack<D: Device> {
     /// Flows that have a user.
     pub(crate) owned: usize,
     pub(crate) elastic: Elastic,
-    pub(crate) housekeeping: Housekeeping,
+    pub(crate) responder: Responder,
     pub(crate) sources: Sources,
     /// Flows that wait for a neighbour's address, and which.
     pub(crate) waiting: Vec<(FlowId, IpAddr)>,
@@ -168,7 +168,7 @@ impl<D: Device> Stack<D> {
         };
         Ok(Self {
             window: 0,
-            housekeeping: Housekeeping::new(ours.clone(), &settings, now),
+            responder: Responder::new(ours.clone(), &settings, now),
             sources: Sources::new(tuple::keyed_hash64(&key, &now.as_nanos().to_le_bytes())),
             waiting: Vec::new(),
             failed: VecDeque::new(),
@@ -375,7 +375,7 @@ impl<D: Device> Stack<D> {
                 return Some(event);
             }
         }
-        self.keep_house();
+        self.poll_neighbours();
         if let Some(event) = self.next_failed() {
             return Some(event);
         }
@@ -443,7 +443,7 @@ impl<D: Device> Stack<D> {
             self.orphans.next_deadline(),
             self.time_wait.next_deadline(),
             self.elastic.next_deadline(),
-            self.house_deadline(),
+            self.neighbour_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -480,30 +480,30 @@ impl<D: Device> Stack<D> {
     /// The station that claimed an address of ours last, and which.
     #[must_use]
     pub fn address_conflict(&self) -> Option<(IpAddr, [u8; 6])> {
-        self.housekeeping.conflict()
+        self.responder.conflict()
     }
 
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> StackStats {
         let sends = self.port.sends;
-        let house = self.housekeeping.counters();
+        let responder = self.responder.counters();
         StackStats {
-            bad_checksums: self.drops.get(Reason::Checksum) + house.bad_checksums,
+            bad_checksums: self.drops.get(Reason::Checksum) + responder.bad_checksums,
             rx_fragments: self.drops.get(Reason::Fragment),
             rx_not_ours: self.drops.not_ours(),
             rx_malformed: self.drops.total()
                 - self.drops.not_ours()
                 - self.drops.get(Reason::Checksum)
                 - self.drops.get(Reason::Fragment),
-            address_conflicts: house.conflicts,
-            arp_in: house.arp_in,
-            arp_out: house.arp_out,
-            ndp_in: house.ndp_in,
-            ndp_out: house.ndp_out,
-            icmp_in: house.icmp_in,
-            icmp_out: house.icmp_out,
-            icmp_limited: house.limited,
+            address_conflicts: responder.conflicts,
+            arp_in: responder.arp_in,
+            arp_out: responder.arp_out,
+            ndp_in: responder.ndp_in,
+            ndp_out: responder.ndp_out,
+            icmp_in: responder.icmp_in,
+            icmp_out: responder.icmp_out,
+            icmp_limited: responder.limited,
             tx_segments: sends.segments,
             tx_bytes: sends.payload,
             rst_sent: sends.rst,

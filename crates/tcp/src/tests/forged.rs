@@ -4,8 +4,8 @@ use hioload_device::Burst;
 
 use super::*;
 use crate::craft::Bare;
-use crate::icmp::Unreachable;
 use crate::parse::flags;
+use crate::responder::Unreachable;
 use crate::tuple::Tuple;
 
 /// Sends a bare segment from `a`'s device, from any address.
@@ -150,7 +150,7 @@ fn a_peer_that_repeats_itself_from_another_station_has_moved() {
     let mut peer = Forged::connect(&mut world, 5000);
     peer.say(&mut world, 10, 1000);
     let slot = world.b.stack.flows.owned(peer.id).expect("its slot");
-    assert_eq!(world.b.stack.flows.hop(slot).mac[5], 0xa);
+    assert_eq!(world.b.stack.flows.next_hop(slot).mac[5], 0xa);
     // The echo went to where it was before: it says the same again. Who does not know both numbers does not move it.
     let says = |ack: u32, seq: u32| Bare {
         seq,
@@ -169,7 +169,11 @@ fn a_peer_that_repeats_itself_from_another_station_has_moved() {
     ] {
         forge_from(&mut world, 0xc, &peer.flow, bare, 10);
         world.turn();
-        assert_eq!(world.b.stack.flows.hop(slot).mac[5], station, "{bare:?}");
+        assert_eq!(
+            world.b.stack.flows.next_hop(slot).mac[5],
+            station,
+            "{bare:?}"
+        );
     }
     assert_eq!(world.b.seen[&peer.id].bytes.len(), 10);
 }

@@ -1,39 +1,51 @@
-//! Where flows send their frames: pairs of MAC address and VLAN, kept once and named by a small number. A million clients
-//! behind a router share one.
+//! The next hops of flows: pairs of MAC address and VLAN. Each pair is kept once and has a small number as its id. A million
+//! clients behind one router share one pair.
 
 use std::collections::HashMap;
 
-/// A pair, by number.
+/// The id of a pair.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct L2Id(u16);
+pub(crate) struct NextHopId(u16);
 
-/// Whom to send to, and in which VLAN.
+/// The destination of a frame on its link.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Hop {
-    /// The station.
+pub(crate) struct NextHop {
     pub mac: [u8; 6],
-    /// The VLAN, if tagged.
+    /// The VLAN, if the frame is tagged.
     pub vlan: Option<u16>,
+}
+
+impl NextHop {
+    /// The next hop of a flow whose neighbour is not resolved yet. No host has this MAC address.
+    pub(crate) const UNRESOLVED: Self = Self {
+        mac: [0; 6],
+        vlan: None,
+    };
+
+    #[inline]
+    pub(crate) fn is_unresolved(&self) -> bool {
+        self.mac == Self::UNRESOLVED.mac
+    }
 }
 
 #[derive(Debug)]
 struct Entry {
-    hop: Hop,
+    next_hop: NextHop,
     users: u32,
 }
 
-/// The pairs in use. All memory is taken at start.
+/// The pairs in use. All memory is allocated at start.
 #[derive(Debug)]
-pub(crate) struct L2Table {
-    // Its hasher has a random key, so that nobody can choose addresses that collide.
-    ids: HashMap<Hop, u16>,
+pub(crate) struct NextHopTable {
+    // The hasher has a random key, so a peer cannot choose MAC addresses that collide.
+    ids: HashMap<NextHop, u16>,
     entries: Vec<Entry>,
     free: Vec<u16>,
     capacity: usize,
 }
 
-impl L2Table {
-    /// For up to `capacity` pairs (at most 65,536).
+impl NextHopTable {
+    /// A table for up to `capacity` pairs (at most 65,536).
     pub(crate) fn new(capacity: usize) -> Self {
         let capacity = capacity.min(1 << 16);
         Self {
@@ -44,14 +56,14 @@ impl L2Table {
         }
     }
 
-    /// The number of `hop`, with one more user; `None` while all numbers are in use.
-    pub(crate) fn intern(&mut self, hop: Hop) -> Option<L2Id> {
-        if let Some(&id) = self.ids.get(&hop) {
+    /// Adds a user to the pair and returns its id; `None` while all ids are in use.
+    pub(crate) fn intern(&mut self, next_hop: NextHop) -> Option<NextHopId> {
+        if let Some(&id) = self.ids.get(&next_hop) {
             let entry = self.entries.get_mut(usize::from(id))?;
             entry.users = entry.users.checked_add(1)?;
-            return Some(L2Id(id));
+            return Some(NextHopId(id));
         }
-        let entry = Entry { hop, users: 1 };
+        let entry = Entry { next_hop, users: 1 };
         let id = match self.free.pop() {
             Some(id) => {
                 *self.entries.get_mut(usize::from(id))? = entry;
@@ -63,19 +75,19 @@ impl L2Table {
             }
             None => return None,
         };
-        self.ids.insert(hop, id);
-        Some(L2Id(id))
+        self.ids.insert(next_hop, id);
+        Some(NextHopId(id))
     }
 
-    /// One more user of a number in use.
-    pub(crate) fn share(&mut self, id: L2Id) -> Option<L2Id> {
+    /// Adds a user to an id in use.
+    pub(crate) fn share(&mut self, id: NextHopId) -> Option<NextHopId> {
         let entry = self.entries.get_mut(usize::from(id.0))?;
         entry.users = entry.users.checked_add(1)?;
         Some(id)
     }
 
-    /// One user less; with the last one the number is free.
-    pub(crate) fn release(&mut self, id: L2Id) {
+    /// Removes a user. Without users the id is free.
+    pub(crate) fn release(&mut self, id: NextHopId) {
         let Some(entry) = self.entries.get_mut(usize::from(id.0)) else {
             return;
         };
@@ -83,7 +95,7 @@ impl L2Table {
             0 => debug_assert!(false, "a pair released more often than interned"),
             1 => {
                 entry.users = 0;
-                self.ids.remove(&entry.hop);
+                self.ids.remove(&entry.next_hop);
                 self.free.push(id.0);
             }
             _ => entry.users -= 1,
@@ -92,8 +104,10 @@ impl L2Table {
 
     /// The pair.
     #[inline]
-    pub(crate) fn get(&self, id: L2Id) -> Option<Hop> {
-        self.entries.get(usize::from(id.0)).map(|entry| entry.hop)
+    pub(crate) fn get(&self, id: NextHopId) -> Option<NextHop> {
+        self.entries
+            .get(usize::from(id.0))
+            .map(|entry| entry.next_hop)
     }
 
     #[cfg(test)]
@@ -108,8 +122,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn hop(n: u8) -> Hop {
-        Hop {
+    fn hop(n: u8) -> NextHop {
+        NextHop {
             mac: [2, 0, 0, 0, 0, n / 2],
             vlan: (n % 2 == 1).then_some(7),
         }
@@ -117,13 +131,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn numbers_are_shared_bounded_and_given_back(steps in proptest::collection::vec(any::<(bool, u8)>(), 0..200)) {
-            let mut table = L2Table::new(4);
-            let mut held: Vec<(L2Id, Hop)> = Vec::new();
+        fn ids_are_shared_bounded_and_released(steps in proptest::collection::vec(any::<(bool, u8)>(), 0..200)) {
+            let mut table = NextHopTable::new(4);
+            let mut held: Vec<(NextHopId, NextHop)> = Vec::new();
             for (take, n) in steps {
                 if take {
                     let hop = hop(n % 12);
-                    let mut known: Vec<Hop> = held.iter().map(|(_, hop)| *hop).collect();
+                    let mut known: Vec<NextHop> = held.iter().map(|(_, hop)| *hop).collect();
                     known.sort_by_key(|hop| (hop.mac, hop.vlan));
                     known.dedup();
                     match table.intern(hop) {
@@ -147,8 +161,8 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_number_needs_as_many_releases() {
-        let mut table = L2Table::new(1);
+    fn a_shared_id_needs_one_release_for_each_user() {
+        let mut table = NextHopTable::new(1);
         let id = table.intern(hop(0)).expect("room");
         assert_eq!(table.share(id), Some(id));
         table.release(id);

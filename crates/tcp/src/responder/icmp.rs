@@ -1,58 +1,64 @@
-//! ICMP (RFC 792) and ICMPv6 (RFC 4443): echoes answered, and what errors say of our flows.
+//! ICMP (RFC 792) and ICMPv6 (RFC 4443): echo replies, and errors that quote a segment of one of our flows.
 
+use std::net::IpAddr;
+
+use hioload_device::Frame;
+
+use super::{Action, Answer, Inspected, Responder, resize};
 use crate::checksum::{self, ICMP, ICMPV6};
+use crate::ether;
 use crate::parse::Message;
 use crate::tuple::Tuple;
 
 /// TTL or hop limit of what we send.
 const HOPS: u8 = 64;
-/// The least path MTU for IPv4 that is believed: lower ones are as good as never true, and make senders slow
-/// (RFC 5927 §7; Linux has the same).
+/// The least path MTU for IPv4 that is accepted. A forged lower one would slow a sender down (RFC 5927 §7). Linux has the
+/// same limit.
 const LEAST_MTU_V4: u16 = 552;
 /// The least MTU of IPv6 (RFC 8200 §5).
 const LEAST_MTU_V6: u16 = 1280;
-/// Usual MTUs, for routers that say only that a packet was too big (RFC 1191 §7.1).
+/// Common MTUs, for routers that report no MTU (RFC 1191 §7.1).
 const PLATEAUS: [u16; 8] = [32_000, 17_914, 8166, 4352, 2002, 1492, 1006, LEAST_MTU_V4];
 
-/// Why a packet did not arrive. None of them ends a flow by itself: they are easily forged (RFC 5927), so the stack compares
-/// the sequence number and gives up only flows that are not established.
+/// Why a packet could not be delivered. These errors are easily forged (RFC 5927), so the stack compares the sequence number,
+/// and gives up only flows that are not established.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Unreachable {
     /// No route to the network or host.
     Host,
-    /// Nobody speaks TCP there.
+    /// The host does not support TCP.
     Protocol,
-    /// Nobody listens there.
+    /// The port is closed.
     Port,
-    /// Forbidden.
+    /// Administratively prohibited.
     Prohibited,
-    /// It took too many hops.
+    /// The TTL or hop limit was exceeded.
     Expired,
 }
 
-/// What an error says of a segment that we are supposed to have sent.
+/// An error that quotes a segment which we may have sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct IcmpError {
-    /// Of which flow.
+    /// The flow of the quoted segment.
     pub tuple: Tuple,
-    /// The segment's sequence number: a forger has to guess one that is outstanding.
+    /// The sequence number of the segment. A forger has to guess one that is outstanding.
     pub seq: u32,
-    /// What happened to it.
-    pub what: Problem,
+    /// What happened to the segment.
+    pub problem: Problem,
 }
 
 /// What happened to a segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Problem {
-    /// It was too big: IP packets on this path may have so many bytes. Less than the quoted packet had, and not less than
-    /// is believable.
+    /// It was too big. The value is the largest IP packet of the path, in bytes. It is smaller than the quoted packet and not
+    /// smaller than the least path MTU.
     PathMtu(u16),
     /// It could not be delivered.
     Unreachable(Unreachable),
 }
 
-/// Whether the message, which is in `frame`, is an echo request that gets an answer. One behind IPv6 extension headers does
-/// not: they would have to be understood to be answered.
+/// Whether the message in `frame` is an echo request that gets an answer. One behind IPv6 extension headers gets none: a reply
+/// would have to process those headers.
 pub(crate) fn is_echo_request(frame: &[u8], message: &Message) -> bool {
     let kind = if message.v6 { 128 } else { 8 };
     let at = usize::from(message.at);
@@ -65,14 +71,14 @@ pub(crate) fn protocol(message: &Message) -> u8 {
     if message.v6 { ICMPV6 } else { ICMP }
 }
 
-/// Whether the checksum of the message is good, or vouched for.
+/// Whether the checksum of the message is right, or was verified by the device.
 pub(crate) fn is_good(frame: &[u8], message: &Message) -> bool {
     let packet = frame.get(usize::from(message.ip_at)..usize::from(message.end));
     let at = usize::from(message.at - message.ip_at);
     message.verified || checksum::is_good(packet.unwrap_or_default(), at, protocol(message))
 }
 
-/// Makes the IP packet of an echo request ([`is_echo_request`]) that of its answer; the Ethernet header is the caller's.
+/// Replaces the IP packet of an echo request ([`is_echo_request`]) by its reply. The caller writes the Ethernet header.
 pub(crate) fn echo_reply(frame: &mut [u8], message: &Message) -> Option<()> {
     let at = usize::from(message.at - message.ip_at);
     let packet = frame.get_mut(usize::from(message.ip_at)..usize::from(message.end))?;
@@ -82,7 +88,7 @@ pub(crate) fn echo_reply(frame: &mut [u8], message: &Message) -> Option<()> {
         *packet.get_mut(7)? = HOPS;
         *packet.get_mut(at)? = 129;
     } else {
-        // Options come from the other direction: a recorded route, or one to follow. Nothing takes their place.
+        // The options are for the other direction: a recorded route, or a source route. NOPs take their place.
         packet.get_mut(20..at)?.fill(1);
         let (source, destination) = packet.get_mut(12..20)?.split_at_mut(4);
         source.swap_with_slice(destination);
@@ -94,7 +100,7 @@ pub(crate) fn echo_reply(frame: &mut [u8], message: &Message) -> Option<()> {
     Some(())
 }
 
-/// What the message says of a TCP segment from `is_ours`, if it is an error that says something of one.
+/// The error in the message, if it quotes a TCP segment whose tuple satisfies `is_ours`.
 pub(crate) fn error(
     frame: &[u8],
     message: &Message,
@@ -108,7 +114,7 @@ pub(crate) fn error(
         quoted_v4(quoted)?
     };
     let [kind, code, ..] = *head;
-    let what = if message.v6 {
+    let problem = if message.v6 {
         let mtu = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
         match (kind, code) {
             (2, _) => path_mtu_v6(mtu, quoted_len)?,
@@ -130,10 +136,14 @@ pub(crate) fn error(
             _ => return None,
         }
     };
-    is_ours(&tuple).then_some(IcmpError { tuple, seq, what })
+    is_ours(&tuple).then_some(IcmpError {
+        tuple,
+        seq,
+        problem,
+    })
 }
 
-/// The next MTU to try with IPv4; `None` if that is not believable.
+/// The next MTU to try with IPv4; `None` if the error cannot be true.
 fn path_mtu_v4(said: u16, quoted_len: u32) -> Option<Problem> {
     let below = |mtu: &u16| u32::from(*mtu) < quoted_len;
     let mtu = if said == 0 {
@@ -150,7 +160,7 @@ fn path_mtu_v6(said: u32, quoted_len: u32) -> Option<Problem> {
     (u32::from(mtu) < quoted_len).then_some(Problem::PathMtu(mtu))
 }
 
-/// The flow and sequence number of the quoted packet, and how long the packet was.
+/// The flow and the sequence number of the quoted packet, and its length.
 fn quoted_v4(quoted: &[u8]) -> Option<(Tuple, u32, u32)> {
     let header = quoted.first_chunk::<20>()?;
     let header_len = usize::from(header[0] & 15) * 4;
@@ -165,7 +175,7 @@ fn quoted_v4(quoted: &[u8]) -> Option<(Tuple, u32, u32)> {
     Some((Tuple::v4(local, here, remote, there), seq, len.into()))
 }
 
-/// We send no extension headers, so TCP follows at once in anything of ours.
+/// The same with IPv6. We send no extension headers, so in our packets TCP follows the IPv6 header.
 fn quoted_v6(quoted: &[u8]) -> Option<(Tuple, u32, u32)> {
     let (header, segment) = quoted.split_first_chunk::<40>()?;
     if header[0] >> 4 != 6 || header[6] != checksum::TCP {
@@ -182,6 +192,39 @@ fn quoted_tcp(segment: &[u8]) -> Option<(u16, u16, u32)> {
     let &[s0, s1, d0, d1, q0, q1, q2, q3] = segment.first_chunk::<8>()?;
     let ports = (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]));
     Some((ports.0, ports.1, u32::from_be_bytes([q0, q1, q2, q3])))
+}
+
+impl Responder {
+    pub(super) fn inspect_icmp(&mut self, message: &Message, bytes: &[u8]) -> Option<Inspected> {
+        if !is_good(bytes, message) {
+            self.counters.bad_checksums += 1;
+            return None;
+        }
+        if is_echo_request(bytes, message) {
+            return Some(Inspected::Answer(Answer::Echo));
+        }
+        let is_ours = |tuple: &Tuple| match tuple.local().ip() {
+            IpAddr::V4(ip) => self.ours.has_v4(ip.octets()),
+            IpAddr::V6(ip) => self.ours.has_v6(ip.octets()),
+        };
+        let IcmpError {
+            tuple,
+            seq,
+            problem,
+        } = error(bytes, message, is_ours)?;
+        Some(Inspected::Action(match problem {
+            Problem::PathMtu(mtu) => Action::PathMtu { tuple, mtu, seq },
+            Problem::Unreachable(kind) => Action::Unreachable { tuple, kind, seq },
+        }))
+    }
+}
+
+/// Replaces the frame, which has an echo request, by the reply of the host `own`.
+pub(super) fn write_reply<F: Frame>(frame: &mut F, message: &Message, own: [u8; 6]) -> Option<()> {
+    let bytes = resize(frame, usize::from(message.end))?;
+    echo_reply(bytes, message)?;
+    ether::turn_around(bytes, &message.l2, own);
+    Some(())
 }
 
 #[cfg(test)]

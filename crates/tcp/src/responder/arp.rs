@@ -1,9 +1,18 @@
 //! ARP for IPv4 over Ethernet (RFC 826, RFC 5227).
 
+use std::net::{IpAddr, Ipv4Addr};
+
+use hioload_device::Frame;
+use hioload_lcore::Time;
+
+use super::{Action, Answer, Inspected, Notice, Responder, resize};
+use crate::ether::{self, ethertype};
+use crate::parse::{L2, is_martian_v4};
+
 /// Bytes of a packet.
 pub(crate) const LEN: usize = 28;
 
-/// What a packet asks or says.
+/// The operation of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Operation {
     /// Who has the target address?
@@ -26,7 +35,8 @@ pub(crate) struct Arp {
 const FORMAT: [u8; 6] = [0, 1, 8, 0, 6, 4];
 
 impl Arp {
-    /// The packet at the front of `bytes`; `None` if there is none of Ethernet and IPv4, or its sender is no station.
+    /// The packet at the front of `bytes`. `None` if it is not for Ethernet and IPv4, or if the sender's MAC address is not that
+    /// of a host.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.first_chunk::<LEN>()?;
         if bytes[..6] != FORMAT {
@@ -46,11 +56,11 @@ impl Arp {
             target_mac: mac(18),
             target: ip(24),
         };
-        let station = packet.sender_mac[0] & 1 == 0 && packet.sender_mac != [0; 6];
-        station.then_some(packet)
+        let is_host = packet.sender_mac[0] & 1 == 0 && packet.sender_mac != [0; 6];
+        is_host.then_some(packet)
     }
 
-    /// Writes it to the front of `buf`; `None` if that has no room.
+    /// Writes the packet to the front of `buf`; `None` if `buf` is too short.
     pub(crate) fn emit(&self, buf: &mut [u8]) -> Option<()> {
         let buf = buf.first_chunk_mut::<LEN>()?;
         buf[..6].copy_from_slice(&FORMAT);
@@ -66,7 +76,7 @@ impl Arp {
         Some(())
     }
 
-    /// The answer to it, from `own`.
+    /// The reply to a request, from `own`.
     pub(crate) fn reply(&self, own: [u8; 6]) -> Self {
         Self {
             operation: Operation::Reply,
@@ -77,7 +87,7 @@ impl Arp {
         }
     }
 
-    /// The question who has `target`.
+    /// A request for the MAC address of `target`.
     pub(crate) fn request(own: [u8; 6], sender: [u8; 4], target: [u8; 4]) -> Self {
         Self {
             operation: Operation::Request,
@@ -94,6 +104,79 @@ impl Arp {
     }
 }
 
+impl Responder {
+    pub(super) fn inspect_arp(
+        &mut self,
+        l2: &L2,
+        bytes: Option<&[u8]>,
+        now: Time,
+    ) -> Option<Inspected> {
+        let Some(packet) = Arp::parse(bytes.unwrap_or_default()) else {
+            self.counters.invalid += 1;
+            return None;
+        };
+        let sender = IpAddr::from(packet.sender);
+        if self.ours.has_v4(packet.sender) {
+            self.claimed(sender, packet.sender_mac, now);
+            return None;
+        }
+        let to_us = self.ours.has_v4(packet.target);
+        if !is_martian_v4(packet.sender) && l2.vlan == self.ours.vlan() {
+            let answers = packet.operation == Operation::Reply && to_us && !l2.is_group();
+            if answers && self.neighbours.answered(sender, packet.sender_mac, now) {
+                self.counters.learned += 1;
+                return Some(Inspected::Action(Action::Learned(sender)));
+            }
+            self.neighbours.heard(sender, packet.sender_mac, now);
+        }
+        let requested = packet.operation == Operation::Request && to_us;
+        requested.then_some(Inspected::Answer(Answer::Arp(packet)))
+    }
+
+    pub(super) fn emit_arp(
+        &mut self,
+        notice: Notice,
+        ip: Ipv4Addr,
+        buf: &mut [u8],
+    ) -> Option<usize> {
+        let own = self.ours.mac();
+        let (to, packet) = match notice {
+            Notice::Announce(_) => (None, Arp::announcement(own, ip.octets())),
+            Notice::Request(_, to) => match self.routes.source_for(ip.into())? {
+                IpAddr::V4(source) => (to, Arp::request(own, source.octets(), ip.octets())),
+                IpAddr::V6(_) => return None,
+            },
+        };
+        let to = to.unwrap_or(ether::BROADCAST);
+        let at = ether::write_header(buf, to, own, self.ours.vlan(), ethertype::ARP)?;
+        packet.emit(buf.get_mut(at..)?)?;
+        self.counters.arp_out += 1;
+        Some(at + LEN)
+    }
+}
+
+/// Replaces the frame, which has the request `packet` at `at`, by the reply of the host `own`.
+pub(super) fn write_reply<F: Frame>(
+    frame: &mut F,
+    l2: &L2,
+    at: u16,
+    packet: &Arp,
+    own: [u8; 6],
+) -> Option<()> {
+    let at = usize::from(at);
+    let bytes = resize(frame, at + LEN)?;
+    packet.reply(own).emit(bytes.get_mut(at..)?)?;
+    ether::turn_around(bytes, l2, own);
+    Some(())
+}
+
+/// Whether a packet informs all that read it: a reply or an announcement.
+pub(super) fn informs(bytes: Option<&[u8]>) -> bool {
+    bytes.and_then(Arp::parse).is_some_and(|packet| {
+        packet.operation == Operation::Reply || packet.sender == packet.target
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,7 +187,7 @@ mod tests {
     const B: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
     #[test]
-    fn packets_are_as_others_read_and_write_them() {
+    fn packets_agree_with_those_of_smoltcp() {
         let mut bytes = [0; LEN];
         let request = Arp::request(A, [10, 0, 0, 1], [10, 0, 0, 2]);
         let reply = request.reply(B);
@@ -140,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn other_formats_and_senders_that_are_no_station() {
+    fn other_formats_and_senders_without_a_host_address_are_refused() {
         let mut good = [0; LEN];
         Arp::announcement(A, [10, 0, 0, 1])
             .emit(&mut good)

@@ -29,7 +29,7 @@ fn message(v6: bool, at: usize, end: usize) -> Message {
     }
 }
 
-/// A frame with this ICMP message in it, as smoltcp writes it.
+/// A frame with this ICMP message, as smoltcp writes it.
 pub(crate) fn frame_v4(icmp: &Icmpv4Repr<'_>) -> (Vec<u8>, Message) {
     let caps = ChecksumCapabilities::default();
     let ip = Ipv4Repr {
@@ -65,7 +65,7 @@ pub(crate) fn frame_v6(icmp: &Icmpv6Repr<'_>) -> (Vec<u8>, Message) {
 
 proptest! {
     #[test]
-    fn echoes_come_back_with_their_data(ident: u16, seq_no: u16, data in vec(any::<u8>(), 0..1400)) {
+    fn echo_replies_have_the_data_of_the_request(ident: u16, seq_no: u16, data in vec(any::<u8>(), 0..1400)) {
         let caps = ChecksumCapabilities::default();
         let (mut frame, message) = frame_v4(&Icmpv4Repr::EchoRequest { ident, seq_no, data: &data });
         prop_assert!(is_echo_request(&frame, &message) && is_good(&frame, &message));
@@ -106,7 +106,7 @@ proptest! {
 }
 
 #[test]
-fn ipv4_options_of_an_echo_become_padding() {
+fn ipv4_options_of_an_echo_request_become_padding() {
     let (mut frame, _) = frame_v4(&Icmpv4Repr::EchoRequest {
         ident: 1,
         seq_no: 2,
@@ -124,7 +124,7 @@ fn ipv4_options_of_an_echo_become_padding() {
 }
 
 #[test]
-fn an_echo_behind_extension_headers_is_left_alone() {
+fn an_echo_request_behind_extension_headers_gets_no_reply() {
     let (mut frame, _) = frame_v6(&Icmpv6Repr::EchoRequest {
         ident: 1,
         seq_no: 2,
@@ -134,7 +134,7 @@ fn an_echo_behind_extension_headers_is_left_alone() {
     assert!(!is_echo_request(&frame, &message(true, 62, frame.len())));
 }
 
-/// The beginning of a segment of ours of `len` bytes with its IP header.
+/// The first bytes of a segment of ours whose IP packet has `len` bytes.
 fn quoted(v6: bool, len: u16) -> Vec<u8> {
     let mut packet = if v6 {
         let mut header = vec![0x60, 0, 0, 0, 0, 0, 6, 64];
@@ -167,7 +167,7 @@ fn read(v6: bool, kind: u8, code: u8, number: u32, quoted: &[u8]) -> Option<Icmp
 }
 
 #[test]
-fn path_mtus_are_believed_within_reason() {
+fn path_mtus_are_accepted_within_the_bounds() {
     for v6 in [false, true] {
         let ask = |mtu: u32, len: u16| {
             let (kind, code) = if v6 { (2, 0) } else { (3, 4) };
@@ -176,25 +176,25 @@ fn path_mtus_are_believed_within_reason() {
             assert_eq!(error.tuple.is_v4(), !v6);
             assert_eq!(error.tuple.local().port(), 9001);
             assert_eq!(error.tuple.remote().port(), 40_000);
-            Some(error.what)
+            Some(error.problem)
         };
         assert_eq!(ask(1400, 1500), Some(Problem::PathMtu(1400)));
-        // Not less than the packet had: no reason to complain.
+        // The packet would have fitted.
         assert_eq!(ask(1500, 1500), None);
         assert_eq!(ask(9000, 1500), None);
         let least = if v6 { 1280 } else { 552 };
         assert_eq!(ask(100, 1500), Some(Problem::PathMtu(least)));
         assert_eq!(ask(100, least), None);
     }
-    // Routers of before 1990 give no number.
-    let old = |len| read(false, 3, 4, 0, &quoted(false, len)).map(|error| error.what);
+    // Routers that predate RFC 1191 report no MTU.
+    let old = |len| read(false, 3, 4, 0, &quoted(false, len)).map(|error| error.problem);
     assert_eq!(old(1500), Some(Problem::PathMtu(1492)));
     assert_eq!(old(1492), Some(Problem::PathMtu(1006)));
     assert_eq!(old(552), None);
 }
 
 #[test]
-fn errors_are_told_apart() {
+fn each_error_has_its_kind() {
     use Unreachable::{Expired, Host, Port, Prohibited, Protocol};
     for (v6, kind, code, expected) in [
         (false, 3, 0, Some(Host)),
@@ -214,7 +214,7 @@ fn errors_are_told_apart() {
         (true, 4, 0, None),
         (true, 129, 0, None),
     ] {
-        let found = read(v6, kind, code, 0, &quoted(v6, 1300)).map(|error| error.what);
+        let found = read(v6, kind, code, 0, &quoted(v6, 1300)).map(|error| error.problem);
         assert_eq!(
             found,
             expected.map(Problem::Unreachable),
@@ -224,7 +224,7 @@ fn errors_are_told_apart() {
 }
 
 #[test]
-fn quotations_have_to_be_of_segments_of_ours() {
+fn errors_that_quote_no_segment_of_ours_are_ignored() {
     for v6 in [false, true] {
         let (kind, code) = if v6 { (1, 4) } else { (3, 3) };
         let good = quoted(v6, 1300);
@@ -246,7 +246,7 @@ fn quotations_have_to_be_of_segments_of_ours() {
 }
 
 #[test]
-fn others_write_errors_as_we_read_them() {
+fn errors_that_smoltcp_writes_are_read() {
     let packet = quoted(false, 1300);
     let (frame, message) = frame_v4(&Icmpv4Repr::DstUnreachable {
         reason: Icmpv4DstUnreachable::PortUnreachable,
@@ -261,7 +261,7 @@ fn others_write_errors_as_we_read_them() {
     });
     assert!(is_good(&frame, &message));
     let found = error(&frame, &message, |_| true).expect("an error");
-    assert_eq!(found.what, Problem::Unreachable(Unreachable::Port));
+    assert_eq!(found.problem, Problem::Unreachable(Unreachable::Port));
     assert_eq!(
         found.tuple.local(),
         "10.77.0.2:9001".parse().expect("an end")
@@ -281,5 +281,5 @@ fn others_write_errors_as_we_read_them() {
     });
     assert!(is_good(&frame, &message));
     let found = error(&frame, &message, |_| true).expect("an error");
-    assert_eq!(found.what, Problem::PathMtu(1300));
+    assert_eq!(found.problem, Problem::PathMtu(1300));
 }

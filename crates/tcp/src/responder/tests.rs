@@ -1,6 +1,6 @@
-//! A station and the frames of its neighbours, as smoltcp writes them.
+//! A host and the frames of its neighbours, as smoltcp writes them.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hioload_device::RxChecksum;
 use hioload_mem::HugePages;
@@ -8,14 +8,13 @@ use hioload_mem::frames::{Frame as ArenaFrame, FrameArena, FrameArenaOptions, Fr
 use proptest::prelude::*;
 use smoltcp::wire::{Icmpv4Repr, Icmpv6Repr};
 
+use super::icmp::tests::{frame_v4, frame_v6};
+use super::ndp::NdpKind;
 use super::*;
-use crate::arp;
 use crate::ether::{self, ethertype};
-use crate::icmp::Unreachable;
-use crate::icmp::tests::{frame_v4, frame_v6};
-use crate::ndp;
-use crate::parse::parse;
 use crate::parse::tests::{MAC, PEER, segment};
+use crate::parse::{Message, parse};
+use crate::tuple::Tuple;
 
 const OTHER: [u8; 6] = [2, 0, 0, 0, 0, 9];
 const HERE4: [u8; 4] = [10, 77, 0, 2];
@@ -29,13 +28,13 @@ fn ms(millis: u64) -> Time {
     Time::from_millis(millis)
 }
 
-struct Station {
+struct Host {
     pool: FramePool,
     ours: Addresses,
-    keeper: Housekeeping,
+    responder: Responder,
 }
 
-impl Station {
+impl Host {
     fn with(vlan: Option<u16>, answers: bool) -> Self {
         let networks = ["10.77.0.2/24", "fd77::2/64"].map(|cidr| cidr.parse().expect("a CIDR"));
         let ours = Addresses::new(MAC, vlan, &networks);
@@ -48,7 +47,7 @@ impl Station {
             icmp_rate: 100,
             neighbours: 16,
         };
-        let keeper = Housekeeping::new(ours.clone(), &settings, ms(0));
+        let responder = Responder::new(ours.clone(), &settings, ms(0));
         let options = FrameArenaOptions {
             chunks: 4,
             chunk_size: 2048,
@@ -59,7 +58,7 @@ impl Station {
         Self {
             pool: arena.pool(4).expect("a pool"),
             ours,
-            keeper,
+            responder,
         }
     }
 
@@ -74,11 +73,11 @@ impl Station {
         frame
     }
 
-    /// What comes of a frame, and its bytes afterwards.
+    /// The result of a frame, and its bytes afterwards.
     fn receive(&mut self, bytes: &[u8], now: Time) -> (Handled, Vec<u8>) {
         let mut frame = self.frame(bytes);
         let parsed = parse(bytes, RxChecksum::Unknown, &self.ours);
-        let handled = self.keeper.handle(&parsed, &mut frame, now);
+        let handled = self.responder.handle(&parsed, &mut frame, now);
         (handled, frame.bytes().to_vec())
     }
 
@@ -87,24 +86,24 @@ impl Station {
         assert_eq!(
             handled,
             Handled {
-                outcome: Outcome::Reply,
+                action: Action::Reply,
                 share: false
             }
         );
         reply
     }
 
-    fn outcome(&mut self, bytes: &[u8], now: Time) -> Outcome {
-        self.receive(bytes, now).0.outcome
+    fn action(&mut self, bytes: &[u8], now: Time) -> Action {
+        self.receive(bytes, now).0.action
     }
 
     /// The frames due at `now`.
     fn due(&mut self, now: Time) -> Vec<Vec<u8>> {
         let mut frames = Vec::new();
-        while let Some(due) = self.keeper.poll(now) {
+        while let Some(due) = self.responder.poll(now) {
             if let Due::Send(notice) = due {
-                let mut buf = [0; Housekeeping::MAX_NOTICE];
-                let len = self.keeper.emit(notice, &mut buf).expect("a frame");
+                let mut buf = [0; Responder::MAX_NOTICE];
+                let len = self.responder.emit(notice, &mut buf).expect("a frame");
                 frames.push(buf[..len].to_vec());
             }
         }
@@ -133,7 +132,7 @@ fn solicitation(target: &str) -> Vec<u8> {
     })
 }
 
-/// A message of ICMP in a whole frame.
+/// An ICMP message in a complete frame.
 fn on_ethernet((mut frame, message): (Vec<u8>, Message), to: [u8; 6]) -> Vec<u8> {
     let kind = if message.v6 {
         ethertype::IPV6
@@ -145,16 +144,16 @@ fn on_ethernet((mut frame, message): (Vec<u8>, Message), to: [u8; 6]) -> Vec<u8>
 }
 
 #[test]
-fn who_asks_for_our_addresses_is_answered() {
+fn arp_requests_for_our_addresses_are_answered() {
     for vlan in [None, Some(7)] {
-        let mut station = Station::with(vlan, true);
+        let mut host = Host::with(vlan, true);
         for (to, sender) in [
             (ether::BROADCAST, THERE4),
             (MAC, THERE4),
             (ether::BROADCAST, [0; 4]),
         ] {
             let request = Arp::request(PEER, sender, HERE4);
-            let reply = station.reply(&arp_frame(to, vlan, request), ms(0));
+            let reply = host.reply(&arp_frame(to, vlan, request), ms(0));
             let at = if vlan.is_some() { 18 } else { 14 };
             assert_eq!(reply.len(), at + arp::LEN);
             assert_eq!((&reply[..6], &reply[6..12]), (&PEER[..], &MAC[..]));
@@ -165,53 +164,53 @@ fn who_asks_for_our_addresses_is_answered() {
             vlan,
             Arp::request(PEER, THERE4, [10, 77, 0, 3]),
         );
-        assert_eq!(station.outcome(&other, ms(0)), Outcome::Nothing);
-        assert_eq!(station.keeper.counters().arp_out, 3);
+        assert_eq!(host.action(&other, ms(0)), Action::Nothing);
+        assert_eq!(host.responder.counters().arp_out, 3);
     }
 }
 
 #[test]
-fn who_asks_by_ndp_is_answered() {
-    let mut station = Station::new();
-    let reply = station.reply(&solicitation("fd77::2"), ms(0));
+fn solicitations_of_our_addresses_are_answered() {
+    let mut host = Host::new();
+    let reply = host.reply(&solicitation("fd77::2"), ms(0));
     assert_eq!((&reply[..6], &reply[6..12]), (&PEER[..], &MAC[..]));
     let said = Ndp::parse(&reply[14..], 40).expect("an advertisement");
-    assert_eq!(said.kind, Kind::Advertisement { solicited: true });
+    assert_eq!(said.kind, NdpKind::Advertisement { solicited: true });
     assert_eq!(
         (said.source, said.target, said.mac),
         (v6("fd77::2"), v6("fd77::2"), Some(MAC))
     );
     assert_eq!(reply[38..54], v6("fd77::1"));
 
-    // A node that wants our address: everybody is told, and the frame has to grow for it.
+    // A node probes our address: all nodes get the answer, which is longer than the probe.
     let mut probe = solicitation("fd77::2");
     probe.truncate(14 + 64);
     probe[14 + 5] = 24;
     probe[22..38].fill(0);
     crate::checksum::fill(&mut probe[14..], 40, crate::checksum::ICMPV6);
-    let reply = station.reply(&probe, ms(0));
+    let reply = host.reply(&probe, ms(0));
     assert_eq!(reply[..6], [0x33, 0x33, 0, 0, 0, 1]);
     let said = Ndp::parse(&reply[14..], 40).expect("an advertisement");
-    assert_eq!(said.kind, Kind::Advertisement { solicited: false });
+    assert_eq!(said.kind, NdpKind::Advertisement { solicited: false });
     assert_eq!(reply[38..54], ndp::ALL_NODES);
 
-    // Not from this link; with a wrong checksum; for somebody else whose group is ours.
+    // From another link; with a wrong checksum; of another address with the same group.
     let mut far = solicitation("fd77::2");
     far[21] = 254;
-    assert_eq!(station.outcome(&far, ms(0)), Outcome::Nothing);
+    assert_eq!(host.action(&far, ms(0)), Action::Nothing);
     let mut wrong = solicitation("fd77::2");
     wrong[85] ^= 1;
-    assert_eq!(station.outcome(&wrong, ms(0)), Outcome::Nothing);
-    assert_eq!(station.keeper.counters().bad_checksums, 1);
+    assert_eq!(host.action(&wrong, ms(0)), Action::Nothing);
+    assert_eq!(host.responder.counters().bad_checksums, 1);
     assert_eq!(
-        station.outcome(&solicitation("fd77::1:0:2"), ms(0)),
-        Outcome::Nothing
+        host.action(&solicitation("fd77::1:0:2"), ms(0)),
+        Action::Nothing
     );
 }
 
 #[test]
-fn pings_are_answered_within_the_rate() {
-    let mut station = Station::new();
+fn echo_requests_are_answered_within_the_rate() {
+    let mut host = Host::new();
     let data = b"some data";
     let v4 = frame_v4(&Icmpv4Repr::EchoRequest {
         ident: 1,
@@ -227,11 +226,11 @@ fn pings_are_answered_within_the_rate() {
         let mut padded = on_ethernet(echo.clone(), MAC);
         let len = padded.len();
         padded.resize(len + 5, 0);
-        let reply = station.reply(&padded, ms(0));
+        let reply = host.reply(&padded, ms(0));
         assert_eq!(reply.len(), len);
         assert_eq!((&reply[..6], &reply[6..12]), (&PEER[..], &MAC[..]));
         let broadcast = on_ethernet(echo, [0xff; 6]);
-        assert_eq!(station.outcome(&broadcast, ms(0)), Outcome::Nothing);
+        assert_eq!(host.action(&broadcast, ms(0)), Action::Nothing);
     }
     let echo = frame_v4(&Icmpv4Repr::EchoRequest {
         ident: 1,
@@ -239,16 +238,16 @@ fn pings_are_answered_within_the_rate() {
         data,
     });
     let echo = on_ethernet(echo, MAC);
-    let replies = (0..50).filter(|_| station.outcome(&echo, ms(0)) == Outcome::Reply);
+    let replies = (0..50).filter(|_| host.action(&echo, ms(0)) == Action::Reply);
     assert_eq!(replies.count(), 8);
-    let counters = station.keeper.counters();
+    let counters = host.responder.counters();
     assert_eq!((counters.icmp_out, counters.limited), (10, 42));
-    assert_eq!(station.outcome(&echo, ms(1000)), Outcome::Reply);
+    assert_eq!(host.action(&echo, ms(1000)), Action::Reply);
 }
 
 #[test]
-fn a_shared_address_is_the_kernels_to_answer_for() {
-    let mut station = Station::with(None, false);
+fn requests_for_an_address_shared_with_the_kernel_get_no_answer() {
+    let mut host = Host::with(None, false);
     let echo = frame_v4(&Icmpv4Repr::EchoRequest {
         ident: 1,
         seq_no: 2,
@@ -259,18 +258,18 @@ fn a_shared_address_is_the_kernels_to_answer_for() {
         solicitation("fd77::2"),
         on_ethernet(echo, MAC),
     ] {
-        let (handled, after) = station.receive(&frame, ms(0));
-        assert_eq!(handled.outcome, Outcome::Nothing);
+        let (handled, after) = host.receive(&frame, ms(0));
+        assert_eq!(handled.action, Action::Nothing);
         assert_eq!(after, frame);
     }
-    assert_eq!(station.due(ms(0)), Vec::<Vec<u8>>::new());
+    assert_eq!(host.due(ms(0)), Vec::<Vec<u8>>::new());
 }
 
 #[test]
 fn addresses_are_announced_at_start_and_defended() {
-    let mut station = Station::new();
+    let mut host = Host::new();
     for now in [ms(0), ms(2000)] {
-        let frames = station.due(now);
+        let frames = host.due(now);
         assert_eq!(frames.len(), 2);
         let announced = Arp::parse(&frames[0][14..]).expect("ARP");
         assert_eq!(announced, Arp::announcement(MAC, HERE4));
@@ -281,148 +280,158 @@ fn addresses_are_announced_at_start_and_defended() {
             (v6("fd77::2"), Some(MAC))
         );
         assert_eq!(frames[1][..6], [0x33, 0x33, 0, 0, 0, 1]);
-        assert_eq!(station.due(now).len(), 0);
+        assert_eq!(host.due(now).len(), 0);
     }
-    assert_eq!(station.keeper.next_deadline(), None);
+    assert_eq!(host.responder.next_deadline(), None);
 
-    // Our own frames come back, as they do on some switches.
+    // Some switches send our own frames back to us.
     let echo = arp_frame(ether::BROADCAST, None, Arp::announcement(MAC, HERE4));
-    assert_eq!(station.outcome(&echo, ms(3000)), Outcome::Nothing);
-    assert_eq!(station.keeper.counters().conflicts, 0);
+    assert_eq!(host.action(&echo, ms(3000)), Action::Nothing);
+    assert_eq!(host.responder.counters().conflicts, 0);
 
     let claim = arp_frame(ether::BROADCAST, None, Arp::announcement(OTHER, HERE4));
     for _ in 0..5 {
-        assert_eq!(station.outcome(&claim, ms(3000)), Outcome::Nothing);
+        assert_eq!(host.action(&claim, ms(3000)), Action::Nothing);
     }
     let claim = ndp_frame([0x33, 0x33, 0, 0, 0, 1], |buf| {
         ndp::emit_advertisement(buf, v6("fd77::2"), None, OTHER).expect("room");
     });
-    assert_eq!(station.outcome(&claim, ms(3000)), Outcome::Nothing);
-    assert_eq!(station.keeper.counters().conflicts, 6);
+    assert_eq!(host.action(&claim, ms(3000)), Action::Nothing);
+    assert_eq!(host.responder.counters().conflicts, 6);
     assert_eq!(
-        station.keeper.conflict(),
+        host.responder.conflict(),
         Some((Ipv6Addr::from(v6("fd77::2")).into(), OTHER))
     );
-    assert_eq!(station.due(ms(3000)).len(), 1, "defended once");
+    assert_eq!(host.due(ms(3000)).len(), 1, "defended once");
 }
 
 #[test]
-fn a_neighbour_is_asked_for_and_learned() {
-    let mut station = Station::new();
-    station.due(ms(0));
+fn a_neighbour_is_requested_and_learned() {
+    let mut host = Host::new();
+    host.due(ms(0));
     let (four, six): (IpAddr, IpAddr) = (THERE4.into(), v6("fd77::1").into());
-    assert_eq!(station.keeper.way(four, ms(10)), Way::Pending(four));
-    assert_eq!(station.keeper.way(six, ms(10)), Way::Pending(six));
+    assert_eq!(
+        host.responder.resolve(four, ms(10)),
+        Resolution::Pending(four)
+    );
+    assert_eq!(
+        host.responder.resolve(six, ms(10)),
+        Resolution::Pending(six)
+    );
     assert!(
-        station
-            .keeper
+        host.responder
             .next_deadline()
             .is_some_and(|due| due <= ms(10))
     );
-    let frames = station.due(ms(10));
-    let asked = Arp::parse(&frames[0][14..]).expect("ARP");
-    assert_eq!(asked, Arp::request(MAC, HERE4, THERE4));
-    let asked = Ndp::parse(&frames[1][14..], 40).expect("NDP");
+    let frames = host.due(ms(10));
+    let request = Arp::parse(&frames[0][14..]).expect("ARP");
+    assert_eq!(request, Arp::request(MAC, HERE4, THERE4));
+    let request = Ndp::parse(&frames[1][14..], 40).expect("NDP");
     assert_eq!(
-        (asked.kind, asked.target),
-        (Kind::Solicitation, v6("fd77::1"))
+        (request.kind, request.target),
+        (NdpKind::Solicitation, v6("fd77::1"))
     );
     assert_eq!(frames[1][..6], [0x33, 0x33, 0xff, 0, 0, 1]);
 
-    // To all: not an answer to us.
+    // A broadcast reply does not answer our request.
     let reply = Arp::request(MAC, HERE4, THERE4).reply(PEER);
     assert_eq!(
-        station.outcome(&arp_frame([0xff; 6], None, reply), ms(11)),
-        Outcome::Nothing
+        host.action(&arp_frame([0xff; 6], None, reply), ms(11)),
+        Action::Nothing
     );
-    // From another VLAN than our own requests go to.
+    // From another VLAN than that of our requests.
     assert_eq!(
-        station.outcome(&arp_frame(MAC, Some(5), reply), ms(11)),
-        Outcome::Nothing
+        host.action(&arp_frame(MAC, Some(5), reply), ms(11)),
+        Action::Nothing
     );
-    let (handled, frame) = station.receive(&arp_frame(MAC, None, reply), ms(11));
+    let (handled, frame) = host.receive(&arp_frame(MAC, None, reply), ms(11));
     assert_eq!(
         handled,
         Handled {
-            outcome: Outcome::Learned(four),
+            action: Action::Learned(four),
             share: true
         }
     );
     assert_eq!(
-        station.keeper.way(four, ms(11)),
-        Way::Known(Hop {
+        host.responder.resolve(four, ms(11)),
+        Resolution::Known(NextHop {
             mac: PEER,
             vlan: None
         })
     );
 
-    // Another lcore that asked the same learns it from a copy; one that did not, does not.
-    let mut second = Station::new();
+    // A lcore learns from a copy only if it has requested the same address.
+    let mut second = Host::new();
     let parsed = parse(&frame, RxChecksum::Unknown, &second.ours);
     assert_eq!(
-        second.keeper.overhear(&parsed, &frame, ms(11)),
-        Outcome::Nothing
+        second.responder.handle_shared(&parsed, &frame, ms(11)),
+        Action::Nothing
     );
-    second.keeper.way(four, ms(11));
+    second.responder.resolve(four, ms(11));
     second.due(ms(11));
     assert_eq!(
-        second.keeper.overhear(&parsed, &frame, ms(12)),
-        Outcome::Learned(four)
+        second.responder.handle_shared(&parsed, &frame, ms(12)),
+        Action::Learned(four)
     );
 
     let reply = ndp_frame(MAC, |buf| {
         ndp::emit_advertisement(buf, v6("fd77::1"), Some(v6("fd77::2")), PEER).expect("room");
     });
-    let (handled, _) = station.receive(&reply, ms(11));
+    let (handled, _) = host.receive(&reply, ms(11));
     assert_eq!(
         handled,
         Handled {
-            outcome: Outcome::Learned(six),
+            action: Action::Learned(six),
             share: true
         }
     );
 
-    // Far away is through the router, and the router does not answer.
+    // The next hop to another network is the router, which does not answer.
     let far: IpAddr = [8, 8, 8, 8].into();
     let router: IpAddr = [10, 77, 0, 254].into();
-    assert_eq!(station.keeper.way(far, ms(20)), Way::Pending(router));
-    for second in 0..3 {
-        assert!(station.keeper.poll(ms(2020 + second * 1000)).is_some());
-        station.due(ms(2020 + second * 1000));
-    }
-    assert_eq!(station.keeper.poll(ms(6000)), Some(Due::Lost(router)));
-    assert_eq!(station.keeper.way(far, ms(6000)), Way::None);
     assert_eq!(
-        station.keeper.way(v6("2001:db8::1").into(), ms(0)),
-        Way::None
+        host.responder.resolve(far, ms(20)),
+        Resolution::Pending(router)
     );
-    assert_eq!(station.keeper.way(HERE4.into(), ms(0)), Way::None);
-}
-
-#[test]
-fn questions_for_neighbours_are_limited() {
-    let mut station = Station::new();
-    station.due(ms(0));
-    let mut asked = 0;
-    for n in 0..2000u32 {
-        station
-            .keeper
-            .way([10, 77, 0, 3 + (n % 200) as u8].into(), ms(1));
-        asked += station.due(ms(1)).len();
+    for second in 0..3 {
+        assert!(host.responder.poll(ms(2020 + second * 1000)).is_some());
+        host.due(ms(2020 + second * 1000));
     }
-    assert_eq!(asked, 100);
-    let deadline = station.keeper.next_deadline().expect("more to ask");
-    assert!(
-        deadline > ms(1),
-        "nothing to be done before the rate allows it"
+    assert_eq!(host.responder.poll(ms(6000)), Some(Due::Lost(router)));
+    assert_eq!(
+        host.responder.resolve(far, ms(6000)),
+        Resolution::Unreachable
     );
-    assert_eq!(station.due(deadline).len(), 1);
+    assert_eq!(
+        host.responder.resolve(v6("2001:db8::1").into(), ms(0)),
+        Resolution::Unreachable
+    );
+    assert_eq!(
+        host.responder.resolve(HERE4.into(), ms(0)),
+        Resolution::Unreachable
+    );
 }
 
 #[test]
-fn errors_name_the_flow_and_are_for_all_lcores() {
-    let mut station = Station::new();
-    // What a router quotes: a segment of ours, so of the other direction than the one received.
+fn requests_for_neighbours_are_limited() {
+    let mut host = Host::new();
+    host.due(ms(0));
+    let mut requested = 0;
+    for n in 0..2000u32 {
+        host.responder
+            .resolve([10, 77, 0, 3 + (n % 200) as u8].into(), ms(1));
+        requested += host.due(ms(1)).len();
+    }
+    assert_eq!(requested, 100);
+    let deadline = host.responder.next_deadline().expect("more to ask");
+    assert!(deadline > ms(1), "nothing is due before the rate allows it");
+    assert_eq!(host.due(deadline).len(), 1);
+}
+
+#[test]
+fn icmp_errors_name_the_flow_and_are_shared_with_all_lcores() {
+    let mut host = Host::new();
+    // A router quotes a segment that we have sent: the opposite direction of `segment`.
     let mut quoted = segment(false, None, &[0; 1400], 0)[14..42].to_vec();
     quoted[12..16].copy_from_slice(&HERE4);
     quoted[16..20].copy_from_slice(&THERE4);
@@ -445,8 +454,8 @@ fn errors_name_the_flow_and_are_for_all_lcores() {
         "10.77.0.1:40000".parse().expect("an end"),
     );
     let tuple = Tuple::new(ends.0, ends.1).expect("one family");
-    let (handled, after) = station.receive(&frame, ms(0));
-    let expected = Outcome::PathMtu {
+    let (handled, after) = host.receive(&frame, ms(0));
+    let expected = Action::PathMtu {
         tuple,
         mtu: 1280,
         seq: 0x1234_5678,
@@ -454,30 +463,33 @@ fn errors_name_the_flow_and_are_for_all_lcores() {
     assert_eq!(
         handled,
         Handled {
-            outcome: expected,
+            action: expected,
             share: true
         }
     );
     assert_eq!(after, frame);
-    let parsed = parse(&frame, RxChecksum::Unknown, &station.ours);
-    assert_eq!(station.keeper.overhear(&parsed, &frame, ms(0)), expected);
+    let parsed = parse(&frame, RxChecksum::Unknown, &host.ours);
+    assert_eq!(
+        host.responder.handle_shared(&parsed, &frame, ms(0)),
+        expected
+    );
 
     let port = frame.len() - 28 - 8;
     frame[port..port + 8].copy_from_slice(&[3, 3, 0, 0, 0, 0, 0, 0]);
     crate::checksum::fill(&mut frame[14..], 20, crate::checksum::ICMP);
     let kind = Unreachable::Port;
     assert_eq!(
-        station.outcome(&frame, ms(0)),
-        Outcome::Unreachable {
+        host.action(&frame, ms(0)),
+        Action::Unreachable {
             tuple,
             kind,
             seq: 0x1234_5678
         }
     );
-    // Not about an address of ours.
+    // The quoted segment has another source address.
     frame[port + 8 + 15] ^= 1;
     crate::checksum::fill(&mut frame[14..], 20, crate::checksum::ICMP);
-    assert_eq!(station.outcome(&frame, ms(0)), Outcome::Nothing);
+    assert_eq!(host.action(&frame, ms(0)), Action::Nothing);
 }
 
 fn seeds() -> Vec<Vec<u8>> {
@@ -512,14 +524,14 @@ fn seeds() -> Vec<Vec<u8>> {
 
 proptest! {
     #[test]
-    fn any_frames_in_any_order_are_survived(
+    fn any_frames_in_any_order_are_handled_without_a_panic(
         frames in proptest::collection::vec(
             (0usize..8, proptest::collection::vec(any::<(prop::sample::Index, u8)>(), 0..4), any::<prop::sample::Index>(), any::<bool>(), any::<bool>()),
             0..30,
         ),
     ) {
         let seeds = seeds();
-        let mut station = Station::new();
+        let mut host = Host::new();
         for (n, (seed, flips, cut, cuts, vouched)) in frames.into_iter().enumerate() {
             let now = ms(n as u64 * 300);
             let mut bytes = seeds[seed].clone();
@@ -531,18 +543,18 @@ proptest! {
                 bytes.truncate(cut.index(bytes.len() + 1));
             }
             let known = if vouched { RxChecksum::Good } else { RxChecksum::Unknown };
-            let mut frame = station.frame(&bytes);
-            let parsed = parse(&bytes, known, &station.ours);
-            station.keeper.overhear(&parsed, &bytes, now);
-            let handled = station.keeper.handle(&parsed, &mut frame, now);
-            prop_assert!(handled.outcome != Outcome::Reply || frame.bytes()[6..12] == MAC);
-            prop_assert!(handled.outcome == Outcome::Reply || frame.bytes() == bytes);
-            station.keeper.way([10, 77, 0, n as u8].into(), now);
-            station.keeper.way(v6("fd77::1").into(), now);
-            for sent in station.due(now) {
-                prop_assert!(sent.len() <= Housekeeping::MAX_NOTICE);
+            let mut frame = host.frame(&bytes);
+            let parsed = parse(&bytes, known, &host.ours);
+            host.responder.handle_shared(&parsed, &bytes, now);
+            let handled = host.responder.handle(&parsed, &mut frame, now);
+            prop_assert!(handled.action != Action::Reply || frame.bytes()[6..12] == MAC);
+            prop_assert!(handled.action == Action::Reply || frame.bytes() == bytes);
+            host.responder.resolve([10, 77, 0, n as u8].into(), now);
+            host.responder.resolve(v6("fd77::1").into(), now);
+            for sent in host.due(now) {
+                prop_assert!(sent.len() <= Responder::MAX_NOTICE);
             }
         }
-        prop_assert!(station.keeper.neighbours().len() <= 16);
+        prop_assert!(host.responder.neighbours().len() <= 16);
     }
 }

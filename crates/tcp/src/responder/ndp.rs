@@ -1,7 +1,15 @@
-//! Neighbour discovery for IPv6 (RFC 4861): who has an address, and the answer. Routers are configured, so what they
-//! say of themselves, and redirects, are ignored.
+//! Neighbour discovery for IPv6 (RFC 4861): solicitations and advertisements of neighbours. Routers are configured, so their
+//! advertisements and redirects are ignored.
 
+use std::net::{IpAddr, Ipv6Addr};
+
+use hioload_device::Frame;
+use hioload_lcore::Time;
+
+use super::{Action, Answer, Inspected, Notice, Responder, icmp, resize};
 use crate::checksum;
+use crate::ether::{self, ethertype};
+use crate::parse::Message;
 
 /// Bytes of a message as we send it, with its IPv6 header and one link-layer address option.
 pub(crate) const LEN: usize = 40 + 32;
@@ -21,24 +29,23 @@ pub(crate) const UNSPECIFIED: [u8; 16] = [0; 16];
 /// A valid message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Ndp {
-    /// Question or answer.
-    pub kind: Kind,
-    /// The address sought, or claimed.
+    pub kind: NdpKind,
+    /// The address that is requested or advertised.
     pub target: [u8; 16],
-    /// The IP source; unspecified for the question of a node that does not know yet whether it may have `target`.
+    /// The IP source. It is unspecified in the solicitation of a node that tests whether `target` is free (RFC 4862 §5.4).
     pub source: [u8; 16],
-    /// The link-layer address in the message: the sender's in a question, the target's in an answer.
+    /// The link-layer address in the message: the sender's in a solicitation, the target's in an advertisement.
     pub mac: Option<[u8; 6]>,
 }
 
-/// Question or answer.
+/// The type of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
-    /// Who has the target?
+pub(crate) enum NdpKind {
+    /// A request for the link-layer address of the target.
     Solicitation,
-    /// The target is here.
+    /// The link-layer address of the target.
     Advertisement {
-        /// It was asked for.
+        /// The message answers a solicitation.
         solicited: bool,
     },
 }
@@ -49,15 +56,15 @@ pub(crate) fn solicited_node(address: [u8; 16]) -> [u8; 16] {
     [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, x, y, z]
 }
 
-/// Where Ethernet sends an IPv6 group (RFC 2464 §7).
+/// The MAC address of an IPv6 group (RFC 2464 §7).
 pub(crate) fn group_mac(group: [u8; 16]) -> [u8; 6] {
     let [.., w, x, y, z] = group;
     [0x33, 0x33, w, x, y, z]
 }
 
 impl Ndp {
-    /// The message at `at` in the IPv6 packet `packet`, whose hop limit and checksum have been looked at; `None` if it
-    /// is neither of the two kinds, or not valid (RFC 4861 §7.1).
+    /// The message at `at` in the IPv6 packet `packet`, whose hop limit and checksum have been verified. `None` if it is
+    /// neither a solicitation nor an advertisement, or is not valid (RFC 4861 §7.1).
     pub(crate) fn parse(packet: &[u8], at: usize) -> Option<Self> {
         let header = packet.first_chunk::<40>()?;
         let (head, mut options) = packet.get(at..)?.split_first_chunk::<24>()?;
@@ -68,13 +75,13 @@ impl Ndp {
             return None;
         }
         let (kind, wanted) = match head[0] {
-            SOLICITATION => (Kind::Solicitation, SOURCE_LINK_LAYER),
+            SOLICITATION => (NdpKind::Solicitation, SOURCE_LINK_LAYER),
             ADVERTISEMENT => {
                 let solicited = head[4] & SOLICITED != 0;
                 if solicited && destination[0] == 0xff || source == UNSPECIFIED {
                     return None;
                 }
-                (Kind::Advertisement { solicited }, TARGET_LINK_LAYER)
+                (NdpKind::Advertisement { solicited }, TARGET_LINK_LAYER)
             }
             _ => return None,
         };
@@ -90,8 +97,8 @@ impl Ndp {
             }
             options = options.get(size..)?;
         }
-        let station = mac.is_none_or(|mac| mac[0] & 1 == 0 && mac != [0; 6]);
-        if !options.is_empty() || !station {
+        let is_host = mac.is_none_or(|mac| mac[0] & 1 == 0 && mac != [0; 6]);
+        if !options.is_empty() || !is_host {
             return None;
         }
         if source == UNSPECIFIED && (destination != solicited_node(target) || mac.is_some()) {
@@ -106,8 +113,8 @@ impl Ndp {
     }
 }
 
-/// Writes the advertisement that `mac` has `target` to the front of `buf`, from that address: to `to`, who asked, or
-/// to all nodes, if `None`. `None` if `buf` has no room.
+/// Writes the advertisement that `mac` has `target` to the front of `buf`. It is sent from `target` to `to`, which has
+/// requested it, or, if that is `None`, to all nodes. `None` if `buf` is too short.
 pub(crate) fn emit_advertisement(
     buf: &mut [u8],
     target: [u8; 16],
@@ -120,8 +127,8 @@ pub(crate) fn emit_advertisement(
     emit(buf, head, target, to, target, [TARGET_LINK_LAYER, 1], mac)
 }
 
-/// Writes the question for `target` to the front of `buf`: to the target itself, or to the group it must be in. `None` if
-/// `buf` has no room.
+/// Writes the solicitation of `target` to the front of `buf`: to the target itself, or to its solicited-node group. `None`
+/// if `buf` is too short.
 pub(crate) fn emit_solicitation(
     buf: &mut [u8],
     source: [u8; 16],
@@ -159,6 +166,119 @@ fn emit(
     Some(())
 }
 
+impl Responder {
+    #[cfg(test)]
+    /// The longest frame that [`emit`](Self::emit) writes.
+    pub(crate) const MAX_NOTICE: usize = ether::MAX_HEADER + LEN;
+
+    pub(super) fn inspect_ndp(
+        &mut self,
+        message: &Message,
+        bytes: &[u8],
+        now: Time,
+    ) -> Option<Inspected> {
+        if !icmp::is_good(bytes, message) {
+            self.counters.bad_checksums += 1;
+            return None;
+        }
+        let packet = bytes.get(usize::from(message.ip_at)..usize::from(message.end))?;
+        let at = usize::from(message.at - message.ip_at);
+        let Some(found) = Ndp::parse(packet, at) else {
+            // The messages of routers are valid, but ignored.
+            let from_router = matches!(packet.get(at), Some(133 | 134 | 137));
+            self.counters.invalid += u64::from(!from_router);
+            return None;
+        };
+        let mac = found.mac.unwrap_or(message.l2.source);
+        let same_link = message.l2.vlan == self.ours.vlan();
+        match found.kind {
+            NdpKind::Solicitation => {
+                if self.ours.has_v6(found.source) {
+                    self.claimed(found.source.into(), mac, now);
+                    return None;
+                }
+                if same_link && found.mac.is_some() {
+                    self.neighbours.heard(found.source.into(), mac, now);
+                }
+                let requested = self.ours.has_v6(found.target);
+                requested.then_some(Inspected::Answer(Answer::Ndp(found)))
+            }
+            NdpKind::Advertisement { solicited } => {
+                let target = IpAddr::from(found.target);
+                if self.ours.has_v6(found.target) {
+                    self.claimed(target, mac, now);
+                    return None;
+                }
+                let answers = solicited && same_link && !message.l2.is_group();
+                if answers && self.neighbours.answered(target, mac, now) {
+                    self.counters.learned += 1;
+                    return Some(Inspected::Action(Action::Learned(target)));
+                }
+                if same_link {
+                    self.neighbours.heard(target, mac, now);
+                }
+                None
+            }
+        }
+    }
+
+    pub(super) fn emit_ndp(
+        &mut self,
+        notice: Notice,
+        ip: Ipv6Addr,
+        buf: &mut [u8],
+    ) -> Option<usize> {
+        let own = self.ours.mac();
+        let target = ip.octets();
+        let group = match notice {
+            Notice::Announce(_) => ALL_NODES,
+            Notice::Request(..) => solicited_node(target),
+        };
+        let to = match notice {
+            Notice::Announce(_) => None,
+            Notice::Request(_, to) => to,
+        };
+        let mac = to.unwrap_or(group_mac(group));
+        let at = ether::write_header(buf, mac, own, self.ours.vlan(), ethertype::IPV6)?;
+        let packet = buf.get_mut(at..)?;
+        match notice {
+            Notice::Announce(_) => emit_advertisement(packet, target, None, own)?,
+            Notice::Request(..) => {
+                let IpAddr::V6(source) = self.routes.source_for(ip.into())? else {
+                    return None;
+                };
+                emit_solicitation(packet, source.octets(), target, to.is_some(), own)?;
+            }
+        }
+        self.counters.ndp_out += 1;
+        Some(at + LEN)
+    }
+}
+
+/// Replaces the frame, which has the solicitation `found`, by the advertisement of the host `own`.
+pub(super) fn write_reply<F: Frame>(
+    frame: &mut F,
+    message: &Message,
+    found: &Ndp,
+    own: [u8; 6],
+) -> Option<()> {
+    let at = usize::from(message.ip_at);
+    let bytes = resize(frame, at + LEN)?;
+    let to = (found.source != UNSPECIFIED).then_some(found.source);
+    emit_advertisement(bytes.get_mut(at..)?, found.target, to, own)?;
+    let mut l2 = message.l2;
+    if to.is_none() {
+        l2.source = group_mac(ALL_NODES);
+    }
+    ether::turn_around(bytes, &l2, own);
+    Some(())
+}
+
+/// Whether a message informs all that read it: an advertisement.
+pub(super) fn informs(bytes: Option<&[u8]>) -> bool {
+    bytes.and_then(<[u8]>::first) == Some(&ADVERTISEMENT)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,7 +294,7 @@ mod tests {
         text.parse::<std::net::Ipv6Addr>().expect("IPv6").octets()
     }
 
-    /// What smoltcp reads in a packet of ours.
+    /// Checks what smoltcp reads in a packet of ours.
     fn read(buf: &[u8], check: impl FnOnce(Ipv6Repr, NdiscRepr<'_>)) {
         let packet = Ipv6Packet::new_checked(buf).expect("a packet");
         let header = Ipv6Repr::parse(&packet).expect("a header");
@@ -188,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_send_is_understood() {
+    fn smoltcp_reads_the_messages_that_we_write() {
         let (us, them) = (ip("fd77::2"), ip("fd77::1"));
         let mut buf = [0; LEN];
         emit_solicitation(&mut buf, us, them, false, MAC).expect("room");
@@ -210,7 +330,7 @@ mod tests {
         assert_eq!(
             asked,
             Ndp {
-                kind: Kind::Solicitation,
+                kind: NdpKind::Solicitation,
                 target: them,
                 source: us,
                 mac: Some(MAC)
@@ -238,7 +358,7 @@ mod tests {
             let said = Ndp::parse(&buf, 40).expect("valid");
             assert_eq!(
                 said.kind,
-                Kind::Advertisement {
+                NdpKind::Advertisement {
                     solicited: to.is_some()
                 }
             );
@@ -251,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_that_are_not_valid() {
+    fn invalid_messages_are_refused() {
         let mut good = [0; LEN];
         emit_solicitation(&mut good, ip("fd77::2"), ip("fd77::1"), false, MAC).expect("room");
         let with = |at: usize, bytes: &[u8]| {
@@ -266,7 +386,11 @@ mod tests {
         assert_eq!(with(65, &[0]), None, "an empty option");
         assert_eq!(with(65, &[2]), None, "an option that runs over");
         assert_eq!(with(66, &[1]), None, "a group's link-layer address");
-        assert_eq!(with(8, &[0; 16]), None, "an address sought with a sender");
+        assert_eq!(
+            with(8, &[0; 16]),
+            None,
+            "a multicast solicitation from the unspecified address with a link-layer address"
+        );
         // Detection of duplicates (RFC 4862 §5.4.2): no source, no option, to the group.
         let mut probe = good;
         probe[8..24].fill(0);
@@ -274,7 +398,7 @@ mod tests {
         assert_eq!((found.source, found.mac), (UNSPECIFIED, None));
         probe[24..40].copy_from_slice(&ALL_NODES);
         assert_eq!(Ndp::parse(&probe[..64], 40), None);
-        // An answer to a question nobody can have asked.
+        // A solicited advertisement to a group (RFC 4861 §7.1.2).
         emit_advertisement(&mut good, ip("fd77::1"), Some(ALL_NODES), MAC).expect("room");
         assert_eq!(Ndp::parse(&good, 40), None);
         for len in (0..LEN).filter(|len| ![64, 72].contains(len)) {
