@@ -9,7 +9,7 @@ use smoltcp::wire::IpListenEndpoint;
 
 use crate::craft::{self, Bare};
 use crate::endings::EXPIRED;
-use crate::flows::is;
+use crate::flow_flags::FlowFlags;
 use crate::isn;
 use crate::next_hop::NextHop;
 use crate::parse::{Segment, flags};
@@ -154,7 +154,7 @@ impl<D: Device> Stack<D> {
             port: local.port(),
         };
         let keepalive = self.config.keepalive;
-        let slot = self.flows.take(next_hop, is::HALF_OPEN, |socket| {
+        let slot = self.flows.take(next_hop, FlowFlags::HALF_OPEN, |socket| {
             set_up(socket, keepalive);
             // Refused only for port 0, which is no port of a segment that was parsed.
             let _ = socket.listen(endpoint);
@@ -188,7 +188,7 @@ impl<D: Device> Stack<D> {
         self.half_open.push(id, self.now + HANDSHAKE, |id| {
             let live = flows
                 .current(id)
-                .map(|slot| flows.hot(slot).is(is::HALF_OPEN));
+                .map(|slot| flows.hot(slot).is(FlowFlags::HALF_OPEN));
             live == Some(true)
         });
         self.touch(slot);
@@ -222,7 +222,7 @@ impl<D: Device> Stack<D> {
         let Some(slot) = self.flows.current(id) else {
             return false;
         };
-        if !self.flows.hot(slot).is(is::HALF_OPEN) {
+        if !self.flows.hot(slot).is(FlowFlags::HALF_OPEN) {
             return false;
         }
         self.forget(slot, None);

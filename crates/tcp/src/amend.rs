@@ -29,7 +29,7 @@ use hioload_device::{Device, Frame};
 use smoltcp::socket::tcp::State;
 
 use crate::craft::Bare;
-use crate::flows::is;
+use crate::flow_flags::FlowFlags;
 use crate::info::{Stuck, has_no_timer};
 use crate::parse::{Segment, flags};
 use crate::port::Lent;
@@ -227,7 +227,7 @@ impl<D: Device> Stack<D> {
         self.stats.slow_looks += 1;
         if let Some(stuck) = self.stuck(slot) {
             if stuck.window > 0 {
-                self.flows.hot_mut(slot).clear(is::SHUT);
+                self.flows.hot_mut(slot).clear(FlowFlags::ZERO_WINDOW);
             }
             self.hand_windows(slot, stuck);
         }

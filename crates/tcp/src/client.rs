@@ -11,7 +11,7 @@ use smoltcp::wire::{IpEndpoint, IpListenEndpoint};
 use crate::accept::set_up;
 use crate::endings::EXPIRED;
 use crate::event::{ConnectError, Event, FlowId};
-use crate::flows::is;
+use crate::flow_flags::FlowFlags;
 use crate::handoff::{self, Handoff};
 use crate::isn;
 use crate::next_hop::NextHop;
@@ -70,7 +70,7 @@ impl<D: Device> Stack<D> {
             addr: Some(local.ip().into()),
             port: local.port(),
         };
-        let flags = is::OWNED | is::CONNECTING;
+        let flags = FlowFlags::OWNED | FlowFlags::CONNECTING;
         let slot = self.flows.take(next_hop, flags, |socket| {
             set_up(socket, keepalive);
             // Refused only for what was looked at above.
@@ -237,7 +237,7 @@ impl<D: Device> Stack<D> {
     pub(crate) fn next_failed(&mut self) -> Option<Event<D::Frame>> {
         while let Some((id, kind)) = self.failed.pop_front() {
             if let Some(slot) = self.flows.owned(id)
-                && self.flows.hot(slot).is(is::CONNECTING)
+                && self.flows.hot(slot).is(FlowFlags::CONNECTING)
             {
                 return self.fail(slot, kind);
             }
@@ -249,7 +249,7 @@ impl<D: Device> Stack<D> {
     /// not see our segments would have to guess it (RFC 5927 §4.1). No if there were too many such questions.
     fn is_outstanding(&mut self, slot: u32, seq: u32) -> bool {
         let queued = self.flows.sockets.with(slot, |socket| socket.send_queue());
-        let connecting = self.flows.hot(slot).is(is::CONNECTING);
+        let connecting = self.flows.hot(slot).is(FlowFlags::CONNECTING);
         let may_be = if connecting {
             self.flows
                 .tuple(slot)
@@ -304,7 +304,7 @@ impl<D: Device> Stack<D> {
         let Some(slot) = self.flows.find(hash, tuple) else {
             return;
         };
-        if self.flows.hot(slot).is(is::CONNECTING) && self.is_outstanding(slot, seq) {
+        if self.flows.hot(slot).is(FlowFlags::CONNECTING) && self.is_outstanding(slot, seq) {
             let kind = match kind {
                 Unreachable::Port | Unreachable::Protocol => io::ErrorKind::ConnectionRefused,
                 Unreachable::Host | Unreachable::Prohibited | Unreachable::Expired => {

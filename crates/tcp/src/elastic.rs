@@ -13,7 +13,7 @@ use hioload_device::Device;
 use hioload_lcore::Time;
 
 use crate::StackConfig;
-use crate::flows::is;
+use crate::flow_flags::FlowFlags;
 use crate::stack::Stack;
 
 const PAGE: usize = 4096;
@@ -155,15 +155,15 @@ impl<D: Device> Stack<D> {
         if hot.rx_pages == 0 && hot.tx_pages == 0 {
             return false;
         }
-        if hot.is(is::ACTIVE) {
-            hot.clear(is::ACTIVE);
+        if hot.is(FlowFlags::ACTIVE) {
+            hot.clear(FlowFlags::ACTIVE);
             return false;
         }
         // What came out of order is in the ring, but cannot be seen. What came twice looks the same at first.
-        if hot.is(is::GAPS) {
+        if hot.is(FlowFlags::GAPS) {
             *calls += 1;
             self.look_for_gaps(slot);
-            if self.flows.hot(slot).is(is::GAPS) {
+            if self.flows.hot(slot).is(FlowFlags::GAPS) {
                 return false;
             }
         }

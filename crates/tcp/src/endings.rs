@@ -6,7 +6,7 @@ use hioload_device::Device;
 use smoltcp::socket::tcp::State;
 
 use crate::event::{Event, FlowId, What};
-use crate::flows::is;
+use crate::flow_flags::FlowFlags;
 use crate::port::Lent;
 use crate::stack::{Stack, instant};
 use crate::tuple::Tuple;
@@ -35,7 +35,7 @@ impl<D: Device> Stack<D> {
         }
         let hash = self.flows.hash(tuple);
         self.flows.unlist(slot, hash);
-        if !self.flows.hot(slot).is(is::OWNED) {
+        if !self.flows.hot(slot).is(FlowFlags::OWNED) {
             self.forget(slot, None);
             return What::empty();
         }
@@ -43,7 +43,7 @@ impl<D: Device> Stack<D> {
         let failed = matches!(ending, Ending::Failed(_));
         // smoltcp forgets the ends of some; the user may still ask.
         self.flows.remember(slot, *tuple);
-        self.flows.hot_mut(slot).set(is::OVER);
+        self.flows.hot_mut(slot).set(FlowFlags::ENDED);
         self.flows.disarm(slot);
         if (received.unwrap_or(0) > 0 || self.holds_finished) && !failed {
             // Its user hears of it when the last byte has been consumed, or knows best when it is done with it.
@@ -56,7 +56,7 @@ impl<D: Device> Stack<D> {
     /// After consuming: a flow that is over, and empty now, is to be closed.
     pub(crate) fn closes_when_empty(&mut self, slot: u32) {
         if !self.holds_finished
-            && self.flows.hot(slot).is(is::OVER)
+            && self.flows.hot(slot).is(FlowFlags::ENDED)
             && self.flows.sockets.with(slot, |socket| socket.recv_queue()) == Some(0)
         {
             let id = self.flows.id(slot);
@@ -97,7 +97,7 @@ impl<D: Device> Stack<D> {
     /// Gives a slot back. `listed`: under which name it is in the table, if its socket does not know it any more.
     pub(crate) fn forget(&mut self, slot: u32, listed: Option<(u32, &Tuple)>) {
         let hot = *self.flows.hot(slot);
-        if hot.is(is::LISTED) {
+        if hot.is(FlowFlags::LISTED) {
             let hash = listed.map(|(hash, _)| hash).or_else(|| {
                 let tuple = self.flows.tuple(slot)?;
                 Some(self.flows.hash(&tuple))
@@ -106,13 +106,13 @@ impl<D: Device> Stack<D> {
                 self.flows.unlist(slot, hash);
             }
         }
-        if hot.is(is::OWNED) {
+        if hot.is(FlowFlags::OWNED) {
             self.owned -= 1;
         }
-        if hot.is(is::HALF_OPEN) {
+        if hot.is(FlowFlags::HALF_OPEN) {
             self.half_open.left();
         }
-        if hot.is(is::ORPHAN) {
+        if hot.is(FlowFlags::ORPHAN) {
             self.orphans.left();
         }
         if hot.class() != 0 {
@@ -173,7 +173,9 @@ impl<D: Device> Stack<D> {
 
     /// A flow loses its user and closes on its own.
     pub(crate) fn orphan(&mut self, slot: u32) {
-        self.flows.hot_mut(slot).clear(is::OWNED | is::CONNECTING);
+        self.flows
+            .hot_mut(slot)
+            .clear(FlowFlags::OWNED | FlowFlags::CONNECTING);
         self.owned -= 1;
         self.flows.rename(slot);
         self.discard_received(slot);
@@ -184,7 +186,7 @@ impl<D: Device> Stack<D> {
             return;
         }
         while self.orphans.is_full() && self.expire_orphan(hioload_lcore::Time::MAX) {}
-        self.flows.hot_mut(slot).set(is::ORPHAN);
+        self.flows.hot_mut(slot).set(FlowFlags::ORPHAN);
         self.push_orphan(slot);
         self.touch(slot);
     }
@@ -196,7 +198,9 @@ impl<D: Device> Stack<D> {
         let until = self.now + self.config.linger;
         self.orphans
             .push_with(id, until, queued.unwrap_or(0) as u32, |id| {
-                let live = flows.current(id).map(|slot| flows.hot(slot).is(is::ORPHAN));
+                let live = flows
+                    .current(id)
+                    .map(|slot| flows.hot(slot).is(FlowFlags::ORPHAN));
                 live == Some(true)
             });
     }
@@ -231,7 +235,7 @@ impl<D: Device> Stack<D> {
 
     fn current_orphan(&self, id: FlowId) -> Option<u32> {
         let slot = self.flows.current(id)?;
-        self.flows.hot(slot).is(is::ORPHAN).then_some(slot)
+        self.flows.hot(slot).is(FlowFlags::ORPHAN).then_some(slot)
     }
 
     /// What ends because its time is up.

@@ -8,7 +8,7 @@ use smoltcp::socket::tcp::{Socket, State};
 use crate::amend::{Headers, only_acknowledges, only_fin_is_left};
 use crate::endings::Ending;
 use crate::event::{Event, Segment as Payload, What};
-use crate::flows::is;
+use crate::flow_flags::FlowFlags;
 use crate::next_hop::NextHop;
 use crate::parse::{Segment, flags};
 use crate::port::Lent;
@@ -104,24 +104,24 @@ impl<D: Device> Stack<D> {
         }
         let heard = self.may_be_the_peers(slot, before, segment);
         if segment.window == 0 && heard {
-            self.flows.hot_mut(slot).set(is::SHUT);
+            self.flows.hot_mut(slot).set(FlowFlags::ZERO_WINDOW);
         }
         let gained = after.received.saturating_sub(before.received);
         let hot = self.flows.hot_mut(slot);
         hot.set(if heard {
-            is::HEARD | is::ACTIVE
+            FlowFlags::HEARD | FlowFlags::ACTIVE
         } else {
-            is::ACTIVE
+            FlowFlags::ACTIVE
         });
         // What was received out of order before may have come with it: then it is not just this payload.
-        let in_order = gained == payload && !hot.is(is::GAPS);
+        let in_order = gained == payload && !hot.is(FlowFlags::GAPS);
         if payload > 0 {
             let pages = self.elastic.rx_pages(hot.rx_pages, segment.seq, payload);
             self.elastic.grown(u64::from(pages - hot.rx_pages));
             hot.rx_pages = pages;
             if gained != payload {
-                hot.set(is::GAPS);
-            } else if hot.is(is::GAPS) {
+                hot.set(FlowFlags::GAPS);
+            } else if hot.is(FlowFlags::GAPS) {
                 self.look_for_gaps(slot);
             }
         }
@@ -143,12 +143,12 @@ impl<D: Device> Stack<D> {
             let next = (payload > 0 && in_order).then_some(next);
             self.heed_acknowledgement(slot, &frame, segment, counts, next);
         }
-        if segment.window != 0 && self.flows.hot(slot).is(is::SHUT) {
+        if segment.window != 0 && self.flows.hot(slot).is(FlowFlags::ZERO_WINDOW) {
             let losses = self.flows.hot(slot).losses;
             let is_next = segment.seq == losses.expected && segment.ack == losses.acked;
             // If smoltcp has not taken it, the window is still closed.
             if takes_part || payload == 0 && is_next {
-                self.flows.hot_mut(slot).clear(is::SHUT);
+                self.flows.hot_mut(slot).clear(FlowFlags::ZERO_WINDOW);
                 self.unstick_by(slot, segment);
             }
         }
@@ -158,7 +158,7 @@ impl<D: Device> Stack<D> {
             || !matches!(after.state, State::Established | State::CloseWait)
         {
             self.touch(slot);
-        } else if self.config.keepalive.is_none() && !self.flows.hot(slot).is(is::TOUCHED) {
+        } else if self.config.keepalive.is_none() && !self.flows.hot(slot).is(FlowFlags::TOUCHED) {
             // Open, everything acknowledged on both sides; and no FIN has waited for that.
             self.flows.hot_mut(slot).set_resting(true);
         }
@@ -170,7 +170,7 @@ impl<D: Device> Stack<D> {
         if before.state == State::SynReceived || before.state == State::SynSent {
             what |= self.handshake(slot, hash, segment, after.state)?;
         }
-        if self.flows.hot(slot).is(is::ORPHAN) {
+        if self.flows.hot(slot).is(FlowFlags::ORPHAN) {
             self.discard_received(slot);
         } else {
             if gained > 0 {
@@ -202,7 +202,7 @@ impl<D: Device> Stack<D> {
             }
             what |= self.end(slot, &segment.tuple, ending);
         }
-        if what.is_empty() || !self.flows.hot(slot).is(is::OWNED) {
+        if what.is_empty() || !self.flows.hot(slot).is(FlowFlags::OWNED) {
             return None;
         }
         let flow = self.flows.id(slot);
@@ -254,15 +254,15 @@ impl<D: Device> Stack<D> {
                 self.forget(slot, Some((hash, &segment.tuple)));
                 None
             }
-            _ if self.flows.hot(slot).is(is::CONNECTING) => {
-                self.flows.hot_mut(slot).clear(is::CONNECTING);
+            _ if self.flows.hot(slot).is(FlowFlags::CONNECTING) => {
+                self.flows.hot_mut(slot).clear(FlowFlags::CONNECTING);
                 self.stats.connected += 1;
                 Some(What::CONNECTED)
             }
             _ => {
                 let hot = self.flows.hot_mut(slot);
-                hot.clear(is::HALF_OPEN);
-                hot.set(is::OWNED);
+                hot.clear(FlowFlags::HALF_OPEN);
+                hot.set(FlowFlags::OWNED);
                 self.half_open.left();
                 self.owned += 1;
                 if self.owned > self.config.max_flows {

@@ -25,6 +25,7 @@ mod ether;
 mod event;
 mod extensions;
 mod fifo;
+mod flow_flags;
 mod flows;
 mod handoff;
 mod info;

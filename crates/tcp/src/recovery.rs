@@ -20,7 +20,7 @@ use std::time::Duration;
 use hioload_device::{Device, Frame};
 use hioload_lcore::Time;
 
-use crate::flows::is;
+use crate::flow_flags::FlowFlags;
 use crate::parse::Segment;
 use crate::stack::{Stack, clock};
 
@@ -166,7 +166,7 @@ impl<D: Device> Stack<D> {
 
     /// The timer has fired: the first segment is sent again, if nothing was acknowledged for too long. When to look again.
     pub(crate) fn probe(&mut self, slot: u32) -> Option<Time> {
-        if self.flows.hot(slot).is(is::SHUT) {
+        if self.flows.hot(slot).is(FlowFlags::ZERO_WINDOW) {
             return None;
         }
         let queued = self.flows.sockets.with(slot, |socket| {

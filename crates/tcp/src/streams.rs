@@ -6,7 +6,7 @@ use hioload_device::Device;
 use smoltcp::socket::tcp::State;
 
 use crate::event::FlowId;
-use crate::flows::is;
+use crate::flow_flags::FlowFlags;
 use crate::ingress::has_ended;
 use crate::stack::Stack;
 
@@ -138,7 +138,7 @@ impl<D: Device> Stack<D> {
     fn queued(&mut self, slot: u32) {
         let queued = self.flows.sockets.with(slot, |socket| socket.send_queue());
         let hot = self.flows.hot_mut(slot);
-        hot.set(is::ACTIVE);
+        hot.set(FlowFlags::ACTIVE);
         let pages = self.elastic.tx_pages(hot.tx_pages, queued.unwrap_or(0));
         self.elastic.grown(u64::from(pages - hot.tx_pages));
         hot.tx_pages = pages;
@@ -173,7 +173,7 @@ impl<D: Device> Stack<D> {
         let Some(slot) = self.flows.owned(id) else {
             return;
         };
-        if self.flows.hot(slot).is(is::CONNECTING) {
+        if self.flows.hot(slot).is(FlowFlags::CONNECTING) {
             self.reset(slot);
             return;
         }

@@ -126,7 +126,14 @@ fn a_stranger_closes_no_window() {
     for round in 0..20 {
         forge_as(&mut world, &peer.flow, guessed(&peer, round, 0));
         world.turn();
-        assert!(!world.b.stack.flows.hot(slot).is(crate::flows::is::SHUT));
+        assert!(
+            !world
+                .b
+                .stack
+                .flows
+                .hot(slot)
+                .is(crate::flow_flags::FlowFlags::ZERO_WINDOW)
+        );
     }
 }
 
