@@ -7,13 +7,13 @@ use hioload_device::{Device, Frame};
 use smoltcp::socket::tcp::{CongestionControl, Socket, State};
 use smoltcp::wire::IpListenEndpoint;
 
-use crate::craft::{self, Bare};
 use crate::endings::EXPIRED;
 use crate::flow_flags::FlowFlags;
 use crate::isn;
 use crate::next_hop::NextHop;
 use crate::parse::{Segment, flags};
 use crate::port::Lent;
+use crate::raw_segment::{self, RawSegment};
 use crate::stack::{Stack, clock, instant, interface};
 use crate::tuple::Tuple;
 
@@ -63,7 +63,7 @@ pub(crate) fn seq_diff(a: u32, b: u32) -> i32 {
 
 impl<D: Device> Stack<D> {
     /// A segment of no flow.
-    pub(crate) fn no_flow(&mut self, frame: &D::Frame, segment: &Segment, hash: u32) {
+    pub(crate) fn on_no_flow(&mut self, frame: &D::Frame, segment: &Segment, hash: u32) {
         let bare_syn = segment.flags & (flags::SYN | flags::ACK) == flags::SYN;
         let listened = self.listeners.has(segment.tuple.local());
         let opens = bare_syn && listened && !self.stopped;
@@ -81,8 +81,8 @@ impl<D: Device> Stack<D> {
                 }
                 // What is late or sent again takes sequence numbers; a bare acknowledgement needs no answer.
                 if segment.sequence_len() > 0 {
-                    let theirs = craft::timestamp(frame.bytes(), segment);
-                    let ack = Bare {
+                    let theirs = raw_segment::timestamp(frame.bytes(), segment);
+                    let ack = RawSegment {
                         seq: entry.snd_nxt,
                         ack: entry.rcv_nxt,
                         flags: flags::ACK,
@@ -107,7 +107,7 @@ impl<D: Device> Stack<D> {
     }
 
     /// Answers with a segment made by hand, to where the question came from.
-    fn answer(&mut self, segment: &Segment, bare: Bare) {
+    fn answer(&mut self, segment: &Segment, bare: RawSegment) {
         let next_hop = NextHop {
             mac: segment.l2.source,
             vlan: segment.l2.vlan,
@@ -126,7 +126,7 @@ impl<D: Device> Stack<D> {
             let next = segment.seq.wrapping_add(segment.sequence_len());
             (0, next, flags::RST | flags::ACK)
         };
-        let rst = Bare {
+        let rst = RawSegment {
             seq,
             ack,
             flags,

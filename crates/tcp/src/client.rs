@@ -135,7 +135,7 @@ impl<D: Device> Stack<D> {
     }
 
     /// Everything that is not TCP.
-    pub(crate) fn other_than_tcp(&mut self, staged: Staged<D::Frame>) {
+    pub(crate) fn process_other(&mut self, staged: Staged<D::Frame>) {
         let Staged {
             mut frame,
             parsed,
@@ -258,8 +258,8 @@ impl<D: Device> Stack<D> {
             queued.unwrap_or(0) > 0
         };
         let mut is = false;
-        if may_be && self.icmp_looks.allow(self.now) {
-            self.stats.slow_looks += 1;
+        if may_be && self.icmp_dumps.allow(self.now) {
+            self.stats.socket_dumps += 1;
             is = self.outstanding(slot).is_some_and(|(first, after)| {
                 seq.wrapping_sub(first) < after.wrapping_sub(first).max(1)
             });

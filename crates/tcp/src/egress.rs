@@ -119,8 +119,8 @@ impl<D: Device> Stack<D> {
             .sockets
             .with(slot, |socket| socket.send_queue())
             .unwrap_or(0);
-        let patience = self.flows.hot(slot).losses.patience(queued);
-        let soon = patience.map_or(SHORTEST, |patience| patience.as_millis() as u32);
+        let probe_timeout = self.flows.hot(slot).losses.probe_timeout(queued);
+        let soon = probe_timeout.map_or(SHORTEST, |probe_timeout| probe_timeout.as_millis() as u32);
         if self
             .flows
             .armed(slot, self.now)
@@ -128,8 +128,8 @@ impl<D: Device> Stack<D> {
         {
             return;
         }
-        match (self.deadline(slot), patience) {
-            (Some(at), Some(patience)) => self.arm(slot, at.min(self.now + patience)),
+        match (self.deadline(slot), probe_timeout) {
+            (Some(at), Some(probe_timeout)) => self.arm(slot, at.min(self.now + probe_timeout)),
             (Some(at), None) => self.arm(slot, at),
             (None, _) => self.flows.hot_mut(slot).set_resting(true),
         }
@@ -243,7 +243,7 @@ impl<D: Device> Stack<D> {
     pub(crate) fn fail(&mut self, slot: u32, kind: io::ErrorKind) -> Option<Event<D::Frame>> {
         let tuple = self.flows.tuple(slot)?;
         let id = self.flows.id(slot);
-        self.say_rst(slot);
+        self.send_rst(slot);
         let what = self.end(slot, &tuple, Ending::Failed(kind));
         (!what.is_empty()).then_some(Event {
             flow: id,

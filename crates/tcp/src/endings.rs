@@ -49,7 +49,7 @@ impl<D: Device> Stack<D> {
             // Its user hears of it when the last byte has been consumed, or knows best when it is done with it.
             return What::empty();
         }
-        self.finished = Some(self.flows.id(slot));
+        self.closed = Some(self.flows.id(slot));
         What::CLOSED
     }
 
@@ -60,17 +60,17 @@ impl<D: Device> Stack<D> {
             && self.flows.sockets.with(slot, |socket| socket.recv_queue()) == Some(0)
         {
             let id = self.flows.id(slot);
-            if self.finished != Some(id) && self.over.back() != Some(&id) {
-                self.over.push_back(id);
+            if self.closed != Some(id) && self.drained.back() != Some(&id) {
+                self.drained.push_back(id);
             }
         }
     }
 
     /// The next flow that was over and has been emptied.
-    pub(crate) fn next_over(&mut self) -> Option<Event<D::Frame>> {
-        while let Some(id) = self.over.pop_front() {
+    pub(crate) fn next_drained(&mut self) -> Option<Event<D::Frame>> {
+        while let Some(id) = self.drained.pop_front() {
             if self.flows.owned(id).is_some() {
-                self.finished = Some(id);
+                self.closed = Some(id);
                 return Some(Event {
                     flow: id,
                     what: What::CLOSED,
@@ -84,10 +84,10 @@ impl<D: Device> Stack<D> {
 
     /// What an event has lent is over with the next call.
     #[inline]
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn end_loans(&mut self) {
         self.in_place = None;
         self.lent_scratch = None;
-        if let Some(id) = self.finished.take()
+        if let Some(id) = self.closed.take()
             && let Some(slot) = self.flows.owned(id)
         {
             self.forget(slot, None);
@@ -122,7 +122,7 @@ impl<D: Device> Stack<D> {
     }
 
     /// Sends an RST, if the peer can know of the flow.
-    pub(crate) fn say_rst(&mut self, slot: u32) {
+    pub(crate) fn send_rst(&mut self, slot: u32) {
         let now = instant(self.now);
         let silent = self.flows.sockets.with_mut(slot, |socket| {
             let silent = matches!(
@@ -156,7 +156,7 @@ impl<D: Device> Stack<D> {
     pub(crate) fn reset(&mut self, slot: u32) {
         let tuple = self.flows.tuple(slot);
         let named = tuple.as_ref().map(|tuple| (self.flows.hash(tuple), tuple));
-        self.say_rst(slot);
+        self.send_rst(slot);
         self.forget(slot, named);
     }
 

@@ -179,7 +179,7 @@ impl<D: Device> Stack<D> {
                     frame.set_len(bytes.len());
                     frame.bytes_mut().copy_from_slice(bytes);
                     self.stats.handoffs_in += 1;
-                    self.put_on_stage(frame, copied.checksum, true);
+                    self.stage_frame(frame, copied.checksum, true);
                 }
                 _ => self.stats.handoff_drops += 1,
             }

@@ -300,14 +300,14 @@ impl<D: Device> Stack<D> {
     }
 
     /// A segment has filled a gap, perhaps the last one.
-    pub(crate) fn look_for_gaps(&mut self, slot: u32) {
+    pub(crate) fn check_gaps(&mut self, slot: u32) {
         if self.flows.sockets.with(slot, has_no_gaps) == Some(true) {
             self.flows.hot_mut(slot).clear(FlowFlags::GAPS);
         }
     }
 
     /// An acknowledgement has brought nothing new, perhaps for the third time: then a segment is sent again.
-    pub(crate) fn look_for_fast_retransmit(&mut self, slot: u32) {
+    pub(crate) fn check_fast_retransmit(&mut self, slot: u32) {
         if self.is_in_fast_retransmit(slot) {
             self.count_retransmit(slot);
             self.egress(slot);

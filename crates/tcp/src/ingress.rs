@@ -5,7 +5,6 @@ use std::io;
 use hioload_device::{Device, Frame};
 use smoltcp::socket::tcp::{Socket, State};
 
-use crate::amend::{Headers, only_acknowledges, only_fin_is_left};
 use crate::endings::Ending;
 use crate::event::{Event, Segment as Payload, What};
 use crate::flow_flags::FlowFlags;
@@ -14,6 +13,7 @@ use crate::parse::{Segment, flags};
 use crate::port::Lent;
 use crate::sockets::tcp_mut;
 use crate::stack::{Stack, instant};
+use crate::workarounds::{Headers, only_acknowledges, only_fin_is_left};
 
 /// What can be seen of a socket.
 #[derive(Clone, Copy)]
@@ -52,13 +52,13 @@ impl<D: Device> Stack<D> {
         segment: &Segment,
     ) -> Option<Event<D::Frame>> {
         if segment.flags & (flags::RST | flags::SYN) != 0
-            && !self.may_disturb(slot, &frame, segment)
+            && !self.accepts_rst_or_syn(slot, &frame, segment)
         {
             return None;
         }
         let next_hop = self.flows.next_hop(slot);
         self.port.next_hop = next_hop;
-        let fin_is_off = Self::takes_fin_off(&mut frame, segment);
+        let fin_stripped = Self::strip_fin(&mut frame, segment);
         self.port.last = None;
         let window = self.other_window();
         let interface = &mut self.interfaces[self.flows.hot(slot).class()];
@@ -88,21 +88,21 @@ impl<D: Device> Stack<D> {
             && after.queued == before.queued
             && after.received == before.received
             && self.may_be_too_early(before.received, segment);
-        if fin_is_off || ack_is_old || ack_is_early {
+        if fin_stripped || ack_is_old || ack_is_early {
             if ack_is_early {
-                self.hand_early_ack(slot, &frame, segment);
+                self.inject_early_ack(slot, &frame, segment);
             } else if ack_is_old {
-                self.hand_old_ack(slot, &frame, segment);
+                self.inject_old_ack(slot, &frame, segment);
             }
-            if fin_is_off {
-                self.hand_fin(slot, &frame, segment);
+            if fin_stripped {
+                self.inject_fin(slot, &frame, segment);
             }
             after = self.flows.sockets.with(slot, View::of)?;
         }
         if after.queued == 0 {
             self.all_is_sent(slot);
         }
-        let heard = self.may_be_the_peers(slot, before, segment);
+        let heard = self.has_acceptable_ack(slot, before, segment);
         if segment.window == 0 && heard {
             self.flows.hot_mut(slot).set(FlowFlags::ZERO_WINDOW);
         }
@@ -116,13 +116,15 @@ impl<D: Device> Stack<D> {
         // What was received out of order before may have come with it: then it is not just this payload.
         let in_order = gained == payload && !hot.is(FlowFlags::GAPS);
         if payload > 0 {
-            let pages = self.elastic.rx_pages(hot.rx_pages, segment.seq, payload);
-            self.elastic.grown(u64::from(pages - hot.rx_pages));
+            let pages = self
+                .ring_reclaim
+                .rx_pages(hot.rx_pages, segment.seq, payload);
+            self.ring_reclaim.grown(u64::from(pages - hot.rx_pages));
             hot.rx_pages = pages;
             if gained != payload {
                 hot.set(FlowFlags::GAPS);
             } else if hot.is(FlowFlags::GAPS) {
-                self.look_for_gaps(slot);
+                self.check_gaps(slot);
             }
         }
         let takes_part = gained > 0 || after.queued < before.queued;
@@ -141,7 +143,7 @@ impl<D: Device> Stack<D> {
             let counts = (before.queued, after.queued);
             let next = segment.seq.wrapping_add(payload as u32);
             let next = (payload > 0 && in_order).then_some(next);
-            self.heed_acknowledgement(slot, &frame, segment, counts, next);
+            self.on_acknowledgement(slot, &frame, segment, counts, next);
         }
         if segment.window != 0 && self.flows.hot(slot).is(FlowFlags::ZERO_WINDOW) {
             let losses = self.flows.hot(slot).losses;
@@ -163,7 +165,7 @@ impl<D: Device> Stack<D> {
             self.flows.hot_mut(slot).set_resting(true);
         }
         if after.queued > 0 && after.queued == before.queued && payload == 0 {
-            self.look_for_fast_retransmit(slot);
+            self.check_fast_retransmit(slot);
         }
 
         let mut what = What::empty();
@@ -226,7 +228,7 @@ impl<D: Device> Stack<D> {
     /// §5.2); smoltcp refuses such a segment without a word, so nothing else it says may be believed either: its window, or
     /// that the peer is still there. In a handshake smoltcp's own look will do.
     #[inline]
-    fn may_be_the_peers(&self, slot: u32, before: View, segment: &Segment) -> bool {
+    fn has_acceptable_ack(&self, slot: u32, before: View, segment: &Segment) -> bool {
         if matches!(before.state, State::SynSent | State::SynReceived) {
             return true;
         }
@@ -279,7 +281,7 @@ impl<D: Device> Stack<D> {
     /// Whether a segment that would end an established flow, or begin it anew, is to be looked at (RFC 5961). An RST must be
     /// at the very next byte expected; smoltcp would take it anywhere in the window. A SYN never is, but is answered with a
     /// challenge, which smoltcp omits: a peer that knows nothing of the flow any more then sends a good RST.
-    fn may_disturb(&mut self, slot: u32, frame: &D::Frame, segment: &Segment) -> bool {
+    fn accepts_rst_or_syn(&mut self, slot: u32, frame: &D::Frame, segment: &Segment) -> bool {
         let state = self.flows.sockets.with(slot, |socket| socket.state());
         match state {
             // What acknowledges our SYN is good; smoltcp looks. To what is half open the window has to do: it is no great
@@ -294,8 +296,8 @@ impl<D: Device> Stack<D> {
             let expected = match &answer {
                 Some((expected, _)) => Some(*expected),
                 // smoltcp answers once a second. There is another way to learn it, but a slow one.
-                None if self.reset_looks.allow(self.now) => {
-                    self.stats.slow_looks += 1;
+                None if self.reset_dumps.allow(self.now) => {
+                    self.stats.socket_dumps += 1;
                     self.expected_seq(slot)
                 }
                 None => None,

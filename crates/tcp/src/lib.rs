@@ -12,14 +12,11 @@
 
 mod accept;
 mod addresses;
-mod amend;
 mod checksum;
 mod client;
 mod config;
-mod craft;
 mod drops;
 mod egress;
-mod elastic;
 mod endings;
 mod ether;
 mod event;
@@ -36,8 +33,10 @@ mod next_hop;
 mod parse;
 mod port;
 mod rate;
+mod raw_segment;
 mod recovery;
 mod responder;
+mod ring_reclaim;
 mod routes;
 #[allow(unsafe_code)]
 mod sockets;
@@ -47,6 +46,7 @@ mod streams;
 mod table;
 mod time_wait;
 mod tuple;
+mod workarounds;
 
 #[cfg(test)]
 mod tests;

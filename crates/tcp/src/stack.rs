@@ -15,13 +15,13 @@ use crate::accept::Listeners;
 use crate::addresses::Addresses;
 use crate::client::{PATHS_KEPT, Sources};
 use crate::drops::{Drops, Reason};
-use crate::elastic::Elastic;
 use crate::fifo::Fifo;
 use crate::flows::Flows;
 use crate::parse::{Parsed, parse};
 use crate::port::{Lent, Port};
 use crate::rate::Rate;
 use crate::responder::{Responder, Settings};
+use crate::ring_reclaim::RingReclaim;
 use crate::time_wait::TimeWait;
 use crate::tuple::{self, Key};
 use crate::{Event, FlowId, Handoff, StackConfig, StackError, StackStats};
@@ -33,7 +33,7 @@ const PATHS: [usize; 7] = [8166, 4352, 1492, 1400, 1280, 1006, 552];
 const NEIGHBOURS: usize = 1024;
 
 /// Looks that take milliseconds, per second and reason for them.
-const SLOW_LOOKS: u32 = 10;
+const SOCKET_DUMPS: u32 = 10;
 
 /// Frames whose flows are asked for together: so many cache lines, and places in page tables, are waited for at once instead of
 /// one after the other. Two groups have to fit into the first cache, at about 20 lines a flow.
@@ -57,7 +57,7 @@ pub(crate) struct Staged<F> {
 
 /// TCP of one lcore over one queue.
 pub struct Stack<D: Device> {
-    /// See [`crate::amend`].
+    /// See [`crate::workarounds`].
     pub(crate) window: u16,
     pub(crate) port: Port<D>,
     pub(crate) config: StackConfig,
@@ -70,9 +70,9 @@ pub struct Stack<D: Device> {
     pub(crate) listeners: Listeners,
     /// Limit what takes milliseconds, each for one reason, so that none can keep the others from it: an RST, a window that
     /// closed, an ICMP error.
-    pub(crate) reset_looks: Rate,
-    pub(crate) window_looks: Rate,
-    pub(crate) icmp_looks: Rate,
+    pub(crate) reset_dumps: Rate,
+    pub(crate) window_dumps: Rate,
+    pub(crate) icmp_dumps: Rate,
     pub(crate) accepting: bool,
     /// Nothing is listened to any more.
     pub(crate) stopped: bool,
@@ -83,7 +83,7 @@ pub struct Stack<D: Device> {
     pub(crate) orphans: Fifo,
     /// Flows that have a user.
     pub(crate) owned: usize,
-    pub(crate) elastic: Elastic,
+    pub(crate) ring_reclaim: RingReclaim,
     pub(crate) responder: Responder,
     pub(crate) sources: Sources,
     /// Flows that wait for a neighbour's address, and which.
@@ -98,18 +98,18 @@ pub struct Stack<D: Device> {
     at: usize,
     /// Frames whose flows have been asked for; of those, frames whose receive rings have been; and frames whose flows the user
     /// was told of.
-    asked: usize,
-    asked_rings: usize,
-    told: usize,
+    prefetched: usize,
+    prefetched_rings: usize,
+    hinted: usize,
     /// Empty between turns, and there but while a turn takes frames. It has kilobytes, which a spinning lcore would move around
     /// each time it looks for frames.
     burst: Option<Box<Burst<D::Frame>>>,
     /// Flows that may have something to send.
     pub(crate) touched: Vec<u32>,
     /// Flows that TCP is done with and whose user has just taken the last bytes.
-    pub(crate) over: VecDeque<FlowId>,
+    pub(crate) drained: VecDeque<FlowId>,
     /// The flow that the last event closed.
-    pub(crate) finished: Option<FlowId>,
+    pub(crate) closed: Option<FlowId>,
     /// Whether a flow that both sides have finished stays its user's until released.
     pub(crate) holds_finished: bool,
     /// The flow whose bytes the last event gave in the frame, and how many of them have not been consumed.
@@ -179,7 +179,7 @@ impl<D: Device> Stack<D> {
             time_wait: TimeWait::new(config.time_wait, key),
             half_open: Fifo::new(config.half_open),
             orphans: Fifo::new(config.orphans),
-            elastic: Elastic::new(&config, now),
+            ring_reclaim: RingReclaim::new(&config, now),
             rx_scratch: vec![0; config.rx_ring],
             tx_scratch: vec![0; config.tx_ring],
             port,
@@ -187,21 +187,21 @@ impl<D: Device> Stack<D> {
             now,
             flows,
             interfaces,
-            reset_looks: Rate::new(SLOW_LOOKS),
-            window_looks: Rate::new(SLOW_LOOKS),
-            icmp_looks: Rate::new(SLOW_LOOKS),
+            reset_dumps: Rate::new(SOCKET_DUMPS),
+            window_dumps: Rate::new(SOCKET_DUMPS),
+            icmp_dumps: Rate::new(SOCKET_DUMPS),
             accepting: true,
             stopped: false,
             owned: 0,
             stage: Vec::with_capacity(2 * hioload_device::BURST),
             at: 0,
-            asked: 0,
-            asked_rings: 0,
-            told: 0,
+            prefetched: 0,
+            prefetched_rings: 0,
+            hinted: 0,
             burst: Some(Box::default()),
             touched: Vec::with_capacity(2 * hioload_device::BURST),
-            over: VecDeque::new(),
-            finished: None,
+            drained: VecDeque::new(),
+            closed: None,
             holds_finished: false,
             in_place: None,
             lent_scratch: None,
@@ -240,9 +240,9 @@ impl<D: Device> Stack<D> {
     fn has_work(&self) -> bool {
         self.at < self.stage.len()
             || !self.touched.is_empty()
-            || !self.over.is_empty()
+            || !self.drained.is_empty()
             || !self.failed.is_empty()
-            || self.finished.is_some()
+            || self.closed.is_some()
             || self.port.is_backed_up()
     }
 
@@ -251,10 +251,10 @@ impl<D: Device> Stack<D> {
         self.now = self.now.max(now);
         self.port.begin(self.now);
         clock::set(self.now);
-        self.settle();
+        self.end_loans();
         // Frames that the last turn has not come to are worked on first.
         self.stage.drain(..self.at);
-        (self.at, self.asked, self.asked_rings, self.told) = (0, 0, 0, 0);
+        (self.at, self.prefetched, self.prefetched_rings, self.hinted) = (0, 0, 0, 0);
         let before = self.stage.len();
         if before < hioload_device::BURST {
             self.receive_handoffs();
@@ -262,21 +262,16 @@ impl<D: Device> Stack<D> {
             self.port.device.rx_burst(&mut burst);
             for frame in burst.drain(..) {
                 let checksum = frame.rx_checksum();
-                self.put_on_stage(frame, checksum, false);
+                self.stage_frame(frame, checksum, false);
             }
             self.burst = Some(burst);
         }
-        self.look_ahead();
+        self.prefetch_ahead();
         self.stage.len() - before
     }
 
     /// Looks at a frame; asks for the place of its flow in the table. One that belongs to another lcore goes there.
-    pub(crate) fn put_on_stage(
-        &mut self,
-        frame: D::Frame,
-        checksum: RxChecksum,
-        handed_over: bool,
-    ) {
+    pub(crate) fn stage_frame(&mut self, frame: D::Frame, checksum: RxChecksum, handed_over: bool) {
         let parsed = parse(frame.bytes(), checksum, &self.ours);
         let mut hash = 0;
         match &parsed {
@@ -305,9 +300,9 @@ impl<D: Device> Stack<D> {
 
     /// Asks for the flows of the group of frames after the one that is next, and for the receive rings of that: their places are
     /// known once the flows are in the cache. Rings are touched by payload alone.
-    fn look_ahead(&mut self) {
+    fn prefetch_ahead(&mut self) {
         let flows = (self.at + 2 * GROUP).min(self.stage.len());
-        for at in self.asked..flows {
+        for at in self.prefetched..flows {
             if let Some(Some(staged)) = self.stage.get_mut(at)
                 && let Parsed::Tcp(segment) = &staged.parsed
                 && let Some(slot) = self.flows.guess(staged.hash)
@@ -319,19 +314,19 @@ impl<D: Device> Stack<D> {
                 }
             }
         }
-        self.asked = flows;
+        self.prefetched = flows;
         let rings = (self.at + GROUP).min(flows);
-        for at in self.asked_rings..rings {
-            if let Some(slot) = self.talker(at) {
+        for at in self.prefetched_rings..rings {
+            if let Some(slot) = self.payload_slot(at) {
                 self.flows.sockets.prefetch_rx(slot);
             }
         }
-        self.asked_rings = rings;
+        self.prefetched_rings = rings;
     }
 
     /// The slot that a staged frame with payload leads to, most probably.
     #[inline]
-    fn talker(&self, at: usize) -> Option<u32> {
+    fn payload_slot(&self, at: usize) -> Option<u32> {
         let staged = self.stage.get(at)?.as_ref()?;
         let talks = matches!(&staged.parsed, Parsed::Tcp(segment) if !segment.payload.is_empty());
         (talks && staged.guess != NO_SLOT).then_some(staged.guess)
@@ -341,9 +336,9 @@ impl<D: Device> Stack<D> {
     /// them. Guesses, and only worth a prefetch.
     #[inline]
     pub fn prefetch_hint(&mut self) -> Option<u32> {
-        while self.told < self.asked {
-            self.told += 1;
-            let slot = self.talker(self.told - 1);
+        while self.hinted < self.prefetched {
+            self.hinted += 1;
+            let slot = self.payload_slot(self.hinted - 1);
             if slot.is_some() {
                 return slot;
             }
@@ -354,18 +349,18 @@ impl<D: Device> Stack<D> {
     /// What happened next, of the frames taken and the timers due; `None`: that was all of this turn.
     #[allow(clippy::should_implement_trait)] // Not an iterator: the stack is used between events.
     pub fn next(&mut self) -> Option<Event<D::Frame>> {
-        self.settle();
-        if let Some(event) = self.next_over() {
+        self.end_loans();
+        if let Some(event) = self.next_drained() {
             return Some(event);
         }
         while self.at < self.stage.len() {
-            if self.at == self.asked_rings {
-                self.look_ahead();
+            if self.at == self.prefetched_rings {
+                self.prefetch_ahead();
             }
             let at = self.at;
             self.at += 1;
             if let Some(staged) = self.stage[at].take()
-                && let Some(event) = self.work_on(staged)
+                && let Some(event) = self.process(staged)
             {
                 return Some(event);
             }
@@ -383,9 +378,9 @@ impl<D: Device> Stack<D> {
         None
     }
 
-    fn work_on(&mut self, staged: Staged<D::Frame>) -> Option<Event<D::Frame>> {
+    fn process(&mut self, staged: Staged<D::Frame>) -> Option<Event<D::Frame>> {
         if !matches!(staged.parsed, Parsed::Tcp(_)) {
-            self.other_than_tcp(staged);
+            self.process_other(staged);
             return None;
         }
         let Staged {
@@ -407,7 +402,7 @@ impl<D: Device> Stack<D> {
         match self.flows.find(hash, &segment.tuple) {
             Some(slot) => self.segment(slot, hash, frame, &segment),
             None => {
-                self.no_flow(&frame, &segment, hash);
+                self.on_no_flow(&frame, &segment, hash);
                 None
             }
         }
@@ -415,7 +410,7 @@ impl<D: Device> Stack<D> {
 
     /// Ends a turn: sends what flows have to send.
     pub fn transmit(&mut self) {
-        self.settle();
+        self.end_loans();
         let mut touched = std::mem::take(&mut self.touched);
         touched.retain(|&slot| self.send_touched(slot));
         // Nothing of the above touches flows, or it would be lost here.
@@ -442,7 +437,7 @@ impl<D: Device> Stack<D> {
             self.half_open.next_deadline(),
             self.orphans.next_deadline(),
             self.time_wait.next_deadline(),
-            self.elastic.next_deadline(),
+            self.ring_reclaim.next_deadline(),
             self.neighbour_deadline(),
         ]
         .into_iter()
@@ -514,8 +509,8 @@ impl<D: Device> Stack<D> {
             half_open: self.half_open.live() as u64,
             orphans: self.orphans.live() as u64,
             time_wait: self.time_wait.entries() as u64,
-            ring_bytes: self.elastic.resident(),
-            rings_given_back: self.elastic.given_back(),
+            ring_bytes: self.ring_reclaim.resident(),
+            rings_given_back: self.ring_reclaim.given_back(),
             ..self.stats
         }
     }

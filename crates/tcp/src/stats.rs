@@ -55,7 +55,7 @@ pub struct StackStats {
     pub rst_ignored: u64,
     /// Times a socket was printed with its rings to learn what is not told otherwise: at most ten a second for each of three
     /// reasons.
-    pub slow_looks: u64,
+    pub socket_dumps: u64,
     /// ICMP errors not believed: they quote nothing that is outstanding, or there were too many.
     pub icmp_ignored: u64,
     /// Frames handed to another lcore.

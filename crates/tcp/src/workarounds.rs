@@ -28,11 +28,11 @@
 use hioload_device::{Device, Frame};
 use smoltcp::socket::tcp::State;
 
-use crate::craft::Bare;
 use crate::flow_flags::FlowFlags;
 use crate::info::{Stuck, has_no_timer};
 use crate::parse::{Segment, flags};
 use crate::port::Lent;
+use crate::raw_segment::RawSegment;
 use crate::stack::{Stack, instant};
 use crate::tuple::Tuple;
 
@@ -100,7 +100,7 @@ pub(crate) fn only_acknowledges(segment: &Segment) -> bool {
 impl<D: Device> Stack<D> {
     /// Whether a FIN has to be handed over after the payload before it; if so, it is taken off.
     #[inline]
-    pub(crate) fn takes_fin_off(frame: &mut D::Frame, segment: &Segment) -> bool {
+    pub(crate) fn strip_fin(frame: &mut D::Frame, segment: &Segment) -> bool {
         if segment.flags & flags::FIN == 0 || segment.payload.is_empty() {
             return false;
         }
@@ -114,17 +114,17 @@ impl<D: Device> Stack<D> {
 
     /// Hands over the FIN that was taken off.
     #[cold]
-    pub(crate) fn hand_fin(&mut self, slot: u32, frame: &D::Frame, segment: &Segment) {
+    pub(crate) fn inject_fin(&mut self, slot: u32, frame: &D::Frame, segment: &Segment) {
         let seq = segment.seq.wrapping_add(segment.payload.len() as u32);
         if let Some(headers) = Headers::of(frame.bytes(), segment) {
             let headers = headers.with_flags(flags::FIN | flags::ACK);
-            self.hand(slot, headers.with_seq(seq).packet());
+            self.inject(slot, headers.with_seq(seq).packet());
         }
     }
 
     /// Hands over the acknowledgement of a segment whose payload was received before, if smoltcp has just said so.
     #[cold]
-    pub(crate) fn hand_old_ack(&mut self, slot: u32, frame: &D::Frame, segment: &Segment) {
+    pub(crate) fn inject_old_ack(&mut self, slot: u32, frame: &D::Frame, segment: &Segment) {
         let Some(expected) = self.port.last.map(|answer| answer.ack) else {
             return;
         };
@@ -135,7 +135,7 @@ impl<D: Device> Stack<D> {
         }
         if let Some(headers) = Headers::of(frame.bytes(), segment) {
             let headers = headers.with_flags(flags::ACK);
-            self.hand(slot, headers.with_seq(expected).packet());
+            self.inject(slot, headers.with_seq(expected).packet());
         }
     }
 
@@ -150,7 +150,7 @@ impl<D: Device> Stack<D> {
     /// Hands over the acknowledgement of a segment that was beyond the end of our closed window, wherever within the rounding
     /// of that the next byte expected is. smoltcp takes one of these at most, and what it says to the others nobody needs.
     #[cold]
-    pub(crate) fn hand_early_ack(&mut self, slot: u32, frame: &D::Frame, segment: &Segment) {
+    pub(crate) fn inject_early_ack(&mut self, slot: u32, frame: &D::Frame, segment: &Segment) {
         // Without payload, what is just in place has been taken already.
         let first = u32::from(segment.payload.is_empty());
         let answer = self.port.last;
@@ -158,7 +158,7 @@ impl<D: Device> Stack<D> {
         for beyond in first..ROUNDED as u32 {
             if let Some(headers) = Headers::of(frame.bytes(), segment) {
                 let headers = headers.with_flags(flags::ACK);
-                self.hand(
+                self.inject(
                     slot,
                     headers.with_seq(segment.seq.wrapping_sub(beyond)).packet(),
                 );
@@ -170,7 +170,7 @@ impl<D: Device> Stack<D> {
     }
 
     /// Hands a packet made up here to a flow's socket.
-    pub(crate) fn hand(&mut self, slot: u32, packet: &[u8]) {
+    pub(crate) fn inject(&mut self, slot: u32, packet: &[u8]) {
         let interface = &mut self.interfaces[self.flows.hot(slot).class()];
         let mut lent = Lent {
             port: &mut self.port,
@@ -221,15 +221,15 @@ impl<D: Device> Stack<D> {
         if !self.is_stuck(slot) {
             return true;
         }
-        if !self.window_looks.allow(self.now) {
+        if !self.window_dumps.allow(self.now) {
             return false;
         }
-        self.stats.slow_looks += 1;
+        self.stats.socket_dumps += 1;
         if let Some(stuck) = self.stuck(slot) {
             if stuck.window > 0 {
                 self.flows.hot_mut(slot).clear(FlowFlags::ZERO_WINDOW);
             }
-            self.hand_windows(slot, stuck);
+            self.inject_windows(slot, stuck);
         }
         true
     }
@@ -249,7 +249,7 @@ impl<D: Device> Stack<D> {
             expected: losses.expected,
             window: segment.window,
         };
-        self.hand_windows(slot, stuck);
+        self.inject_windows(slot, stuck);
     }
 
     /// The name of a flow's segments from its peer.
@@ -259,32 +259,34 @@ impl<D: Device> Stack<D> {
     }
 
     /// Hands over acknowledgements that make smoltcp set a timer.
-    fn hand_windows(&mut self, slot: u32, stuck: Stuck) {
+    fn inject_windows(&mut self, slot: u32, stuck: Stuck) {
         if !stuck.is_idle {
             return;
         }
         let in_flight = stuck.sent != stuck.acknowledged;
         match stuck.window {
-            0 => self.hand_acknowledgements(slot, stuck.expected, stuck.acknowledged, &[0]),
-            open if in_flight => self.hand_repeats(slot, stuck.expected, stuck.acknowledged, open),
+            0 => self.inject_acks(slot, stuck.expected, stuck.acknowledged, &[0]),
+            open if in_flight => {
+                self.inject_duplicate_acks(slot, stuck.expected, stuck.acknowledged, open)
+            }
             _ => {}
         }
     }
 
     /// Hands over an acknowledgement three times, which begins a fast retransmission; before that, two with other windows, so
     /// that the three are counted from one.
-    pub(crate) fn hand_repeats(&mut self, slot: u32, seq: u32, ack: u32, open: u16) {
-        self.hand_acknowledgements(slot, seq, ack, &[open ^ 1, open, open, open, open]);
+    pub(crate) fn inject_duplicate_acks(&mut self, slot: u32, seq: u32, ack: u32, open: u16) {
+        self.inject_acks(slot, seq, ack, &[open ^ 1, open, open, open, open]);
     }
 
     /// Hands over empty acknowledgements as from the peer, one with each of these windows.
-    fn hand_acknowledgements(&mut self, slot: u32, seq: u32, ack: u32, windows: &[u16]) {
+    fn inject_acks(&mut self, slot: u32, seq: u32, ack: u32, windows: &[u16]) {
         let Some(from_peer) = self.reverse_of(slot) else {
             return;
         };
         let mut packet = [0; 60];
         for &window in windows {
-            let bare = Bare {
+            let bare = RawSegment {
                 seq,
                 ack,
                 flags: flags::ACK,
@@ -293,7 +295,7 @@ impl<D: Device> Stack<D> {
             };
             if let Some(packet) = packet.get_mut(..bare.len(&from_peer)) {
                 bare.write(&from_peer, packet);
-                self.hand(slot, packet);
+                self.inject(slot, packet);
             }
         }
     }

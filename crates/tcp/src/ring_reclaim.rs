@@ -30,7 +30,7 @@ const STRIDE: usize = 512;
 const CALLS: usize = 32;
 
 /// The hand and what it knows.
-pub(crate) struct Elastic {
+pub(crate) struct RingReclaim {
     /// Resident pages, as estimated, and how many there may be.
     pages: u64,
     budget: u64,
@@ -47,7 +47,7 @@ pub(crate) struct Elastic {
     given_back: u64,
 }
 
-impl Elastic {
+impl RingReclaim {
     pub(crate) fn new(config: &StackConfig, now: Time) -> Self {
         let pages = |bytes: usize| (bytes / PAGE).min(255) as u8;
         Self {
@@ -103,23 +103,24 @@ impl<D: Device> Stack<D> {
     /// Gives back what is not needed, a piece at a time, and of a piece as much as does not hold up a turn.
     pub(crate) fn sweep(&mut self) {
         let slots = self.flows.len();
-        if self.elastic.pages == 0 || slots == 0 {
-            self.elastic.owed = 0;
+        if self.ring_reclaim.pages == 0 || slots == 0 {
+            self.ring_reclaim.owed = 0;
             return;
         }
-        if self.now >= self.elastic.due {
-            let late = self.now.saturating_sub(self.elastic.due).as_nanos();
-            let pieces = (late / self.elastic.period.as_nanos() + 1).min(PIECES.into()) as usize;
-            self.elastic.due = self.now + self.elastic.period;
+        if self.now >= self.ring_reclaim.due {
+            let late = self.now.saturating_sub(self.ring_reclaim.due).as_nanos();
+            let pieces =
+                (late / self.ring_reclaim.period.as_nanos() + 1).min(PIECES.into()) as usize;
+            self.ring_reclaim.due = self.now + self.ring_reclaim.period;
             // A round missed is not made up for.
             let due = (slots * pieces).div_ceil(PIECES as usize);
-            self.elastic.owed = (self.elastic.owed + due).min(slots);
+            self.ring_reclaim.owed = (self.ring_reclaim.owed + due).min(slots);
         }
-        if self.elastic.owed > 0 {
-            let looked_at = self.sweep_slots(self.elastic.owed.min(STRIDE));
-            self.elastic.owed -= looked_at;
+        if self.ring_reclaim.owed > 0 {
+            let looked_at = self.sweep_slots(self.ring_reclaim.owed.min(STRIDE));
+            self.ring_reclaim.owed -= looked_at;
         }
-        if self.elastic.pages > self.elastic.budget {
+        if self.ring_reclaim.pages > self.ring_reclaim.budget {
             self.sweep_slots(slots.min(STRIDE));
         }
     }
@@ -132,11 +133,11 @@ impl<D: Device> Stack<D> {
         let mut looked_at = 0;
         while looked_at < n && calls < CALLS {
             looked_at += 1;
-            if self.elastic.hand >= self.flows.len() {
-                self.elastic.hand = 0;
+            if self.ring_reclaim.hand >= self.flows.len() {
+                self.ring_reclaim.hand = 0;
             }
-            let slot = self.elastic.hand as u32;
-            self.elastic.hand += 1;
+            let slot = self.ring_reclaim.hand as u32;
+            self.ring_reclaim.hand += 1;
             if self.is_to_be_given_back(slot, &mut calls) {
                 if run.end != slot {
                     calls += usize::from(!run.is_empty());
@@ -162,7 +163,7 @@ impl<D: Device> Stack<D> {
         // What came out of order is in the ring, but cannot be seen. What came twice looks the same at first.
         if hot.is(FlowFlags::GAPS) {
             *calls += 1;
-            self.look_for_gaps(slot);
+            self.check_gaps(slot);
             if self.flows.hot(slot).is(FlowFlags::GAPS) {
                 return false;
             }
@@ -184,8 +185,8 @@ impl<D: Device> Stack<D> {
             let pages = u64::from(hot.rx_pages) + u64::from(hot.tx_pages);
             hot.rx_pages = 0;
             hot.tx_pages = 0;
-            self.elastic.pages = self.elastic.pages.saturating_sub(pages);
-            self.elastic.given_back += 1;
+            self.ring_reclaim.pages = self.ring_reclaim.pages.saturating_sub(pages);
+            self.ring_reclaim.given_back += 1;
         }
     }
 }

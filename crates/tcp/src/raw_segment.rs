@@ -6,7 +6,7 @@ use crate::tuple::Tuple;
 
 /// The header of a segment, as a rule without payload.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bare {
+pub(crate) struct RawSegment {
     pub seq: u32,
     pub ack: u32,
     /// See [`crate::parse::flags`].
@@ -16,7 +16,7 @@ pub(crate) struct Bare {
     pub timestamp: Option<(u32, u32)>,
 }
 
-impl Bare {
+impl RawSegment {
     /// Bytes of the packet, IP header included.
     pub(crate) fn len(&self, flow: &Tuple) -> usize {
         let ip = if flow.is_v4() { 20 } else { 40 };
