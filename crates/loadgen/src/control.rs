@@ -5,8 +5,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use hdrhistogram::serialization::{Serializer, V2Serializer};
 use hioload_engine::{CountersHandle, Server};
 use hioload_transport::Transport;
 
@@ -15,8 +13,8 @@ use crate::job::{Job, Scenario};
 use crate::meter::{Interval, Times};
 use crate::process;
 use crate::progress::{Phase, Progress};
-use crate::report::{Latency, Run, Tick, Usage};
 use crate::verdict;
+use hioload_report::{Latency, Run, Tick, Usage};
 
 /// Between two intervals.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -506,27 +504,7 @@ fn tick_of(moment: &Moment, last: &Mark, start: Instant, offset: f64) -> Tick {
 
 /// A distribution as it is reported; `None` if nothing was recorded.
 fn latency(times: &Times, from_due: bool) -> Option<Latency> {
-    if times.is_empty() {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    // It writes to memory.
-    V2Serializer::new().serialize(times, &mut bytes).ok()?;
-    Some(Latency {
-        count: times.len(),
-        mean: times.mean(),
-        stdev: times.stdev(),
-        min: times.min(),
-        max: times.max(),
-        p50: times.value_at_quantile(0.5),
-        p75: times.value_at_quantile(0.75),
-        p90: times.value_at_quantile(0.9),
-        p99: times.value_at_quantile(0.99),
-        p999: times.value_at_quantile(0.999),
-        p9999: times.value_at_quantile(0.9999),
-        histogram: base64::engine::general_purpose::STANDARD.encode(&bytes),
-        from_due,
-    })
+    (!times.is_empty()).then(|| Latency::of(times, from_due))
 }
 
 /// Resident memory of both ends.

@@ -13,7 +13,6 @@
 
 #![forbid(unsafe_code)]
 
-pub mod attack;
 mod control;
 mod flight;
 mod generator;
@@ -26,7 +25,6 @@ mod pacer;
 mod payload;
 pub mod process;
 pub mod progress;
-pub mod report;
 mod scenarios;
 pub mod settings;
 mod sizes;
