@@ -2,7 +2,7 @@
 //! ([`report::Report`]).
 //!
 //! ```text
-//! control.rs    the thread that steers a run: orders to the lcores, an interval from each five times a second
+//! control.rs    the thread that steers a run: commands to the lcores, an interval from each five times a second
 //! generator.rs  the handler of an lcore, in the client role: opens connections, sends, checks, notes
 //! scenarios/    what the scenarios do at an opened connection, an answer, a turn
 //! payload.rs    what is sent: made once, with a number patched in, so that any wrong byte is seen
@@ -31,7 +31,7 @@ mod sizes;
 mod verdict;
 
 pub use control::{Outcome, ServerProbe, Stop, run};
-pub use generator::{Generator, Order, Orders, Seat, Word, seat};
+pub use generator::{Command, CommandSender, ControlLink, Generator, Notice, control_link};
 pub use job::{Arrival, Dialect, Job, Scenario, Verify};
 pub use meter::Interval;
 pub use sizes::Sizes;
