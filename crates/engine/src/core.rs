@@ -27,7 +27,7 @@ use crate::timers::UserTimers;
 use crate::topics::Topics;
 
 /// What the lcores of a server are started with.
-pub(crate) struct Seat<E> {
+pub(crate) struct LcoreInit<E> {
     pub(crate) lcore: u16,
     pub(crate) lcores: u16,
     pub(crate) config: Arc<Config>,
@@ -92,10 +92,10 @@ pub(crate) const TIMER_OF_USER: u32 = 1 << 31;
 pub(crate) const SUBSCRIBER_IS_LCORE: u32 = 1 << 31;
 
 impl<E: Send + 'static> Core<E> {
-    pub(crate) fn new(seat: Seat<E>, now: Time, max_sessions: usize) -> Self {
+    pub(crate) fn new(init: LcoreInit<E>, now: Time, max_sessions: usize) -> Self {
         Self {
-            lcore: seat.lcore,
-            lcores: seat.lcores,
+            lcore: init.lcore,
+            lcores: init.lcores,
             now,
             sessions: room_for(max_sessions),
             wheel: TimerWheel::with_capacity(now, max_sessions),
@@ -104,14 +104,14 @@ impl<E: Send + 'static> Core<E> {
             targets: Vec::new(),
             epoch: 0,
             published: Held::default(),
-            poster: seat.mailbox.poster(),
-            mailbox: seat.mailbox,
-            unsent_interest: vec![IndexMap::new(); usize::from(seat.lcores)],
+            poster: init.mailbox.poster(),
+            mailbox: init.mailbox,
+            unsent_interest: vec![IndexMap::new(); usize::from(init.lcores)],
             alive: Arc::new(()),
-            counters: seat.counters,
-            admission: seat.admission,
-            executor: seat.executor,
-            compressor: seat
+            counters: init.counters,
+            admission: init.admission,
+            executor: init.executor,
+            compressor: init
                 .config
                 .deflate
                 .as_ref()
@@ -122,14 +122,14 @@ impl<E: Send + 'static> Core<E> {
             busy: 0,
             drain_deadline: None,
             stopping: false,
-            accept_tokens: seat
+            accept_tokens: init
                 .config
                 .limits
                 .accept_rate
-                .div_ceil(u32::from(seat.lcores)),
+                .div_ceil(u32::from(init.lcores)),
             accept_refilled: now,
             refusals: 0,
-            config: seat.config,
+            config: init.config,
         }
     }
 

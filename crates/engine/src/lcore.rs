@@ -13,7 +13,7 @@ use hioload_ws_proto::{Assembler, AssemblerOptions, Limits};
 use crate::admission::Admission;
 use crate::app::App;
 use crate::config::Config;
-use crate::core::{Core, SUBSCRIBER_IS_LCORE, Seat};
+use crate::core::{Core, LcoreInit, SUBSCRIBER_IS_LCORE};
 use crate::counters::Totals;
 use crate::executor::Executor;
 use crate::handler::{ClosedBy, Handler};
@@ -67,7 +67,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         let limits = &config.limits;
         let admission = Admission::new(limits.max_connections, limits.max_connections_per_source);
         let mut mailboxes = mesh(1, config.mailbox);
-        let seat = Seat {
+        let init = LcoreInit {
             lcore: 0,
             lcores: 1,
             mailbox: mailboxes.pop().expect("a mesh of one has one mailbox"),
@@ -76,7 +76,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             executor: Executor::none(),
             config: Arc::new(config),
         };
-        Self::new(io, handler, seat, now)
+        Self::new(io, handler, init, now)
     }
 
     /// The transport.
@@ -96,8 +96,8 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         self.app.core.open
     }
 
-    pub(crate) fn new(io: T, handler: H, mut seat: Seat<H::Event>, now: Time) -> Self {
-        let limits = &seat.config.limits;
+    pub(crate) fn new(io: T, handler: H, mut init: LcoreInit<H::Event>, now: Time) -> Self {
+        let limits = &init.config.limits;
         let assembler = Assembler::new(AssemblerOptions {
             limits: Limits {
                 max_message: limits.max_message,
@@ -108,10 +108,10 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             ..AssemblerOptions::default()
         });
         let waker = io.waker();
-        seat.mailbox.set_waker(move || waker.wake());
-        let idle = IdleStrategy::new(seat.config.idle);
+        init.mailbox.set_waker(move || waker.wake());
+        let idle = IdleStrategy::new(init.config.idle);
         let features = io.features();
-        let core = Core::new(seat, now, features.max_connections);
+        let core = Core::new(init, now, features.max_connections);
         let mut lcore = Self {
             io,
             app: App::new(handler, assembler, core),

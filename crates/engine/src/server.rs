@@ -16,7 +16,7 @@ use hioload_transport::{Endpoint, FlowInfo, ParseEndpointError, Transport, Wante
 
 use crate::admission::Admission;
 use crate::config::Config;
-use crate::core::Seat;
+use crate::core::LcoreInit;
 use crate::counters::{Counters, CountersHandle, Totals};
 use crate::executor::{Executor, Workers};
 use crate::handler::Handler;
@@ -358,7 +358,7 @@ impl<T: Transport + 'static> Server<T> {
             .zip(self.transports)
             .enumerate()
         {
-            let seat = Seat {
+            let init = LcoreInit {
                 lcore: n as u16,
                 lcores: lcores as u16,
                 config: Arc::clone(&self.config),
@@ -370,7 +370,7 @@ impl<T: Transport + 'static> Server<T> {
             let (make, ready) = (Arc::clone(&make), ready.clone());
             let done = done.clone();
             let run = move || {
-                let run = || run_lcore(seat, cpu, transport, &*make, ready);
+                let run = || run_lcore(init, cpu, transport, &*make, ready);
                 let result = catch_unwind(AssertUnwindSafe(run));
                 // Nobody listens any more if another lcore failed to start.
                 let _ = done.send(result.unwrap_or(Err(RunError::Panic(n as u16))));
@@ -402,13 +402,13 @@ impl<T: Transport + 'static> Server<T> {
 }
 
 fn run_lcore<T: Transport, H: Handler>(
-    seat: Seat<H::Event>,
+    init: LcoreInit<H::Event>,
     cpu: Option<usize>,
     transport: MakeTransport<T>,
     make: &(impl Fn(u16) -> H + Send + Sync),
     ready: mpsc::Sender<Result<(), StartError>>,
 ) -> Result<(), RunError> {
-    let n = seat.lcore;
+    let n = init.lcore;
     // Pinned first, so that what it allocates and touches is local to its node.
     if let Some(cpu) = cpu
         && pin_to(cpu).is_err()
@@ -429,7 +429,7 @@ fn run_lcore<T: Transport, H: Handler>(
             return Ok(());
         }
     };
-    let lcore = Lcore::new(io, make(n), seat, clock.tick());
+    let lcore = Lcore::new(io, make(n), init, clock.tick());
     let _ = ready.send(Ok(()));
     // Whoever waits for all lcores to start must see that no more will: one that panics says nothing.
     drop(ready);

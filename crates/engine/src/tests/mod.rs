@@ -27,7 +27,7 @@ use hioload_ws_proto::{
 };
 
 use crate::admission::Admission;
-use crate::core::Seat;
+use crate::core::LcoreInit;
 use crate::counters::Counters;
 use crate::executor::Executor;
 use crate::handler::*;
@@ -247,7 +247,7 @@ impl<H: Handler<Event = String>> Lab<H> {
             let (executor, workers) = Executor::start(config.executor_threads, 8).unwrap();
             let counters = Arc::new(Counters::default());
             let log = Rc::new(RefCell::new(Vec::new()));
-            let seat = Seat {
+            let init = LcoreInit {
                 lcore: n as u16,
                 lcores: lcores as u16,
                 config: Arc::clone(&config),
@@ -260,7 +260,7 @@ impl<H: Handler<Event = String>> Lab<H> {
                 log: Rc::clone(&log),
             });
             let now = Time::from_millis(1000);
-            let lcore = Lcore::new(Fake::new(&options).unwrap(), handler, seat, now);
+            let lcore = Lcore::new(Fake::new(&options).unwrap(), handler, init, now);
             Self {
                 lcore,
                 now,
