@@ -139,7 +139,7 @@ pub struct Config {
     pub executor_threads: usize,
     /// Jobs that may wait for them.
     pub executor_queue: usize,
-    /// Messages that may wait in a mailbox between two lcores. A full one drops (counter `mail_dropped`).
+    /// Messages that may wait in a mailbox between two lcores. A full one drops (counter `commands_dropped`).
     pub mailbox: usize,
     /// Most connections served in one turn of the loop. Turns in which nothing is published are shorter.
     pub turn_events: usize,

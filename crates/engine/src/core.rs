@@ -17,11 +17,11 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
 use crate::admission::Admission;
+use crate::commands::Command;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::executor::Executor;
 use crate::handler::ClosedBy;
-use crate::mail::Mail;
 use crate::session::{Phase, Session, flag, millis};
 use crate::timers::UserTimers;
 use crate::topics::Topics;
@@ -31,7 +31,7 @@ pub(crate) struct LcoreInit<E> {
     pub(crate) lcore: u16,
     pub(crate) lcores: u16,
     pub(crate) config: Arc<Config>,
-    pub(crate) mailbox: Mailbox<Mail<E>>,
+    pub(crate) mailbox: Mailbox<Command<E>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) executor: Executor,
@@ -52,8 +52,8 @@ pub(crate) struct Core<E> {
     pub(crate) epoch: u32,
     /// What published messages hold until they are sent.
     pub(crate) published: Held,
-    pub(crate) mailbox: Mailbox<Mail<E>>,
-    pub(crate) poster: Poster<Mail<E>>,
+    pub(crate) mailbox: Mailbox<Command<E>>,
+    pub(crate) poster: Poster<Command<E>>,
     /// By lcore: patterns whose interest a full mailbox did not take, and whether they are wanted. They must not be lost, so
     /// they wait here.
     pub(crate) unsent_interest: Vec<IndexMap<Arc<str>, bool>>,

@@ -160,7 +160,7 @@ counters! {
     /// Jobs refused because the executor's queue was full.
     executor_busy,
     /// Messages to another lcore dropped because its mailbox was full.
-    mail_dropped,
+    commands_dropped,
     /// Turns of the loop.
     turns,
     /// Nanoseconds that passed from turns with nothing to do until the next: the rest of the time the lcore had work.

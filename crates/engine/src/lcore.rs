@@ -12,16 +12,16 @@ use hioload_ws_proto::{Assembler, AssemblerOptions, Limits};
 
 use crate::admission::Admission;
 use crate::app::App;
+use crate::commands::{Command, FlowsRequest};
 use crate::config::Config;
 use crate::core::{Core, LcoreInit, SUBSCRIBER_IS_LCORE};
 use crate::counters::Totals;
 use crate::executor::Executor;
 use crate::handler::{ClosedBy, Handler};
-use crate::mail::{FlowsRequest, Mail};
 use crate::session::Phase;
 
-/// Letters taken from the mailbox in one turn.
-const MAIL_PER_TURN: usize = 1024;
+/// Commands taken from the mailbox in one turn.
+const COMMANDS_PER_TURN: usize = 1024;
 /// Connections served in a turn in which nothing is published: few, so that a connection's socket is still in the cache when
 /// its reply is sent. When messages fan out, long turns are better: what goes to one subscriber is then sent in one write.
 const SHORT_TURN: usize = 16;
@@ -147,7 +147,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         Ok(())
     }
 
-    /// One turn at `now`, after the transport's `wait`: mail, timers, received bytes, then one flush for all of it.
+    /// One turn at `now`, after the transport's `wait`: command, timers, received bytes, then one flush for all of it.
     pub fn turn(&mut self, now: Time) {
         let Self { io, app, .. } = self;
         if !self.worked {
@@ -156,7 +156,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         }
         app.core.now = now;
         app.core.counters.turns.bump();
-        let letters = app.take_mail(io);
+        let commands = app.run_commands(io);
         app.run_timers(io);
         let acted = H::TURNS
             && app
@@ -184,7 +184,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
 
         app.core.send_interest();
         app.core.mailbox.ring_doorbells();
-        self.worked = events > 0 || letters > 0 || more || acted;
+        self.worked = events > 0 || commands > 0 || more || acted;
         if self.worked {
             self.copy_transport_counters();
         }
@@ -203,7 +203,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         }
     }
 
-    /// How long the next `wait` may sleep. From a sleep announced here on, whoever sends mail wakes this lcore.
+    /// How long the next `wait` may sleep. From a sleep announced here on, whoever sends command wakes this lcore.
     fn next_wait(&mut self) -> Option<Duration> {
         let core = &self.app.core;
         if self.idle.next(self.worked) == Wait::Poll || core.interest_waiting() > 0 {
@@ -307,21 +307,28 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
 }
 
 impl<H: Handler> App<H> {
-    /// Opens the mail that has come; gives how many letters.
-    fn take_mail<T: Transport>(&mut self, io: &mut T) -> usize {
-        for taken in 0..MAIL_PER_TURN {
-            let Some((from, mail)) = self.core.mailbox.pop() else {
+    /// Runs the commands in the mailbox. Returns their number.
+    fn run_commands<T: Transport>(&mut self, io: &mut T) -> usize {
+        for taken in 0..COMMANDS_PER_TURN {
+            let Some((from, command)) = self.core.mailbox.pop() else {
                 return taken;
             };
-            self.open_mail(io, from, mail);
+            self.run_command(io, from, command);
         }
-        MAIL_PER_TURN
+        COMMANDS_PER_TURN
     }
 
-    fn open_mail<T: Transport>(&mut self, io: &mut T, from: Option<usize>, mail: Mail<H::Event>) {
-        match mail {
-            Mail::Publish { topic, kind, frame } => self.core.publish_here(io, &topic, kind, frame),
-            Mail::Interest { pattern, wanted } => {
+    fn run_command<T: Transport>(
+        &mut self,
+        io: &mut T,
+        from: Option<usize>,
+        command: Command<H::Event>,
+    ) {
+        match command {
+            Command::Publish { topic, kind, frame } => {
+                self.core.publish_here(io, &topic, kind, frame)
+            }
+            Command::Interest { pattern, wanted } => {
                 let Some(from) = from else { return };
                 let subscriber = from as u32 | SUBSCRIBER_IS_LCORE;
                 if wanted {
@@ -330,18 +337,18 @@ impl<H: Handler> App<H> {
                     self.core.topics.unsubscribe(&pattern, subscriber);
                 }
             }
-            Mail::Send { to, kind, payload } => {
+            Command::Send { to, kind, payload } => {
                 // The sender could not be told anyway: a closed connection and a full queue are counted.
                 let _ = self.core.send_message(io, to, kind, &payload);
             }
-            Mail::Ping { to, payload } => {
+            Command::Ping { to, payload } => {
                 let _ = self.core.send_ping(io, to, &payload);
             }
-            Mail::Close { to, code, reason } => {
+            Command::Close { to, code, reason } => {
                 self.core
                     .begin_close(io, to, code, &reason, ClosedBy::Application);
             }
-            Mail::Event {
+            Command::Event {
                 to: Some(id),
                 event,
             } => {
@@ -349,14 +356,14 @@ impl<H: Handler> App<H> {
                     handler.on_event(conn, cx, event);
                 });
             }
-            Mail::Event { to: None, event } => {
+            Command::Event { to: None, event } => {
                 self.call_lcore(io, |handler, cx| handler.on_lcore_event(cx, event));
             }
-            Mail::JobPanicked { to } => match to.filter(|id| self.core.session(*id).is_some()) {
+            Command::JobPanicked { to } => match to.filter(|id| self.core.session(*id).is_some()) {
                 Some(id) => self.panicked(io, id),
                 None => self.core.counters.handler_panics.bump(),
             },
-            Mail::Flows(request) => {
+            Command::Flows(request) => {
                 let FlowsRequest {
                     from,
                     wanted,
@@ -367,8 +374,8 @@ impl<H: Handler> App<H> {
                 // Whoever asked may have lost patience.
                 let _ = answer.try_send((rows, next));
             }
-            Mail::Drain => self.core.drain(),
-            Mail::Stop => self.core.stopping = true,
+            Command::Drain => self.core.drain(),
+            Command::Stop => self.core.stopping = true,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The engine: the lcore loop, and everything between a transport's bytes and an application's [`Handler`].
 //!
-//! An lcore is one thread that owns its connections. Its loop takes a turn at a time: mail from other lcores, timers, received
+//! An lcore is one thread that owns its connections. Its loop takes a turn at a time: command from other lcores, timers, received
 //! bytes (decoded where they arrived and handed to the handler), then one flush for all that was said. Nothing in it takes a
 //! lock or touches another lcore's memory; see [`Config`] for what bounds it.
 //!
@@ -34,6 +34,7 @@
 mod admission;
 mod app;
 mod client;
+mod commands;
 mod config;
 mod context;
 mod core;
@@ -42,7 +43,6 @@ mod driver;
 mod executor;
 mod handler;
 mod lcore;
-mod mail;
 pub mod middleware;
 mod open;
 mod publish;

@@ -7,10 +7,10 @@ use hioload_transport::{ConnId, Connections};
 use hioload_ws_proto::header::MAX_HEADER;
 use hioload_ws_proto::{Deflation, Kind, encode};
 
+use crate::commands::Command;
 use crate::config::SendPolicy;
 use crate::core::{Core, SUBSCRIBER_IS_LCORE};
 use crate::handler::{SendError, TopicError};
-use crate::mail::Mail;
 use crate::send::{COMPRESSED, PLAIN, forget};
 use crate::server::MAX_LCORES;
 use crate::session::{Phase, flag};
@@ -73,7 +73,7 @@ impl<E: Send + 'static> Core<E> {
         self.targets = targets;
     }
 
-    /// One letter to each lcore among `targets`.
+    /// One command to each lcore among `targets`.
     fn pass_on(&mut self, targets: &[u32], topic: &str, kind: Kind, frame: &Shared) {
         let mut name: Option<Arc<str>> = None;
         let mut told = [false; MAX_LCORES];
@@ -85,13 +85,13 @@ impl<E: Send + 'static> Core<E> {
             if std::mem::replace(&mut told[lcore], true) {
                 continue;
             }
-            let mail = Mail::Publish {
+            let command = Command::Publish {
                 topic: Arc::clone(name.get_or_insert_with(|| topic.into())),
                 kind,
                 frame: frame.clone(),
             };
-            if self.mailbox.send(lcore, mail).is_err() {
-                self.counters.mail_dropped.bump();
+            if self.mailbox.send(lcore, command).is_err() {
+                self.counters.commands_dropped.bump();
             }
         }
     }

@@ -15,13 +15,13 @@ use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
 use hioload_transport::{Endpoint, FlowInfo, ParseEndpointError, Transport, Wanted};
 
 use crate::admission::Admission;
+use crate::commands::{Command, FlowsRequest};
 use crate::config::Config;
 use crate::core::LcoreInit;
 use crate::counters::{Counters, CountersHandle, Totals};
 use crate::executor::{Executor, Workers};
 use crate::handler::Handler;
 use crate::lcore::Lcore;
-use crate::mail::{FlowsRequest, Mail};
 
 /// Which lcores to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -501,7 +501,7 @@ impl<E: Send> Running<E> {
 
 /// Speaks to a running server from any thread.
 pub struct Remote<E> {
-    posters: Arc<[Poster<Mail<E>>]>,
+    posters: Arc<[Poster<Command<E>>]>,
     counters: CountersHandle,
 }
 
@@ -524,19 +524,19 @@ impl<E: Send> Remote<E> {
     /// Opens no more WebSockets (an upgrade is answered 503, a plain request as ever, so that a load balancer learns of it),
     /// closes every open one with 1001 within the configured window, and ends.
     pub fn drain(&self) {
-        self.tell_all(|| Mail::Drain);
+        self.tell_all(|| Command::Drain);
     }
 
     /// Ends at once.
     pub fn stop_now(&self) {
-        self.tell_all(|| Mail::Stop);
+        self.tell_all(|| Command::Stop);
     }
 
-    fn tell_all(&self, mail: impl Fn() -> Mail<E>) {
+    fn tell_all(&self, command: impl Fn() -> Command<E>) {
         for poster in self.posters.iter() {
             // A mailbox is full for a turn at most; one whose lcore has ended stays full, and nobody needs telling.
             for _ in 0..1000 {
-                if poster.post(mail()).is_ok() {
+                if poster.post(command()).is_ok() {
                     break;
                 }
                 thread::sleep(Duration::from_millis(1));
@@ -575,7 +575,7 @@ impl<E: Send> Remote<E> {
             answer,
         };
         poster
-            .post(Mail::Flows(Box::new(request)))
+            .post(Command::Flows(Box::new(request)))
             .map_err(|_| NoAnswer)?;
         answered.recv_timeout(PATIENCE).map_err(|_| NoAnswer)
     }
@@ -587,10 +587,10 @@ impl<E: Send> Remote<E> {
             return Err(event);
         };
         poster
-            .post(Mail::Event { to: None, event })
-            .map_err(|mail| match mail {
-                Mail::Event { event, .. } => event,
-                _ => unreachable!("the letter that was refused is the one that was posted"),
+            .post(Command::Event { to: None, event })
+            .map_err(|command| match command {
+                Command::Event { event, .. } => event,
+                _ => unreachable!("the command that was refused is the one that was posted"),
             })
     }
 }

@@ -27,12 +27,12 @@ use hioload_ws_proto::{
 };
 
 use crate::admission::Admission;
+use crate::commands::Command;
 use crate::core::LcoreInit;
 use crate::counters::Counters;
 use crate::executor::Executor;
 use crate::handler::*;
 use crate::lcore::Lcore;
-use crate::mail::Mail;
 use crate::{Config, Totals};
 
 /// A handler that does what the messages say and notes what happens to it.
@@ -242,7 +242,7 @@ impl<H: Handler<Event = String>> Lab<H> {
             limits.max_connections,
             limits.max_connections_per_source,
         ));
-        let mailboxes: Vec<Mailbox<Mail<String>>> = mesh(lcores, config.mailbox);
+        let mailboxes: Vec<Mailbox<Command<String>>> = mesh(lcores, config.mailbox);
         let lab = |(n, mailbox)| {
             let (executor, workers) = Executor::start(config.executor_threads, 8).unwrap();
             let counters = Arc::new(Counters::default());

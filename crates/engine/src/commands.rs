@@ -17,8 +17,8 @@ pub(crate) struct FlowsRequest {
     pub(crate) answer: SyncSender<(Vec<FlowInfo>, Option<u32>)>,
 }
 
-/// One letter in an lcore's mailbox.
-pub(crate) enum Mail<E> {
+/// A request from one lcore or thread to an lcore.
+pub(crate) enum Command<E> {
     /// A published message, for subscribers on the receiving lcore.
     Publish {
         topic: Arc<str>,
