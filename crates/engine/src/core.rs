@@ -241,7 +241,7 @@ impl<E: Send + 'static> Core<E> {
     }
 
     /// Remembers why the connection ends, unless it was already ending.
-    pub(crate) fn blame(&mut self, index: u32, by: ClosedBy) {
+    pub(crate) fn set_closed_by(&mut self, index: u32, by: ClosedBy) {
         self.sessions[index as usize].closed_by = by;
     }
 

@@ -236,7 +236,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
                 phase => {
                     app.core.counters.drain_resets.bump();
                     if phase == Phase::Open {
-                        app.core.blame(index, ClosedBy::Engine);
+                        app.core.set_closed_by(index, ClosedBy::Engine);
                     }
                 }
             }
@@ -254,7 +254,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         io.stop_listening();
         for index in 0..app.core.sessions.len() as u32 {
             match app.core.sessions[index as usize].phase {
-                Phase::Open => app.core.blame(index, ClosedBy::Engine),
+                Phase::Open => app.core.set_closed_by(index, ClosedBy::Engine),
                 // Why it ends is known; that it has ended, the application has yet to hear.
                 Phase::Closing => {}
                 _ => continue,

@@ -405,7 +405,7 @@ impl<E: Send + 'static> Core<E> {
     ) {
         match self.session(id).map(|s| s.phase) {
             Some(Phase::Open) => {
-                self.blame(id.index, by);
+                self.set_closed_by(id.index, by);
                 let said = Some(code).filter(|code| code.is_valid_on_wire());
                 let first = self.sessions[id.index as usize].closing.start(said);
                 debug_assert!(first, "an open connection has sent no Close");
@@ -416,7 +416,7 @@ impl<E: Send + 'static> Core<E> {
                 self.enter(id.index, Phase::Closing);
             }
             Some(Phase::Request | Phase::Connecting | Phase::Reply) => {
-                self.blame(id.index, by);
+                self.set_closed_by(id.index, by);
                 self.abort_transport(io, id);
             }
             _ => {}
