@@ -17,7 +17,7 @@ use crate::handler::{
     Busy, ClosedBy, Connect, ConnectionId, Context, LcoreContext, SendError, TimerHandle,
     TopicError,
 };
-use crate::session::{Phase, flag};
+use crate::session::{Phase, SessionFlags};
 use crate::timers::UserTimer;
 use crate::topics::is_pattern;
 
@@ -178,7 +178,7 @@ impl<C: Connections, E: Send + 'static> LcoreContext for LcoreCx<'_, C, E> {
     fn connect(&mut self, connect: Connect) -> std::io::Result<ConnectionId> {
         let id = self.io.connect(&connect.endpoint)?;
         let session = self.core.start(id, Phase::Connecting);
-        session.flags |= flag::CLIENT;
+        session.set(SessionFlags::CLIENT);
         session.extra().opening = Some(Box::new(Opening::new(connect)));
         Ok(ConnectionId {
             lcore: self.core.lcore,
@@ -267,7 +267,7 @@ impl<C: Connections, E: Send + 'static> Context for ConnCx<'_, C, E> {
     fn pause(&mut self) {
         let LcoreCx { core, io } = &mut self.lcore;
         if let Some(session) = core.session(self.id).filter(|s| s.phase == Phase::Open) {
-            session.flags |= flag::PAUSED;
+            session.set(SessionFlags::PAUSED);
             io.pause(self.id);
         }
     }
@@ -275,8 +275,8 @@ impl<C: Connections, E: Send + 'static> Context for ConnCx<'_, C, E> {
     fn resume(&mut self) {
         let LcoreCx { core, io } = &mut self.lcore;
         if let Some(session) = core.session(self.id) {
-            session.flags &= !flag::PAUSED;
-            if !session.has(flag::THROTTLED) {
+            session.clear(SessionFlags::PAUSED);
+            if !session.has(SessionFlags::THROTTLED) {
                 io.resume(self.id);
             }
         }

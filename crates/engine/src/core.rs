@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::executor::Executor;
 use crate::handler::ClosedBy;
-use crate::session::{Phase, Session, flag, millis};
+use crate::session::{Phase, Session, SessionFlags, millis};
 use crate::timers::UserTimers;
 use crate::topics::Topics;
 
@@ -185,7 +185,7 @@ impl<E: Send + 'static> Core<E> {
         if let Some(timer) = session.timer {
             self.wheel.cancel(timer);
         }
-        if session.has(flag::ADMITTED) {
+        if session.has(SessionFlags::ADMITTED) {
             self.admission.release(session.ticket);
         }
     }
@@ -232,7 +232,7 @@ impl<E: Send + 'static> Core<E> {
     // RFC 6455 §5.5.1: "After both sending and receiving a Close message, an endpoint considers the WebSocket
     // connection closed and MUST close the underlying TCP connection."
     pub(crate) fn linger<C: Connections>(&mut self, io: &mut C, id: ConnId) {
-        let client = self.sessions[id.index as usize].has(flag::CLIENT);
+        let client = self.sessions[id.index as usize].has(SessionFlags::CLIENT);
         if !client {
             io.finish(id);
         }
@@ -261,7 +261,7 @@ impl<E: Send + 'static> Core<E> {
             };
             let session = &mut self.sessions[index as usize];
             if session.phase == Phase::Open {
-                session.flags |= flag::DRAINING;
+                session.set(SessionFlags::DRAINING);
                 session.mark = millis(self.now).wrapping_add(wait);
                 self.rearm(index);
             }

@@ -10,7 +10,7 @@ use crate::admission::Refusal;
 use crate::app::App;
 use crate::core::MAX_REFUSALS;
 use crate::handler::{ClosedBy, Handler};
-use crate::session::{Phase, flag};
+use crate::session::{Phase, SessionFlags};
 
 const ALL: Rest = Rest::NeedsMore;
 
@@ -30,7 +30,7 @@ impl<H: Handler> Driver for App<H> {
             Ok(ticket) => {
                 let session = self.core.start(id, Phase::Request);
                 session.ticket = ticket;
-                session.flags |= flag::ADMITTED;
+                session.set(SessionFlags::ADMITTED);
                 return true;
             }
             Err(refusal) => refusal,
@@ -43,7 +43,9 @@ impl<H: Handler> Driver for App<H> {
         if self.core.refusals >= MAX_REFUSALS {
             return false;
         }
-        self.core.start(id, Phase::Request).flags |= flag::REFUSED;
+        self.core
+            .start(id, Phase::Request)
+            .set(SessionFlags::REFUSED);
         self.core.refusals += 1;
         self.answer_busy(io, id);
         true
@@ -99,9 +101,9 @@ impl<H: Handler> Driver for App<H> {
         if session.phase != Phase::Open {
             return;
         }
-        if session.has(flag::THROTTLED) {
-            session.flags &= !flag::THROTTLED;
-            if !session.has(flag::PAUSED) {
+        if session.has(SessionFlags::THROTTLED) {
+            session.clear(SessionFlags::THROTTLED);
+            if !session.has(SessionFlags::PAUSED) {
                 io.resume(id);
             }
         }
@@ -124,7 +126,7 @@ impl<H: Handler> Driver for App<H> {
         } else {
             self.end(io, id, "");
         }
-        if self.core.sessions[id.index as usize].has(flag::REFUSED) {
+        if self.core.sessions[id.index as usize].has(SessionFlags::REFUSED) {
             self.core.refusals -= 1;
         }
         self.core.release_extra(id.index);
@@ -159,7 +161,7 @@ impl<H: Handler> App<H> {
         core.enter(id.index, Phase::Open);
         if core.draining() {
             // A client-role connection whose handshake ended during the drain.
-            core.sessions[index].flags |= flag::DRAINING;
+            core.sessions[index].set(SessionFlags::DRAINING);
             core.sessions[index].mark = crate::session::millis(core.now);
             core.rearm(id.index);
         }

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::config::SendPolicy;
 use crate::core::Core;
 use crate::handler::{Accept, Handler, Response};
-use crate::session::flag;
+use crate::session::SessionFlags;
 
 /// What the head of a request leads to.
 enum Answer<C> {
@@ -309,7 +309,7 @@ impl<E: Send + 'static> Core<E> {
             Deflation::agreed(&agreed, role, config)
         };
         let session = &mut self.sessions[id.index as usize];
-        session.flags |= flag::DEFLATE;
+        session.set(SessionFlags::DEFLATE);
         session.extra().window_bits = ours.window_bits;
         session.extra().deflate = Some(deflation);
         Decoder::with_deflate(role, Inflation::agreed(&agreed, role))

@@ -13,7 +13,7 @@ use crate::core::{Core, SUBSCRIBER_IS_LCORE};
 use crate::handler::{SendError, TopicError};
 use crate::send::{COMPRESSED, PLAIN, forget};
 use crate::server::MAX_LCORES;
-use crate::session::{Phase, flag};
+use crate::session::{Phase, SessionFlags};
 use crate::topics::is_topic;
 
 impl<E: Send + 'static> Core<E> {
@@ -120,9 +120,9 @@ impl<E: Send + 'static> Core<E> {
                 index,
                 generation: session.generation,
             };
-            let sent = if session.has(flag::CLIENT) {
+            let sent = if session.has(SessionFlags::CLIENT) {
                 self.send_message(io, id, kind, message.payload())
-            } else if session.has(flag::DEFLATE) {
+            } else if session.has(SessionFlags::DEFLATE) {
                 let frame = self.compressed_for(index, kind, message, &mut compressed);
                 self.send_encoded(io, id, frame)
             } else {

@@ -8,7 +8,7 @@ use hioload_ws_proto::{CloseCode, CloseFrame, Deflation, Kind, OpCode, encode, m
 use crate::config::SendPolicy;
 use crate::core::Core;
 use crate::handler::{ClosedBy, SendError};
-use crate::session::{Phase, flag};
+use crate::session::{Phase, SessionFlags};
 
 /// RSV1 marks a compressed message (RFC 7692 §6).
 pub(crate) const COMPRESSED: bool = true;
@@ -31,7 +31,7 @@ impl<E: Send + 'static> Core<E> {
         );
         match self.session(id) {
             Some(session) if session.phase == Phase::Open => {
-                if session.has(flag::DEFLATE) {
+                if session.has(SessionFlags::DEFLATE) {
                     return self.send_compressed(io, id, kind, payload);
                 }
             }
@@ -112,7 +112,7 @@ impl<E: Send + 'static> Core<E> {
         }
         let deflation = match self.session(id) {
             Some(session) if session.phase == Phase::Open => session
-                .has(flag::DEFLATE)
+                .has(SessionFlags::DEFLATE)
                 .then(|| session.extra().deflate.take())
                 .flatten(),
             _ => return Err(SendError::Closed),
@@ -219,7 +219,7 @@ impl<E: Send + 'static> Core<E> {
         // RFC 6455 §5.1: "a client MUST mask all frames that it sends to the server". "A server MUST NOT mask any
         // frames that it sends to the client." §5.3: "When preparing a masked frame, the client MUST pick a fresh
         // masking key from the set of allowed 32-bit values."
-        let client = self.sessions[id.index as usize].has(flag::CLIENT);
+        let client = self.sessions[id.index as usize].has(SessionFlags::CLIENT);
         let key = client.then(|| self.mask_key());
         if fin
             && !rsv1
@@ -307,7 +307,7 @@ impl<E: Send + 'static> Core<E> {
         payload: &[u8],
     ) -> Result<(), SendError> {
         let key = self.sessions[id.index as usize]
-            .has(flag::CLIENT)
+            .has(SessionFlags::CLIENT)
             .then(|| self.mask_key());
         let mut frame = Vec::new();
         encode::fragment_into(&mut frame, true, rsv1, kind.into(), payload, key);
@@ -412,7 +412,8 @@ impl<E: Send + 'static> Core<E> {
                 self.send_close(io, id, code, reason);
                 // The peer's Close can only be seen if we read.
                 io.resume(id);
-                self.sessions[id.index as usize].flags &= !(flag::PAUSED | flag::THROTTLED);
+                self.sessions[id.index as usize]
+                    .clear(SessionFlags::PAUSED | SessionFlags::THROTTLED);
                 self.enter(id.index, Phase::Closing);
             }
             Some(Phase::Request | Phase::Connecting | Phase::Reply) => {

@@ -8,7 +8,7 @@ use hioload_ws_proto::{CloseCode, OpCode};
 use crate::app::App;
 use crate::core::{Core, TIMER_OF_USER};
 use crate::handler::Handler;
-use crate::session::{Phase, flag, millis};
+use crate::session::{Phase, SessionFlags, millis};
 
 impl<H: Handler> App<H> {
     /// Handles every timer that is due.
@@ -87,14 +87,14 @@ impl<H: Handler> App<H> {
             core.sessions[id.index as usize].heard = millis(now);
         }
         // Nor is one that the application paused: its silence is ours.
-        if core.sessions[id.index as usize].has(flag::PAUSED) {
+        if core.sessions[id.index as usize].has(SessionFlags::PAUSED) {
             core.sessions[id.index as usize].heard = millis(now);
         }
         let session = &core.sessions[id.index as usize];
         let over = |limit: Duration, passed: Duration| !limit.is_zero() && passed >= limit;
         let limits = &core.config.limits;
         let (silence, age) = (session.silence(now), session.age(now));
-        let drain_due = session.has(flag::DRAINING)
+        let drain_due = session.has(SessionFlags::DRAINING)
             && millis(now).wrapping_sub(session.mark).cast_signed() >= 0;
         if drain_due {
             core.counters.drained.bump();
