@@ -144,7 +144,7 @@ fn engine(ends: Vec<QueueEnd>, last: u8, listen: bool) -> Server<Bypass<Queue>> 
         ..StackConfig::default()
     };
     let mut config = Config::default();
-    config.limits.max_connections = 16;
+    config.tunables.limits.max_connections = 16;
     let options = BypassOptions {
         rx_buffer: 1 << 16,
         send_queue: config.send_bound(),

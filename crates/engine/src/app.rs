@@ -146,7 +146,10 @@ impl<H: Handler> App<H> {
             core,
         } = self;
         let decoder = &mut decoders[index];
-        let (rate, share) = (core.config.limits.message_rate, core.config.turn_messages);
+        let (rate, share) = (
+            core.tunables.limits.message_rate,
+            core.tunables.turn_messages,
+        );
         let mut events = 0;
         while *done < data.len() {
             let (n, event) = match decoder.decode(assembler, &mut data[*done..]) {
@@ -191,7 +194,7 @@ impl<H: Handler> App<H> {
             }
             let session = &core.sessions[index];
             if session.phase == Phase::Open {
-                let full = io.queued(id) >= core.config.limits.send_queue;
+                let full = io.queued(id) >= core.tunables.limits.send_queue;
                 if full || events >= share || session.has(SessionFlags::PAUSED) {
                     return Pumped::Wait;
                 }
@@ -209,7 +212,7 @@ impl<H: Handler> App<H> {
         if session.has(SessionFlags::PAUSED) {
             return true;
         }
-        if io.queued(id) < self.core.config.limits.send_queue {
+        if io.queued(id) < self.core.tunables.limits.send_queue {
             return false;
         }
         if io.is_blocked(id) {

@@ -10,13 +10,14 @@ use hioload_transport::{ConnId, Connections, Peer};
 use hioload_ws_proto::{CloseCode, Kind};
 use indexmap::IndexMap;
 
-use crate::client::Opening;
 use crate::commands::Command;
 use crate::core::{Core, SUBSCRIBER_IS_LCORE, TIMER_OF_USER};
+use crate::executor::Delivery;
 use crate::handler::{
     Busy, ClosedBy, Connect, ConnectionId, Context, LcoreContext, SendError, TimerHandle,
     TopicError,
 };
+use crate::opening::Opening;
 use crate::session::{Phase, SessionFlags};
 use crate::timers::UserTimer;
 use crate::topics::is_pattern;
@@ -67,18 +68,20 @@ impl<C: Connections, E: Send + 'static> LcoreCx<'_, C, E> {
         let poster = self.core.poster.clone();
         let alive = Arc::downgrade(&self.core.alive);
         let job = move || {
-            let mut command = match catch_unwind(AssertUnwindSafe(job)) {
+            let mut command = Some(match catch_unwind(AssertUnwindSafe(job)) {
                 Ok(event) => Command::Event { to, event },
                 Err(_) => Command::JobPanicked { to },
-            };
-            // The result of finished work is not thrown away because the mailbox is full for a moment: this thread may wait.
-            while let Err(back) = poster.post(command) {
-                if alive.strong_count() == 0 {
-                    return;
-                }
-                command = back;
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            });
+            // A full mailbox is full for a moment. The result of finished work is kept until there is room.
+            Box::new(
+                move || match command.take().map(|command| poster.post(command)) {
+                    None | Some(Ok(())) => true,
+                    Some(Err(refused)) => {
+                        command = Some(refused);
+                        alive.strong_count() == 0
+                    }
+                },
+            ) as Delivery
         };
         self.core
             .executor
@@ -317,7 +320,7 @@ impl<E: Send + 'static> Core<E> {
     }
 
     fn subscribe(&mut self, id: ConnId, pattern: &str) -> Result<bool, TopicError> {
-        let limit = self.config.limits.max_subscriptions as usize;
+        let limit = self.tunables.limits.max_subscriptions as usize;
         if self.session(id).is_none() || self.topics.contains(pattern, id.index) {
             return Ok(false);
         }

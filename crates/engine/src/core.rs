@@ -17,8 +17,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
 use crate::admission::Admission;
-use crate::commands::Command;
-use crate::config::Config;
+use crate::commands::{Command, Pending};
+use crate::config::{Config, Tunables};
 use crate::counters::Counters;
 use crate::executor::Executor;
 use crate::handler::ClosedBy;
@@ -31,6 +31,7 @@ pub(crate) struct LcoreInit<E> {
     pub(crate) lcore: u16,
     pub(crate) lcores: u16,
     pub(crate) config: Arc<Config>,
+    pub(crate) pending: Arc<Pending>,
     pub(crate) mailbox: Mailbox<Command<E>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) admission: Arc<Admission>,
@@ -40,7 +41,9 @@ pub(crate) struct LcoreInit<E> {
 pub(crate) struct Core<E> {
     pub(crate) lcore: u16,
     pub(crate) lcores: u16,
-    pub(crate) config: Arc<Config>,
+    pub(crate) tunables: Arc<Tunables>,
+    /// The first session that has yet to follow the latest tunables.
+    pub(crate) unvisited: Option<usize>,
     pub(crate) now: Time,
     pub(crate) sessions: Vec<Session>,
     /// Session timers are keyed by slot, the application's by [`UserTimers`]' slot with [`TIMER_OF_USER`] set.
@@ -80,11 +83,8 @@ pub(crate) struct Core<E> {
     pub(crate) refusals: usize,
 }
 
-/// Most connections of an lcore that are being told of their refusal at once; more are reset.
-pub(crate) const MAX_REFUSALS: usize = 256;
-
 /// Bytes of compressed output that the lcore's compressor keeps room for between messages.
-const RETAIN: usize = 256 << 10;
+pub(crate) const RETAINED_OUTPUT: usize = 256 << 10;
 
 /// Marks a wheel key as one of the application's timers.
 pub(crate) const TIMER_OF_USER: u32 = 1 << 31;
@@ -93,6 +93,7 @@ pub(crate) const SUBSCRIBER_IS_LCORE: u32 = 1 << 31;
 
 impl<E: Send + 'static> Core<E> {
     pub(crate) fn new(init: LcoreInit<E>, now: Time, max_sessions: usize) -> Self {
+        let tunables = Arc::new(init.config.tunables.clone());
         Self {
             lcore: init.lcore,
             lcores: init.lcores,
@@ -111,25 +112,21 @@ impl<E: Send + 'static> Core<E> {
             counters: init.counters,
             admission: init.admission,
             executor: init.executor,
-            compressor: init
-                .config
+            compressor: tunables
                 .deflate
                 .as_ref()
-                .map(|config| Compressor::new(config, RETAIN)),
+                .map(|config| Compressor::new(config, RETAINED_OUTPUT)),
             rng: StdRng::from_rng(&mut rand::rng()),
             out: Vec::new(),
             open: 0,
             busy: 0,
             drain_deadline: None,
             stopping: false,
-            accept_tokens: init
-                .config
-                .limits
-                .accept_rate
-                .div_ceil(u32::from(init.lcores)),
+            accept_tokens: tunables.limits.accept_rate.div_ceil(u32::from(init.lcores)),
             accept_refilled: now,
             refusals: 0,
-            config: init.config,
+            unvisited: None,
+            tunables,
         }
     }
 
@@ -139,7 +136,7 @@ impl<E: Send + 'static> Core<E> {
 
     pub(crate) fn handshake_limits(&self) -> HandshakeLimits {
         HandshakeLimits {
-            max_head: self.config.limits.max_handshake,
+            max_head: self.tunables.limits.max_handshake,
             ..HandshakeLimits::default()
         }
     }
@@ -210,7 +207,7 @@ impl<E: Send + 'static> Core<E> {
         if let Some(timer) = session.timer.take() {
             self.wheel.cancel(timer);
         }
-        if let Some(at) = session.deadline(&self.config.limits, self.now) {
+        if let Some(at) = session.deadline(&self.tunables.limits, self.now) {
             session.timer = Some(self.wheel.insert(at, index));
         }
     }
@@ -250,8 +247,8 @@ impl<E: Send + 'static> Core<E> {
         if self.draining() {
             return;
         }
-        self.drain_deadline = Some(self.now + self.config.drain_deadline);
-        let jitter = self.config.drain_jitter.min(self.config.drain_deadline);
+        self.drain_deadline = Some(self.now + self.tunables.drain_deadline);
+        let jitter = self.tunables.drain_jitter.min(self.tunables.drain_deadline);
         let window = u32::try_from(jitter.as_millis()).unwrap_or(u32::MAX);
         for index in 0..self.sessions.len() as u32 {
             let wait = if window == 0 {

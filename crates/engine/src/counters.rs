@@ -221,6 +221,10 @@ impl fmt::Display for Totals {
 pub struct CountersHandle(pub(crate) Arc<[Arc<Counters>]>);
 
 impl CountersHandle {
+    /// New counters, for so many lcores.
+    pub(crate) fn new(lcores: usize) -> Self {
+        Self((0..lcores).map(|_| Arc::default()).collect())
+    }
     /// The sum over all lcores.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();

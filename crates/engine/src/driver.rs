@@ -8,7 +8,7 @@ use hioload_ws_proto::{Decoder, Role};
 
 use crate::admission::Refusal;
 use crate::app::App;
-use crate::core::MAX_REFUSALS;
+use crate::config::REFUSAL_SLOTS;
 use crate::handler::{ClosedBy, Handler};
 use crate::session::{Phase, SessionFlags};
 
@@ -40,7 +40,7 @@ impl<H: Handler> Driver for App<H> {
             Refusal::Source => self.core.counters.rejected_source.bump(),
         }
         // The answer takes a slot for as long as it needs to be sent; there are some for that, not any number.
-        if self.core.refusals >= MAX_REFUSALS {
+        if self.core.refusals >= REFUSAL_SLOTS {
             return false;
         }
         self.core
@@ -153,7 +153,7 @@ impl<H: Handler> App<H> {
         let core = &mut self.core;
         core.counters.opened.bump();
         let session = &mut core.sessions[index];
-        session.tokens = core.config.limits.message_rate;
+        session.tokens = core.tunables.limits.message_rate;
         session.refilled = crate::session::millis(core.now);
         session.closed_by = ClosedBy::Network;
         session.mark = 0;

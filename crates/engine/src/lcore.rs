@@ -5,18 +5,15 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hioload_lcore::mesh::mesh;
 use hioload_lcore::{Clock, IdleStrategy, Time, Wait};
 use hioload_transport::{Activity, Budget, Transport};
-use hioload_ws_proto::{Assembler, AssemblerOptions, Limits};
+use hioload_ws_proto::{Assembler, AssemblerOptions};
 
-use crate::admission::Admission;
 use crate::app::App;
-use crate::commands::{Command, FlowsRequest};
-use crate::config::Config;
+use crate::commands::{Command, FlowsRequest, Pending};
+use crate::config::{Config, ReconfigureError, Tunables};
 use crate::core::{Core, LcoreInit, SUBSCRIBER_IS_LCORE};
 use crate::counters::Totals;
-use crate::executor::Executor;
 use crate::handler::{ClosedBy, Handler};
 use crate::session::Phase;
 
@@ -37,7 +34,10 @@ const ACCEPTS_PER_TURN: usize = 128;
 pub struct Lcore<T: Transport, H: Handler> {
     pub(crate) io: T,
     pub(crate) app: App<H>,
-    idle: IdleStrategy,
+    /// As at start.
+    config: Arc<Config>,
+    pending: Arc<Pending>,
+    pub(crate) idle: IdleStrategy,
     /// Whether the last turn did anything.
     worked: bool,
     accepting: bool,
@@ -60,25 +60,6 @@ impl<T: Transport, H: Handler> fmt::Debug for Lcore<T, H> {
 }
 
 impl<T: Transport, H: Handler> Lcore<T, H> {
-    /// An lcore with nobody beside it: no other lcores, and no executor, so that [`LcoreContext::spawn_lcore`] is always busy.
-    ///
-    /// [`LcoreContext::spawn_lcore`]: crate::LcoreContext::spawn_lcore
-    pub fn alone(io: T, handler: H, config: Config, now: Time) -> Self {
-        let limits = &config.limits;
-        let admission = Admission::new(limits.max_connections, limits.max_connections_per_source);
-        let mut mailboxes = mesh(1, config.mailbox);
-        let init = LcoreInit {
-            lcore: 0,
-            lcores: 1,
-            mailbox: mailboxes.pop().expect("a mesh of one has one mailbox"),
-            counters: Arc::default(),
-            admission: Arc::new(admission),
-            executor: Executor::none(),
-            config: Arc::new(config),
-        };
-        Self::new(io, handler, init, now)
-    }
-
     /// The transport.
     pub fn transport(&mut self) -> &mut T {
         &mut self.io
@@ -97,24 +78,23 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     }
 
     pub(crate) fn new(io: T, handler: H, mut init: LcoreInit<H::Event>, now: Time) -> Self {
-        let limits = &init.config.limits;
+        let tunables = &init.config.tunables;
         let assembler = Assembler::new(AssemblerOptions {
-            limits: Limits {
-                max_message: limits.max_message,
-                max_frame: limits.max_message,
-                max_fragments: limits.max_fragments,
-            },
-            budget: limits.reassembly_memory,
+            limits: tunables.limits.of_messages(),
+            budget: tunables.limits.reassembly_memory,
             ..AssemblerOptions::default()
         });
+        let idle = IdleStrategy::new(tunables.idle);
+        let (config, pending) = (Arc::clone(&init.config), Arc::clone(&init.pending));
         let waker = io.waker();
         init.mailbox.set_waker(move || waker.wake());
-        let idle = IdleStrategy::new(init.config.idle);
         let features = io.features();
         let core = Core::new(init, now, features.max_connections);
         let mut lcore = Self {
             io,
             app: App::new(handler, assembler, core),
+            config,
+            pending,
             idle,
             worked: true,
             accepting: true,
@@ -128,6 +108,32 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         // The first turn may be a long sleep away.
         lcore.app.core.mailbox.ring_doorbells();
         lcore
+    }
+
+    /// Applies new tunables between two turns; [`Limits`](crate::Limits) says what that means for open connections. Bounds of the whole
+    /// process (`max_connections`, `max_connections_per_source`) change for all lcores of the group.
+    ///
+    /// # Errors
+    /// A value exceeds a size that was chosen at start. Nothing has changed then.
+    pub fn reconfigure(&mut self, new: Tunables) -> Result<(), ReconfigureError> {
+        self.config.check(&new)?;
+        self.apply(Arc::new(new));
+        Ok(())
+    }
+
+    #[inline]
+    pub(crate) fn apply_pending(&mut self) {
+        if let Some(new) = self.pending.take() {
+            self.apply(new);
+        }
+        self.app.core.visit_sessions();
+    }
+
+    fn apply(&mut self, new: Arc<Tunables>) {
+        if new.idle != self.idle.idle() {
+            self.idle = IdleStrategy::new(new.idle);
+        }
+        self.app.reconfigure(new);
     }
 
     /// Runs until the lcore is told to stop, or a drain has ended.
@@ -149,13 +155,15 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
 
     /// One turn at `now`, after the transport's `wait`: command, timers, received bytes, then one flush for all of it.
     pub fn turn(&mut self, now: Time) {
-        let Self { io, app, .. } = self;
+        let core = &mut self.app.core;
         if !self.worked {
-            let idle = now.saturating_sub(app.core.now).as_nanos();
-            app.core.counters.idle_nanos.add(idle as u64);
+            let idle = now.saturating_sub(core.now).as_nanos();
+            core.counters.idle_nanos.add(idle as u64);
         }
-        app.core.now = now;
-        app.core.counters.turns.bump();
+        core.now = now;
+        core.counters.turns.bump();
+        self.apply_pending();
+        let Self { io, app, .. } = self;
         let commands = app.run_commands(io);
         app.run_timers(io);
         let acted = H::TURNS
@@ -169,7 +177,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             io.set_accepting(self.accepting);
         }
         let delivered = app.core.counters.delivered.get();
-        let most = app.core.config.turn_events;
+        let most = app.core.tunables.turn_events;
         let budget = Budget {
             events: if delivered == self.delivered {
                 most.min(SHORT_TURN.max(self.burst))
@@ -206,7 +214,10 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     /// How long the next `wait` may sleep. From a sleep announced here on, whoever sends command wakes this lcore.
     fn next_wait(&mut self) -> Option<Duration> {
         let core = &self.app.core;
-        if self.idle.next(self.worked) == Wait::Poll || core.interest_waiting() > 0 {
+        if self.idle.next(self.worked) == Wait::Poll
+            || core.interest_waiting() > 0
+            || core.unvisited.is_some()
+        {
             return Some(Duration::ZERO);
         }
         if !core.mailbox.prepare_sleep() {
@@ -221,7 +232,19 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             .min()
     }
 
-    pub(crate) fn is_done(&self) -> bool {
+    /// Time from this turn until the earliest timer: of a session, of the application, or of a drain.
+    pub fn next_timer(&self) -> Option<Duration> {
+        self.app.core.sleep_limit()
+    }
+
+    /// The handler.
+    pub fn handler(&mut self) -> &mut H {
+        &mut self.app.handler
+    }
+
+    /// Whether the loop has ended: the application or a command has stopped it, or every lcore of the group has drained. Then
+    /// [`finish`](Self::finish) is the last call.
+    pub fn is_done(&self) -> bool {
         let core = &self.app.core;
         core.stopping || (self.drained && core.busy == 0 && core.admission.all_have_drained())
     }
@@ -249,7 +272,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     }
 
     /// The end of the loop: what is queued gets one last chance, and the application hears of every connection's end.
-    pub(crate) fn finish(mut self) {
+    pub fn finish(mut self) {
         let Self { io, app, .. } = &mut self;
         io.stop_listening();
         for index in 0..app.core.sessions.len() as u32 {
@@ -376,6 +399,7 @@ impl<H: Handler> App<H> {
             }
             Command::Drain => self.core.drain(),
             Command::Stop => self.core.stopping = true,
+            Command::Wake => {}
         }
     }
 }

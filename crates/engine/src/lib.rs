@@ -41,11 +41,15 @@ mod core;
 mod counters;
 mod driver;
 mod executor;
+mod group;
 mod handler;
 mod lcore;
 pub mod middleware;
 mod open;
+mod opening;
 mod publish;
+mod reconfigure;
+mod remote;
 mod send;
 mod server;
 mod session;
@@ -55,15 +59,19 @@ mod ticks;
 mod timers;
 mod topics;
 
-pub use config::{Config, Limits, ParseSendPolicyError, SendPolicy};
+pub use config::{
+    Config, Limits, MAX_LCORES, ParseSendPolicyError, ReconfigureError, SendPolicy, Tunables,
+};
 pub use counters::{Counter, Counters, CountersHandle, Totals};
+pub use executor::Jobs;
+pub use group::Group;
 pub use handler::{
     Accept, Busy, ClosedBy, Closure, Connect, ConnectError, ConnectionId, Context, Handler,
     LcoreContext, Response, SendError, TimerHandle, TopicError,
 };
 pub use lcore::Lcore;
+pub use remote::{FLOWS_AT_ONCE, NoAnswer, Remote};
 pub use server::{
-    FLOWS_AT_ONCE, LcorePlacement, Lcores, MAX_LCORES, MakeTransport, NoAnswer, Remote, RunError,
-    Running, Server, ServerOptions, StartError,
+    LcorePlacement, Lcores, MakeTransport, RunError, Running, Server, ServerOptions, StartError,
 };
 pub use topics::{MAX_TOKENS, MAX_TOPIC, is_pattern, is_topic};

@@ -8,11 +8,10 @@ use hioload_ws_proto::header::MAX_HEADER;
 use hioload_ws_proto::{Deflation, Kind, encode};
 
 use crate::commands::Command;
-use crate::config::SendPolicy;
+use crate::config::{MAX_LCORES, SendPolicy};
 use crate::core::{Core, SUBSCRIBER_IS_LCORE};
 use crate::handler::{SendError, TopicError};
 use crate::send::{COMPRESSED, PLAIN, forget};
-use crate::server::MAX_LCORES;
 use crate::session::{Phase, SessionFlags};
 use crate::topics::is_topic;
 
@@ -140,11 +139,11 @@ impl<E: Send + 'static> Core<E> {
         id: ConnId,
         frame: LocalShared,
     ) -> Result<(), SendError> {
-        if io.queued(id) >= self.config.limits.send_queue {
+        if io.queued(id) >= self.tunables.limits.send_queue {
             self.make_room(io, id, frame.len())?;
         }
-        let queued = if self.published.bytes() <= self.config.limits.published_memory {
-            let droppable = self.config.limits.send_policy == SendPolicy::DropOldest;
+        let queued = if self.published.bytes() <= self.tunables.limits.published_memory {
+            let droppable = self.tunables.limits.send_policy == SendPolicy::DropOldest;
             io.send_shared(id, frame, droppable)
         } else {
             self.counters.published_copied.bump();

@@ -53,7 +53,7 @@ impl<E: Send + 'static> Core<E> {
         // A compressed message that the policy then drops would leave a gap in the window of a compressor that spans
         // messages, so room is made before.
         self.make_room(io, id, payload.len())?;
-        let deflation = self.sessions[id.index as usize].extra().deflate.take();
+        let deflation = self.take_deflation(id);
         // The compressor's output is lent; the rest of the core is needed to send it.
         let (Some(mut compressor), Some(mut deflation)) = (self.compressor.take(), deflation)
         else {
@@ -82,12 +82,12 @@ impl<E: Send + 'static> Core<E> {
         rsv1: bool,
         payload: &[u8],
     ) -> Result<(), SendError> {
-        if io.queued(id) >= self.config.limits.send_queue {
+        if io.queued(id) >= self.tunables.limits.send_queue {
             self.make_room(io, id, payload.len())?;
         }
-        let apart = self.config.limits.send_policy == SendPolicy::DropOldest
+        let apart = self.tunables.limits.send_policy == SendPolicy::DropOldest
             && io.is_blocked(id)
-            && self.published.bytes() <= self.config.limits.published_memory;
+            && self.published.bytes() <= self.tunables.limits.published_memory;
         if apart {
             self.send_droppable(io, id, kind, rsv1, payload)?;
         } else {
@@ -111,13 +111,13 @@ impl<E: Send + 'static> Core<E> {
             return self.send_message(io, id, kind, payload);
         }
         let deflation = match self.session(id) {
-            Some(session) if session.phase == Phase::Open => session
-                .has(SessionFlags::DEFLATE)
-                .then(|| session.extra().deflate.take())
-                .flatten(),
+            Some(session) if session.phase == Phase::Open => {
+                let compresses = session.has(SessionFlags::DEFLATE);
+                compresses.then(|| self.take_deflation(id)).flatten()
+            }
             _ => return Err(SendError::Closed),
         };
-        if io.queued(id) >= self.config.limits.send_queue
+        if io.queued(id) >= self.tunables.limits.send_queue
             && let Err(error) = self.make_room(io, id, payload.len())
         {
             self.put_back(id, deflation);
@@ -141,6 +141,19 @@ impl<E: Send + 'static> Core<E> {
         self.compressor = Some(compressor);
         self.put_back(id, Some(deflation));
         result
+    }
+
+    /// Takes out how a connection compresses. Under drop-oldest, which may have come after the connection, a message must not
+    /// refer to an earlier one: it may never be sent. To take no context over needs nobody's leave (RFC 7692 §7.1.1).
+    fn take_deflation(&mut self, id: ConnId) -> Option<Deflation> {
+        let drops = self.tunables.limits.send_policy == SendPolicy::DropOldest;
+        let extra = self.sessions[id.index as usize].extra();
+        match extra.deflate.take() {
+            Some(Deflation::Own { .. }) if drops => Some(Deflation::Shared {
+                window_bits: extra.window_bits,
+            }),
+            deflation => deflation,
+        }
     }
 
     fn put_back(&mut self, id: ConnId, deflation: Option<Deflation>) {
@@ -323,12 +336,12 @@ impl<E: Send + 'static> Core<E> {
         id: ConnId,
         len: usize,
     ) -> Result<(), SendError> {
-        let limit = self.config.limits.send_queue;
+        let limit = self.tunables.limits.send_queue;
         if io.queued(id) < limit {
             return Ok(());
         }
         self.counters.send_queue_full.bump();
-        if self.config.limits.send_policy == SendPolicy::DropOldest {
+        if self.tunables.limits.send_policy == SendPolicy::DropOldest {
             let target = limit.saturating_sub(len).max(1);
             while io.queued(id) >= target && io.drop_oldest(id).is_some() {
                 self.counters.dropped_oldest.bump();
@@ -359,7 +372,7 @@ impl<E: Send + 'static> Core<E> {
     }
 
     fn refuse<C: Connections>(&mut self, io: &mut C, id: ConnId) -> Result<(), SendError> {
-        match self.config.limits.send_policy {
+        match self.tunables.limits.send_policy {
             SendPolicy::DropNew | SendPolicy::DropOldest => self.counters.dropped_new.bump(),
             SendPolicy::Close => {
                 self.counters.closed_slow.bump();

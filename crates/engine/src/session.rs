@@ -8,9 +8,9 @@ use hioload_transport::ConnId;
 use hioload_ws_proto::{CloseCode, Closing, Deflation};
 
 use crate::admission::Ticket;
-use crate::client::Opening;
 use crate::config::Limits;
 use crate::handler::ClosedBy;
+use crate::opening::Opening;
 
 /// Where a connection stands in its life.
 ///

@@ -64,7 +64,7 @@ where
             ..stack(server)
         };
         let at_client = StackConfig {
-            addresses: addresses(client.limits.max_connections)?,
+            addresses: addresses(client.tunables.limits.max_connections)?,
             source_ports: PORTS,
             ..stack(client)
         };

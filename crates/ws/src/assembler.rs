@@ -144,6 +144,11 @@ impl Assembler {
         self.whole_max = limits.max_message.min(limits.max_frame);
     }
 
+    /// Changes the budget. What is held stays, also above it.
+    pub fn set_budget(&mut self, budget: usize) {
+        self.options.budget = budget;
+    }
+
     /// Where it stands.
     #[must_use]
     pub const fn stats(&self) -> AssemblerStats {

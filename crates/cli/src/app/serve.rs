@@ -45,11 +45,11 @@ fn fit_open_files(plan: &mut Plan) {
         Lcores::Cpus(cpus) => cpus.len(),
     };
     let room = files::room_for_connections(limit, lcores, plan.server.listen.len());
-    let wanted = plan.server.config.limits.max_connections;
+    let wanted = plan.server.config.tunables.limits.max_connections;
     if wanted <= room {
         return;
     }
-    plan.server.config.limits.max_connections = room;
+    plan.server.config.tunables.limits.max_connections = room;
     if plan.max_connections_set {
         tracing::warn!(
             "max_connections is {room}, not {wanted}: there is a limit of {limit} open files (ulimit -n)"

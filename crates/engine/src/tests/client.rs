@@ -1,6 +1,7 @@
 //! The client role.
 
 use super::*;
+use crate::commands::Command;
 use std::io::ErrorKind;
 
 fn connecting(lab: &mut Lab) -> ConnId {

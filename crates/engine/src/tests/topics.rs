@@ -38,13 +38,13 @@ fn unsubscribing_and_ending_stop_delivery() {
 
 #[test]
 fn bad_topics_and_too_many_subscriptions_are_errors() {
-    let config = Config {
+    let config = Config::new(Tunables {
         limits: Limits {
             max_subscriptions: 2,
             ..Limits::default()
         },
-        ..Config::default()
-    };
+        ..Tunables::default()
+    });
     let mut lab = Lab::new(config);
     let id = lab.open();
     lab.log();
@@ -152,7 +152,7 @@ fn large_messages_are_shared_and_arrive_whole() {
 }
 
 #[test]
-fn an_lcore_that_ends_wakes_those_it_leaves_commands_for() {
+fn an_lcore_that_ends_wakes_the_lcores_it_has_sent_commands_to() {
     let mut labs = Lab::mesh(2, Config::default());
     let ids: Vec<_> = labs.iter_mut().map(Lab::open).collect();
     labs[0].say(ids[0], "sub t");
@@ -208,10 +208,10 @@ fn messages_for_those_who_do_not_read_are_copied_when_too_many_are_shared() {
         published_memory: 100_000,
         ..Limits::default()
     };
-    let mut lab = Lab::new(Config {
+    let mut lab = Lab::new(Config::new(Tunables {
         limits,
-        ..Config::default()
-    });
+        ..Tunables::default()
+    }));
     let (slow, other) = (lab.open(), lab.open());
     lab.say(slow, "sub t");
     lab.say(other, "sub t");
