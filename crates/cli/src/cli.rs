@@ -11,11 +11,13 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 pub(crate) mod load;
 
 use crate::Failure;
+use crate::config::Settings;
+use crate::config::reference::{Setting, settings};
 use crate::config::sections::{AfXdpArgs, BypassArgs, DpdkArgs};
 use crate::config::values::{
-    AtLeastOne, EalArguments, LcoreSet, PeerFilter, Size, Span, TransportKind, UpTo, Within,
+    AtLeastOne, EalArguments, LcoreSet, PeerFilter, ReferenceFormat, Size, Span, TransportKind,
+    UpTo, Within,
 };
-use crate::config::{Settings, reference};
 
 /// A WebSocket data plane that owns its cores.
 #[derive(Parser, Debug)]
@@ -44,9 +46,23 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// List the connections of a running server's own TCP, as ss -ti lists the kernel's
     Flows(FlowsArgs),
-    /// Record the packets of a running server's own TCP, which tcpdump does not see
+    /// Record packets of a running server's user-space TCP, which tcpdump does not see
     #[command(subcommand)]
     Tap(TapCommand),
+    /// Print the reference of the settings, as deploy/hioload.toml and docs/configuration.md hold it
+    #[command(subcommand, hide = true)]
+    Config(ConfigCommand),
+}
+
+/// `hioload config`
+#[derive(Subcommand, Debug)]
+pub(crate) enum ConfigCommand {
+    /// Print every setting with its default
+    Reference {
+        /// toml (deploy/hioload.toml) or markdown (docs/configuration.md)
+        #[arg(long, value_name = "NAME", default_value = "toml")]
+        format: ReferenceFormat,
+    },
 }
 
 /// `hioload tap`
@@ -238,24 +254,19 @@ pub(crate) fn parse<T: Into<OsString> + Clone>(
     }
 }
 
-/// The command with the defaults written into the help.
+/// The command, with the texts of the declared settings as the help of `serve`.
 fn command() -> clap::Command {
-    let defaults: HashMap<String, String> = reference()
-        .into_iter()
-        .map(|(_, key, value)| (key, value))
-        .collect();
     Cli::command().mut_subcommand("serve", |serve| {
-        let help = |argument: clap::Arg| match (
-            argument.get_help(),
-            defaults.get(argument.get_id().as_str()),
-        ) {
-            (Some(help), Some(value)) => {
-                let help = format!("{help} [default: {value}]");
-                argument.help(help)
-            }
-            _ => argument,
+        let settings: HashMap<&str, &Setting> = settings()
+            .map(|(_, setting)| (setting.key, setting))
+            .collect();
+        let help = |argument: clap::Arg| match settings.get(argument.get_id().as_str()) {
+            Some(setting) => argument
+                .help(setting.short_help())
+                .long_help(setting.long_help()),
+            None => argument,
         };
-        // `mut_arg` puts the argument last, so all are gone through in their order.
+        // `mut_arg` moves the argument to the end: visiting all in their order keeps it.
         let names: Vec<String> = serve
             .get_arguments()
             .map(|argument| argument.get_id().to_string())
@@ -337,14 +348,11 @@ mod tests {
             ),
         ] {
             let failure = failure(arguments);
-            assert_eq!(failure.code, 2, "{arguments:?}");
-            assert!(
-                failure.message.contains(part),
-                "{arguments:?}: {}",
-                failure.message
-            );
-            assert!(!failure.message.contains('\n'), "{}", failure.message);
-            assert!(failure.message.contains("--help"), "{}", failure.message);
+            assert_eq!(failure.code(), 2, "{arguments:?}");
+            let message = failure.to_string();
+            assert!(message.contains(part), "{arguments:?}: {message}");
+            assert!(!message.contains('\n'), "{message}");
+            assert!(message.contains("--help"), "{message}");
         }
     }
 
@@ -373,15 +381,11 @@ mod tests {
             .render_help()
             .to_string();
         let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
-        for (_, key, value) in reference() {
-            assert!(
-                words.contains(&format!("--{}", key.replace('_', "-"))),
-                "{key}"
-            );
-            assert!(
-                words.contains(&format!("[default: {value}]")),
-                "{key} {value}"
-            );
+        for (_, setting) in settings() {
+            let flag = format!("--{}", setting.key.replace('_', "-"));
+            assert!(words.contains(&flag), "{flag}");
+            let default = format!("[default: {}]", setting.default);
+            assert!(words.contains(&default), "{flag} {default}");
         }
     }
 }

@@ -166,7 +166,7 @@ fn build_of_dpdk(findings: &mut Findings) {
         #[cfg(all(feature = "dpdk", target_os = "linux"))]
         findings.ok(
             "build",
-            format!("this binary has {}", hioload_ws::dpdk::version()),
+            format!("this binary has {}", hioload_dpdk::version()),
         );
     } else if cfg!(not(target_os = "linux")) {
         findings.missing(

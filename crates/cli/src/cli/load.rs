@@ -12,7 +12,7 @@ use hioload_loadgen::attack::AttackPlan;
 use hioload_loadgen::{Arrival, Dialect, Scenario, Sizes, Verify};
 
 use self::output::{AFTER_OUTPUT, LoadCommand, OutputArgs};
-use hioload_ws::tcp::Cidr;
+use hioload_tcp::Cidr;
 
 use crate::cli::LinkArgs;
 use crate::config::sections::{AfXdpArgs, BypassArgs, DpdkArgs};

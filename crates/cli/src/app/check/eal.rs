@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hioload_ws::dpdk::{Eal, Port, PortInfo, split_arguments};
+use hioload_dpdk::{Eal, Port, PortInfo, split_arguments};
 use serde::{Deserialize, Serialize};
 
 use super::Findings;
@@ -32,7 +32,7 @@ fn arguments_of(arguments: &CheckArgs) -> String {
 /// # Errors
 /// Why it does not start.
 pub(super) fn list(arguments: &CheckArgs) -> Result<(), Failure> {
-    let refused = |why: hioload_ws::dpdk::Error| Failure::usage(why.to_string());
+    let refused = |why: hioload_dpdk::Error| Failure::usage(why.to_string());
     let words = split_arguments(&arguments_of(arguments)).map_err(refused)?;
     let eal = Eal::init(&words).map_err(refused)?;
     let ports: Vec<Seen> = Port::list(&eal)

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use hioload_ws::afxdp;
-use hioload_ws::afxdp::nic::{self, Ethtool, Nic};
-use hioload_ws::lcore::topology::{Topology, parse_cpu_list};
+use hioload_afxdp as afxdp;
+use hioload_afxdp::nic::{self, Ethtool, Nic};
+use hioload_lcore::topology::{Topology, parse_cpu_list};
 
 use super::machine::{self, join};
 use super::{Findings, trial};

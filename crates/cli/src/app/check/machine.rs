@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hioload_lcore::topology::{Topology, parse_cpu_list};
 use hioload_ws::Lcores;
-use hioload_ws::lcore::topology::{Topology, parse_cpu_list};
 
 use super::Findings;
 use crate::cli::CheckArgs;
@@ -86,9 +86,9 @@ pub(super) fn look(findings: &mut Findings, arguments: &CheckArgs) {
 pub(super) fn lcores(arguments: &CheckArgs) -> Vec<usize> {
     let placement = || Topology::detect().placement();
     match &arguments.lcores {
-        LcoreSet::All => placement(),
-        LcoreSet::Some(Lcores::Count(count)) => placement().into_iter().take(*count).collect(),
-        LcoreSet::Some(Lcores::Cpus(cpus)) => cpus.clone(),
+        LcoreSet(Lcores::Auto) => placement(),
+        LcoreSet(Lcores::Count(count)) => placement().into_iter().take(*count).collect(),
+        LcoreSet(Lcores::Cpus(cpus)) => cpus.clone(),
     }
 }
 

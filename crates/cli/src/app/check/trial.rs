@@ -1,12 +1,12 @@
 //! What only trying tells.
 
-use hioload_ws::afxdp::{self, Port, PortOptions, XdpMode};
+use hioload_afxdp::{self as afxdp, Port, PortOptions, XdpMode};
 
 use super::Findings;
 
 /// Whether this kernel takes the program; nothing is attached.
 pub(super) fn program(findings: &mut Findings) {
-    match afxdp::verify(&afxdp::object()) {
+    match afxdp::verify(&hioload_ws::af_xdp::program()) {
         Ok(()) => findings.ok("program", "the kernel's verifier takes the XDP program"),
         Err(why) => findings.missing("program", why.what(), why.mend()),
     }
@@ -15,7 +15,7 @@ pub(super) fn program(findings: &mut Findings) {
 /// Opens the port for a moment, for an address that nobody has (RFC 5737), so that nobody misses a packet to it.
 pub(super) fn port(findings: &mut Findings, name: &str) {
     let address = std::net::Ipv4Addr::new(192, 0, 2, 1).into();
-    let options = PortOptions::new(afxdp::object(), name, [address]);
+    let options = PortOptions::new(hioload_ws::af_xdp::program(), name, [address]);
     let (port, seeds) = match Port::open(&options) {
         Ok(opened) => opened,
         Err(why) => return findings.missing("trial", why.what(), why.mend()),
