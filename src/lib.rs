@@ -76,6 +76,8 @@ pub use hioload_ws_proto::handshake::client::Response as ServerReply;
 pub use hioload_ws_proto::handshake::{HandshakeError, server::Request};
 pub use hioload_ws_proto::{CloseCode, Kind, Message};
 
+pub mod guide;
+
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
 pub mod af_xdp;
 

@@ -6,7 +6,7 @@ use hioload_device::Device;
 use hioload_device::tap::{Tap, TapSwitch};
 use hioload_engine::{LcorePlacement, MakeTransport, Server, ServerOptions, StartError};
 use hioload_mem::{Pool, PoolOptions};
-use hioload_tcp::{Stack, StackConfig, Strays};
+use hioload_tcp::{Handoff, Stack, StackConfig};
 use hioload_transport::bypass::{Bypass, BypassOptions};
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -137,16 +137,16 @@ impl<D: Device + 'static> Queues<D> {
             huge_pages: sockets.huge_pages,
             node: None,
         };
-        let strays = Strays::mesh(self.queues.len(), self.mtu + LINK_HEADERS);
+        let handoffs = Handoff::mesh(self.queues.len(), self.mtu + LINK_HEADERS);
         let alone = self.queues.len() == 1;
         let node = self.node;
-        let transports = self.queues.into_iter().zip(strays);
-        let transports = transports.map(|((number, open), strays)| {
+        let transports = self.queues.into_iter().zip(handoffs);
+        let transports = transports.map(|((number, open), handoff)| {
             let stack = stack.clone();
-            let strays = (!alone).then_some(strays);
+            let handoff = (!alone).then_some(handoff);
             let make = move |place: LcorePlacement| {
                 lcores::warn_of_distance(number, node, place);
-                transport(open(place)?, strays, stack, bypass, pool, place)
+                transport(open(place)?, handoff, stack, bypass, pool, place)
             };
             Box::new(make) as MakeTransport<Bypass<D>>
         });
@@ -157,17 +157,17 @@ impl<D: Device + 'static> Queues<D> {
 /// TCP and the transport on one open queue.
 fn transport<D: Device>(
     queue: D,
-    strays: Option<Strays>,
+    handoff: Option<Handoff>,
     stack: StackConfig,
     options: BypassOptions,
     pool: PoolOptions,
     place: LcorePlacement,
 ) -> Result<Bypass<D>, StartError> {
-    let strays = strays.map(|mut strays| {
-        strays.set_waker(queue.waker());
-        strays
+    let handoff = handoff.map(|mut handoff| {
+        handoff.set_waker(queue.waker());
+        handoff
     });
-    let stack = Stack::new(queue, stack, strays, place.now)
+    let stack = Stack::new(queue, stack, handoff, place.now)
         .map_err(|why| StartError::Transport(why.to_string()))?;
     let pool = Pool::new(&PoolOptions {
         node: place.node,

@@ -15,8 +15,8 @@ use std::time::SystemTime;
 use hioload_bypass::Queues;
 use hioload_device::Device;
 use hioload_loadgen::progress::Progress;
-use hioload_loadgen::report::{FORMAT, Report};
 use hioload_loadgen::{Job, Outcome, ServerProbe, Stop, machine, run as run_once, settings};
+use hioload_report::{FORMAT, Report};
 use hioload_transport::Transport;
 use hioload_ws::{Lcores, Server, ServerOptions};
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use hioload_attack::{AttackControl, AttackOptions, AttackPlan, Attacker};
 use hioload_device::Device;
-use hioload_loadgen::attack::{AttackControl, AttackOptions, AttackPlan, Attacker};
 use hioload_loadgen::progress::{Phase, Progress};
-use hioload_loadgen::report::{Run, Tick};
 use hioload_loadgen::{Job, memory};
+use hioload_report::{Run, Tick};
 use hioload_tcp::{Cidr, StackConfig};
 use hioload_ws::Endpoint;
 
