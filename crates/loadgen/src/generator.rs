@@ -315,16 +315,15 @@ impl Generator {
         } else {
             &job.target
         };
-        Connect {
-            endpoint: job.endpoints[self.endpoint].clone(),
-            host: job.host.clone(),
-            target: target.clone(),
-            origin: job.origin.clone(),
-            protocols: job.protocols.clone(),
-            headers: job.headers.clone(),
-            deflate: job.deflate,
-            token: n as u64,
-        }
+        let mut connect = Connect::new(job.endpoints[self.endpoint].clone())
+            .host(job.host.clone())
+            .target(target.clone())
+            .deflate(job.deflate)
+            .token(n as u64);
+        connect.origin = job.origin.clone();
+        connect.protocols = job.protocols.clone();
+        connect.headers = job.headers.clone();
+        connect
     }
 
     fn connect_failed(&mut self, now: Time, n: usize, error: &ConnectError) {
@@ -647,6 +646,7 @@ fn described(error: &ConnectError) -> (String, String) {
         ConnectError::Timeout => ("timeout", "the server did not answer the handshake in time".into()),
         ConnectError::Handshake(_) => ("handshake", format!("{error}: is a WebSocket server, without TLS, there?")),
         ConnectError::Request(_) => ("request", error.to_string()),
+        _ => ("other", error.to_string()),
     };
     (name.to_owned(), line)
 }

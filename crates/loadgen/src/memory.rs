@@ -119,8 +119,7 @@ fn make<D: Device + 'static>(
     };
     let make = move |place: LcorePlacement| {
         let device = wrap(end.open(), pair);
-        let stack = Stack::new(device, stack, None, place.now)
-            .map_err(|why| StartError::Transport(why.to_string()))?;
+        let stack = Stack::new(device, stack, None, place.now).map_err(StartError::transport)?;
         let pool = Pool::new(&PoolOptions {
             // Chunks cost memory once they are used.
             buffers: 16_384,

@@ -30,5 +30,7 @@ pub mod sockets;
 pub mod streams;
 
 mod contract;
+mod endpoint;
 pub use contract::*;
+pub use endpoint::ParseEndpointError;
 pub use hioload_tcp::{FlowDetails, FlowInfo};

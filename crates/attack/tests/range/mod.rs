@@ -87,16 +87,9 @@ impl Handler for Bystander {
 
     fn on_start(&mut self, cx: &mut impl LcoreContext<Event = ()>) {
         for token in 0..TALKERS {
-            let connect = Connect {
-                endpoint: self.endpoint.clone(),
-                host: "server".into(),
-                target: "/".into(),
-                origin: None,
-                protocols: Vec::new(),
-                headers: Vec::new(),
-                deflate: false,
-                token,
-            };
+            let connect = Connect::new(self.endpoint.clone())
+                .host("server")
+                .token(token);
             cx.connect(connect).expect("it begins");
         }
     }

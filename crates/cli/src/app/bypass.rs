@@ -177,8 +177,7 @@ fn stand<D: Device>(
         handoff.set_waker(queue.waker());
         handoff
     });
-    let stack = Stack::new(queue, stack, handoff, place.now)
-        .map_err(|why| StartError::Transport(why.to_string()))?;
+    let stack = Stack::new(queue, stack, handoff, place.now).map_err(StartError::transport)?;
     let pool = Pool::new(&PoolOptions {
         node: place.node,
         ..pool

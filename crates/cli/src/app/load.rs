@@ -125,15 +125,12 @@ impl Errand<'_> {
         let Some(link) = link else {
             return memory::run(planned, assault, self.tap, drive);
         };
-        let options = ServerOptions {
-            listen: Vec::new(),
-            lcores: planned.lcores.clone(),
-            config: settings::config(job),
-            sockets: hioload_ws::SocketOptions {
-                sources: planned.sources.clone(),
-                ..settings::sockets(job)
-            },
-        };
+        let mut sockets = settings::sockets(job);
+        sockets.sources = planned.sources.clone();
+        let options = ServerOptions::new()
+            .lcores(planned.lcores.clone())
+            .config(settings::config(job))
+            .sockets(sockets);
         // Over queues there is an lcore for each, unless it was said which.
         let chosen = (self.arguments.transport.is_sockets() || self.arguments.lcores.is_some())
             .then(|| planned.lcores.clone());
