@@ -29,6 +29,8 @@ mod slots;
 pub mod sockets;
 pub mod streams;
 
+pub mod layer;
+
 mod contract;
 pub use contract::*;
 pub use hioload_tcp::{FlowDetails, FlowInfo};
