@@ -29,6 +29,8 @@ mod slots;
 pub mod sockets;
 pub mod streams;
 
+pub mod layer;
+
 mod contract;
 mod endpoint;
 pub use contract::*;

@@ -10,6 +10,7 @@ use hioload_tcp::{FlowId, Stack, StackConfig, What};
 use hioload_transport::Peer;
 use hioload_transport::bypass::{Bypass, BypassOptions};
 
+use super::layers::{Bare, Wrap};
 use super::world::{Harness, Seen, Setup};
 
 pub const IPV4: u8 = 4;
@@ -123,8 +124,8 @@ impl Peers {
 }
 
 /// Whose frames are IPv4 or IPv6.
-pub struct BypassHarness<const FAMILY: u8> {
-    io: Bypass<MemoryDevice>,
+pub struct BypassHarness<const FAMILY: u8, W: Wrap = Bare> {
+    io: W::Io<Bypass<MemoryDevice>>,
     peers: Peers,
 }
 
@@ -163,8 +164,8 @@ impl<const FAMILY: u8> BypassHarness<FAMILY> {
     }
 }
 
-impl<const FAMILY: u8> Harness for BypassHarness<FAMILY> {
-    type Io = Bypass<MemoryDevice>;
+impl<const FAMILY: u8, W: Wrap> Harness for BypassHarness<FAMILY, W> {
+    type Io = W::Io<Bypass<MemoryDevice>>;
     type Wire = FlowId;
     const HAS_RESET: bool = true;
 
@@ -180,7 +181,10 @@ impl<const FAMILY: u8> Harness for BypassHarness<FAMILY> {
             ..rings(config(FAMILY, 1))
         };
         let (io, peers) = bypass(setup, server, rings(config(FAMILY, 2)));
-        Self { io, peers }
+        Self {
+            io: W::wrap(io),
+            peers,
+        }
     }
     fn io(&mut self) -> &mut Self::Io {
         // Once for each turn, at least.
@@ -188,8 +192,7 @@ impl<const FAMILY: u8> Harness for BypassHarness<FAMILY> {
         &mut self.io
     }
     fn dial(&mut self) -> FlowId {
-        let to = self.listening();
-        self.peers.dial(to)
+        self.peers.dial(SocketAddr::new(address(FAMILY, 1), PORT))
     }
     fn send(&mut self, wire: &mut FlowId, bytes: &[u8]) -> usize {
         self.peers.send(*wire, bytes)
