@@ -164,12 +164,3 @@ fn any_origin_is_what_none_and_a_star_mean() {
         ["https://a", "https://b"]
     );
 }
-
-#[test]
-fn the_readme_has_every_key_with_its_default() {
-    let readme = include_str!("../../../../README.md");
-    for (_, key, value) in reference() {
-        let cells = format!("| `{key}` | `{value}` |");
-        assert!(readme.contains(&cells), "{cells}");
-    }
-}
