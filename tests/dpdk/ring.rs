@@ -135,14 +135,14 @@ fn open(eal: &Eal, end: RingEnd, queues: u16) -> (Port, Vec<QueueEnd>) {
 /// An engine with an lcore for each queue; `last` is the last byte of its IP and MAC addresses.
 fn engine(ends: Vec<QueueEnd>, last: u8, listen: bool) -> Server<Bypass<Queue>> {
     let address = ([10, 77, 0, 2], 9001).into();
-    let stack = StackConfig {
-        addresses: vec![format!("10.77.0.{last}/24").parse().expect("an address")],
-        listen: if listen { vec![address] } else { Vec::new() },
-        mac: Some([2, 0, 0, 0, 0, last]),
-        secret: [last; 16],
-        max_flows: 64,
-        ..StackConfig::default()
-    };
+    let own = format!("10.77.0.{last}/24").parse().expect("an address");
+    let mut stack = StackConfig::new([own]);
+    if listen {
+        stack.listen.push(address);
+    }
+    stack.mac = Some([2, 0, 0, 0, 0, last]);
+    stack.secret = [last; 16];
+    stack.max_flows = 64;
     let mut config = Config::default();
     config.limits.max_connections = 16;
     let options = BypassOptions {

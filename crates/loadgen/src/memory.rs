@@ -58,16 +58,12 @@ where
         clients: Vec::new(),
     };
     for (n, (near, far)) in both.into_iter().enumerate() {
-        let at_server = StackConfig {
-            addresses: vec![cidr(SERVER.ip())?],
-            listen: vec![SERVER],
-            ..stack(server)
-        };
-        let at_client = StackConfig {
-            addresses: addresses(client.limits.max_connections)?,
-            source_ports: PORTS,
-            ..stack(client)
-        };
+        let mut at_server = stack(server);
+        at_server.addresses = vec![cidr(SERVER.ip())?];
+        at_server.listen = vec![SERVER];
+        let mut at_client = stack(client);
+        at_client.addresses = addresses(client.limits.max_connections)?;
+        at_client.source_ports = PORTS;
         ends.servers
             .push(make(near, n, on_server.clone(), at_server, server));
         ends.clients
@@ -78,13 +74,12 @@ where
 
 /// What both stacks have in common.
 fn stack(config: &Config) -> StackConfig {
-    StackConfig {
-        max_flows: config.slots(),
-        secret: rand::random(),
-        // A closed connection is gone: its port is needed.
-        linger: std::time::Duration::from_secs(2),
-        ..StackConfig::default()
-    }
+    let mut stack = StackConfig::default();
+    stack.max_flows = config.slots();
+    stack.secret = rand::random();
+    // A closed connection is gone: its port is needed.
+    stack.linger = std::time::Duration::from_secs(2);
+    stack
 }
 
 fn cidr(address: IpAddr) -> io::Result<Cidr> {

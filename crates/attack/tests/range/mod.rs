@@ -233,13 +233,13 @@ impl Lab {
         let (a, b) = pair(&PairOptions::default()).expect("a pair");
         let attacker = Attacker::new(b.open(), &options, &control).expect("an attacker");
         let now = Clock::new().now();
-        let config = |own, listen| StackConfig {
-            addresses: vec![own],
-            listen,
-            vlan: setup.vlan,
-            max_flows: 4096,
-            secret: *b"secret of a test",
-            ..StackConfig::default()
+        let config = |own, listen| {
+            let mut config = StackConfig::new([own]);
+            config.listen = listen;
+            config.vlan = setup.vlan;
+            config.max_flows = 4096;
+            config.secret = *b"secret of a test";
+            config
         };
         let server = transport(a.open(), config(far, vec![target]), now);
         let client = transport(attacker, config(near, Vec::new()), now);

@@ -118,13 +118,11 @@ impl<D: Device + 'static> Queues<D> {
         let sockets = &options.sockets;
         let mut secret = [0; 16];
         getrandom(&mut secret)?;
-        let stack = StackConfig {
-            listen: tcp_addresses(&options.listen),
-            // Any lcore may get all of the connections.
-            max_flows: config.slots(),
-            secret,
-            ..stack.clone()
-        };
+        let mut stack = stack.clone();
+        stack.listen = tcp_addresses(&options.listen);
+        // Any lcore may get all of the connections.
+        stack.max_flows = config.slots();
+        stack.secret = secret;
         let options = BypassOptions {
             rx_buffer: sockets.rx_buffer,
             send_queue: config.send_bound(),
