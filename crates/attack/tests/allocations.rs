@@ -10,7 +10,7 @@ mod range;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hioload_attack::{AttackControl, AttackOptions, AttackPlan, Attacker, Count, Kind};
+use hioload_attack::{AttackControl, AttackKind, AttackOptions, AttackPlan, Attacker, Count};
 use hioload_device::memory::{PairOptions, pair};
 use hioload_device::{Burst, Device};
 use hioload_engine::{Config, Lcore};
@@ -31,7 +31,7 @@ fn syn() -> Vec<u8> {
 
 #[test]
 fn nothing_is_allocated_after_the_start() {
-    let names = Kind::ALL.map(|kind| format!("{kind},rate=20k"));
+    let names = AttackKind::ALL.map(|kind| format!("{kind},rate=20k"));
     let plan: AttackPlan = names.join("+").parse().unwrap();
     let target: SocketAddr = "10.77.0.2:9001".parse().unwrap();
     let control = AttackControl::new(&plan);
@@ -72,12 +72,12 @@ fn nothing_is_allocated_after_the_start() {
     }
     assert_eq!(allocated, 0);
     let counters = control.counters();
-    for kind in Kind::ALL {
+    for kind in AttackKind::ALL {
         assert!(
             counters.get(kind, Count::Sent) > 300,
             "{kind}: {counters:?}"
         );
     }
-    assert!(counters.get(Kind::TinySegments, Count::Echoes) > 0);
-    assert!(counters.get(Kind::BadFrames, Count::Close1002) > 0);
+    assert!(counters.get(AttackKind::TinySegments, Count::Echoes) > 0);
+    assert!(counters.get(AttackKind::BadFrames, Count::Close1002) > 0);
 }
