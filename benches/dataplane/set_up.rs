@@ -51,12 +51,8 @@ pub fn over<D: Device>(
         ..StackConfig::default()
     };
     let stack = Stack::new(server, config, None, now).map_err(|e| e.to_string())?;
-    let pool = Pool::new(&PoolOptions {
-        buffers: 1024,
-        buffer_size: 16 << 10,
-        ..PoolOptions::default()
-    })
-    .map_err(|e| format!("no send pool: {e}"))?;
+    let pool =
+        Pool::new(&PoolOptions::new(1024, 16 << 10)).map_err(|e| format!("no send pool: {e}"))?;
     let io = Bypass::over(stack, BypassOptions::default(), pool);
     let config = Config {
         limits: Limits {

@@ -168,12 +168,7 @@ fn engine(ends: Vec<QueueEnd>, last: u8, listen: bool) -> Server<Bypass<Queue>> 
             handoff.set_waker(queue.waker());
             let handoff = (!alone).then_some(handoff);
             let stack = Stack::new(queue, stack, handoff, place.now).map_err(|why| failed(&why))?;
-            let pool = Pool::new(&PoolOptions {
-                buffers: 256,
-                buffer_size: 1 << 14,
-                ..PoolOptions::default()
-            })
-            .map_err(|why| failed(&why))?;
+            let pool = Pool::new(&PoolOptions::new(256, 1 << 14)).map_err(|why| failed(&why))?;
             Ok(Bypass::over(stack, options, pool))
         };
         Box::new(make) as MakeTransport<_>

@@ -121,14 +121,8 @@ fn make<D: Device + 'static>(
         let device = wrap(end.open(), pair);
         let stack = Stack::new(device, stack, None, place.now)
             .map_err(|why| StartError::Transport(why.to_string()))?;
-        let pool = Pool::new(&PoolOptions {
-            // Chunks cost memory once they are used.
-            buffers: 16_384,
-            buffer_size: 16 << 10,
-            node: place.node,
-            ..PoolOptions::default()
-        })
-        .map_err(|why| StartError::System("reserve the send buffers", why))?;
+        let pool = Pool::new(&PoolOptions::new(16_384, 16 << 10).node(place.node))
+            .map_err(|why| StartError::System("reserve the send buffers", why))?;
         Ok(Bypass::over(stack, options, pool))
     };
     Box::new(make)
