@@ -77,12 +77,8 @@ fn build<D: Device, T: Transport>(
     config.ring_idle = ring_idle;
     config.secret = *b"a bench's secret";
     let stack = Stack::new(server, config, None, now).map_err(|e| e.to_string())?;
-    let pool = Pool::new(&PoolOptions {
-        buffers: 1024,
-        buffer_size: 16 << 10,
-        ..PoolOptions::default()
-    })
-    .map_err(|e| format!("no send pool: {e}"))?;
+    let pool =
+        Pool::new(&PoolOptions::new(1024, 16 << 10)).map_err(|e| format!("no send pool: {e}"))?;
     let io = wrap(Bypass::over(stack, BypassOptions::default(), pool));
     let config = Config {
         limits: Limits {

@@ -160,12 +160,7 @@ fn engine(ends: Vec<QueueEnd>, last: u8, listen: bool) -> Server<Bypass<Queue>> 
             let handoff = (!alone).then_some(handoff);
             let stack =
                 Stack::new(queue, stack, handoff, place.now).map_err(StartError::transport)?;
-            let pool = Pool::new(&PoolOptions {
-                buffers: 256,
-                buffer_size: 1 << 14,
-                ..PoolOptions::default()
-            })
-            .map_err(StartError::transport)?;
+            let pool = Pool::new(&PoolOptions::new(256, 1 << 14)).map_err(StartError::transport)?;
             Ok(Bypass::over(stack, options, pool))
         };
         Box::new(make) as MakeTransport<_>

@@ -115,14 +115,8 @@ fn make<D: Device + 'static>(
     let make = move |place: LcorePlacement| {
         let device = wrap(end.open(), pair);
         let stack = Stack::new(device, stack, None, place.now).map_err(StartError::transport)?;
-        let pool = Pool::new(&PoolOptions {
-            // A chunk costs memory only once it is used.
-            buffers: 16_384,
-            buffer_size: 16 << 10,
-            node: place.node,
-            ..PoolOptions::default()
-        })
-        .map_err(|why| StartError::System("reserve the send buffers", why))?;
+        let pool = Pool::new(&PoolOptions::new(16_384, 16 << 10).node(place.node))
+            .map_err(|why| StartError::System("reserve the send buffers", why))?;
         Ok(Bypass::over(stack, options, pool))
     };
     Box::new(make)

@@ -204,11 +204,7 @@ pub fn transport<D: hioload_device::Device>(
     now: Time,
 ) -> Bypass<D> {
     let stack = Stack::new(device, config, None, now).expect("a stack");
-    let pool = Pool::new(&PoolOptions {
-        buffers: 4096,
-        buffer_size: 16 << 10,
-        ..PoolOptions::default()
-    });
+    let pool = Pool::new(&PoolOptions::new(4096, 16 << 10));
     Bypass::over(stack, BypassOptions::default(), pool.expect("a pool"))
 }
 

@@ -128,12 +128,8 @@ impl<D: Device + 'static> Queues<D> {
             send_queue: config.send_bound(),
             backlog: usize::try_from(sockets.backlog).unwrap_or(1),
         };
-        let pool = PoolOptions {
-            buffers: sockets.tx_chunks,
-            buffer_size: sockets.tx_chunk,
-            huge_pages: sockets.huge_pages,
-            node: None,
-        };
+        let pool =
+            PoolOptions::new(sockets.tx_chunks, sockets.tx_chunk).huge_pages(sockets.huge_pages);
         let handoffs = Handoff::mesh(self.queues.len(), self.mtu + LINK_HEADERS);
         let alone = self.queues.len() == 1;
         let near = self.node;
@@ -176,11 +172,8 @@ fn stand<D: Device>(
         handoff
     });
     let stack = Stack::new(queue, stack, handoff, place.now).map_err(StartError::transport)?;
-    let pool = Pool::new(&PoolOptions {
-        node: place.node,
-        ..pool
-    })
-    .map_err(|why| StartError::System("reserve the send buffers", why))?;
+    let pool = Pool::new(&pool.node(place.node))
+        .map_err(|why| StartError::System("reserve the send buffers", why))?;
     Ok(Bypass::over(stack, options, pool))
 }
 

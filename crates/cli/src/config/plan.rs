@@ -224,10 +224,7 @@ fn deflate_from(args: &DeflateArgs) -> Option<DeflateConfig> {
         Deflate::Shared => Sharing::Shared,
         Deflate::Own => Sharing::Own,
     };
-    let mut config = DeflateConfig {
-        sharing,
-        ..DeflateConfig::default()
-    };
+    let mut config = DeflateConfig::new(sharing);
     set! {
         config.level => within(args.deflate_level);
         config.threshold => args.deflate_threshold.map(|size| size.0);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use hioload_device::memory::{MemoryDevice, PairOptions, pair};
 use hioload_lcore::Clock;
-use hioload_mem::{HugePages, Pool, PoolOptions};
+use hioload_mem::{Pool, PoolOptions};
 use hioload_tcp::{EventFlags, FlowId, Stack, StackConfig};
 use hioload_transport::Peer;
 use hioload_transport::bypass::{Bypass, BypassOptions};
@@ -39,13 +39,7 @@ pub fn config(family: u8, host: u8) -> StackConfig {
 }
 
 pub fn pool(chunk: usize) -> Pool {
-    Pool::new(&PoolOptions {
-        buffers: 4096,
-        buffer_size: chunk,
-        huge_pages: HugePages::Off,
-        node: None,
-    })
-    .unwrap()
+    Pool::new(&PoolOptions::new(4096, chunk)).unwrap()
 }
 
 /// What has become of a peer's connection.
