@@ -9,7 +9,7 @@ use hioload_ws::dpdk::{
 };
 use hioload_ws::engine::{LcorePlacement, MakeTransport, StartError};
 use hioload_ws::mem::{Pool, PoolOptions};
-use hioload_ws::tcp::{Stack, StackConfig, Strays};
+use hioload_ws::tcp::{Handoff, Stack, StackConfig};
 use hioload_ws::transport::bypass::{Bypass, BypassOptions};
 use hioload_ws::{
     Accept, CloseCode, Closure, Config, Connect, ConnectError, ConnectionId, Context, Endpoint,
@@ -159,15 +159,15 @@ fn engine(ends: Vec<QueueEnd>, last: u8, listen: bool) -> Server<Bypass<Queue>> 
         backlog: 16,
     };
     let (lcores, alone) = (ends.len(), ends.len() == 1);
-    let strays = Strays::mesh(lcores, 1518);
-    let make = ends.into_iter().zip(strays).map(|(end, mut strays)| {
+    let handoffs = Handoff::mesh(lcores, 1518);
+    let make = ends.into_iter().zip(handoffs).map(|(end, mut handoff)| {
         let stack = stack.clone();
         let make = move |place: LcorePlacement| {
             let failed = |why: &dyn std::fmt::Display| StartError::Transport(why.to_string());
             let queue = end.claim().map_err(|why| failed(&why))?;
-            strays.set_waker(queue.waker());
-            let strays = (!alone).then_some(strays);
-            let stack = Stack::new(queue, stack, strays, place.now).map_err(|why| failed(&why))?;
+            handoff.set_waker(queue.waker());
+            let handoff = (!alone).then_some(handoff);
+            let stack = Stack::new(queue, stack, handoff, place.now).map_err(|why| failed(&why))?;
             let pool = Pool::new(&PoolOptions {
                 buffers: 256,
                 buffer_size: 1 << 14,

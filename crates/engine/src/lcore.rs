@@ -290,8 +290,8 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         counters.tcp_timeouts.set(stats.tcp.timeouts);
         counters.tcp_rst_limited.set(stats.tcp.rst_limited);
         counters.tcp_icmp_limited.set(stats.tcp.icmp_limited);
-        counters.tcp_strays.set(stats.tcp.strays);
-        counters.tcp_stray_drops.set(stats.tcp.stray_drops);
+        counters.tcp_handoffs.set(stats.tcp.handoffs);
+        counters.tcp_handoff_drops.set(stats.tcp.handoff_drops);
         counters.tcp_bad_checksums.set(stats.tcp.bad_checksums);
         counters.tcp_rx_malformed.set(stats.tcp.rx_malformed);
         counters.tcp_tx_drops.set(stats.tcp.tx_drops);

@@ -1,22 +1,20 @@
-//! The thread that steers a run: gives the lcores their orders, gathers an interval from each five times a second, and reckons.
+//! The thread that steers a run: gives the lcores their commands, gathers an interval from each five times a second, and reckons.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use hdrhistogram::serialization::{Serializer, V2Serializer};
 use hioload_engine::{CountersHandle, Server};
 use hioload_transport::Transport;
 
-use crate::generator::{Generator, Order, Orders, Word, seat};
+use crate::generator::{Command, CommandSender, Generator, Notice, control_link};
 use crate::job::{Job, Scenario};
 use crate::meter::{Interval, Times};
 use crate::process;
 use crate::progress::{Phase, Progress};
-use crate::report::{Latency, Run, Tick, Usage};
 use crate::verdict;
+use hioload_report::{Latency, Run, Tick, Usage};
 
 /// Between two intervals.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -79,20 +77,21 @@ pub fn run<T: Transport + 'static>(
 ) -> Result<Outcome, String> {
     let lcores = server.lcores();
     let counters = server.counters();
-    let (words, heard) = channel();
-    let (orders, seats): (Vec<Orders>, Vec<_>) = (0..lcores).map(|_| seat(words.clone())).unzip();
-    drop(words);
-    let seats: Mutex<Vec<Option<_>>> = Mutex::new(seats.into_iter().map(Some).collect());
+    let (notices, received) = channel();
+    let (commands, links): (Vec<CommandSender>, Vec<_>) =
+        (0..lcores).map(|_| control_link(notices.clone())).unzip();
+    drop(notices);
+    let links: Mutex<Vec<Option<_>>> = Mutex::new(links.into_iter().map(Some).collect());
     let for_lcores = Arc::clone(job);
     let others = process::lcore_threads();
     let running = server
         .start(move |lcore| {
-            let mut seats = seats.lock().expect("no lcore panics with it");
-            let seat = seats[usize::from(lcore)].take();
+            let mut links = links.lock().expect("no lcore panics with it");
+            let link = links[usize::from(lcore)].take();
             Generator::new(
                 Arc::clone(&for_lcores),
                 lcore,
-                seat.expect("each lcore starts once"),
+                link.expect("each lcore starts once"),
             )
             .in_real_time()
         })
@@ -102,8 +101,8 @@ pub fn run<T: Transport + 'static>(
     let mut control = Control {
         threads,
         job,
-        orders,
-        heard,
+        commands,
+        notices: received,
         counters,
         probe,
         which,
@@ -125,8 +124,8 @@ pub fn run<T: Transport + 'static>(
 
 struct Control<'a> {
     job: &'a Arc<Job>,
-    orders: Vec<Orders>,
-    heard: Receiver<Word>,
+    commands: Vec<CommandSender>,
+    notices: Receiver<Notice>,
     counters: CountersHandle,
     threads: Vec<u32>,
     probe: &'a ServerProbe,
@@ -163,7 +162,7 @@ impl Control<'_> {
         let mut run = Run::default();
         let before = Memory::now(self.probe);
         self.phase(Phase::Opening, None);
-        self.order(|| Order::Open);
+        self.command(|| Command::Open);
         let mut total = Interval::empty();
         self.open(&mut total);
         if !self.over() {
@@ -176,7 +175,7 @@ impl Control<'_> {
     fn open(&mut self, total: &mut Interval) {
         let mut next = Instant::now() + INTERVAL;
         let wanted = self.job.connections;
-        while self.ready < self.orders.len() && !self.over() {
+        while self.ready < self.commands.len() && !self.over() {
             self.listen(next.saturating_duration_since(Instant::now()), &mut |_| {});
             if Instant::now() >= next {
                 next += INTERVAL;
@@ -197,7 +196,7 @@ impl Control<'_> {
     fn load(&mut self, run: &mut Run, total: &mut Interval) {
         let opens = matches!(self.job.scenario, Scenario::Ramp);
         let (warmup, duration) = (self.job.warmup, self.job.duration);
-        self.order(|| Order::Go);
+        self.command(|| Command::Go);
         if !warmup.is_zero() && !opens {
             self.phase(Phase::Warmup, Some(warmup.as_secs_f64()));
             let mut before = self.mark();
@@ -265,7 +264,7 @@ impl Control<'_> {
             second.add(&moment.interval);
             *last = moment.mark.clone();
             let over =
-                start.elapsed() >= length || self.over() || self.finished >= self.orders.len();
+                start.elapsed() >= length || self.over() || self.finished >= self.commands.len();
             let span = (moment.mark.at - second_from.at).as_secs_f64();
             if span >= 0.95 || over {
                 let gathered = Moment {
@@ -284,9 +283,9 @@ impl Control<'_> {
     /// Waits for what is under way. In an open loop its times belong to what is measured: they count from when it was due.
     fn drain(&mut self, total: &mut Interval) {
         self.phase(Phase::Ending, None);
-        self.order(|| Order::Halt);
+        self.command(|| Command::Halt);
         let end = Instant::now() + self.job.timeout + GRACE;
-        while self.drained < self.orders.len() && self.failure.is_none() && Instant::now() < end {
+        while self.drained < self.commands.len() && self.failure.is_none() && Instant::now() < end {
             if self.stop.0.load(Ordering::SeqCst) > 1 {
                 return;
             }
@@ -323,11 +322,11 @@ impl Control<'_> {
             });
         }
         self.phase(Phase::Ending, None);
-        self.order(|| Order::Close);
+        self.command(|| Command::Close);
         // They end by themselves, and say nothing more.
         let end = Instant::now() + GRACE;
         while Instant::now() < end && self.stop.0.load(Ordering::SeqCst) < 2 {
-            match self.heard.recv_timeout(Duration::from_millis(50)) {
+            match self.notices.recv_timeout(Duration::from_millis(50)) {
                 Err(RecvTimeoutError::Disconnected) => break,
                 _ => continue,
             }
@@ -383,23 +382,23 @@ impl Control<'_> {
 
     /// An interval of all lcores; `None` if they do not answer.
     fn gather(&mut self) -> Option<Moment> {
-        let lcores = self.orders.len();
+        let lcores = self.commands.len();
         for lcore in 0..lcores {
             let spare = self.spares.pop();
             let spare = spare.unwrap_or_else(|| Box::new(Interval::empty()));
-            self.orders[lcore].give(Order::Report(spare));
+            self.commands[lcore].send(Command::Report(spare));
         }
         let mut sum = Interval::empty();
         let (mut open, mut answers) = (0, 0);
         let end = Instant::now() + GRACE;
         while answers < lcores && Instant::now() < end {
             let mut spares = Vec::new();
-            let alive = self.listen(Duration::from_millis(100), &mut |word| {
-                if let Word::Interval {
+            let alive = self.listen(Duration::from_millis(100), &mut |notice| {
+                if let Notice::Interval {
                     open: here,
                     mut interval,
                     ..
-                } = word
+                } = notice
                 {
                     answers += 1;
                     open += here;
@@ -426,7 +425,7 @@ impl Control<'_> {
         let end = Instant::now() + time;
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.failure.is_some() || self.finished >= self.orders.len() {
+            if left.is_zero() || self.failure.is_some() || self.finished >= self.commands.len() {
                 return;
             }
             if self.stop.is_asked() {
@@ -436,20 +435,20 @@ impl Control<'_> {
         }
     }
 
-    /// Takes one word if there is one; intervals are handed to `intervals`. `false` if all lcores have ended.
-    fn listen(&mut self, time: Duration, intervals: &mut dyn FnMut(Word)) -> bool {
-        match self.heard.recv_timeout(time) {
-            Ok(Word::Ready) => self.ready += 1,
-            Ok(Word::Finished) => self.finished += 1,
-            Ok(Word::Drained) => self.drained += 1,
-            Ok(Word::Error(line)) => {
+    /// Takes one notice if there is one; intervals are handed to `intervals`. `false` if all lcores have ended.
+    fn listen(&mut self, time: Duration, intervals: &mut dyn FnMut(Notice)) -> bool {
+        match self.notices.recv_timeout(time) {
+            Ok(Notice::Ready) => self.ready += 1,
+            Ok(Notice::Finished) => self.finished += 1,
+            Ok(Notice::Drained) => self.drained += 1,
+            Ok(Notice::Error(line)) => {
                 self.progress.note(&line);
                 self.first_error.get_or_insert(line);
             }
-            Ok(Word::Failed(line)) => {
+            Ok(Notice::Failed(line)) => {
                 self.failure.get_or_insert(line);
             }
-            Ok(interval @ Word::Interval { .. }) => intervals(interval),
+            Ok(interval @ Notice::Interval { .. }) => intervals(interval),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
                 self.failure
@@ -460,9 +459,9 @@ impl Control<'_> {
         true
     }
 
-    fn order(&self, order: impl Fn() -> Order) {
-        for lcore in &self.orders {
-            lcore.give(order());
+    fn command(&self, command: impl Fn() -> Command) {
+        for lcore in &self.commands {
+            lcore.send(command());
         }
     }
 
@@ -506,27 +505,7 @@ fn tick_of(moment: &Moment, last: &Mark, start: Instant, offset: f64) -> Tick {
 
 /// A distribution as it is reported; `None` if nothing was recorded.
 fn latency(times: &Times, from_due: bool) -> Option<Latency> {
-    if times.is_empty() {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    // It writes to memory.
-    V2Serializer::new().serialize(times, &mut bytes).ok()?;
-    Some(Latency {
-        count: times.len(),
-        mean: times.mean(),
-        stdev: times.stdev(),
-        min: times.min(),
-        max: times.max(),
-        p50: times.value_at_quantile(0.5),
-        p75: times.value_at_quantile(0.75),
-        p90: times.value_at_quantile(0.9),
-        p99: times.value_at_quantile(0.99),
-        p999: times.value_at_quantile(0.999),
-        p9999: times.value_at_quantile(0.9999),
-        histogram: base64::engine::general_purpose::STANDARD.encode(&bytes),
-        from_due,
-    })
+    (!times.is_empty()).then(|| Latency::of(times, from_due))
 }
 
 /// Resident memory of both ends.

@@ -1,6 +1,6 @@
 //! The handler of a generator's lcore: opens connections, sends, checks what comes back, and counts.
 //!
-//! It is told what to do by [`Order`]s and answers with [`Word`]s, over channels that are looked at once in a turn: a message
+//! It is told what to do by [`Command`]s and answers with [`Notice`]s, over channels that are looked at once in a turn: a message
 //! costs neither lock nor allocation.
 
 use std::collections::VecDeque;
@@ -31,14 +31,14 @@ use crate::scenarios::fanout::Fan;
 const LOOK: Duration = Duration::from_millis(100);
 /// Connections begun, or told to close, in one turn.
 const AT_ONCE: usize = 256;
-/// Errors told of in words; the others are only counted.
+/// Errors that are sent as notices; the others are only counted.
 const TOLD: usize = 4;
 /// A ping that is not answered for so long ends the wait for what might come before it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What an lcore is to do.
 #[derive(Debug)]
-pub enum Order {
+pub enum Command {
     /// Open the connections, if the scenario has them before the load.
     Open,
     /// The load begins.
@@ -53,10 +53,10 @@ pub enum Order {
 
 /// What an lcore tells.
 #[derive(Debug)]
-pub enum Word {
+pub enum Notice {
     /// Everything is open.
     Ready,
-    /// The answer to [`Order::Report`].
+    /// The answer to [`Command::Report`].
     Interval {
         /// Whose.
         lcore: u16,
@@ -71,69 +71,69 @@ pub enum Word {
     Finished,
     /// Nothing is under way any more.
     Drained,
-    /// An error that is counted, in words; only the first few are told.
+    /// An error that is counted, as text; only the first few are told.
     Error(String),
     /// It makes no sense to go on, and why.
     Failed(String),
 }
 
-/// Gives orders to one lcore.
+/// Gives commands to one lcore.
 #[derive(Debug, Clone)]
-pub struct Orders {
-    orders: Sender<Order>,
-    bell: Arc<AtomicU64>,
+pub struct CommandSender {
+    commands: Sender<Command>,
+    sent: Arc<AtomicU64>,
 }
 
-impl Orders {
-    /// Gives an order; an lcore that has ended has no use for it.
-    pub fn give(&self, order: Order) {
-        if self.orders.send(order).is_ok() {
-            self.bell.fetch_add(1, Ordering::Release);
+impl CommandSender {
+    /// Sends a command; an lcore that has ended has no use for it.
+    pub fn send(&self, command: Command) {
+        if self.commands.send(command).is_ok() {
+            self.sent.fetch_add(1, Ordering::Release);
         }
     }
 }
 
 /// An lcore's ends of the channels.
 #[derive(Debug)]
-pub struct Seat {
-    orders: Receiver<Order>,
-    bell: Arc<AtomicU64>,
-    heard: u64,
-    words: Sender<Word>,
+pub struct ControlLink {
+    commands: Receiver<Command>,
+    sent: Arc<AtomicU64>,
+    received: u64,
+    notices: Sender<Notice>,
 }
 
-/// The channels of one lcore, which tells its words to `words`.
-pub fn seat(words: Sender<Word>) -> (Orders, Seat) {
-    let (give, take) = channel();
-    let bell = Arc::new(AtomicU64::new(0));
-    let orders = Orders {
-        orders: give,
-        bell: Arc::clone(&bell),
+/// The channels of one lcore, which tells its notices to `notices`.
+pub fn control_link(notices: Sender<Notice>) -> (CommandSender, ControlLink) {
+    let (sender, receiver) = channel();
+    let sent = Arc::new(AtomicU64::new(0));
+    let commands = CommandSender {
+        commands: sender,
+        sent: Arc::clone(&sent),
     };
-    let seat = Seat {
-        orders: take,
-        bell,
-        heard: 0,
-        words,
+    let link = ControlLink {
+        commands: receiver,
+        sent,
+        received: 0,
+        notices,
     };
-    (orders, seat)
+    (commands, link)
 }
 
-impl Seat {
-    /// The next order. One relaxed load if there is none.
+impl ControlLink {
+    /// The next command. One load if there is none.
     #[inline]
-    fn take(&mut self) -> Option<Order> {
-        if self.bell.load(Ordering::Acquire) == self.heard {
+    fn next(&mut self) -> Option<Command> {
+        if self.sent.load(Ordering::Acquire) == self.received {
             return None;
         }
-        let order = self.orders.try_recv().ok()?;
-        self.heard += 1;
-        Some(order)
+        let command = self.commands.try_recv().ok()?;
+        self.received += 1;
+        Some(command)
     }
 
-    pub(crate) fn say(&self, word: Word) {
+    pub(crate) fn notify(&self, notice: Notice) {
         // Whoever listened has ended the run.
-        let _ = self.words.send(word);
+        let _ = self.notices.send(notice);
     }
 }
 
@@ -161,7 +161,7 @@ pub(crate) enum Stage {
 pub struct Generator {
     pub(crate) job: Arc<Job>,
     pub(crate) lcore: u16,
-    pub(crate) seat: Seat,
+    pub(crate) link: ControlLink,
     pub(crate) stage: Stage,
     pub(crate) payload: Payload,
     pub(crate) kind: Kind,
@@ -193,7 +193,7 @@ pub struct Generator {
 
 impl Generator {
     /// The generator of lcore `lcore`.
-    pub fn new(job: Arc<Job>, lcore: u16, seat: Seat) -> Self {
+    pub fn new(job: Arc<Job>, lcore: u16, link: ControlLink) -> Self {
         let topics = job.scenario == Scenario::Fanout && job.dialect == Dialect::Topics;
         let kind = if topics { Kind::Text } else { job.kind };
         let fan = Fan::new(&job, lcore);
@@ -225,7 +225,7 @@ impl Generator {
             endpoint: 0,
             told: 0,
             lcore,
-            seat,
+            link,
             job,
         }
     }
@@ -249,9 +249,9 @@ impl Generator {
         came
     }
 
-    fn obey(&mut self, cx: &mut impl LcoreContext<Event = ()>, order: Order) {
-        match order {
-            Order::Open => {
+    fn execute(&mut self, cx: &mut impl LcoreContext<Event = ()>, command: Command) {
+        match command {
+            Command::Open => {
                 let later = matches!(self.job.scenario, Scenario::Ramp | Scenario::Churn);
                 if later || self.opener.wanted == 0 {
                     self.become_ready();
@@ -259,36 +259,36 @@ impl Generator {
                     self.stage = Stage::Opening;
                 }
             }
-            Order::Go if self.stage != Stage::Failed => {
+            Command::Go if self.stage != Stage::Failed => {
                 self.stage = Stage::Running;
                 self.cursor = 0;
                 self.begin(cx);
             }
-            Order::Report(next) => {
-                let word = Word::Interval {
+            Command::Report(next) => {
+                let notice = Notice::Interval {
                     lcore: self.lcore,
                     at: cx.now(),
                     open: cx.connections(),
                     interval: self.meter.take(next),
                 };
-                self.seat.say(word);
+                self.link.notify(notice);
             }
-            Order::Halt if self.stage != Stage::Failed => {
+            Command::Halt if self.stage != Stage::Failed => {
                 self.halt(cx);
             }
-            Order::Close => {
+            Command::Close => {
                 self.opener.stop();
                 self.stage = Stage::Closing;
                 self.cursor = 0;
                 self.deadline = Time::MAX;
             }
-            Order::Go | Order::Halt => {}
+            Command::Go | Command::Halt => {}
         }
     }
 
     pub(crate) fn become_ready(&mut self) {
         self.stage = Stage::Ready;
-        self.seat.say(Word::Ready);
+        self.link.notify(Notice::Ready);
     }
 
     /// Opens what is to be opened now.
@@ -357,7 +357,7 @@ impl Generator {
         self.meter.error(name);
         if self.told < TOLD {
             self.told += 1;
-            self.seat.say(Word::Error(line.to_owned()));
+            self.link.notify(Notice::Error(line.to_owned()));
         }
     }
 
@@ -366,7 +366,7 @@ impl Generator {
         if self.stage != Stage::Failed {
             self.stage = Stage::Failed;
             self.opener.stop();
-            self.seat.say(Word::Failed(line));
+            self.link.notify(Notice::Failed(line));
         }
     }
 
@@ -461,7 +461,7 @@ impl Generator {
             ));
         }
         self.stage = Stage::Ready;
-        self.seat.say(Word::Drained);
+        self.link.notify(Notice::Drained);
     }
 }
 
@@ -474,9 +474,9 @@ impl Handler for Generator {
     fn on_turn(&mut self, cx: &mut impl LcoreContext<Event = ()>) -> bool {
         let mut acted = false;
         self.came = None;
-        while let Some(order) = self.seat.take() {
+        while let Some(command) = self.link.next() {
             acted = true;
-            self.obey(cx, order);
+            self.execute(cx, command);
         }
         match self.stage {
             Stage::Opening => acted |= self.open_some(cx),

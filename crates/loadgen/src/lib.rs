@@ -2,7 +2,7 @@
 //! ([`report::Report`]).
 //!
 //! ```text
-//! control.rs    the thread that steers a run: orders to the lcores, an interval from each five times a second
+//! control.rs    the thread that steers a run: commands to the lcores, an interval from each five times a second
 //! generator.rs  the handler of an lcore, in the client role: opens connections, sends, checks, notes
 //! scenarios/    what the scenarios do at an opened connection, an answer, a turn
 //! payload.rs    what is sent: made once, with a number patched in, so that any wrong byte is seen
@@ -13,7 +13,6 @@
 
 #![forbid(unsafe_code)]
 
-pub mod attack;
 mod control;
 mod flight;
 mod generator;
@@ -26,14 +25,13 @@ mod pacer;
 mod payload;
 pub mod process;
 pub mod progress;
-pub mod report;
 mod scenarios;
 pub mod settings;
 mod sizes;
 mod verdict;
 
 pub use control::{Outcome, ServerProbe, Stop, run};
-pub use generator::{Generator, Order, Orders, Seat, Word, seat};
+pub use generator::{Command, CommandSender, ControlLink, Generator, Notice, control_link};
 pub use job::{Arrival, Dialect, Job, Scenario, Verify};
 pub use meter::Interval;
 pub use sizes::Sizes;

@@ -4,7 +4,7 @@ use std::fs;
 use std::thread::available_parallelism;
 
 use crate::process::kib_field;
-use crate::report::Machine;
+use hioload_report::Machine;
 
 /// What it is, and how busy it is.
 pub fn detect() -> Machine {

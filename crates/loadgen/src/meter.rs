@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-use crate::report;
-
 /// Times in nanoseconds, to three digits.
 pub(crate) type Times = Histogram<u64>;
 
 /// An empty one.
 pub(crate) fn times() -> Box<Times> {
-    Box::new(report::histogram())
+    Box::new(hioload_report::histogram())
 }
 
 /// What happened in an interval on one lcore.
@@ -19,7 +17,7 @@ pub(crate) fn times() -> Box<Times> {
 pub struct Interval {
     /// Messages sent.
     pub sent: u64,
-    /// As [`Run::done`](crate::report::Run::done).
+    /// As [`Run::done`](hioload_report::Run::done).
     pub done: u64,
     /// Payload bytes received.
     pub bytes: u64,

@@ -1,6 +1,6 @@
 //! How whoever shows a run hears of it while it goes on.
 
-use crate::report::{Run, Tick};
+use hioload_report::{Run, Tick};
 
 /// What a repeat is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

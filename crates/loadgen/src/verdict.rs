@@ -5,7 +5,7 @@ use hioload_engine::CountersHandle;
 use crate::control::ServerProbe;
 use crate::job::{Job, Scenario};
 use crate::process::CpuMark;
-use crate::report::Run;
+use hioload_report::Run;
 
 /// A side with less of its time left than this is taken to be at its limit.
 const LITTLE: f64 = 0.05;
@@ -111,7 +111,7 @@ pub(crate) fn bottleneck(run: &Run, job: &Job) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Usage;
+    use hioload_report::Usage;
 
     fn run(generator: f64, server: Option<f64>) -> Run {
         let usage = |headroom| Usage {

@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 #[allow(dead_code, unreachable_pub)]
+#[path = "../../engine/tests/counting/mod.rs"]
 mod counting;
 mod lab;
 

@@ -9,7 +9,7 @@ use hioload_ws::device::tap::{Tap, TapSwitch};
 use hioload_ws::engine::{LcorePlacement, MakeTransport, StartError};
 use hioload_ws::lcore::Topology;
 use hioload_ws::mem::{Pool, PoolOptions};
-use hioload_ws::tcp::{Stack, StackConfig, Strays};
+use hioload_ws::tcp::{Handoff, Stack, StackConfig};
 use hioload_ws::transport::bypass::{Bypass, BypassOptions};
 use hioload_ws::{Lcores, Server, ServerOptions};
 
@@ -136,16 +136,16 @@ impl<D: Device + 'static> Queues<D> {
             huge_pages: sockets.huge_pages,
             node: None,
         };
-        let strays = Strays::mesh(self.queues.len(), self.mtu + LINK_HEADERS);
+        let handoffs = Handoff::mesh(self.queues.len(), self.mtu + LINK_HEADERS);
         let alone = self.queues.len() == 1;
         let near = self.node;
-        let transports = self.queues.into_iter().zip(strays);
-        let transports = transports.map(|((number, open), strays)| {
+        let transports = self.queues.into_iter().zip(handoffs);
+        let transports = transports.map(|((number, open), handoff)| {
             let stack = stack.clone();
-            let strays = (!alone).then_some(strays);
+            let handoff = (!alone).then_some(handoff);
             let make = move |place: LcorePlacement| {
                 warn_of_distance(number, near, place);
-                stand(open(place)?, strays, stack, options, pool, place)
+                stand(open(place)?, handoff, stack, options, pool, place)
             };
             Box::new(make) as MakeTransport<Bypass<D>>
         });
@@ -167,17 +167,17 @@ fn warn_of_distance(queue: u32, near: Option<u32>, place: LcorePlacement) {
 /// What stands on a queue: TCP, and the transport over it.
 fn stand<D: Device>(
     queue: D,
-    strays: Option<Strays>,
+    handoff: Option<Handoff>,
     stack: StackConfig,
     options: BypassOptions,
     pool: PoolOptions,
     place: LcorePlacement,
 ) -> Result<Bypass<D>, StartError> {
-    let strays = strays.map(|mut strays| {
-        strays.set_waker(queue.waker());
-        strays
+    let handoff = handoff.map(|mut handoff| {
+        handoff.set_waker(queue.waker());
+        handoff
     });
-    let stack = Stack::new(queue, stack, strays, place.now)
+    let stack = Stack::new(queue, stack, handoff, place.now)
         .map_err(|why| StartError::Transport(why.to_string()))?;
     let pool = Pool::new(&PoolOptions {
         node: place.node,

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use hioload_loadgen::progress::Progress;
-use hioload_loadgen::report::{FORMAT, Report};
 use hioload_loadgen::{Job, Outcome, ServerProbe, Stop, machine, run as run_once, settings};
+use hioload_report::{FORMAT, Report};
 use hioload_ws::device::Device;
 use hioload_ws::tcp::StackConfig;
 use hioload_ws::transport::Transport;

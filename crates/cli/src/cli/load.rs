@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
-use hioload_loadgen::attack::AttackPlan;
+use hioload_attack::AttackPlan;
 use hioload_loadgen::{Arrival, Dialect, Scenario, Sizes, Verify};
 
 use self::output::{AFTER_OUTPUT, LoadCommand, OutputArgs};

@@ -4,7 +4,7 @@ use hioload_engine::{Context, LcoreContext};
 use hioload_ws_proto::{CloseCode, Message};
 
 use crate::flight::State;
-use crate::generator::{Generator, Stage, Word};
+use crate::generator::{Generator, Notice, Stage};
 use crate::job::Scenario;
 use crate::pacer::Pacer;
 use crate::payload::Wrong;
@@ -33,7 +33,7 @@ impl Generator {
                     self.opener.pace(rate, now);
                 }
                 if self.opener.wanted == 0 {
-                    self.seat.say(Word::Finished);
+                    self.link.notify(Notice::Finished);
                 }
             }
             Scenario::Rate => {
@@ -199,7 +199,7 @@ impl Generator {
         match self.stage {
             Stage::Opening if all => self.become_ready(),
             Stage::Running if all && self.job.scenario == Scenario::Ramp => {
-                self.seat.say(Word::Finished);
+                self.link.notify(Notice::Finished);
             }
             _ => {}
         }

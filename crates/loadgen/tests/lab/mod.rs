@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use hioload_engine::Lcore;
 use hioload_lcore::Time;
-use hioload_loadgen::{Generator, Interval, Job, Order, Orders, Scenario, Word, seat, settings};
+use hioload_loadgen::{
+    Command, CommandSender, Generator, Interval, Job, Notice, Scenario, control_link, settings,
+};
 use hioload_transport::fake::{Fake, FakeOptions};
 use hioload_transport::{ConnId, Endpoint, Transport};
 use hioload_ws_proto::handshake::server;
@@ -45,8 +47,8 @@ struct Peer {
 pub struct Lab {
     pub lcore: Lcore<Fake, Generator>,
     pub now: Time,
-    orders: Orders,
-    words: Receiver<Word>,
+    commands: CommandSender,
+    notices: Receiver<Notice>,
     peers: Vec<Peer>,
     answer: Answer,
     /// What is sent later, when it is time.
@@ -79,15 +81,15 @@ impl Lab {
     pub fn new(job: Job, answer: Answer) -> Self {
         let fake = Fake::new(&FakeOptions::default()).expect("a fake");
         let now = Time::from_millis(1000);
-        let (say, words) = channel();
-        let (orders, seat) = seat(say);
+        let (say, notices) = channel();
+        let (commands, link) = control_link(say);
         let config = settings::config(&job);
-        let generator = Generator::new(Arc::new(job), 0, seat);
+        let generator = Generator::new(Arc::new(job), 0, link);
         Self {
             lcore: Lcore::alone(fake, generator, config, now),
             now,
-            orders,
-            words,
+            commands,
+            notices,
             peers: Vec::new(),
             answer,
             later: VecDeque::new(),
@@ -111,13 +113,13 @@ impl Lab {
             .expect("nothing fails");
         self.lcore.turn(now);
         self.serve();
-        while let Ok(word) = self.words.try_recv() {
-            match word {
-                Word::Ready => self.ready = true,
-                Word::Drained => self.drained = true,
-                Word::Failed(line) => self.failure = Some(line),
-                Word::Interval { interval, .. } => self.interval = *interval,
-                Word::Error(_) | Word::Finished => {}
+        while let Ok(notice) = self.notices.try_recv() {
+            match notice {
+                Notice::Ready => self.ready = true,
+                Notice::Drained => self.drained = true,
+                Notice::Failed(line) => self.failure = Some(line),
+                Notice::Interval { interval, .. } => self.interval = *interval,
+                Notice::Error(_) | Notice::Finished => {}
             }
         }
     }
@@ -156,21 +158,22 @@ impl Lab {
 
     /// Opens the connections, and begins.
     pub fn go(&mut self) {
-        self.orders.give(Order::Open);
+        self.commands.send(Command::Open);
         self.until("all is open", |lab| lab.ready);
-        self.orders.give(Order::Go);
+        self.commands.send(Command::Go);
         self.turn();
     }
 
     /// Ends, and takes what was counted.
     pub fn halt(&mut self) {
-        self.orders.give(Order::Halt);
+        self.commands.send(Command::Halt);
         self.until("nothing is under way", |lab| lab.drained);
         self.report();
     }
 
     pub fn report(&mut self) {
-        self.orders.give(Order::Report(Box::new(Interval::empty())));
+        self.commands
+            .send(Command::Report(Box::new(Interval::empty())));
         self.turn();
     }
 

@@ -4,8 +4,8 @@ use std::io::ErrorKind;
 
 use super::forged::{forge, syn};
 use super::*;
-use crate::craft::Bare;
 use crate::parse::flags;
+use crate::raw_segment::RawSegment;
 use crate::tuple::Tuple;
 
 #[test]
@@ -303,7 +303,7 @@ fn a_peer_that_began_anew_gets_in_with_any_numbers() {
 
     // An RST from any other byte is not believed.
     let late = entry.rcv_nxt.wrapping_sub(1);
-    let rst = Bare {
+    let rst = RawSegment {
         flags: flags::RST,
         ..syn(late)
     };

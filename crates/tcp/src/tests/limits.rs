@@ -2,8 +2,8 @@
 
 use super::forged::{forge, forge_as, forge_with, syn};
 use super::*;
-use crate::craft::Bare;
 use crate::parse::flags;
+use crate::raw_segment::RawSegment;
 use crate::tuple::Tuple;
 
 #[test]
@@ -43,7 +43,7 @@ fn resets_are_believed_only_at_the_very_next_byte() {
     let flow = Tuple::new(from, addr("10.77.0.2:80")).expect("a flow");
     // The number that is expected, as only the peer knows it.
     let isn = crate::isn::isn(&world.a.stack.key, &flow, Time::ZERO);
-    let rst = |seq| Bare {
+    let rst = |seq| RawSegment {
         seq,
         ack: 0,
         flags: flags::RST,
@@ -159,7 +159,7 @@ fn refusals_are_limited() {
         1500,
     );
     for n in 0..200_u32 {
-        let bare = Bare {
+        let bare = RawSegment {
             flags: flags::ACK,
             ..syn(n)
         };
@@ -287,7 +287,7 @@ fn no_sequence_of_segments_does_harm() {
             };
             // In SYN-RECEIVED our SYN is not acknowledged yet.
             let ack = near(&mut draw, ours.wrapping_add(u32::from(step % 2 == 0)));
-            let bare = Bare {
+            let bare = RawSegment {
                 seq: near(&mut draw, theirs),
                 ack,
                 flags,
@@ -363,7 +363,7 @@ fn an_acknowledgement_from_beyond_our_closed_window_counts() {
         let flow = Tuple::new(from, addr("10.77.0.2:80")).expect("a flow");
         let slot = world.b.stack.flows.owned(there).expect("its slot");
         let (first, expected) = world.b.stack.numbers(slot).expect("numbers");
-        let bare = Bare {
+        let bare = RawSegment {
             seq: expected.wrapping_add(beyond),
             ack: first.wrapping_add(bytes.len() as u32),
             flags: flags::ACK,

@@ -200,7 +200,7 @@ fn segments_grow_no_larger_than_a_router_says() {
     world.a.stack.lower_path(&tuple, 1300, first);
     let stats = world.a.stack.stats();
     assert_eq!(
-        (stats.pmtu_lowered, stats.icmp_ignored, stats.slow_looks),
+        (stats.pmtu_lowered, stats.icmp_ignored, stats.socket_dumps),
         (0, 5, 4)
     );
     world.now += Duration::from_millis(100);

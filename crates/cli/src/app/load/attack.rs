@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hioload_loadgen::attack::{AttackControl, AttackOptions, AttackPlan, Attacker};
+use hioload_attack::{AttackControl, AttackOptions, AttackPlan, Attacker};
 use hioload_loadgen::progress::{Phase, Progress};
-use hioload_loadgen::report::{Run, Tick};
 use hioload_loadgen::{Job, memory};
+use hioload_report::{Run, Tick};
 use hioload_ws::Endpoint;
 use hioload_ws::device::Device;
 use hioload_ws::tcp::{Cidr, StackConfig};

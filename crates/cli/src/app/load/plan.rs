@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hioload_loadgen::report::Plan;
 use hioload_loadgen::{Dialect, Job, Scenario, Sizes, memory};
+use hioload_report::Plan;
 use hioload_ws::{Endpoint, Kind, Lcores};
 
 use super::super::target::Target;

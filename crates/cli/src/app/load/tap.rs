@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use hioload_loadgen::report::Run;
+use hioload_report::Run;
 use hioload_ws::device::Device;
 use hioload_ws::device::tap::{Tap, TapOptions, TapSwitch};
 

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use hioload_loadgen::report::plots::Kind;
-use hioload_loadgen::report::require::Requirement;
+use hioload_report::plots::Kind;
+use hioload_report::require::Requirement;
 
 /// What is shown and written of a load.
 #[derive(Args, Debug)]

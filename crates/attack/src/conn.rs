@@ -1,0 +1,689 @@
+//! Connections of attacks: a client of TCP that knows the next byte in both directions and little else. Their number is fixed, each
+//! takes its sources in turn, and nothing is allocated once they are made.
+
+use hioload_device::Device;
+
+use crate::control::{Count, Tally};
+use crate::line::Line;
+use crate::plan::{Attack, Kind};
+use crate::reader::{Reader, Said};
+use crate::rng::Rng;
+use crate::script::Script;
+use crate::sources::Sources;
+use crate::wire::{Header, Link, MOST_BEFORE_TCP, Segment, TCP_HEADER, flag};
+
+const MILLI: u64 = 1_000_000;
+const SECOND: u64 = 1_000 * MILLI;
+/// Until something that was not acknowledged is sent again.
+const RTO: u64 = 300 * MILLI;
+/// Between two SYNs of one connection.
+const SYN_RTO: u64 = SECOND;
+/// Times something is sent again before a connection is given up.
+const TRIES: u8 = 6;
+/// Until a place is used again, after its connection was refused or reset.
+const PAUSE: u64 = 50 * MILLI;
+/// Of a half-open handshake that is not meant to be completed.
+const HALF_OPEN: u64 = 5 * SECOND;
+/// Of a connection on which the server was told something wrong, until it should have ended it.
+const VERDICT: u64 = 5 * SECOND;
+/// Of any connection.
+const LIFE: u64 = 60 * SECOND;
+/// Connections looked at in one turn.
+const LOOKS: usize = 256;
+/// Segments of one connection in one visit.
+const VISIT: usize = 16;
+/// Messages of a connection that reads its echoes.
+const MESSAGES: u32 = 32;
+/// Bytes under way: where each has a segment of its own, and else.
+const FEW_UNDER_WAY: u32 = 256;
+const MUCH_UNDER_WAY: u32 = 48 << 10;
+/// Bytes sent out of order at once.
+const CHUNK: u32 = 256;
+/// Bytes that a slow reader reads at a time. Into a smaller window Linux sends nothing but probes.
+const SIP: u16 = 64;
+/// MSS and nothing else: windows are not scaled, so a closed one is closed.
+const OPTIONS: [u8; 4] = [2, 4, 5, 0xb4];
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Idle,
+    SynSent,
+    Open,
+    /// Our FIN was sent.
+    Closing,
+}
+
+/// How a slow handshake is slow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Slowness {
+    /// The SYN-ACK is not answered.
+    HalfOpen,
+    /// Nothing is said.
+    Mute,
+    /// The request comes byte by byte and never ends.
+    Trickle,
+}
+
+/// One connection. Offsets count from the first byte that is said.
+#[derive(Clone, Copy, Debug)]
+struct Conn {
+    phase: Phase,
+    /// Where it comes from.
+    source: u64,
+    iss: u32,
+    /// Said next, said at most, and acknowledged.
+    sent: u32,
+    high: u32,
+    acked: u32,
+    /// The next number expected.
+    expected: u32,
+    their_window: u16,
+    /// Of a slow reader: what it will read.
+    credit: u16,
+    tries: u8,
+    /// Something came that has to be acknowledged.
+    owes: bool,
+    /// The server has finished, or has said that it will.
+    ended: bool,
+    judged: bool,
+    reader: Reader,
+    /// Nanoseconds: when it has something to do, when it began, when an acknowledgement was last new, and when who is slow reads or
+    /// says something again.
+    due: u64,
+    began: u64,
+    heard: u64,
+    reads: u64,
+    /// Of broken requests and frames: which.
+    case: u32,
+}
+
+impl Conn {
+    fn new(source: u64) -> Self {
+        Self {
+            phase: Phase::Idle,
+            source,
+            iss: 0,
+            sent: 0,
+            high: 0,
+            acked: 0,
+            expected: 0,
+            their_window: 0,
+            credit: 0,
+            tries: 0,
+            owes: false,
+            ended: false,
+            judged: false,
+            reader: Reader::new(),
+            due: 0,
+            began: 0,
+            heard: 0,
+            reads: 0,
+            case: 0,
+        }
+    }
+
+    fn under_way(&self) -> u32 {
+        self.sent.wrapping_sub(self.acked)
+    }
+}
+
+/// The connections of one attack on one lcore.
+pub(crate) struct Conns {
+    kind: Kind,
+    script: Script,
+    conns: Vec<Conn>,
+    /// Times each place has another source.
+    rounds: u64,
+    /// Nanoseconds.
+    interval: u64,
+    rng: Rng,
+    cursor: usize,
+    /// Connections looked at since the attack was ended.
+    ended: usize,
+}
+
+/// What a turn has for all connections.
+struct Turn<'a> {
+    link: &'a Link,
+    sources: &'a Sources,
+    now: u64,
+    /// Payload of a segment.
+    room: usize,
+}
+
+impl Conns {
+    /// `connections` of them, and no more than there are sources.
+    pub(crate) fn new(
+        attack: &Attack,
+        connections: u32,
+        script: Script,
+        sources: &Sources,
+    ) -> Self {
+        let count = u64::from(connections).clamp(1, sources.len());
+        let conns: Vec<Conn> = (0..count)
+            .map(|n| Conn {
+                case: n as u32,
+                ..Conn::new(n)
+            })
+            .collect();
+        Self {
+            kind: attack.kind,
+            script,
+            rounds: sources.len() / count,
+            ended: conns.len(),
+            conns,
+            interval: attack.interval.as_nanos() as u64,
+            rng: Rng::new(attack.seed),
+            cursor: 0,
+        }
+    }
+
+    /// The attack begins at `now`.
+    pub(crate) fn start(&mut self, now: u64) {
+        self.ended = 0;
+        for place in 0..self.conns.len() {
+            self.renew(place, now, 0);
+        }
+    }
+
+    /// Does what is due.
+    pub(crate) fn act<D: Device>(
+        &mut self,
+        line: &mut Line<'_, D>,
+        link: &Link,
+        sources: &Sources,
+        (now, mtu): (u64, usize),
+    ) {
+        let turn = Turn {
+            link,
+            sources,
+            now,
+            room: link.room(mtu).min(1460),
+        };
+        for _ in 0..self.conns.len().min(LOOKS) {
+            if !line.is_open() {
+                return;
+            }
+            let place = self.cursor;
+            self.cursor = (place + 1) % self.conns.len();
+            if self.conns[place].due <= now {
+                self.visit(line, &turn, place);
+            }
+        }
+    }
+
+    /// After the end of the attack: resets what is open. Whether that is all.
+    pub(crate) fn finish<D: Device>(
+        &mut self,
+        line: &mut Line<'_, D>,
+        link: &Link,
+        sources: &Sources,
+    ) -> bool {
+        let turn = Turn {
+            link,
+            sources,
+            now: 0,
+            room: 0,
+        };
+        while self.ended < self.conns.len() && line.is_open() {
+            let place = self.ended;
+            if matches!(self.conns[place].phase, Phase::Open | Phase::Closing) {
+                self.say_reset(line, &turn, place);
+                if line.stuck {
+                    break;
+                }
+            }
+            self.conns[place].phase = Phase::Idle;
+            self.conns[place].due = u64::MAX;
+            self.ended += 1;
+        }
+        self.ended == self.conns.len()
+    }
+
+    fn slowness(place: usize) -> Slowness {
+        [Slowness::HalfOpen, Slowness::Mute, Slowness::Trickle][place % 3]
+    }
+
+    fn is(&self, place: usize, slowness: Slowness) -> bool {
+        self.kind == Kind::SlowHandshake && Self::slowness(place) == slowness
+    }
+
+    /// The window of a connection.
+    fn window(&self, conn: &Conn) -> u16 {
+        match self.kind {
+            Kind::ZeroWindow if conn.reader.is_upgraded() => 0,
+            Kind::SlowReader => conn.credit,
+            _ => u16::MAX,
+        }
+    }
+
+    /// Bytes that may be said by now.
+    fn end(&self, place: usize) -> u32 {
+        let conn = &self.conns[place];
+        let upgraded = conn.reader.is_upgraded();
+        let head = self.script.head.len() as u32;
+        match self.kind {
+            Kind::BadFrames => {
+                let case = &self.script.cases[conn.case as usize % self.script.cases.len()];
+                let tail = if upgraded { case.tail.len() } else { 0 };
+                (case.head.len() + tail) as u32
+            }
+            Kind::SlowHandshake => match Self::slowness(place) {
+                Slowness::Trickle => conn.sent.saturating_add(1),
+                Slowness::HalfOpen | Slowness::Mute => 0,
+            },
+            _ if !upgraded => head,
+            Kind::TinySegments | Kind::Overlap => head + MESSAGES * self.script.unit.len() as u32,
+            // No sequence number is used twice.
+            _ => 1 << 30,
+        }
+    }
+
+    /// Sends a segment with `len` bytes from offset `at` on.
+    fn say<D: Device>(
+        &self,
+        line: &mut Line<'_, D>,
+        turn: &Turn<'_>,
+        place: usize,
+        flags: u8,
+        at: u32,
+        len: usize,
+    ) {
+        self.say_with(
+            line,
+            turn,
+            place,
+            (flags, at, len),
+            |script, case, bytes| {
+                if script.cases.is_empty() {
+                    script.fill(at, bytes);
+                } else {
+                    script.fill_case(case, at, bytes);
+                }
+            },
+        );
+    }
+
+    fn say_with<D: Device>(
+        &self,
+        line: &mut Line<'_, D>,
+        turn: &Turn<'_>,
+        place: usize,
+        (flags, at, len): (u8, u32, usize),
+        write: impl FnOnce(&Script, usize, &mut [u8]),
+    ) {
+        let conn = &self.conns[place];
+        let syn = flags & flag::SYN != 0;
+        let header = Header {
+            flags,
+            seq: conn.iss.wrapping_add(at).wrapping_add(u32::from(!syn)),
+            ack: if flags & flag::ACK == 0 {
+                0
+            } else {
+                conn.expected
+            },
+            window: self.window(conn),
+            options: if syn { &OPTIONS } else { &[] },
+        };
+        let from = turn.sources.get(conn.source);
+        let most = MOST_BEFORE_TCP + TCP_HEADER + OPTIONS.len() + len;
+        let script = &self.script;
+        line.send(most, |out| {
+            turn.link.segment(out, from, &header, len, |bytes| {
+                write(script, conn.case as usize, bytes);
+            })
+        });
+    }
+
+    /// The next connection of a place, from another source, after `pause`.
+    fn renew(&mut self, place: usize, now: u64, pause: u64) {
+        let places = self.conns.len() as u64;
+        let conn = &mut self.conns[place];
+        let round = (conn.source / places + 1) % self.rounds;
+        *conn = Conn {
+            due: now + pause,
+            case: conn.case.wrapping_add(places as u32 | 1),
+            ..Conn::new(round * places + place as u64)
+        };
+    }
+
+    /// An RST at the next byte that the server expects: it believes no other (RFC 5961 §3.2). What was not acknowledged may have
+    /// been lost.
+    fn say_reset<D: Device>(&self, line: &mut Line<'_, D>, turn: &Turn<'_>, place: usize) {
+        let conn = &self.conns[place];
+        let fin = u32::from(conn.phase == Phase::Closing);
+        let (acked, all) = (conn.acked, conn.high + fin);
+        self.say(line, turn, place, flag::RST, all, 0);
+        if acked != all {
+            self.say(line, turn, place, flag::RST, acked, 0);
+        }
+    }
+
+    fn reset<D: Device>(&mut self, line: &mut Line<'_, D>, turn: &Turn<'_>, place: usize) {
+        self.say_reset(line, turn, place);
+        self.renew(place, turn.now, PAUSE);
+    }
+
+    fn visit<D: Device>(&mut self, line: &mut Line<'_, D>, turn: &Turn<'_>, place: usize) {
+        let now = turn.now;
+        match self.conns[place].phase {
+            Phase::Idle => {
+                let iss = self.rng.next() as u32;
+                let credit = if self.kind == Kind::SlowReader {
+                    SIP
+                } else {
+                    0
+                };
+                let conn = &mut self.conns[place];
+                (conn.phase, conn.iss, conn.credit) = (Phase::SynSent, iss, credit);
+                (conn.began, conn.heard, conn.due) = (now, now, now + SYN_RTO);
+                self.say(line, turn, place, flag::SYN, 0, 0);
+            }
+            Phase::SynSent => {
+                let half_open = self.is(place, Slowness::HalfOpen);
+                let conn = &mut self.conns[place];
+                conn.tries += 1;
+                conn.due = now + SYN_RTO;
+                if half_open {
+                    if now > conn.began + HALF_OPEN {
+                        self.renew(place, now, 0);
+                    }
+                } else if conn.tries > TRIES {
+                    line.tally.bump(Count::Unanswered);
+                    self.renew(place, now, PAUSE);
+                } else {
+                    line.tally.bump(Count::Retransmits);
+                    self.say(line, turn, place, flag::SYN, 0, 0);
+                }
+            }
+            Phase::Open => self.visit_open(line, turn, place),
+            Phase::Closing => {
+                let conn = &self.conns[place];
+                if conn.ended {
+                    self.say(line, turn, place, flag::ACK, conn.sent + 1, 0);
+                    self.renew(place, now, 0);
+                } else if now > conn.heard + SECOND {
+                    self.reset(line, turn, place);
+                } else if conn.owes {
+                    self.say(line, turn, place, flag::ACK, conn.sent + 1, 0);
+                    self.conns[place].owes = false;
+                    self.conns[place].due = now + SECOND;
+                }
+            }
+        }
+    }
+
+    fn visit_open<D: Device>(&mut self, line: &mut Line<'_, D>, turn: &Turn<'_>, place: usize) {
+        let now = turn.now;
+        let conn = &mut self.conns[place];
+        if conn.ended {
+            let at = conn.high;
+            self.say(line, turn, place, flag::FIN | flag::ACK, at, 0);
+            self.renew(place, now, 0);
+            return;
+        }
+        let life = if self.kind == Kind::BadFrames {
+            VERDICT
+        } else {
+            LIFE
+        };
+        if now > conn.began + life || (conn.judged && now > conn.heard + SECOND) {
+            if self.kind == Kind::BadFrames && !conn.judged {
+                line.tally.bump(Count::Unanswered);
+            }
+            self.reset(line, turn, place);
+            return;
+        }
+        if conn.under_way() > 0 && now > conn.heard + RTO {
+            conn.tries += 1;
+            if conn.tries > TRIES && conn.their_window > 0 {
+                line.tally.bump(Count::Unanswered);
+                self.reset(line, turn, place);
+                return;
+            }
+            line.tally.bump(Count::Retransmits);
+            (conn.sent, conn.heard) = (conn.acked, now);
+        }
+        if self.kind == Kind::SlowReader && now >= conn.reads {
+            (conn.credit, conn.reads, conn.owes) = (SIP, now + self.interval, true);
+        }
+        let said = match self.kind {
+            Kind::Overlap => self.overlap(line, turn, place),
+            _ => self.go_on(line, turn, place),
+        };
+        let conn = &mut self.conns[place];
+        if !said && conn.owes {
+            let at = conn.sent;
+            self.say(line, turn, place, flag::ACK, at, 0);
+        }
+        let done = self.end(place) == self.conns[place].acked
+            && matches!(self.kind, Kind::TinySegments | Kind::Overlap)
+            && self.conns[place].reader.is_upgraded();
+        let trickles = self.is(place, Slowness::Trickle);
+        let conn = &mut self.conns[place];
+        conn.owes = false;
+        if done {
+            (conn.phase, conn.heard, conn.due) = (Phase::Closing, now, now + SECOND);
+            let at = conn.sent;
+            self.say(line, turn, place, flag::FIN | flag::ACK, at, 0);
+        } else if !said {
+            // Whatever comes makes it due at once.
+            conn.due = now + RTO;
+            if self.kind == Kind::SlowReader {
+                conn.due = conn.due.min(conn.reads);
+            }
+            if trickles {
+                // Sooner if a byte is to be said again.
+                conn.due = conn.due.max(now + MILLI).min(conn.reads.max(now + MILLI));
+            }
+        }
+    }
+
+    /// Says what there is to say, in order. Whether it said something.
+    fn go_on<D: Device>(&mut self, line: &mut Line<'_, D>, turn: &Turn<'_>, place: usize) -> bool {
+        let trickles = self.is(place, Slowness::Trickle);
+        let tiny = trickles || self.kind == Kind::TinySegments;
+        let (piece, most) = if tiny {
+            (1, FEW_UNDER_WAY)
+        } else {
+            (turn.room as u32, MUCH_UNDER_WAY)
+        };
+        let end = self.end(place);
+        let mut said = false;
+        if trickles && turn.now < self.conns[place].reads {
+            return false;
+        }
+        for _ in 0..if trickles { 1 } else { VISIT } {
+            let conn = &mut self.conns[place];
+            let window = most.min(conn.their_window.into());
+            let room = window.saturating_sub(conn.under_way());
+            let len = piece.min(room).min(end.saturating_sub(conn.sent));
+            if len == 0 || !line.is_open() {
+                break;
+            }
+            let at = conn.sent;
+            if conn.under_way() == 0 {
+                conn.heard = turn.now;
+            }
+            conn.sent += len;
+            conn.high = conn.high.max(conn.sent);
+            self.say(line, turn, place, flag::ACK | flag::PSH, at, len as usize);
+            said = true;
+        }
+        if trickles {
+            let conn = &mut self.conns[place];
+            conn.owes &= !said;
+            if said {
+                conn.reads = turn.now + self.interval;
+            }
+            return false;
+        }
+        said
+    }
+
+    /// Says a part of what there is to say in segments out of order that overlap. What was acknowledged before comes again with
+    /// other bytes, and has to be ignored. On every fourth connection so do bytes that were not: there the receiver takes the ones
+    /// or the others, and the stream may break.
+    fn overlap<D: Device>(
+        &mut self,
+        line: &mut Line<'_, D>,
+        turn: &Turn<'_>,
+        place: usize,
+    ) -> bool {
+        let end = self.end(place);
+        let conn = &mut self.conns[place];
+        if conn.under_way() > 0 {
+            return false;
+        }
+        let start = conn.acked;
+        let len = CHUNK
+            .min(end.saturating_sub(start))
+            .min(conn.their_window.into());
+        if len == 0 {
+            return false;
+        }
+        let conflicts = place % 4 == 3;
+        let (quarter, half) = (len / 4, len / 2);
+        let mut said = false;
+        conn.heard = turn.now;
+        // From the start of the chunk: where, how long, and whether with other bytes.
+        let pieces = [
+            (half, len - half, false),
+            (quarter + half, len - quarter - half, conflicts),
+            (quarter, half, conflicts),
+            (half, quarter, false),
+            (0, half, false),
+            (0, len, false),
+        ];
+        for (from, length, garbled) in pieces {
+            if length > 0 && line.is_open() {
+                self.piece(line, turn, place, start + from, length, garbled);
+                said = true;
+            }
+        }
+        if start >= 32 {
+            self.piece(line, turn, place, start - 32, 32, true);
+        }
+        let conn = &mut self.conns[place];
+        conn.sent = start + len;
+        conn.high = conn.high.max(conn.sent);
+        said
+    }
+
+    fn piece<D: Device>(
+        &self,
+        line: &mut Line<'_, D>,
+        turn: &Turn<'_>,
+        place: usize,
+        at: u32,
+        len: u32,
+        garbled: bool,
+    ) {
+        let what = (flag::ACK, at, len as usize);
+        self.say_with(line, turn, place, what, |script, _, bytes| {
+            script.fill(at, bytes);
+            if garbled {
+                for byte in bytes {
+                    *byte ^= 0x55;
+                }
+            }
+        });
+    }
+
+    /// A segment from the server to source `number`.
+    pub(crate) fn hear(&mut self, number: u64, segment: &Segment<'_>, now: u64, tally: &mut Tally) {
+        let place = (number % self.conns.len() as u64) as usize;
+        let window = self.window(&self.conns[place]);
+        let half_open = self.is(place, Slowness::HalfOpen);
+        let conn = &mut self.conns[place];
+        if conn.source != number || conn.phase == Phase::Idle {
+            return;
+        }
+        let said = segment.ack.wrapping_sub(conn.iss.wrapping_add(1));
+        if segment.flags & flag::RST != 0 {
+            if conn.phase != Phase::SynSent || said == 0 {
+                self.renew(place, now, PAUSE);
+            }
+            return;
+        }
+        if segment.flags & flag::SYN != 0 {
+            if conn.phase == Phase::SynSent && said == 0 && !half_open {
+                conn.phase = Phase::Open;
+                conn.expected = segment.seq.wrapping_add(1);
+                conn.their_window = segment.window;
+                (conn.heard, conn.tries) = (now, 0);
+                conn.reads = now + self.interval;
+                tally.bump(Count::Opened);
+            }
+            if conn.phase != Phase::SynSent {
+                (conn.owes, conn.due) = (true, now);
+            }
+            return;
+        }
+        if conn.phase == Phase::SynSent {
+            return;
+        }
+        // One more, if our FIN is among what was said.
+        let most = conn.high + u32::from(conn.phase == Phase::Closing);
+        if said > conn.acked && said <= most {
+            conn.acked = said.min(conn.high);
+            conn.sent = conn.sent.max(conn.acked);
+            (conn.heard, conn.tries, conn.due) = (now, 0, now);
+        }
+        if said <= most {
+            let opened = conn.their_window == 0 && segment.window > 0;
+            conn.their_window = segment.window;
+            if opened {
+                (conn.due, conn.heard) = (now, now);
+            }
+        }
+        if segment.payload.is_empty() && segment.flags & flag::FIN == 0 {
+            return;
+        }
+        (conn.owes, conn.due) = (true, now);
+        if segment.seq != conn.expected {
+            return;
+        }
+        let taken = segment.payload.len().min(window.into());
+        conn.credit = conn.credit.saturating_sub(taken as u16);
+        conn.expected = conn.expected.wrapping_add(taken as u32);
+        let mut judged = false;
+        let conflicts = self.kind == Kind::Overlap && place % 4 == 3;
+        conn.reader
+            .take(&segment.payload[..taken], &self.script.echo, |said| {
+                judged |= count(tally, said, conflicts);
+            });
+        if judged {
+            conn.judged = true;
+            conn.heard = now;
+        }
+        if segment.flags & flag::FIN != 0 && taken == segment.payload.len() {
+            conn.expected = conn.expected.wrapping_add(1);
+            conn.ended = true;
+            tally.bump(Count::Closed);
+        }
+    }
+}
+
+/// Counts what a server has said. Whether that was its last word.
+fn count(tally: &mut Tally, said: Said, conflicts: bool) -> bool {
+    let (count, last) = match said {
+        Said::Status(101) => (Count::Upgraded, false),
+        Said::Status(400) => (Count::Http400, true),
+        Said::Status(408) => (Count::Http408, true),
+        Said::Status(426) => (Count::Http426, true),
+        Said::Status(431) => (Count::Http431, true),
+        Said::Status(503) => (Count::Http503, true),
+        Said::Status(_) => (Count::HttpOther, true),
+        Said::Echo => (Count::Echoes, false),
+        // The other bytes came back.
+        Said::Wrong if conflicts => return true,
+        Said::Wrong => (Count::Wrong, true),
+        Said::Close(1002) => (Count::Close1002, true),
+        Said::Close(1007) => (Count::Close1007, true),
+        Said::Close(1009) => (Count::Close1009, true),
+        Said::Close(_) => (Count::CloseOther, true),
+    };
+    tally.bump(count);
+    last
+}

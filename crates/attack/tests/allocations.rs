@@ -1,0 +1,86 @@
+//! Once made, an attacker allocates nothing, whatever it does and is answered.
+#![allow(clippy::unwrap_used)]
+
+#[allow(dead_code, unreachable_pub)]
+#[path = "../../engine/tests/counting/mod.rs"]
+mod counting;
+#[allow(dead_code, unreachable_pub)]
+mod range;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hioload_attack::{AttackControl, AttackOptions, AttackPlan, Attacker, Count, Kind};
+use hioload_device::memory::{PairOptions, pair};
+use hioload_device::{Burst, Device};
+use hioload_engine::{Config, Lcore};
+use hioload_lcore::Clock;
+use hioload_tcp::StackConfig;
+use hioload_transport::Transport;
+
+/// A SYN of a load's: what an attacker learns the way from.
+fn syn() -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 0x0a, 2, 0, 0, 0, 0, 0x0b, 8, 0];
+    frame.extend([0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0x26, 0x32]);
+    frame.extend([10, 77, 0, 1, 10, 77, 0, 2]);
+    frame.extend(40_000_u16.to_be_bytes());
+    frame.extend(9001_u16.to_be_bytes());
+    frame.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 2, 0, 0, 0, 0, 0]);
+    frame
+}
+
+#[test]
+fn nothing_is_allocated_after_the_start() {
+    let names = Kind::ALL.map(|kind| format!("{kind},rate=20k"));
+    let plan: AttackPlan = names.join("+").parse().unwrap();
+    let target: SocketAddr = "10.77.0.2:9001".parse().unwrap();
+    let control = AttackControl::new(&plan);
+    let options = AttackOptions::new(plan, target, ["10.77.0.1".parse().unwrap()]);
+    let (a, b) = pair(&PairOptions::default()).unwrap();
+    let mut now = Clock::new().now();
+    let config = StackConfig {
+        addresses: vec!["10.77.0.2/24".parse().unwrap()],
+        listen: vec![target],
+        max_flows: 4096,
+        secret: *b"secret of a test",
+        ..StackConfig::default()
+    };
+    let server = range::transport(a.open(), config, now);
+    let mut server = Lcore::alone(server, range::Echo, Config::default(), now);
+    let mut attacker = Attacker::new(b.open(), &options, &control).unwrap();
+
+    let mut burst = Burst::new();
+    let mut frame = attacker.alloc().unwrap();
+    let bytes = syn();
+    hioload_device::Frame::set_len(&mut frame, bytes.len());
+    hioload_device::Frame::bytes_mut(&mut frame).copy_from_slice(&bytes);
+    burst.push(frame);
+    attacker.tx_burst(&mut burst);
+    control.start();
+
+    let mut allocated = 0;
+    for turn in 0..10_000 {
+        now += Duration::from_micros(200);
+        if turn == 9_000 {
+            control.stop();
+        }
+        attacker.set_now(now);
+        let before = counting::allocations();
+        attacker.rx_burst(&mut burst);
+        burst.clear();
+        attacker.tx_burst(&mut burst);
+        allocated += counting::allocations() - before;
+        server.transport().wait(Some(Duration::ZERO)).unwrap();
+        server.turn(now);
+    }
+    assert_eq!(allocated, 0);
+    let counters = control.counters();
+    for kind in Kind::ALL {
+        assert!(
+            counters.get(kind, Count::Sent) > 300,
+            "{kind}: {counters:?}"
+        );
+    }
+    assert!(counters.get(Kind::TinySegments, Count::Echoes) > 0);
+    assert!(counters.get(Kind::BadFrames, Count::Close1002) > 0);
+}
