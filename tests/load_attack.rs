@@ -12,7 +12,7 @@ fn load(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn a_load_is_run_without_and_with_attacks() {
+fn a_load_runs_without_and_with_attacks() {
     let file = std::env::temp_dir().join(format!("hioload-attack-{}.json", std::process::id()));
     let path = file.to_str().unwrap();
     let done = load(&[

@@ -12,7 +12,7 @@ fn memif(role: &str, socket: &Socket) -> String {
 }
 
 #[test]
-fn over_memif() {
+fn serve_and_connect_over_memif() {
     let socket = Socket::new("memif");
     let server = Server::start(&memif("server", &socket), &[]);
     let client = memif("client", &socket);
@@ -111,7 +111,7 @@ fn two_queues_have_two_lcores() {
 }
 
 #[test]
-fn a_peer_that_is_killed_is_told_and_the_next_one_is_served() {
+fn a_killed_peer_is_reported_and_the_next_one_is_served() {
     let socket = Socket::new("killed");
     let server = Server::start(&vhost(&socket), &[]);
     let mut peer = spawn(&virtio(&socket), "--count 100000000");

@@ -24,7 +24,7 @@ fn assert_names(line: &str, words: &[&str]) {
 }
 
 #[test]
-fn a_port_that_is_taken() {
+fn a_port_in_use_is_reported() {
     let other = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = other.local_addr().expect("bound").to_string();
     assert_names(&complaint(&["serve", "--listen", &addr]), &[&addr]);
@@ -36,7 +36,7 @@ fn a_port_that_is_taken() {
 }
 
 #[test]
-fn wrong_addresses() {
+fn wrong_addresses_are_reported() {
     for addr in [
         "nonsense",
         "127.0.0.1",
@@ -56,7 +56,7 @@ fn wrong_addresses() {
 }
 
 #[test]
-fn wrong_flags_and_values() {
+fn wrong_flags_and_values_are_reported() {
     for (arguments, words) in [
         (&["serve", "--no-such-flag"][..], &["--no-such-flag"][..]),
         (&["no-such-command"], &["no-such-command"]),
@@ -93,7 +93,7 @@ fn wrong_flags_and_values() {
 }
 
 #[test]
-fn af_xdp_says_what_it_needs() {
+fn af_xdp_reports_what_is_missing() {
     let asked = |more: &[&'static str]| {
         let mut arguments = vec!["serve", "--transport", "af-xdp"];
         arguments.extend(more);
@@ -113,7 +113,7 @@ fn af_xdp_says_what_it_needs() {
 }
 
 #[test]
-fn wrong_files() {
+fn wrong_files_are_reported() {
     let folder = std::env::temp_dir().join(format!("hioload-files-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder");
     let path = folder.join("hioload.toml");
@@ -141,7 +141,7 @@ fn wrong_files() {
 }
 
 #[test]
-fn help_is_for_people_and_goes_to_standard_output() {
+fn help_goes_to_standard_output() {
     for arguments in [
         &["--help"][..],
         &["serve", "--help"],
@@ -168,7 +168,7 @@ fn help_is_for_people_and_goes_to_standard_output() {
 
 /// Scripts and people find the server by this line.
 #[test]
-fn the_start_is_one_line_that_says_what_listens_where() {
+fn the_start_line_names_the_endpoints() {
     let server = Server::start(&[]);
     let line = server.start_line();
     assert!(

@@ -24,7 +24,7 @@ fn ask(path: &PathBuf, question: &[u8]) -> String {
 }
 
 #[test]
-fn over_sockets_the_connections_are_said_to_be_the_kernels() {
+fn over_sockets_flows_points_to_ss() {
     let path = socket("sockets");
     let name = path.to_str().expect("a path in UTF-8");
     let mut server = Server::start(&["--control", name]);
@@ -55,7 +55,7 @@ fn over_sockets_the_connections_are_said_to_be_the_kernels() {
 }
 
 #[test]
-fn who_asks_nonsense_or_nothing_keeps_nobody_else_waiting_for_long() {
+fn a_client_that_sends_nonsense_or_nothing_blocks_the_control_socket_briefly() {
     let path = socket("silent");
     let name = path.to_str().expect("a path in UTF-8");
     let _server = Server::start(&["--control", name]);
@@ -76,7 +76,7 @@ fn who_asks_nonsense_or_nothing_keeps_nobody_else_waiting_for_long() {
 }
 
 #[test]
-fn a_socket_left_behind_is_replaced_and_a_servers_is_not() {
+fn a_stale_socket_is_replaced_and_one_in_use_is_not() {
     let path = socket("stale");
     drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket"));
     let name = path.to_str().expect("a path in UTF-8");
@@ -93,7 +93,7 @@ fn a_socket_left_behind_is_replaced_and_a_servers_is_not() {
 }
 
 #[test]
-fn where_no_server_is_that_is_said() {
+fn a_missing_server_is_reported() {
     let path = socket("nobody");
     let name = path.to_str().expect("a path in UTF-8");
     let output = run(&["flows", "--socket", name]);

@@ -20,7 +20,7 @@ fn everybody_is_sent_away_with_1001() {
 }
 
 #[test]
-fn with_nobody_there_it_ends_at_once() {
+fn without_connections_a_drain_ends_at_once() {
     let mut server = Server::start(&["--drain-jitter", "1h", "--drain-deadline", "2h"]);
     server.terminate();
     assert_eq!(server.wait().code(), Some(0));
@@ -28,7 +28,7 @@ fn with_nobody_there_it_ends_at_once() {
 
 /// Peers that do not answer the Close, or never said anything, are given up at the deadline.
 #[test]
-fn the_stubborn_do_not_keep_it_alive() {
+fn clients_that_ignore_the_close_do_not_delay_the_end() {
     let mut server = Server::start(&[
         "--drain-jitter",
         "0",
@@ -52,7 +52,7 @@ fn the_stubborn_do_not_keep_it_alive() {
 
 /// While the last one is waited for, `/healthz` says 503 and nobody new gets in.
 #[test]
-fn a_draining_server_says_so_and_takes_nobody_new() {
+fn a_draining_server_answers_503_and_accepts_no_upgrade() {
     let mut server = Server::start(&[
         "--drain-jitter",
         "0",
@@ -91,7 +91,7 @@ fn a_draining_server_says_so_and_takes_nobody_new() {
 
 /// A second signal ends it at once, whoever is still there.
 #[test]
-fn being_told_twice_ends_it_at_once() {
+fn a_second_signal_ends_the_server_at_once() {
     let mut server = Server::start(&[
         "--drain-jitter",
         "0",
@@ -113,7 +113,7 @@ fn being_told_twice_ends_it_at_once() {
 
 /// Messages that were sent before the signal are answered before the Close.
 #[test]
-fn what_was_sent_before_is_answered() {
+fn messages_sent_before_the_drain_are_answered() {
     let mut server = Server::start(&["--drain-jitter", "200ms"]);
     let mut client = Client::open(&server, "/echo");
     for n in 0..100_u32 {

@@ -115,7 +115,7 @@ fn a_half_closed_connection_is_answered_and_ended() {
 /// A client that sends and sends and never reads is no longer read itself, and what it costs is bounded. Once it reads, all
 /// of its echoes are there.
 #[test]
-fn a_client_that_never_reads_is_not_read_either() {
+fn the_server_does_not_read_a_client_that_never_reads() {
     const SENT: usize = 256 << 20;
     const BOUND: u64 = 64 << 20;
     beside_a_bystander(&[], |server, bystander| {
@@ -150,7 +150,7 @@ fn a_client_that_never_reads_is_not_read_either() {
 
 /// The same with many at once that vanish in the end.
 #[test]
-fn many_that_never_read_cost_a_bounded_amount() {
+fn many_clients_that_never_read_cost_bounded_memory() {
     const CLIENTS: u64 = 20;
     const EACH: u64 = 4 << 20;
     beside_a_bystander(&["--send-queue", "65536"], |server, bystander| {

@@ -148,7 +148,7 @@ fn bad_utf8_is_answered_at_its_byte() {
 
 /// The Go server had buffers of 4 KiB and 64 KiB, and cut what was longer.
 #[test]
-fn messages_around_every_buffer_size_come_back_whole() {
+fn messages_around_every_buffer_size_are_echoed_unchanged() {
     beside_a_bystander(&[], |server, _| {
         let mut client = Client::open(server, "/echo");
         for size in [4 << 10, 16 << 10, 64 << 10, 128 << 10, 1 << 20] {
@@ -163,7 +163,7 @@ fn messages_around_every_buffer_size_come_back_whole() {
 
 /// All of these are in the server's buffer at once, cut into segments at every possible place.
 #[test]
-fn any_cut_of_the_bytes_gives_the_same_messages() {
+fn any_split_of_the_bytes_gives_the_same_messages() {
     let text = "split anywhere: ü€🦀";
     let bytes = [
         wire::frame(FIN | TEXT, text.as_bytes()),

@@ -60,7 +60,7 @@ fn is_let_in(mut client: Client) -> bool {
 }
 
 #[test]
-fn one_source_cannot_take_all_the_places() {
+fn one_source_cannot_use_all_connections() {
     beside_a_bystander(&["--max-connections-per-source", "3"], |server, _| {
         let source = |nth| server.source(nth);
         let greedy: Vec<_> = (0..3)
@@ -81,7 +81,7 @@ fn one_source_cannot_take_all_the_places() {
 
 /// Those beyond the rate wait in the backlog; nobody is turned away.
 #[test]
-fn a_burst_beyond_the_accept_rate_waits_its_turn() {
+fn a_burst_beyond_the_accept_rate_waits_in_the_backlog() {
     beside_a_bystander(&["--accept-rate", "50"], |server, bystander| {
         let burst: Vec<_> = (0..120).map(|_| Client::connect(server)).collect();
         bystander.is_served();
@@ -152,7 +152,7 @@ fn stays_by_pongs_alone(server: &Server) -> bool {
 
 /// No bystander here: it would reach the end of its life as well.
 #[test]
-fn a_connection_past_its_lifetime_is_closed_however_busy() {
+fn a_busy_connection_is_closed_at_its_max_lifetime() {
     let server = Server::start(&["--max-lifetime", "1s"]);
     let mut client = Client::open(&server, "/echo");
     let mut echoes = 0;
@@ -175,7 +175,7 @@ fn a_connection_past_its_lifetime_is_closed_however_busy() {
 
 /// Memory for unfinished messages is shared by an lcore; who asks for more than there is, goes.
 #[test]
-fn unfinished_messages_cannot_take_all_the_memory() {
+fn unfinished_messages_use_bounded_memory() {
     beside_a_bystander(
         &["--reassembly-memory", "4194304", "--max-message", "1048576"],
         |server, bystander| {

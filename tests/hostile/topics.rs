@@ -80,7 +80,7 @@ fn a_subscriber_that_falls_behind_is_closed_1013() {
 }
 
 #[test]
-fn a_subscriber_that_falls_behind_misses_the_newest() {
+fn drop_new_drops_the_newest_messages_of_a_slow_subscriber() {
     beside_a_bystander(
         &[&SMALL[..], &["--send-policy", "drop-new"]].concat(),
         |server, _| {
@@ -117,7 +117,7 @@ fn a_subscriber_that_falls_behind_misses_the_newest() {
 }
 
 #[test]
-fn a_subscriber_that_falls_behind_misses_the_oldest() {
+fn drop_oldest_drops_the_oldest_messages_of_a_slow_subscriber() {
     beside_a_bystander(
         &[&SMALL[..], &["--send-policy", "drop-oldest"]].concat(),
         |server, _| {
@@ -146,7 +146,7 @@ fn a_subscriber_that_falls_behind_misses_the_oldest() {
 }
 
 #[test]
-fn what_is_not_the_protocol_is_answered_with_an_error() {
+fn a_message_that_is_not_a_command_gets_an_error() {
     let wrong = [
         "",
         "x",
@@ -230,7 +230,7 @@ fn subscriptions_are_limited() {
 
 /// Subscribers that vanish are forgotten while messages for them are under way.
 #[test]
-fn subscribers_may_vanish_at_any_time() {
+fn subscribers_can_disconnect_at_any_time() {
     beside_a_bystander(&[], |server, bystander| {
         let (mut publisher, mut faithful) = (connect(server), connect(server));
         subscribe(&mut faithful, "news");

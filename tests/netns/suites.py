@@ -23,7 +23,7 @@ ELSEWHERE = {
 }
 # And what is left out with more than one queue.
 ON_ONE_LCORE = {
-    "topics::subscribers_may_vanish_at_any_time":
+    "topics::subscribers_can_disconnect_at_any_time":
         "it takes for granted that what one connection said is done before another one speaks",
 }
 

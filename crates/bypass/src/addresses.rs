@@ -60,10 +60,9 @@ mod tests {
 
     fn stack() -> StackConfig {
         let own = ["10.77.0.2/24", "fd77::2/64"];
-        StackConfig {
-            addresses: own.iter().map(|own| own.parse().expect(own)).collect(),
-            ..StackConfig::default()
-        }
+        let mut stack = StackConfig::default();
+        stack.addresses = own.iter().map(|own| own.parse().expect(own)).collect();
+        stack
     }
 
     fn tcp(text: &str) -> Endpoint {
@@ -83,20 +82,16 @@ mod tests {
                 "{listen}"
             );
         }
-        let routed = StackConfig {
-            gateway_v4: Some([10, 77, 0, 1].into()),
-            gateway_v6: Some("fd77::1".parse().expect("an address")),
-            ..stack()
-        };
+        let mut routed = stack();
+        routed.gateway_v4 = Some([10, 77, 0, 1].into());
+        routed.gateway_v6 = Some("fd77::1".parse().expect("an address"));
         assert!(check_addresses(&routed, &[]).is_ok());
     }
 
     #[test]
     fn other_endpoints_are_errors_that_say_why() {
-        let ipv4 = StackConfig {
-            addresses: vec!["10.77.0.2/24".parse().expect("an address")],
-            ..StackConfig::default()
-        };
+        let mut ipv4 = StackConfig::default();
+        ipv4.addresses = vec!["10.77.0.2/24".parse().expect("an address")];
         for (stack, listen, part) in [
             (stack(), Endpoint::Unix("/x".into()), "no Unix sockets"),
             (stack(), tcp("10.77.0.3:9001"), "10.77.0.2, fd77::2"),
@@ -119,10 +114,8 @@ mod tests {
             check_addresses(&StackConfig::default(), &[]),
             Err(Error::NoAddress)
         ));
-        let elsewhere = StackConfig {
-            gateway_v4: Some([10, 78, 0, 1].into()),
-            ..stack()
-        };
+        let mut elsewhere = stack();
+        elsewhere.gateway_v4 = Some([10, 78, 0, 1].into());
         assert!(matches!(
             check_addresses(&elsewhere, &[]),
             Err(Error::Gateway(_))

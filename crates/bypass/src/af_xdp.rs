@@ -147,16 +147,11 @@ pub fn open(
     }
     let queues = seeds.into_iter().map(|seed| {
         let number = seed.queue();
-        let open = move |_: LcorePlacement| {
-            seed.open()
-                .map_err(|why| StartError::Transport(why.to_string()))
-        };
+        let open = move |_: LcorePlacement| seed.open().map_err(StartError::transport);
         (number, Box::new(open) as OpenQueue<Queue>)
     });
-    let stack = StackConfig {
-        answers_for_addresses: options.ownership == Ownership::Own,
-        ..options.tcp
-    };
+    let mut stack = options.tcp;
+    stack.answers_for_addresses = options.ownership == Ownership::Own;
     let nic = port.nic();
     let queues = Queues::new(nic.name.clone(), nic.mtu, nic.node, stack, queues.collect());
     Ok((XdpPort(port), queues))

@@ -83,13 +83,13 @@ impl ServeConfig {
             _ => vec![Endpoint::Tcp(SocketAddr::from(([127, 0, 0, 1], 9001)))],
         };
         let lcores = server.lcores.map_or(Lcores::Auto, |lcores| lcores.0);
+        let mut options = ServerOptions::new()
+            .lcores(lcores)
+            .config(config)
+            .sockets(socket_options);
+        options.listen = listen;
         Self {
-            server: ServerOptions {
-                listen,
-                lcores,
-                config,
-                sockets: socket_options,
-            },
+            server: options,
             transport: server.transport.unwrap_or(TransportKind::Sockets),
             bypass: BypassSettings::new(bypass, &tcp),
             af_xdp,
@@ -198,10 +198,7 @@ fn deflate_from(args: &DeflateArgs) -> Option<DeflateConfig> {
         Deflate::Shared => Sharing::Shared,
         Deflate::Own => Sharing::Own,
     };
-    let mut config = DeflateConfig {
-        sharing,
-        ..DeflateConfig::default()
-    };
+    let mut config = DeflateConfig::new(sharing);
     set! {
         config.level => within(args.deflate_level);
         config.threshold => args.deflate_threshold.map(|size| size.0);
