@@ -38,9 +38,9 @@ impl Generator {
             .target(target.clone())
             .deflate(job.deflate)
             .token(n as u64);
-        connect.origin.clone_from(&job.origin);
-        connect.protocols.clone_from(&job.protocols);
-        connect.headers.clone_from(&job.headers);
+        connect.origin = job.origin.clone();
+        connect.protocols = job.protocols.clone();
+        connect.headers = job.headers.clone();
         connect
     }
 
