@@ -89,7 +89,7 @@ pub mod dpdk;
 /// User-space TCP: what the modules `af_xdp` and `dpdk` share (features `af-xdp`, `dpdk`).
 #[cfg(any(feature = "af-xdp", feature = "dpdk"))]
 pub mod bypass {
-    pub use hioload_bypass::{Cidr, Error, ListenError, ParseCidrError, Queues, StackConfig};
+    pub use hioload_bypass::{Cidr, Error, ListenError, ParseCidrError, StackConfig};
 }
 
 /// The examples of README.md, compiled.

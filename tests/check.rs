@@ -1,4 +1,4 @@
-//! `hioload check`, as somebody would run it.
+//! `hioload check` as a process.
 #![cfg(target_os = "linux")]
 
 use std::process::{Command, Output};
@@ -8,7 +8,7 @@ fn check(arguments: &[&str]) -> Output {
         .arg("check")
         .args(arguments)
         .output()
-        .expect("it runs")
+        .expect("hioload runs")
 }
 
 /// The findings' levels, by subject.
@@ -82,7 +82,7 @@ fn an_unknown_interface_is_missing() {
     assert_eq!(level(&findings(&output), "interface"), Some("missing"));
 }
 
-/// With root: a veth pair in a namespace of its own, found fit, tried, and left as it was.
+/// Needs root: checks a veth pair in a network namespace. The trial leaves nothing attached.
 #[cfg(feature = "af-xdp")]
 #[test]
 fn a_trial_on_a_veth_succeeds_and_detaches_the_program() {
@@ -116,6 +116,6 @@ fn a_trial_on_a_veth_succeeds_and_detaches_the_program() {
     ] {
         assert_eq!(level(&found, subject), Some("ok"), "{subject}");
     }
-    // A veth has none.
+    // A veth has no zero-copy.
     assert_eq!(level(&found, "zero-copy"), Some("note"));
 }

@@ -1,7 +1,7 @@
-//! The fuzz targets without a fuzzer: every committed input, and random ones made of them.
+//! The fuzz targets without a fuzzer: every committed input, and random inputs derived from them.
 //!
-//! What fuzzing finds is added to `tests/fuzz/corpus/<target>` when it is mended, so it stays mended. An input that fails is
-//! written to `tests/fuzz/artifacts`, where the fuzzer's own finds lie too.
+//! An input that a fuzzer found is added to `tests/fuzz/corpus/<target>` with the fix. An input that fails here is written to
+//! `tests/fuzz/artifacts`, where the fuzzer writes its own.
 #![allow(missing_docs, unreachable_pub)]
 
 #[path = "fuzz/src/lib.rs"]
@@ -34,7 +34,7 @@ fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
         .collect()
 }
 
-/// Runs one input; says which it was if it fails.
+/// Runs one input, and reports it if it fails.
 fn check(run: fn(&[u8]), input: &[u8], what: impl FnOnce() -> String) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(input))) {
         eprintln!("failed: {}", what());

@@ -1,6 +1,5 @@
-//! `hioload load` as a process: every scenario, on sockets and in memory, and one line for each thing that goes wrong.
-//!
-//! Nothing is asserted about how fast it was.
+//! `hioload load` as a process: every scenario, on sockets and in memory, and one line for each error. The tests assert nothing about
+//! speed.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! `hioload load --attack` as a command: both parts of a repeat over the memory pair, and what is refused.
+//! `hioload load --attack` as a process: both parts of a repeat over devices in memory, and wrong arguments.
 #![allow(clippy::unwrap_used)]
 
 use std::process::{Command, Output};

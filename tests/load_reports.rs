@@ -1,4 +1,4 @@
-//! `hioload load` as a command: what it leaves behind, how it judges it, and what is done with reports afterwards.
+//! `hioload load` as a process: its reports, its conditions, and the subcommands for reports.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -139,7 +139,7 @@ fn conditions_decide_the_exit_code() {
     assert_eq!(lines[2], "hioload: 2 of 3 conditions not met");
     assert!(
         text(&output.stdout).contains("p99.9"),
-        "the summary is there all the same"
+        "the summary is printed too"
     );
 
     for (condition, part) in [

@@ -1,4 +1,4 @@
-//! What cannot be is one line and code 2.
+//! Usage errors: one line and exit code 2.
 
 use super::EAL;
 use super::ends::hioload;

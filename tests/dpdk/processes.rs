@@ -1,4 +1,4 @@
-//! Server and client in two processes, joined by shared memory.
+//! Server and client in two processes, connected by shared memory.
 
 use std::fs;
 use std::thread;
@@ -35,7 +35,7 @@ fn virtio(socket: &Socket) -> String {
     format!("net_virtio_user0,path={}", socket.path())
 }
 
-/// Neither side computes a sum: each trusts, and leaves what it sends unfinished, as its device agreed to.
+/// Neither side computes checksums: each leaves them to its device and trusts the other.
 #[test]
 fn over_vhost_with_checksums_left_to_the_devices() {
     let socket = Socket::new("vhost");
@@ -95,7 +95,7 @@ fn jumbo_frames() {
     assert!(log.contains("mtu 9000"), "{log}");
 }
 
-/// What comes by a queue whose lcore does not own the flow is handed over: there is no RSS here.
+/// Without RSS, a frame arrives at an lcore that does not own its flow, and is handed to the owner.
 #[test]
 fn two_queues_have_two_lcores() {
     let socket = Socket::new("queues");
@@ -118,7 +118,7 @@ fn a_killed_peer_is_reported_and_the_next_one_is_served() {
     thread::sleep(Duration::from_secs(2));
     peer.kill().expect("it runs");
     peer.wait().expect("it ends");
-    // The link is looked at four times a second.
+    // The server checks the link four times a second.
     thread::sleep(Duration::from_secs(1));
     echoes(&virtio(&socket), "--count 500");
     let log = server.stop();

@@ -1,4 +1,4 @@
-//! The control socket of a running server, and what asks over it.
+//! The control socket of a running server, and the subcommands that use it.
 
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -32,7 +32,7 @@ fn over_sockets_flows_points_to_ss() {
         .expect("the socket")
         .permissions()
         .mode();
-    assert_eq!(mode & 0o777, 0o600, "for our user alone");
+    assert_eq!(mode & 0o777, 0o600, "only the user may open it");
 
     let output = run(&["flows", "--socket", name]);
     let said = String::from_utf8(output.stderr).expect("UTF-8");
@@ -51,7 +51,7 @@ fn over_sockets_flows_points_to_ss() {
 
     server.terminate();
     server.wait();
-    assert!(!path.exists(), "the file goes with the server");
+    assert!(!path.exists(), "the server removes the file");
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_client_that_sends_nonsense_or_nothing_blocks_the_control_socket_briefly() {
     let flood = vec![b'x'; 1 << 20];
     let path_too = path.clone();
     let flooder = thread::spawn(move || {
-        // The server reads a line's worth of it and hangs up.
+        // The server reads one line and closes the connection.
         let mut stream = UnixStream::connect(path_too).expect("it listens");
         let _ = stream.write_all(&flood);
     });
@@ -88,7 +88,7 @@ fn a_stale_socket_is_replaced_and_one_in_use_is_not() {
     assert!(said.contains("--control") && said.contains(name), "{said}");
     assert!(
         ask(&path, b"flows\n").contains("\"end\":true"),
-        "the first still answers"
+        "the first server still answers"
     );
 }
 

@@ -1,4 +1,4 @@
-//! Too much of everything: pings, fragments, messages, and bytes out of few bytes.
+//! Floods: pings, fragments, messages, and compressed data that inflates to much more.
 
 use std::thread;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Opening handshakes that are wrong, unusual or never finished, and plain HTTP.
+//! Opening handshakes that are wrong, unusual or unfinished, and plain HTTP.
 
 use std::net::Shutdown;
 
@@ -153,7 +153,7 @@ fn wrong_requests_are_refused_with_the_right_status() {
     });
 }
 
-/// What every refusal has in common, and what some have besides.
+/// The properties of every refusal, and additional ones of some.
 fn check_refusal(response: &Response, status: u16) {
     assert_eq!(response.status, status, "{response:?}");
     let connection = response.header("connection").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `/topics`: subscribers that do not read, and messages that are none.
+//! `/topics`: subscribers that do not read, and messages that are not commands.
 
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ fn subscribe(client: &mut Client, topic: &str) {
     assert_eq!(hear(client), json!({"ok": "s"}));
 }
 
-/// A subscriber that asks for messages and does not read them, and one that does, which must miss nothing.
+/// A subscriber that does not read, and one that reads and must miss nothing.
 fn publish_to_a_slow_one(server: &Server) -> Client {
     let mut slow =
         Client::connect_as(server, server.source(1), 16 << 10).upgraded("/topics", &[PROTOCOL]);
@@ -85,7 +85,7 @@ fn drop_new_drops_the_newest_messages_of_a_slow_subscriber() {
         &[&SMALL[..], &["--send-policy", "drop-new"]].concat(),
         |server, _| {
             let mut slow = publish_to_a_slow_one(server);
-            // Said once it reads again, "the end" is what follows the messages that had a place in the queue.
+            // "the end" is published once it reads again, and follows the messages that were in the queue.
             let mut reader = slow.reader();
             let collected = std::thread::spawn(move || numbers(&mut reader, u64::MAX));
             let mut publisher = connect(server);
@@ -103,7 +103,7 @@ fn drop_new_drops_the_newest_messages_of_a_slow_subscriber() {
                 "{} messages got through",
                 got.len()
             );
-            // What the peer's kernel refuses for want of room, our own TCP sends again: then a later one may get a place.
+            // User-space TCP repeats bytes that the peer's kernel had no room for: then a later message may get a place.
             let in_row = got.iter().zip(0..).take_while(|(got, n)| *got == n);
             assert!(
                 in_row.count() >= if server.has_sockets() { got.len() } else { 1 }

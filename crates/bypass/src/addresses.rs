@@ -60,9 +60,7 @@ mod tests {
 
     fn stack() -> StackConfig {
         let own = ["10.77.0.2/24", "fd77::2/64"];
-        let mut stack = StackConfig::default();
-        stack.addresses = own.iter().map(|own| own.parse().expect(own)).collect();
-        stack
+        StackConfig::new(own.map(|own| own.parse().expect(own)))
     }
 
     fn tcp(text: &str) -> Endpoint {
@@ -90,8 +88,7 @@ mod tests {
 
     #[test]
     fn other_endpoints_are_errors_that_say_why() {
-        let mut ipv4 = StackConfig::default();
-        ipv4.addresses = vec!["10.77.0.2/24".parse().expect("an address")];
+        let ipv4 = StackConfig::new(["10.77.0.2/24".parse().expect("an address")]);
         for (stack, listen, part) in [
             (stack(), Endpoint::Unix("/x".into()), "no Unix sockets"),
             (stack(), tcp("10.77.0.3:9001"), "10.77.0.2, fd77::2"),
