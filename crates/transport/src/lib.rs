@@ -23,11 +23,10 @@
 
 pub mod bypass;
 pub mod fake;
-mod send_queue;
-mod slots;
 #[cfg(any(unix, windows))]
 pub mod sockets;
 pub mod streams;
+mod table;
 
 pub mod layer;
 

@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use hioload_mem::{HugePages, Pool, PoolOptions};
 
-use crate::slots::flag;
 use crate::streams::{Ready, Streams};
+use crate::table::flag;
 use crate::{ConnId, Endpoint, Peer};
 
 mod network;
@@ -110,10 +110,7 @@ impl Fake {
     /// # Panics
     /// If all slots are taken.
     pub fn accept(&mut self, peer: Peer) -> ConnId {
-        let id = self
-            .slots
-            .take(None, peer, 0)
-            .expect("the fake has no slot left");
+        let id = self.open(None, peer, 0).expect("the fake has no slot left");
         let at = self.net.add(peer, None);
         self.net.by_id.insert(id, at);
         self.net.backlog.push_back((id, at));
@@ -214,9 +211,9 @@ impl Fake {
 
     /// Whether the driver has paused the connection.
     pub fn is_paused(&self, id: ConnId) -> bool {
-        self.slots
+        self.table
             .get(id)
-            .is_some_and(|slot| slot.flags.any(flag::PAUSED))
+            .is_some_and(|entry| entry.flags.any(flag::PAUSED))
     }
 
     /// Whether the transport still listens (`stop_listening` was not called).

@@ -358,7 +358,10 @@ mod tests {
     #[test]
     #[cfg(not(debug_assertions))] // mio's debug builds keep more in a stream
     fn a_slot_of_a_socket_is_56_bytes() {
-        assert_eq!(size_of::<crate::slots::Slot<SocketStream>>(), 56);
+        assert_eq!(
+            size_of::<crate::table::Entry<crate::streams::Conn<SocketStream>>>(),
+            56
+        );
     }
 
     #[test]
