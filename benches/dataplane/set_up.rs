@@ -69,23 +69,16 @@ fn build<D: Device, T: Transport>(
     let mut clock = Clock::new();
     let now = clock.tick();
     let address = "10.77.0.2/8".parse().map_err(|e| format!("{e}"))?;
-    let config = StackConfig {
-        addresses: vec![address],
-        listen: vec![SERVER.into()],
-        max_flows: flows as usize,
-        // Rings of flows that talk in turn stay resident.
-        ring_memory: 12 << 30,
-        ring_idle,
-        secret: *b"a bench's secret",
-        ..StackConfig::default()
-    };
+    let mut config = StackConfig::new([address]);
+    config.listen = vec![SERVER.into()];
+    config.max_flows = flows as usize;
+    // Rings of flows that talk in turn stay resident.
+    config.ring_memory = 12 << 30;
+    config.ring_idle = ring_idle;
+    config.secret = *b"a bench's secret";
     let stack = Stack::new(server, config, None, now).map_err(|e| e.to_string())?;
-    let pool = Pool::new(&PoolOptions {
-        buffers: 1024,
-        buffer_size: 16 << 10,
-        ..PoolOptions::default()
-    })
-    .map_err(|e| format!("no send pool: {e}"))?;
+    let pool =
+        Pool::new(&PoolOptions::new(1024, 16 << 10)).map_err(|e| format!("no send pool: {e}"))?;
     let io = wrap(Bypass::over(stack, BypassOptions::default(), pool));
     let config = Config {
         limits: Limits {

@@ -21,6 +21,7 @@
 //! on the frames of a device.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "bypass")]
 pub mod bypass;
 pub mod fake;
 #[cfg(any(unix, windows))]
@@ -31,5 +32,6 @@ mod table;
 pub mod layer;
 
 mod contract;
+mod endpoint;
 pub use contract::*;
-pub use hioload_tcp::{FlowDetails, FlowInfo};
+pub use endpoint::ParseEndpointError;

@@ -118,24 +118,18 @@ impl<D: Device + 'static> Queues<D> {
         let sockets = &options.sockets;
         let mut secret = [0; 16];
         getrandom(&mut secret)?;
-        let stack = StackConfig {
-            listen: tcp_addresses(&options.listen),
-            // Any lcore may get all of the connections.
-            max_flows: config.slots(),
-            secret,
-            ..stack.clone()
-        };
+        let mut stack = stack.clone();
+        stack.listen = tcp_addresses(&options.listen);
+        // Any lcore may get all of the connections.
+        stack.max_flows = config.slots();
+        stack.secret = secret;
         let options = BypassOptions {
             rx_buffer: sockets.rx_buffer,
             send_queue: config.send_bound(),
             backlog: usize::try_from(sockets.backlog).unwrap_or(1),
         };
-        let pool = PoolOptions {
-            buffers: sockets.tx_chunks,
-            buffer_size: sockets.tx_chunk,
-            huge_pages: sockets.huge_pages,
-            node: None,
-        };
+        let pool =
+            PoolOptions::new(sockets.tx_chunks, sockets.tx_chunk).huge_pages(sockets.huge_pages);
         let handoffs = Handoff::mesh(self.queues.len(), self.mtu + LINK_HEADERS);
         let alone = self.queues.len() == 1;
         let near = self.node;
@@ -177,13 +171,9 @@ fn stand<D: Device>(
         handoff.set_waker(queue.waker());
         handoff
     });
-    let stack = Stack::new(queue, stack, handoff, place.now)
-        .map_err(|why| StartError::Transport(why.to_string()))?;
-    let pool = Pool::new(&PoolOptions {
-        node: place.node,
-        ..pool
-    })
-    .map_err(|why| StartError::System("reserve the send buffers", why))?;
+    let stack = Stack::new(queue, stack, handoff, place.now).map_err(StartError::transport)?;
+    let pool = Pool::new(&pool.node(place.node))
+        .map_err(|why| StartError::System("reserve the send buffers", why))?;
     Ok(Bypass::over(stack, options, pool))
 }
 

@@ -3,7 +3,7 @@
 use std::mem;
 
 use hioload_device::{Device, Frame};
-use hioload_tcp::{Event, Segment, What};
+use hioload_tcp::{Event, EventFlags, FramePayload};
 
 use super::{Bypass, conn_of, flow_of};
 use crate::table::{Owner, flag};
@@ -77,12 +77,13 @@ impl<D: Device> Bypass<D> {
     ) {
         let Event {
             flow,
-            what,
+            flags,
             error,
-            segment,
+            payload,
+            ..
         } = event;
         let id = conn_of(flow);
-        if what.contains(What::ACCEPTED) {
+        if flags.contains(EventFlags::ACCEPTED) {
             self.table.open(id, 0, flag::ACCEPT_PENDING);
             if turn.accepts > 0 && self.accepting && self.accept_queue.is_empty() {
                 self.accept_one(driver, id, turn);
@@ -90,25 +91,25 @@ impl<D: Device> Bypass<D> {
                 self.accept_queue.push_back(id);
             }
         }
-        if what.contains(What::CONNECTED) {
+        if flags.contains(EventFlags::CONNECTED) {
             self.connected(driver, id, turn);
         }
         let Some(entry) = self.table.get_mut(id) else {
             return;
         };
-        if what.contains(What::DATA) {
+        if flags.contains(EventFlags::DATA) {
             entry.flags.set(flag::READABLE);
         }
-        if what.contains(What::END) {
+        if flags.contains(EventFlags::END) {
             entry.flags.set(flag::END);
         }
-        if what.contains(What::SPACE) && entry.flags.any(flag::BLOCKED) {
+        if flags.contains(EventFlags::SPACE) && entry.flags.any(flag::BLOCKED) {
             self.table.mark_dirty(id, 0);
         }
-        if what.contains(What::DATA) || what.contains(What::END) {
-            self.arrived(driver, id, segment, turn);
+        if flags.contains(EventFlags::DATA) || flags.contains(EventFlags::END) {
+            self.arrived(driver, id, payload, turn);
         }
-        if what.contains(What::CLOSED) {
+        if flags.contains(EventFlags::CLOSED) {
             let why = error.map_or(Closed::Flushed, Closed::Failed);
             self.closed(driver, id, why, turn);
         }
@@ -131,7 +132,7 @@ impl<D: Device> Bypass<D> {
         &mut self,
         driver: &mut Dr,
         id: ConnId,
-        segment: Option<Segment<D::Frame>>,
+        payload: Option<FramePayload<D::Frame>>,
         turn: &mut Turn,
     ) {
         let Some(entry) = self.table.get(id) else {
@@ -149,8 +150,8 @@ impl<D: Device> Bypass<D> {
             return;
         }
         turn.events -= 1;
-        match segment {
-            Some(segment) => self.present_in_place(driver, id, segment, turn),
+        match payload {
+            Some(payload) => self.present_in_place(driver, id, payload, turn),
             None => self.present_next(driver, id, turn),
         }
         self.after_presenting(driver, id, turn);
@@ -196,11 +197,11 @@ impl<D: Device> Bypass<D> {
         &mut self,
         driver: &mut Dr,
         id: ConnId,
-        segment: Segment<D::Frame>,
+        payload: FramePayload<D::Frame>,
         turn: &mut Turn,
     ) {
-        let Segment { mut frame, payload } = segment;
-        let Some(bytes) = frame.bytes_mut().get_mut(payload) else {
+        let FramePayload { mut frame, range } = payload;
+        let Some(bytes) = frame.bytes_mut().get_mut(range) else {
             return self.present_next(driver, id, turn);
         };
         let n = bytes.len().min(self.options.rx_buffer);

@@ -1,16 +1,10 @@
-use hioload_mem::{HugePages, Pool, PoolOptions};
+use hioload_mem::{Pool, PoolOptions};
 
 use super::*;
 use crate::SendError;
 
 fn table() -> Table<u32> {
-    let pool = Pool::new(&PoolOptions {
-        buffers: 16,
-        buffer_size: 1024,
-        huge_pages: HugePages::Off,
-        node: None,
-    })
-    .unwrap();
+    let pool = Pool::new(&PoolOptions::new(16, 1024)).unwrap();
     Table::new(Vec::with_capacity(8), pool, 4096)
 }
 
