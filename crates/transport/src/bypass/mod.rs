@@ -28,6 +28,7 @@ use hioload_tcp::{FlowId, Stack};
 use crate::table::{Owner, Table, flag};
 use crate::{Closed, ConnId, Driver, Features, TransportStats, Waker};
 
+mod flows;
 mod flush;
 mod receive;
 mod transport;

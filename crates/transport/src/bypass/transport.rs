@@ -15,8 +15,6 @@ use crate::{
     FlowInfo, Peer, SendError, TcpCounts, Transport, TransportStats, Waker, Wanted,
 };
 
-/// Slots that one call of `flows` examines.
-const SLOTS_AT_ONCE: u32 = 4096;
 /// The stack lends this many bytes in one piece, if the ring has room for them.
 const CONTIGUOUS: usize = 256;
 /// Time between two reads of the device's counters.
@@ -256,30 +254,7 @@ impl<D: Device> Transport for Bypass<D> {
     }
 
     fn flows(&self, from: u32, wanted: &Wanted, rows: &mut Vec<FlowInfo>) -> Option<u32> {
-        let slots = u32::try_from(self.features.max_connections).unwrap_or(u32::MAX);
-        let end = slots.min(from.saturating_add(SLOTS_AT_ONCE));
-        for index in from..end {
-            if rows.len() == rows.capacity() {
-                return Some(index);
-            }
-            let Some(flow) = self.stack.flow_at(index) else {
-                continue;
-            };
-            let other = |peer| !wanted.matches(peer);
-            if *wanted != Wanted::default() && self.stack.peer(flow).is_none_or(other) {
-                continue;
-            }
-            let Some(mut row) = self.stack.info(flow) else {
-                continue;
-            };
-            if wanted.details {
-                row.details = self.stack.details(flow);
-                rows.push(row);
-                return Some(index + 1);
-            }
-            rows.push(row);
-        }
-        (end < slots).then_some(end)
+        self.list_flows(from, wanted, rows)
     }
 }
 
@@ -296,9 +271,7 @@ impl<D: Device> Bypass<D> {
             self.visit(driver, id, turn);
         }
     }
-}
 
-impl<D: Device> Bypass<D> {
     #[cold]
     fn read_device_stats(&mut self) {
         let counted = self.stack.device().stats();
