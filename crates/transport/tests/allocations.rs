@@ -1,4 +1,4 @@
-//! Steady traffic allocates nothing, counted by the allocator.
+//! Steady traffic allocates nothing, as the allocator counts.
 #![allow(clippy::unwrap_used)]
 
 #[allow(dead_code, unreachable_pub)]
@@ -33,7 +33,7 @@ fn count() {
     let _ = ALLOCATIONS.try_with(|n| n.set(n.get() + 1));
 }
 
-// SAFETY: every call is handed to `System` unchanged, which keeps the contract.
+// SAFETY: every call is passed to `System` unchanged, which upholds the contract.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
@@ -144,7 +144,7 @@ fn an_echo_allocates_nothing() {
     }
 }
 
-/// Over frames: the transport, the stack below it, and the stack of the peers.
+/// Counts the transport, the stack below it, and the stack of the peers.
 #[test]
 fn an_echo_over_frames_allocates_nothing() {
     for size in [64, 16 << 10] {
