@@ -5,10 +5,7 @@
 //! there. A message is handed to the handler where it arrived, and the replies of a turn leave in one write.
 //!
 //! ```no_run
-//! use hioload_ws::{
-//!     Accept, Config, Context, Endpoint, Handler, LcoreContext, Lcores, Message, Peer, Request, Response, Server,
-//!     ServerOptions, SocketOptions,
-//! };
+//! use hioload_ws::{Context, Handler, Message, Server, ServerOptions};
 //!
 //! struct Echo;
 //!
@@ -16,13 +13,8 @@
 //!     type Conn = u64; // messages of this connection so far
 //!     type Event = ();
 //!
-//!     fn on_open(
-//!         &mut self,
-//!         _: &mut impl LcoreContext<Event = ()>,
-//!         _: Peer,
-//!         request: &Request<'_>,
-//!     ) -> Result<Accept<u64>, Response> {
-//!         if request.path() == "/echo" { Ok(Accept::new(0)) } else { Err(Response::not_found()) }
+//!     fn new_conn(&mut self) -> u64 {
+//!         0
 //!     }
 //!
 //!     fn on_message(&mut self, seen: &mut u64, cx: &mut impl Context<Event = ()>, message: Message<'_>) {
@@ -33,12 +25,7 @@
 //! }
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let server = Server::bind(ServerOptions {
-//!         listen: vec![Endpoint::Tcp("127.0.0.1:9001".parse()?)],
-//!         lcores: Lcores::Count(2),
-//!         config: Config::default(),
-//!         sockets: SocketOptions::default(),
-//!     })?;
+//!     let server = Server::bind(ServerOptions::new().listen("127.0.0.1:9001")?.lcores(2))?;
 //!     let running = server.start(|_lcore| Echo)?;
 //!     running.join()?;
 //!     Ok(())
@@ -80,7 +67,7 @@ pub use hioload_engine::{
 pub use hioload_lcore::{Idle, Time};
 pub use hioload_mem::HugePages;
 pub use hioload_transport::sockets::SocketOptions;
-pub use hioload_transport::{ConnId, Endpoint, Peer};
+pub use hioload_transport::{ConnId, Endpoint, ParseEndpointError, Peer};
 pub use hioload_ws_proto::handshake::client::Response as ServerReply;
 pub use hioload_ws_proto::handshake::{HandshakeError, server::Request};
 pub use hioload_ws_proto::{CloseCode, Kind, Message};

@@ -12,13 +12,13 @@ use hioload_lcore::{Clock, Time};
 use crate::conn::Conns;
 use crate::control::{AttackControl, Count, Tally};
 use crate::flood::Flood;
-use crate::line::Line;
 use crate::malformed::Malformed;
 use crate::neighbour;
 use crate::pace::Pace;
-use crate::plan::{Attack, AttackPlan, Kind, PlanError, wrong};
+use crate::plan::{Attack, AttackKind, AttackPlan, PlanError, plan_error};
 use crate::script::Script;
 use crate::sources::Sources;
+use crate::tx::TxQueue;
 use crate::wire::{Link, Live, Parts, Segment, flag};
 
 /// Frames sent per turn to end what an attack has left open.
@@ -88,7 +88,9 @@ impl AttackOptions {
         let parts = own.and_then(|own| (0..attacks).map(|i| own.part(i, attacks)).collect());
         match parts {
             Some(parts) => Ok((all, pool, parts)),
-            None => wrong("there are fewer ports to attack from than attacks: see --attack-source"),
+            None => {
+                plan_error("there are fewer ports to attack from than attacks: see --attack-source")
+            }
         }
     }
 
@@ -105,7 +107,7 @@ impl AttackOptions {
         };
         match Sources::new(&addresses, &ports) {
             Some(sources) => Ok((sources, !pool.is_empty())),
-            None => wrong(format!(
+            None => plan_error(format!(
                 "there is no address to attack {} from: see --attack-source",
                 self.target
             )),
@@ -119,15 +121,15 @@ impl AttackOptions {
     }
 }
 
-enum Means {
+enum Method {
     Flood(Flood),
     Malformed(Malformed),
     Conns(Box<Conns>),
 }
 
 /// An attack under way.
-struct Front {
-    means: Means,
+struct ActiveAttack {
+    method: Method,
     pace: Pace,
     sources: Sources,
     tally: Tally,
@@ -150,7 +152,7 @@ pub struct Attacker<D: Device> {
     device: D,
     control: AttackControl,
     target: SocketAddr,
-    fronts: Vec<Front>,
+    attacks: Vec<ActiveAttack>,
     /// All sources of all attacks on all lcores.
     sources: Sources,
     /// They are not the load's.
@@ -182,16 +184,16 @@ impl<D: Device> Attacker<D> {
     ) -> Result<Self, PlanError> {
         let (sources, pool, parts) = options.own_sources()?;
         let attacks = options.plan.attacks().iter().zip(parts);
-        let fronts: Vec<Front> = attacks
+        let attacks: Vec<ActiveAttack> = attacks
             .enumerate()
-            .map(|(index, (attack, sources))| Front {
-                means: means(attack, options, &sources),
+            .map(|(index, (attack, sources))| ActiveAttack {
+                method: method(attack, options, &sources),
                 pace: Pace::new(options.share(attack.rate)),
                 tally: control.tally(index),
                 sources,
             })
             .collect();
-        let first = &fronts[0].sources;
+        let first = &attacks[0].sources;
         let mtu = device.capabilities().mtu;
         Ok(Self {
             control: control.clone(),
@@ -199,7 +201,7 @@ impl<D: Device> Attacker<D> {
             pool,
             ports_each: first.ports(),
             first_port: first.first_port(),
-            fronts,
+            attacks,
             sources,
             link: None,
             live: None,
@@ -255,9 +257,9 @@ impl<D: Device> Attacker<D> {
 
     fn start(&mut self) {
         let now = self.now.as_nanos();
-        for front in &mut self.fronts {
-            front.pace.start(now);
-            if let Means::Conns(conns) = &mut front.means {
+        for attack in &mut self.attacks {
+            attack.pace.start(now);
+            if let Method::Conns(conns) = &mut attack.method {
                 conns.start(now);
             }
         }
@@ -278,9 +280,9 @@ impl<D: Device> Attacker<D> {
         if let Some(link) = Link::of(bytes, self.target) {
             if self.link != Some(link) {
                 self.link = Some(link);
-                for front in &mut self.fronts {
-                    if let Means::Flood(flood) = &mut front.means {
-                        flood.aim(&link);
+                for attack in &mut self.attacks {
+                    if let Method::Flood(flood) = &mut attack.method {
+                        flood.set_link(&link);
                     }
                 }
             }
@@ -291,39 +293,47 @@ impl<D: Device> Attacker<D> {
     }
 
     /// Sends what is due of each attack.
-    fn attack(&mut self) {
+    fn send_due(&mut self) {
         let Some(link) = self.link else { return };
         let now = self.now.as_nanos();
         let ending = self.state == State::Ending;
         let (mut done, mut stuck) = (true, false);
-        for front in &mut self.fronts {
-            let left = if ending { ENDINGS } else { front.pace.due(now) };
-            let mut line = Line {
+        for attack in &mut self.attacks {
+            let left = if ending {
+                ENDINGS
+            } else {
+                attack.pace.due(now)
+            };
+            let mut tx = TxQueue {
                 device: &mut self.device,
                 out: &mut self.out,
-                tally: &mut front.tally,
+                tally: &mut attack.tally,
                 stuck,
                 left,
             };
             if ending {
-                if let Means::Conns(conns) = &mut front.means {
-                    done &= conns.finish(&mut line, &link, &front.sources);
+                if let Method::Conns(conns) = &mut attack.method {
+                    done &= conns.finish(&mut tx, &link, &attack.sources);
                 }
             } else if left > 0 {
-                match &mut front.means {
-                    Means::Flood(flood) => flood.act(&mut line, &front.sources, self.live.as_ref()),
-                    Means::Malformed(malformed) => malformed.act(&mut line, &link, &front.sources),
-                    Means::Conns(conns) => {
-                        conns.act(&mut line, &link, &front.sources, (now, self.mtu));
+                match &mut attack.method {
+                    Method::Flood(flood) => {
+                        flood.send_due(&mut tx, &attack.sources, self.live.as_ref())
+                    }
+                    Method::Malformed(malformed) => {
+                        malformed.send_due(&mut tx, &link, &attack.sources)
+                    }
+                    Method::Conns(conns) => {
+                        conns.send_due(&mut tx, &link, &attack.sources, (now, self.mtu));
                     }
                 }
             }
-            line.flush();
+            tx.flush();
             // What one attack finds full is full for the next.
-            stuck = line.stuck;
-            let spent = left - line.left;
-            front.pace.spend(spent);
-            front.tally.publish();
+            stuck = tx.stuck;
+            let spent = left - tx.left;
+            attack.pace.spend(spent);
+            attack.tally.publish();
         }
         if ending && done {
             self.state = State::Ended;
@@ -332,7 +342,7 @@ impl<D: Device> Attacker<D> {
 
     /// Whether a received frame is an answer to an attack; if so it is counted.
     #[inline]
-    fn hear(&mut self, frame: &[u8]) -> bool {
+    fn receive(&mut self, frame: &[u8]) -> bool {
         let Some(parts) = Parts::of(frame) else {
             return self.pool && self.neighbour(frame);
         };
@@ -346,8 +356,8 @@ impl<D: Device> Attacker<D> {
         let Some(port) = segment.to.checked_sub(self.first_port) else {
             return true;
         };
-        if let Some(front) = self.fronts.get_mut(usize::from(port / self.ports_each)) {
-            let tally = &mut front.tally;
+        if let Some(attack) = self.attacks.get_mut(usize::from(port / self.ports_each)) {
+            let tally = &mut attack.tally;
             let flags = segment.flags;
             let count = if flags & flag::RST != 0 {
                 Count::Rst
@@ -359,10 +369,10 @@ impl<D: Device> Attacker<D> {
                 Count::Data
             };
             tally.bump(count);
-            if let Means::Conns(conns) = &mut front.means
-                && let Some(number) = front.sources.find(destination, segment.to)
+            if let Method::Conns(conns) = &mut attack.method
+                && let Some(number) = attack.sources.find(destination, segment.to)
             {
-                conns.hear(number, &segment, self.now.as_nanos(), tally);
+                conns.receive(number, &segment, self.now.as_nanos(), tally);
             }
         }
         true
@@ -378,18 +388,18 @@ impl<D: Device> Attacker<D> {
     /// Answers a question for an address of the pool. Whether it was one.
     #[cold]
     fn neighbour(&mut self, frame: &[u8]) -> bool {
-        let Some(question) = neighbour::question(frame, &self.sources) else {
+        let Some(query) = neighbour::query(frame, &self.sources) else {
             return false;
         };
         let mac = match &self.link {
-            Some(link) => link.here,
+            Some(link) => link.own_mac,
             None => self.device.capabilities().mac,
         };
         if let Some(mut answer) = self.device.alloc()
             && answer.room() >= NEIGHBOUR
         {
             answer.set_len(NEIGHBOUR);
-            if let Some(len) = neighbour::answer(&question, frame, mac, answer.bytes_mut()) {
+            if let Some(len) = neighbour::write_reply(&query, frame, mac, answer.bytes_mut()) {
                 answer.set_len(len);
                 self.out.push(answer);
                 self.device.tx_burst(&mut self.out);
@@ -403,8 +413,8 @@ impl<D: Device> Attacker<D> {
     fn nap(&self, timeout: Option<Duration>) -> Option<Duration> {
         let nap = match self.state {
             State::Ending => Duration::ZERO,
-            State::Running => self.fronts.iter().fold(NAP, |nap, front| {
-                nap.min(Duration::from_nanos(front.pace.until_next()))
+            State::Running => self.attacks.iter().fold(NAP, |nap, attack| {
+                nap.min(Duration::from_nanos(attack.pace.until_next()))
             }),
             _ => return timeout,
         };
@@ -414,18 +424,18 @@ impl<D: Device> Attacker<D> {
 }
 
 /// What an attack is carried out by.
-fn means(attack: &Attack, options: &AttackOptions, sources: &Sources) -> Means {
+fn method(attack: &Attack, options: &AttackOptions, sources: &Sources) -> Method {
     // Another one on each lcore.
     let seed = attack.seed ^ (options.lcore as u64) << 48;
     match attack.kind {
-        Kind::SynFlood | Kind::AckStorm | Kind::RstStorm => {
-            Means::Flood(Flood::new(attack.kind, seed, attack.live, sources))
+        AttackKind::SynFlood | AttackKind::AckStorm | AttackKind::RstStorm => {
+            Method::Flood(Flood::new(attack.kind, seed, attack.live, sources))
         }
-        Kind::Malformed => Means::Malformed(Malformed::new(seed)),
+        AttackKind::Malformed => Method::Malformed(Malformed::new(seed)),
         kind => {
             let script = Script::new(kind, options.target, &options.path);
             let connections = options.share(attack.connections.into()) as u32;
-            Means::Conns(Box::new(Conns::new(attack, connections, script, sources)))
+            Method::Conns(Box::new(Conns::new(attack, connections, script, sources)))
         }
     }
 }
@@ -446,7 +456,7 @@ impl<D: Device> Device for Attacker<D> {
             let mut at = 0;
             burst.retain(|frame| {
                 at += 1;
-                at <= before || !self.hear(frame.bytes())
+                at <= before || !self.receive(frame.bytes())
             });
         }
         burst.len() - before
@@ -458,7 +468,7 @@ impl<D: Device> Device for Attacker<D> {
         let taken = self.device.tx_burst(burst);
         // What the load could not send goes first the next time.
         if burst.is_empty() && matches!(self.state, State::Running | State::Ending) {
-            self.attack();
+            self.send_due();
         }
         taken
     }

@@ -4,12 +4,12 @@
 use hioload_device::Device;
 
 use crate::control::{Count, Tally};
-use crate::line::Line;
-use crate::plan::{Attack, Kind};
-use crate::reader::{Reader, Said};
+use crate::plan::{Attack, AttackKind};
+use crate::reader::{Reader, Reply};
 use crate::rng::Rng;
 use crate::script::Script;
 use crate::sources::Sources;
+use crate::tx::TxQueue;
 use crate::wire::{Header, Link, MOST_BEFORE_TCP, Segment, TCP_HEADER, flag};
 
 const MILLI: u64 = 1_000_000;
@@ -25,22 +25,22 @@ const PAUSE: u64 = 50 * MILLI;
 /// Of a half-open handshake that is not meant to be completed.
 const HALF_OPEN: u64 = 5 * SECOND;
 /// Of a connection on which the server was told something wrong, until it should have ended it.
-const VERDICT: u64 = 5 * SECOND;
+const CLOSE_TIMEOUT: u64 = 5 * SECOND;
 /// Of any connection.
 const LIFE: u64 = 60 * SECOND;
 /// Connections looked at in one turn.
-const LOOKS: usize = 256;
+const VISITS_PER_TURN: usize = 256;
 /// Segments of one connection in one visit.
-const VISIT: usize = 16;
-/// Messages of a connection that reads its echoes.
+const SEGMENTS_PER_VISIT: usize = 16;
+/// Messages of a connection that next_read its echoes.
 const MESSAGES: u32 = 32;
 /// Bytes under way: where each has a segment of its own, and else.
 const FEW_UNDER_WAY: u32 = 256;
 const MUCH_UNDER_WAY: u32 = 48 << 10;
 /// Bytes sent out of order at once.
 const CHUNK: u32 = 256;
-/// Bytes that a slow reader reads at a time. Into a smaller window Linux sends nothing but probes.
-const SIP: u16 = 64;
+/// Bytes that a slow reader next_read at a time. Into a smaller window Linux sends nothing but probes.
+const READ_SIZE: u16 = 64;
 /// MSS and nothing else: windows are not scaled, so a closed one is closed.
 const OPTIONS: [u8; 4] = [2, 4, 5, 0xb4];
 
@@ -71,7 +71,7 @@ struct Conn {
     /// Where it comes from.
     source: u64,
     iss: u32,
-    /// Said next, said at most, and acknowledged.
+    /// Reply next, said at most, and acknowledged.
     sent: u32,
     high: u32,
     acked: u32,
@@ -82,17 +82,17 @@ struct Conn {
     credit: u16,
     tries: u8,
     /// Something came that has to be acknowledged.
-    owes: bool,
+    ack_due: bool,
     /// The server has finished, or has said that it will.
-    ended: bool,
-    judged: bool,
+    fin_received: bool,
+    answered: bool,
     reader: Reader,
-    /// Nanoseconds: when it has something to do, when it began, when an acknowledgement was last new, and when who is slow reads or
+    /// Nanoseconds: when it has something to do, when it began, when an acknowledgement was last new, and when who is slow next_read or
     /// says something again.
     due: u64,
     began: u64,
-    heard: u64,
-    reads: u64,
+    progress: u64,
+    next_read: u64,
     /// Of broken requests and frames: which.
     case: u32,
 }
@@ -110,14 +110,14 @@ impl Conn {
             their_window: 0,
             credit: 0,
             tries: 0,
-            owes: false,
-            ended: false,
-            judged: false,
+            ack_due: false,
+            fin_received: false,
+            answered: false,
             reader: Reader::new(),
             due: 0,
             began: 0,
-            heard: 0,
-            reads: 0,
+            progress: 0,
+            next_read: 0,
             case: 0,
         }
     }
@@ -129,7 +129,7 @@ impl Conn {
 
 /// The connections of one attack on one lcore.
 pub(crate) struct Conns {
-    kind: Kind,
+    kind: AttackKind,
     script: Script,
     conns: Vec<Conn>,
     /// Times each place has another source.
@@ -187,9 +187,9 @@ impl Conns {
     }
 
     /// Does what is due.
-    pub(crate) fn act<D: Device>(
+    pub(crate) fn send_due<D: Device>(
         &mut self,
-        line: &mut Line<'_, D>,
+        tx: &mut TxQueue<'_, D>,
         link: &Link,
         sources: &Sources,
         (now, mtu): (u64, usize),
@@ -200,14 +200,14 @@ impl Conns {
             now,
             room: link.room(mtu).min(1460),
         };
-        for _ in 0..self.conns.len().min(LOOKS) {
-            if !line.is_open() {
+        for _ in 0..self.conns.len().min(VISITS_PER_TURN) {
+            if !tx.is_open() {
                 return;
             }
             let place = self.cursor;
             self.cursor = (place + 1) % self.conns.len();
             if self.conns[place].due <= now {
-                self.visit(line, &turn, place);
+                self.visit(tx, &turn, place);
             }
         }
     }
@@ -215,7 +215,7 @@ impl Conns {
     /// After the end of the attack: resets what is open. Whether that is all.
     pub(crate) fn finish<D: Device>(
         &mut self,
-        line: &mut Line<'_, D>,
+        tx: &mut TxQueue<'_, D>,
         link: &Link,
         sources: &Sources,
     ) -> bool {
@@ -225,11 +225,11 @@ impl Conns {
             now: 0,
             room: 0,
         };
-        while self.ended < self.conns.len() && line.is_open() {
+        while self.ended < self.conns.len() && tx.is_open() {
             let place = self.ended;
             if matches!(self.conns[place].phase, Phase::Open | Phase::Closing) {
-                self.say_reset(line, &turn, place);
-                if line.stuck {
+                self.send_reset(tx, &turn, place);
+                if tx.stuck {
                     break;
                 }
             }
@@ -245,14 +245,14 @@ impl Conns {
     }
 
     fn is(&self, place: usize, slowness: Slowness) -> bool {
-        self.kind == Kind::SlowHandshake && Self::slowness(place) == slowness
+        self.kind == AttackKind::SlowHandshake && Self::slowness(place) == slowness
     }
 
     /// The window of a connection.
     fn window(&self, conn: &Conn) -> u16 {
         match self.kind {
-            Kind::ZeroWindow if conn.reader.is_upgraded() => 0,
-            Kind::SlowReader => conn.credit,
+            AttackKind::ZeroWindow if conn.reader.is_upgraded() => 0,
+            AttackKind::SlowReader => conn.credit,
             _ => u16::MAX,
         }
     }
@@ -263,50 +263,46 @@ impl Conns {
         let upgraded = conn.reader.is_upgraded();
         let head = self.script.head.len() as u32;
         match self.kind {
-            Kind::BadFrames => {
+            AttackKind::BadFrames => {
                 let case = &self.script.cases[conn.case as usize % self.script.cases.len()];
                 let tail = if upgraded { case.tail.len() } else { 0 };
                 (case.head.len() + tail) as u32
             }
-            Kind::SlowHandshake => match Self::slowness(place) {
+            AttackKind::SlowHandshake => match Self::slowness(place) {
                 Slowness::Trickle => conn.sent.saturating_add(1),
                 Slowness::HalfOpen | Slowness::Mute => 0,
             },
             _ if !upgraded => head,
-            Kind::TinySegments | Kind::Overlap => head + MESSAGES * self.script.unit.len() as u32,
+            AttackKind::TinySegments | AttackKind::Overlap => {
+                head + MESSAGES * self.script.unit.len() as u32
+            }
             // No sequence number is used twice.
             _ => 1 << 30,
         }
     }
 
     /// Sends a segment with `len` bytes from offset `at` on.
-    fn say<D: Device>(
+    fn send_segment<D: Device>(
         &self,
-        line: &mut Line<'_, D>,
+        tx: &mut TxQueue<'_, D>,
         turn: &Turn<'_>,
         place: usize,
         flags: u8,
         at: u32,
         len: usize,
     ) {
-        self.say_with(
-            line,
-            turn,
-            place,
-            (flags, at, len),
-            |script, case, bytes| {
-                if script.cases.is_empty() {
-                    script.fill(at, bytes);
-                } else {
-                    script.fill_case(case, at, bytes);
-                }
-            },
-        );
+        self.send_with(tx, turn, place, (flags, at, len), |script, case, bytes| {
+            if script.cases.is_empty() {
+                script.fill(at, bytes);
+            } else {
+                script.fill_case(case, at, bytes);
+            }
+        });
     }
 
-    fn say_with<D: Device>(
+    fn send_with<D: Device>(
         &self,
-        line: &mut Line<'_, D>,
+        tx: &mut TxQueue<'_, D>,
         turn: &Turn<'_>,
         place: usize,
         (flags, at, len): (u8, u32, usize),
@@ -328,7 +324,7 @@ impl Conns {
         let from = turn.sources.get(conn.source);
         let most = MOST_BEFORE_TCP + TCP_HEADER + OPTIONS.len() + len;
         let script = &self.script;
-        line.send(most, |out| {
+        tx.send(most, |out| {
             turn.link.segment(out, from, &header, len, |bytes| {
                 write(script, conn.case as usize, bytes);
             })
@@ -349,35 +345,35 @@ impl Conns {
 
     /// An RST at the next byte that the server expects: it believes no other (RFC 5961 §3.2). What was not acknowledged may have
     /// been lost.
-    fn say_reset<D: Device>(&self, line: &mut Line<'_, D>, turn: &Turn<'_>, place: usize) {
+    fn send_reset<D: Device>(&self, tx: &mut TxQueue<'_, D>, turn: &Turn<'_>, place: usize) {
         let conn = &self.conns[place];
         let fin = u32::from(conn.phase == Phase::Closing);
         let (acked, all) = (conn.acked, conn.high + fin);
-        self.say(line, turn, place, flag::RST, all, 0);
+        self.send_segment(tx, turn, place, flag::RST, all, 0);
         if acked != all {
-            self.say(line, turn, place, flag::RST, acked, 0);
+            self.send_segment(tx, turn, place, flag::RST, acked, 0);
         }
     }
 
-    fn reset<D: Device>(&mut self, line: &mut Line<'_, D>, turn: &Turn<'_>, place: usize) {
-        self.say_reset(line, turn, place);
+    fn reset<D: Device>(&mut self, tx: &mut TxQueue<'_, D>, turn: &Turn<'_>, place: usize) {
+        self.send_reset(tx, turn, place);
         self.renew(place, turn.now, PAUSE);
     }
 
-    fn visit<D: Device>(&mut self, line: &mut Line<'_, D>, turn: &Turn<'_>, place: usize) {
+    fn visit<D: Device>(&mut self, tx: &mut TxQueue<'_, D>, turn: &Turn<'_>, place: usize) {
         let now = turn.now;
         match self.conns[place].phase {
             Phase::Idle => {
                 let iss = self.rng.next() as u32;
-                let credit = if self.kind == Kind::SlowReader {
-                    SIP
+                let credit = if self.kind == AttackKind::SlowReader {
+                    READ_SIZE
                 } else {
                     0
                 };
                 let conn = &mut self.conns[place];
                 (conn.phase, conn.iss, conn.credit) = (Phase::SynSent, iss, credit);
-                (conn.began, conn.heard, conn.due) = (now, now, now + SYN_RTO);
-                self.say(line, turn, place, flag::SYN, 0, 0);
+                (conn.began, conn.progress, conn.due) = (now, now, now + SYN_RTO);
+                self.send_segment(tx, turn, place, flag::SYN, 0, 0);
             }
             Phase::SynSent => {
                 let half_open = self.is(place, Slowness::HalfOpen);
@@ -389,100 +385,103 @@ impl Conns {
                         self.renew(place, now, 0);
                     }
                 } else if conn.tries > TRIES {
-                    line.tally.bump(Count::Unanswered);
+                    tx.tally.bump(Count::Unanswered);
                     self.renew(place, now, PAUSE);
                 } else {
-                    line.tally.bump(Count::Retransmits);
-                    self.say(line, turn, place, flag::SYN, 0, 0);
+                    tx.tally.bump(Count::Retransmits);
+                    self.send_segment(tx, turn, place, flag::SYN, 0, 0);
                 }
             }
-            Phase::Open => self.visit_open(line, turn, place),
+            Phase::Open => self.visit_open(tx, turn, place),
             Phase::Closing => {
                 let conn = &self.conns[place];
-                if conn.ended {
-                    self.say(line, turn, place, flag::ACK, conn.sent + 1, 0);
+                if conn.fin_received {
+                    self.send_segment(tx, turn, place, flag::ACK, conn.sent + 1, 0);
                     self.renew(place, now, 0);
-                } else if now > conn.heard + SECOND {
-                    self.reset(line, turn, place);
-                } else if conn.owes {
-                    self.say(line, turn, place, flag::ACK, conn.sent + 1, 0);
-                    self.conns[place].owes = false;
+                } else if now > conn.progress + SECOND {
+                    self.reset(tx, turn, place);
+                } else if conn.ack_due {
+                    self.send_segment(tx, turn, place, flag::ACK, conn.sent + 1, 0);
+                    self.conns[place].ack_due = false;
                     self.conns[place].due = now + SECOND;
                 }
             }
         }
     }
 
-    fn visit_open<D: Device>(&mut self, line: &mut Line<'_, D>, turn: &Turn<'_>, place: usize) {
+    fn visit_open<D: Device>(&mut self, tx: &mut TxQueue<'_, D>, turn: &Turn<'_>, place: usize) {
         let now = turn.now;
         let conn = &mut self.conns[place];
-        if conn.ended {
+        if conn.fin_received {
             let at = conn.high;
-            self.say(line, turn, place, flag::FIN | flag::ACK, at, 0);
+            self.send_segment(tx, turn, place, flag::FIN | flag::ACK, at, 0);
             self.renew(place, now, 0);
             return;
         }
-        let life = if self.kind == Kind::BadFrames {
-            VERDICT
+        let life = if self.kind == AttackKind::BadFrames {
+            CLOSE_TIMEOUT
         } else {
             LIFE
         };
-        if now > conn.began + life || (conn.judged && now > conn.heard + SECOND) {
-            if self.kind == Kind::BadFrames && !conn.judged {
-                line.tally.bump(Count::Unanswered);
+        if now > conn.began + life || (conn.answered && now > conn.progress + SECOND) {
+            if self.kind == AttackKind::BadFrames && !conn.answered {
+                tx.tally.bump(Count::Unanswered);
             }
-            self.reset(line, turn, place);
+            self.reset(tx, turn, place);
             return;
         }
-        if conn.under_way() > 0 && now > conn.heard + RTO {
+        if conn.under_way() > 0 && now > conn.progress + RTO {
             conn.tries += 1;
             if conn.tries > TRIES && conn.their_window > 0 {
-                line.tally.bump(Count::Unanswered);
-                self.reset(line, turn, place);
+                tx.tally.bump(Count::Unanswered);
+                self.reset(tx, turn, place);
                 return;
             }
-            line.tally.bump(Count::Retransmits);
-            (conn.sent, conn.heard) = (conn.acked, now);
+            tx.tally.bump(Count::Retransmits);
+            (conn.sent, conn.progress) = (conn.acked, now);
         }
-        if self.kind == Kind::SlowReader && now >= conn.reads {
-            (conn.credit, conn.reads, conn.owes) = (SIP, now + self.interval, true);
+        if self.kind == AttackKind::SlowReader && now >= conn.next_read {
+            (conn.credit, conn.next_read, conn.ack_due) = (READ_SIZE, now + self.interval, true);
         }
         let said = match self.kind {
-            Kind::Overlap => self.overlap(line, turn, place),
-            _ => self.go_on(line, turn, place),
+            AttackKind::Overlap => self.overlap(tx, turn, place),
+            _ => self.go_on(tx, turn, place),
         };
         let conn = &mut self.conns[place];
-        if !said && conn.owes {
+        if !said && conn.ack_due {
             let at = conn.sent;
-            self.say(line, turn, place, flag::ACK, at, 0);
+            self.send_segment(tx, turn, place, flag::ACK, at, 0);
         }
         let done = self.end(place) == self.conns[place].acked
-            && matches!(self.kind, Kind::TinySegments | Kind::Overlap)
+            && matches!(self.kind, AttackKind::TinySegments | AttackKind::Overlap)
             && self.conns[place].reader.is_upgraded();
         let trickles = self.is(place, Slowness::Trickle);
         let conn = &mut self.conns[place];
-        conn.owes = false;
+        conn.ack_due = false;
         if done {
-            (conn.phase, conn.heard, conn.due) = (Phase::Closing, now, now + SECOND);
+            (conn.phase, conn.progress, conn.due) = (Phase::Closing, now, now + SECOND);
             let at = conn.sent;
-            self.say(line, turn, place, flag::FIN | flag::ACK, at, 0);
+            self.send_segment(tx, turn, place, flag::FIN | flag::ACK, at, 0);
         } else if !said {
             // Whatever comes makes it due at once.
             conn.due = now + RTO;
-            if self.kind == Kind::SlowReader {
-                conn.due = conn.due.min(conn.reads);
+            if self.kind == AttackKind::SlowReader {
+                conn.due = conn.due.min(conn.next_read);
             }
             if trickles {
                 // Sooner if a byte is to be said again.
-                conn.due = conn.due.max(now + MILLI).min(conn.reads.max(now + MILLI));
+                conn.due = conn
+                    .due
+                    .max(now + MILLI)
+                    .min(conn.next_read.max(now + MILLI));
             }
         }
     }
 
-    /// Says what there is to say, in order. Whether it said something.
-    fn go_on<D: Device>(&mut self, line: &mut Line<'_, D>, turn: &Turn<'_>, place: usize) -> bool {
+    /// Says what there is to send_segment, in order. Whether it said something.
+    fn go_on<D: Device>(&mut self, tx: &mut TxQueue<'_, D>, turn: &Turn<'_>, place: usize) -> bool {
         let trickles = self.is(place, Slowness::Trickle);
-        let tiny = trickles || self.kind == Kind::TinySegments;
+        let tiny = trickles || self.kind == AttackKind::TinySegments;
         let (piece, most) = if tiny {
             (1, FEW_UNDER_WAY)
         } else {
@@ -490,43 +489,43 @@ impl Conns {
         };
         let end = self.end(place);
         let mut said = false;
-        if trickles && turn.now < self.conns[place].reads {
+        if trickles && turn.now < self.conns[place].next_read {
             return false;
         }
-        for _ in 0..if trickles { 1 } else { VISIT } {
+        for _ in 0..if trickles { 1 } else { SEGMENTS_PER_VISIT } {
             let conn = &mut self.conns[place];
             let window = most.min(conn.their_window.into());
             let room = window.saturating_sub(conn.under_way());
             let len = piece.min(room).min(end.saturating_sub(conn.sent));
-            if len == 0 || !line.is_open() {
+            if len == 0 || !tx.is_open() {
                 break;
             }
             let at = conn.sent;
             if conn.under_way() == 0 {
-                conn.heard = turn.now;
+                conn.progress = turn.now;
             }
             conn.sent += len;
             conn.high = conn.high.max(conn.sent);
-            self.say(line, turn, place, flag::ACK | flag::PSH, at, len as usize);
+            self.send_segment(tx, turn, place, flag::ACK | flag::PSH, at, len as usize);
             said = true;
         }
         if trickles {
             let conn = &mut self.conns[place];
-            conn.owes &= !said;
+            conn.ack_due &= !said;
             if said {
-                conn.reads = turn.now + self.interval;
+                conn.next_read = turn.now + self.interval;
             }
             return false;
         }
         said
     }
 
-    /// Says a part of what there is to say in segments out of order that overlap. What was acknowledged before comes again with
+    /// Says a part of what there is to send_segment in segments out of order that overlap. What was acknowledged before comes again with
     /// other bytes, and has to be ignored. On every fourth connection so do bytes that were not: there the receiver takes the ones
     /// or the others, and the stream may break.
     fn overlap<D: Device>(
         &mut self,
-        line: &mut Line<'_, D>,
+        tx: &mut TxQueue<'_, D>,
         turn: &Turn<'_>,
         place: usize,
     ) -> bool {
@@ -545,7 +544,7 @@ impl Conns {
         let conflicts = place % 4 == 3;
         let (quarter, half) = (len / 4, len / 2);
         let mut said = false;
-        conn.heard = turn.now;
+        conn.progress = turn.now;
         // From the start of the chunk: where, how long, and whether with other bytes.
         let pieces = [
             (half, len - half, false),
@@ -556,13 +555,13 @@ impl Conns {
             (0, len, false),
         ];
         for (from, length, garbled) in pieces {
-            if length > 0 && line.is_open() {
-                self.piece(line, turn, place, start + from, length, garbled);
+            if length > 0 && tx.is_open() {
+                self.piece(tx, turn, place, start + from, length, garbled);
                 said = true;
             }
         }
         if start >= 32 {
-            self.piece(line, turn, place, start - 32, 32, true);
+            self.piece(tx, turn, place, start - 32, 32, true);
         }
         let conn = &mut self.conns[place];
         conn.sent = start + len;
@@ -572,7 +571,7 @@ impl Conns {
 
     fn piece<D: Device>(
         &self,
-        line: &mut Line<'_, D>,
+        tx: &mut TxQueue<'_, D>,
         turn: &Turn<'_>,
         place: usize,
         at: u32,
@@ -580,7 +579,7 @@ impl Conns {
         garbled: bool,
     ) {
         let what = (flag::ACK, at, len as usize);
-        self.say_with(line, turn, place, what, |script, _, bytes| {
+        self.send_with(tx, turn, place, what, |script, _, bytes| {
             script.fill(at, bytes);
             if garbled {
                 for byte in bytes {
@@ -591,7 +590,13 @@ impl Conns {
     }
 
     /// A segment from the server to source `number`.
-    pub(crate) fn hear(&mut self, number: u64, segment: &Segment<'_>, now: u64, tally: &mut Tally) {
+    pub(crate) fn receive(
+        &mut self,
+        number: u64,
+        segment: &Segment<'_>,
+        now: u64,
+        tally: &mut Tally,
+    ) {
         let place = (number % self.conns.len() as u64) as usize;
         let window = self.window(&self.conns[place]);
         let half_open = self.is(place, Slowness::HalfOpen);
@@ -611,12 +616,12 @@ impl Conns {
                 conn.phase = Phase::Open;
                 conn.expected = segment.seq.wrapping_add(1);
                 conn.their_window = segment.window;
-                (conn.heard, conn.tries) = (now, 0);
-                conn.reads = now + self.interval;
+                (conn.progress, conn.tries) = (now, 0);
+                conn.next_read = now + self.interval;
                 tally.bump(Count::Opened);
             }
             if conn.phase != Phase::SynSent {
-                (conn.owes, conn.due) = (true, now);
+                (conn.ack_due, conn.due) = (true, now);
             }
             return;
         }
@@ -628,61 +633,61 @@ impl Conns {
         if said > conn.acked && said <= most {
             conn.acked = said.min(conn.high);
             conn.sent = conn.sent.max(conn.acked);
-            (conn.heard, conn.tries, conn.due) = (now, 0, now);
+            (conn.progress, conn.tries, conn.due) = (now, 0, now);
         }
         if said <= most {
             let opened = conn.their_window == 0 && segment.window > 0;
             conn.their_window = segment.window;
             if opened {
-                (conn.due, conn.heard) = (now, now);
+                (conn.due, conn.progress) = (now, now);
             }
         }
         if segment.payload.is_empty() && segment.flags & flag::FIN == 0 {
             return;
         }
-        (conn.owes, conn.due) = (true, now);
+        (conn.ack_due, conn.due) = (true, now);
         if segment.seq != conn.expected {
             return;
         }
         let taken = segment.payload.len().min(window.into());
         conn.credit = conn.credit.saturating_sub(taken as u16);
         conn.expected = conn.expected.wrapping_add(taken as u32);
-        let mut judged = false;
-        let conflicts = self.kind == Kind::Overlap && place % 4 == 3;
+        let mut answered = false;
+        let conflicts = self.kind == AttackKind::Overlap && place % 4 == 3;
         conn.reader
             .take(&segment.payload[..taken], &self.script.echo, |said| {
-                judged |= count(tally, said, conflicts);
+                answered |= count(tally, said, conflicts);
             });
-        if judged {
-            conn.judged = true;
-            conn.heard = now;
+        if answered {
+            conn.answered = true;
+            conn.progress = now;
         }
         if segment.flags & flag::FIN != 0 && taken == segment.payload.len() {
             conn.expected = conn.expected.wrapping_add(1);
-            conn.ended = true;
+            conn.fin_received = true;
             tally.bump(Count::Closed);
         }
     }
 }
 
 /// Counts what a server has said. Whether that was its last word.
-fn count(tally: &mut Tally, said: Said, conflicts: bool) -> bool {
+fn count(tally: &mut Tally, said: Reply, conflicts: bool) -> bool {
     let (count, last) = match said {
-        Said::Status(101) => (Count::Upgraded, false),
-        Said::Status(400) => (Count::Http400, true),
-        Said::Status(408) => (Count::Http408, true),
-        Said::Status(426) => (Count::Http426, true),
-        Said::Status(431) => (Count::Http431, true),
-        Said::Status(503) => (Count::Http503, true),
-        Said::Status(_) => (Count::HttpOther, true),
-        Said::Echo => (Count::Echoes, false),
+        Reply::Status(101) => (Count::Upgraded, false),
+        Reply::Status(400) => (Count::Http400, true),
+        Reply::Status(408) => (Count::Http408, true),
+        Reply::Status(426) => (Count::Http426, true),
+        Reply::Status(431) => (Count::Http431, true),
+        Reply::Status(503) => (Count::Http503, true),
+        Reply::Status(_) => (Count::HttpOther, true),
+        Reply::Echo => (Count::Echoes, false),
         // The other bytes came back.
-        Said::Wrong if conflicts => return true,
-        Said::Wrong => (Count::Wrong, true),
-        Said::Close(1002) => (Count::Close1002, true),
-        Said::Close(1007) => (Count::Close1007, true),
-        Said::Close(1009) => (Count::Close1009, true),
-        Said::Close(_) => (Count::CloseOther, true),
+        Reply::Wrong if conflicts => return true,
+        Reply::Wrong => (Count::Wrong, true),
+        Reply::Close(1002) => (Count::Close1002, true),
+        Reply::Close(1007) => (Count::Close1007, true),
+        Reply::Close(1009) => (Count::Close1009, true),
+        Reply::Close(_) => (Count::CloseOther, true),
     };
     tally.bump(count);
     last

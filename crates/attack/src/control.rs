@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::plan::{AttackPlan, Kind};
+use crate::plan::{AttackKind, AttackPlan};
 
 macro_rules! counts {
     ($($(#[$doc:meta])* $name:ident = $label:literal,)*) => {
@@ -122,7 +122,7 @@ impl Tally {
 struct Shared {
     running: AtomicBool,
     /// Of each attack, the block of each lcore.
-    attacks: Vec<(Kind, Mutex<Vec<Arc<Block>>>)>,
+    attacks: Vec<(AttackKind, Mutex<Vec<Arc<Block>>>)>,
 }
 
 /// The handle of a plan's attacks: shared by the [`Attacker`](crate::Attacker)s of all lcores and whoever commands them. They
@@ -201,7 +201,7 @@ pub struct AttackCounters(BTreeMap<(&'static str, &'static str), u64>);
 impl AttackCounters {
     /// One of them.
     #[must_use]
-    pub fn get(&self, kind: Kind, count: Count) -> u64 {
+    pub fn get(&self, kind: AttackKind, count: Count) -> u64 {
         let key = (kind.name(), count.name());
         self.0.get(&key).copied().unwrap_or(0)
     }

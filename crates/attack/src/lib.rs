@@ -2,7 +2,7 @@
 //!
 //! An [`Attacker`] wraps the device that the load's TCP stack stands on, as a tap does. To what is sent it adds frames of its own, at
 //! a packet rate; of what is received it takes out the frames that answer them. The load above it goes on unchanged, and what
-//! an attack costs is seen in the load's own latency. The attacks are those of [`Kind`]; an [`AttackPlan`] says which, an
+//! an attack costs is seen in the load's own latency. The attacks are those of [`AttackKind`]; an [`AttackPlan`] says which, an
 //! [`AttackControl`] begins and ends them and reads what they have counted.
 //!
 //! Nothing has to be configured about the link: the first packet that the load sends to the target says which station, which VLAN
@@ -38,7 +38,6 @@ mod attacker;
 mod conn;
 mod control;
 mod flood;
-mod line;
 mod malformed;
 mod neighbour;
 mod pace;
@@ -47,8 +46,9 @@ mod reader;
 mod rng;
 mod script;
 mod sources;
+mod tx;
 mod wire;
 
 pub use attacker::{AttackOptions, Attacker};
 pub use control::{AttackControl, AttackCounters, Count};
-pub use plan::{Attack, AttackPlan, Kind, MAX_ADDRESSES, PlanError};
+pub use plan::{Attack, AttackKind, AttackPlan, MAX_ADDRESSES, PlanError};

@@ -1,13 +1,13 @@
 //! Frames that are wrong: a good segment from a random source, and one or two things done to it.
 //!
 //! Whatever is done, the frame stays with the target: its station and its IP address are put back at the end, no option asks a router
-//! for another way, and nothing is claimed about addresses of others.
+//! for another variant, and nothing is claimed about addresses of others.
 
 use hioload_device::{Device, checksum};
 
-use crate::line::Line;
 use crate::rng::Rng;
 use crate::sources::Sources;
+use crate::tx::TxQueue;
 use crate::wire::{Header, ICMPV6, Link, TCP, flag, fold};
 
 /// Longer than any frame that is made here.
@@ -51,7 +51,7 @@ enum Fault {
     /// ARP with lengths and operations that cannot be, or any other type of frame.
     EtherType,
     /// The source is a group of stations, or the frame goes to all.
-    Station,
+    MacAddress,
     /// Noise from IP on.
     Noise,
     /// Up to eight bits are others.
@@ -80,7 +80,7 @@ impl Fault {
         Self::Martian,
         Self::Protocol,
         Self::EtherType,
-        Self::Station,
+        Self::MacAddress,
         Self::Noise,
         Self::Bits,
         Self::Padding,
@@ -101,24 +101,24 @@ impl Malformed {
     }
 
     /// Sends what is due.
-    pub(crate) fn act<D: Device>(
+    pub(crate) fn send_due<D: Device>(
         &mut self,
-        line: &mut Line<'_, D>,
+        tx: &mut TxQueue<'_, D>,
         link: &Link,
         sources: &Sources,
     ) {
-        while line.is_open() {
+        while tx.is_open() {
             let fault = Fault::ALL[self.rng.below(Fault::ALL.len() as u64) as usize];
-            line.send(ROOM, |out| self.write(out, link, sources, fault));
+            tx.send(ROOM, |out| self.write(out, link, sources, fault));
         }
     }
 
     fn write(&mut self, out: &mut [u8], link: &Link, sources: &Sources, fault: Fault) -> usize {
         let mut draft = Draft::new(out, link, sources, &mut self.rng);
-        draft.spoil(fault, &mut self.rng);
+        draft.apply(fault, &mut self.rng);
         if self.rng.chance(20) {
             let other = Fault::ALL[self.rng.below(Fault::ALL.len() as u64) as usize];
-            draft.spoil(other, &mut self.rng);
+            draft.apply(other, &mut self.rng);
         }
         draft.keep_to_target(fault);
         draft.len
@@ -223,7 +223,7 @@ impl<'a> Draft<'a> {
         true
     }
 
-    fn spoil(&mut self, fault: Fault, rng: &mut Rng) {
+    fn apply(&mut self, fault: Fault, rng: &mut Rng) {
         let (ip, tcp) = (self.ip, self.tcp);
         let dice = rng.next();
         match fault {
@@ -286,7 +286,7 @@ impl<'a> Draft<'a> {
             Fault::Martian => self.martian(rng),
             Fault::Protocol => self.protocol(rng),
             Fault::EtherType => self.ether_type(rng),
-            Fault::Station => {
+            Fault::MacAddress => {
                 if dice & 1 == 0 {
                     self.byte(6, 0xff);
                 } else {
@@ -332,7 +332,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Options of IPv4: noise, with lengths of any kind, but none of those that name a way (LSRR, SSRR).
+    /// Options of IPv4: noise, with lengths of any kind, but none of those that name a variant (LSRR, SSRR).
     fn options(&mut self, rng: &mut Rng) {
         let words = 1 + rng.below(10) as usize;
         let at = self.ip + 20;
@@ -368,7 +368,7 @@ impl<'a> Draft<'a> {
             let noise = rng.chance(30);
             let padding = [1, 4, 0, 0, 0, 0];
             let body = if noise {
-                // No segments left, so that no router is asked for another way.
+                // No segments left, so that no router is asked for another variant.
                 [
                     content[0], 0, content[2], content[3], content[4], content[5],
                 ]
@@ -407,22 +407,22 @@ impl<'a> Draft<'a> {
     }
 
     fn tags(&mut self, rng: &mut Rng) {
-        let way = rng.below(5);
-        match way {
+        let variant = rng.below(5);
+        match variant {
             // Cut short.
             0 => {
                 self.word(12, 0x8100);
                 self.len = self.len.min(14 + rng.below(4) as usize);
             }
             _ if self.insert(12, 4) => {
-                let (ether_type, id) = match way {
+                let (ether_type, id) = match variant {
                     1 => (0x8100, 0x0fff),
                     2 => (0x88a8, 0),
                     _ => (0x8100, 0),
                 };
                 self.word(12, ether_type);
                 self.word(14, id | (rng.next() as u16 & 0xf000));
-                if way == 4 && self.insert(12, 4) {
+                if variant == 4 && self.insert(12, 4) {
                     self.word(12, 0x8100);
                     self.word(14, 0);
                     self.move_on(4);
@@ -516,8 +516,8 @@ impl<'a> Draft<'a> {
     /// Puts back what says where it goes.
     fn keep_to_target(&mut self, fault: Fault) {
         let link = self.link;
-        if fault != Fault::Station {
-            self.put(0, &link.there);
+        if fault != Fault::MacAddress {
+            self.put(0, &link.next_hop_mac);
         }
         let ether_type = self.out.get(self.ip - 2..self.ip);
         match ether_type {
@@ -536,8 +536,8 @@ mod tests {
 
     fn links() -> [Link; 3] {
         let link = Link {
-            there: [2, 0, 0, 0, 0, 1],
-            here: [2, 0, 0, 0, 0, 2],
+            next_hop_mac: [2, 0, 0, 0, 0, 1],
+            own_mac: [2, 0, 0, 0, 0, 2],
             tag: None,
             v6: false,
             target: 0x0a4d_0002,
@@ -589,7 +589,7 @@ mod tests {
         for link in links() {
             for frame in frames(&link, 3, 100_000) {
                 assert!(frame.len() >= 14 && frame.len() <= ROOM);
-                assert!(frame[..6] == link.there || frame[..6] == [0xff; 6]);
+                assert!(frame[..6] == link.next_hop_mac || frame[..6] == [0xff; 6]);
                 // Wherever IP is, behind however many tags.
                 let mut at = 12;
                 while frame.len() >= at + 4

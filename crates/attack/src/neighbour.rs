@@ -9,19 +9,19 @@ use crate::wire::{Address, ICMPV6, Parts, fold};
 const ADVERTISEMENT: usize = 32;
 
 /// What a frame asks, if it asks for an address of the pool.
-pub(crate) enum Question {
+pub(crate) enum AddressQuery {
     Arp,
     Solicitation(Parts, Address),
 }
 
 /// Whether a received frame asks for an address of the pool.
-pub(crate) fn question(frame: &[u8], pool: &Sources) -> Option<Question> {
+pub(crate) fn query(frame: &[u8], pool: &Sources) -> Option<AddressQuery> {
     let arp_at = arp_at(frame);
     if let Some(at) = arp_at {
         let packet = frame.get(at..)?.first_chunk::<28>()?;
         let target = u32::from_be_bytes([packet[24], packet[25], packet[26], packet[27]]);
         let asks = packet[..8] == [0, 1, 8, 0, 6, 4, 0, 1];
-        return (asks && pool.has(target.into())).then_some(Question::Arp);
+        return (asks && pool.has(target.into())).then_some(AddressQuery::Arp);
     }
     let parts = Parts::of(frame)?;
     if !parts.v6 || parts.protocol != ICMPV6 {
@@ -31,7 +31,7 @@ pub(crate) fn question(frame: &[u8], pool: &Sources) -> Option<Question> {
     let target = u128::from_be_bytes(message[8..].try_into().ok()?);
     let from_here = frame.get(parts.ip + 7) == Some(&255);
     (message[0] == 135 && from_here && pool.has(target))
-        .then_some(Question::Solicitation(parts, target))
+        .then_some(AddressQuery::Solicitation(parts, target))
 }
 
 fn arp_at(frame: &[u8]) -> Option<usize> {
@@ -43,14 +43,14 @@ fn arp_at(frame: &[u8]) -> Option<usize> {
 }
 
 /// Writes the answer of the station `mac` into `out`; gives its length.
-pub(crate) fn answer(
-    question: &Question,
+pub(crate) fn write_reply(
+    query: &AddressQuery,
     asked: &[u8],
     mac: [u8; 6],
     out: &mut [u8],
 ) -> Option<usize> {
-    match question {
-        Question::Arp => {
+    match query {
+        AddressQuery::Arp => {
             let at = arp_at(asked)?;
             let len = at + 28;
             let out = out.get_mut(..len)?;
@@ -64,7 +64,7 @@ pub(crate) fn answer(
             out[target..target + 10].copy_from_slice(&asked[sender..sender + 10]);
             Some(len)
         }
-        Question::Solicitation(parts, target) => {
+        AddressQuery::Solicitation(parts, target) => {
             let (ip, at) = (parts.ip, parts.ip + 40);
             let len = at + ADVERTISEMENT;
             let out = out.get_mut(..len)?;

@@ -16,7 +16,7 @@ const MAX_RATE: u64 = 1_000_000_000;
 
 /// The attacks there are.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Kind {
+pub enum AttackKind {
     /// SYNs from ever new addresses and ports, never followed up.
     SynFlood,
     /// Acknowledgements: of no connection, and of the load's own with wrong numbers (RFC 5961 §5).
@@ -39,7 +39,7 @@ pub enum Kind {
     BadFrames,
 }
 
-impl Kind {
+impl AttackKind {
     /// All of them.
     pub const ALL: [Self; 10] = [
         Self::SynFlood,
@@ -102,18 +102,18 @@ impl Kind {
     }
 
     /// Whether part of it goes to the load's own connections.
-    const fn aims(self) -> bool {
+    const fn targets_load(self) -> bool {
         matches!(self, Self::AckStorm | Self::RstStorm)
     }
 
     /// Whether it waits on purpose.
-    const fn waits(self) -> bool {
+    const fn has_interval(self) -> bool {
         matches!(self, Self::SlowReader | Self::SlowHandshake)
     }
 
     /// The parameters it takes, for messages.
     fn parameters(self) -> &'static str {
-        match (self.connects(), self.aims(), self.waits()) {
+        match (self.connects(), self.targets_load(), self.has_interval()) {
             (true, _, true) => "rate, seed, connections and interval",
             (true, ..) => "rate, seed and connections",
             (_, true, _) => "rate, seed and live",
@@ -122,7 +122,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for AttackKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -140,7 +140,7 @@ impl fmt::Display for PlanError {
 
 impl std::error::Error for PlanError {}
 
-pub(crate) fn wrong<T>(text: impl Into<String>) -> Result<T, PlanError> {
+pub(crate) fn plan_error<T>(text: impl Into<String>) -> Result<T, PlanError> {
     Err(PlanError(text.into()))
 }
 
@@ -148,7 +148,7 @@ pub(crate) fn wrong<T>(text: impl Into<String>) -> Result<T, PlanError> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Attack {
     /// Which.
-    pub kind: Kind,
+    pub kind: AttackKind,
     /// Packets per second, 1 to 10^9. With connections it is the most they send together; what they send as a rule depends on the
     /// server's answers.
     pub rate: u64,
@@ -165,22 +165,22 @@ pub struct Attack {
 impl Attack {
     /// With its defaults.
     #[must_use]
-    pub fn new(kind: Kind) -> Self {
+    pub fn new(kind: AttackKind) -> Self {
         let (rate, connections) = match kind {
-            Kind::SynFlood | Kind::AckStorm | Kind::RstStorm => (100_000, 0),
-            Kind::Malformed => (50_000, 0),
-            Kind::TinySegments | Kind::Overlap => (20_000, 16),
-            Kind::ZeroWindow | Kind::SlowReader => (10_000, 64),
-            Kind::SlowHandshake => (10_000, 256),
-            Kind::BadFrames => (5_000, 16),
+            AttackKind::SynFlood | AttackKind::AckStorm | AttackKind::RstStorm => (100_000, 0),
+            AttackKind::Malformed => (50_000, 0),
+            AttackKind::TinySegments | AttackKind::Overlap => (20_000, 16),
+            AttackKind::ZeroWindow | AttackKind::SlowReader => (10_000, 64),
+            AttackKind::SlowHandshake => (10_000, 256),
+            AttackKind::BadFrames => (5_000, 16),
         };
         Self {
             kind,
             rate,
             seed: 1,
             connections,
-            live: if kind.aims() { 50 } else { 0 },
-            interval: if kind.waits() {
+            live: if kind.targets_load() { 50 } else { 0 },
+            interval: if kind.has_interval() {
                 Duration::from_secs(1)
             } else {
                 Duration::ZERO
@@ -191,7 +191,7 @@ impl Attack {
     fn set(&mut self, key: &str, value: &str) -> Result<(), PlanError> {
         let kind = self.kind;
         let refuse = |what: &str| {
-            wrong(format!(
+            plan_error(format!(
                 "attack {kind}: {key}={value}: {key} has to be {what}"
             ))
         };
@@ -210,17 +210,18 @@ impl Attack {
                 }
                 _ => return refuse("1 to 65536"),
             },
-            "live" if kind.aims() => match value.strip_suffix('%').unwrap_or(value).parse() {
+            "live" if kind.targets_load() => match value.strip_suffix('%').unwrap_or(value).parse()
+            {
                 Ok(percent @ 0..=100) => self.live = percent,
                 _ => return refuse("0 to 100, percent"),
             },
-            "interval" if kind.waits() => match time(value) {
+            "interval" if kind.has_interval() => match time(value) {
                 Some(time) if !time.is_zero() => self.interval = time,
                 _ => return refuse("a time, such as 100ms or 1s"),
             },
             _ => {
                 let takes = kind.parameters();
-                return wrong(format!("attack {kind} has no '{key}': it takes {takes}"));
+                return plan_error(format!("attack {kind} has no '{key}': it takes {takes}"));
             }
         }
         Ok(())
@@ -278,21 +279,21 @@ impl FromStr for Attack {
     fn from_str(text: &str) -> Result<Self, PlanError> {
         let mut words = text.split(',').map(str::trim);
         let name = words.next().unwrap_or_default();
-        let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == name) else {
-            let names = Kind::ALL.map(Kind::name).join(", ");
-            return wrong(format!("there is no attack '{name}': there are {names}"));
+        let Some(kind) = AttackKind::ALL.into_iter().find(|kind| kind.name() == name) else {
+            let names = AttackKind::ALL.map(AttackKind::name).join(", ");
+            return plan_error(format!("there is no attack '{name}': there are {names}"));
         };
         let mut attack = Self::new(kind);
         let mut seen = Vec::new();
         for word in words {
             let Some((key, value)) = word.split_once('=') else {
-                return wrong(format!(
+                return plan_error(format!(
                     "attack {kind}: '{word}' is not KEY=VALUE: it takes {}",
                     kind.parameters()
                 ));
             };
             if seen.contains(&key) {
-                return wrong(format!("attack {kind} has '{key}' twice"));
+                return plan_error(format!("attack {kind} has '{key}' twice"));
             }
             seen.push(key);
             attack.set(key, value)?;
@@ -345,11 +346,11 @@ impl AttackPlan {
     pub fn new(attacks: impl IntoIterator<Item = Attack>) -> Result<Self, PlanError> {
         let attacks: Vec<Attack> = attacks.into_iter().collect();
         if attacks.is_empty() {
-            return wrong("there is no attack in it");
+            return plan_error("there is no attack in it");
         }
         for (i, attack) in attacks.iter().enumerate() {
             if attacks[..i].iter().any(|other| other.kind == attack.kind) {
-                return wrong(format!("attack {} is there twice", attack.kind));
+                return plan_error(format!("attack {} is there twice", attack.kind));
             }
         }
         Ok(Self {
@@ -388,7 +389,7 @@ impl AttackPlan {
     pub fn check_target(&self, target: SocketAddr, owned: bool) -> Result<(), PlanError> {
         let ip = target.ip();
         if !owned && !is_local(ip) {
-            return wrong(format!(
+            return plan_error(format!(
                 "{ip} is no private, link-local or loopback address: an attack on it needs --i-own-the-target, from who does"
             ));
         }
@@ -396,12 +397,12 @@ impl AttackPlan {
             return Ok(());
         };
         if pool.addr().is_ipv4() != ip.is_ipv4() {
-            return wrong(format!(
+            return plan_error(format!(
                 "--attack-source {pool} is not of the target's family ({ip})"
             ));
         }
         if hosts(pool).contains(&ip) {
-            return wrong(format!(
+            return plan_error(format!(
                 "--attack-source {pool} has the target's own address {ip}"
             ));
         }
@@ -502,7 +503,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_what_is_read() {
-        for kind in Kind::ALL {
+        for kind in AttackKind::ALL {
             let plan: AttackPlan = kind.name().parse().expect("a name alone");
             assert_eq!(plan.attacks(), [Attack::new(kind)]);
             assert_eq!(plan.to_string().parse::<AttackPlan>(), Ok(plan));

@@ -2,7 +2,7 @@
 
 /// What was read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Said {
+pub(crate) enum Reply {
     /// The status of the HTTP answer, whose head is complete.
     Status(u16),
     /// A message as it was sent.
@@ -63,7 +63,7 @@ impl Reader {
     }
 
     /// Takes bytes in order. `echo` is the payload of every message that was sent.
-    pub(crate) fn take(&mut self, mut bytes: &[u8], echo: &[u8], mut said: impl FnMut(Said)) {
+    pub(crate) fn take(&mut self, mut bytes: &[u8], echo: &[u8], mut reply: impl FnMut(Reply)) {
         while let Some((&byte, rest)) = bytes.split_first() {
             match self.part {
                 Part::Head => {
@@ -75,7 +75,7 @@ impl Reader {
                     self.head = self.head.saturating_add(1);
                     self.last = self.last << 8 | u32::from(byte);
                     if self.last.to_be_bytes() == *b"\r\n\r\n" {
-                        said(Said::Status(self.status));
+                        reply(Reply::Status(self.status));
                         self.part = if self.status == 101 {
                             Part::Header
                         } else {
@@ -97,14 +97,14 @@ impl Reader {
                     bytes = rest;
                     self.payload(now, echo);
                     if !self.sound {
-                        said(Said::Wrong);
+                        reply(Reply::Wrong);
                         self.part = Part::Rest;
                     }
                 }
                 Part::Rest => return,
             }
             if self.part == Part::Payload && self.at == self.len {
-                self.end_of_frame(echo, &mut said);
+                self.end_of_frame(echo, &mut reply);
             }
         }
     }
@@ -153,16 +153,16 @@ impl Reader {
         self.at += bytes.len() as u64;
     }
 
-    fn end_of_frame(&mut self, echo: &[u8], said: &mut impl FnMut(Said)) {
+    fn end_of_frame(&mut self, echo: &[u8], reply: &mut impl FnMut(Reply)) {
         self.part = Part::Header;
         match self.opcode {
             8 => {
-                said(Said::Close(self.code));
+                reply(Reply::Close(self.code));
                 self.part = Part::Rest;
             }
-            1 | 2 if self.len == echo.len() as u64 => said(Said::Echo),
+            1 | 2 if self.len == echo.len() as u64 => reply(Reply::Echo),
             1 | 2 => {
-                said(Said::Wrong);
+                reply(Reply::Wrong);
                 self.part = Part::Rest;
             }
             _ => {}
@@ -174,11 +174,11 @@ impl Reader {
 mod tests {
     use super::*;
 
-    fn read(bytes: &[u8], piece: usize) -> Vec<Said> {
+    fn read(bytes: &[u8], piece: usize) -> Vec<Reply> {
         let mut reader = Reader::new();
         let mut all = Vec::new();
         for piece in bytes.chunks(piece) {
-            reader.take(piece, b"hello", |said| all.push(said));
+            reader.take(piece, b"hello", |reply| all.push(reply));
         }
         all
     }
@@ -189,26 +189,26 @@ mod tests {
         for (tail, wanted) in [
             (
                 &b"\x82\x05hello\x89\x01x\x82\x05hello"[..],
-                &[Said::Echo, Said::Echo][..],
+                &[Reply::Echo, Reply::Echo][..],
             ),
-            (b"\x82\x05hellO\x82\x05hello", &[Said::Wrong]),
-            (b"\x82\x04hell", &[Said::Wrong]),
-            (b"\x82\x7e\x00\x06hello!", &[Said::Wrong]),
-            (b"\x88\x02\x03\xea", &[Said::Close(1002)]),
-            (b"\x88\x00\x82\x05hello", &[Said::Close(1005)]),
+            (b"\x82\x05hellO\x82\x05hello", &[Reply::Wrong]),
+            (b"\x82\x04hell", &[Reply::Wrong]),
+            (b"\x82\x7e\x00\x06hello!", &[Reply::Wrong]),
+            (b"\x88\x02\x03\xea", &[Reply::Close(1002)]),
+            (b"\x88\x00\x82\x05hello", &[Reply::Close(1005)]),
             (
                 b"\x82\x7f\xff\xff\xff\xff\xff\xff\xff\xffhello!",
-                &[Said::Wrong],
+                &[Reply::Wrong],
             ),
         ] {
             let all = [&good[..], tail].concat();
             for piece in 1..=all.len() {
-                let said = read(&all, piece);
-                assert_eq!(said[0], Said::Status(101));
-                assert_eq!(&said[1..], wanted, "{piece}");
+                let reply = read(&all, piece);
+                assert_eq!(reply[0], Reply::Status(101));
+                assert_eq!(&reply[1..], wanted, "{piece}");
             }
         }
         let refused = b"HTTP/1.1 431 Too large\r\nContent-Length: 5\r\n\r\nhello";
-        assert_eq!(read(refused, 3), [Said::Status(431)]);
+        assert_eq!(read(refused, 3), [Reply::Status(431)]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::plan::Kind;
+use crate::plan::AttackKind;
 
 const MASK: [u8; 4] = [0x1f, 0x2e, 0x3d, 0x4c];
 /// Payload of a message: short ones where each byte has a segment of its own, long ones where nobody reads them.
@@ -64,20 +64,20 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    pub(crate) fn new(kind: Kind, target: SocketAddr, path: &str) -> Self {
+    pub(crate) fn new(kind: AttackKind, target: SocketAddr, path: &str) -> Self {
         let size = match kind {
-            Kind::ZeroWindow | Kind::SlowReader => LONG,
+            AttackKind::ZeroWindow | AttackKind::SlowReader => LONG,
             _ => SHORT,
         };
         let echo: Vec<u8> = (0..size).map(|n| (n * 31 + n / 251) as u8).collect();
         let good = request(target, path);
-        let cases = if kind == Kind::BadFrames {
+        let cases = if kind == AttackKind::BadFrames {
             cases(&good)
         } else {
             Vec::new()
         };
         // A head that never ends: without its last line, and with a header line over and over.
-        let (head, unit) = if kind == Kind::SlowHandshake {
+        let (head, unit) = if kind == AttackKind::SlowHandshake {
             (
                 good[..good.len() - 2].to_vec(),
                 b"X-Pad: 0123456789\r\n".to_vec(),
@@ -213,7 +213,11 @@ mod tests {
     #[test]
     fn what_is_said_is_one_stream_however_it_is_asked_for() {
         let target = "[fd77::2]:9001".parse().expect("an address");
-        for kind in [Kind::TinySegments, Kind::SlowReader, Kind::SlowHandshake] {
+        for kind in [
+            AttackKind::TinySegments,
+            AttackKind::SlowReader,
+            AttackKind::SlowHandshake,
+        ] {
             let script = Script::new(kind, target, "/echo");
             let total = script.head.len() + 2 * script.unit.len();
             let mut whole = vec![0; total];
@@ -235,7 +239,7 @@ mod tests {
     #[test]
     fn no_case_is_a_good_request_alone() {
         let target = "10.77.0.2:9001".parse().expect("an address");
-        let script = Script::new(Kind::BadFrames, target, "/echo");
+        let script = Script::new(AttackKind::BadFrames, target, "/echo");
         assert!(script.cases.len() > 50);
         for (i, case) in script.cases.iter().enumerate() {
             assert!(case.head != script.head || !case.tail.is_empty(), "{i}");

@@ -34,9 +34,9 @@ pub(crate) fn number_of(ip: IpAddr) -> Address {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Link {
     /// The station that the load sends to: the target, or a router.
-    pub there: [u8; 6],
+    pub next_hop_mac: [u8; 6],
     /// The load's own.
-    pub here: [u8; 6],
+    pub own_mac: [u8; 6],
     /// Identifier and priority, if the load's frames have a tag.
     pub tag: Option<[u8; 2]>,
     pub v6: bool,
@@ -79,8 +79,8 @@ impl Link {
             && destination == number_of(target.ip())
             && u16::from_be_bytes([tcp[2], tcp[3]]) == target.port();
         ours.then_some(Self {
-            there: *frame.first_chunk()?,
-            here: *frame.get(6..)?.first_chunk()?,
+            next_hop_mac: *frame.first_chunk()?,
+            own_mac: *frame.get(6..)?.first_chunk()?,
             tag: parts
                 .tagged
                 .then(|| frame.get(14..)?.first_chunk().copied())
@@ -108,8 +108,8 @@ impl Link {
 
     /// Writes the Ethernet header.
     pub(crate) fn ethernet(&self, out: &mut [u8], ether_type: u16) {
-        out[..6].copy_from_slice(&self.there);
-        out[6..12].copy_from_slice(&self.here);
+        out[..6].copy_from_slice(&self.next_hop_mac);
+        out[6..12].copy_from_slice(&self.own_mac);
         let mut at = 12;
         if let Some(tag) = self.tag {
             out[12..14].copy_from_slice(&[0x81, 0x00]);

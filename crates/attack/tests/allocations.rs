@@ -10,7 +10,7 @@ mod range;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hioload_attack::{AttackControl, AttackOptions, AttackPlan, Attacker, Count, Kind};
+use hioload_attack::{AttackControl, AttackKind, AttackOptions, AttackPlan, Attacker, Count};
 use hioload_device::memory::{PairOptions, pair};
 use hioload_device::{Burst, Device};
 use hioload_engine::{Config, Lcore};
@@ -31,20 +31,17 @@ fn syn() -> Vec<u8> {
 
 #[test]
 fn nothing_is_allocated_after_the_start() {
-    let names = Kind::ALL.map(|kind| format!("{kind},rate=20k"));
+    let names = AttackKind::ALL.map(|kind| format!("{kind},rate=20k"));
     let plan: AttackPlan = names.join("+").parse().unwrap();
     let target: SocketAddr = "10.77.0.2:9001".parse().unwrap();
     let control = AttackControl::new(&plan);
     let options = AttackOptions::new(plan, target, ["10.77.0.1".parse().unwrap()]);
     let (a, b) = pair(&PairOptions::default()).unwrap();
     let mut now = Clock::new().now();
-    let config = StackConfig {
-        addresses: vec!["10.77.0.2/24".parse().unwrap()],
-        listen: vec![target],
-        max_flows: 4096,
-        secret: *b"secret of a test",
-        ..StackConfig::default()
-    };
+    let mut config = StackConfig::new(["10.77.0.2/24".parse().unwrap()]);
+    config.listen = vec![target];
+    config.max_flows = 4096;
+    config.secret = *b"secret of a test";
     let server = range::transport(a.open(), config, now);
     let mut server = Lcore::alone(server, range::Echo, Config::default(), now);
     let mut attacker = Attacker::new(b.open(), &options, &control).unwrap();
@@ -75,12 +72,12 @@ fn nothing_is_allocated_after_the_start() {
     }
     assert_eq!(allocated, 0);
     let counters = control.counters();
-    for kind in Kind::ALL {
+    for kind in AttackKind::ALL {
         assert!(
             counters.get(kind, Count::Sent) > 300,
             "{kind}: {counters:?}"
         );
     }
-    assert!(counters.get(Kind::TinySegments, Count::Echoes) > 0);
-    assert!(counters.get(Kind::BadFrames, Count::Close1002) > 0);
+    assert!(counters.get(AttackKind::TinySegments, Count::Echoes) > 0);
+    assert!(counters.get(AttackKind::BadFrames, Count::Close1002) > 0);
 }

@@ -6,7 +6,7 @@ mod range;
 
 use std::time::Duration;
 
-use hioload_attack::{Count, Kind};
+use hioload_attack::{AttackKind, Count};
 use hioload_engine::Limits;
 use range::{Lab, Setup};
 
@@ -58,10 +58,10 @@ fn a_syn_flood_comes_at_its_rate_and_is_answered() {
     for setup in everywhere("syn-flood,rate=100k") {
         let mut lab = survives(&setup, SECOND / 5);
         let counters = lab.counters();
-        let sent = counters.get(Kind::SynFlood, Count::Sent);
+        let sent = counters.get(AttackKind::SynFlood, Count::Sent);
         assert!(sent.abs_diff(20_000) <= 10, "{sent}");
-        assert_eq!(counters.get(Kind::SynFlood, Count::NoRoom), 0);
-        assert_eq!(counters.get(Kind::SynFlood, Count::SynAck), sent);
+        assert_eq!(counters.get(AttackKind::SynFlood, Count::NoRoom), 0);
+        assert_eq!(counters.get(AttackKind::SynFlood, Count::SynAck), sent);
         let stats = lab.server_stats();
         assert!(stats.half_open <= 4096 && stats.half_open_evicted > 15_000);
         assert_eq!(stats.rx_malformed + stats.bad_checksums, 0);
@@ -73,7 +73,7 @@ fn storms_harm_no_connection() {
     for setup in everywhere("ack-storm,rate=50k+rst-storm,rate=50k") {
         let mut lab = survives(&setup, SECOND / 5);
         let counters = lab.counters();
-        for kind in [Kind::AckStorm, Kind::RstStorm] {
+        for kind in [AttackKind::AckStorm, AttackKind::RstStorm] {
             assert!(counters.get(kind, Count::Sent) > 9_900);
         }
         let stats = lab.server_stats();
@@ -101,13 +101,13 @@ fn bytes_one_by_one_come_back_as_echoes() {
     for setup in everywhere("tiny-segments,rate=50k,connections=8") {
         let lab = survives(&setup, SECOND / 2);
         let counters = lab.counters();
-        assert!(counters.get(Kind::TinySegments, Count::Echoes) > 100);
+        assert!(counters.get(AttackKind::TinySegments, Count::Echoes) > 100);
         assert!(
-            counters.get(Kind::TinySegments, Count::Closed) > 4,
+            counters.get(AttackKind::TinySegments, Count::Closed) > 4,
             "and again"
         );
-        assert_eq!(counters.get(Kind::TinySegments, Count::Wrong), 0);
-        assert_eq!(counters.get(Kind::TinySegments, Count::Unanswered), 0);
+        assert_eq!(counters.get(AttackKind::TinySegments, Count::Wrong), 0);
+        assert_eq!(counters.get(AttackKind::TinySegments, Count::Unanswered), 0);
     }
 }
 
@@ -116,8 +116,8 @@ fn what_overlaps_is_put_together() {
     for setup in everywhere("overlap,rate=50k,connections=8") {
         let lab = survives(&setup, SECOND / 4);
         let counters = lab.counters();
-        assert!(counters.get(Kind::Overlap, Count::Echoes) > 250);
-        assert_eq!(counters.get(Kind::Overlap, Count::Wrong), 0);
+        assert!(counters.get(AttackKind::Overlap, Count::Echoes) > 250);
+        assert_eq!(counters.get(AttackKind::Overlap, Count::Wrong), 0);
     }
 }
 
@@ -126,9 +126,9 @@ fn who_does_not_read_costs_bounded_memory() {
     for setup in slowly("zero-window,connections=32+slow-reader,connections=32,interval=20ms") {
         let mut lab = survives(&setup, 5 * SECOND);
         let counters = lab.counters();
-        assert!(counters.get(Kind::ZeroWindow, Count::Upgraded) >= 32);
-        assert!(counters.get(Kind::SlowReader, Count::Upgraded) >= 32);
-        assert_eq!(counters.get(Kind::SlowReader, Count::Wrong), 0);
+        assert!(counters.get(AttackKind::ZeroWindow, Count::Upgraded) >= 32);
+        assert!(counters.get(AttackKind::SlowReader, Count::Upgraded) >= 32);
+        assert_eq!(counters.get(AttackKind::SlowReader, Count::Wrong), 0);
         // Both windows of each connection, and what the server will queue.
         let stats = lab.server_stats();
         assert!(
@@ -152,7 +152,7 @@ fn handshakes_that_never_end_are_ended() {
         };
         let mut lab = survives(&setup, 6 * SECOND);
         let counters = lab.counters();
-        let get = |count| counters.get(Kind::SlowHandshake, count);
+        let get = |count| counters.get(AttackKind::SlowHandshake, count);
         assert!(get(Count::Http408) >= 20, "who trickles");
         assert!(get(Count::Closed) >= 40, "and who says nothing");
         assert!(get(Count::SynAck) >= 30);
@@ -167,7 +167,7 @@ fn every_broken_frame_is_answered_with_its_code() {
     for setup in slowly("bad-frames,rate=50k,connections=16") {
         let lab = survives(&setup, 6 * SECOND);
         let counters = lab.counters();
-        let get = |count| counters.get(Kind::BadFrames, count);
+        let get = |count| counters.get(AttackKind::BadFrames, count);
         assert!(get(Count::Close1002) > 100);
         assert!(get(Count::Close1007) > 10);
         assert!(get(Count::Http400) > 10);
@@ -182,7 +182,7 @@ fn an_attack_begins_and_ends_when_told() {
     ));
     lab.open();
     lab.pass(SECOND / 10);
-    let sent = |lab: &Lab| lab.counters().get(Kind::SynFlood, Count::Sent);
+    let sent = |lab: &Lab| lab.counters().get(AttackKind::SynFlood, Count::Sent);
     assert_eq!((sent(&lab), lab.server_stats().syns), (0, range::TALKERS));
     for round in 1..=3 {
         lab.attacked(SECOND / 10);

@@ -244,12 +244,12 @@ impl<D: Device> Stack<D> {
         let tuple = self.flows.tuple(slot)?;
         let id = self.flows.id(slot);
         self.send_rst(slot);
-        let what = self.end(slot, &tuple, Ending::Failed(kind));
-        (!what.is_empty()).then_some(Event {
+        let flags = self.end(slot, &tuple, Ending::Failed(kind));
+        (!flags.is_empty()).then_some(Event {
             flow: id,
-            what,
+            flags,
             error: Some(kind),
-            segment: None,
+            payload: None,
         })
     }
 }

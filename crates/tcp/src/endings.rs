@@ -5,7 +5,7 @@ use std::io;
 use hioload_device::Device;
 use smoltcp::socket::tcp::State;
 
-use crate::event::{Event, FlowId, What};
+use crate::event::{Event, EventFlags, FlowId};
 use crate::flow_flags::FlowFlags;
 use crate::port::Lent;
 use crate::stack::{Stack, instant};
@@ -27,7 +27,7 @@ pub(crate) enum Ending {
 
 impl<D: Device> Stack<D> {
     /// TCP is done with a flow. What its user is to be told; a flow without one is gone.
-    pub(crate) fn end(&mut self, slot: u32, tuple: &Tuple, ending: Ending) -> What {
+    pub(crate) fn end(&mut self, slot: u32, tuple: &Tuple, ending: Ending) -> EventFlags {
         if let Ending::TimeWait(numbers) = ending {
             // The peer's FIN may want its acknowledgement.
             self.egress(slot);
@@ -37,7 +37,7 @@ impl<D: Device> Stack<D> {
         self.flows.unlist(slot, hash);
         if !self.flows.hot(slot).is(FlowFlags::OWNED) {
             self.forget(slot, None);
-            return What::empty();
+            return EventFlags::empty();
         }
         let received = self.flows.sockets.with(slot, |socket| socket.recv_queue());
         let failed = matches!(ending, Ending::Failed(_));
@@ -47,10 +47,10 @@ impl<D: Device> Stack<D> {
         self.flows.disarm(slot);
         if (received.unwrap_or(0) > 0 || self.holds_finished) && !failed {
             // Its user hears of it when the last byte has been consumed, or knows best when it is done with it.
-            return What::empty();
+            return EventFlags::empty();
         }
         self.closed = Some(self.flows.id(slot));
-        What::CLOSED
+        EventFlags::CLOSED
     }
 
     /// After consuming: a flow that is over, and empty now, is to be closed.
@@ -73,9 +73,9 @@ impl<D: Device> Stack<D> {
                 self.closed = Some(id);
                 return Some(Event {
                     flow: id,
-                    what: What::CLOSED,
+                    flags: EventFlags::CLOSED,
                     error: None,
-                    segment: None,
+                    payload: None,
                 });
             }
         }

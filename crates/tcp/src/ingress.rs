@@ -6,7 +6,7 @@ use hioload_device::{Device, Frame};
 use smoltcp::socket::tcp::{Socket, State};
 
 use crate::endings::Ending;
-use crate::event::{Event, Segment as Payload, What};
+use crate::event::{Event, EventFlags, FramePayload};
 use crate::flow_flags::FlowFlags;
 use crate::next_hop::NextHop;
 use crate::parse::{Segment, flags};
@@ -168,21 +168,21 @@ impl<D: Device> Stack<D> {
             self.check_fast_retransmit(slot);
         }
 
-        let mut what = What::empty();
+        let mut events = EventFlags::empty();
         if before.state == State::SynReceived || before.state == State::SynSent {
-            what |= self.handshake(slot, hash, segment, after.state)?;
+            events |= self.handshake(slot, hash, segment, after.state)?;
         }
         if self.flows.hot(slot).is(FlowFlags::ORPHAN) {
             self.discard_received(slot);
         } else {
             if gained > 0 {
-                what |= What::DATA;
+                events |= EventFlags::DATA;
             }
             if after.queued < before.queued {
-                what |= What::SPACE;
+                events |= EventFlags::SPACE;
             }
             if has_ended(after.state) && !has_ended(before.state) {
-                what |= What::END;
+                events |= EventFlags::END;
             }
         }
         let mut error = None;
@@ -202,25 +202,22 @@ impl<D: Device> Stack<D> {
             if let Ending::Failed(kind) = ending {
                 error = Some(kind);
             }
-            what |= self.end(slot, &segment.tuple, ending);
+            events |= self.end(slot, &segment.tuple, ending);
         }
-        if what.is_empty() || !self.flows.hot(slot).is(FlowFlags::OWNED) {
+        if events.is_empty() || !self.flows.hot(slot).is(FlowFlags::OWNED) {
             return None;
         }
         let flow = self.flows.id(slot);
-        let in_place = what.contains(What::DATA) && before.received == 0 && in_order;
+        let in_place = events.contains(EventFlags::DATA) && before.received == 0 && in_order;
         if in_place {
             self.in_place = Some((flow, payload));
         }
         let range = usize::from(segment.payload.start)..usize::from(segment.payload.end);
         Some(Event {
             flow,
-            what,
+            flags: events,
             error,
-            segment: in_place.then_some(Payload {
-                frame,
-                payload: range,
-            }),
+            payload: in_place.then_some(FramePayload { frame, range }),
         })
     }
 
@@ -248,9 +245,15 @@ impl<D: Device> Stack<D> {
     }
 
     /// What became of a handshake; `None` if the flow is gone.
-    fn handshake(&mut self, slot: u32, hash: u32, segment: &Segment, state: State) -> Option<What> {
+    fn handshake(
+        &mut self,
+        slot: u32,
+        hash: u32,
+        segment: &Segment,
+        state: State,
+    ) -> Option<EventFlags> {
         match state {
-            State::SynSent | State::SynReceived | State::Closed => Some(What::empty()),
+            State::SynSent | State::SynReceived | State::Closed => Some(EventFlags::empty()),
             State::Listen => {
                 // The peer has changed its mind.
                 self.forget(slot, Some((hash, &segment.tuple)));
@@ -259,7 +262,7 @@ impl<D: Device> Stack<D> {
             _ if self.flows.hot(slot).is(FlowFlags::CONNECTING) => {
                 self.flows.hot_mut(slot).clear(FlowFlags::CONNECTING);
                 self.stats.connected += 1;
-                Some(What::CONNECTED)
+                Some(EventFlags::CONNECTED)
             }
             _ => {
                 let hot = self.flows.hot_mut(slot);
@@ -273,7 +276,7 @@ impl<D: Device> Stack<D> {
                     return None;
                 }
                 self.stats.accepted += 1;
-                Some(What::ACCEPTED)
+                Some(EventFlags::ACCEPTED)
             }
         }
     }

@@ -24,7 +24,7 @@ use crate::responder::{Responder, Settings};
 use crate::ring_reclaim::RingReclaim;
 use crate::time_wait::TimeWait;
 use crate::tuple::{self, Key};
-use crate::{Event, FlowId, Handoff, StackConfig, StackError, StackStats};
+use crate::{ConfigError, Event, FlowId, Handoff, StackConfig, StackError, StackStats};
 
 /// Largest IP packets of paths: the device's, and what is common below it. A flow has one of these classes.
 const PATHS: [usize; 7] = [8166, 4352, 1492, 1400, 1280, 1006, 552];
@@ -137,9 +137,9 @@ impl<D: Device> Stack<D> {
     ) -> Result<Self, StackError> {
         config.check()?;
         let can = device.capabilities();
-        if !(PATHS[PATHS.len() - 1]..=65_535).contains(&can.mtu) {
-            let text = format!("the device's MTU is {}: 552 to 65535 can be used", can.mtu);
-            return Err(StackError::Config(text));
+        let (mtu, range) = (can.mtu, (PATHS[PATHS.len() - 1], 65_535));
+        if mtu < range.0 || mtu > range.1 {
+            return Err(ConfigError::Mtu { mtu, range }.into());
         }
         if let Some(handoff) = &mut handoff {
             handoff.set_waker(device.waker());

@@ -87,16 +87,9 @@ impl Handler for Bystander {
 
     fn on_start(&mut self, cx: &mut impl LcoreContext<Event = ()>) {
         for token in 0..TALKERS {
-            let connect = Connect {
-                endpoint: self.endpoint.clone(),
-                host: "server".into(),
-                target: "/".into(),
-                origin: None,
-                protocols: Vec::new(),
-                headers: Vec::new(),
-                deflate: false,
-                token,
-            };
+            let connect = Connect::new(self.endpoint.clone())
+                .host("server")
+                .token(token);
             cx.connect(connect).expect("it begins");
         }
     }
@@ -236,13 +229,13 @@ impl Lab {
         let (a, b) = pair(&PairOptions::default()).expect("a pair");
         let attacker = Attacker::new(b.open(), &options, &control).expect("an attacker");
         let now = Clock::new().now();
-        let config = |own, listen| StackConfig {
-            addresses: vec![own],
-            listen,
-            vlan: setup.vlan,
-            max_flows: 4096,
-            secret: *b"secret of a test",
-            ..StackConfig::default()
+        let config = |own, listen| {
+            let mut config = StackConfig::new([own]);
+            config.listen = listen;
+            config.vlan = setup.vlan;
+            config.max_flows = 4096;
+            config.secret = *b"secret of a test";
+            config
         };
         let server = transport(a.open(), config(far, vec![target]), now);
         let client = transport(attacker, config(near, Vec::new()), now);

@@ -118,13 +118,11 @@ impl<D: Device + 'static> Queues<D> {
         let sockets = &options.sockets;
         let mut secret = [0; 16];
         getrandom(&mut secret)?;
-        let stack = StackConfig {
-            listen: tcp_addresses(&options.listen),
-            // Any lcore may get all of the connections.
-            max_flows: config.slots(),
-            secret,
-            ..stack.clone()
-        };
+        let mut stack = stack.clone();
+        stack.listen = tcp_addresses(&options.listen);
+        // Any lcore may get all of the connections.
+        stack.max_flows = config.slots();
+        stack.secret = secret;
         let options = BypassOptions {
             rx_buffer: sockets.rx_buffer,
             send_queue: config.send_bound(),
@@ -173,8 +171,7 @@ fn stand<D: Device>(
         handoff.set_waker(queue.waker());
         handoff
     });
-    let stack = Stack::new(queue, stack, handoff, place.now)
-        .map_err(|why| StartError::Transport(why.to_string()))?;
+    let stack = Stack::new(queue, stack, handoff, place.now).map_err(StartError::transport)?;
     let pool = Pool::new(&pool.node(place.node))
         .map_err(|why| StartError::System("reserve the send buffers", why))?;
     Ok(Bypass::over(stack, options, pool))

@@ -81,8 +81,8 @@ impl ClientLink {
         match self.transport {
             TransportKind::Sockets => {
                 let lcores = chosen.unwrap_or_else(|| options.lcores.clone());
-                let options = ServerOptions { lcores, ..options };
-                let server = Server::bind(options).map_err(|why| Failure::run(why.to_string()))?;
+                let server = Server::bind(options.lcores(lcores))
+                    .map_err(|why| Failure::run(why.to_string()))?;
                 Ok(work.run(server))
             }
             TransportKind::AfXdp => af_xdp::client(self, options, chosen, work),

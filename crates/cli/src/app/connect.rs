@@ -36,18 +36,16 @@ pub(crate) fn run(arguments: &ConnectArgs) -> Result<(), Failure> {
         },
         in_flight: u64::from(arguments.in_flight.0),
     };
+    // The endpoint is set at each try.
+    let mut connect = Connect::new(Endpoint::Unix("".into()))
+        .host(target.host)
+        .target(target.resource)
+        .deflate(arguments.deflate);
+    connect.origin = arguments.origin.clone();
+    connect.protocols = arguments.protocol.clone();
     let client = Client {
         untried: endpoints.into(),
-        connect: Connect {
-            endpoint: Endpoint::Unix("".into()),
-            host: target.host,
-            target: target.resource,
-            origin: arguments.origin.clone(),
-            protocols: arguments.protocol.clone(),
-            headers: Vec::new(),
-            deflate: arguments.deflate,
-            token: 0,
-        },
+        connect,
         timeout: arguments.timeout(),
         work,
         progress: 0,
@@ -99,12 +97,10 @@ fn options(arguments: &ConnectArgs, work: Work) -> ServerOptions {
     sockets.tx_chunks = sockets
         .tx_chunks
         .max((under_way / sockets.tx_chunk).saturating_mul(2));
-    ServerOptions {
-        listen: Vec::new(),
-        lcores: Lcores::Count(1),
-        config,
-        sockets,
-    }
+    ServerOptions::new()
+        .lcores(1)
+        .config(config)
+        .sockets(sockets)
 }
 
 fn shown(time: Duration) -> String {
@@ -219,10 +215,8 @@ impl Client {
     /// Connects to the next endpoint; `last` says why the one before was not to be had.
     fn try_next(&mut self, cx: &mut impl LcoreContext<Event = ()>, mut last: String) {
         while let Some(endpoint) = self.untried.pop_front() {
-            let connect = Connect {
-                endpoint: endpoint.clone(),
-                ..self.connect.clone()
-            };
+            let mut connect = self.connect.clone();
+            connect.endpoint = endpoint.clone();
             match cx.connect(connect) {
                 Ok(_) => return,
                 Err(why) => last = why.to_string(),

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use hioload_loadgen::progress::Progress;
-use hioload_loadgen::{Job, Outcome, ServerProbe, Stop, machine, run as run_once, settings};
+use hioload_loadgen::{Job, RepeatResult, ServerProbe, Stop, machine, run as run_repeat, settings};
 use hioload_report::{FORMAT, Report};
 use hioload_ws::device::Device;
 use hioload_ws::tcp::StackConfig;
@@ -81,7 +81,7 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
             };
             report.runs.push(outcome.run);
             failure = outcome.failure;
-            if failure.is_some() || stop.is_asked() {
+            if failure.is_some() || stop.is_requested() {
                 break 'all;
             }
         }
@@ -113,7 +113,7 @@ impl Errand<'_> {
         which: (usize, usize),
         assault: Option<&Assault>,
         progress: &mut dyn Progress,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<RepeatResult, Failure> {
         let planned = self.planned;
         let job = &planned.job;
         let drive = Drive {
@@ -125,15 +125,12 @@ impl Errand<'_> {
         let Some(link) = link else {
             return memory::run(planned, assault, self.tap, drive);
         };
-        let options = ServerOptions {
-            listen: Vec::new(),
-            lcores: planned.lcores.clone(),
-            config: settings::config(job),
-            sockets: hioload_ws::SocketOptions {
-                sources: planned.sources.clone(),
-                ..settings::sockets(job)
-            },
-        };
+        let mut sockets = settings::sockets(job);
+        sockets.sources = planned.sources.clone();
+        let options = ServerOptions::new()
+            .lcores(planned.lcores.clone())
+            .config(settings::config(job))
+            .sockets(sockets);
         // Over queues there is an lcore for each, unless it was said which.
         let chosen = (self.arguments.transport.is_sockets() || self.arguments.lcores.is_some())
             .then(|| planned.lcores.clone());
@@ -161,7 +158,7 @@ impl Drive<'_> {
         self,
         engine: Server<T>,
         probe: &ServerProbe,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<RepeatResult, Failure> {
         let Self {
             job,
             which,
@@ -169,11 +166,11 @@ impl Drive<'_> {
             stop,
         } = self;
         // Over queues it is known only now how many lcores there are.
-        let job = Arc::new(Job {
-            lcores: engine.lcores(),
-            ..Job::clone(job)
-        });
-        run_once(engine, &job, probe, which, progress, stop).map_err(Failure::run)
+        let mut job = Job::clone(job);
+        job.lcores = engine.lcores();
+        let job = Arc::new(job);
+        run_repeat(engine, &job, probe, which, progress, stop)
+            .map_err(|why| Failure::run(why.to_string()))
     }
 }
 
@@ -188,7 +185,7 @@ struct Probed<'a> {
 }
 
 impl Work for Probed<'_> {
-    type Outcome = Result<Outcome, Failure>;
+    type Outcome = Result<RepeatResult, Failure>;
 
     fn run<T: Transport + 'static>(self, engine: Server<T>) -> Self::Outcome {
         self.drive.over(engine, self.probe)
@@ -234,7 +231,7 @@ fn catch_signals(stop: &Stop, wiper: display::Wiper) -> Result<(), Failure> {
     let stop = stop.clone();
     signals
         .each(move || {
-            if stop.ask() > 0 {
+            if stop.request() > 0 {
                 wiper.wipe();
                 process::exit(1);
             }

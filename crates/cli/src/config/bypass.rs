@@ -30,20 +30,17 @@ impl BypassPlan {
         let gateways = link.gateway.into_iter().flatten();
         let gateways: Vec<IpAddr> = gateways.filter_map(|gateway| gateway.0).collect();
         let addresses = link.ip.into_iter().flatten();
-        let mut stack = StackConfig {
-            addresses: addresses.filter_map(|ip| ip.0).collect(),
-            gateway_v4: gateways.iter().find_map(|gateway| match gateway {
-                IpAddr::V4(addr) => Some(*addr),
-                IpAddr::V6(_) => None,
-            }),
-            gateway_v6: gateways.iter().find_map(|gateway| match gateway {
-                IpAddr::V4(_) => None,
-                IpAddr::V6(addr) => Some(*addr),
-            }),
-            mac: link.mac.and_then(|mac| mac.0),
-            vlan: link.vlan.and_then(|vlan| vlan.0),
-            ..StackConfig::default()
-        };
+        let mut stack = StackConfig::new(addresses.filter_map(|ip| ip.0));
+        stack.gateway_v4 = gateways.iter().find_map(|gateway| match gateway {
+            IpAddr::V4(addr) => Some(*addr),
+            IpAddr::V6(_) => None,
+        });
+        stack.gateway_v6 = gateways.iter().find_map(|gateway| match gateway {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(addr) => Some(*addr),
+        });
+        stack.mac = link.mac.and_then(|mac| mac.0);
+        stack.vlan = link.vlan.and_then(|vlan| vlan.0);
         set! {
             stack.half_open => within(tcp.half_open);
             stack.time_wait => within(tcp.time_wait);

@@ -96,13 +96,13 @@ impl Plan {
             // Counts the affinity mask and the CPU quota of a container.
             LcoreSet::All => Lcores::Count(thread::available_parallelism().map_or(1, usize::from)),
         };
+        let mut options = ServerOptions::new()
+            .lcores(lcores)
+            .config(config)
+            .sockets(socket_options);
+        options.listen = listen;
         Self {
-            server: ServerOptions {
-                listen,
-                lcores,
-                config,
-                sockets: socket_options,
-            },
+            server: options,
             transport: server.transport.unwrap_or(TransportKind::Sockets),
             bypass,
             af_xdp,

@@ -269,7 +269,7 @@ fn who_does_not_know_our_syn_does_not_end_what_is_connecting() {
         world.a.stack.unreachable(&tuple, Unreachable::Port, wrong);
         world.now += Duration::from_millis(100);
         world.turn();
-        assert_eq!(world.a.what(here), What::empty());
+        assert_eq!(world.a.events(here), EventFlags::empty());
     }
     // Numbers that cannot be do not even cost a look.
     assert!(world.a.stack.stats().socket_dumps <= 2);
@@ -278,7 +278,7 @@ fn who_does_not_know_our_syn_does_not_end_what_is_connecting() {
     world.turn();
     world.a.stack.unreachable(&tuple, Unreachable::Port, first);
     world.turn();
-    assert!(world.a.what(here).contains(What::CLOSED));
+    assert!(world.a.events(here).contains(EventFlags::CLOSED));
     let refused = Some(std::io::ErrorKind::ConnectionRefused);
     assert_eq!(world.a.seen[&here].error, refused);
 }
@@ -361,7 +361,7 @@ fn the_ends_of_a_flow_are_known_until_its_user_lets_it_go() {
     world.a.turn(world.now);
     world.b.stack.receive(world.now);
     let event = world.b.stack.next().expect("the reset");
-    assert!(event.flow == there && event.what.contains(What::CLOSED));
+    assert!(event.flow == there && event.flags.contains(EventFlags::CLOSED));
     assert_eq!(world.b.stack.peer(there), peer);
     assert!(world.b.stack.next().is_none());
     assert_eq!(world.b.stack.peer(there), None);

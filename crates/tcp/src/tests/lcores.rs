@@ -68,10 +68,10 @@ impl Queues {
         for (lcore, stack) in self.servers.iter_mut().enumerate() {
             stack.receive(self.now);
             while let Some(event) = stack.next() {
-                if event.what.contains(What::ACCEPTED) {
+                if event.flags.contains(EventFlags::ACCEPTED) {
                     self.accepted[lcore] += 1;
                 }
-                if event.what.contains(What::DATA) {
+                if event.flags.contains(EventFlags::DATA) {
                     let bytes = stack.readable(event.flow).to_vec();
                     stack.consume(event.flow, bytes.len());
                     self.echoed += stack.send(event.flow, &bytes);

@@ -53,7 +53,7 @@ fn resets_are_believed_only_at_the_very_next_byte() {
     // All of them are in the window; the seventh is the next: SYN and five bytes came before.
     let mut tried = 0;
     let mut seq = isn;
-    while !world.b.what(there).contains(What::CLOSED) {
+    while !world.b.events(there).contains(EventFlags::CLOSED) {
         forge_as(&mut world, &flow, rst(seq));
         world.pass(Duration::from_millis(1100));
         seq = seq.wrapping_add(1);
@@ -78,7 +78,7 @@ fn a_peer_that_has_forgotten_a_flow_can_begin_anew() {
     forge_as(&mut world, &flow, syn(12345));
     // The challenge is answered with an RST, which is believed although the next challenge would be too early.
     world.turns(4);
-    assert!(world.b.what(there).contains(What::CLOSED));
+    assert!(world.b.events(there).contains(EventFlags::CLOSED));
 }
 
 #[test]
@@ -98,12 +98,12 @@ fn a_full_server_takes_no_more_and_then_again() {
         .connect(addr("10.77.0.2:80"))
         .expect("it begins");
     world.turns(10);
-    assert!(!world.a.what(late).contains(What::CONNECTED));
+    assert!(!world.a.events(late).contains(EventFlags::CONNECTED));
     assert_eq!(world.b.stack.stats().syn_drops, 1);
     world.b.stack.abort(flows[0].1);
     // The SYN is sent again.
     world.pass(Duration::from_secs(2));
-    assert!(world.a.what(late).contains(What::CONNECTED));
+    assert!(world.a.events(late).contains(EventFlags::CONNECTED));
 }
 
 #[test]
@@ -116,10 +116,10 @@ fn a_server_that_does_not_accept_is_tried_again() {
         .connect(addr("10.77.0.2:80"))
         .expect("it begins");
     world.turns(10);
-    assert_eq!(world.a.what(here), What::empty());
+    assert_eq!(world.a.events(here), EventFlags::empty());
     world.b.stack.set_accepting(true);
     world.pass(Duration::from_secs(2));
-    assert!(world.a.what(here).contains(What::CONNECTED));
+    assert!(world.a.events(here).contains(EventFlags::CONNECTED));
 }
 
 #[test]

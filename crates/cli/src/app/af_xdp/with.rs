@@ -76,10 +76,7 @@ fn open(
     let nic = port.nic();
     let queues = seeds.into_iter().map(|seed| {
         let number = seed.queue();
-        let open = move |_: LcorePlacement| {
-            seed.open()
-                .map_err(|why| StartError::Transport(why.to_string()))
-        };
+        let open = move |_: LcorePlacement| seed.open().map_err(StartError::transport);
         (number, Box::new(open) as OpenQueue<Queue>)
     });
     let queues = Queues {

@@ -104,10 +104,7 @@ fn open(
 
 fn opener(end: QueueEnd) -> (u32, OpenQueue<Queue>) {
     let number = end.number().into();
-    let open = |_: LcorePlacement| {
-        end.claim()
-            .map_err(|why| StartError::Transport(why.to_string()))
-    };
+    let open = |_: LcorePlacement| end.claim().map_err(StartError::transport);
     (number, Box::new(open))
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hioload_loadgen::{Outcome, ServerProbe, memory, process, settings};
+use hioload_loadgen::{RepeatResult, ServerProbe, memory, process, settings};
 use hioload_ws::device::Device;
 use hioload_ws::device::memory::MemoryDevice;
 use hioload_ws::{Config, Endpoint, Idle, Lcores, Server};
@@ -20,7 +20,7 @@ pub(super) fn run(
     assault: Option<&Assault>,
     tap: Option<&Recording>,
     drive: Drive<'_>,
-) -> Result<Outcome, Failure> {
+) -> Result<RepeatResult, Failure> {
     if let Some(tap) = tap.cloned() {
         let tapped = move |device, n| tap.around(device, &format!("memory-queue{n}"));
         return over(planned, tapped, drive);
@@ -36,7 +36,7 @@ fn over<C: Device + 'static>(
     planned: &Planned,
     on_client: impl Fn(MemoryDevice, usize) -> C + Clone + Send + 'static,
     drive: Drive<'_>,
-) -> Result<Outcome, Failure> {
+) -> Result<RepeatResult, Failure> {
     let job = &planned.job;
     let pairs = job.lcores;
     let (servers, clients, enough) = places(planned);

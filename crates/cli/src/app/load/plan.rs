@@ -146,48 +146,45 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
     } else {
         Kind::Binary
     };
-    let job = Job {
-        scenario,
-        endpoints: place_of.endpoints,
-        host: place_of.host,
-        publish_target: arguments
-            .publish_path
-            .clone()
-            .unwrap_or_else(|| target.clone()),
-        target,
-        origin: arguments.origin.clone(),
-        protocols,
-        headers: arguments
-            .header
-            .iter()
-            .map(|field| (field.0.clone(), field.1.clone()))
-            .collect(),
-        deflate: arguments.deflate,
-        connections,
-        opening: match (&arguments.opening, arguments.transport) {
-            (Some(n), _) => n.0 as usize,
-            (None, LoadTransport::Memory) => IN_MEMORY,
-            (None, _) => AT_ONCE,
-        },
-        in_flight,
-        active: active(arguments),
-        silent: arguments.silent as usize,
-        sizes,
-        kind,
-        rate: arguments.rate.map(|rate| rate.0),
-        arrival: arguments.arrival,
-        duration: arguments.duration.0.0,
-        warmup: arguments.warmup.0,
-        fragments: arguments.fragments.0 as usize,
-        verify: arguments.verify,
-        timeout: arguments.timeout.0.0,
-        max_errors: arguments.max_errors,
-        echoes: arguments.echoes.0 as usize,
-        publishers: arguments.publishers.0 as usize,
-        topics: (arguments.topics.0.max(arguments.publishers.0)) as usize,
-        dialect: arguments.dialect,
-        lcores: count,
+    let mut job = Job::new(scenario, place_of.endpoints[0].clone());
+    job.endpoints = place_of.endpoints;
+    job.host = place_of.host;
+    job.publish_target = arguments
+        .publish_path
+        .clone()
+        .unwrap_or_else(|| target.clone());
+    job.target = target;
+    job.origin.clone_from(&arguments.origin);
+    job.protocols = protocols;
+    let fields = arguments.header.iter();
+    job.headers = fields
+        .map(|field| (field.0.clone(), field.1.clone()))
+        .collect();
+    job.deflate = arguments.deflate;
+    job.connections = connections;
+    job.opening = match (&arguments.opening, arguments.transport) {
+        (Some(n), _) => n.0 as usize,
+        (None, LoadTransport::Memory) => IN_MEMORY,
+        (None, _) => AT_ONCE,
     };
+    job.in_flight = in_flight;
+    job.active = active(arguments);
+    job.silent = arguments.silent as usize;
+    job.sizes = sizes;
+    job.kind = kind;
+    job.rate = arguments.rate.map(|rate| rate.0);
+    job.arrival = arguments.arrival;
+    job.duration = arguments.duration.0.0;
+    job.warmup = arguments.warmup.0;
+    job.fragments = arguments.fragments.0 as usize;
+    job.verify = arguments.verify;
+    job.timeout = arguments.timeout.0.0;
+    job.max_errors = arguments.max_errors;
+    job.echoes = arguments.echoes.0 as usize;
+    job.publishers = arguments.publishers.0 as usize;
+    job.topics = arguments.topics.0.max(arguments.publishers.0) as usize;
+    job.dialect = arguments.dialect;
+    job.lcores = count;
     let assault = Assault::new(arguments, &job)?;
     let plan = Plan {
         url: match arguments.transport {

@@ -1,51 +1,52 @@
-//! What a generator knows of one of its connections.
+//! The generator's state of one connection.
 
 use std::collections::VecDeque;
 
 use hioload_engine::ConnectionId;
 
-/// Where a connection stands.
+/// The state of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
-    /// It is not there.
+    /// It does not exist.
     Closed,
     /// It is being opened.
     Opening,
-    /// Fan-out: it has asked for its topic.
+    /// Fan-out: it has requested its topic.
     Subscribing,
-    /// Messages flow.
+    /// It is open.
     Open,
-    /// We have begun to close it.
+    /// The generator has begun to close it.
     Closing,
 }
 
 /// One connection.
 #[derive(Debug)]
-pub(crate) struct Flight {
-    /// Its name, if it is open.
+pub(crate) struct Conn {
+    /// The engine's identifier, if it is open.
     pub(crate) id: Option<ConnectionId>,
     pub(crate) state: State,
-    /// It has more to send and waits for room.
+    /// It has a message to send and waits for space.
     pub(crate) waiting: bool,
-    /// At the end: a ping is under way, which nothing overtakes.
+    /// Drain: a ping was sent.
     pub(crate) pinged: bool,
-    /// At the end: nothing more will come.
+    /// Drain: no answer is outstanding.
     pub(crate) settled: bool,
     /// The number of the next message.
     pub(crate) sent: u32,
     /// The number of the next answer.
     pub(crate) next: u32,
-    /// Open loop: when the next message is due. While it is opened: when that began.
+    /// Open loop: the time at which the next message is due. While the connection is being opened: the start of that. Churn: answers
+    /// so far.
     pub(crate) due: u64,
-    /// When the last answer came, or was begun to be waited for.
+    /// The time of the last answer, or of the first message after which none was in flight.
     pub(crate) moved: u64,
-    /// Of each message under way, when it was sent or due.
-    pub(crate) under_way: VecDeque<u64>,
+    /// For each message in flight, the time at which it was sent or due.
+    pub(crate) in_flight: VecDeque<u64>,
 }
 
-impl Flight {
-    /// One that is to be opened, whose messages are counted from `first`: connections begin at different numbers, so that an
-    /// answer that strays to another is noticed.
+impl Conn {
+    /// A connection to be opened, whose messages are numbered from `first`. Connections start at different numbers, so that an answer
+    /// delivered on the wrong connection is detected.
     pub(crate) fn new(first: u32) -> Self {
         Self {
             id: None,
@@ -57,11 +58,11 @@ impl Flight {
             next: first,
             due: 0,
             moved: 0,
-            under_way: VecDeque::new(),
+            in_flight: VecDeque::new(),
         }
     }
 
-    /// It is gone; what was under way is forgotten.
+    /// The connection is gone, with its messages in flight.
     pub(crate) fn reset(&mut self) {
         self.id = None;
         self.state = State::Closed;
@@ -69,16 +70,16 @@ impl Flight {
         self.pinged = false;
         self.sent = self.sent.wrapping_add(1 << 20);
         self.next = self.sent;
-        self.under_way.clear();
+        self.in_flight.clear();
     }
 
-    /// Notes that a message is under way since `since`.
+    /// Records a message in flight, timed from `since`.
     #[inline]
     pub(crate) fn sends(&mut self, since: u64, now: u64) {
-        if self.under_way.is_empty() {
+        if self.in_flight.is_empty() {
             self.moved = now;
         }
-        self.under_way.push_back(since);
+        self.in_flight.push_back(since);
         self.sent = self.sent.wrapping_add(1);
     }
 }

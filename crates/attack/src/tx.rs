@@ -5,7 +5,7 @@ use hioload_device::{Burst, Device, Frame};
 use crate::control::{Count, Tally};
 
 /// Frames of one attack on one turn.
-pub(crate) struct Line<'a, D: Device> {
+pub(crate) struct TxQueue<'a, D: Device> {
     pub(crate) device: &'a mut D,
     /// Not handed over yet. Empty before and after.
     pub(crate) out: &'a mut Burst<D::Frame>,
@@ -16,7 +16,7 @@ pub(crate) struct Line<'a, D: Device> {
     pub(crate) left: u64,
 }
 
-impl<D: Device> Line<'_, D> {
+impl<D: Device> TxQueue<'_, D> {
     /// Whether another frame may be sent.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
