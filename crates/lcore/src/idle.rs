@@ -29,17 +29,29 @@ impl fmt::Display for Idle {
 }
 
 impl FromStr for Idle {
-    type Err = String;
+    type Err = UnknownIdle;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "busy" => Ok(Self::Busy),
             "adaptive" => Ok(Self::Adaptive),
             "block" => Ok(Self::Block),
-            _ => Err(format!("'{text}' is none of busy, adaptive, block")),
+            _ => Err(UnknownIdle(text.to_owned())),
         }
     }
 }
+
+/// A text that is not the name of an [`Idle`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnknownIdle(String);
+
+impl fmt::Display for UnknownIdle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}' is none of busy, adaptive, block", self.0)
+    }
+}
+
+impl std::error::Error for UnknownIdle {}
 
 /// How the next turn waits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -18,7 +18,7 @@ pub mod topology;
 mod wheel;
 
 pub use clock::{Clock, Time};
-pub use idle::{Idle, IdleStrategy, Wait};
+pub use idle::{Idle, IdleStrategy, UnknownIdle, Wait};
 pub use pin::pin_to;
 pub use topology::Topology;
 pub use wheel::{TimerId, TimerWheel};

@@ -11,6 +11,7 @@ use crate::partial::Partial;
 
 /// How an [`Assembler`] is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct AssemblerOptions {
     /// Bounds of each message.
     pub limits: Limits,

@@ -31,6 +31,7 @@ const MIN_ROOM: usize = 256;
 /// Why a compressed message could not be inflated. After either, the connection has to be failed: the history is
 /// no longer the one the peer compresses against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum InflateError {
     /// The message inflates to more than the cap (our limit; close code 1009).
     TooBig,

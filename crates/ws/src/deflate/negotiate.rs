@@ -135,6 +135,7 @@ impl fmt::Debug for ExtensionText {
 
 /// Why a client must not go on with what the server answered (RFC 7692 §7: it "MUST _Fail the WebSocket Connection_").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NegotiationError {
     /// `Sec-WebSocket-Extensions` does not follow the grammar of RFC 6455 §9.1.
     Malformed,

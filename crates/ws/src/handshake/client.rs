@@ -28,6 +28,7 @@ const RESERVED: [&str; 9] = [
 
 /// What a client asks for.
 #[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
 pub struct ClientRequest<'a> {
     /// The server's host, with `:port` unless that is the scheme's default.
     pub host: &'a str,
@@ -89,6 +90,7 @@ impl<'a> Response<'a> {
 
 /// Why a client must fail the connection. Always the server's fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ResponseError {
     /// The response is no HTTP/1.1.
     Syntax,

@@ -22,6 +22,7 @@ pub use headers::{Headers, MAX_HEADERS};
 
 /// How much of a head is put up with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HandshakeLimits {
     /// Bytes of a whole head, the empty line at its end included.
     pub max_head: usize,
@@ -51,6 +52,7 @@ impl Default for HandshakeLimits {
 
 /// What is wrong with a request, as the server sees it: always the peer's fault, answered with a status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum HandshakeError {
     /// The head is no HTTP: bad syntax, folded lines, a bare CR or LF, control characters.
     Syntax,
