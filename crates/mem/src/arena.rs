@@ -123,8 +123,7 @@ impl fmt::Display for Backing {
 }
 
 /// Options of [`Arena::new`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ArenaOptions {
     /// Bytes of the region; at least 1.
     pub bytes: usize,

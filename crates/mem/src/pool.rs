@@ -11,8 +11,7 @@ use std::slice;
 use crate::{ALIGN, Arena, ArenaOptions, Backing, HugePages};
 
 /// Options of [`Pool::new`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PoolOptions {
     /// The number of buffers; 1 to `u32::MAX`.
     pub buffers: usize,

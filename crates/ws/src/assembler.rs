@@ -11,7 +11,6 @@ use crate::partial::Partial;
 
 /// How an [`Assembler`] is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
 pub struct AssemblerOptions {
     /// Bounds of each message.
     pub limits: Limits,

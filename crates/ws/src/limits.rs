@@ -2,7 +2,6 @@
 
 /// Bounds of what a peer may send. Reaching one fails that connection alone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
 pub struct Limits {
     /// Most bytes of a message, after reassembly and inflation; one of exactly this size is fine. Over it: close code
     /// 1009, as soon as a header announces it.

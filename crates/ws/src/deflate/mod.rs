@@ -51,7 +51,6 @@ pub enum Sharing {
 
 /// What this end wants of permessage-deflate. The same for both roles; each parameter says what it means to which.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct DeflateConfig {
     /// Compression level, 0 (stored) to 9 (smallest). 1 is by far the fastest that compresses.
     pub level: u8,

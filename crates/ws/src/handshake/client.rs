@@ -28,7 +28,6 @@ const RESERVED: [&str; 9] = [
 
 /// What a client asks for.
 #[derive(Debug, Clone, Copy, Default)]
-#[non_exhaustive]
 pub struct ClientRequest<'a> {
     /// The server's host, with `:port` unless that is the scheme's default.
     pub host: &'a str,

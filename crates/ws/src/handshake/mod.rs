@@ -22,7 +22,6 @@ pub use headers::{Headers, MAX_HEADERS};
 
 /// How much of a head is put up with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct HandshakeLimits {
     /// Bytes of a whole head, the empty line at its end included.
     pub max_head: usize,
