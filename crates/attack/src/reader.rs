@@ -1,15 +1,15 @@
-//! What a server says on an attack's connection, as far as it is counted: the status of its answer, the echoes, its Close.
+//! Reads what a server sends on a connection of an attack: the HTTP status, the echoes, the Close frame.
 
-/// What was read.
+/// A reply of the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Reply {
-    /// The status of the HTTP answer, whose head is complete.
+    /// The status of an HTTP response whose head is complete.
     Status(u16),
-    /// A message as it was sent.
+    /// A correct echo.
     Echo,
-    /// A byte that is not that of an echo.
+    /// A wrong byte in an echo.
     Wrong,
-    /// A Close frame and its code; 1005 if there is none.
+    /// The code of a Close frame; 1005 if it has none.
     Close(u16),
 }
 
@@ -18,22 +18,22 @@ enum Part {
     Head,
     Header,
     Payload,
-    /// What comes is of no interest any more.
+    /// The rest of the stream is ignored.
     Rest,
 }
 
-/// Reads the bytes of one connection as they come; 40 bytes of state.
+/// An incremental reader of one connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader {
     part: Part,
-    /// The last four bytes of the head.
+    /// The last four bytes of the HTTP head.
     last: u32,
     head: u32,
     status: u16,
     header: [u8; 10],
     have: u8,
     opcode: u8,
-    /// Bytes of the payload that were read, and that there are.
+    /// Bytes of the payload that were read, and all of them.
     at: u64,
     len: u64,
     code: u16,
@@ -57,12 +57,12 @@ impl Reader {
         }
     }
 
-    /// Whether the answer to the request was 101.
+    /// Whether the response was 101.
     pub(crate) fn is_upgraded(&self) -> bool {
         self.status == 101 && self.part != Part::Head
     }
 
-    /// Takes bytes in order. `echo` is the payload of every message that was sent.
+    /// Reads the next bytes of the stream. `echo` is the payload of every message that was sent.
     pub(crate) fn take(&mut self, mut bytes: &[u8], echo: &[u8], mut reply: impl FnMut(Reply)) {
         while let Some((&byte, rest)) = bytes.split_first() {
             match self.part {
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_is_the_same_in_any_pieces() {
+    fn replies_do_not_depend_on_segmentation() {
         let good = b"HTTP/1.1 101 Switching Protocols\r\nA: b\r\n\r\n";
         for (tail, wanted) in [
             (

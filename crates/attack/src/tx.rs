@@ -1,16 +1,16 @@
-//! The way out: frames of one attack, handed to the device after those of the load.
+//! The frames of one attack, sent after those of the load.
 
 use hioload_device::{Burst, Device, Frame};
 
 use crate::control::{Count, Tally};
 
-/// Frames of one attack on one turn.
+/// The transmit side of one attack in one turn.
 pub(crate) struct TxQueue<'a, D: Device> {
     pub(crate) device: &'a mut D,
-    /// Not handed over yet. Empty before and after.
+    /// Frames not handed to the device yet. Empty before and after the turn.
     pub(crate) out: &'a mut Burst<D::Frame>,
     pub(crate) tally: &'a mut Tally,
-    /// Nothing more goes out in this turn.
+    /// The device takes no more frames in this turn.
     pub(crate) stuck: bool,
     /// Packets that may still be sent in this turn.
     pub(crate) left: u64,
@@ -23,7 +23,7 @@ impl<D: Device> TxQueue<'_, D> {
         self.left > 0 && !self.stuck
     }
 
-    /// Sends a frame: `write` puts it into the `most` bytes it is given and says how long it is. `false` if there was no room.
+    /// Sends a frame. `write` writes it into at most `most` bytes and returns its length. Returns `false` if there was no buffer.
     #[inline]
     pub(crate) fn send(&mut self, most: usize, write: impl FnOnce(&mut [u8]) -> usize) -> bool {
         if self.out.is_full() {
@@ -47,7 +47,7 @@ impl<D: Device> TxQueue<'_, D> {
         true
     }
 
-    /// Hands over what waits; what the ring has no room for is given back and counted.
+    /// Hands the waiting frames to the device. Frames that its ring has no space for are freed and counted.
     pub(crate) fn flush(&mut self) {
         if self.out.is_empty() {
             return;

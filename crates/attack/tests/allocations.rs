@@ -1,4 +1,4 @@
-//! Once made, an attacker allocates nothing, whatever it does and is answered.
+//! After its creation an attacker allocates nothing, with any attack and any answers.
 #![allow(clippy::unwrap_used)]
 
 #[allow(dead_code, unreachable_pub)]
@@ -7,6 +7,7 @@ mod range;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use etherparse::PacketBuilder;
 use hioload_attack::{AttackControl, AttackKind, AttackOptions, AttackPlan, Attacker, Count};
 use hioload_device::memory::{PairOptions, pair};
 use hioload_device::{Burst, Device};
@@ -19,19 +20,20 @@ use hioload_transport::Transport;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// A SYN of a load's: what an attacker learns the way from.
+/// A SYN of the load, from which an attacker learns the path.
 fn syn() -> Vec<u8> {
-    let mut frame = vec![2, 0, 0, 0, 0, 0x0a, 2, 0, 0, 0, 0, 0x0b, 8, 0];
-    frame.extend([0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0x26, 0x32]);
-    frame.extend([10, 77, 0, 1, 10, 77, 0, 2]);
-    frame.extend(40_000_u16.to_be_bytes());
-    frame.extend(9001_u16.to_be_bytes());
-    frame.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 2, 0, 0, 0, 0, 0]);
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2([2, 0, 0, 0, 0, 0x0b], [2, 0, 0, 0, 0, 0x0a])
+        .ipv4([10, 77, 0, 1], [10, 77, 0, 2], 64)
+        .tcp(40_000, 9001, 1, 512)
+        .syn()
+        .write(&mut frame, &[])
+        .unwrap();
     frame
 }
 
 #[test]
-fn nothing_is_allocated_after_the_start() {
+fn a_running_attack_allocates_nothing() {
     let names = AttackKind::ALL.map(|kind| format!("{kind},rate=20k"));
     let plan: AttackPlan = names.join("+").parse().unwrap();
     let target: SocketAddr = "10.77.0.2:9001".parse().unwrap();

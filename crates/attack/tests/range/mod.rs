@@ -1,5 +1,4 @@
-//! A server of this project, a well-behaved load and an attacker beneath it, joined by a memory pair: on one thread, in virtual
-//! time.
+//! A server of this project, a regular load and an attacker below it, connected by a memory pair: on one thread, in virtual time.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -21,18 +20,18 @@ use hioload_ws_proto::handshake::client::Response as ServerReply;
 use hioload_ws_proto::handshake::server::Request;
 use hioload_ws_proto::{Kind, Message};
 
-/// Connections of the load, and messages under way on each.
+/// Connections of the load, and messages in flight on each.
 pub const TALKERS: u64 = 4;
 const IN_FLIGHT: u32 = 2;
 /// Payload of its messages.
 const SIZE: usize = 100;
 
-/// What became of the load.
+/// The state of the load.
 #[derive(Clone, Debug, Default)]
 pub struct Load {
     pub open: u64,
     pub echoes: u64,
-    /// The first thing that went wrong.
+    /// The first fault.
     pub wrong: Option<String>,
 }
 
@@ -118,7 +117,7 @@ impl Handler for Bystander {
     ) {
         if message.as_bytes() != payload(talk.number, talk.came) {
             self.fail(format!(
-                "talker {}: echo {} is another",
+                "talker {}: echo {} is wrong",
                 talk.number, talk.came
             ));
         }
@@ -141,7 +140,7 @@ impl Handler for Bystander {
     }
 }
 
-/// What the lab is like.
+/// The parameters of the lab.
 pub struct Setup {
     pub plan: &'static str,
     pub v6: bool,
@@ -246,7 +245,7 @@ impl Lab {
         }
     }
 
-    /// Until all talkers are open.
+    /// Runs until all connections of the load are open.
     pub fn open(&mut self) {
         for _ in 0..100_000 {
             self.turn();
@@ -257,7 +256,7 @@ impl Lab {
         panic!("the load does not open: {:?}", self.load.borrow());
     }
 
-    /// Lets the attack run for `time`; gives the echoes of the load in it.
+    /// Runs the attack for `time`. Returns the echoes of the load in it.
     pub fn attacked(&mut self, time: Duration) -> u64 {
         let before = self.load.borrow().echoes;
         self.control.start();
@@ -274,7 +273,7 @@ impl Lab {
         self.server.transport().stack().stats()
     }
 
-    /// The load is as if nothing had happened: every talker open, every echo right, and all still talk.
+    /// Checks that every connection of the load is open, every echo was correct, and echoes continue.
     pub fn assert_unharmed(&mut self) {
         let before = self.load.borrow().echoes;
         for _ in 0..1000 {

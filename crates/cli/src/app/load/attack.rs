@@ -59,11 +59,8 @@ impl Assault {
         plan.check_target(*target, memory || arguments.i_own_the_target)
             .map_err(usage)?;
         let control = AttackControl::new(&plan);
-        let path = job.target.clone();
-        let options = AttackOptions {
-            path,
-            ..AttackOptions::new(plan, *target, [])
-        };
+        let mut options = AttackOptions::new(plan, *target, []);
+        options.path.clone_from(&job.target);
         Ok(Some(Self {
             options,
             control,
@@ -96,20 +93,16 @@ impl Assault {
         stack: &StackConfig,
         lcores: usize,
     ) -> Result<impl Fn(D) -> Attacker<D> + Clone + Send + 'static + use<D>, Failure> {
-        let options = AttackOptions {
-            own: stack.addresses.iter().map(|own| own.addr()).collect(),
-            ports: FIRST_PORT..=stack.source_ports.start().saturating_sub(1),
-            lcores,
-            ..self.options.clone()
-        };
+        let mut options = self.options.clone();
+        options.own = stack.addresses.iter().map(|own| own.addr()).collect();
+        options.ports = FIRST_PORT..=stack.source_ports.start().saturating_sub(1);
+        options.lcores = lcores;
         options.check().map_err(usage)?;
         let control = self.control.clone();
         let next = Arc::new(AtomicUsize::new(0));
         Ok(move |device| {
-            let options = AttackOptions {
-                lcore: next.fetch_add(1, Ordering::Relaxed) % lcores,
-                ..options.clone()
-            };
+            let mut options = options.clone();
+            options.lcore = next.fetch_add(1, Ordering::Relaxed) % lcores;
             Attacker::new(device, &options, &control).expect("the options were checked")
         })
     }
