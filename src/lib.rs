@@ -38,25 +38,16 @@
 //! - [`middleware`]: layers around a handler, and some ready ones.
 //! - [`Config`] and [`Limits`]: every bound, with what happens there.
 //! - [`proto`]: the WebSocket protocol without I/O, for use on its own.
-//! - [`transport`], [`tcp`], [`device`], [`mem`], [`lcore`]: the layers below, for who adds a transport or a device.
 //!
-//! The feature `af-xdp` adds frames off a NIC queue; building it needs clang, libbpf-dev and linux-libc-dev.
-//! The feature `dpdk` adds ports of DPDK; building it needs libdpdk-dev, libclang-dev and pkg-config.
+//! # Features
 //!
-//! The feature `cli` (on by default) is what the `hioload` command needs; a library user turns it off with
-//! `default-features = false`.
+//! By default a server runs over sockets. `af-xdp` adds the module `af_xdp`; building it needs clang, libbpf-dev and
+//! linux-libc-dev. `dpdk` adds the module `dpdk`; building it needs libdpdk-dev, libclang-dev and pkg-config.
 
 #![forbid(unsafe_code)]
 
-pub use hioload_device as device;
-pub use hioload_engine as engine;
-pub use hioload_lcore as lcore;
-pub use hioload_mem as mem;
-pub use hioload_tcp as tcp;
-pub use hioload_transport as transport;
-pub use hioload_ws_proto as proto;
-
 pub use hioload_engine::middleware;
+pub use hioload_ws_proto as proto;
 pub use hioload_ws_proto::deflate;
 
 pub use hioload_engine::{
@@ -67,26 +58,24 @@ pub use hioload_engine::{
 pub use hioload_lcore::{Idle, Time};
 pub use hioload_mem::HugePages;
 pub use hioload_transport::sockets::SocketOptions;
-pub use hioload_transport::{ConnId, Endpoint, ParseEndpointError, Peer};
+pub use hioload_transport::{Endpoint, ParseEndpointError, Peer, Transport};
 pub use hioload_ws_proto::handshake::client::Response as ServerReply;
 pub use hioload_ws_proto::handshake::{HandshakeError, server::Request};
 pub use hioload_ws_proto::{CloseCode, Kind, Message};
 
-/// AF_XDP: queues of a network interface as devices (feature `af-xdp`, Linux).
+pub mod guide;
+
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
-pub mod afxdp {
-    pub use hioload_afxdp::*;
+pub mod af_xdp;
 
-    /// `ebpf/redirect.bpf.c` as this build compiled it.
-    #[must_use]
-    pub fn object() -> XdpObject {
-        XdpObject::new(include_bytes!(concat!(env!("OUT_DIR"), "/redirect.bpf.o")))
-    }
-}
-
-/// DPDK: queues of ports that its drivers run, as devices (feature `dpdk`, Linux).
 #[cfg(all(feature = "dpdk", target_os = "linux"))]
-pub use hioload_dpdk as dpdk;
+pub mod dpdk;
+
+/// User-space TCP: what [`af_xdp`](crate::af_xdp) and [`dpdk`](crate::dpdk) share (features `af-xdp`, `dpdk`).
+#[cfg(any(feature = "af-xdp", feature = "dpdk"))]
+pub mod bypass {
+    pub use hioload_bypass::{Cidr, Error, ListenError, ParseCidrError, Queues, StackConfig};
+}
 
 /// The examples of README.md, compiled.
 #[cfg(doctest)]

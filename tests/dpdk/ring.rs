@@ -4,15 +4,15 @@
 use std::net::SocketAddr;
 use std::sync::mpsc;
 
-use hioload_testkit::Echo;
-use hioload_ws::device::Device;
-use hioload_ws::dpdk::{
+use hioload_device::Device;
+use hioload_dpdk::{
     Eal, Port, PortName, PortOptions, QueueEnd, RingEnd, ring_pair, split_arguments,
 };
-use hioload_ws::engine::{LcorePlacement, MakeTransport, StartError};
-use hioload_ws::mem::{Pool, PoolOptions};
-use hioload_ws::tcp::{Handoff, Stack, StackConfig};
-use hioload_ws::transport::bypass::{Bypass, BypassOptions};
+use hioload_engine::{LcorePlacement, MakeTransport, StartError};
+use hioload_mem::{Pool, PoolOptions};
+use hioload_tcp::{Handoff, Stack, StackConfig};
+use hioload_testkit::Echo;
+use hioload_transport::bypass::{Bypass, BypassOptions};
 use hioload_ws::{
     Accept, CloseCode, Closure, Config, Connect, ConnectError, ConnectionId, Context, Handler,
     Kind, LcoreContext, Lcores, Message, Peer, Request, Response, Server, ServerReply,
@@ -20,7 +20,7 @@ use hioload_ws::{
 
 use super::EAL;
 
-type Queue = hioload_ws::dpdk::Queue;
+type Queue = hioload_dpdk::Queue;
 
 const COUNT: u64 = 20_000;
 const IN_FLIGHT: u64 = 16;

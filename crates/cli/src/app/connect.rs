@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use hioload_transport::Transport;
 use hioload_ws::deflate::DeflateConfig;
-use hioload_ws::transport::Transport;
 use hioload_ws::{
     Accept, CloseCode, ClosedBy, Closure, Config, Connect, ConnectError, ConnectionId, Context,
-    Endpoint, Handler, Idle, Kind, LcoreContext, Lcores, Message, Peer, Request, Response,
-    SendPolicy, Server, ServerOptions, ServerReply, SocketOptions,
+    Endpoint, Handler, Idle, Kind, LcoreContext, Message, Peer, Request, Response, SendPolicy,
+    Server, ServerOptions, ServerReply, SocketOptions,
 };
 
 use super::client::{ClientLink, Work as Job};
@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &ConnectArgs) -> Result<(), Failure> {
 
     let options = options(arguments, work);
     ClientLink::new(&arguments.link)?
-        .engine(options, Some(Lcores::Count(1)), client)?
+        .run(options, client)?
         .map_err(|why| fail(&why))?;
     match outcome.try_recv() {
         Ok(Ok(times)) => {
@@ -228,7 +228,7 @@ impl Client {
 }
 
 impl Job for Client {
-    type Outcome = Result<(), String>;
+    type Output = Result<(), String>;
 
     fn run<T: Transport + 'static>(self, engine: Server<T>) -> Result<(), String> {
         let running = engine

@@ -9,7 +9,7 @@ use hioload_report::Plan;
 use hioload_ws::{Endpoint, Kind, Lcores};
 
 use super::super::target::Target;
-use super::attack::Assault;
+use super::attack::AttackPart;
 use super::{fit_open_files, place};
 use crate::Failure;
 use crate::cli::load::{LoadArgs, LoadTransport};
@@ -32,7 +32,7 @@ pub(super) struct Planned {
     pub(super) plan: Plan,
     pub(super) lcores: Lcores,
     pub(super) sources: Vec<IpAddr>,
-    pub(super) assault: Option<Assault>,
+    pub(super) attack: Option<AttackPart>,
     pub(super) repeat: usize,
     /// What a line about a failure begins with.
     pub(super) name: String,
@@ -40,23 +40,23 @@ pub(super) struct Planned {
 
 impl Planned {
     /// What a repeat consists of: a run, or one without and one with attacks.
-    pub(super) fn parts(&self) -> Vec<Option<Assault>> {
-        match &self.assault {
+    pub(super) fn parts(&self) -> Vec<Option<AttackPart>> {
+        match &self.attack {
             None => vec![None],
-            Some(assault) => vec![Some(assault.part(false)), Some(assault.part(true))],
+            Some(attack) => vec![Some(attack.part(false)), Some(attack.part(true))],
         }
     }
 }
 
 /// Where the server is.
-struct LcorePlacement {
+struct LoadTarget {
     endpoints: Vec<Endpoint>,
     host: String,
     resource: String,
     name: String,
 }
 
-impl LcorePlacement {
+impl LoadTarget {
     fn of(arguments: &LoadArgs) -> Result<Self, Failure> {
         if arguments.transport == LoadTransport::Memory {
             let resource = arguments.url.clone().unwrap_or_else(|| "/".to_owned());
@@ -97,7 +97,7 @@ impl LcorePlacement {
 
 /// Fills in the defaults, and looks whether it goes together.
 pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
-    let place_of = LcorePlacement::of(arguments)?;
+    let load_target = LoadTarget::of(arguments)?;
     let scenario = arguments.scenario;
     let (connections, in_flight, size) = match scenario {
         Scenario::Echo | Scenario::Churn | Scenario::Fanout => (64, 1, 64),
@@ -116,13 +116,10 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
     let sizes = arguments.size.clone().unwrap_or_else(|| Sizes::fixed(size));
     let lcores = match &arguments.lcores {
         None => place(None),
-        Some(LcoreSet::Some(lcores)) => place(Some(lcores)),
-        Some(LcoreSet::All) => {
-            let cpus = hioload_ws::lcore::Topology::detect().placement();
-            Lcores::Cpus(cpus)
-        }
+        Some(LcoreSet(lcores)) => place(Some(lcores)),
     };
     let count = match &lcores {
+        Lcores::Auto => unreachable!("`place` has chosen"),
         Lcores::Count(n) => *n,
         Lcores::Cpus(cpus) => cpus.len(),
     };
@@ -132,7 +129,7 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
     }
     let topics = scenario == Scenario::Fanout && arguments.dialect == Dialect::Topics;
     let mut protocols = arguments.protocol.clone();
-    let mut target = place_of.resource;
+    let mut target = load_target.resource;
     if topics {
         if protocols.is_empty() {
             protocols.push(TOPICS.to_owned());
@@ -146,9 +143,9 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
     } else {
         Kind::Binary
     };
-    let mut job = Job::new(scenario, place_of.endpoints[0].clone());
-    job.endpoints = place_of.endpoints;
-    job.host = place_of.host;
+    let mut job = Job::new(scenario, load_target.endpoints[0].clone());
+    job.endpoints = load_target.endpoints;
+    job.host = load_target.host;
     job.publish_target = arguments
         .publish_path
         .clone()
@@ -185,11 +182,11 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
     job.topics = arguments.topics.0.max(arguments.publishers.0) as usize;
     job.dialect = arguments.dialect;
     job.lcores = count;
-    let assault = Assault::new(arguments, &job)?;
+    let attack = AttackPart::new(arguments, &job)?;
     let plan = Plan {
         url: match arguments.transport {
             LoadTransport::Memory => String::new(),
-            _ => place_of.name.clone(),
+            _ => load_target.name.clone(),
         },
         transport: arguments.transport.to_string(),
         scenario: scenario.to_string(),
@@ -205,16 +202,16 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
         duration: job.duration.as_secs_f64(),
         warmup: job.warmup.as_secs_f64(),
         lcores: count,
-        attack: assault.as_ref().map(Assault::text),
+        attack: attack.as_ref().map(AttackPart::text),
     };
     Ok(Planned {
         sources: sources(arguments, &job),
-        assault,
+        attack,
         job: Arc::new(job),
         plan,
         lcores,
         repeat: arguments.repeat.0 as usize,
-        name: place_of.name,
+        name: load_target.name,
     })
 }
 

@@ -1,55 +1,51 @@
-//! From what was set to what is run: defaults filled in, checked against this machine.
+//! What `hioload serve` runs: the settings with their defaults, checked against this machine.
 
 use std::net::SocketAddr;
-use std::thread;
 use std::time::Duration;
 
+use hioload_lcore::topology::Topology;
 use hioload_ws::deflate::{DeflateConfig, Sharing};
-use hioload_ws::lcore::topology::Topology;
 use hioload_ws::{Config, Endpoint, Lcores, Limits, ServerOptions, SocketOptions};
 
 use super::Settings;
-use super::af_xdp::AfXdp;
-use super::bypass::BypassPlan;
-use super::dpdk::Dpdk;
-use super::sections::{DeflateArgs, DrainArgs, EngineArgs, LimitArgs, SocketArgs};
-use super::values::{
-    AllowOrigin, Control, Deflate, LcoreSet, LogFilter, LogFormat, Size, Span, TransportKind,
-    Within,
+use super::bypass::{self, BypassSettings};
+use super::sections::{
+    AfXdpArgs, DeflateArgs, DpdkArgs, DrainArgs, EngineArgs, LimitArgs, SocketArgs,
 };
+use super::values::{
+    AllowOrigin, Control, Deflate, LogFilter, LogFormat, Size, Span, TransportKind, Within,
+};
+use crate::Failure;
 
 /// Everything `hioload serve` needs to run.
 #[derive(Debug)]
-pub(crate) struct Plan {
-    /// For the engine.
+pub(crate) struct ServeConfig {
+    /// The engine's options.
     pub server: ServerOptions,
-    /// What moves the bytes.
+    /// The transport.
     pub transport: TransportKind,
-    /// For transports with a TCP of our own.
-    pub bypass: BypassPlan,
+    /// For transports with user-space TCP.
+    pub bypass: BypassSettings,
     /// For af-xdp.
-    pub af_xdp: AfXdp,
+    pub af_xdp: AfXdpArgs,
     /// For dpdk.
     #[cfg_attr(not(all(feature = "dpdk", target_os = "linux")), allow(dead_code))]
-    pub dpdk: Dpdk,
-    /// Whether the operator chose the lcores.
-    #[cfg_attr(not(bypass), allow(dead_code))]
-    pub lcores_set: bool,
-    /// Where the control socket is to be.
+    pub dpdk: DpdkArgs,
+    /// The path of the control socket.
     pub control: Control,
-    /// The origins to let in; none at all lets any in.
+    /// The allowed origins. Empty: any.
     pub origins: Vec<String>,
-    /// Whether `/stats` is there.
+    /// Whether `/stats` is served.
     pub stats: bool,
-    /// Which log records are wanted.
+    /// The log records to write.
     pub log: LogFilter,
-    /// How they look.
+    /// Their format.
     pub log_format: LogFormat,
     /// Whether the operator chose `max_connections`.
     pub max_connections_set: bool,
 }
 
-impl Plan {
+impl ServeConfig {
     /// Fills in the defaults.
     pub(crate) fn new(settings: Settings) -> Self {
         let Settings {
@@ -86,16 +82,7 @@ impl Plan {
             Some(list) if !list.is_empty() => list.into_iter().map(|listen| listen.0).collect(),
             _ => vec![Endpoint::Tcp(SocketAddr::from(([127, 0, 0, 1], 9001)))],
         };
-        let af_xdp = AfXdp::new(af_xdp);
-        let mut bypass = BypassPlan::new(bypass, &tcp);
-        bypass.stack.answers_for_addresses = !af_xdp.share_address;
-        let lcores = server.lcores.unwrap_or(LcoreSet::All);
-        let lcores_set = lcores != LcoreSet::All;
-        let lcores = match lcores {
-            LcoreSet::Some(lcores) => lcores,
-            // Counts the affinity mask and the CPU quota of a container.
-            LcoreSet::All => Lcores::Count(thread::available_parallelism().map_or(1, usize::from)),
-        };
+        let lcores = server.lcores.map_or(Lcores::Auto, |lcores| lcores.0);
         let mut options = ServerOptions::new()
             .lcores(lcores)
             .config(config)
@@ -104,10 +91,9 @@ impl Plan {
         Self {
             server: options,
             transport: server.transport.unwrap_or(TransportKind::Sockets),
-            bypass,
+            bypass: BypassSettings::new(bypass, &tcp),
             af_xdp,
-            dpdk: Dpdk::new(dpdk),
-            lcores_set,
+            dpdk,
             control: server.control.unwrap_or(Control::Auto),
             origins: origins_from(server.allow_origin),
             stats: server.stats.unwrap_or(false),
@@ -117,60 +103,48 @@ impl Plan {
         }
     }
 
-    /// Checks what parsing could not: that settings go together, and that the CPUs exist.
+    /// Checks what parsing cannot: that settings agree, and that the CPUs exist.
     ///
     /// # Errors
-    /// What is wrong, in one line.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        match self.transport {
-            TransportKind::Sockets => (),
-            TransportKind::AfXdp => self.af_xdp.check()?,
-            TransportKind::Dpdk if self.af_xdp.share_address => {
-                return Err(
-                    "--share-address: a port of DPDK is ours alone; af-xdp can share".to_owned(),
-                );
-            }
-            TransportKind::Dpdk => (),
-        }
-        if self.transport != TransportKind::Sockets {
-            self.bypass.check(self.transport, &self.server.listen)?;
-        }
+    /// Code 2, and the flag to change.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        bypass::check(
+            self.transport,
+            &self.bypass,
+            &self.af_xdp,
+            &self.server.listen,
+        )?;
         let Lcores::Cpus(wanted) = &self.server.lcores else {
             return Ok(());
         };
         let topology = Topology::detect();
         let allowed: Vec<usize> = topology.cpus().iter().map(|cpu| cpu.id).collect();
-        match wanted.iter().find(|cpu| !allowed.contains(cpu)) {
-            None => Ok(()),
-            Some(missing) => {
-                let allowed = allowed
-                    .iter()
-                    .map(usize::to_string)
-                    .collect::<Vec<_>>()
-                    .join(",");
-                Err(format!(
-                    "--lcores: CPU {missing} is not there or not allowed to this process, which has {allowed}"
-                ))
-            }
-        }
+        let Some(missing) = wanted.iter().find(|cpu| !allowed.contains(cpu)) else {
+            return Ok(());
+        };
+        let allowed: Vec<String> = allowed.iter().map(usize::to_string).collect();
+        Err(Failure::usage(format!(
+            "--lcores: CPU {missing} does not exist or is not allowed to this process, which may use {}",
+            allowed.join(",")
+        )))
     }
 
-    /// Settings that are allowed but hardly meant.
-    pub(crate) fn doubts(&self) -> Vec<&'static str> {
+    /// Settings that are allowed and probably a mistake.
+    pub(crate) fn warnings(&self) -> Vec<&'static str> {
         let limits = &self.server.config.limits;
-        let mut doubts = Vec::new();
+        let mut warnings = Vec::new();
         if !limits.ping_interval.is_zero()
             && !limits.idle_timeout.is_zero()
             && limits.ping_interval >= limits.idle_timeout
         {
-            doubts.push(
-                "ping_interval is not below idle_timeout: quiet connections are closed unasked",
+            warnings.push(
+                "ping_interval is not below idle_timeout: idle connections are closed without a Ping",
             );
         }
         if limits.reassembly_memory < limits.max_message {
-            doubts.push("reassembly_memory is below max_message: the largest messages are refused with 1013");
+            warnings.push("reassembly_memory is below max_message: the largest messages are refused with 1013");
         }
-        doubts
+        warnings
     }
 }
 
