@@ -152,11 +152,7 @@ pub struct Limits {
 impl Limits {
     /// Those that the decoders apply.
     pub(crate) fn of_messages(&self) -> MessageLimits {
-        MessageLimits {
-            max_message: self.max_message,
-            max_frame: self.max_message,
-            max_fragments: self.max_fragments,
-        }
+        MessageLimits::new(self.max_message, self.max_message, self.max_fragments)
     }
 }
 

@@ -79,11 +79,9 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
 
     pub(crate) fn new(io: T, handler: H, mut init: LcoreInit<H::Event>, now: Time) -> Self {
         let tunables = &init.config.tunables;
-        let assembler = Assembler::new(AssemblerOptions {
-            limits: tunables.limits.of_messages(),
-            budget: tunables.limits.reassembly_memory,
-            ..AssemblerOptions::default()
-        });
+        let limits = &tunables.limits;
+        let options = AssemblerOptions::new(limits.of_messages()).budget(limits.reassembly_memory);
+        let assembler = Assembler::new(options);
         let idle = IdleStrategy::new(tunables.idle);
         let (config, pending) = (Arc::clone(&init.config), Arc::clone(&init.pending));
         let waker = io.waker();

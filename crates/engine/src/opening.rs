@@ -44,13 +44,11 @@ impl Opening {
             .iter()
             .map(|(n, v)| (n.as_str(), v.as_str()))
             .collect();
-        f(&ClientRequest {
-            host: &connect.host,
-            target: &connect.target,
-            origin: connect.origin.as_deref(),
-            protocols: &protocols,
-            extensions: self.extensions.as_deref(),
-            headers: &headers,
-        })
+        let mut request = ClientRequest::new(&connect.host, &connect.target);
+        request.origin = connect.origin.as_deref();
+        request.protocols = &protocols;
+        request.extensions = self.extensions.as_deref();
+        request.headers = &headers;
+        f(&request)
     }
 }

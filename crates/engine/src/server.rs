@@ -22,20 +22,17 @@ use crate::lcore::Lcore;
 use crate::remote::Remote;
 
 /// Which lcores to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Lcores {
+    /// Over sockets, one for each CPU that this process may use; the CPU quota of a container counts. Over the queues of a
+    /// port, one for each queue, on CPUs of the port's NUMA node if there are enough.
+    #[default]
+    Auto,
     /// So many, pinned to the CPUs this process may use: node by node, whole cores before their second hyperthreads.
     /// Unpinned if there are more of them than CPUs.
     Count(usize),
     /// One pinned to each of these CPUs.
     Cpus(Vec<usize>),
-}
-
-/// As many lcores as the process has CPUs, by its affinity mask and the CPU quota of its container.
-impl Default for Lcores {
-    fn default() -> Self {
-        Self::Count(thread::available_parallelism().map_or(1, usize::from))
-    }
 }
 
 impl From<usize> for Lcores {
@@ -271,7 +268,10 @@ impl<T: Transport + 'static> Server<T> {
         endpoints: Vec<Endpoint>,
         transports: Vec<MakeTransport<T>>,
     ) -> Result<Self, StartError> {
-        let cpus = choose_cpus(lcores)?;
+        let cpus = match lcores {
+            Lcores::Auto => choose_cpus(&Lcores::Count(transports.len()))?,
+            chosen => choose_cpus(chosen)?,
+        };
         if cpus.len() != transports.len() {
             return Err(StartError::LcoreCount(transports.len()));
         }
@@ -395,11 +395,13 @@ fn run_lcore<T: Transport, H: Handler>(
 
 fn choose_cpus(lcores: &Lcores) -> Result<Vec<Option<usize>>, StartError> {
     let allowed = Topology::detect().placement();
+    let pinned = |n: usize| match allowed.get(..n) {
+        Some(cpus) => cpus.iter().copied().map(Some).collect(),
+        None => vec![None; n.min(MAX_LCORES + 1)],
+    };
     let cpus: Vec<Option<usize>> = match lcores {
-        Lcores::Count(n) if *n <= allowed.len() => {
-            allowed[..*n].iter().copied().map(Some).collect()
-        }
-        Lcores::Count(n) => vec![None; (*n).min(MAX_LCORES + 1)],
+        Lcores::Auto => pinned(thread::available_parallelism().map_or(1, usize::from)),
+        Lcores::Count(n) => pinned(*n),
         Lcores::Cpus(cpus) => {
             if let Some(cpu) = cpus.iter().find(|cpu| !allowed.contains(cpu)) {
                 return Err(StartError::Cpu(*cpu));

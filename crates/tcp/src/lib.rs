@@ -13,6 +13,7 @@
 mod accept;
 mod addresses;
 mod checksum;
+mod cidr;
 mod client;
 mod config;
 mod drops;
@@ -24,6 +25,8 @@ mod extensions;
 mod fifo;
 mod flow_flags;
 mod flows;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handoff;
 mod info;
 mod ingress;
@@ -53,9 +56,10 @@ mod tests;
 #[cfg(test)]
 mod wire_cost;
 
-pub use config::{Cidr, ParseCidrError, StackConfig, StackError};
+pub use cidr::{Cidr, ParseCidrError};
+pub use config::{ConfigError, StackConfig, StackError};
 pub use drops::{Drops, Reason};
-pub use event::{ConnectError, Event, FlowId, Segment, What};
+pub use event::{ConnectError, Event, EventFlags, FlowId, FramePayload};
 pub use handoff::Handoff;
 pub use info::{FlowDetails, FlowInfo};
 pub use stack::Stack;

@@ -307,10 +307,7 @@ fn deflate_holds_for_later_handshakes_and_open_connections_keep_what_they_agreed
 #[test]
 fn under_drop_oldest_a_compressor_that_spanned_messages_spans_none() {
     let mut config = Config::default();
-    config.tunables.deflate = Some(DeflateConfig {
-        sharing: Sharing::Own,
-        ..DeflateConfig::default()
-    });
+    config.tunables.deflate = Some(DeflateConfig::new(Sharing::Own));
     let mut lab = Lab::new(config);
     let id = lab.dial(COMPRESSED_REQUEST);
     assert!(lab.text(id).contains("permessage-deflate"));

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::icmp::Unreachable;
-use crate::config::Cidr;
+use crate::cidr::Cidr;
 use crate::next_hop::NextHop;
 use crate::tuple::Tuple;
 
