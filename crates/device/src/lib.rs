@@ -13,6 +13,7 @@ use std::io;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
+use hioload_counters::counters;
 
 mod arena_frame;
 pub mod checksum;
@@ -121,25 +122,26 @@ pub struct Capabilities {
     pub mac: [u8; 6],
 }
 
-/// Counters of a device; monotonic.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct DeviceStats {
-    /// Frames received.
-    pub rx_frames: u64,
-    /// Their bytes.
-    pub rx_bytes: u64,
-    /// Frames that were lost before they could be received, as far as the device knows: rings full, no buffers.
-    pub rx_dropped: u64,
-    /// Frames handed over for sending.
-    pub tx_frames: u64,
-    /// Their bytes.
-    pub tx_bytes: u64,
-    /// Frames taken for sending and known to be lost.
-    pub tx_dropped: u64,
-    /// Times the transmit ring had no room for all of a burst.
-    pub tx_full: u64,
-    /// System calls made, or doorbells rung.
-    pub kicks: u64,
+counters! {
+    /// Counters of a device; monotonic.
+    pub struct DeviceStats: Device, "device_" {
+        /// Frames received.
+        rx_frames: Counter, Count;
+        /// Their bytes.
+        rx_bytes: Counter, Bytes;
+        /// Frames that were lost before they could be received, as far as the device knows: rings full, no buffers.
+        rx_dropped: Counter, Count;
+        /// Frames handed over for sending.
+        tx_frames: Counter, Count;
+        /// Their bytes.
+        tx_bytes: Counter, Bytes;
+        /// Frames taken for sending and known to be lost.
+        tx_dropped: Counter, Count;
+        /// Times the transmit ring had no room for all of a burst.
+        tx_full: Counter, Count;
+        /// System calls made, or doorbells rung.
+        kicks: Counter, Count;
+    }
 }
 
 /// One receive and one transmit queue, with their frames.

@@ -23,7 +23,7 @@ pub(crate) fn prepare<E: Send>(
     counters: &CountersHandle,
     executor: &Executor,
 ) -> (Vec<LcoreInit<E>>, Remote<E>) {
-    let lcores = counters.lcores().len();
+    let lcores = counters.lcores();
     let limits = &config.tunables.limits;
     let admission = Admission::new(limits.max_connections, limits.max_connections_per_source);
     let admission = Arc::new(admission.of_lcores(lcores));
@@ -44,7 +44,7 @@ pub(crate) fn prepare<E: Send>(
             config: Arc::clone(&config),
             pending: Arc::clone(&pending[n]),
             mailbox,
-            counters: Arc::clone(&counters.lcores()[n]),
+            counters: counters.of(n),
             admission: Arc::clone(&admission),
             executor: executor.clone(),
         });
@@ -113,7 +113,11 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     ///
     /// [`LcoreContext::spawn_lcore`]: crate::LcoreContext::spawn_lcore
     pub fn alone(io: T, handler: H, config: Config, now: Time) -> Self {
-        let (mut inits, _) = prepare(Arc::new(config), &CountersHandle::new(1), &Executor::none());
+        let (mut inits, _) = prepare(
+            Arc::new(config),
+            &CountersHandle::new::<T>(1),
+            &Executor::none(),
+        );
         let init = inits.pop().expect("a group of one has one lcore");
         Self::new(io, handler, init, now)
     }
@@ -127,7 +131,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         now: Time,
     ) -> Group<T, H> {
         let transports: Vec<T> = transports.into_iter().collect();
-        let counters = CountersHandle::new(transports.len());
+        let counters = CountersHandle::new::<T>(transports.len());
         let (executor, jobs) = Executor::by_hand(config.executor_threads, config.executor_queue);
         let (inits, remote) = prepare(Arc::new(config), &counters, &executor);
         let lcores = transports.into_iter().zip(inits);

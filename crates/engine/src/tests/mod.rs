@@ -28,7 +28,7 @@ use hioload_ws_proto::{
 };
 
 use crate::core::LcoreInit;
-use crate::counters::{Counters, CountersHandle};
+use crate::counters::{CountersHandle, LcoreCounters};
 use crate::executor::Executor;
 use crate::group::prepare;
 use crate::handler::*;
@@ -208,7 +208,7 @@ pub(super) struct Lab<H: Handler = Probe> {
     pub(super) lcore: Lcore<Fake, H>,
     pub(super) now: Time,
     log: Rc<RefCell<Vec<String>>>,
-    counters: Arc<Counters>,
+    counters: Arc<LcoreCounters>,
     workers: Option<crate::executor::Workers>,
 }
 
@@ -236,7 +236,7 @@ impl<H: Handler<Event = String>> Lab<H> {
             send_queue: 64 << 20,
             ..FakeOptions::default()
         };
-        let counters = CountersHandle::new(lcores);
+        let counters = CountersHandle::new::<Fake>(lcores);
         let (inits, _) = prepare(Arc::new(config), &counters, &Executor::none());
         let lab = |mut init: LcoreInit<String>| {
             let (executor, workers) = Executor::start(init.config.executor_threads, 8).unwrap();
@@ -326,9 +326,7 @@ impl<H: Handler> Lab<H> {
     }
 
     pub(super) fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
-        self.counters.add_to(&mut totals);
-        totals
+        self.counters.totals::<Fake>()
     }
 }
 
