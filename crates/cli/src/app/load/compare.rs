@@ -8,7 +8,7 @@ use hioload_report::{Report, plots};
 
 use super::output;
 use crate::Failure;
-use crate::cli::load::output::{CompareArgs, LoadCommand, PlotArgs, PlotKind};
+use crate::cli::load::output::{CompareArgs, LoadCommand, PlotArgs, PlotChoice};
 
 /// Does it.
 ///
@@ -59,13 +59,14 @@ fn plot(arguments: &PlotArgs) -> Result<(), Failure> {
         .map(|(label, report)| (label.as_str(), report))
         .collect();
     let svg = match arguments.kind {
-        PlotKind::Lines(kind) => plots::svg(kind, &reports).ok_or_else(|| {
+        PlotChoice::Lines(kind) => plots::svg(kind, &reports).ok_or_else(|| {
             Failure::usage(format!(
                 "none of the reports has anything for a plot of {}",
                 kind.name()
             ))
         })?,
-        PlotKind::Bars => plots::bars(&arguments.figure, &reports).map_err(Failure::usage)?,
+        PlotChoice::Bars => plots::bars(&arguments.figure, &reports)
+            .map_err(|why| Failure::usage(why.to_string()))?,
     };
     output::write(&arguments.out, &svg)
 }
@@ -85,7 +86,7 @@ fn labelled(argument: &str) -> (String, &str) {
 }
 
 fn read(path: &Path) -> Result<Report, Failure> {
-    Report::read(path).map_err(Failure::usage)
+    Report::read(path).map_err(|why| Failure::usage(why.to_string()))
 }
 
 #[cfg(test)]
