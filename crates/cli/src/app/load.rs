@@ -20,7 +20,7 @@ use hioload_ws::tcp::StackConfig;
 use hioload_ws::transport::Transport;
 use hioload_ws::{Lcores, Server, ServerOptions};
 
-use self::attack::Assault;
+use self::attack::AttackRun;
 use self::tap::Recording;
 use super::bypass::Queues;
 use super::client::{ClientLink, Work};
@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     if let Some(command) = &arguments.command {
         return compare::run(command);
     }
-    let planned = plan::plan(arguments)?;
+    let setup = plan::plan(arguments)?;
     output::check(&arguments.output)?;
     let probe = probe(arguments)?;
     let mut link = match arguments.link() {
@@ -55,26 +55,26 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
             .map(|word| word.to_string_lossy().into_owned())
             .collect(),
         machine: machine::detect(),
-        plan: planned.plan.clone(),
+        plan: setup.plan.clone(),
         runs: Vec::new(),
     };
     let mut failure = None;
-    let of = planned.repeat;
-    let errand = Errand {
+    let of = setup.repeat;
+    let runner = LoadRunner {
         arguments,
-        planned: &planned,
+        setup: &setup,
         probe: &probe,
         tap: tap.as_ref(),
         stop: &stop,
     };
     'all: for repeat in 1..=of {
-        for part in planned.parts() {
+        for part in setup.parts() {
             let which = (repeat, of);
             let outcome = match &part {
-                None => errand.once(&mut link, which, None, &mut *progress)?,
+                None => runner.once(&mut link, which, None, &mut *progress)?,
                 Some(part) => {
-                    let mut progress = part.conduct(&mut *progress);
-                    let mut outcome = errand.once(&mut link, which, Some(part), &mut progress)?;
+                    let mut progress = part.with_progress(&mut *progress);
+                    let mut outcome = runner.once(&mut link, which, Some(part), &mut progress)?;
                     part.note(&mut outcome.run);
                     outcome
                 }
@@ -92,71 +92,71 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     let judged = output::judge(&arguments.output, &report).and(recorded);
     match failure {
         None => judged,
-        Some(why) => Err(Failure::run(format!("{}: {why}", planned.name))),
+        Some(why) => Err(Failure::run(format!("{}: {why}", setup.name))),
     }
 }
 
 /// What is the same in all repeats.
-struct Errand<'a> {
+struct LoadRunner<'a> {
     arguments: &'a LoadArgs,
-    planned: &'a plan::Planned,
+    setup: &'a plan::LoadSetup,
     probe: &'a ServerProbe,
     tap: Option<&'a Recording>,
     stop: &'a Stop,
 }
 
-impl Errand<'_> {
+impl LoadRunner<'_> {
     /// One repeat, over whatever moves the bytes; without a link in memory.
     fn once(
         &self,
         link: &mut Option<ClientLink>,
         which: (usize, usize),
-        assault: Option<&Assault>,
+        attack_run: Option<&AttackRun>,
         progress: &mut dyn Progress,
     ) -> Result<RepeatResult, Failure> {
-        let planned = self.planned;
-        let job = &planned.job;
-        let drive = Drive {
+        let setup = self.setup;
+        let job = &setup.job;
+        let context = RepeatContext {
             job,
             which,
             progress,
             stop: self.stop,
         };
         let Some(link) = link else {
-            return memory::run(planned, assault, self.tap, drive);
+            return memory::run(setup, attack_run, self.tap, context);
         };
         let options = ServerOptions {
             listen: Vec::new(),
-            lcores: planned.lcores.clone(),
+            lcores: setup.lcores.clone(),
             config: settings::config(job),
             sockets: hioload_ws::SocketOptions {
-                sources: planned.sources.clone(),
+                sources: setup.sources.clone(),
                 ..settings::sockets(job)
             },
         };
         // Over queues there is an lcore for each, unless it was said which.
         let chosen = (self.arguments.transport.is_sockets() || self.arguments.lcores.is_some())
-            .then(|| planned.lcores.clone());
-        let work = Probed {
-            drive,
+            .then(|| setup.lcores.clone());
+        let work = NetworkRepeat {
+            context,
             probe: self.probe,
-            assault,
+            attack_run,
             tap: self.tap,
         };
-        link.bypass.also = assault.map(Assault::addresses).unwrap_or_default();
+        link.bypass.also = attack_run.map(AttackRun::addresses).unwrap_or_default();
         link.engine(options, chosen, work)?
     }
 }
 
 /// What a repeat is run with.
-struct Drive<'a> {
+struct RepeatContext<'a> {
     job: &'a Arc<Job>,
     which: (usize, usize),
     progress: &'a mut dyn Progress,
     stop: &'a Stop,
 }
 
-impl Drive<'_> {
+impl RepeatContext<'_> {
     fn over<T: Transport + 'static>(
         self,
         engine: Server<T>,
@@ -178,20 +178,20 @@ impl Drive<'_> {
 }
 
 /// A repeat over a network.
-struct Probed<'a> {
-    drive: Drive<'a>,
+struct NetworkRepeat<'a> {
+    context: RepeatContext<'a>,
     probe: &'a ServerProbe,
     #[cfg_attr(not(bypass), allow(dead_code))]
-    assault: Option<&'a Assault>,
+    attack_run: Option<&'a AttackRun>,
     #[cfg_attr(not(bypass), allow(dead_code))]
     tap: Option<&'a Recording>,
 }
 
-impl Work for Probed<'_> {
+impl Work for NetworkRepeat<'_> {
     type Outcome = Result<RepeatResult, Failure>;
 
     fn run<T: Transport + 'static>(self, engine: Server<T>) -> Self::Outcome {
-        self.drive.over(engine, self.probe)
+        self.context.over(engine, self.probe)
     }
 
     fn over<D: Device + 'static>(
@@ -205,10 +205,10 @@ impl Work for Probed<'_> {
             let queues = queues.wrap(move |device, name| tap.around(device, name));
             return Ok(self.run(queues.engine(stack, options, chosen)?));
         }
-        let Some(assault) = self.assault else {
+        let Some(attack_run) = self.attack_run else {
             return Ok(self.run(queues.engine(stack, options, chosen)?));
         };
-        let wrap = assault.wrap(stack, queues.queues.len())?;
+        let wrap = attack_run.wrap(stack, queues.queues.len())?;
         let queues = queues.wrap(move |device, _| wrap(device));
         Ok(self.run(queues.engine(stack, options, chosen)?))
     }

@@ -22,14 +22,14 @@ const FIRST_PORT: u16 = 1024;
 
 /// What is attacked, and with what.
 #[derive(Debug, Clone)]
-pub(super) struct Assault {
+pub(super) struct AttackRun {
     options: AttackOptions,
     control: AttackControl,
     /// Whether it is carried out in this part of a repeat.
     attacks: bool,
 }
 
-impl Assault {
+impl AttackRun {
     /// From the command line; `None` if there is no attack in it.
     pub(super) fn new(arguments: &LoadArgs, job: &Job) -> Result<Option<Self>, Failure> {
         if arguments.attack.is_empty() {
@@ -118,9 +118,12 @@ impl Assault {
     }
 
     /// Tells of a run, and begins and ends the attacks with what is measured.
-    pub(super) fn conduct<'a>(&'a self, progress: &'a mut dyn Progress) -> impl Progress + 'a {
-        Conductor {
-            assault: self,
+    pub(super) fn with_progress<'a>(
+        &'a self,
+        progress: &'a mut dyn Progress,
+    ) -> impl Progress + 'a {
+        AttackProgress {
+            attack_run: self,
             progress,
         }
     }
@@ -140,21 +143,21 @@ fn usage(why: impl std::fmt::Display) -> Failure {
     Failure::usage(why.to_string())
 }
 
-struct Conductor<'a> {
-    assault: &'a Assault,
+struct AttackProgress<'a> {
+    attack_run: &'a AttackRun,
     progress: &'a mut dyn Progress,
 }
 
-impl Progress for Conductor<'_> {
+impl Progress for AttackProgress<'_> {
     fn phase(&mut self, run: usize, of: usize, phase: Phase, total: Option<f64>) {
         match phase {
             // The load's handshakes are not what is measured.
             Phase::Opening => {}
-            Phase::Warmup | Phase::Measuring if self.assault.attacks => {
-                self.assault.control.start();
+            Phase::Warmup | Phase::Measuring if self.attack_run.attacks => {
+                self.attack_run.control.start();
             }
             Phase::Warmup | Phase::Measuring => {}
-            Phase::Ending => self.assault.control.stop(),
+            Phase::Ending => self.attack_run.control.stop(),
         }
         self.progress.phase(run, of, phase, total);
     }

@@ -8,38 +8,38 @@ use hioload_ws::device::memory::MemoryDevice;
 use hioload_ws::{Config, Endpoint, Idle, Lcores, Server};
 
 use super::super::handler::handler;
-use super::Drive;
-use super::attack::Assault;
-use super::plan::Planned;
+use super::RepeatContext;
+use super::attack::AttackRun;
+use super::plan::LoadSetup;
 use super::tap::Recording;
 use crate::Failure;
 
 /// Runs a repeat.
 pub(super) fn run(
-    planned: &Planned,
-    assault: Option<&Assault>,
+    setup: &LoadSetup,
+    attack_run: Option<&AttackRun>,
     tap: Option<&Recording>,
-    drive: Drive<'_>,
+    context: RepeatContext<'_>,
 ) -> Result<RepeatResult, Failure> {
     if let Some(tap) = tap.cloned() {
         let tapped = move |device, n| tap.around(device, &format!("memory-queue{n}"));
-        return over(planned, tapped, drive);
+        return over(setup, tapped, context);
     }
-    match assault {
-        None => over(planned, |device, _| device, drive),
-        Some(assault) => over(planned, assault.wrap_memory(planned.job.lcores)?, drive),
+    match attack_run {
+        None => over(setup, |device, _| device, context),
+        Some(attack_run) => over(setup, attack_run.wrap_memory(setup.job.lcores)?, context),
     }
 }
 
 /// The same with what `on_client` puts around the generator's devices.
 fn over<C: Device + 'static>(
-    planned: &Planned,
+    setup: &LoadSetup,
     on_client: impl Fn(MemoryDevice, usize) -> C + Clone + Send + 'static,
-    drive: Drive<'_>,
+    context: RepeatContext<'_>,
 ) -> Result<RepeatResult, Failure> {
-    let job = &planned.job;
+    let job = &setup.job;
     let pairs = job.lcores;
-    let (servers, clients, enough) = places(planned);
+    let (servers, clients, enough) = places(setup);
     let mut client = settings::config(job);
     let mut server = Config {
         executor_threads: 0,
@@ -75,7 +75,7 @@ fn over<C: Device + 'static>(
     let mut threads = process::lcore_threads();
     threads.retain(|thread| !others.contains(thread));
     let probe = ServerProbe::Lcores { counters, threads };
-    let outcome = drive.over(client, &probe);
+    let outcome = context.over(client, &probe);
     serving.remote().stop_now();
     serving
         .join()
@@ -84,10 +84,10 @@ fn over<C: Device + 'static>(
 }
 
 /// CPUs for the server's lcores and the generator's, and whether each lcore has one of its own.
-fn places(planned: &Planned) -> (Lcores, Lcores, bool) {
-    let pairs = planned.job.lcores;
+fn places(setup: &LoadSetup) -> (Lcores, Lcores, bool) {
+    let pairs = setup.job.lcores;
     let cpus = hioload_ws::lcore::Topology::detect().placement();
-    let theirs = match &planned.lcores {
+    let theirs = match &setup.lcores {
         Lcores::Cpus(cpus) => cpus.clone(),
         Lcores::Count(_) => Vec::new(),
     };
@@ -96,11 +96,11 @@ fn places(planned: &Planned) -> (Lcores, Lcores, bool) {
         .filter(|cpu| !theirs.contains(cpu))
         .collect();
     if free.len() < pairs || theirs.len() < pairs {
-        return (Lcores::Count(pairs), planned.lcores.clone(), false);
+        return (Lcores::Count(pairs), setup.lcores.clone(), false);
     }
     (
         Lcores::Cpus(free[..pairs].to_vec()),
-        planned.lcores.clone(),
+        setup.lcores.clone(),
         true,
     )
 }

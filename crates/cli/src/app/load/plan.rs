@@ -9,7 +9,7 @@ use hioload_report::Plan;
 use hioload_ws::{Endpoint, Kind, Lcores};
 
 use super::super::target::Target;
-use super::attack::Assault;
+use super::attack::AttackRun;
 use super::{fit_open_files, place};
 use crate::Failure;
 use crate::cli::load::{LoadArgs, LoadTransport};
@@ -27,36 +27,36 @@ const FOR_CHURN: usize = 64;
 const TOPICS: &str = "hioload.topics.v1";
 
 /// What is to be done.
-pub(super) struct Planned {
+pub(super) struct LoadSetup {
     pub(super) job: Arc<Job>,
     pub(super) plan: Plan,
     pub(super) lcores: Lcores,
     pub(super) sources: Vec<IpAddr>,
-    pub(super) assault: Option<Assault>,
+    pub(super) attack_run: Option<AttackRun>,
     pub(super) repeat: usize,
     /// What a line about a failure begins with.
     pub(super) name: String,
 }
 
-impl Planned {
+impl LoadSetup {
     /// What a repeat consists of: a run, or one without and one with attacks.
-    pub(super) fn parts(&self) -> Vec<Option<Assault>> {
-        match &self.assault {
+    pub(super) fn parts(&self) -> Vec<Option<AttackRun>> {
+        match &self.attack_run {
             None => vec![None],
-            Some(assault) => vec![Some(assault.part(false)), Some(assault.part(true))],
+            Some(attack_run) => vec![Some(attack_run.part(false)), Some(attack_run.part(true))],
         }
     }
 }
 
 /// Where the server is.
-struct LcorePlacement {
+struct ServerAddress {
     endpoints: Vec<Endpoint>,
     host: String,
     resource: String,
     name: String,
 }
 
-impl LcorePlacement {
+impl ServerAddress {
     fn of(arguments: &LoadArgs) -> Result<Self, Failure> {
         if arguments.transport == LoadTransport::Memory {
             let resource = arguments.url.clone().unwrap_or_else(|| "/".to_owned());
@@ -96,8 +96,8 @@ impl LcorePlacement {
 }
 
 /// Fills in the defaults, and looks whether it goes together.
-pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
-    let place_of = LcorePlacement::of(arguments)?;
+pub(super) fn plan(arguments: &LoadArgs) -> Result<LoadSetup, Failure> {
+    let server = ServerAddress::of(arguments)?;
     let scenario = arguments.scenario;
     let (connections, in_flight, size) = match scenario {
         Scenario::Echo | Scenario::Churn | Scenario::Fanout => (64, 1, 64),
@@ -132,7 +132,7 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
     }
     let topics = scenario == Scenario::Fanout && arguments.dialect == Dialect::Topics;
     let mut protocols = arguments.protocol.clone();
-    let mut target = place_of.resource;
+    let mut target = server.resource;
     if topics {
         if protocols.is_empty() {
             protocols.push(TOPICS.to_owned());
@@ -146,9 +146,9 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
     } else {
         Kind::Binary
     };
-    let mut job = Job::new(scenario, place_of.endpoints[0].clone());
-    job.endpoints = place_of.endpoints;
-    job.host = place_of.host;
+    let mut job = Job::new(scenario, server.endpoints[0].clone());
+    job.endpoints = server.endpoints;
+    job.host = server.host;
     job.publish_target = arguments
         .publish_path
         .clone()
@@ -185,11 +185,11 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
     job.topics = arguments.topics.0.max(arguments.publishers.0) as usize;
     job.dialect = arguments.dialect;
     job.lcores = count;
-    let assault = Assault::new(arguments, &job)?;
+    let attack_run = AttackRun::new(arguments, &job)?;
     let plan = Plan {
         url: match arguments.transport {
             LoadTransport::Memory => String::new(),
-            _ => place_of.name.clone(),
+            _ => server.name.clone(),
         },
         transport: arguments.transport.to_string(),
         scenario: scenario.to_string(),
@@ -205,16 +205,16 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
         duration: job.duration.as_secs_f64(),
         warmup: job.warmup.as_secs_f64(),
         lcores: count,
-        attack: assault.as_ref().map(Assault::text),
+        attack: attack_run.as_ref().map(AttackRun::text),
     };
-    Ok(Planned {
+    Ok(LoadSetup {
         sources: sources(arguments, &job),
-        assault,
+        attack_run,
         job: Arc::new(job),
         plan,
         lcores,
         repeat: arguments.repeat.0 as usize,
-        name: place_of.name,
+        name: server.name,
     })
 }
 
