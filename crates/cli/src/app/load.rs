@@ -1,12 +1,15 @@
 //! `hioload load`: the load generator.
 
 mod attack;
+mod check;
 mod compare;
 mod display;
 mod memory;
 mod output;
 mod plan;
+mod server;
 mod tap;
+mod time;
 
 use std::process;
 use std::sync::Arc;
@@ -28,10 +31,10 @@ use super::files;
 use crate::Failure;
 use crate::cli::load::LoadArgs;
 
-/// Runs the load, tells what came of it, and writes it where it is wanted.
+/// Runs the load, prints the summary, and writes the report.
 ///
 /// # Errors
-/// Code 2 if what was asked for cannot be, 1 if anything went wrong.
+/// Code 2 if the flags are not possible, 1 if the load or an output failed.
 pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     if let Some(command) = &arguments.command {
         return compare::run(command);
@@ -50,7 +53,7 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     let mut report = Report {
         format: FORMAT,
         hioload: env!("CARGO_PKG_VERSION").to_owned(),
-        started: plan::rfc3339(SystemTime::now()),
+        started: time::rfc3339(SystemTime::now()),
         command: std::env::args_os()
             .map(|word| word.to_string_lossy().into_owned())
             .collect(),
@@ -96,7 +99,7 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     }
 }
 
-/// What is the same in all repeats.
+/// Runs the repeats of a load.
 struct LoadRunner<'a> {
     arguments: &'a LoadArgs,
     setup: &'a plan::LoadSetup,
@@ -106,7 +109,7 @@ struct LoadRunner<'a> {
 }
 
 impl LoadRunner<'_> {
-    /// One repeat, over whatever moves the bytes; without a link in memory.
+    /// Runs one part of a repeat over the link, or in memory if there is none.
     fn once(
         &self,
         link: &mut Option<ClientLink>,
@@ -134,7 +137,7 @@ impl LoadRunner<'_> {
                 ..settings::sockets(job)
             },
         };
-        // Over queues there is an lcore for each, unless it was said which.
+        // Over queues there is one lcore for each queue, unless --lcores is given.
         let chosen = (self.arguments.transport.is_sockets() || self.arguments.lcores.is_some())
             .then(|| setup.lcores.clone());
         let work = NetworkRepeat {
@@ -148,7 +151,7 @@ impl LoadRunner<'_> {
     }
 }
 
-/// What a repeat is run with.
+/// The parameters of one run.
 struct RepeatContext<'a> {
     job: &'a Arc<Job>,
     which: (usize, usize),
@@ -168,7 +171,7 @@ impl RepeatContext<'_> {
             progress,
             stop,
         } = self;
-        // Over queues it is known only now how many lcores there are.
+        // The number of lcores over queues is only known here.
         let mut job = Job::clone(job);
         job.lcores = engine.lcores();
         let job = Arc::new(job);
@@ -177,7 +180,7 @@ impl RepeatContext<'_> {
     }
 }
 
-/// A repeat over a network.
+/// A run over a network.
 struct NetworkRepeat<'a> {
     context: RepeatContext<'a>,
     probe: &'a ServerProbe,
@@ -214,20 +217,20 @@ impl Work for NetworkRepeat<'_> {
     }
 }
 
-/// How one knows what the server uses.
+/// The source of the server's CPU time and memory.
 fn probe(arguments: &LoadArgs) -> Result<ServerProbe, Failure> {
     let Some(pid) = arguments.server_pid else {
         return Ok(ServerProbe::Unknown);
     };
     if hioload_loadgen::process::rss(pid).is_none() {
         return Err(Failure::usage(format!(
-            "--server-pid {pid}: there is no such process on this machine"
+            "--server-pid {pid}: no such process on this machine"
         )));
     }
     Ok(ServerProbe::Process(pid))
 }
 
-/// The first signal ends the run, the second the process.
+/// The first signal ends the run, the second one the process.
 fn catch_signals(stop: &Stop, wiper: display::Wiper) -> Result<(), Failure> {
     let wrong = |why: std::io::Error| Failure::run(format!("cannot catch signals: {why}"));
     let signals = super::signals::Signals::catch().map_err(wrong)?;
@@ -242,7 +245,7 @@ fn catch_signals(stop: &Stop, wiper: display::Wiper) -> Result<(), Failure> {
         .map_err(wrong)
 }
 
-/// Whether so many connections have file descriptors; if not, how they get them.
+/// Raises the limit of file descriptors, and fails if it is too low for the connections.
 fn fit_open_files(connections: usize, lcores: usize) -> Result<(), Failure> {
     let Some(limit) = files::raise_limit() else {
         return Ok(());
@@ -252,11 +255,11 @@ fn fit_open_files(connections: usize, lcores: usize) -> Result<(), Failure> {
     }
     let wanted = connections + files::reserve(lcores, 0);
     Err(Failure::usage(format!(
-        "too few file descriptors: {connections} connections need {wanted}, and the limit is {limit}; raise it with ulimit -n {wanted}"
+        "too few file descriptors: {connections} connections need {wanted}, the limit is {limit} (raise it with ulimit -n {wanted})"
     )))
 }
 
-/// CPUs for the generator's lcores: what was said, or the last that there are, since servers take the first.
+/// CPUs for the lcores of the generator: those of --lcores, or the last ones, since servers use the first.
 fn place(wanted: Option<&Lcores>) -> Lcores {
     let cpus = hioload_ws::lcore::Topology::detect().placement();
     match wanted {

@@ -1,4 +1,4 @@
-//! `--attack`: each repeat is run without attacks, then with them beside it, over the same devices.
+//! `--attack`: each repeat runs without attacks and then with them, over the same devices.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,23 +14,22 @@ use hioload_ws::tcp::{Cidr, StackConfig};
 use crate::Failure;
 use crate::cli::load::{LoadArgs, LoadTransport};
 
-/// Where attacks come from over the memory pair, on which the load uses all ports of its addresses: a network for benchmarks (RFC
-/// 2544).
+/// Source addresses over memory, where the load uses all ports of its addresses: a benchmark network (RFC 2544).
 const MEMORY_POOL: &str = "198.18.0.0/24";
-/// Below are ports that attacks do not use either.
+/// The first port that attacks use.
 const FIRST_PORT: u16 = 1024;
 
-/// What is attacked, and with what.
+/// The attacks of one part of a repeat.
 #[derive(Debug, Clone)]
 pub(super) struct AttackRun {
     options: AttackOptions,
     control: AttackControl,
-    /// Whether it is carried out in this part of a repeat.
+    /// Whether the attacks run in this part.
     attacks: bool,
 }
 
 impl AttackRun {
-    /// From the command line; `None` if there is no attack in it.
+    /// Reads the command line; `None` without an attack.
     pub(super) fn new(arguments: &LoadArgs, job: &Job) -> Result<Option<Self>, Failure> {
         if arguments.attack.is_empty() {
             if arguments.attack_source.is_some() {
@@ -40,7 +39,7 @@ impl AttackRun {
         }
         if arguments.transport.is_sockets() {
             return Err(Failure::usage(
-                "--attack makes packets of its own: it needs --transport af-xdp, dpdk or memory",
+                "--attack sends packets of its own: it needs --transport af-xdp, dpdk or memory",
             ));
         }
         let attacks = arguments.attack.iter().flat_map(AttackPlan::attacks);
@@ -68,17 +67,17 @@ impl AttackRun {
         }))
     }
 
-    /// As it is to be written in a report.
+    /// The attacks as text for the report.
     pub(super) fn text(&self) -> String {
         self.options.plan.to_string()
     }
 
-    /// Addresses that a port has to take packets for besides the load's own.
+    /// Addresses that a port has to receive packets for, besides the load's own.
     pub(super) fn addresses(&self) -> Vec<std::net::IpAddr> {
         self.options.plan.addresses()
     }
 
-    /// For one part of a repeat, with counters of its own.
+    /// The attacks of a part, with counters of its own.
     pub(super) fn part(&self, attacks: bool) -> Self {
         Self {
             control: AttackControl::new(&self.options.plan),
@@ -87,7 +86,7 @@ impl AttackRun {
         }
     }
 
-    /// What puts it around the devices of `lcores` lcores, whose TCP is set up as `stack` says.
+    /// A function that wraps the devices of `lcores` lcores whose TCP is configured by `stack`.
     pub(super) fn wrap<D: Device>(
         &self,
         stack: &StackConfig,
@@ -107,7 +106,7 @@ impl AttackRun {
         })
     }
 
-    /// The same for devices in memory.
+    /// A function that wraps devices in memory.
     pub(super) fn wrap_memory<D: Device>(
         &self,
         lcores: usize,
@@ -117,7 +116,7 @@ impl AttackRun {
         Ok(move |device, _| wrap(device))
     }
 
-    /// Tells of a run, and begins and ends the attacks with what is measured.
+    /// A progress that starts and stops the attacks with the load, and forwards to `progress`.
     pub(super) fn with_progress<'a>(
         &'a self,
         progress: &'a mut dyn Progress,
@@ -128,7 +127,7 @@ impl AttackRun {
         }
     }
 
-    /// Writes into a run which part it is, and what the attacks have counted.
+    /// Writes the part and the counters of the attacks into a run.
     pub(super) fn note(&self, run: &mut Run) {
         run.part = if self.attacks { "attacked" } else { "quiet" }.to_owned();
         if self.attacks {
@@ -151,7 +150,7 @@ struct AttackProgress<'a> {
 impl Progress for AttackProgress<'_> {
     fn phase(&mut self, run: usize, of: usize, phase: Phase, total: Option<f64>) {
         match phase {
-            // The load's handshakes are not what is measured.
+            // The handshakes of the load are not attacked.
             Phase::Opening => {}
             Phase::Warmup | Phase::Measuring if self.attack_run.attacks => {
                 self.attack_run.control.start();

@@ -1,4 +1,4 @@
-//! `hioload load compare`, `plot` and `page`: what is done with reports that were written.
+//! `hioload load compare`, `plot` and `page`: commands on report files.
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -10,10 +10,10 @@ use super::output;
 use crate::Failure;
 use crate::cli::load::output::{CompareArgs, LoadCommand, PlotArgs, PlotChoice};
 
-/// Does it.
+/// Runs the command.
 ///
 /// # Errors
-/// Code 2 if a file is no report, 1 if something cannot be written.
+/// Code 2 if a file is not a report, 1 if the output cannot be written.
 pub(super) fn run(command: &LoadCommand) -> Result<(), Failure> {
     match command {
         LoadCommand::Compare(arguments) => compare(arguments),
@@ -37,7 +37,7 @@ fn compare(arguments: &CompareArgs) -> Result<(), Failure> {
         .as_ref()
         .is_some_and(|path| path.as_os_str() == "-");
     if !on_stdout {
-        // A closed standard output is not worth an error.
+        // A closed standard output is not an error.
         let _ = io::stdout().write_all(comparison.text().as_bytes());
     }
     let Some(path) = &arguments.json else {
@@ -61,7 +61,7 @@ fn plot(arguments: &PlotArgs) -> Result<(), Failure> {
     let svg = match arguments.kind {
         PlotChoice::Lines(kind) => plots::svg(kind, &reports).ok_or_else(|| {
             Failure::usage(format!(
-                "none of the reports has anything for a plot of {}",
+                "none of the reports has data for a plot of {}",
                 kind.name()
             ))
         })?,
@@ -71,7 +71,7 @@ fn plot(arguments: &PlotArgs) -> Result<(), Failure> {
     output::write(&arguments.out, &svg)
 }
 
-/// `LABEL=FILE`, or a file, which is called by its name without the ending.
+/// Splits `LABEL=FILE`. The label of a plain file is its name without the extension.
 fn labelled(argument: &str) -> (String, &str) {
     match argument.split_once('=') {
         Some((label, path)) if !Path::new(argument).exists() => (label.to_owned(), path),
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_is_called_by_its_label_or_its_file() {
+    fn a_label_is_given_or_the_name_of_the_file() {
         assert_eq!(labelled("ours=a/b.json"), ("ours".to_owned(), "a/b.json"));
         assert_eq!(labelled("a/b.json"), ("b".to_owned(), "a/b.json"));
     }

@@ -1,5 +1,4 @@
-//! A run while it goes on: one line that is drawn anew on a terminal, a line about each second elsewhere. All on standard
-//! error, so that standard output holds the summary alone.
+//! The live display of a run on standard error: one line that is redrawn on a terminal, and a line about each second elsewhere.
 
 use std::io::{self, IsTerminal as _};
 use std::time::Instant;
@@ -8,7 +7,7 @@ use hioload_loadgen::progress::{Phase, Progress, Silent};
 use hioload_report::{Run, Tick, format};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// What shows a run. Where the line on the terminal is drawn is also known to [`Wiper`].
+/// Makes the display, and a [`Wiper`] for its line on the terminal.
 pub(super) fn display(quiet: bool) -> (Box<dyn Progress>, Wiper) {
     if quiet {
         return (Box::new(Silent), Wiper(None));
@@ -25,7 +24,7 @@ pub(super) fn display(quiet: bool) -> (Box<dyn Progress>, Wiper) {
     (Box::new(live), wiper)
 }
 
-/// Columns of the terminal, now: it may be resized at any time.
+/// Columns of the terminal now. It may be resized at any time.
 fn width() -> u16 {
     #[cfg(unix)]
     if let Ok(size) = rustix::termios::tcgetwinsize(io::stderr()) {
@@ -34,12 +33,12 @@ fn width() -> u16 {
     80
 }
 
-/// Wipes the line off the terminal, whoever ends the process.
+/// Removes the line from the terminal when another thread ends the process.
 #[derive(Debug, Clone)]
 pub(super) struct Wiper(Option<ProgressBar>);
 
 impl Wiper {
-    /// Leaves the terminal as it was.
+    /// Removes the line.
     pub(super) fn wipe(&self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();
@@ -47,7 +46,7 @@ impl Wiper {
     }
 }
 
-/// What is known of a run while it goes on.
+/// The state of the display.
 #[derive(Debug)]
 struct State {
     run: usize,
@@ -115,7 +114,7 @@ impl State {
     }
 }
 
-/// As many of them, from the first, as fit into so many columns: a figure that is cut would be read as another.
+/// The first figures that fit into `room` columns. A truncated figure could be misread.
 fn fitting(figures: &[String], room: usize) -> String {
     let mut line = String::new();
     for figure in figures {
@@ -129,9 +128,9 @@ fn fitting(figures: &[String], room: usize) -> String {
     line
 }
 
-/// What a repeat came to, in a line.
+/// The figures of a finished repeat in one line.
 fn ended(state: &State, run: &Run) -> Option<String> {
-    // A single repeat is told by the summary.
+    // The summary reports a single repeat.
     (state.of > 1).then(|| {
         let mut line = format!("{}/{}", state.run, state.of);
         if !run.part.is_empty() {
@@ -155,7 +154,7 @@ fn ended(state: &State, run: &Run) -> Option<String> {
     })
 }
 
-/// How far a phase is: `4.2/10 s`.
+/// The progress of a phase: `4.2/10 s`.
 fn clock(elapsed: f64, total: Option<f64>) -> String {
     match total {
         Some(total) => format!("{elapsed:.1}/{}", format::seconds(total)),
@@ -176,7 +175,7 @@ struct Live {
 /// The bar counts thousandths.
 const WHOLE: u64 = 1000;
 const BAR: usize = 16;
-/// On a terminal with fewer columns the figures matter more than a bar.
+/// A terminal with fewer columns shows no bar.
 const ROOM_FOR_BAR: u16 = 70;
 
 impl Live {
@@ -191,7 +190,7 @@ impl Live {
         }
     }
 
-    /// With a bar where something is known to end, and where there is room for one.
+    /// Sets the style: with a bar if the phase has an end and the terminal is wide enough.
     fn style(&mut self) {
         let ends = self.total.is_some() || self.state.phase == Phase::Opening;
         let barred = ends && (self.width)() >= ROOM_FOR_BAR;
@@ -266,17 +265,17 @@ impl Drop for Live {
     }
 }
 
-/// A line about each second.
+/// Prints a line about each second.
 struct Lines<F> {
     say: F,
     state: State,
     total: Option<f64>,
-    /// What happened since the last line.
+    /// The figures since the last line.
     since: Tick,
     connections: Option<Instant>,
 }
 
-/// Seconds that a line is about, at least. Ticks come five times a second and are never quite on time.
+/// Seconds covered by a line, at least. It is less than 1 because ticks are not exactly on time.
 const BETWEEN: f64 = 0.9;
 
 impl<F: FnMut(&str)> Lines<F> {
@@ -305,7 +304,7 @@ impl<F: FnMut(&str)> Progress for Lines<F> {
         since.span += tick.span;
         since.done += tick.done;
         since.open = tick.open;
-        // Percentiles of several spans cannot be added; the worst of them is shown.
+        // Percentiles of several spans cannot be added: the worst is shown.
         since.p50 = since.p50.max(tick.p50);
         since.p99 = since.p99.max(tick.p99);
         if since.span < BETWEEN {

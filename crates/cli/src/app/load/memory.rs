@@ -1,4 +1,4 @@
-//! `--transport memory`: a server and a generator in this process, on lcores of their own, joined in memory.
+//! `--transport memory`: a server and a generator in this process, on separate lcores, connected in memory.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::plan::LoadSetup;
 use super::tap::Recording;
 use crate::Failure;
 
-/// Runs a repeat.
+/// Runs one part of a repeat.
 pub(super) fn run(
     setup: &LoadSetup,
     attack_run: Option<&AttackRun>,
@@ -31,7 +31,7 @@ pub(super) fn run(
     }
 }
 
-/// The same with what `on_client` puts around the generator's devices.
+/// Runs it with the devices of the generator wrapped by `on_client`.
 fn over<C: Device + 'static>(
     setup: &LoadSetup,
     on_client: impl Fn(MemoryDevice, usize) -> C + Clone + Send + 'static,
@@ -49,7 +49,7 @@ fn over<C: Device + 'static>(
     server.limits.max_message = client.limits.max_message;
     server.limits.reassembly_memory = client.limits.reassembly_memory;
     server.limits.send_queue = client.limits.send_queue;
-    // Pings to a million silent connections would be a load of their own beside the one that was asked for.
+    // Pings to a million silent connections would be a load of their own.
     server.limits.ping_interval = Duration::ZERO;
     server.limits.idle_timeout = Duration::ZERO;
     if job.deflate {
@@ -58,11 +58,12 @@ fn over<C: Device + 'static>(
     if enough {
         server.idle = Idle::Busy;
     } else {
-        // Two that spin on one CPU keep each other from working.
+        // Two lcores that spin on one CPU delay each other.
         client.idle = Idle::Block;
         server.idle = Idle::Block;
     }
-    let system = |why: std::io::Error| Failure::run(format!("no pair of devices in memory: {why}"));
+    let system =
+        |why: std::io::Error| Failure::run(format!("cannot make the devices in memory: {why}"));
     let ends =
         memory::ends(pairs, (&server, &client), |device, _| device, on_client).map_err(system)?;
     let usage = |why: hioload_ws::StartError| Failure::usage(why.to_string());
@@ -83,7 +84,7 @@ fn over<C: Device + 'static>(
     outcome
 }
 
-/// CPUs for the server's lcores and the generator's, and whether each lcore has one of its own.
+/// CPUs for the lcores of the server and of the generator, and whether each lcore has a CPU of its own.
 fn places(setup: &LoadSetup) -> (Lcores, Lcores, bool) {
     let pairs = setup.job.lcores;
     let cpus = hioload_ws::lcore::Topology::detect().placement();

@@ -1,4 +1,4 @@
-//! What is left of a load: the summary, files, and whether it was as required.
+//! The output of a load: the summary, files, and conditions.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -10,13 +10,13 @@ use hioload_report::{Report, file};
 use crate::Failure;
 use crate::cli::load::output::OutputArgs;
 
-/// Standard output, as a file is called that is to be written there.
+/// The file name that stands for standard output.
 const STDOUT: &str = "-";
 
-/// Looks before a run that may take minutes whether its files can be written.
+/// Checks before a long run that the output files can be written.
 ///
 /// # Errors
-/// Code 2: one cannot.
+/// Code 2 if a file cannot be written.
 pub(super) fn check(arguments: &OutputArgs) -> Result<(), Failure> {
     for path in [&arguments.json, &arguments.report].into_iter().flatten() {
         if path.as_os_str() == STDOUT {
@@ -37,10 +37,10 @@ pub(super) fn check(arguments: &OutputArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Shows the summary and writes what is to be written.
+/// Prints the summary and writes the files.
 ///
 /// # Errors
-/// Code 1: a file cannot be written.
+/// Code 1 if a file cannot be written.
 pub(super) fn tell(arguments: &OutputArgs, report: &Report) -> Result<(), Failure> {
     let occupied = [&arguments.json, &arguments.report];
     let occupied = occupied
@@ -48,7 +48,7 @@ pub(super) fn tell(arguments: &OutputArgs, report: &Report) -> Result<(), Failur
         .flatten()
         .any(|path| path.as_os_str() == STDOUT);
     let summary = report.summary();
-    // A closed standard output is not worth an error.
+    // A closed standard output is not an error.
     let _ = if occupied {
         io::stderr().write_all(summary.as_bytes())
     } else {
@@ -63,10 +63,10 @@ pub(super) fn tell(arguments: &OutputArgs, report: &Report) -> Result<(), Failur
     Ok(())
 }
 
-/// Whether all conditions hold; those that do not are told, each in a line on standard error.
+/// Checks the conditions, and prints those that do not hold to standard error.
 ///
 /// # Errors
-/// Code 1: not all do.
+/// Code 1 if a condition does not hold.
 pub(super) fn judge(arguments: &OutputArgs, report: &Report) -> Result<(), Failure> {
     let wanted = &arguments.require;
     let broken: Vec<Vec<Unmet>> = wanted
@@ -86,10 +86,10 @@ pub(super) fn judge(arguments: &OutputArgs, report: &Report) -> Result<(), Failu
     )))
 }
 
-/// Writes a text to a file, or to standard output if it is called `-`.
+/// Writes a text to a file, or to standard output for `-`.
 ///
 /// # Errors
-/// Code 1: it cannot be written.
+/// Code 1 if it cannot be written.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     if path.as_os_str() == STDOUT {
         let written = io::stdout().write_all(text.as_bytes());
