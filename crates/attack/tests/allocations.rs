@@ -40,13 +40,10 @@ fn a_running_attack_allocates_nothing() {
     let options = AttackOptions::new(plan, target, ["10.77.0.1".parse().unwrap()]);
     let (a, b) = pair(&PairOptions::default()).unwrap();
     let mut now = Clock::new().now();
-    let config = StackConfig {
-        addresses: vec!["10.77.0.2/24".parse().unwrap()],
-        listen: vec![target],
-        max_flows: 4096,
-        secret: *b"secret of a test",
-        ..StackConfig::default()
-    };
+    let mut config = StackConfig::new(["10.77.0.2/24".parse().unwrap()]);
+    config.listen = vec![target];
+    config.max_flows = 4096;
+    config.secret = *b"secret of a test";
     let server = range::transport(a.open(), config, now);
     let mut server = Lcore::alone(server, range::Echo, Config::default(), now);
     let mut attacker = Attacker::new(b.open(), &options, &control).unwrap();

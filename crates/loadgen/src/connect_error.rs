@@ -36,6 +36,7 @@ pub(crate) fn describe(error: &ConnectError) -> (String, String) {
         ConnectError::Timeout => ("timeout", "the server did not answer the handshake in time".into()),
         ConnectError::Handshake(_) => ("handshake", format!("{error}: is it a WebSocket server without TLS?")),
         ConnectError::Request(_) => ("request", error.to_string()),
+        _ => ("other", error.to_string()),
     };
     (name.to_owned(), line)
 }

@@ -58,16 +58,12 @@ where
         clients: Vec::new(),
     };
     for (n, (near, far)) in both.into_iter().enumerate() {
-        let at_server = StackConfig {
-            addresses: vec![cidr(SERVER.ip())?],
-            listen: vec![SERVER],
-            ..stack(server)
-        };
-        let at_client = StackConfig {
-            addresses: addresses(client.limits.max_connections)?,
-            source_ports: PORTS,
-            ..stack(client)
-        };
+        let mut at_server = stack(server);
+        at_server.addresses = vec![cidr(SERVER.ip())?];
+        at_server.listen = vec![SERVER];
+        let mut at_client = stack(client);
+        at_client.addresses = addresses(client.limits.max_connections)?;
+        at_client.source_ports = PORTS;
         ends.servers
             .push(make(near, n, on_server.clone(), at_server, server));
         ends.clients
@@ -78,13 +74,12 @@ where
 
 /// The settings of both stacks.
 fn stack(config: &Config) -> StackConfig {
-    StackConfig {
-        max_flows: config.slots(),
-        secret: rand::random(),
-        // Frees the port of a closed connection early.
-        linger: std::time::Duration::from_secs(2),
-        ..StackConfig::default()
-    }
+    let mut stack = StackConfig::default();
+    stack.max_flows = config.slots();
+    stack.secret = rand::random();
+    // Frees the port of a closed connection early.
+    stack.linger = std::time::Duration::from_secs(2);
+    stack
 }
 
 fn cidr(address: IpAddr) -> io::Result<Cidr> {
@@ -119,16 +114,9 @@ fn make<D: Device + 'static>(
     };
     let make = move |place: LcorePlacement| {
         let device = wrap(end.open(), pair);
-        let stack = Stack::new(device, stack, None, place.now)
-            .map_err(|why| StartError::Transport(why.to_string()))?;
-        let pool = Pool::new(&PoolOptions {
-            // A chunk costs memory only once it is used.
-            buffers: 16_384,
-            buffer_size: 16 << 10,
-            node: place.node,
-            ..PoolOptions::default()
-        })
-        .map_err(|why| StartError::System("reserve the send buffers", why))?;
+        let stack = Stack::new(device, stack, None, place.now).map_err(StartError::transport)?;
+        let pool = Pool::new(&PoolOptions::new(16_384, 16 << 10).node(place.node))
+            .map_err(|why| StartError::System("reserve the send buffers", why))?;
         Ok(Bypass::over(stack, options, pool))
     };
     Box::new(make)

@@ -86,16 +86,9 @@ impl Handler for Bystander {
 
     fn on_start(&mut self, cx: &mut impl LcoreContext<Event = ()>) {
         for token in 0..TALKERS {
-            let connect = Connect {
-                endpoint: self.endpoint.clone(),
-                host: "server".into(),
-                target: "/".into(),
-                origin: None,
-                protocols: Vec::new(),
-                headers: Vec::new(),
-                deflate: false,
-                token,
-            };
+            let connect = Connect::new(self.endpoint.clone())
+                .host("server")
+                .token(token);
             cx.connect(connect).expect("it begins");
         }
     }
@@ -210,11 +203,7 @@ pub fn transport<D: hioload_device::Device>(
     now: Time,
 ) -> Bypass<D> {
     let stack = Stack::new(device, config, None, now).expect("a stack");
-    let pool = Pool::new(&PoolOptions {
-        buffers: 4096,
-        buffer_size: 16 << 10,
-        ..PoolOptions::default()
-    });
+    let pool = Pool::new(&PoolOptions::new(4096, 16 << 10));
     Bypass::over(stack, BypassOptions::default(), pool.expect("a pool"))
 }
 
@@ -239,13 +228,13 @@ impl Lab {
         let (a, b) = pair(&PairOptions::default()).expect("a pair");
         let attacker = Attacker::new(b.open(), &options, &control).expect("an attacker");
         let now = Clock::new().now();
-        let config = |own, listen| StackConfig {
-            addresses: vec![own],
-            listen,
-            vlan: setup.vlan,
-            max_flows: 4096,
-            secret: *b"secret of a test",
-            ..StackConfig::default()
+        let config = |own, listen| {
+            let mut config = StackConfig::new([own]);
+            config.listen = listen;
+            config.vlan = setup.vlan;
+            config.max_flows = 4096;
+            config.secret = *b"secret of a test";
+            config
         };
         let server = transport(a.open(), config(far, vec![target]), now);
         let client = transport(attacker, config(near, Vec::new()), now);

@@ -7,29 +7,29 @@ mod display;
 mod memory;
 mod output;
 mod plan;
-mod server;
 mod tap;
+mod target;
 mod time;
 
 use std::process;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use hioload_bypass::Queues;
+use hioload_device::Device;
 use hioload_loadgen::progress::Progress;
 use hioload_loadgen::{Job, RepeatResult, ServerProbe, Stop, machine, run as run_repeat, settings};
 use hioload_report::{FORMAT, Report};
-use hioload_ws::device::Device;
-use hioload_ws::tcp::StackConfig;
-use hioload_ws::transport::Transport;
+use hioload_transport::Transport;
 use hioload_ws::{Lcores, Server, ServerOptions};
 
-use self::attack::AttackRun;
+use self::attack::AttackPart;
 use self::tap::Recording;
-use super::bypass::Queues;
 use super::client::{ClientLink, Work};
 use super::files;
 use crate::Failure;
 use crate::cli::load::LoadArgs;
+use crate::config::bypass;
 
 /// Runs the load, prints the summary, and writes the report.
 ///
@@ -63,7 +63,7 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     };
     let mut failure = None;
     let of = setup.repeat;
-    let runner = LoadRunner {
+    let repeats = Repeats {
         arguments,
         setup: &setup,
         probe: &probe,
@@ -74,10 +74,10 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
         for part in setup.parts() {
             let which = (repeat, of);
             let outcome = match &part {
-                None => runner.once(&mut link, which, None, &mut *progress)?,
+                None => repeats.once(&mut link, which, None, &mut *progress)?,
                 Some(part) => {
                     let mut progress = part.with_progress(&mut *progress);
-                    let mut outcome = runner.once(&mut link, which, Some(part), &mut progress)?;
+                    let mut outcome = repeats.once(&mut link, which, Some(part), &mut progress)?;
                     part.note(&mut outcome.run);
                     outcome
                 }
@@ -100,7 +100,7 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
 }
 
 /// Runs the repeats of a load.
-struct LoadRunner<'a> {
+struct Repeats<'a> {
     arguments: &'a LoadArgs,
     setup: &'a plan::LoadSetup,
     probe: &'a ServerProbe,
@@ -108,13 +108,13 @@ struct LoadRunner<'a> {
     stop: &'a Stop,
 }
 
-impl LoadRunner<'_> {
+impl Repeats<'_> {
     /// Runs one part of a repeat over the link, or in memory if there is none.
     fn once(
         &self,
         link: &mut Option<ClientLink>,
         which: (usize, usize),
-        attack_run: Option<&AttackRun>,
+        attack: Option<&AttackPart>,
         progress: &mut dyn Progress,
     ) -> Result<RepeatResult, Failure> {
         let setup = self.setup;
@@ -126,28 +126,28 @@ impl LoadRunner<'_> {
             stop: self.stop,
         };
         let Some(link) = link else {
-            return memory::run(setup, attack_run, self.tap, context);
+            return memory::run(setup, attack, self.tap, context);
         };
-        let options = ServerOptions {
-            listen: Vec::new(),
-            lcores: setup.lcores.clone(),
-            config: settings::config(job),
-            sockets: hioload_ws::SocketOptions {
-                sources: setup.sources.clone(),
-                ..settings::sockets(job)
-            },
+        // Over queues there is one lcore for each, unless --lcores chooses them.
+        let lcores = if self.arguments.transport.is_sockets() || self.arguments.lcores.is_some() {
+            setup.lcores.clone()
+        } else {
+            Lcores::Auto
         };
-        // Over queues there is one lcore for each queue, unless --lcores is given.
-        let chosen = (self.arguments.transport.is_sockets() || self.arguments.lcores.is_some())
-            .then(|| setup.lcores.clone());
+        let mut sockets = settings::sockets(job);
+        sockets.sources = setup.sources.clone();
+        let options = ServerOptions::new()
+            .lcores(lcores)
+            .config(settings::config(job))
+            .sockets(sockets);
         let work = NetworkRepeat {
             context,
             probe: self.probe,
-            attack_run,
+            attack,
             tap: self.tap,
         };
-        link.bypass.also = attack_run.map(AttackRun::addresses).unwrap_or_default();
-        link.engine(options, chosen, work)?
+        link.bypass.more_addresses = attack.map(AttackPart::addresses).unwrap_or_default();
+        link.run(options, work)?
     }
 }
 
@@ -184,36 +184,32 @@ impl RepeatContext<'_> {
 struct NetworkRepeat<'a> {
     context: RepeatContext<'a>,
     probe: &'a ServerProbe,
-    #[cfg_attr(not(bypass), allow(dead_code))]
-    attack_run: Option<&'a AttackRun>,
-    #[cfg_attr(not(bypass), allow(dead_code))]
+    attack: Option<&'a AttackPart>,
     tap: Option<&'a Recording>,
 }
 
 impl Work for NetworkRepeat<'_> {
-    type Outcome = Result<RepeatResult, Failure>;
+    type Output = Result<RepeatResult, Failure>;
 
-    fn run<T: Transport + 'static>(self, engine: Server<T>) -> Self::Outcome {
+    fn run<T: Transport + 'static>(self, engine: Server<T>) -> Self::Output {
         self.context.over(engine, self.probe)
     }
 
-    fn over<D: Device + 'static>(
+    fn run_over<D: Device + 'static>(
         self,
         queues: Queues<D>,
-        stack: &StackConfig,
         options: ServerOptions,
-        chosen: Option<Lcores>,
-    ) -> Result<Self::Outcome, Failure> {
+    ) -> Result<Self::Output, Failure> {
         if let Some(tap) = self.tap.cloned() {
             let queues = queues.wrap(move |device, name| tap.around(device, name));
-            return Ok(self.run(queues.engine(stack, options, chosen)?));
+            return Ok(self.run(queues.server(options).map_err(bypass::failure)?));
         }
-        let Some(attack_run) = self.attack_run else {
-            return Ok(self.run(queues.engine(stack, options, chosen)?));
+        let Some(attack) = self.attack else {
+            return Ok(self.run(queues.server(options).map_err(bypass::failure)?));
         };
-        let wrap = attack_run.wrap(stack, queues.queues.len())?;
+        let wrap = attack.wrap(queues.stack(), queues.count())?;
         let queues = queues.wrap(move |device, _| wrap(device));
-        Ok(self.run(queues.engine(stack, options, chosen)?))
+        Ok(self.run(queues.server(options).map_err(bypass::failure)?))
     }
 }
 
@@ -261,8 +257,9 @@ fn fit_open_files(connections: usize, lcores: usize) -> Result<(), Failure> {
 
 /// CPUs for the lcores of the generator: those of --lcores, or the last ones, since servers use the first.
 fn place(wanted: Option<&Lcores>) -> Lcores {
-    let cpus = hioload_ws::lcore::Topology::detect().placement();
+    let cpus = hioload_lcore::Topology::detect().placement();
     match wanted {
+        Some(Lcores::Auto) => Lcores::Cpus(cpus),
         Some(Lcores::Cpus(cpus)) => Lcores::Cpus(cpus.clone()),
         Some(Lcores::Count(n)) if *n > cpus.len() => Lcores::Count(*n),
         Some(Lcores::Count(n)) => Lcores::Cpus(cpus[cpus.len() - n..].to_vec()),

@@ -33,16 +33,15 @@ impl Generator {
         } else {
             &job.target
         };
-        Connect {
-            endpoint: job.endpoints[self.endpoint].clone(),
-            host: job.host.clone(),
-            target: target.clone(),
-            origin: job.origin.clone(),
-            protocols: job.protocols.clone(),
-            headers: job.headers.clone(),
-            deflate: job.deflate,
-            token: n as u64,
-        }
+        let mut connect = Connect::new(job.endpoints[self.endpoint].clone())
+            .host(job.host.clone())
+            .target(target.clone())
+            .deflate(job.deflate)
+            .token(n as u64);
+        connect.origin = job.origin.clone();
+        connect.protocols = job.protocols.clone();
+        connect.headers = job.headers.clone();
+        connect
     }
 
     pub(crate) fn connect_failed(&mut self, now: Time, n: usize, error: &ConnectError) {

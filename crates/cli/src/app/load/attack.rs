@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hioload_attack::{AttackControl, AttackOptions, AttackPlan, Attacker};
+use hioload_device::Device;
 use hioload_loadgen::progress::{Phase, Progress};
 use hioload_loadgen::{Job, memory};
 use hioload_report::{Run, Tick};
+use hioload_tcp::{Cidr, StackConfig};
 use hioload_ws::Endpoint;
-use hioload_ws::device::Device;
-use hioload_ws::tcp::{Cidr, StackConfig};
 
 use crate::Failure;
 use crate::cli::load::{LoadArgs, LoadTransport};
@@ -21,14 +21,14 @@ const FIRST_PORT: u16 = 1024;
 
 /// The attacks of one part of a repeat.
 #[derive(Debug, Clone)]
-pub(super) struct AttackRun {
+pub(super) struct AttackPart {
     options: AttackOptions,
     control: AttackControl,
     /// Whether the attacks run in this part.
     attacks: bool,
 }
 
-impl AttackRun {
+impl AttackPart {
     /// Reads the command line; `None` without an attack.
     pub(super) fn new(arguments: &LoadArgs, job: &Job) -> Result<Option<Self>, Failure> {
         if arguments.attack.is_empty() {
@@ -122,7 +122,7 @@ impl AttackRun {
         progress: &'a mut dyn Progress,
     ) -> impl Progress + 'a {
         AttackProgress {
-            attack_run: self,
+            attack: self,
             progress,
         }
     }
@@ -143,7 +143,7 @@ fn usage(why: impl std::fmt::Display) -> Failure {
 }
 
 struct AttackProgress<'a> {
-    attack_run: &'a AttackRun,
+    attack: &'a AttackPart,
     progress: &'a mut dyn Progress,
 }
 
@@ -152,11 +152,11 @@ impl Progress for AttackProgress<'_> {
         match phase {
             // The handshakes of the load are not attacked.
             Phase::Opening => {}
-            Phase::Warmup | Phase::Measuring if self.attack_run.attacks => {
-                self.attack_run.control.start();
+            Phase::Warmup | Phase::Measuring if self.attack.attacks => {
+                self.attack.control.start();
             }
             Phase::Warmup | Phase::Measuring => {}
-            Phase::Ending => self.attack_run.control.stop(),
+            Phase::Ending => self.attack.control.stop(),
         }
         self.progress.phase(run, of, phase, total);
     }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use hioload_device::Device;
+use hioload_device::memory::MemoryDevice;
 use hioload_loadgen::{RepeatResult, ServerProbe, memory, process, settings};
-use hioload_ws::device::Device;
-use hioload_ws::device::memory::MemoryDevice;
 use hioload_ws::{Config, Endpoint, Idle, Lcores, Server};
 
 use super::super::handler::handler;
 use super::RepeatContext;
-use super::attack::AttackRun;
+use super::attack::AttackPart;
 use super::plan::LoadSetup;
 use super::tap::Recording;
 use crate::Failure;
@@ -17,7 +17,7 @@ use crate::Failure;
 /// Runs one part of a repeat.
 pub(super) fn run(
     setup: &LoadSetup,
-    attack_run: Option<&AttackRun>,
+    attack: Option<&AttackPart>,
     tap: Option<&Recording>,
     context: RepeatContext<'_>,
 ) -> Result<RepeatResult, Failure> {
@@ -25,9 +25,9 @@ pub(super) fn run(
         let tapped = move |device, n| tap.around(device, &format!("memory-queue{n}"));
         return over(setup, tapped, context);
     }
-    match attack_run {
+    match attack {
         None => over(setup, |device, _| device, context),
-        Some(attack_run) => over(setup, attack_run.wrap_memory(setup.job.lcores)?, context),
+        Some(attack) => over(setup, attack.wrap_memory(setup.job.lcores)?, context),
     }
 }
 
@@ -66,7 +66,7 @@ fn over<C: Device + 'static>(
         |why: std::io::Error| Failure::run(format!("cannot make the devices in memory: {why}"));
     let ends =
         memory::ends(pairs, (&server, &client), |device, _| device, on_client).map_err(system)?;
-    let usage = |why: hioload_ws::StartError| Failure::usage(why.to_string());
+    let usage = |why: hioload_ws::StartError| Failure::usage(why);
     let listen = vec![Endpoint::Tcp(memory::SERVER)];
     let server = Server::on(server, &servers, listen, ends.servers).map_err(usage)?;
     let client = Server::on(client, &clients, Vec::new(), ends.clients).map_err(usage)?;
@@ -87,10 +87,10 @@ fn over<C: Device + 'static>(
 /// CPUs for the lcores of the server and of the generator, and whether each lcore has a CPU of its own.
 fn places(setup: &LoadSetup) -> (Lcores, Lcores, bool) {
     let pairs = setup.job.lcores;
-    let cpus = hioload_ws::lcore::Topology::detect().placement();
+    let cpus = hioload_lcore::Topology::detect().placement();
     let theirs = match &setup.lcores {
         Lcores::Cpus(cpus) => cpus.clone(),
-        Lcores::Count(_) => Vec::new(),
+        Lcores::Auto | Lcores::Count(_) => Vec::new(),
     };
     let free: Vec<usize> = cpus
         .into_iter()

@@ -7,9 +7,9 @@ use hioload_loadgen::{Dialect, Job, Scenario, Sizes};
 use hioload_report::Plan;
 use hioload_ws::{Endpoint, Kind, Lcores};
 
-use super::attack::AttackRun;
+use super::attack::AttackPart;
 use super::check::{active, check};
-use super::server::ServerAddress;
+use super::target::LoadTarget;
 use super::{fit_open_files, place};
 use crate::Failure;
 use crate::cli::load::{LoadArgs, LoadTransport};
@@ -32,7 +32,7 @@ pub(super) struct LoadSetup {
     pub(super) plan: Plan,
     pub(super) lcores: Lcores,
     pub(super) sources: Vec<IpAddr>,
-    pub(super) attack_run: Option<AttackRun>,
+    pub(super) attack: Option<AttackPart>,
     pub(super) repeat: usize,
     /// The name of the server, for error texts.
     pub(super) name: String,
@@ -40,17 +40,17 @@ pub(super) struct LoadSetup {
 
 impl LoadSetup {
     /// The parts of a repeat: one run, or one without and one with attacks.
-    pub(super) fn parts(&self) -> Vec<Option<AttackRun>> {
-        match &self.attack_run {
+    pub(super) fn parts(&self) -> Vec<Option<AttackPart>> {
+        match &self.attack {
             None => vec![None],
-            Some(attack_run) => vec![Some(attack_run.part(false)), Some(attack_run.part(true))],
+            Some(attack) => vec![Some(attack.part(false)), Some(attack.part(true))],
         }
     }
 }
 
 /// Fills in the defaults and checks the flags.
 pub(super) fn plan(arguments: &LoadArgs) -> Result<LoadSetup, Failure> {
-    let server = ServerAddress::of(arguments)?;
+    let load_target = LoadTarget::of(arguments)?;
     let scenario = arguments.scenario;
     let (connections, in_flight, size) = match scenario {
         Scenario::Echo | Scenario::Churn | Scenario::Fanout => (64, 1, 64),
@@ -69,13 +69,10 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<LoadSetup, Failure> {
     let sizes = arguments.size.clone().unwrap_or_else(|| Sizes::fixed(size));
     let lcores = match &arguments.lcores {
         None => place(None),
-        Some(LcoreSet::Some(lcores)) => place(Some(lcores)),
-        Some(LcoreSet::All) => {
-            let cpus = hioload_ws::lcore::Topology::detect().placement();
-            Lcores::Cpus(cpus)
-        }
+        Some(LcoreSet(lcores)) => place(Some(lcores)),
     };
     let count = match &lcores {
+        Lcores::Auto => unreachable!("`place` has chosen"),
         Lcores::Count(n) => *n,
         Lcores::Cpus(cpus) => cpus.len(),
     };
@@ -85,7 +82,7 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<LoadSetup, Failure> {
     }
     let topics = scenario == Scenario::Fanout && arguments.dialect == Dialect::Topics;
     let mut protocols = arguments.protocol.clone();
-    let mut target = server.resource;
+    let mut target = load_target.resource;
     if topics {
         if protocols.is_empty() {
             protocols.push(TOPICS.to_owned());
@@ -99,9 +96,9 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<LoadSetup, Failure> {
     } else {
         Kind::Binary
     };
-    let mut job = Job::new(scenario, server.endpoints[0].clone());
-    job.endpoints = server.endpoints;
-    job.host = server.host;
+    let mut job = Job::new(scenario, load_target.endpoints[0].clone());
+    job.endpoints = load_target.endpoints;
+    job.host = load_target.host;
     job.publish_target = arguments
         .publish_path
         .clone()
@@ -138,11 +135,11 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<LoadSetup, Failure> {
     job.topics = arguments.topics.0.max(arguments.publishers.0) as usize;
     job.dialect = arguments.dialect;
     job.lcores = count;
-    let attack_run = AttackRun::new(arguments, &job)?;
+    let attack = AttackPart::new(arguments, &job)?;
     let plan = Plan {
         url: match arguments.transport {
             LoadTransport::Memory => String::new(),
-            _ => server.name.clone(),
+            _ => load_target.name.clone(),
         },
         transport: arguments.transport.to_string(),
         scenario: scenario.to_string(),
@@ -158,16 +155,16 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<LoadSetup, Failure> {
         duration: job.duration.as_secs_f64(),
         warmup: job.warmup.as_secs_f64(),
         lcores: count,
-        attack: attack_run.as_ref().map(AttackRun::text),
+        attack: attack.as_ref().map(AttackPart::text),
     };
     Ok(LoadSetup {
         sources: sources(arguments, &job),
-        attack_run,
+        attack,
         job: Arc::new(job),
         plan,
         lcores,
         repeat: arguments.repeat.0 as usize,
-        name: server.name,
+        name: load_target.name,
     })
 }
 

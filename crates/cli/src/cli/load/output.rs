@@ -1,4 +1,4 @@
-//! The output flags of `hioload load`, and its subcommands for report files.
+//! The flags of `hioload load` for its output, and its subcommands for existing reports.
 
 use std::path::PathBuf;
 
@@ -9,13 +9,13 @@ use hioload_report::require::Requirement;
 /// The output of a load.
 #[derive(Args, Debug)]
 pub(crate) struct OutputArgs {
-    /// Write the report to this file as JSON, for compare and plot; - is standard output
+    /// Write all figures to this file as JSON, for compare and plot; - is standard output
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// Write one self-contained HTML page with plots to this file
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
-    /// End with code 1 unless this condition holds, such as p99<1ms or rate>=100k,errors==0 (below); repeatable
+    /// End with code 1 unless the condition holds, such as p99<1ms or rate>=100k,errors==0 (below); repeatable
     #[arg(long, value_name = "CONDITION", value_delimiter = ',')]
     pub require: Vec<Requirement>,
     /// Show no progress
@@ -23,24 +23,24 @@ pub(crate) struct OutputArgs {
     pub quiet: bool,
 }
 
-/// Commands on report files.
+/// Subcommands for existing reports.
 #[derive(Subcommand, Debug)]
 pub(crate) enum LoadCommand {
-    /// Compare report files: plan, machine, and figures with the spread of their repeats
+    /// Compare reports that --json wrote: their plans, machines, and figures, by the ranges of their repeats
     Compare(CompareArgs),
-    /// Draw a plot of report files as SVG
+    /// Draw a plot of reports that --json wrote, as an SVG file
     Plot(PlotArgs),
-    /// Make the HTML page of a report file
+    /// Write the page of --report from a report that --json wrote
     Page(PageArgs),
 }
 
 /// `hioload load compare`
 #[derive(Args, Debug)]
 pub(crate) struct CompareArgs {
-    /// Report files; the others are compared with the first
+    /// The reports; all others are compared with the first
     #[arg(value_name = "FILE", required = true, num_args = 2..)]
     pub files: Vec<PathBuf>,
-    /// Write the comparison to this file as JSON; - is standard output, instead of the text
+    /// Write the differences to this file as JSON; - is standard output, in place of the text
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }
@@ -48,7 +48,7 @@ pub(crate) struct CompareArgs {
 /// `hioload load plot`
 #[derive(Args, Debug)]
 pub(crate) struct PlotArgs {
-    /// Report files of the plot; LABEL=FILE sets a label
+    /// The reports of the plot; LABEL=FILE labels one
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<String>,
     /// percentiles, histogram, throughput, latency, cpu, connections, or bars
@@ -65,7 +65,7 @@ pub(crate) struct PlotArgs {
 /// `hioload load page`
 #[derive(Args, Debug)]
 pub(crate) struct PageArgs {
-    /// The report file
+    /// The report
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// The file to write; - is standard output
@@ -73,12 +73,12 @@ pub(crate) struct PageArgs {
     pub out: PathBuf,
 }
 
-/// The kind of a plot.
+/// What a plot shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PlotChoice {
-    /// A line plot.
+    /// Lines.
     Lines(PlotKind),
-    /// A figure as bars.
+    /// One figure as bars.
     Bars,
 }
 
@@ -96,12 +96,12 @@ impl std::str::FromStr for PlotChoice {
     }
 }
 
-/// The help text about conditions.
+/// The help about conditions.
 pub(crate) const AFTER_OUTPUT: &str = "\
 Conditions: a figure, one of < <= > >= ==, and a limit with its unit (ns us ms s; k M; KiB MiB GiB; %).
   Figures: p50, p99, p99.9 or any other percentile, min, max, mean, stdev, each also of handshakes (handshake.p99); rate,
   bytes (per second), sent, done, errors; cores, cpu_per_message, headroom, rss, rss_per_connection of a side
   (server.cpu_per_message, generator.headroom); rss_per_connection, of the larger side; extra.NAME.
-  A condition applies to the median of the repeats, and for errors to their sum. rate>=99% is relative to --rate, and
-  errors<0.1% to all attempts. With an attack it applies to both parts, or to one: quiet.p99<1ms, attacked.p99<5ms. A
-  figure that was not measured does not meet a condition.";
+  With several runs the median counts, and the sum of errors. rate>=99% is relative to --rate, errors<0.1% to all tries.
+  With an attack a condition applies to both parts, or to one: quiet.p99<1ms, attacked.p99<5ms. A condition on a figure
+  that was not measured does not hold.";
