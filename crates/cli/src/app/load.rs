@@ -175,8 +175,7 @@ impl RepeatContext<'_> {
         let mut job = Job::clone(job);
         job.lcores = engine.lcores();
         let job = Arc::new(job);
-        run_repeat(engine, &job, probe, which, progress, stop)
-            .map_err(|why| Failure::run(why.to_string()))
+        run_repeat(engine, &job, probe, which, progress, stop).map_err(Failure::run)
     }
 }
 

@@ -43,10 +43,10 @@ impl AttackPart {
             ));
         }
         let attacks = arguments.attack.iter().flat_map(AttackPlan::attacks);
-        let mut plan = AttackPlan::new(attacks.cloned()).map_err(usage)?;
+        let mut plan = AttackPlan::new(attacks.cloned()).map_err(Failure::usage)?;
         let memory = arguments.transport == LoadTransport::Memory;
         let pool = match arguments.attack_source {
-            None if memory => Some(MEMORY_POOL.parse::<Cidr>().map_err(usage)?),
+            None if memory => Some(MEMORY_POOL.parse::<Cidr>().map_err(Failure::usage)?),
             given => given,
         };
         if let Some(pool) = pool {
@@ -56,7 +56,7 @@ impl AttackPart {
             return Err(Failure::usage("--attack needs a server with an IP address"));
         };
         plan.check_target(*target, memory || arguments.i_own_the_target)
-            .map_err(usage)?;
+            .map_err(Failure::usage)?;
         let control = AttackControl::new(&plan);
         let mut options = AttackOptions::new(plan, *target, []);
         options.path.clone_from(&job.target);
@@ -96,7 +96,7 @@ impl AttackPart {
         options.own = stack.addresses.iter().map(|own| own.addr()).collect();
         options.ports = FIRST_PORT..=stack.source_ports.start().saturating_sub(1);
         options.lcores = lcores;
-        options.check().map_err(usage)?;
+        options.check().map_err(Failure::usage)?;
         let control = self.control.clone();
         let next = Arc::new(AtomicUsize::new(0));
         Ok(move |device| {
@@ -136,10 +136,6 @@ impl AttackPart {
                 .extend(counters.iter().map(|(name, n)| (name, n as f64)));
         }
     }
-}
-
-fn usage(why: impl std::fmt::Display) -> Failure {
-    Failure::usage(why.to_string())
 }
 
 struct AttackProgress<'a> {

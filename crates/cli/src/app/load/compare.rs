@@ -65,8 +65,7 @@ fn plot(arguments: &PlotArgs) -> Result<(), Failure> {
                 kind.name()
             ))
         })?,
-        PlotChoice::Bars => plots::bars(&arguments.figure, &reports)
-            .map_err(|why| Failure::usage(why.to_string()))?,
+        PlotChoice::Bars => plots::bars(&arguments.figure, &reports).map_err(Failure::usage)?,
     };
     output::write(&arguments.out, &svg)
 }
@@ -86,7 +85,7 @@ fn labelled(argument: &str) -> (String, &str) {
 }
 
 fn read(path: &Path) -> Result<Report, Failure> {
-    Report::read(path).map_err(|why| Failure::usage(why.to_string()))
+    Report::read(path).map_err(Failure::usage)
 }
 
 #[cfg(test)]

@@ -96,5 +96,5 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
         return written
             .map_err(|why| Failure::run(format!("cannot write to standard output: {why}")));
     }
-    file::write(path, text.as_bytes()).map_err(|why| Failure::run(why.to_string()))
+    file::write(path, text.as_bytes()).map_err(Failure::run)
 }
