@@ -232,10 +232,7 @@ impl<H: Handler<Event = String>> Lab<H> {
     }
 
     fn build(lcores: usize, config: Config, make: impl Fn(Probe) -> H) -> Vec<Self> {
-        let options = FakeOptions {
-            send_queue: 64 << 20,
-            ..FakeOptions::default()
-        };
+        let options = FakeOptions::default().send_queue(64 << 20);
         let config = Arc::new(config);
         let limits = &config.limits;
         let admission = Arc::new(Admission::new(
