@@ -202,10 +202,7 @@ fn a_neighbour_that_is_not_there_fails_the_connection() {
 fn a_silent_peer_is_given_up() {
     let mut world = World::new();
     let (here, there) = world.connect("10.77.0.2:80");
-    let cut = Impairment {
-        loss: 1.0,
-        ..Impairment::default()
-    };
+    let cut = Impairment::default().loss(1.0);
     world.a.stack.device().set_rx(&cut);
     // Nothing is outstanding: it may be silent for as long as it likes.
     world.pass(Duration::from_secs(3600));
@@ -251,10 +248,7 @@ fn keepalive_finds_a_dead_peer() {
     let (_, there) = world.connect("10.77.0.2:80");
     world.pass(Duration::from_secs(100));
     assert_eq!(world.b.state(there), "ESTABLISHED");
-    let cut = Impairment {
-        loss: 1.0,
-        ..Impairment::default()
-    };
+    let cut = Impairment::default().loss(1.0);
     world.b.stack.device().set_rx(&cut);
     world.pass(Duration::from_secs(60));
     assert_eq!(world.b.seen[&there].error, Some(ErrorKind::TimedOut));
@@ -329,10 +323,7 @@ fn a_lost_last_acknowledgement_is_repeated_from_time_wait() {
     world.a.stack.finish(here);
     world.turns(2);
     world.b.stack.finish(there);
-    let cut = Impairment {
-        loss: 1.0,
-        ..Impairment::default()
-    };
+    let cut = Impairment::default().loss(1.0);
     world.a.stack.device().set_tx(&cut);
     world.turns(3);
     assert!(world.a.what(here).contains(What::CLOSED));
