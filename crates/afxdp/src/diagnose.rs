@@ -1,148 +1,141 @@
-//! What to say when the kernel refuses something: who has to act, and the command that mends it.
+//! Turns a refusal of the kernel into an error that names the party at fault and the command that fixes it.
 
 use std::error::Error;
 use std::io;
 use std::time::Duration;
-use std::{fs, path::Path};
 
 use aya::EbpfError;
 use aya::programs::ProgramError;
 
+use crate::error::OpenError;
 use crate::nic::{self, Nic};
-use crate::program::errno;
-use crate::{BindMode, OpenError, XdpMode};
+use crate::options::{BindMode, XdpMode};
 
-/// CAP_PERFMON: without it the verifier lets no program look behind a header of variable length.
+/// Without CAP_PERFMON the verifier rejects a program that reads behind a header of variable length.
 const PRIVILEGES: &str = "run as root, or setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon,cap_ipc_lock=ep on the binary, \
      or AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW CAP_BPF CAP_PERFMON CAP_IPC_LOCK in the systemd unit";
 
-fn privileges(what: &str, why: io::Error) -> OpenError {
-    OpenError::environment(format!("no permission to {what}"), PRIVILEGES).because(why)
+const KERNEL: &str =
+    "Linux 5.18 or later with CONFIG_BPF_SYSCALL and CONFIG_XDP_SOCKETS is needed (uname -r)";
+
+fn privileges(action: &str) -> OpenError {
+    OpenError::environment(format!("no permission to {action}"), PRIVILEGES)
 }
 
-fn is_permission(why: &io::Error) -> bool {
-    matches!(why.raw_os_error(), Some(libc::EPERM | libc::EACCES))
+fn is_permission(code: i32) -> bool {
+    matches!(code, libc::EPERM | libc::EACCES)
 }
 
-/// The interface cannot be looked at.
-pub(crate) fn find(name: &str, why: io::Error) -> OpenError {
-    match (why.raw_os_error(), why.kind()) {
-        (Some(libc::ENODEV), _) => OpenError::options(
+/// The interface cannot be examined.
+pub(crate) fn find(name: &str, cause: io::Error) -> OpenError {
+    match (cause.raw_os_error(), cause.kind()) {
+        (Some(libc::ENODEV), _) => OpenError::caller(
             format!("there is no interface {name}"),
-            "ip link shows which there are",
+            "ip link lists the interfaces",
         ),
-        (_, io::ErrorKind::InvalidInput) => OpenError::options(why.to_string(), ""),
-        (_, io::ErrorKind::Unsupported) => {
-            OpenError::options(format!("{name} is {why}"), "name one that is")
-        }
-        _ => {
-            OpenError::environment(format!("cannot look at the interface {name}"), "").because(why)
-        }
+        (_, io::ErrorKind::InvalidInput) => OpenError::caller(cause.to_string(), ""),
+        (_, io::ErrorKind::Unsupported) => OpenError::caller(
+            format!("{name} is not an Ethernet interface"),
+            "ip -d link shows the type of each interface",
+        ),
+        _ => OpenError::environment(format!("cannot examine the interface {name}"), ""),
     }
+    .because(cause)
 }
 
-/// The object is not what this crate was written with.
+/// The object file is not the one that this crate is written for.
 pub(crate) fn object(what: &str) -> OpenError {
     OpenError::environment(
-        format!("the XDP object is not the one that belongs to this program: {what}"),
+        format!("the XDP object does not belong to this program: {what}"),
         "build both from the same sources",
     )
 }
 
 /// The object cannot be loaded.
-pub(crate) fn load(why: &EbpfError) -> OpenError {
-    if let Some(code) = errno(why) {
-        let why = io::Error::from_raw_os_error(code);
-        if is_permission(&why) {
-            return privileges("make BPF maps", why);
-        }
-        return OpenError::environment(
-            "the kernel refuses the XDP program's maps",
-            kernel_needed(),
-        )
-        .because(why);
+pub(crate) fn load(cause: EbpfError) -> OpenError {
+    match errno(&cause) {
+        Some(code) if is_permission(code) => privileges("create BPF maps"),
+        Some(_) => OpenError::environment("the kernel rejects the XDP program's maps", KERNEL),
+        None => object("it cannot be parsed"),
     }
-    object(&chain(why))
+    .because(cause)
 }
 
-/// The verifier refuses the program, or nobody may load one.
-pub(crate) fn program(why: &ProgramError) -> OpenError {
-    if let ProgramError::LoadError {
+/// The verifier rejects the program, or the process may not load one.
+pub(crate) fn program(cause: ProgramError) -> OpenError {
+    let ProgramError::LoadError {
         io_error,
         verifier_log,
-    } = why
-    {
-        let error = io::Error::from_raw_os_error(io_error.raw_os_error().unwrap_or(0));
-        let log = verifier_log.to_string();
-        if is_permission(&error) && (log.trim().is_empty() || log.contains("prohibited for !root"))
-        {
-            return privileges("load an XDP program", error);
+    } = cause
+    else {
+        return object("it has no such program").because(cause);
+    };
+    let log = verifier_log.to_string();
+    let silent = log.trim().is_empty() || log.contains("prohibited for !root");
+    if silent && io_error.raw_os_error().is_some_and(is_permission) {
+        return privileges("load an XDP program").because(io_error);
+    }
+    // The verifier writes its reason last, followed only by its statistics.
+    let statistics = ["processed ", "stack depth ", "verification time "];
+    let is_reason = |line: &&str| {
+        !line.trim().is_empty() && !statistics.iter().any(|head| line.starts_with(head))
+    };
+    let reason = log.lines().rev().find(is_reason);
+    let what = format!(
+        "the kernel rejects the XDP program: {}",
+        reason.unwrap_or("the verifier gives no reason")
+    );
+    OpenError::environment(what, KERNEL).because(io_error)
+}
+
+/// The errno in the chain of causes of a loader's error, if there is one.
+fn errno(error: &EbpfError) -> Option<i32> {
+    let mut cause: Option<&dyn Error> = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return io.raw_os_error();
         }
-        // The reason is the last line but for the verifier's statistics.
-        let statistics = ["processed ", "stack depth ", "verification time "];
-        let says = |line: &&str| {
-            !line.trim().is_empty() && !statistics.iter().any(|head| line.starts_with(head))
-        };
-        let reason = log.lines().rev().find(says);
-        let what = format!(
-            "the kernel refuses the XDP program: {}",
-            reason.unwrap_or("no reason given")
-        );
-        return OpenError::environment(what, kernel_needed()).because(error);
+        cause = error.source();
     }
-    object(&chain(why))
-}
-
-fn kernel_needed() -> &'static str {
-    "Linux 5.18 or later with CONFIG_BPF_SYSCALL and CONFIG_XDP_SOCKETS is needed (uname -r)"
-}
-
-/// An error with its causes.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+    None
 }
 
 /// The program cannot be attached.
-pub(crate) fn attach(nic: &Nic, asked: XdpMode, mode: XdpMode, why: io::Error) -> OpenError {
+pub(crate) fn attach(nic: &Nic, asked: XdpMode, mode: XdpMode, cause: io::Error) -> OpenError {
     let Nic { name, driver, .. } = nic;
-    match why.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => privileges("attach an XDP program", why),
-        Some(libc::EBUSY | libc::EEXIST) => taken(nic),
-        Some(libc::ENODEV) => find(name, why),
+    match cause.raw_os_error() {
+        Some(code) if is_permission(code) => privileges("attach an XDP program"),
+        Some(libc::EBUSY | libc::EEXIST) => occupied(nic),
+        Some(libc::ENODEV) => return find(name, cause),
         Some(libc::ERANGE | libc::EINVAL) if mode == XdpMode::Native => OpenError::environment(
-            format!("{name} ({driver}) takes no XDP program in the driver at its MTU of {} or that of its peer, or with its number of queues or its offloads", nic.mtu),
+            format!(
+                "the driver of {name} ({driver}) rejects an XDP program at its MTU of {}, at the MTU of a veth's peer, or with \
+                 its number of queues or its offloads",
+                nic.mtu
+            ),
             format!("ip link set {name} mtu 1500; ethtool -K {name} lro off; or use SKB mode"),
-        )
-        .because(why),
+        ),
         _ if asked == XdpMode::Native => OpenError::environment(
-            format!("the driver of {name} ({driver}) takes no XDP program"),
+            format!("the driver of {name} ({driver}) does not support XDP"),
             "use SKB mode or auto",
-        )
-        .because(why),
-        _ => OpenError::environment(format!("{name} ({driver}) takes no XDP program"), kernel_needed())
-            .because(why),
+        ),
+        _ => OpenError::environment(format!("{name} ({driver}) does not accept an XDP program"), KERNEL),
     }
+    .because(cause)
 }
 
 /// Another program is on the interface.
-fn taken(nic: &Nic) -> OpenError {
+fn occupied(nic: &Nic) -> OpenError {
     let Nic { name, .. } = nic;
     let found = nic::attached_program(nic.index).ok().flatten();
     let what = match found {
         Some(program) => format!("another XDP program (id {}) is on {name}", program.id),
         None => format!("another XDP program is on {name}"),
     };
-    let mend = match found.and_then(|program| holder(program.id)) {
+    let hint = match found.and_then(|program| nic::program_owner(program.id)) {
         Some((pid, command)) => {
             format!(
-                "it belongs to process {pid} ({command}): end that, for example with kill {pid}"
+                "process {pid} ({command}) owns it: end that process, for example with kill {pid}"
             )
         }
         None if found.is_some_and(|program| program.generic) => {
@@ -150,52 +143,38 @@ fn taken(nic: &Nic) -> OpenError {
         }
         None => format!("ip link set dev {name} xdp off"),
     };
-    OpenError::environment(what, mend)
+    OpenError::environment(what, hint)
 }
 
-/// The process that holds the link of this XDP program to its interface: its number and name. Programs are looked for, since
-/// another network namespace may have an interface with the same index.
-pub fn holder(program: u32) -> Option<(u32, String)> {
-    let wanted = format!("prog_id:\t{program}");
-    let processes = fs::read_dir("/proc").ok()?.flatten();
-    let mut numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    numbers.find_map(|pid: u32| {
-        let process = Path::new("/proc").join(pid.to_string());
-        let mut files = fs::read_dir(process.join("fdinfo")).ok()?.flatten();
-        files.find(|file| {
-            let info = fs::read_to_string(file.path()).unwrap_or_default();
-            let has = |line: &str| info.lines().any(|other| other == line);
-            has("link_type:\txdp") && has(&wanted)
-        })?;
-        let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
-        Some((pid, name.trim().to_owned()))
-    })
-}
-
-/// There can be no AF_XDP socket.
-pub(crate) fn socket(why: io::Error) -> OpenError {
-    match why.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => privileges("open an AF_XDP socket", why),
-        Some(libc::EAFNOSUPPORT) => {
-            OpenError::environment("the kernel has no AF_XDP", kernel_needed()).because(why)
-        }
-        _ => OpenError::environment("cannot open an AF_XDP socket", "").because(why),
+/// An AF_XDP socket cannot be created.
+pub(crate) fn socket(cause: io::Error) -> OpenError {
+    match cause.raw_os_error() {
+        Some(code) if is_permission(code) => privileges("open an AF_XDP socket"),
+        Some(libc::EAFNOSUPPORT) => OpenError::environment("the kernel has no AF_XDP", KERNEL),
+        _ => OpenError::environment("cannot open an AF_XDP socket", ""),
     }
+    .because(cause)
 }
 
-/// There is no memory for the frames, or the kernel refuses to share it.
-pub(crate) fn memory(bytes: usize, why: io::Error) -> OpenError {
-    let mend = match why.raw_os_error() {
-        // Without CAP_IPC_LOCK, what is shared with the kernel counts as locked memory.
-        Some(libc::ENOBUFS) => "ulimit -l unlimited, or LimitMEMLOCK=infinity in the systemd unit",
-        Some(libc::ENOMEM) => "ask for fewer frames, or smaller rings",
-        _ => kernel_needed(),
-    };
+/// There is no memory for the frames.
+pub(crate) fn allocate(frames: usize, size: usize, cause: io::Error) -> OpenError {
     OpenError::environment(
-        format!("cannot share {} KiB of frames with the kernel", bytes >> 10),
-        mend,
+        format!("cannot allocate {frames} frames of {size} bytes"),
+        "reduce the number of frames, or the size of the rings",
     )
-    .because(why)
+    .because(cause)
+}
+
+/// The kernel refuses to share the memory of the frames.
+pub(crate) fn share(bytes: usize, cause: io::Error) -> OpenError {
+    let hint = match cause.raw_os_error() {
+        // Without CAP_IPC_LOCK, memory that is shared with the kernel counts as locked memory.
+        Some(libc::ENOBUFS) => "ulimit -l unlimited, or LimitMEMLOCK=infinity in the systemd unit",
+        Some(libc::ENOMEM) => "reduce the number of frames, or the size of the rings",
+        _ => KERNEL,
+    };
+    let what = format!("cannot share {} KiB of frames with the kernel", bytes >> 10);
+    OpenError::environment(what, hint).because(cause)
 }
 
 /// A socket cannot be bound.
@@ -204,56 +183,62 @@ pub(crate) fn bind(
     queue: u32,
     asked: BindMode,
     waited: Duration,
-    why: io::Error,
+    cause: io::Error,
 ) -> OpenError {
     let Nic { name, driver, .. } = nic;
     let jumbo = nic
         .chunk_sizes()
         .is_some_and(|(frame, piece)| frame > piece);
-    match why.raw_os_error() {
+    match cause.raw_os_error() {
         Some(libc::EBUSY) => OpenError::environment(
-            format!("queue {queue} of {name} belongs to another AF_XDP socket, after {} ms of waiting", waited.as_millis()),
-            "end the process that has it (ss --xdp -p)",
+            format!(
+                "another AF_XDP socket owns queue {queue} of {name}, and has not released it within {} ms",
+                waited.as_millis()
+            ),
+            "end the process that owns it (ss --xdp -p)",
         ),
         Some(libc::EOPNOTSUPP) if asked == BindMode::ZeroCopy => OpenError::environment(
             format!("the driver of {name} ({driver}) has no zero-copy for queue {queue}"),
             "use copy mode or auto",
-        )
-        .because(why),
+        ),
         Some(libc::EINVAL) if queue >= nic.queues => no_queue(nic, queue),
         Some(libc::EINVAL | libc::EOPNOTSUPP) if jumbo => OpenError::environment(
-            format!("the kernel or the driver of {name} ({driver}) has no AF_XDP for packets of several buffers, as an MTU of {} needs", nic.mtu),
+            format!(
+                "the kernel or the driver of {name} ({driver}) has no AF_XDP for packets of several buffers, which an MTU of {} \
+                 needs",
+                nic.mtu
+            ),
             format!("ip link set {name} mtu 1500"),
-        )
-        .because(why),
+        ),
         Some(libc::ENETDOWN) => {
-            OpenError::environment(format!("{name} is down"), format!("ip link set {name} up")).because(why)
+            OpenError::environment(format!("{name} is down"), format!("ip link set {name} up"))
         }
-        Some(libc::EPERM) => privileges("bind an AF_XDP socket", why),
-        _ => OpenError::environment(format!("cannot bind to queue {queue} of {name} ({driver})"), "").because(why),
+        Some(libc::EPERM) => privileges("bind an AF_XDP socket"),
+        _ => OpenError::environment(format!("cannot bind to queue {queue} of {name} ({driver})"), ""),
     }
+    .because(cause)
 }
 
 /// The interface has no such queue.
 pub(crate) fn no_queue(nic: &Nic, queue: u32) -> OpenError {
     let Nic { name, queues, .. } = nic;
-    OpenError::options(
-        format!("{name} has no queue {queue}: it has {queues}, from 0"),
+    OpenError::caller(
+        format!("{name} has no queue {queue}: it has {queues}, numbered from 0"),
         format!(
-            "ethtool -L {name} combined {} makes more, if the NIC can",
+            "ethtool -L {name} combined {} adds queues, if the NIC has them",
             queue + 1
         ),
     )
 }
 
-/// The kernel polls for nobody.
-pub(crate) fn busy_poll(why: io::Error) -> OpenError {
-    match why.raw_os_error() {
-        Some(libc::EPERM) => privileges("set busy polling", why),
+/// Busy polling cannot be set.
+pub(crate) fn busy_poll(cause: io::Error) -> OpenError {
+    match cause.raw_os_error() {
+        Some(libc::EPERM) => privileges("set busy polling"),
         _ => OpenError::environment(
-            "no busy polling on AF_XDP sockets",
-            "Linux 5.11 or later is needed, or leave it off",
-        )
-        .because(why),
+            "the kernel has no busy polling on AF_XDP sockets",
+            "use Linux 5.11 or later, or turn busy polling off",
+        ),
     }
+    .because(cause)
 }

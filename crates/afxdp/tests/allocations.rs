@@ -1,4 +1,4 @@
-//! In steady state a queue allocates nothing and calls the system once for a burst. Needs root.
+//! In steady state a queue allocates nothing and makes one system call for each burst. Needs root.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -13,7 +13,7 @@ use common::{Net, OURS4, PEER4, open, options};
 use hioload_afxdp::{PortOptions, Queue};
 use hioload_device::{Burst, Device};
 
-/// Bursts of all lengths from one port to the other and back, with sleeps in between.
+/// Sends bursts of all lengths from one port to the other and back, with sleeps in between.
 fn exchange(a: &mut Queue, b: &mut Queue, packet: &[u8], turns: usize) -> u64 {
     let (mut out, mut into) = (Burst::new(), Burst::new());
     let mut received = 0;
@@ -38,7 +38,7 @@ fn exchange(a: &mut Queue, b: &mut Queue, packet: &[u8], turns: usize) -> u64 {
 }
 
 #[test]
-fn nothing_is_allocated_in_steady_state() {
+fn a_queue_allocates_nothing_in_steady_state() {
     for mtu in [1500, 9000] {
         let Some(net) = Net::new(1, mtu) else { return };
         let far = net.at_peer(|| {
@@ -49,8 +49,8 @@ fn nothing_is_allocated_in_steady_state() {
         let mut asked = options();
         asked.ring = 2048;
         let (_port, mut near) = open(&asked);
-        let (_far_port, mut seeds) = far;
-        let mut far = seeds.pop().expect("a queue").open().expect("a queue");
+        let (_far_port, mut pending) = far;
+        let mut far = pending.pop().expect("a queue").claim().expect("a queue");
         let payload = vec![3; mtu - 40];
         let segment = ipv4(OURS4, PEER4, 6, 0, &tcp(1, 2, &payload));
         let packet = ethernet([2, 0, 0, 0, 0, 9], None, ETHERTYPE4, &segment);

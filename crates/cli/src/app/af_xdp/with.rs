@@ -1,7 +1,7 @@
 //! The port, and its queues.
 
 use hioload_ws::afxdp::{
-    BindMode, BusyPoll, Ownership, Port, PortOptions, Queue, QueueSeed, RxChecksum, XdpMode,
+    BindMode, BusyPoll, Ownership, PendingQueue, Port, PortOptions, Queue, RxChecksum, XdpMode,
 };
 use hioload_ws::device::tap::TapSwitch;
 use hioload_ws::engine::{LcorePlacement, StartError};
@@ -71,13 +71,14 @@ fn open(
     options: &ServerOptions,
 ) -> Result<(Port, Queues<Queue>), Failure> {
     let wanted = port_options(link, bypass, options);
-    let (port, seeds) = Port::open(&wanted).map_err(|why| Failure::usage(why.to_string()))?;
-    log_port(&port, &seeds);
+    let (port, pending) = Port::open(&wanted).map_err(|why| Failure::usage(why.to_string()))?;
+    log_port(&port, &pending);
     let nic = port.nic();
-    let queues = seeds.into_iter().map(|seed| {
-        let number = seed.queue();
+    let queues = pending.into_iter().map(|queue| {
+        let number = queue.number();
         let open = move |_: LcorePlacement| {
-            seed.open()
+            queue
+                .claim()
                 .map_err(|why| StartError::Transport(why.to_string()))
         };
         (number, Box::new(open) as OpenQueue<Queue>)
@@ -96,45 +97,42 @@ fn port_options(link: &AfXdp, bypass: &BypassPlan, options: &ServerOptions) -> P
     let interface = link.interface.clone().unwrap_or_default();
     let addresses = bypass.stack.addresses.iter().map(|cidr| cidr.addr());
     let addresses = addresses.chain(bypass.also.iter().copied());
-    PortOptions {
-        queues: bypass.queues.clone().unwrap_or_default(),
-        mode: match link.xdp_mode {
-            values::XdpMode::Auto => XdpMode::Auto,
-            values::XdpMode::Native => XdpMode::Native,
-            values::XdpMode::Skb => XdpMode::Skb,
-        },
-        bind: match link.zero_copy {
-            values::ZeroCopy::Auto => BindMode::Auto,
-            values::ZeroCopy::On => BindMode::ZeroCopy,
-            values::ZeroCopy::Off => BindMode::Copy,
-        },
-        ownership: if link.share_address {
-            Ownership::Shared
-        } else {
-            Ownership::Own
-        },
-        listen: tcp_addresses(&options.listen),
-        vlan: bypass.stack.vlan,
-        huge_pages: options.sockets.huge_pages,
-        rx_checksum: match link.rx_checksum {
-            values::RxChecksum::Auto => RxChecksum::Auto,
-            values::RxChecksum::Verify => RxChecksum::Verify,
-            values::RxChecksum::Trust => RxChecksum::Trust,
-        },
-        busy_poll: link.busy_poll.map(|time| BusyPoll {
-            micros: u32::try_from(time.as_micros()).unwrap_or(u32::MAX).max(1),
-            budget: POLL_BUDGET,
-        }),
-        ..PortOptions::new(hioload_ws::afxdp::object(), interface, addresses)
+    let mut port = PortOptions::new(hioload_ws::afxdp::object(), interface, addresses);
+    port.queues = bypass.queues.clone().unwrap_or_default();
+    port.mode = match link.xdp_mode {
+        values::XdpMode::Auto => XdpMode::Auto,
+        values::XdpMode::Native => XdpMode::Native,
+        values::XdpMode::Skb => XdpMode::Skb,
+    };
+    port.bind = match link.zero_copy {
+        values::ZeroCopy::Auto => BindMode::Auto,
+        values::ZeroCopy::On => BindMode::ZeroCopy,
+        values::ZeroCopy::Off => BindMode::Copy,
+    };
+    if link.share_address {
+        port.ownership = Ownership::Shared;
     }
+    port.listen = tcp_addresses(&options.listen);
+    port.vlan = bypass.stack.vlan;
+    port.huge_pages = options.sockets.huge_pages;
+    port.rx_checksum = match link.rx_checksum {
+        values::RxChecksum::Auto => RxChecksum::Auto,
+        values::RxChecksum::Verify => RxChecksum::Verify,
+        values::RxChecksum::Trust => RxChecksum::Trust,
+    };
+    port.busy_poll = link.busy_poll.map(|time| {
+        let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+        BusyPoll::new(micros.max(1), POLL_BUDGET)
+    });
+    port
 }
 
 /// One line about the interface, and one if it has queues that are not ours.
-fn log_port(port: &Port, seeds: &[QueueSeed]) {
-    let zero_copy = seeds.iter().filter(|seed| seed.capabilities().zero_copy);
+fn log_port(port: &Port, queues: &[PendingQueue]) {
+    let zero_copy = queues.iter().filter(|queue| queue.capabilities().zero_copy);
     let copies = match zero_copy.count() {
         0 => "copy",
-        n if n == seeds.len() => "zero-copy",
+        n if n == queues.len() => "zero-copy",
         _ => "zero-copy on some queues",
     };
     let mode = match port.mode() {
@@ -147,14 +145,14 @@ fn log_port(port: &Port, seeds: &[QueueSeed]) {
         nic.name,
         nic.driver,
         nic.mtu,
-        listed(seeds.iter().map(QueueSeed::queue))
+        listed(queues.iter().map(PendingQueue::number))
     );
     let uncovered = listed(port.uncovered_queues());
     if !uncovered.is_empty() {
         tracing::warn!(
             "what is ours and arrives on queues {uncovered} of {0} is dropped: take them too, or ethtool -L {0} combined {1}",
             nic.name,
-            seeds.len()
+            queues.len()
         );
     }
 }

@@ -8,7 +8,7 @@ use super::Findings;
 pub(super) fn program(findings: &mut Findings) {
     match afxdp::verify(&afxdp::object()) {
         Ok(()) => findings.ok("program", "the kernel's verifier takes the XDP program"),
-        Err(why) => findings.missing("program", why.what(), why.mend()),
+        Err(why) => findings.missing("program", why.what(), why.hint().unwrap_or_default()),
     }
 }
 
@@ -18,7 +18,7 @@ pub(super) fn port(findings: &mut Findings, name: &str) {
     let options = PortOptions::new(afxdp::object(), name, [address]);
     let (port, seeds) = match Port::open(&options) {
         Ok(opened) => opened,
-        Err(why) => return findings.missing("trial", why.what(), why.mend()),
+        Err(why) => return findings.missing("trial", why.what(), why.hint().unwrap_or_default()),
     };
     match port.mode() {
         XdpMode::Native => findings.ok("xdp mode", "native: the driver runs the program"),
@@ -28,7 +28,7 @@ pub(super) fn port(findings: &mut Findings, name: &str) {
             "a NIC whose driver has it (ice, i40e, ixgbe, igb, igc, mlx5, bnxt, ena, virtio_net)",
         ),
     }
-    let queues: Vec<_> = seeds.iter().map(afxdp::QueueSeed::queue).collect();
+    let queues: Vec<_> = seeds.iter().map(afxdp::PendingQueue::number).collect();
     let zero_copy = seeds
         .iter()
         .filter(|seed| seed.capabilities().zero_copy)
