@@ -5,7 +5,7 @@ use std::sync::mpsc;
 
 use hioload_ws::device::Device;
 use hioload_ws::dpdk::{
-    Eal, Port, PortName, PortOptions, QueueEnd, RingEnd, ring_pair, split_arguments,
+    Eal, PendingQueue, Port, PortName, PortOptions, RingEnd, ring_pair, split_arguments,
 };
 use hioload_ws::engine::{LcorePlacement, MakeTransport, StartError};
 use hioload_ws::mem::{Pool, PoolOptions};
@@ -131,17 +131,14 @@ impl Handler for Asker {
     }
 }
 
-fn open(eal: &Eal, end: RingEnd, queues: u16) -> (Port, Vec<QueueEnd>) {
-    let options = PortOptions {
-        port: PortName::Ring(end),
-        queues,
-        ..PortOptions::default()
-    };
+fn open(eal: &Eal, end: RingEnd, queues: u16) -> (Port, Vec<PendingQueue>) {
+    let mut options = PortOptions::new(PortName::Ring(end));
+    options.queues = queues;
     Port::open(eal, &options).expect("a port")
 }
 
 /// An engine with an lcore for each queue; `last` is the last byte of its IP and MAC addresses.
-fn engine(ends: Vec<QueueEnd>, last: u8, listen: bool) -> Server<Bypass<Queue>> {
+fn engine(queues: Vec<PendingQueue>, last: u8, listen: bool) -> Server<Bypass<Queue>> {
     let address = ([10, 77, 0, 2], 9001).into();
     let stack = StackConfig {
         addresses: vec![format!("10.77.0.{last}/24").parse().expect("an address")],
@@ -158,13 +155,13 @@ fn engine(ends: Vec<QueueEnd>, last: u8, listen: bool) -> Server<Bypass<Queue>> 
         send_queue: config.send_bound(),
         backlog: 16,
     };
-    let (lcores, alone) = (ends.len(), ends.len() == 1);
+    let (lcores, alone) = (queues.len(), queues.len() == 1);
     let strays = Strays::mesh(lcores, 1518);
-    let make = ends.into_iter().zip(strays).map(|(end, mut strays)| {
+    let make = queues.into_iter().zip(strays).map(|(queue, mut strays)| {
         let stack = stack.clone();
         let make = move |place: LcorePlacement| {
             let failed = |why: &dyn std::fmt::Display| StartError::Transport(why.to_string());
-            let queue = end.claim().map_err(|why| failed(&why))?;
+            let queue = queue.claim().map_err(|why| failed(&why))?;
             strays.set_waker(queue.waker());
             let strays = (!alone).then_some(strays);
             let stack = Stack::new(queue, stack, strays, place.now).map_err(|why| failed(&why))?;
@@ -207,7 +204,7 @@ fn converse(eal: &Eal, queues: u16) {
     // The second to be closed knows of both: each has the other's frames.
     port_a.close().expect("closed");
     let closed = port_b.close().expect("closed");
-    assert_eq!((closed.frames_in_use, closed.frames_in_hand), (Some(0), 0));
+    assert_eq!((closed.frames_in_use, closed.frames_held), (Some(0), 0));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use hioload_ws::device::tap::TapSwitch;
 use hioload_ws::dpdk::{
-    self, Closed, Eal, Port, PortInfo, PortOptions, Queue, QueueEnd, Steering, split_arguments,
+    self, Closed, Eal, PendingQueue, Port, PortInfo, PortOptions, Queue, Steering, split_arguments,
 };
 use hioload_ws::engine::{LcorePlacement, StartError};
 use hioload_ws::lcore::Topology;
@@ -84,28 +84,29 @@ fn open(
     let info = ports.iter().find(|info| match &options.port {
         dpdk::PortName::Number(number) => info.number == *number,
         dpdk::PortName::Name(name) => info.name == *name,
-        dpdk::PortName::Ring(_) => false,
+        _ => false,
     });
     options.queues = match &bypass.queues {
         Some(list) => asked_for(list).map_err(Failure::usage)?,
         None => info.map_or(1, |info| fitting(info, chosen)),
     };
-    let (port, ends) = Port::open(eal, &options).map_err(|why| refused(&why))?;
-    log_port(&port, ends.len());
+    let (port, pending) = Port::open(eal, &options).map_err(|why| refused(&why))?;
+    log_port(&port, pending.len());
     let queues = Queues {
         transport: NAME,
         port: port.info().name.clone(),
         mtu: port.mtu().into(),
         node: port.info().node,
-        queues: ends.into_iter().map(opener).collect(),
+        queues: pending.into_iter().map(opener).collect(),
     };
     Ok((port, queues))
 }
 
-fn opener(end: QueueEnd) -> (u32, OpenQueue<Queue>) {
-    let number = end.number().into();
+fn opener(queue: PendingQueue) -> (u32, OpenQueue<Queue>) {
+    let number = queue.number().into();
     let open = |_: LcorePlacement| {
-        end.claim()
+        queue
+            .claim()
             .map_err(|why| StartError::Transport(why.to_string()))
     };
     (number, Box::new(open))
@@ -123,25 +124,21 @@ fn port_options(settings: &Dpdk, bypass: &BypassPlan) -> PortOptions {
         (Ipv4Addr::UNSPECIFIED, 0).into(),
         (Ipv6Addr::UNSPECIFIED, 0).into(),
     ];
-    PortOptions {
-        port: match &settings.port {
-            values::PortName::Number(number) => dpdk::PortName::Number(*number),
-            values::PortName::Name(name) => dpdk::PortName::Name(name.clone()),
-        },
-        mtu: settings.mtu,
-        rx_descriptors: settings.rx_descriptors,
-        tx_descriptors: settings.tx_descriptors,
-        frames: settings.mbufs,
-        checksums: settings.checksum_offload,
-        promiscuous: settings.promiscuous,
-        mac: bypass.stack.mac,
-        steering: settings.flow_rules.then_some(Steering {
-            addresses: own,
-            listen: everything,
-            vlan: bypass.stack.vlan,
-        }),
-        ..PortOptions::default()
+    let mut port = PortOptions::new(match &settings.port {
+        values::PortName::Number(number) => dpdk::PortName::Number(*number),
+        values::PortName::Name(name) => dpdk::PortName::Name(name.clone()),
+    });
+    port.mtu = settings.mtu;
+    port.rx_descriptors = settings.rx_descriptors;
+    port.tx_descriptors = settings.tx_descriptors;
+    port.frames = settings.mbufs;
+    port.checksums = settings.checksum_offload;
+    port.promiscuous = settings.promiscuous;
+    port.mac = bypass.stack.mac;
+    if settings.flow_rules {
+        port.steering = Some(Steering::new(own, everything, bypass.stack.vlan));
     }
+    port
 }
 
 /// DPDK's queues begin at 0: what counts is how many. `2` is two, `0-1` as well.
@@ -241,7 +238,7 @@ fn close(port: Port) -> Result<(), Failure> {
         }
         Some(count) => Err(Failure::run(format!(
             "{name}: {count} of {frames} mbufs are not back in their pools, and {} were not given back by us",
-            closed.frames_in_hand
+            closed.frames_held
         ))),
     }
 }
