@@ -190,7 +190,7 @@ static __always_inline int arp(struct xdp_md *ctx, void *at, void *end)
 }
 
 // Whether an ICMP error quotes a segment from a listened endpoint (RFC 792).
-static __always_inline int quotes_ours4(struct icmp_header *icmp, void *end)
+static __always_inline int quotes_listened4(struct icmp_header *icmp, void *end)
 {
 	struct iphdr *quoted = (void *)(icmp + 1);
 	struct ports *ports;
@@ -241,12 +241,12 @@ static __always_inline int ipv4(struct xdp_md *ctx, void *at, void *end)
 			return redirect(ctx, ICMP);
 		if ((void *)(icmp + 1) > end)
 			return count(MALFORMED);
-		return quotes_ours4(icmp, end) ? redirect(ctx, ICMP) : count(PASSED);
+		return quotes_listened4(icmp, end) ? redirect(ctx, ICMP) : count(PASSED);
 	}
 	return count(PASSED);
 }
 
-static __always_inline int quotes_ours6(struct icmp_header *icmp, void *end)
+static __always_inline int quotes_listened6(struct icmp_header *icmp, void *end)
 {
 	struct ipv6hdr *quoted = (void *)(icmp + 1);
 	struct ports *ports = (void *)(quoted + 1);
@@ -260,22 +260,22 @@ static __always_inline int quotes_ours6(struct icmp_header *icmp, void *end)
 }
 
 // Whether this is a neighbour solicitation for an own address (RFC 4861, section 4.3). It is sent to the solicited-node group.
-static __always_inline int solicits_ours(struct icmp_header *icmp, void *end)
+static __always_inline int solicits_own(struct icmp_header *icmp, void *end)
 {
 	struct in6_addr *target = (void *)(icmp + 1);
 
 	return icmp->type == 135 && (void *)(target + 1) <= end && own6(target);
 }
 
-static __always_inline int icmp6(struct xdp_md *ctx, struct icmp_header *icmp, void *end, int ours)
+static __always_inline int icmp6(struct xdp_md *ctx, struct icmp_header *icmp, void *end, int own)
 {
 	if ((void *)(icmp + 1) > end)
 		return count(MALFORMED);
 	if (SHARED)
-		return ours && quotes_ours6(icmp, end) ? redirect(ctx, ICMP) : count(PASSED);
-	if (ours)
+		return own && quotes_listened6(icmp, end) ? redirect(ctx, ICMP) : count(PASSED);
+	if (own)
 		return redirect(ctx, icmp->type == 135 || icmp->type == 136 ? ND : ICMP);
-	return solicits_ours(icmp, end) ? redirect(ctx, ND) : count(PASSED);
+	return solicits_own(icmp, end) ? redirect(ctx, ND) : count(PASSED);
 }
 
 // Whether this is a solicited-node group, ff02::1:ffxx:xxxx (RFC 4291, section 2.7.1).
@@ -288,13 +288,13 @@ static __always_inline int solicited_node(const struct in6_addr *address)
 static __always_inline int ipv6(struct xdp_md *ctx, void *at, void *end)
 {
 	struct ipv6hdr *ip = at;
-	int ours;
+	int own;
 	__u8 next;
 
 	if ((void *)(ip + 1) > end || ip->version != 6)
 		return count(MALFORMED);
-	ours = own6(&ip->daddr);
-	if (!ours && (SHARED || !solicited_node(&ip->daddr)))
+	own = own6(&ip->daddr);
+	if (!own && (SHARED || !solicited_node(&ip->daddr)))
 		return count(PASSED);
 	next = ip->nexthdr;
 	at = ip + 1;
@@ -302,11 +302,11 @@ static __always_inline int ipv6(struct xdp_md *ctx, void *at, void *end)
 		struct extension *extension = at;
 
 		if (next == IPPROTO_ICMPV6)
-			return icmp6(ctx, at, end, ours);
+			return icmp6(ctx, at, end, own);
 		if (next == IPPROTO_TCP) {
 			struct ports *ports = at;
 
-			if (!ours)
+			if (!own)
 				return count(PASSED);
 			if (!SHARED)
 				return redirect(ctx, TCP);
@@ -323,7 +323,7 @@ static __always_inline int ipv6(struct xdp_md *ctx, void *at, void *end)
 		if (next == IPPROTO_FRAGMENT) {
 			// An atomic fragment is the whole packet (RFC 6946).
 			if (extension->fragment & bpf_htons(0xfff9))
-				return SHARED || !ours ? count(PASSED) : redirect(ctx, FRAGMENT);
+				return SHARED || !own ? count(PASSED) : redirect(ctx, FRAGMENT);
 			at += sizeof(*extension);
 		} else {
 			at += (extension->len + 1) * 8;

@@ -22,7 +22,7 @@ fn findings(output: &Output) -> Vec<(String, String)> {
     findings
         .map(|finding| {
             if finding["level"] == "missing" {
-                assert!(finding["mend"].is_string(), "what mends it: {finding}");
+                assert!(finding["hint"].is_string(), "a hint: {finding}");
             }
             (text(finding, "subject"), text(finding, "level"))
         })

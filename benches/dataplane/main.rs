@@ -24,7 +24,7 @@ use world::{Ack, Load, Order, World};
 #[derive(Parser)]
 #[command(name = "dataplane")]
 struct Args {
-    /// What to measure: echo, scale, idle, open, in-place. All, if none is named.
+    /// What to measure: echo, layer, in-place, open, scale, idle. All, if none is named.
     what: Vec<String>,
     /// Flows of the large case.
     #[arg(long, default_value_t = 1_000_000)]
@@ -48,7 +48,7 @@ const RINGS_STAY: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let names = ["echo", "in-place", "open", "scale", "idle"];
+    let names = ["echo", "layer", "in-place", "open", "scale", "idle"];
     if let Some(unknown) = args
         .what
         .iter()
@@ -75,6 +75,7 @@ fn main() -> ExitCode {
         }
     };
     let good = run("echo", &echo)
+        && run("layer", &layer)
         && run("in-place", &in_place)
         && run("open", &open)
         && run("scale", &scale)
@@ -125,6 +126,55 @@ fn echo(args: &Args) -> Result<Vec<Row>, Failure> {
             Some(100.0),
         ),
     ])
+}
+
+/// A layer that passes everything through, beside none: the median of the ratios of rounds that follow each other.
+fn layer(args: &Args) -> Result<Vec<Row>, Failure> {
+    // Short rounds, and many of them: what else the machine does then changes little within a pair of rounds.
+    const ROUNDS: usize = 15;
+    let how = (Order::Scattered, Ack::WithNext);
+    let mut rows = Vec::new();
+    for (batch, name) in [
+        (1, "1 message in a segment"),
+        (16, "16 messages in a segment"),
+    ] {
+        let (mut bare, load) = (few()?, Load::new(64, batch));
+        let mut layered = set_up::layered(FEW, RING_IDLE)?;
+        layered.open(FEW)?;
+        let messages = args.messages / 4 * batch.min(4);
+        bare.round(FEW, messages, &load, how)?;
+        layered.round(FEW, messages, &load, how)?;
+        let before = layered.server().transport().layer().bytes_of_all();
+        let (mut times, mut ratios) = (Vec::new(), Vec::new());
+        for round in 0..args.rounds * ROUNDS {
+            let (without, with) = if round % 2 == 0 {
+                let without = bare.round(FEW, messages, &load, how)?;
+                (without, layered.round(FEW, messages, &load, how)?)
+            } else {
+                let with = layered.round(FEW, messages, &load, how)?;
+                (bare.round(FEW, messages, &load, how)?, with)
+            };
+            times.push(with);
+            ratios.push(with / without);
+        }
+        let after = layered.server().transport().layer().bytes_of_all();
+        let least = (args.rounds * ROUNDS * messages * 64) as u64;
+        if after.received - before.received < least || after.sent - before.sent < least {
+            return Err("the messages did not go through the layer".into());
+        }
+        rows.push(Row::nanos(
+            format!("echo 64 B, 100 flows, {name}, through a layer"),
+            median(&times),
+            None,
+        ));
+        rows.push(Row::at_most(
+            "  ratio to no layer",
+            median(&ratios),
+            "x",
+            1.02,
+        ));
+    }
+    Ok(rows)
 }
 
 /// The share of received bytes that the decoder got in the frame they arrived in.

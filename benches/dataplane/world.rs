@@ -46,8 +46,8 @@ impl Handler for Echo {
     }
 }
 
-pub struct World<D: Device> {
-    lcore: Lcore<Bypass<D>, Echo>,
+pub struct World<D: Device, T: Transport = Bypass<D>> {
+    lcore: Lcore<T, Echo>,
     clock: Clock,
     /// Added to the clock: time that the idle are given without waiting for it.
     skipped: Duration,
@@ -104,8 +104,8 @@ impl Load {
     }
 }
 
-impl<D: Device> World<D> {
-    pub fn new(io: Bypass<D>, client: Client<D>, config: Config, clock: Clock, now: Time) -> Self {
+impl<D: Device, T: Transport> World<D, T> {
+    pub fn new(io: T, client: Client<D>, config: Config, clock: Clock, now: Time) -> Self {
         Self {
             lcore: Lcore::alone(io, Echo, config, now),
             clock,
@@ -116,7 +116,7 @@ impl<D: Device> World<D> {
         }
     }
 
-    pub fn server(&mut self) -> &mut Lcore<Bypass<D>, Echo> {
+    pub fn server(&mut self) -> &mut Lcore<T, Echo> {
         &mut self.lcore
     }
 

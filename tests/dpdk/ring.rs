@@ -1,24 +1,25 @@
 //! Server and client in one process, each with its lcores and a TCP of its own, on two ports that are joined by rings: what one
 //! sends is in the other's hands as the same mbuf.
 
+use std::net::SocketAddr;
 use std::sync::mpsc;
 
-use hioload_ws::device::Device;
-use hioload_ws::dpdk::{
+use hioload_device::Device;
+use hioload_dpdk::{
     Eal, PendingQueue, Port, PortName, PortOptions, RingEnd, ring_pair, split_arguments,
 };
-use hioload_ws::engine::{LcorePlacement, MakeTransport, StartError};
-use hioload_ws::mem::{Pool, PoolOptions};
-use hioload_ws::tcp::{Stack, StackConfig, Strays};
-use hioload_ws::transport::bypass::{Bypass, BypassOptions};
+use hioload_engine::{LcorePlacement, MakeTransport, StartError};
+use hioload_mem::{Pool, PoolOptions};
+use hioload_tcp::{Handoff, Stack, StackConfig};
+use hioload_transport::bypass::{Bypass, BypassOptions};
 use hioload_ws::{
-    Accept, CloseCode, Closure, Config, Connect, ConnectError, ConnectionId, Context, Endpoint,
-    Handler, Kind, LcoreContext, Lcores, Message, Peer, Request, Response, Server, ServerReply,
+    Accept, CloseCode, Closure, Config, Connect, ConnectError, ConnectionId, Context, Handler,
+    Kind, LcoreContext, Lcores, Message, Peer, Request, Response, Server, ServerReply,
 };
 
 use super::EAL;
 
-type Queue = hioload_ws::dpdk::Queue;
+type Queue = hioload_dpdk::Queue;
 
 const COUNT: u64 = 20_000;
 const IN_FLIGHT: u64 = 16;
@@ -71,16 +72,7 @@ impl Handler for Asker {
     type Event = ();
 
     fn on_start(&mut self, cx: &mut impl LcoreContext<Event = ()>) {
-        let connect = Connect {
-            endpoint: Endpoint::Tcp(([10, 77, 0, 2], 9001).into()),
-            host: "10.77.0.2".into(),
-            target: "/".into(),
-            origin: None,
-            protocols: Vec::new(),
-            headers: Vec::new(),
-            deflate: false,
-            token: 0,
-        };
+        let connect = Connect::new(SocketAddr::from(([10, 77, 0, 2], 9001)));
         cx.connect(connect).expect("it can begin");
     }
 
@@ -138,16 +130,16 @@ fn open(eal: &Eal, end: RingEnd, queues: u16) -> (Port, Vec<PendingQueue>) {
 }
 
 /// An engine with an lcore for each queue; `last` is the last byte of its IP and MAC addresses.
-fn engine(queues: Vec<PendingQueue>, last: u8, listen: bool) -> Server<Bypass<Queue>> {
+fn engine(ends: Vec<PendingQueue>, last: u8, listen: bool) -> Server<Bypass<Queue>> {
     let address = ([10, 77, 0, 2], 9001).into();
-    let stack = StackConfig {
-        addresses: vec![format!("10.77.0.{last}/24").parse().expect("an address")],
-        listen: if listen { vec![address] } else { Vec::new() },
-        mac: Some([2, 0, 0, 0, 0, last]),
-        secret: [last; 16],
-        max_flows: 64,
-        ..StackConfig::default()
-    };
+    let own = format!("10.77.0.{last}/24").parse().expect("an address");
+    let mut stack = StackConfig::new([own]);
+    if listen {
+        stack.listen.push(address);
+    }
+    stack.mac = Some([2, 0, 0, 0, 0, last]);
+    stack.secret = [last; 16];
+    stack.max_flows = 64;
     let mut config = Config::default();
     config.limits.max_connections = 16;
     let options = BypassOptions {
@@ -155,22 +147,17 @@ fn engine(queues: Vec<PendingQueue>, last: u8, listen: bool) -> Server<Bypass<Qu
         send_queue: config.send_bound(),
         backlog: 16,
     };
-    let (lcores, alone) = (queues.len(), queues.len() == 1);
-    let strays = Strays::mesh(lcores, 1518);
-    let make = queues.into_iter().zip(strays).map(|(queue, mut strays)| {
+    let (lcores, alone) = (ends.len(), ends.len() == 1);
+    let handoffs = Handoff::mesh(lcores, 1518);
+    let make = ends.into_iter().zip(handoffs).map(|(end, mut handoff)| {
         let stack = stack.clone();
         let make = move |place: LcorePlacement| {
-            let failed = |why: &dyn std::fmt::Display| StartError::Transport(why.to_string());
-            let queue = queue.claim().map_err(|why| failed(&why))?;
-            strays.set_waker(queue.waker());
-            let strays = (!alone).then_some(strays);
-            let stack = Stack::new(queue, stack, strays, place.now).map_err(|why| failed(&why))?;
-            let pool = Pool::new(&PoolOptions {
-                buffers: 256,
-                buffer_size: 1 << 14,
-                ..PoolOptions::default()
-            })
-            .map_err(|why| failed(&why))?;
+            let queue = end.claim().map_err(StartError::transport)?;
+            handoff.set_waker(queue.waker());
+            let handoff = (!alone).then_some(handoff);
+            let stack =
+                Stack::new(queue, stack, handoff, place.now).map_err(StartError::transport)?;
+            let pool = Pool::new(&PoolOptions::new(256, 1 << 14)).map_err(StartError::transport)?;
             Ok(Bypass::over(stack, options, pool))
         };
         Box::new(make) as MakeTransport<_>

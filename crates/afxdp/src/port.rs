@@ -193,12 +193,11 @@ impl PendingQueue {
         let frames = options
             .frames
             .unwrap_or(ring as usize * if jumbo { 2 } else { 4 });
-        let arena = FrameArena::new(&FrameArenaOptions {
-            chunks: frames,
-            chunk_size: frame,
-            huge_pages: options.huge_pages,
-            node: nic.node,
-        })
+        let arena = FrameArena::new(
+            &FrameArenaOptions::new(frames, frame)
+                .huge_pages(options.huge_pages)
+                .node(nic.node),
+        )
         .map_err(|cause| diagnose::allocate(frames, frame, cause))?;
         let socket = XskSocket::new().map_err(diagnose::socket)?;
         let share = |cause| diagnose::share(arena.bytes(), cause);
@@ -228,7 +227,7 @@ impl PendingQueue {
                 name: "af-xdp",
                 mtu: nic.mtu,
                 // In copy mode the kernel fills in checksums, whatever the driver supports. In zero-copy mode the driver would
-                // have to, and nothing tells whether it does.
+                // have to, and no interface reports whether it does.
                 tx_checksum: metadata && !zero_copy,
                 rx_checksum: trust,
                 zero_copy,

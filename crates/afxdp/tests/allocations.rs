@@ -9,7 +9,7 @@ mod counting;
 use std::time::Duration;
 
 use common::packet::{ETHERTYPE4, ethernet, ipv4, tcp};
-use common::{Net, OURS4, PEER4, open, options};
+use common::{Net, PEER4, PORT4, open, options};
 use hioload_afxdp::{PortOptions, Queue};
 use hioload_device::{Burst, Device};
 
@@ -52,7 +52,7 @@ fn a_queue_allocates_nothing_in_steady_state() {
         let (_far_port, mut pending) = far;
         let mut far = pending.pop().expect("a queue").claim().expect("a queue");
         let payload = vec![3; mtu - 40];
-        let segment = ipv4(OURS4, PEER4, 6, 0, &tcp(1, 2, &payload));
+        let segment = ipv4(PORT4, PEER4, 6, 0, &tcp(1, 2, &payload));
         let packet = ethernet([2, 0, 0, 0, 0, 9], None, ETHERTYPE4, &segment);
         exchange(&mut near[0], &mut far, &packet, 300);
         let (before, kicks) = (counting::allocations(), near[0].stats().kicks);

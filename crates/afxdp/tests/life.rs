@@ -13,7 +13,7 @@ use std::{env, panic};
 
 use common::packet::{ETHERTYPE4, ethernet, ipv4, tcp};
 use common::{
-    KERNEL4, KERNEL6, Net, OURS4, PEER4, eventually, has_program, ip, open, options, receive, run,
+    KERNEL4, KERNEL6, Net, PEER4, PORT4, eventually, has_program, ip, open, options, receive, run,
     send,
 };
 use hioload_afxdp::{Ownership, Party, Port, Queue, XdpMode};
@@ -23,7 +23,7 @@ const MODES: [XdpMode; 2] = [XdpMode::Native, XdpMode::Skb];
 
 /// A segment for the port.
 fn segment(net: &Net) -> Vec<u8> {
-    let packet = ipv4(PEER4, OURS4, 6, 0, &tcp(40000, 9001, b"hello"));
+    let packet = ipv4(PEER4, PORT4, 6, 0, &tcp(40000, 9001, b"hello"));
     ethernet(net.mac(), None, ETHERTYPE4, &packet)
 }
 

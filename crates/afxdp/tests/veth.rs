@@ -8,7 +8,7 @@ use common::packet::{
     ipv4, ipv6, pseudo_sum, solicitation, tcp, tcp_checksum_is_good, udp,
 };
 use common::{
-    KERNEL4, KERNEL6, Net, OURS4, OURS6, PEER4, PEER6, open, options, receive, send, silent,
+    KERNEL4, KERNEL6, Net, PEER4, PEER6, PORT4, PORT6, open, options, receive, send, silent,
 };
 use hioload_afxdp::{Ownership, RxChecksum as ChecksumOption, XdpCounters, XdpMode};
 use hioload_device::{Burst, Device, Frame, RxChecksum, TxChecksum};
@@ -16,17 +16,17 @@ use hioload_device::{Burst, Device, Frame, RxChecksum, TxChecksum};
 const MODES: [XdpMode; 2] = [XdpMode::Native, XdpMode::Skb];
 
 /// One packet of each type that the port receives, with the name of its counter.
-fn ours(mac: [u8; 6], vlan: Option<u16>) -> Vec<(Vec<u8>, &'static str)> {
+fn for_port(mac: [u8; 6], vlan: Option<u16>) -> Vec<(Vec<u8>, &'static str)> {
     let v4 = |protocol, fragment, payload: &[u8]| {
         ethernet(
             mac,
             vlan,
             ETHERTYPE4,
-            &ipv4(PEER4, OURS4, protocol, fragment, payload),
+            &ipv4(PEER4, PORT4, protocol, fragment, payload),
         )
     };
     let v6 =
-        |next, payload: &[u8]| ethernet(mac, vlan, ETHERTYPE6, &ipv6(PEER6, OURS6, next, payload));
+        |next, payload: &[u8]| ethernet(mac, vlan, ETHERTYPE6, &ipv6(PEER6, PORT6, next, payload));
     // Hop-by-hop options, then destination options, then TCP.
     let mut extended = vec![60, 0, 1, 4, 0, 0, 0, 0, 6, 0, 1, 4, 0, 0, 0, 0];
     extended.extend(tcp(1, 2, b""));
@@ -41,7 +41,7 @@ fn ours(mac: [u8; 6], vlan: Option<u16>) -> Vec<(Vec<u8>, &'static str)> {
         (v4(6, 0x2000, &tcp(40000, 9001, b"first")), "fragments"),
         (v4(6, 3, b"a later fragment"), "fragments"),
         (
-            ethernet([0xff; 6], vlan, ETHERTYPE_ARP, &arp_request(PEER4, OURS4)),
+            ethernet([0xff; 6], vlan, ETHERTYPE_ARP, &arp_request(PEER4, PORT4)),
             "arp",
         ),
         (v6(6, &tcp(40000, 9001, b"hello")), "tcp"),
@@ -55,7 +55,7 @@ fn ours(mac: [u8; 6], vlan: Option<u16>) -> Vec<(Vec<u8>, &'static str)> {
                 [0x33, 0x33, 0xff, 0, 0, 2],
                 vlan,
                 ETHERTYPE6,
-                &solicitation(PEER6, OURS6),
+                &solicitation(PEER6, PORT6),
             ),
             "nd",
         ),
@@ -63,7 +63,7 @@ fn ours(mac: [u8; 6], vlan: Option<u16>) -> Vec<(Vec<u8>, &'static str)> {
 }
 
 /// Packets that the port does not receive, some of which differ from a received one in one field.
-fn not_ours(mac: [u8; 6], vlan: Option<u16>) -> Vec<Vec<u8>> {
+fn for_others(mac: [u8; 6], vlan: Option<u16>) -> Vec<Vec<u8>> {
     let seven = [0, 0, 1, 4, 0, 0, 0, 0].repeat(7);
     vec![
         ethernet(
@@ -76,7 +76,7 @@ fn not_ours(mac: [u8; 6], vlan: Option<u16>) -> Vec<Vec<u8>> {
             mac,
             vlan,
             ETHERTYPE4,
-            &ipv4(PEER4, OURS4, 17, 0, &udp(1, 2, b"")),
+            &ipv4(PEER4, PORT4, 17, 0, &udp(1, 2, b"")),
         ),
         ethernet([0xff; 6], vlan, ETHERTYPE_ARP, &arp_request(PEER4, KERNEL4)),
         ethernet(
@@ -91,22 +91,22 @@ fn not_ours(mac: [u8; 6], vlan: Option<u16>) -> Vec<Vec<u8>> {
             ETHERTYPE6,
             &ipv6(PEER6, "fd77::3", 6, &tcp(1, 2, b"")),
         ),
-        ethernet(mac, vlan, ETHERTYPE6, &ipv6(PEER6, OURS6, 0, &seven)),
+        ethernet(mac, vlan, ETHERTYPE6, &ipv6(PEER6, PORT6, 0, &seven)),
         ethernet(mac, vlan, 0x88cc, &[0; 50]),
     ]
 }
 
 fn malformed(mac: [u8; 6]) -> Vec<Vec<u8>> {
-    let mut short = ipv4(PEER4, OURS4, 6, 0, &tcp(1, 2, b""));
+    let mut short = ipv4(PEER4, PORT4, 6, 0, &tcp(1, 2, b""));
     short[3] = 19; // a total length that is less than the header
-    let mut header = ipv4(PEER4, OURS4, 6, 0, b"");
+    let mut header = ipv4(PEER4, PORT4, 6, 0, b"");
     header[0] = 0x4f; // a header length beyond the end of the packet
     vec![
         ethernet(mac, None, ETHERTYPE4, &short),
         ethernet(mac, None, ETHERTYPE4, &header),
-        ethernet(mac, None, ETHERTYPE6, &ipv6(PEER6, OURS6, 6, b"")[..39]),
-        ethernet(mac, None, ETHERTYPE6, &ipv6(PEER6, OURS6, 0, &[6])),
-        ethernet(mac, None, ETHERTYPE_ARP, &arp_request(PEER4, OURS4)[..27]),
+        ethernet(mac, None, ETHERTYPE6, &ipv6(PEER6, PORT6, 6, b"")[..39]),
+        ethernet(mac, None, ETHERTYPE6, &ipv6(PEER6, PORT6, 0, &[6])),
+        ethernet(mac, None, ETHERTYPE_ARP, &arp_request(PEER4, PORT4)[..27]),
     ]
 }
 
@@ -134,35 +134,38 @@ fn a_port_receives_only_the_packets_for_its_addresses() {
             assert_eq!((port.mode(), open.len()), (mode, queues as usize));
             let (raw, mac) = (net.raw(), net.mac());
             let before = port.counters().expect("counters");
-            let ours = ours(mac, vlan);
-            for (frame, _) in &ours {
+            let for_port = for_port(mac, vlan);
+            for (frame, _) in &for_port {
                 raw.send(frame);
             }
-            let mut sent: Vec<_> = ours.iter().map(|(frame, _)| frame.clone()).collect();
-            let mut got = receive(&mut open, ours.len());
+            let mut sent: Vec<_> = for_port.iter().map(|(frame, _)| frame.clone()).collect();
+            let mut got = receive(&mut open, for_port.len());
             sent.sort();
             got.sort();
             assert_eq!(got, sent, "{mode} {queues} {vlan:?}");
             let counters = port.counters().expect("counters");
             for name in ["tcp", "icmp", "fragments", "arp", "nd"] {
-                let wanted = ours.iter().filter(|(_, counter)| *counter == name).count();
+                let wanted = for_port
+                    .iter()
+                    .filter(|(_, counter)| *counter == name)
+                    .count();
                 assert_eq!(count(&counters, name), wanted as u64, "{mode} {name}");
             }
-            let others = not_ours(mac, vlan);
-            let mut strange = vec![ours[0].0.clone()];
+            let others = for_others(mac, vlan);
+            let mut strange = vec![for_port[0].0.clone()];
             // The same packet with another tag, and without a tag if the port has one.
             strange[0] = ethernet(
                 mac,
                 Some(8),
                 ETHERTYPE4,
-                &ipv4(PEER4, OURS4, 6, 0, &tcp(1, 2, b"")),
+                &ipv4(PEER4, PORT4, 6, 0, &tcp(1, 2, b"")),
             );
             if vlan.is_some() {
                 strange.push(ethernet(
                     mac,
                     None,
                     ETHERTYPE4,
-                    &ipv4(PEER4, OURS4, 6, 0, &tcp(1, 2, b"")),
+                    &ipv4(PEER4, PORT4, 6, 0, &tcp(1, 2, b"")),
                 ));
             }
             for frame in others.iter().chain(&strange) {
@@ -222,7 +225,7 @@ fn a_port_with_shared_addresses_receives_only_listened_ports() {
             error.extend(ipv6(KERNEL6, PEER6, 6, &tcp(port, 40000, b"")));
             error
         };
-        let ours = [
+        let for_port = [
             v4(6, 0, &tcp(40000, 9001, b"")),
             v6(6, &tcp(40000, 9002, b"")),
             v4(1, 0, &about4(9001)),
@@ -243,8 +246,8 @@ fn a_port_with_shared_addresses_receives_only_listened_ports() {
                 &solicitation(PEER6, KERNEL6),
             ),
         ];
-        ours.iter().for_each(|frame| raw.send(frame));
-        assert_eq!(receive(&mut queues, ours.len()), ours, "{mode}");
+        for_port.iter().for_each(|frame| raw.send(frame));
+        assert_eq!(receive(&mut queues, for_port.len()), for_port, "{mode}");
         others.iter().for_each(|frame| raw.send(frame));
         assert!(silent(&mut queues), "{mode}");
         let counters = port.counters().expect("counters");
@@ -335,7 +338,7 @@ fn jumbo_frames_are_received_and_sent_whole() {
                         mac,
                         None,
                         ETHERTYPE4,
-                        &ipv4(PEER4, OURS4, 6, 0, &tcp(1, 2, &data)),
+                        &ipv4(PEER4, PORT4, 6, 0, &tcp(1, 2, &data)),
                     );
                     raw.send(&frame);
                     let got = receive(&mut queues, 1);
@@ -374,9 +377,9 @@ fn packets_in_several_kernel_pages_are_received_whole() {
             let [a, b, c, d, e, f] = net.mac();
             let mac = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
             let pings = net.at_peer(move || {
-                common::ip(&format!("neigh replace {OURS4} lladdr {mac} dev vb"));
+                common::ip(&format!("neigh replace {PORT4} lladdr {mac} dev vb"));
                 // Nothing replies, so ping ends with an error.
-                let arguments = format!("-M do -c 3 -i 0.01 -W 1 -s {data} -p a5 {OURS4}");
+                let arguments = format!("-M do -c 3 -i 0.01 -W 1 -s {data} -p a5 {PORT4}");
                 let words = arguments.split_whitespace();
                 std::process::Command::new("ping").args(words).output()
             });
@@ -402,7 +405,7 @@ fn the_kernel_fills_in_checksums() {
         let (_port, mut queues) = open(&asked);
         assert!(queues[0].capabilities().tx_checksum, "this kernel can");
         let raw = net.raw();
-        for (v6, from, to) in [(false, OURS4, PEER4), (true, OURS6, PEER6)] {
+        for (v6, from, to) in [(false, PORT4, PEER4), (true, PORT6, PEER6)] {
             let data = b"an odd number of bytes.";
             let mut segment = tcp(9001, 40000, data);
             let start = pseudo_sum(from, to, 6, segment.len());
@@ -458,7 +461,7 @@ fn received_checksums_are_marked_good_on_a_veth_or_when_trusted() {
         let mut asked = options();
         asked.rx_checksum = asked_for;
         let (_port, mut queues) = open(&asked);
-        net.raw().send(&ours(net.mac(), None)[0].0);
+        net.raw().send(&for_port(net.mac(), None)[0].0);
         let mut burst = Burst::new();
         common::eventually("a frame", || queues[0].rx_burst(&mut burst) > 0);
         assert_eq!(burst[0].rx_checksum(), wanted);
@@ -486,7 +489,7 @@ fn the_census_accounts_for_every_frame() {
         (256, 256, 512)
     );
     // The queue receives until the kernel has no frame left; the packets lost after that are counted.
-    let (raw, frame) = (net.raw(), ours(net.mac(), None)[0].0.clone());
+    let (raw, frame) = (net.raw(), for_port(net.mac(), None)[0].0.clone());
     let mut burst = Burst::new();
     let mut kept = Vec::new();
     for _ in 0..300 {

@@ -24,7 +24,6 @@ pub struct Port(Arc<Open>);
 
 /// The frames of a port after it was closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
 pub struct Closed {
     /// Frames of the port's pools that are still in use; `None` if the other end of its rings is still open and may have some.
     pub frames_in_use: Option<usize>,

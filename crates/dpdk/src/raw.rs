@@ -295,7 +295,7 @@ pub(crate) fn port_start(port: u16, queues: u16) -> Result<(), Refused> {
     step(|name| unsafe { sys::hl_port_start(port, queues, name) })
 }
 
-/// The device of a port, as EAL was told of it; `None` if DPDK does not report it.
+/// The bus, name and arguments of the device of a port; `None` if DPDK does not report them.
 pub(crate) fn port_origin(port: u16) -> Option<Box<hl_port_origin>> {
     let mut origin = Box::<hl_port_origin>::default();
     // SAFETY: writes the structure; takes any number of a port.

@@ -69,10 +69,10 @@ counters! {
     tcp_rst_limited,
     /// Over af-xdp: ICMP messages not sent because of `icmp_rate`.
     tcp_icmp_limited,
-    /// Over af-xdp: frames handed to the lcore they belonged to.
-    tcp_strays,
+    /// Over af-xdp: frames handed to the lcore that owns their flow.
+    tcp_handoffs,
     /// Over af-xdp: of these, lost because its ring was full.
-    tcp_stray_drops,
+    tcp_handoff_drops,
     /// Over af-xdp: frames with a wrong checksum.
     tcp_bad_checksums,
     /// Over af-xdp: frames too short, or that contradict themselves.

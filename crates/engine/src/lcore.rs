@@ -98,15 +98,9 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
 
     pub(crate) fn new(io: T, handler: H, mut seat: Seat<H::Event>, now: Time) -> Self {
         let limits = &seat.config.limits;
-        let assembler = Assembler::new(AssemblerOptions {
-            limits: Limits {
-                max_message: limits.max_message,
-                max_frame: limits.max_message,
-                max_fragments: limits.max_fragments,
-            },
-            budget: limits.reassembly_memory,
-            ..AssemblerOptions::default()
-        });
+        let of_messages = Limits::new(limits.max_message, limits.max_message, limits.max_fragments);
+        let assembler =
+            Assembler::new(AssemblerOptions::new(of_messages).budget(limits.reassembly_memory));
         let waker = io.waker();
         seat.mailbox.set_waker(move || waker.wake());
         let idle = IdleStrategy::new(seat.config.idle);
@@ -290,8 +284,8 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         counters.tcp_timeouts.set(stats.tcp.timeouts);
         counters.tcp_rst_limited.set(stats.tcp.rst_limited);
         counters.tcp_icmp_limited.set(stats.tcp.icmp_limited);
-        counters.tcp_strays.set(stats.tcp.strays);
-        counters.tcp_stray_drops.set(stats.tcp.stray_drops);
+        counters.tcp_handoffs.set(stats.tcp.handoffs);
+        counters.tcp_handoff_drops.set(stats.tcp.handoff_drops);
         counters.tcp_bad_checksums.set(stats.tcp.bad_checksums);
         counters.tcp_rx_malformed.set(stats.tcp.rx_malformed);
         counters.tcp_tx_drops.set(stats.tcp.tx_drops);

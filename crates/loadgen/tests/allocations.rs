@@ -1,7 +1,8 @@
-//! Once running, a message costs the generator no allocation: not to send, to check, nor to time it.
+//! In a running load, a message costs the generator no allocation to send, check and time it.
 #![allow(missing_docs)]
 
 #[allow(dead_code, unreachable_pub)]
+#[path = "../../engine/tests/counting/mod.rs"]
 mod counting;
 mod lab;
 
@@ -10,7 +11,7 @@ use std::time::Duration;
 use hioload_loadgen::{Job, Scenario};
 use lab::{Lab, echo, job};
 
-/// Allocations of the generator's turns while it exchanges some thousand messages, and how many those were.
+/// Allocations in the generator's turns while it exchanges messages, and the number of the messages.
 fn exchanged(job: Job) -> (u64, u64) {
     let mut lab = Lab::new(job, Box::new(|_, message| echo(message)));
     lab.go();

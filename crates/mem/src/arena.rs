@@ -117,8 +117,34 @@ pub struct ArenaOptions {
     pub bytes: usize,
     /// The pages to ask for.
     pub huge_pages: HugePages,
-    /// The NUMA node to prefer. A wish: [`Arena::node`] says whether the kernel took it.
+    /// The NUMA node to prefer. The kernel may decline: [`Arena::node`] returns the node that it accepted.
     pub node: Option<u32>,
+}
+
+impl ArenaOptions {
+    /// `bytes` of base pages, on no particular node.
+    #[must_use]
+    pub const fn new(bytes: usize) -> Self {
+        Self {
+            bytes,
+            huge_pages: HugePages::Off,
+            node: None,
+        }
+    }
+
+    /// Asks for these pages.
+    #[must_use]
+    pub const fn huge_pages(mut self, huge_pages: HugePages) -> Self {
+        self.huge_pages = huge_pages;
+        self
+    }
+
+    /// Prefers this NUMA node.
+    #[must_use]
+    pub const fn node(mut self, node: Option<u32>) -> Self {
+        self.node = node;
+        self
+    }
 }
 
 /// A zeroed region of memory, aligned to 4096 bytes at least (2 MiB if the pages are or may be huge). Its untouched

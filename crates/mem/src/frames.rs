@@ -40,6 +40,33 @@ pub struct FrameArenaOptions {
     pub node: Option<u32>,
 }
 
+impl FrameArenaOptions {
+    /// `chunks` of `chunk_size` bytes, on base pages and no particular node.
+    #[must_use]
+    pub const fn new(chunks: usize, chunk_size: usize) -> Self {
+        Self {
+            chunks,
+            chunk_size,
+            huge_pages: HugePages::Off,
+            node: None,
+        }
+    }
+
+    /// Asks for these pages.
+    #[must_use]
+    pub const fn huge_pages(mut self, huge_pages: HugePages) -> Self {
+        self.huge_pages = huge_pages;
+        self
+    }
+
+    /// Prefers this NUMA node.
+    #[must_use]
+    pub const fn node(mut self, node: Option<u32>) -> Self {
+        self.node = node;
+        self
+    }
+}
+
 /// Memory for frames, shared by the pools cut from it.
 pub struct FrameArena {
     /// Tells its chunks from those of other arenas.
@@ -74,11 +101,7 @@ impl FrameArena {
             let text = format!("a frame arena cannot have {chunks} chunks of {chunk_size} bytes");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         };
-        let arena = Arena::new(&ArenaOptions {
-            bytes,
-            huge_pages,
-            node,
-        })?;
+        let arena = Arena::new(&ArenaOptions::new(bytes).huge_pages(huge_pages).node(node))?;
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         // Two arenas with one id would make `frame` unsound.
         assert_ne!(id, u32::MAX, "four thousand million arenas");

@@ -23,6 +23,33 @@ pub struct PoolOptions {
     pub node: Option<u32>,
 }
 
+impl PoolOptions {
+    /// `buffers` of `buffer_size` bytes, on base pages and no particular node.
+    #[must_use]
+    pub const fn new(buffers: usize, buffer_size: usize) -> Self {
+        Self {
+            buffers,
+            buffer_size,
+            huge_pages: HugePages::Off,
+            node: None,
+        }
+    }
+
+    /// Asks for these pages.
+    #[must_use]
+    pub const fn huge_pages(mut self, huge_pages: HugePages) -> Self {
+        self.huge_pages = huge_pages;
+        self
+    }
+
+    /// Prefers this NUMA node.
+    #[must_use]
+    pub const fn node(mut self, node: Option<u32>) -> Self {
+        self.node = node;
+        self
+    }
+}
+
 /// Counters of a pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PoolStats {
@@ -90,11 +117,10 @@ impl Pool {
             .ok_or_else(invalid)?;
         let bytes = stride.checked_mul(options.buffers).ok_or_else(invalid)?;
 
-        let arena = Arena::new(&ArenaOptions {
-            bytes,
-            huge_pages: options.huge_pages,
-            node: options.node,
-        })?;
+        let arena = ArenaOptions::new(bytes)
+            .huge_pages(options.huge_pages)
+            .node(options.node);
+        let arena = Arena::new(&arena)?;
         Ok(Self(Rc::new(Inner {
             base: arena.base(),
             stride,
@@ -231,12 +257,7 @@ mod tests {
     use super::*;
 
     fn pool(buffers: usize, buffer_size: usize) -> Pool {
-        Pool::new(&PoolOptions {
-            buffers,
-            buffer_size,
-            ..PoolOptions::default()
-        })
-        .expect("a pool")
+        Pool::new(&PoolOptions::new(buffers, buffer_size)).expect("a pool")
     }
 
     #[test]
@@ -329,11 +350,7 @@ mod tests {
             (1, usize::MAX),
             (1 << 30, 1 << 60),
         ] {
-            let result = Pool::new(&PoolOptions {
-                buffers,
-                buffer_size,
-                ..PoolOptions::default()
-            });
+            let result = Pool::new(&PoolOptions::new(buffers, buffer_size));
             assert_eq!(
                 result.expect_err("no pool").kind(),
                 io::ErrorKind::InvalidInput

@@ -19,13 +19,7 @@ fn resident() -> usize {
 }
 
 fn pool(buffers: usize, huge_pages: HugePages) -> Pool {
-    Pool::new(&PoolOptions {
-        buffers,
-        buffer_size: 16 << 10,
-        huge_pages,
-        node: None,
-    })
-    .expect("a pool")
+    Pool::new(&PoolOptions::new(buffers, 16 << 10).huge_pages(huge_pages)).expect("a pool")
 }
 
 #[test]

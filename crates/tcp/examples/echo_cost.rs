@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use hioload_device::memory::{MemoryDevice, PairOptions, pair};
 use hioload_device::{Burst, Device};
 use hioload_lcore::Time;
-use hioload_tcp::{Stack, StackConfig, What};
+use hioload_tcp::{EventFlags, Stack, StackConfig};
 
 /// Bytes of a message.
 const MESSAGE: usize = 64;
@@ -135,12 +135,12 @@ impl Server {
         let now = self.now;
         self.stack.receive(now);
         while let Some(event) = self.stack.next() {
-            if !event.what.contains(What::DATA) {
+            if !event.flags.contains(EventFlags::DATA) {
                 continue;
             }
             let id = event.flow;
-            let len = if let Some(mut segment) = event.segment {
-                let bytes = &mut segment.frame.bytes_mut()[segment.payload];
+            let len = if let Some(mut payload) = event.payload {
+                let bytes = &mut payload.frame.bytes_mut()[payload.range];
                 if let Some(space) = self.stack.send_space(id, bytes.len()) {
                     space[..bytes.len()].copy_from_slice(bytes);
                     self.stack.commit(id, bytes.len());
@@ -176,14 +176,11 @@ fn main() {
     let (near, far) = pair(&PairOptions::default()).expect("a pair");
     let device = far.open();
     let to = device.capabilities().mac;
-    let config = StackConfig {
-        addresses: vec!["10.77.0.2/16".parse().expect("an address")],
-        listen: vec!["0.0.0.0:80".parse().expect("an address")],
-        max_flows: flows,
-        ring_memory: 16 << 30,
-        ring_idle: Duration::from_secs(3600),
-        ..StackConfig::default()
-    };
+    let mut config = StackConfig::new(["10.77.0.2/16".parse().expect("an address")]);
+    config.listen = vec!["0.0.0.0:80".parse().expect("an address")];
+    config.max_flows = flows;
+    config.ring_memory = 16 << 30;
+    config.ring_idle = Duration::from_secs(3600);
     let mut server = Server {
         stack: Stack::new(device, config, None, Time::ZERO).expect("a stack"),
         now: Time::ZERO,

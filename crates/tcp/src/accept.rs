@@ -7,13 +7,13 @@ use hioload_device::{Device, Frame};
 use smoltcp::socket::tcp::{CongestionControl, Socket, State};
 use smoltcp::wire::IpListenEndpoint;
 
-use crate::craft::{self, Bare};
 use crate::endings::EXPIRED;
-use crate::flows::is;
+use crate::flow_flags::FlowFlags;
 use crate::isn;
-use crate::l2::Hop;
+use crate::next_hop::NextHop;
 use crate::parse::{Segment, flags};
 use crate::port::Lent;
+use crate::raw_segment::{self, RawSegment};
 use crate::stack::{Stack, clock, instant, interface};
 use crate::tuple::Tuple;
 
@@ -63,7 +63,7 @@ pub(crate) fn seq_diff(a: u32, b: u32) -> i32 {
 
 impl<D: Device> Stack<D> {
     /// A segment of no flow.
-    pub(crate) fn no_flow(&mut self, frame: &D::Frame, segment: &Segment, hash: u32) {
+    pub(crate) fn on_no_flow(&mut self, frame: &D::Frame, segment: &Segment, hash: u32) {
         let bare_syn = segment.flags & (flags::SYN | flags::ACK) == flags::SYN;
         let listened = self.listeners.has(segment.tuple.local());
         let opens = bare_syn && listened && !self.stopped;
@@ -81,8 +81,8 @@ impl<D: Device> Stack<D> {
                 }
                 // What is late or sent again takes sequence numbers; a bare acknowledgement needs no answer.
                 if segment.sequence_len() > 0 {
-                    let theirs = craft::timestamp(frame.bytes(), segment);
-                    let ack = Bare {
+                    let theirs = raw_segment::timestamp(frame.bytes(), segment);
+                    let ack = RawSegment {
                         seq: entry.snd_nxt,
                         ack: entry.rcv_nxt,
                         flags: flags::ACK,
@@ -107,14 +107,15 @@ impl<D: Device> Stack<D> {
     }
 
     /// Answers with a segment made by hand, to where the question came from.
-    fn answer(&mut self, segment: &Segment, bare: Bare) {
-        let way = Hop {
+    fn answer(&mut self, segment: &Segment, bare: RawSegment) {
+        let next_hop = NextHop {
             mac: segment.l2.source,
             vlan: segment.l2.vlan,
         };
         let flow = segment.tuple;
-        self.port
-            .answer(way, bare.len(&flow), |packet| bare.write(&flow, packet));
+        self.port.answer(next_hop, bare.len(&flow), |packet| {
+            bare.write(&flow, packet)
+        });
     }
 
     /// RST (RFC 9293 §3.10.7.1).
@@ -125,7 +126,7 @@ impl<D: Device> Stack<D> {
             let next = segment.seq.wrapping_add(segment.sequence_len());
             (0, next, flags::RST | flags::ACK)
         };
-        let rst = Bare {
+        let rst = RawSegment {
             seq,
             ack,
             flags,
@@ -143,7 +144,7 @@ impl<D: Device> Stack<D> {
             return;
         }
         while self.half_open.is_full() && self.evict_half_open() {}
-        let hop = Hop {
+        let next_hop = NextHop {
             mac: segment.l2.source,
             vlan: segment.l2.vlan,
         };
@@ -153,7 +154,7 @@ impl<D: Device> Stack<D> {
             port: local.port(),
         };
         let keepalive = self.config.keepalive;
-        let slot = self.flows.take(hop, is::HALF_OPEN, |socket| {
+        let slot = self.flows.take(next_hop, FlowFlags::HALF_OPEN, |socket| {
             set_up(socket, keepalive);
             // Refused only for port 0, which is no port of a segment that was parsed.
             let _ = socket.listen(endpoint);
@@ -187,7 +188,7 @@ impl<D: Device> Stack<D> {
         self.half_open.push(id, self.now + HANDSHAKE, |id| {
             let live = flows
                 .current(id)
-                .map(|slot| flows.hot(slot).is(is::HALF_OPEN));
+                .map(|slot| flows.hot(slot).is(FlowFlags::HALF_OPEN));
             live == Some(true)
         });
         self.touch(slot);
@@ -221,7 +222,7 @@ impl<D: Device> Stack<D> {
         let Some(slot) = self.flows.current(id) else {
             return false;
         };
-        if !self.flows.hot(slot).is(is::HALF_OPEN) {
+        if !self.flows.hot(slot).is(FlowFlags::HALF_OPEN) {
             return false;
         }
         self.forget(slot, None);
@@ -232,16 +233,16 @@ impl<D: Device> Stack<D> {
     pub(crate) fn enter_time_wait(&mut self, slot: u32, tuple: &Tuple, numbers: (u32, u32)) {
         if self.time_wait.is_full() {
             self.stats.time_wait_evicted += 1;
-            if let Some(l2) = self.time_wait.pop(hioload_lcore::Time::MAX) {
-                self.flows.l2.release(l2);
+            if let Some(id) = self.time_wait.pop(hioload_lcore::Time::MAX) {
+                self.flows.next_hops.release(id);
             }
         }
         let hash = self.flows.hash(tuple);
         if self.time_wait.find(hash, tuple).is_some() {
             return;
         }
-        if let Some(l2) = self.flows.l2.share(self.flows.l2_of(slot)) {
-            self.time_wait.insert(*tuple, numbers, l2, self.now);
+        if let Some(id) = self.flows.next_hops.share(self.flows.next_hop_id(slot)) {
+            self.time_wait.insert(*tuple, numbers, id, self.now);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::config::Cidr;
+use crate::cidr::Cidr;
 
 /// What a frame has to be addressed to. Looked at for each frame, changed never.
 #[derive(Clone, Debug)]

@@ -11,13 +11,13 @@ use smoltcp::wire::{IpEndpoint, IpListenEndpoint};
 use crate::accept::set_up;
 use crate::endings::EXPIRED;
 use crate::event::{ConnectError, Event, FlowId};
-use crate::flows::is;
-use crate::housekeeping::{Due, Outcome, Way};
-use crate::icmp::Unreachable;
+use crate::flow_flags::FlowFlags;
+use crate::handoff::{self, Handoff};
 use crate::isn;
-use crate::port::NOWHERE;
+use crate::next_hop::NextHop;
+use crate::responder::Unreachable;
+use crate::responder::{Action, Due, Resolution};
 use crate::stack::{Stack, Staged, interface};
-use crate::strays::{self, Strays};
 use crate::tuple::Tuple;
 
 /// How long a path's lowered MTU is believed in (RFC 8201 §4).
@@ -56,10 +56,10 @@ impl<D: Device> Stack<D> {
             return Err(ConnectError::AddrNotAvailable);
         }
         let tuple = self.choose_source(to)?;
-        let (hop, waits_for) = match self.housekeeping.way(to.ip(), self.now) {
-            Way::Known(hop) => (hop, None),
-            Way::Pending(neighbour) => (NOWHERE, Some(neighbour)),
-            Way::None => return Err(ConnectError::HostUnreachable),
+        let (next_hop, waits_for) = match self.responder.resolve(to.ip(), self.now) {
+            Resolution::Known(next_hop) => (next_hop, None),
+            Resolution::Pending(neighbour) => (NextHop::UNRESOLVED, Some(neighbour)),
+            Resolution::Unreachable => return Err(ConnectError::HostUnreachable),
         };
         let isn = isn::isn(&self.key, &tuple, self.now);
         let mtu = self.port.mtu;
@@ -70,8 +70,8 @@ impl<D: Device> Stack<D> {
             addr: Some(local.ip().into()),
             port: local.port(),
         };
-        let flags = is::OWNED | is::CONNECTING;
-        let slot = self.flows.take(hop, flags, |socket| {
+        let flags = FlowFlags::OWNED | FlowFlags::CONNECTING;
+        let slot = self.flows.take(next_hop, flags, |socket| {
             set_up(socket, keepalive);
             // Refused only for what was looked at above.
             let _ = socket.connect(greeter.context(), remote, local);
@@ -108,7 +108,7 @@ impl<D: Device> Stack<D> {
             *self.config.source_ports.end(),
         );
         let ports = usize::from(last.saturating_sub(first)) + 1;
-        let lcores = self.strays.as_ref().map_or(1, Strays::lcores);
+        let lcores = self.handoff.as_ref().map_or(1, Handoff::lcores);
         let lcore = self.lcore();
         for _ in 0..ports * from.len() {
             let n = self.sources.next;
@@ -120,7 +120,7 @@ impl<D: Device> Stack<D> {
             };
             let hash = self.flows.hash(&tuple);
             if port != 0
-                && strays::owner(hash, lcores) == lcore
+                && handoff::owner(hash, lcores) == lcore
                 && self.flows.find(hash, &tuple).is_none()
                 && self.time_wait.find(hash, &tuple).is_none()
             {
@@ -135,7 +135,7 @@ impl<D: Device> Stack<D> {
     }
 
     /// Everything that is not TCP.
-    pub(crate) fn other_than_tcp(&mut self, staged: Staged<D::Frame>) {
+    pub(crate) fn process_other(&mut self, staged: Staged<D::Frame>) {
         let Staged {
             mut frame,
             parsed,
@@ -143,33 +143,34 @@ impl<D: Device> Stack<D> {
             handed_over,
             ..
         } = staged;
-        let outcome = if handed_over {
-            self.housekeeping.overhear(&parsed, frame.bytes(), self.now)
+        let action = if handed_over {
+            self.responder
+                .handle_shared(&parsed, frame.bytes(), self.now)
         } else {
-            let handled = self.housekeeping.handle(&parsed, &mut frame, self.now);
+            let handled = self.responder.handle(&parsed, &mut frame, self.now);
             if handled.share {
                 self.share(frame.bytes(), checksum);
             }
-            handled.outcome
+            handled.action
         };
-        match outcome {
-            Outcome::Reply => self.port.push(frame),
-            Outcome::Learned(neighbour) => self.neighbour_known(neighbour),
-            Outcome::PathMtu { tuple, mtu, seq } => self.lower_path(&tuple, mtu.into(), seq),
-            Outcome::Unreachable { tuple, kind, seq } => self.unreachable(&tuple, kind, seq),
-            Outcome::Nothing => {}
+        match action {
+            Action::Reply => self.port.push(frame),
+            Action::Learned(neighbour) => self.neighbour_known(neighbour),
+            Action::PathMtu { tuple, mtu, seq } => self.lower_path(&tuple, mtu.into(), seq),
+            Action::Unreachable { tuple, kind, seq } => self.unreachable(&tuple, kind, seq),
+            Action::Nothing => {}
         }
     }
 
     /// Asks, announces, and gives up on neighbours that do not answer.
-    pub(crate) fn keep_house(&mut self) {
+    pub(crate) fn poll_neighbours(&mut self) {
         for _ in 0..NOTICES {
-            match self.housekeeping.poll(self.now) {
+            match self.responder.poll(self.now) {
                 None => break,
                 Some(Due::Send(notice)) => {
-                    let housekeeping = &mut self.housekeeping;
+                    let responder = &mut self.responder;
                     self.port
-                        .send_raw(|bytes| housekeeping.emit(notice, bytes).unwrap_or(0));
+                        .send_raw(|bytes| responder.emit(notice, bytes).unwrap_or(0));
                 }
                 Some(Due::Lost(neighbour)) => {
                     let failed = &mut self.failed;
@@ -208,9 +209,10 @@ impl<D: Device> Stack<D> {
                 continue;
             };
             if let Some(tuple) = self.flows.tuple(slot)
-                && let Way::Known(hop) = self.housekeeping.way(tuple.remote().ip(), self.now)
+                && let Resolution::Known(next_hop) =
+                    self.responder.resolve(tuple.remote().ip(), self.now)
             {
-                self.flows.set_hop(slot, hop);
+                self.flows.set_next_hop(slot, next_hop);
                 self.touch(slot);
             } else {
                 self.failed.push_back((id, io::ErrorKind::HostUnreachable));
@@ -219,14 +221,15 @@ impl<D: Device> Stack<D> {
     }
 
     /// A SYN was not answered: perhaps the neighbour is somewhere else by now.
-    pub(crate) fn look_for_way(&mut self, slot: u32) {
-        let known = self.flows.hop(slot);
-        if !known.is_nowhere()
+    pub(crate) fn refresh_next_hop(&mut self, slot: u32) {
+        let known = self.flows.next_hop(slot);
+        if !known.is_unresolved()
             && let Some(tuple) = self.flows.tuple(slot)
-            && let Way::Known(hop) = self.housekeeping.way(tuple.remote().ip(), self.now)
-            && hop != known
+            && let Resolution::Known(next_hop) =
+                self.responder.resolve(tuple.remote().ip(), self.now)
+            && next_hop != known
         {
-            self.flows.set_hop(slot, hop);
+            self.flows.set_next_hop(slot, next_hop);
         }
     }
 
@@ -234,7 +237,7 @@ impl<D: Device> Stack<D> {
     pub(crate) fn next_failed(&mut self) -> Option<Event<D::Frame>> {
         while let Some((id, kind)) = self.failed.pop_front() {
             if let Some(slot) = self.flows.owned(id)
-                && self.flows.hot(slot).is(is::CONNECTING)
+                && self.flows.hot(slot).is(FlowFlags::CONNECTING)
             {
                 return self.fail(slot, kind);
             }
@@ -246,7 +249,7 @@ impl<D: Device> Stack<D> {
     /// not see our segments would have to guess it (RFC 5927 §4.1). No if there were too many such questions.
     fn is_outstanding(&mut self, slot: u32, seq: u32) -> bool {
         let queued = self.flows.sockets.with(slot, |socket| socket.send_queue());
-        let connecting = self.flows.hot(slot).is(is::CONNECTING);
+        let connecting = self.flows.hot(slot).is(FlowFlags::CONNECTING);
         let may_be = if connecting {
             self.flows
                 .tuple(slot)
@@ -255,8 +258,8 @@ impl<D: Device> Stack<D> {
             queued.unwrap_or(0) > 0
         };
         let mut is = false;
-        if may_be && self.icmp_looks.allow(self.now) {
-            self.stats.slow_looks += 1;
+        if may_be && self.icmp_dumps.allow(self.now) {
+            self.stats.socket_dumps += 1;
             is = self.outstanding(slot).is_some_and(|(first, after)| {
                 seq.wrapping_sub(first) < after.wrapping_sub(first).max(1)
             });
@@ -301,7 +304,7 @@ impl<D: Device> Stack<D> {
         let Some(slot) = self.flows.find(hash, tuple) else {
             return;
         };
-        if self.flows.hot(slot).is(is::CONNECTING) && self.is_outstanding(slot, seq) {
+        if self.flows.hot(slot).is(FlowFlags::CONNECTING) && self.is_outstanding(slot, seq) {
             let kind = match kind {
                 Unreachable::Port | Unreachable::Protocol => io::ErrorKind::ConnectionRefused,
                 Unreachable::Host | Unreachable::Prohibited | Unreachable::Expired => {
@@ -312,9 +315,12 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// When housekeeping has something to do.
-    pub(crate) fn house_deadline(&self) -> Option<Time> {
-        let house = self.housekeeping.next_deadline();
-        house.into_iter().chain(self.lowered.next_deadline()).min()
+    /// When responder has something to do.
+    pub(crate) fn neighbour_deadline(&self) -> Option<Time> {
+        let responder = self.responder.next_deadline();
+        responder
+            .into_iter()
+            .chain(self.lowered.next_deadline())
+            .min()
     }
 }

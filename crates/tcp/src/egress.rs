@@ -9,7 +9,7 @@ use smoltcp::socket::tcp::State;
 
 use crate::endings::Ending;
 use crate::event::Event;
-use crate::flows::is;
+use crate::flow_flags::FlowFlags;
 use crate::parse::flags;
 use crate::port::{Lent, Sent};
 use crate::sockets::tcp_mut;
@@ -27,8 +27,8 @@ impl<D: Device> Stack<D> {
     pub(crate) fn touch(&mut self, slot: u32) {
         let hot = self.flows.hot_mut(slot);
         hot.set_resting(false);
-        if !hot.is(is::TOUCHED) {
-            hot.set(is::TOUCHED);
+        if !hot.is(FlowFlags::TOUCHED) {
+            hot.set(FlowFlags::TOUCHED);
             self.touched.push(slot);
         }
     }
@@ -36,19 +36,19 @@ impl<D: Device> Stack<D> {
     /// Sends what a touched flow has to send. Whether it has to stay on the list.
     #[inline]
     pub(crate) fn send_touched(&mut self, slot: u32) -> bool {
-        if !self.flows.hot(slot).is(is::TOUCHED) {
+        if !self.flows.hot(slot).is(FlowFlags::TOUCHED) {
             // It has gone meanwhile.
             return false;
         }
-        if self.flows.hot(slot).is(is::OVER) {
+        if self.flows.hot(slot).is(FlowFlags::ENDED) {
             // smoltcp would in time forget what is still to be read.
-            self.flows.hot_mut(slot).clear(is::TOUCHED);
+            self.flows.hot_mut(slot).clear(FlowFlags::TOUCHED);
             return false;
         }
         let (_, more) = self.egress(slot);
         if !more {
-            self.flows.hot_mut(slot).clear(is::TOUCHED);
-            if !self.port.way.is_nowhere() {
+            self.flows.hot_mut(slot).clear(FlowFlags::TOUCHED);
+            if !self.port.next_hop.is_unresolved() {
                 self.set_timer(slot);
             }
         }
@@ -57,8 +57,8 @@ impl<D: Device> Stack<D> {
 
     /// Sends what a flow may send now: the first segment sent, and whether it could not send all.
     pub(crate) fn egress(&mut self, slot: u32) -> (Option<Sent>, bool) {
-        self.port.way = self.flows.hop(slot);
-        if self.port.way.is_nowhere() {
+        self.port.next_hop = self.flows.next_hop(slot);
+        if self.port.next_hop.is_unresolved() {
             // It is touched again when its neighbour is known.
             return (None, false);
         }
@@ -119,8 +119,8 @@ impl<D: Device> Stack<D> {
             .sockets
             .with(slot, |socket| socket.send_queue())
             .unwrap_or(0);
-        let patience = self.flows.hot(slot).losses.patience(queued);
-        let soon = patience.map_or(SHORTEST, |patience| patience.as_millis() as u32);
+        let probe_timeout = self.flows.hot(slot).losses.probe_timeout(queued);
+        let soon = probe_timeout.map_or(SHORTEST, |probe_timeout| probe_timeout.as_millis() as u32);
         if self
             .flows
             .armed(slot, self.now)
@@ -128,8 +128,8 @@ impl<D: Device> Stack<D> {
         {
             return;
         }
-        match (self.deadline(slot), patience) {
-            (Some(at), Some(patience)) => self.arm(slot, at.min(self.now + patience)),
+        match (self.deadline(slot), probe_timeout) {
+            (Some(at), Some(probe_timeout)) => self.arm(slot, at.min(self.now + probe_timeout)),
             (Some(at), None) => self.arm(slot, at),
             (None, _) => self.flows.hot_mut(slot).set_resting(true),
         }
@@ -139,7 +139,7 @@ impl<D: Device> Stack<D> {
     #[inline]
     fn deadline(&mut self, slot: u32) -> Option<Time> {
         let at = self.poll_at(slot);
-        if at.is_some() || !self.flows.hot(slot).is(is::SHUT) {
+        if at.is_some() || !self.flows.hot(slot).is(FlowFlags::ZERO_WINDOW) {
             return at;
         }
         if self.unstick(slot) {
@@ -154,7 +154,7 @@ impl<D: Device> Stack<D> {
     fn arm(&mut self, slot: u32, at: Time) {
         let hot = self.flows.hot(slot);
         let mut at = at.max(self.now + Duration::from_millis(1));
-        if hot.is(is::QUIET) {
+        if hot.is(FlowFlags::QUIET) {
             let silent = self.quiet_for(hot.quiet);
             at = at.min(self.now + self.config.user_timeout.saturating_sub(silent));
         }
@@ -176,31 +176,36 @@ impl<D: Device> Stack<D> {
     /// The timer of a flow has fired.
     pub(crate) fn on_timer(&mut self, slot: u32) -> Option<Event<D::Frame>> {
         let hot = *self.flows.hot(slot);
-        if !hot.is(is::USED) || hot.is(is::OVER) {
+        if !hot.is(FlowFlags::USED) || hot.is(FlowFlags::ENDED) {
             return None;
         }
         if hot.is_resting() {
-            self.flows.hot_mut(slot).clear(is::HEARD | is::QUIET);
+            self.flows
+                .hot_mut(slot)
+                .clear(FlowFlags::HEARD | FlowFlags::QUIET);
             return None;
         }
         let at = self.deadline(slot)?;
         let hot = *self.flows.hot(slot);
-        if hot.is(is::HEARD) {
-            self.flows.hot_mut(slot).clear(is::HEARD | is::QUIET);
-        } else if hot.is(is::QUIET) && self.quiet_for(hot.quiet) >= self.config.user_timeout {
+        if hot.is(FlowFlags::HEARD) {
+            self.flows
+                .hot_mut(slot)
+                .clear(FlowFlags::HEARD | FlowFlags::QUIET);
+        } else if hot.is(FlowFlags::QUIET) && self.quiet_for(hot.quiet) >= self.config.user_timeout
+        {
             self.stats.timeouts += 1;
             return self.fail(slot, io::ErrorKind::TimedOut);
         }
         if at <= self.now {
-            if !self.flows.hot(slot).is(is::QUIET) {
+            if !self.flows.hot(slot).is(FlowFlags::QUIET) {
                 let unit = self.quiet_unit();
                 let now = (self.now.as_millis() / unit) as u8;
                 let hot = self.flows.hot_mut(slot);
-                hot.set(is::QUIET);
+                hot.set(FlowFlags::QUIET);
                 hot.quiet = now;
             }
-            if hot.is(is::CONNECTING) {
-                self.look_for_way(slot);
+            if hot.is(FlowFlags::CONNECTING) {
+                self.refresh_next_hop(slot);
             }
             let queued = self.flows.sockets.with(slot, |socket| socket.send_queue());
             let (sent, more) = self.egress(slot);
@@ -238,13 +243,13 @@ impl<D: Device> Stack<D> {
     pub(crate) fn fail(&mut self, slot: u32, kind: io::ErrorKind) -> Option<Event<D::Frame>> {
         let tuple = self.flows.tuple(slot)?;
         let id = self.flows.id(slot);
-        self.say_rst(slot);
-        let what = self.end(slot, &tuple, Ending::Failed(kind));
-        (!what.is_empty()).then_some(Event {
+        self.send_rst(slot);
+        let flags = self.end(slot, &tuple, Ending::Failed(kind));
+        (!flags.is_empty()).then_some(Event {
             flow: id,
-            what,
+            flags,
             error: Some(kind),
-            segment: None,
+            payload: None,
         })
     }
 }

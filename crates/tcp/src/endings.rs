@@ -5,8 +5,8 @@ use std::io;
 use hioload_device::Device;
 use smoltcp::socket::tcp::State;
 
-use crate::event::{Event, FlowId, What};
-use crate::flows::is;
+use crate::event::{Event, EventFlags, FlowId};
+use crate::flow_flags::FlowFlags;
 use crate::port::Lent;
 use crate::stack::{Stack, instant};
 use crate::tuple::Tuple;
@@ -27,7 +27,7 @@ pub(crate) enum Ending {
 
 impl<D: Device> Stack<D> {
     /// TCP is done with a flow. What its user is to be told; a flow without one is gone.
-    pub(crate) fn end(&mut self, slot: u32, tuple: &Tuple, ending: Ending) -> What {
+    pub(crate) fn end(&mut self, slot: u32, tuple: &Tuple, ending: Ending) -> EventFlags {
         if let Ending::TimeWait(numbers) = ending {
             // The peer's FIN may want its acknowledgement.
             self.egress(slot);
@@ -35,47 +35,47 @@ impl<D: Device> Stack<D> {
         }
         let hash = self.flows.hash(tuple);
         self.flows.unlist(slot, hash);
-        if !self.flows.hot(slot).is(is::OWNED) {
+        if !self.flows.hot(slot).is(FlowFlags::OWNED) {
             self.forget(slot, None);
-            return What::empty();
+            return EventFlags::empty();
         }
         let received = self.flows.sockets.with(slot, |socket| socket.recv_queue());
         let failed = matches!(ending, Ending::Failed(_));
         // smoltcp forgets the ends of some; the user may still ask.
         self.flows.remember(slot, *tuple);
-        self.flows.hot_mut(slot).set(is::OVER);
+        self.flows.hot_mut(slot).set(FlowFlags::ENDED);
         self.flows.disarm(slot);
         if (received.unwrap_or(0) > 0 || self.holds_finished) && !failed {
             // Its user hears of it when the last byte has been consumed, or knows best when it is done with it.
-            return What::empty();
+            return EventFlags::empty();
         }
-        self.finished = Some(self.flows.id(slot));
-        What::CLOSED
+        self.closed = Some(self.flows.id(slot));
+        EventFlags::CLOSED
     }
 
     /// After consuming: a flow that is over, and empty now, is to be closed.
     pub(crate) fn closes_when_empty(&mut self, slot: u32) {
         if !self.holds_finished
-            && self.flows.hot(slot).is(is::OVER)
+            && self.flows.hot(slot).is(FlowFlags::ENDED)
             && self.flows.sockets.with(slot, |socket| socket.recv_queue()) == Some(0)
         {
             let id = self.flows.id(slot);
-            if self.finished != Some(id) && self.over.back() != Some(&id) {
-                self.over.push_back(id);
+            if self.closed != Some(id) && self.drained.back() != Some(&id) {
+                self.drained.push_back(id);
             }
         }
     }
 
     /// The next flow that was over and has been emptied.
-    pub(crate) fn next_over(&mut self) -> Option<Event<D::Frame>> {
-        while let Some(id) = self.over.pop_front() {
+    pub(crate) fn next_drained(&mut self) -> Option<Event<D::Frame>> {
+        while let Some(id) = self.drained.pop_front() {
             if self.flows.owned(id).is_some() {
-                self.finished = Some(id);
+                self.closed = Some(id);
                 return Some(Event {
                     flow: id,
-                    what: What::CLOSED,
+                    flags: EventFlags::CLOSED,
                     error: None,
-                    segment: None,
+                    payload: None,
                 });
             }
         }
@@ -84,10 +84,10 @@ impl<D: Device> Stack<D> {
 
     /// What an event has lent is over with the next call.
     #[inline]
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn end_loans(&mut self) {
         self.in_place = None;
         self.lent_scratch = None;
-        if let Some(id) = self.finished.take()
+        if let Some(id) = self.closed.take()
             && let Some(slot) = self.flows.owned(id)
         {
             self.forget(slot, None);
@@ -97,7 +97,7 @@ impl<D: Device> Stack<D> {
     /// Gives a slot back. `listed`: under which name it is in the table, if its socket does not know it any more.
     pub(crate) fn forget(&mut self, slot: u32, listed: Option<(u32, &Tuple)>) {
         let hot = *self.flows.hot(slot);
-        if hot.is(is::LISTED) {
+        if hot.is(FlowFlags::LISTED) {
             let hash = listed.map(|(hash, _)| hash).or_else(|| {
                 let tuple = self.flows.tuple(slot)?;
                 Some(self.flows.hash(&tuple))
@@ -106,13 +106,13 @@ impl<D: Device> Stack<D> {
                 self.flows.unlist(slot, hash);
             }
         }
-        if hot.is(is::OWNED) {
+        if hot.is(FlowFlags::OWNED) {
             self.owned -= 1;
         }
-        if hot.is(is::HALF_OPEN) {
+        if hot.is(FlowFlags::HALF_OPEN) {
             self.half_open.left();
         }
-        if hot.is(is::ORPHAN) {
+        if hot.is(FlowFlags::ORPHAN) {
             self.orphans.left();
         }
         if hot.class() != 0 {
@@ -122,7 +122,7 @@ impl<D: Device> Stack<D> {
     }
 
     /// Sends an RST, if the peer can know of the flow.
-    pub(crate) fn say_rst(&mut self, slot: u32) {
+    pub(crate) fn send_rst(&mut self, slot: u32) {
         let now = instant(self.now);
         let silent = self.flows.sockets.with_mut(slot, |socket| {
             let silent = matches!(
@@ -137,8 +137,8 @@ impl<D: Device> Stack<D> {
         if silent != Some(false) {
             return;
         }
-        self.port.way = self.flows.hop(slot);
-        if self.port.way.is_nowhere() {
+        self.port.next_hop = self.flows.next_hop(slot);
+        if self.port.next_hop.is_unresolved() {
             return;
         }
         let interface = &mut self.interfaces[self.flows.hot(slot).class()];
@@ -156,7 +156,7 @@ impl<D: Device> Stack<D> {
     pub(crate) fn reset(&mut self, slot: u32) {
         let tuple = self.flows.tuple(slot);
         let named = tuple.as_ref().map(|tuple| (self.flows.hash(tuple), tuple));
-        self.say_rst(slot);
+        self.send_rst(slot);
         self.forget(slot, named);
     }
 
@@ -173,7 +173,9 @@ impl<D: Device> Stack<D> {
 
     /// A flow loses its user and closes on its own.
     pub(crate) fn orphan(&mut self, slot: u32) {
-        self.flows.hot_mut(slot).clear(is::OWNED | is::CONNECTING);
+        self.flows
+            .hot_mut(slot)
+            .clear(FlowFlags::OWNED | FlowFlags::CONNECTING);
         self.owned -= 1;
         self.flows.rename(slot);
         self.discard_received(slot);
@@ -184,7 +186,7 @@ impl<D: Device> Stack<D> {
             return;
         }
         while self.orphans.is_full() && self.expire_orphan(hioload_lcore::Time::MAX) {}
-        self.flows.hot_mut(slot).set(is::ORPHAN);
+        self.flows.hot_mut(slot).set(FlowFlags::ORPHAN);
         self.push_orphan(slot);
         self.touch(slot);
     }
@@ -196,7 +198,9 @@ impl<D: Device> Stack<D> {
         let until = self.now + self.config.linger;
         self.orphans
             .push_with(id, until, queued.unwrap_or(0) as u32, |id| {
-                let live = flows.current(id).map(|slot| flows.hot(slot).is(is::ORPHAN));
+                let live = flows
+                    .current(id)
+                    .map(|slot| flows.hot(slot).is(FlowFlags::ORPHAN));
                 live == Some(true)
             });
     }
@@ -231,7 +235,7 @@ impl<D: Device> Stack<D> {
 
     fn current_orphan(&self, id: FlowId) -> Option<u32> {
         let slot = self.flows.current(id)?;
-        self.flows.hot(slot).is(is::ORPHAN).then_some(slot)
+        self.flows.hot(slot).is(FlowFlags::ORPHAN).then_some(slot)
     }
 
     /// What ends because its time is up.
@@ -243,10 +247,10 @@ impl<D: Device> Stack<D> {
             }
         }
         for _ in 0..EXPIRED {
-            let Some(l2) = self.time_wait.pop(self.now) else {
+            let Some(id) = self.time_wait.pop(self.now) else {
                 break;
             };
-            self.flows.l2.release(l2);
+            self.flows.next_hops.release(id);
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::drops::Reason;
 use crate::parse::IPV6_HEADER;
 
-/// Headers we step over before we lose patience. No sender has use for more.
+/// Headers we step over before we lose probe_timeout. No sender has use for more.
 const MAX_HEADERS: usize = 8;
 
 /// Steps over the extension headers of `packet` (RFC 8200 §4), of which the first is of type `next`: gives the protocol

@@ -8,45 +8,12 @@ use smoltcp::socket::tcp::Socket;
 use smoltcp::wire::IpAddress;
 
 use crate::FlowId;
-use crate::l2::{Hop, L2Id, L2Table};
-use crate::port::NOWHERE;
+use crate::flow_flags::FlowFlags;
+use crate::next_hop::{NextHop, NextHopId, NextHopTable};
 use crate::recovery::Losses;
 use crate::sockets::Sockets;
 use crate::table::Table;
 use crate::tuple::{Key, Tuple};
-
-/// Bits of [`Hot::flags`].
-pub(crate) mod is {
-    /// The slot is in use.
-    pub(crate) const USED: u16 = 1;
-    /// Its user knows it by its id.
-    pub(crate) const OWNED: u16 = 1 << 1;
-    /// Its handshake, begun by the peer, is not complete.
-    pub(crate) const HALF_OPEN: u16 = 1 << 2;
-    /// Its handshake, begun by us, is not complete.
-    pub(crate) const CONNECTING: u16 = 1 << 3;
-    /// Released, and closing on its own.
-    pub(crate) const ORPHAN: u16 = 1 << 4;
-    /// In the list of flows to look at before the end of the turn.
-    pub(crate) const TOUCHED: u16 = 1 << 5;
-    /// The peer was heard since the timer last fired.
-    pub(crate) const HEARD: u16 = 1 << 6;
-    /// `quiet` holds.
-    pub(crate) const QUIET: u16 = 1 << 7;
-    /// Its rings were used since the sweep last came by.
-    pub(crate) const ACTIVE: u16 = 1 << 8;
-    /// There may be data out of order in the receive ring.
-    pub(crate) const GAPS: u16 = 1 << 9;
-    /// TCP is done with it; its user is not.
-    pub(crate) const OVER: u16 = 1 << 10;
-    /// In the flow table.
-    pub(crate) const LISTED: u16 = 1 << 11;
-    /// The peer's window was closed when it was last heard.
-    pub(crate) const SHUT: u16 = 1 << 12;
-}
-
-/// Bits of `flags` above which the class of the path's MTU is.
-const CLASS_SHIFT: u32 = 13;
 
 /// The parts of `retransmits`.
 const RETRANSMITS: u8 = 0x3f;
@@ -64,8 +31,8 @@ pub(crate) struct Hot {
     timer: u32,
     /// When it fires: milliseconds, modulo 2^32. Of a free slot: the next free one.
     due: u32,
-    l2: L2Id,
-    pub flags: u16,
+    next_hop: NextHopId,
+    pub flags: FlowFlags,
     /// Since when nothing was heard, in units of [`Flows::quiet_unit`], modulo 256.
     pub quiet: u8,
     /// Pages of the rings that are resident, as estimated.
@@ -80,18 +47,18 @@ const _: () = assert!(size_of::<Hot>() <= 40);
 
 impl Hot {
     #[inline]
-    pub(crate) fn is(&self, flag: u16) -> bool {
-        self.flags & flag != 0
+    pub(crate) fn is(&self, flag: FlowFlags) -> bool {
+        self.flags.intersects(flag)
     }
 
     #[inline]
-    pub(crate) fn set(&mut self, flag: u16) {
-        self.flags |= flag;
+    pub(crate) fn set(&mut self, flags: FlowFlags) {
+        self.flags = self.flags | flags;
     }
 
     #[inline]
-    pub(crate) fn clear(&mut self, flag: u16) {
-        self.flags &= !flag;
+    pub(crate) fn clear(&mut self, flags: FlowFlags) {
+        self.flags = self.flags & !flags;
     }
 
     /// Counts a retransmission.
@@ -131,12 +98,11 @@ impl Hot {
     /// The class of the path's MTU: an index into the interfaces.
     #[inline]
     pub(crate) fn class(&self) -> usize {
-        usize::from(self.flags >> CLASS_SHIFT)
+        self.flags.class()
     }
 
     pub(crate) fn set_class(&mut self, class: usize) {
-        let class = (class as u16).min(7);
-        self.flags = self.flags & ((1 << CLASS_SHIFT) - 1) | class << CLASS_SHIFT;
+        self.flags = self.flags.with_class(class);
     }
 }
 
@@ -150,7 +116,7 @@ pub(crate) struct Flows {
     free: u32,
     table: Table,
     wheel: TimerWheel<u32>,
-    pub(crate) l2: L2Table,
+    pub(crate) next_hops: NextHopTable,
     /// The ends of flows that TCP is done with and whose user is not: their sockets may have forgotten them.
     names: HashMap<u32, Tuple>,
     key: Key,
@@ -178,7 +144,7 @@ impl Flows {
             free: NONE,
             table: Table::new(slots),
             wheel,
-            l2: L2Table::new(1 << 16),
+            next_hops: NextHopTable::new(1 << 16),
             names: HashMap::new(),
             key,
         })
@@ -208,12 +174,12 @@ impl Flows {
     pub(crate) fn used(&self) -> impl Iterator<Item = u32> + '_ {
         (0_u32..)
             .zip(&self.hot)
-            .filter_map(|(slot, hot)| hot.is(is::USED).then_some(slot))
+            .filter_map(|(slot, hot)| hot.is(FlowFlags::USED).then_some(slot))
     }
 
     /// The flow of a slot, if it has one.
     pub(crate) fn at(&self, slot: u32) -> Option<FlowId> {
-        let used = self.hot.get(slot as usize)?.is(is::USED);
+        let used = self.hot.get(slot as usize)?.is(FlowFlags::USED);
         used.then(|| self.id(slot))
     }
 
@@ -230,13 +196,13 @@ impl Flows {
     #[inline]
     pub(crate) fn owned(&self, id: FlowId) -> Option<u32> {
         let hot = self.hot.get(id.index as usize)?;
-        (hot.generation == id.generation && hot.is(is::OWNED)).then_some(id.index)
+        (hot.generation == id.generation && hot.is(FlowFlags::OWNED)).then_some(id.index)
     }
 
     /// The slot of a flow, if the id is not stale.
     pub(crate) fn current(&self, id: FlowId) -> Option<u32> {
         let hot = self.hot.get(id.index as usize)?;
-        (hot.generation == id.generation && hot.is(is::USED)).then_some(id.index)
+        (hot.generation == id.generation && hot.is(FlowFlags::USED)).then_some(id.index)
     }
 
     #[inline]
@@ -276,8 +242,8 @@ impl Flows {
     /// Takes a slot and makes a socket in it; it is not in the table yet.
     pub(crate) fn take(
         &mut self,
-        hop: Hop,
-        flags: u16,
+        next_hop: NextHop,
+        flags: FlowFlags,
         set_up: impl for<'a> FnOnce(&mut Socket<'a>),
     ) -> Option<u32> {
         let slot = if self.free == NONE {
@@ -285,17 +251,17 @@ impl Flows {
         } else {
             self.free
         };
-        let l2 = self.l2.intern(hop)?;
+        let next_hop = self.next_hops.intern(next_hop)?;
         if !self.sockets.open(slot, set_up) {
-            self.l2.release(l2);
+            self.next_hops.release(next_hop);
             return None;
         }
         let mut hot = Hot {
             generation: 0,
             timer: NONE,
             due: 0,
-            l2,
-            flags: flags | is::USED,
+            next_hop,
+            flags: flags | FlowFlags::USED,
             quiet: 0,
             rx_pages: 0,
             tx_pages: 0,
@@ -322,7 +288,7 @@ impl Flows {
 
     /// Gives a slot back: its socket is dropped, its ids are stale.
     pub(crate) fn put(&mut self, slot: u32) {
-        debug_assert!(!self.hot(slot).is(is::LISTED));
+        debug_assert!(!self.hot(slot).is(FlowFlags::LISTED));
         self.disarm(slot);
         self.sockets.close(slot);
         if !self.names.is_empty() {
@@ -331,23 +297,23 @@ impl Flows {
         let free = self.free;
         let hot = self.hot_mut(slot);
         hot.generation = hot.generation.wrapping_add(1);
-        hot.flags &= is::ACTIVE;
+        hot.flags = hot.flags & FlowFlags::ACTIVE;
         hot.due = free;
-        let l2 = hot.l2;
+        let next_hop = hot.next_hop;
         self.free = slot;
-        self.l2.release(l2);
+        self.next_hops.release(next_hop);
     }
 
     /// Puts a slot into the table, under the name of its flow.
     pub(crate) fn list(&mut self, slot: u32, hash: u32) {
         self.table.insert(hash, slot);
-        self.hot_mut(slot).set(is::LISTED);
+        self.hot_mut(slot).set(FlowFlags::LISTED);
     }
 
     /// Takes a slot out of the table, where it was with this hash.
     pub(crate) fn unlist(&mut self, slot: u32, hash: u32) {
-        if self.hot(slot).is(is::LISTED) {
-            self.hot_mut(slot).clear(is::LISTED);
+        if self.hot(slot).is(FlowFlags::LISTED) {
+            self.hot_mut(slot).clear(FlowFlags::LISTED);
             self.table.remove(hash, slot);
         }
     }
@@ -365,20 +331,22 @@ impl Flows {
 
     /// Where its frames go.
     #[inline]
-    pub(crate) fn hop(&self, slot: u32) -> Hop {
-        self.l2.get(self.hot(slot).l2).unwrap_or(NOWHERE)
+    pub(crate) fn next_hop(&self, slot: u32) -> NextHop {
+        self.next_hops
+            .get(self.hot(slot).next_hop)
+            .unwrap_or(NextHop::UNRESOLVED)
     }
 
     /// The same, by number.
-    pub(crate) fn l2_of(&self, slot: u32) -> L2Id {
-        self.hot(slot).l2
+    pub(crate) fn next_hop_id(&self, slot: u32) -> NextHopId {
+        self.hot(slot).next_hop
     }
 
     /// Says where its frames go from now on.
-    pub(crate) fn set_hop(&mut self, slot: u32, hop: Hop) {
-        if let Some(new) = self.l2.intern(hop) {
-            let old = std::mem::replace(&mut self.hot_mut(slot).l2, new);
-            self.l2.release(old);
+    pub(crate) fn set_next_hop(&mut self, slot: u32, next_hop: NextHop) {
+        if let Some(new) = self.next_hops.intern(next_hop) {
+            let old = std::mem::replace(&mut self.hot_mut(slot).next_hop, new);
+            self.next_hops.release(old);
         }
     }
 

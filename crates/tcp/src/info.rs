@@ -10,7 +10,7 @@ use hioload_device::Device;
 use smoltcp::socket::tcp::{Socket, State};
 
 use crate::FlowId;
-use crate::flows::is;
+use crate::flow_flags::FlowFlags;
 use crate::stack::Stack;
 
 /// The state of one flow, as `ss -ti` would show it.
@@ -204,7 +204,7 @@ impl<D: Device> Stack<D> {
                     .map(Duration::from_millis),
                 rto: Duration::from_millis(number(head.text(), "rto")?),
                 retransmits: hot.retransmits(),
-                orphan: hot.is(is::ORPHAN),
+                orphan: hot.is(FlowFlags::ORPHAN),
                 details: None,
             })
         });
@@ -300,14 +300,14 @@ impl<D: Device> Stack<D> {
     }
 
     /// A segment has filled a gap, perhaps the last one.
-    pub(crate) fn look_for_gaps(&mut self, slot: u32) {
+    pub(crate) fn check_gaps(&mut self, slot: u32) {
         if self.flows.sockets.with(slot, has_no_gaps) == Some(true) {
-            self.flows.hot_mut(slot).clear(is::GAPS);
+            self.flows.hot_mut(slot).clear(FlowFlags::GAPS);
         }
     }
 
     /// An acknowledgement has brought nothing new, perhaps for the third time: then a segment is sent again.
-    pub(crate) fn look_for_fast_retransmit(&mut self, slot: u32) {
+    pub(crate) fn check_fast_retransmit(&mut self, slot: u32) {
         if self.is_in_fast_retransmit(slot) {
             self.count_retransmit(slot);
             self.egress(slot);

@@ -5,15 +5,15 @@ use std::io;
 use hioload_device::{Device, Frame};
 use smoltcp::socket::tcp::{Socket, State};
 
-use crate::amend::{Headers, only_acknowledges, only_fin_is_left};
 use crate::endings::Ending;
-use crate::event::{Event, Segment as Payload, What};
-use crate::flows::is;
-use crate::l2::Hop;
+use crate::event::{Event, EventFlags, FramePayload};
+use crate::flow_flags::FlowFlags;
+use crate::next_hop::NextHop;
 use crate::parse::{Segment, flags};
 use crate::port::Lent;
 use crate::sockets::tcp_mut;
 use crate::stack::{Stack, instant};
+use crate::workarounds::{Headers, only_acknowledges, only_fin_is_left};
 
 /// What can be seen of a socket.
 #[derive(Clone, Copy)]
@@ -52,13 +52,13 @@ impl<D: Device> Stack<D> {
         segment: &Segment,
     ) -> Option<Event<D::Frame>> {
         if segment.flags & (flags::RST | flags::SYN) != 0
-            && !self.may_disturb(slot, &frame, segment)
+            && !self.accepts_rst_or_syn(slot, &frame, segment)
         {
             return None;
         }
-        let hop = self.flows.hop(slot);
-        self.port.way = hop;
-        let fin_is_off = Self::takes_fin_off(&mut frame, segment);
+        let next_hop = self.flows.next_hop(slot);
+        self.port.next_hop = next_hop;
+        let fin_stripped = Self::strip_fin(&mut frame, segment);
         self.port.last = None;
         let window = self.other_window();
         let interface = &mut self.interfaces[self.flows.hot(slot).class()];
@@ -88,52 +88,54 @@ impl<D: Device> Stack<D> {
             && after.queued == before.queued
             && after.received == before.received
             && self.may_be_too_early(before.received, segment);
-        if fin_is_off || ack_is_old || ack_is_early {
+        if fin_stripped || ack_is_old || ack_is_early {
             if ack_is_early {
-                self.hand_early_ack(slot, &frame, segment);
+                self.inject_early_ack(slot, &frame, segment);
             } else if ack_is_old {
-                self.hand_old_ack(slot, &frame, segment);
+                self.inject_old_ack(slot, &frame, segment);
             }
-            if fin_is_off {
-                self.hand_fin(slot, &frame, segment);
+            if fin_stripped {
+                self.inject_fin(slot, &frame, segment);
             }
             after = self.flows.sockets.with(slot, View::of)?;
         }
         if after.queued == 0 {
             self.all_is_sent(slot);
         }
-        let heard = self.may_be_the_peers(slot, before, segment);
+        let heard = self.has_acceptable_ack(slot, before, segment);
         if segment.window == 0 && heard {
-            self.flows.hot_mut(slot).set(is::SHUT);
+            self.flows.hot_mut(slot).set(FlowFlags::ZERO_WINDOW);
         }
         let gained = after.received.saturating_sub(before.received);
         let hot = self.flows.hot_mut(slot);
         hot.set(if heard {
-            is::HEARD | is::ACTIVE
+            FlowFlags::HEARD | FlowFlags::ACTIVE
         } else {
-            is::ACTIVE
+            FlowFlags::ACTIVE
         });
         // What was received out of order before may have come with it: then it is not just this payload.
-        let in_order = gained == payload && !hot.is(is::GAPS);
+        let in_order = gained == payload && !hot.is(FlowFlags::GAPS);
         if payload > 0 {
-            let pages = self.elastic.rx_pages(hot.rx_pages, segment.seq, payload);
-            self.elastic.grown(u64::from(pages - hot.rx_pages));
+            let pages = self
+                .ring_reclaim
+                .rx_pages(hot.rx_pages, segment.seq, payload);
+            self.ring_reclaim.grown(u64::from(pages - hot.rx_pages));
             hot.rx_pages = pages;
             if gained != payload {
-                hot.set(is::GAPS);
-            } else if hot.is(is::GAPS) {
-                self.look_for_gaps(slot);
+                hot.set(FlowFlags::GAPS);
+            } else if hot.is(FlowFlags::GAPS) {
+                self.check_gaps(slot);
             }
         }
         let takes_part = gained > 0 || after.queued < before.queued;
-        let moved = hop.mac != segment.l2.source || hop.vlan != segment.l2.vlan;
+        let moved = next_hop.mac != segment.l2.source || next_hop.vlan != segment.l2.vlan;
         if moved && (takes_part || self.is_repeated(slot, segment)) {
             // The peer, or the router before it, is somewhere else now.
-            let hop = Hop {
+            let next_hop = NextHop {
                 mac: segment.l2.source,
                 vlan: segment.l2.vlan,
             };
-            self.flows.set_hop(slot, hop);
+            self.flows.set_next_hop(slot, next_hop);
         }
         if before.state == State::SynReceived || before.state == State::SynSent {
             self.flows.hot_mut(slot).losses.acked = segment.ack;
@@ -141,14 +143,14 @@ impl<D: Device> Stack<D> {
             let counts = (before.queued, after.queued);
             let next = segment.seq.wrapping_add(payload as u32);
             let next = (payload > 0 && in_order).then_some(next);
-            self.heed_acknowledgement(slot, &frame, segment, counts, next);
+            self.on_acknowledgement(slot, &frame, segment, counts, next);
         }
-        if segment.window != 0 && self.flows.hot(slot).is(is::SHUT) {
+        if segment.window != 0 && self.flows.hot(slot).is(FlowFlags::ZERO_WINDOW) {
             let losses = self.flows.hot(slot).losses;
             let is_next = segment.seq == losses.expected && segment.ack == losses.acked;
             // If smoltcp has not taken it, the window is still closed.
             if takes_part || payload == 0 && is_next {
-                self.flows.hot_mut(slot).clear(is::SHUT);
+                self.flows.hot_mut(slot).clear(FlowFlags::ZERO_WINDOW);
                 self.unstick_by(slot, segment);
             }
         }
@@ -158,29 +160,29 @@ impl<D: Device> Stack<D> {
             || !matches!(after.state, State::Established | State::CloseWait)
         {
             self.touch(slot);
-        } else if self.config.keepalive.is_none() && !self.flows.hot(slot).is(is::TOUCHED) {
+        } else if self.config.keepalive.is_none() && !self.flows.hot(slot).is(FlowFlags::TOUCHED) {
             // Open, everything acknowledged on both sides; and no FIN has waited for that.
             self.flows.hot_mut(slot).set_resting(true);
         }
         if after.queued > 0 && after.queued == before.queued && payload == 0 {
-            self.look_for_fast_retransmit(slot);
+            self.check_fast_retransmit(slot);
         }
 
-        let mut what = What::empty();
+        let mut events = EventFlags::empty();
         if before.state == State::SynReceived || before.state == State::SynSent {
-            what |= self.handshake(slot, hash, segment, after.state)?;
+            events |= self.handshake(slot, hash, segment, after.state)?;
         }
-        if self.flows.hot(slot).is(is::ORPHAN) {
+        if self.flows.hot(slot).is(FlowFlags::ORPHAN) {
             self.discard_received(slot);
         } else {
             if gained > 0 {
-                what |= What::DATA;
+                events |= EventFlags::DATA;
             }
             if after.queued < before.queued {
-                what |= What::SPACE;
+                events |= EventFlags::SPACE;
             }
             if has_ended(after.state) && !has_ended(before.state) {
-                what |= What::END;
+                events |= EventFlags::END;
             }
         }
         let mut error = None;
@@ -200,25 +202,22 @@ impl<D: Device> Stack<D> {
             if let Ending::Failed(kind) = ending {
                 error = Some(kind);
             }
-            what |= self.end(slot, &segment.tuple, ending);
+            events |= self.end(slot, &segment.tuple, ending);
         }
-        if what.is_empty() || !self.flows.hot(slot).is(is::OWNED) {
+        if events.is_empty() || !self.flows.hot(slot).is(FlowFlags::OWNED) {
             return None;
         }
         let flow = self.flows.id(slot);
-        let in_place = what.contains(What::DATA) && before.received == 0 && in_order;
+        let in_place = events.contains(EventFlags::DATA) && before.received == 0 && in_order;
         if in_place {
             self.in_place = Some((flow, payload));
         }
         let range = usize::from(segment.payload.start)..usize::from(segment.payload.end);
         Some(Event {
             flow,
-            what,
+            flags: events,
             error,
-            segment: in_place.then_some(Payload {
-                frame,
-                payload: range,
-            }),
+            payload: in_place.then_some(FramePayload { frame, range }),
         })
     }
 
@@ -226,7 +225,7 @@ impl<D: Device> Stack<D> {
     /// §5.2); smoltcp refuses such a segment without a word, so nothing else it says may be believed either: its window, or
     /// that the peer is still there. In a handshake smoltcp's own look will do.
     #[inline]
-    fn may_be_the_peers(&self, slot: u32, before: View, segment: &Segment) -> bool {
+    fn has_acceptable_ack(&self, slot: u32, before: View, segment: &Segment) -> bool {
         if matches!(before.state, State::SynSent | State::SynReceived) {
             return true;
         }
@@ -246,23 +245,29 @@ impl<D: Device> Stack<D> {
     }
 
     /// What became of a handshake; `None` if the flow is gone.
-    fn handshake(&mut self, slot: u32, hash: u32, segment: &Segment, state: State) -> Option<What> {
+    fn handshake(
+        &mut self,
+        slot: u32,
+        hash: u32,
+        segment: &Segment,
+        state: State,
+    ) -> Option<EventFlags> {
         match state {
-            State::SynSent | State::SynReceived | State::Closed => Some(What::empty()),
+            State::SynSent | State::SynReceived | State::Closed => Some(EventFlags::empty()),
             State::Listen => {
                 // The peer has changed its mind.
                 self.forget(slot, Some((hash, &segment.tuple)));
                 None
             }
-            _ if self.flows.hot(slot).is(is::CONNECTING) => {
-                self.flows.hot_mut(slot).clear(is::CONNECTING);
+            _ if self.flows.hot(slot).is(FlowFlags::CONNECTING) => {
+                self.flows.hot_mut(slot).clear(FlowFlags::CONNECTING);
                 self.stats.connected += 1;
-                Some(What::CONNECTED)
+                Some(EventFlags::CONNECTED)
             }
             _ => {
                 let hot = self.flows.hot_mut(slot);
-                hot.clear(is::HALF_OPEN);
-                hot.set(is::OWNED);
+                hot.clear(FlowFlags::HALF_OPEN);
+                hot.set(FlowFlags::OWNED);
                 self.half_open.left();
                 self.owned += 1;
                 if self.owned > self.config.max_flows {
@@ -271,7 +276,7 @@ impl<D: Device> Stack<D> {
                     return None;
                 }
                 self.stats.accepted += 1;
-                Some(What::ACCEPTED)
+                Some(EventFlags::ACCEPTED)
             }
         }
     }
@@ -279,7 +284,7 @@ impl<D: Device> Stack<D> {
     /// Whether a segment that would end an established flow, or begin it anew, is to be looked at (RFC 5961). An RST must be
     /// at the very next byte expected; smoltcp would take it anywhere in the window. A SYN never is, but is answered with a
     /// challenge, which smoltcp omits: a peer that knows nothing of the flow any more then sends a good RST.
-    fn may_disturb(&mut self, slot: u32, frame: &D::Frame, segment: &Segment) -> bool {
+    fn accepts_rst_or_syn(&mut self, slot: u32, frame: &D::Frame, segment: &Segment) -> bool {
         let state = self.flows.sockets.with(slot, |socket| socket.state());
         match state {
             // What acknowledges our SYN is good; smoltcp looks. To what is half open the window has to do: it is no great
@@ -294,8 +299,8 @@ impl<D: Device> Stack<D> {
             let expected = match &answer {
                 Some((expected, _)) => Some(*expected),
                 // smoltcp answers once a second. There is another way to learn it, but a slow one.
-                None if self.reset_looks.allow(self.now) => {
-                    self.stats.slow_looks += 1;
+                None if self.reset_dumps.allow(self.now) => {
+                    self.stats.socket_dumps += 1;
                     self.expected_seq(slot)
                 }
                 None => None,
@@ -333,7 +338,7 @@ impl<D: Device> Stack<D> {
         }
         question[tcp + 12] = 5 << 4;
         question[tcp + 13] = flags::ACK;
-        self.port.way = self.flows.hop(slot);
+        self.port.next_hop = self.flows.next_hop(slot);
         self.port.last = None;
         self.port.hold = true;
         // Whatever was sent, one of these lies beyond it.

@@ -9,7 +9,7 @@ use smoltcp::wire::{
 };
 
 use super::*;
-use crate::config::Cidr;
+use crate::cidr::Cidr;
 
 pub(crate) const MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 pub(crate) const PEER: [u8; 6] = [2, 0, 0, 0, 0, 1];

@@ -9,23 +9,9 @@ use smoltcp::phy::{self, ChecksumCapabilities, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 
 use crate::checksum;
-use crate::l2::Hop;
+use crate::next_hop::NextHop;
 use crate::parse::flags;
 use crate::rate::Rate;
-
-/// The way of a flow whose neighbour is not known yet.
-pub(crate) const NOWHERE: Hop = Hop {
-    mac: [0; 6],
-    vlan: None,
-};
-
-impl Hop {
-    /// Whether it is that: no station has this address.
-    #[inline]
-    pub(crate) fn is_nowhere(&self) -> bool {
-        self.mac == NOWHERE.mac
-    }
-}
 
 /// A TCP header that was sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -63,7 +49,7 @@ pub(crate) struct Port<D: Device> {
     /// It completes TCP checksums.
     offload: bool,
     /// Where the next packets go.
-    pub(crate) way: Hop,
+    pub(crate) next_hop: NextHop,
     /// Packets are held back in `held` instead of being sent.
     pub(crate) hold: bool,
     pub(crate) held: Option<D::Frame>,
@@ -89,7 +75,7 @@ impl<D: Device> Port<D> {
             mac,
             mtu: can.mtu,
             offload: can.tx_checksum,
-            way: NOWHERE,
+            next_hop: NextHop::UNRESOLVED,
             hold: false,
             held: None,
             last: None,
@@ -177,7 +163,7 @@ impl<D: Device> Port<D> {
 
     /// Makes and queues an IP packet of `len` bytes with TCP in it; `write` fills in all but the checksums. Counts against
     /// the limit of answers.
-    pub(crate) fn answer(&mut self, way: Hop, len: usize, write: impl FnOnce(&mut [u8])) {
+    pub(crate) fn answer(&mut self, next_hop: NextHop, len: usize, write: impl FnOnce(&mut [u8])) {
         if !self.answers.allow(self.now) {
             self.sends.rst_limited += 1;
             return;
@@ -188,7 +174,7 @@ impl<D: Device> Port<D> {
         if frame.room() >= len {
             frame.set_len(len);
             write(frame.bytes_mut());
-            self.way = way;
+            self.next_hop = next_hop;
             self.finish(frame);
         }
     }
@@ -200,7 +186,7 @@ impl<D: Device> Port<D> {
             self.sends.drops += 1;
             return;
         };
-        let header = if self.way.vlan.is_some() { 18 } else { 14 };
+        let header = if self.next_hop.vlan.is_some() { 18 } else { 14 };
         if frame.headroom() < header {
             self.sends.drops += 1;
             return;
@@ -225,10 +211,10 @@ impl<D: Device> Port<D> {
         }
         frame.grow_front(header);
         let bytes = frame.bytes_mut();
-        bytes[..6].copy_from_slice(&self.way.mac);
+        bytes[..6].copy_from_slice(&self.next_hop.mac);
         bytes[6..12].copy_from_slice(&self.mac);
         let ethertype: [u8; 2] = if v4 { [0x08, 0x00] } else { [0x86, 0xdd] };
-        if let Some(vlan) = self.way.vlan {
+        if let Some(vlan) = self.next_hop.vlan {
             bytes[12..14].copy_from_slice(&[0x81, 0x00]);
             bytes[14..16].copy_from_slice(&vlan.to_be_bytes());
             bytes[16..18].copy_from_slice(&ethertype);

@@ -20,7 +20,7 @@ use std::time::Duration;
 use hioload_device::{Device, Frame};
 use hioload_lcore::Time;
 
-use crate::flows::is;
+use crate::flow_flags::FlowFlags;
 use crate::parse::Segment;
 use crate::stack::{Stack, clock};
 
@@ -38,8 +38,8 @@ const PROBES: u8 = 4;
 
 /// What a probe waits beyond two round trips: for acknowledgements that the peer delays, which it may with less than two
 /// segments (RFC 9293 §3.8.6.3), and for what turns take.
-const PATIENCE_FEW: Duration = Duration::from_millis(200);
-const PATIENCE_MANY: Duration = Duration::from_millis(20);
+const SPARE_FEW: Duration = Duration::from_millis(200);
+const SPARE_MANY: Duration = Duration::from_millis(20);
 
 /// What is kept of a flow for its losses.
 #[derive(Clone, Copy, Debug)]
@@ -77,12 +77,12 @@ impl Losses {
     };
 
     /// How long to wait for an acknowledgement before a probe, with so many bytes outstanding.
-    pub(crate) fn patience(&self, queued: usize) -> Option<Duration> {
+    pub(crate) fn probe_timeout(&self, queued: usize) -> Option<Duration> {
         if self.rtt == FAR || self.probes >= PROBES || queued == 0 {
             return None;
         }
         let few = queued <= 2 * SEGMENT as usize;
-        let spare = if few { PATIENCE_FEW } else { PATIENCE_MANY };
+        let spare = if few { SPARE_FEW } else { SPARE_MANY };
         let once = Duration::from_millis(2 * u64::from(self.rtt)) + spare;
         Some(once * (1 << self.probes))
     }
@@ -91,7 +91,7 @@ impl Losses {
 impl<D: Device> Stack<D> {
     /// What a segment says of bytes sent: `before` were outstanding, `after` still are; `expected` is the peer's next byte.
     #[inline]
-    pub(crate) fn heed_acknowledgement(
+    pub(crate) fn on_acknowledgement(
         &mut self,
         slot: u32,
         frame: &D::Frame,
@@ -118,28 +118,40 @@ impl<D: Device> Stack<D> {
                 };
             }
             if losses.recovering {
-                self.heed_progress(slot, frame, segment, after);
+                self.on_partial_acknowledgement(slot, frame, segment, after);
             }
         } else if after > 0 && segment.payload.start > segment.tcp_at + 32 {
             // More options than a timestamp.
-            self.heed_repeat(slot, frame, segment, after);
+            self.on_duplicate_acknowledgement(slot, frame, segment, after);
         }
     }
 
     /// Something was acknowledged of what was outstanding when a hole was found.
     #[cold]
-    fn heed_progress(&mut self, slot: u32, frame: &D::Frame, segment: &Segment, after: usize) {
+    fn on_partial_acknowledgement(
+        &mut self,
+        slot: u32,
+        frame: &D::Frame,
+        segment: &Segment,
+        after: usize,
+    ) {
         let losses = &mut self.flows.hot_mut(slot).losses;
         if after == 0 || segment.ack.wrapping_sub(losses.recover) as i32 >= 0 {
             losses.recovering = false;
         } else if farthest(options(frame.bytes(), segment), segment.ack).is_some() {
-            self.send_first_again(slot);
+            self.retransmit_first(slot);
         }
     }
 
     /// Nothing new was acknowledged, but perhaps received.
     #[cold]
-    fn heed_repeat(&mut self, slot: u32, frame: &D::Frame, segment: &Segment, after: usize) {
+    fn on_duplicate_acknowledgement(
+        &mut self,
+        slot: u32,
+        frame: &D::Frame,
+        segment: &Segment,
+        after: usize,
+    ) {
         let Some(behind) = farthest(options(frame.bytes(), segment), segment.ack) else {
             return;
         };
@@ -154,19 +166,19 @@ impl<D: Device> Stack<D> {
             // So many segments cannot have been on their way when the first was sent again.
             if repeats > after as u32 / SEGMENT + 2 * THRESHOLD {
                 losses.repeats = 0;
-                self.send_first_again(slot);
+                self.retransmit_first(slot);
             }
         } else if repeats >= THRESHOLD || behind > THRESHOLD * SEGMENT || behind as usize >= after {
             losses.recovering = true;
             losses.recover = segment.ack.wrapping_add(after as u32);
             losses.repeats = 0;
-            self.send_first_again(slot);
+            self.retransmit_first(slot);
         }
     }
 
     /// The timer has fired: the first segment is sent again, if nothing was acknowledged for too long. When to look again.
     pub(crate) fn probe(&mut self, slot: u32) -> Option<Time> {
-        if self.flows.hot(slot).is(is::SHUT) {
+        if self.flows.hot(slot).is(FlowFlags::ZERO_WINDOW) {
             return None;
         }
         let queued = self.flows.sockets.with(slot, |socket| {
@@ -174,25 +186,25 @@ impl<D: Device> Stack<D> {
         });
         let queued = queued.flatten()?;
         let losses = &mut self.flows.hot_mut(slot).losses;
-        let patience = losses.patience(queued)?;
+        let probe_timeout = losses.probe_timeout(queued)?;
         if std::mem::take(&mut losses.moved) {
-            return Some(self.now + patience);
+            return Some(self.now + probe_timeout);
         }
         losses.probes += 1;
-        let next = losses.patience(queued);
+        let next = losses.probe_timeout(queued);
         self.stats.probes += 1;
-        self.send_first_again(slot);
-        next.map(|patience| self.now + patience)
+        self.retransmit_first(slot);
+        next.map(|probe_timeout| self.now + probe_timeout)
     }
 
     /// Makes smoltcp send its first segment again.
-    fn send_first_again(&mut self, slot: u32) {
+    fn retransmit_first(&mut self, slot: u32) {
         let losses = self.flows.hot(slot).losses;
         if losses.window == 0 || self.is_in_fast_retransmit(slot) {
             return;
         }
-        self.hand_repeats(slot, losses.expected, losses.acked, losses.window);
-        self.look_for_fast_retransmit(slot);
+        self.inject_duplicate_acks(slot, losses.expected, losses.acked, losses.window);
+        self.check_fast_retransmit(slot);
         self.touch(slot);
     }
 }
@@ -278,13 +290,19 @@ mod tests {
             rtt: 5,
             ..Losses::NONE
         };
-        assert_eq!(losses.patience(0), None);
-        assert_eq!(losses.patience(100), Some(Duration::from_millis(210)));
-        assert_eq!(losses.patience(100_000), Some(Duration::from_millis(30)));
+        assert_eq!(losses.probe_timeout(0), None);
+        assert_eq!(losses.probe_timeout(100), Some(Duration::from_millis(210)));
+        assert_eq!(
+            losses.probe_timeout(100_000),
+            Some(Duration::from_millis(30))
+        );
         losses.probes = 2;
-        assert_eq!(losses.patience(100_000), Some(Duration::from_millis(120)));
+        assert_eq!(
+            losses.probe_timeout(100_000),
+            Some(Duration::from_millis(120))
+        );
         losses.probes = PROBES;
-        assert_eq!(losses.patience(100_000), None);
-        assert_eq!(Losses::NONE.patience(100), None);
+        assert_eq!(losses.probe_timeout(100_000), None);
+        assert_eq!(Losses::NONE.probe_timeout(100), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::config::Cidr;
+use crate::cidr::Cidr;
 
 /// Our networks, and the routers to all others.
 #[derive(Clone, Debug)]

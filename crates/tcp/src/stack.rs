@@ -15,16 +15,16 @@ use crate::accept::Listeners;
 use crate::addresses::Addresses;
 use crate::client::{PATHS_KEPT, Sources};
 use crate::drops::{Drops, Reason};
-use crate::elastic::Elastic;
 use crate::fifo::Fifo;
 use crate::flows::Flows;
-use crate::housekeeping::{Housekeeping, Settings};
 use crate::parse::{Parsed, parse};
 use crate::port::{Lent, Port};
 use crate::rate::Rate;
+use crate::responder::{Responder, Settings};
+use crate::ring_reclaim::RingReclaim;
 use crate::time_wait::TimeWait;
 use crate::tuple::{self, Key};
-use crate::{Event, FlowId, StackConfig, StackError, StackStats, Strays};
+use crate::{ConfigError, Event, FlowId, Handoff, StackConfig, StackError, StackStats};
 
 /// Largest IP packets of paths: the device's, and what is common below it. A flow has one of these classes.
 const PATHS: [usize; 7] = [8166, 4352, 1492, 1400, 1280, 1006, 552];
@@ -33,7 +33,7 @@ const PATHS: [usize; 7] = [8166, 4352, 1492, 1400, 1280, 1006, 552];
 const NEIGHBOURS: usize = 1024;
 
 /// Looks that take milliseconds, per second and reason for them.
-const SLOW_LOOKS: u32 = 10;
+const SOCKET_DUMPS: u32 = 10;
 
 /// Frames whose flows are asked for together: so many cache lines, and places in page tables, are waited for at once instead of
 /// one after the other. Two groups have to fit into the first cache, at about 20 lines a flow.
@@ -57,7 +57,7 @@ pub(crate) struct Staged<F> {
 
 /// TCP of one lcore over one queue.
 pub struct Stack<D: Device> {
-    /// See [`crate::amend`].
+    /// See [`crate::workarounds`].
     pub(crate) window: u16,
     pub(crate) port: Port<D>,
     pub(crate) config: StackConfig,
@@ -70,9 +70,9 @@ pub struct Stack<D: Device> {
     pub(crate) listeners: Listeners,
     /// Limit what takes milliseconds, each for one reason, so that none can keep the others from it: an RST, a window that
     /// closed, an ICMP error.
-    pub(crate) reset_looks: Rate,
-    pub(crate) window_looks: Rate,
-    pub(crate) icmp_looks: Rate,
+    pub(crate) reset_dumps: Rate,
+    pub(crate) window_dumps: Rate,
+    pub(crate) icmp_dumps: Rate,
     pub(crate) accepting: bool,
     /// Nothing is listened to any more.
     pub(crate) stopped: bool,
@@ -83,8 +83,8 @@ pub struct Stack<D: Device> {
     pub(crate) orphans: Fifo,
     /// Flows that have a user.
     pub(crate) owned: usize,
-    pub(crate) elastic: Elastic,
-    pub(crate) housekeeping: Housekeeping,
+    pub(crate) ring_reclaim: RingReclaim,
+    pub(crate) responder: Responder,
     pub(crate) sources: Sources,
     /// Flows that wait for a neighbour's address, and which.
     pub(crate) waiting: Vec<(FlowId, IpAddr)>,
@@ -98,18 +98,18 @@ pub struct Stack<D: Device> {
     at: usize,
     /// Frames whose flows have been asked for; of those, frames whose receive rings have been; and frames whose flows the user
     /// was told of.
-    asked: usize,
-    asked_rings: usize,
-    told: usize,
+    prefetched: usize,
+    prefetched_rings: usize,
+    hinted: usize,
     /// Empty between turns, and there but while a turn takes frames. It has kilobytes, which a spinning lcore would move around
     /// each time it looks for frames.
     burst: Option<Box<Burst<D::Frame>>>,
     /// Flows that may have something to send.
     pub(crate) touched: Vec<u32>,
     /// Flows that TCP is done with and whose user has just taken the last bytes.
-    pub(crate) over: VecDeque<FlowId>,
+    pub(crate) drained: VecDeque<FlowId>,
     /// The flow that the last event closed.
-    pub(crate) finished: Option<FlowId>,
+    pub(crate) closed: Option<FlowId>,
     /// Whether a flow that both sides have finished stays its user's until released.
     pub(crate) holds_finished: bool,
     /// The flow whose bytes the last event gave in the frame, and how many of them have not been consumed.
@@ -119,7 +119,7 @@ pub struct Stack<D: Device> {
     /// Contiguous stand-ins for rings that wrap.
     pub(crate) rx_scratch: Vec<u8>,
     pub(crate) tx_scratch: Vec<u8>,
-    pub(crate) strays: Option<Strays>,
+    pub(crate) handoff: Option<Handoff>,
     pub(crate) drops: Drops,
     pub(crate) stats: StackStats,
 }
@@ -132,17 +132,17 @@ impl<D: Device> Stack<D> {
     pub fn new(
         device: D,
         config: StackConfig,
-        mut strays: Option<Strays>,
+        mut handoff: Option<Handoff>,
         now: Time,
     ) -> Result<Self, StackError> {
         config.check()?;
         let can = device.capabilities();
-        if !(PATHS[PATHS.len() - 1]..=65_535).contains(&can.mtu) {
-            let text = format!("the device's MTU is {}: 552 to 65535 can be used", can.mtu);
-            return Err(StackError::Config(text));
+        let (mtu, range) = (can.mtu, (PATHS[PATHS.len() - 1], 65_535));
+        if mtu < range.0 || mtu > range.1 {
+            return Err(ConfigError::Mtu { mtu, range }.into());
         }
-        if let Some(strays) = &mut strays {
-            strays.set_waker(device.waker());
+        if let Some(handoff) = &mut handoff {
+            handoff.set_waker(device.waker());
         }
         let key = tuple::key(&config.secret);
         let slots = config.max_flows + config.half_open + config.orphans;
@@ -162,13 +162,13 @@ impl<D: Device> Stack<D> {
             gateway_v4: config.gateway_v4,
             gateway_v6: config.gateway_v6,
             answers: config.answers_for_addresses,
-            announces: strays.as_ref().is_none_or(|strays| strays.index() == 0),
+            announces: handoff.as_ref().is_none_or(|handoff| handoff.index() == 0),
             icmp_rate: config.icmp_rate,
             neighbours: NEIGHBOURS,
         };
         Ok(Self {
             window: 0,
-            housekeeping: Housekeeping::new(ours.clone(), &settings, now),
+            responder: Responder::new(ours.clone(), &settings, now),
             sources: Sources::new(tuple::keyed_hash64(&key, &now.as_nanos().to_le_bytes())),
             waiting: Vec::new(),
             failed: VecDeque::new(),
@@ -179,7 +179,7 @@ impl<D: Device> Stack<D> {
             time_wait: TimeWait::new(config.time_wait, key),
             half_open: Fifo::new(config.half_open),
             orphans: Fifo::new(config.orphans),
-            elastic: Elastic::new(&config, now),
+            ring_reclaim: RingReclaim::new(&config, now),
             rx_scratch: vec![0; config.rx_ring],
             tx_scratch: vec![0; config.tx_ring],
             port,
@@ -187,25 +187,25 @@ impl<D: Device> Stack<D> {
             now,
             flows,
             interfaces,
-            reset_looks: Rate::new(SLOW_LOOKS),
-            window_looks: Rate::new(SLOW_LOOKS),
-            icmp_looks: Rate::new(SLOW_LOOKS),
+            reset_dumps: Rate::new(SOCKET_DUMPS),
+            window_dumps: Rate::new(SOCKET_DUMPS),
+            icmp_dumps: Rate::new(SOCKET_DUMPS),
             accepting: true,
             stopped: false,
             owned: 0,
             stage: Vec::with_capacity(2 * hioload_device::BURST),
             at: 0,
-            asked: 0,
-            asked_rings: 0,
-            told: 0,
+            prefetched: 0,
+            prefetched_rings: 0,
+            hinted: 0,
             burst: Some(Box::default()),
             touched: Vec::with_capacity(2 * hioload_device::BURST),
-            over: VecDeque::new(),
-            finished: None,
+            drained: VecDeque::new(),
+            closed: None,
             holds_finished: false,
             in_place: None,
             lent_scratch: None,
-            strays,
+            handoff,
             drops: Drops::default(),
             stats: StackStats::default(),
             config,
@@ -227,11 +227,11 @@ impl<D: Device> Stack<D> {
             (Some(given), Some(own)) => Some(given.min(own)),
             (given, own) => given.or(own),
         };
-        let sleep = self.strays.as_ref().is_none_or(Strays::prepare_sleep);
+        let sleep = self.handoff.as_ref().is_none_or(Handoff::prepare_sleep);
         let timeout = if sleep { timeout } else { Some(Duration::ZERO) };
         let result = self.port.device.wait(timeout);
-        if let Some(strays) = &self.strays {
-            strays.awake();
+        if let Some(handoff) = &self.handoff {
+            handoff.awake();
         }
         result
     }
@@ -240,9 +240,9 @@ impl<D: Device> Stack<D> {
     fn has_work(&self) -> bool {
         self.at < self.stage.len()
             || !self.touched.is_empty()
-            || !self.over.is_empty()
+            || !self.drained.is_empty()
             || !self.failed.is_empty()
-            || self.finished.is_some()
+            || self.closed.is_some()
             || self.port.is_backed_up()
     }
 
@@ -251,32 +251,27 @@ impl<D: Device> Stack<D> {
         self.now = self.now.max(now);
         self.port.begin(self.now);
         clock::set(self.now);
-        self.settle();
+        self.end_loans();
         // Frames that the last turn has not come to are worked on first.
         self.stage.drain(..self.at);
-        (self.at, self.asked, self.asked_rings, self.told) = (0, 0, 0, 0);
+        (self.at, self.prefetched, self.prefetched_rings, self.hinted) = (0, 0, 0, 0);
         let before = self.stage.len();
         if before < hioload_device::BURST {
-            self.receive_strays();
+            self.receive_handoffs();
             let mut burst = self.burst.take().unwrap_or_default();
             self.port.device.rx_burst(&mut burst);
             for frame in burst.drain(..) {
                 let checksum = frame.rx_checksum();
-                self.put_on_stage(frame, checksum, false);
+                self.stage_frame(frame, checksum, false);
             }
             self.burst = Some(burst);
         }
-        self.look_ahead();
+        self.prefetch_ahead();
         self.stage.len() - before
     }
 
     /// Looks at a frame; asks for the place of its flow in the table. One that belongs to another lcore goes there.
-    pub(crate) fn put_on_stage(
-        &mut self,
-        frame: D::Frame,
-        checksum: RxChecksum,
-        handed_over: bool,
-    ) {
+    pub(crate) fn stage_frame(&mut self, frame: D::Frame, checksum: RxChecksum, handed_over: bool) {
         let parsed = parse(frame.bytes(), checksum, &self.ours);
         let mut hash = 0;
         match &parsed {
@@ -305,9 +300,9 @@ impl<D: Device> Stack<D> {
 
     /// Asks for the flows of the group of frames after the one that is next, and for the receive rings of that: their places are
     /// known once the flows are in the cache. Rings are touched by payload alone.
-    fn look_ahead(&mut self) {
+    fn prefetch_ahead(&mut self) {
         let flows = (self.at + 2 * GROUP).min(self.stage.len());
-        for at in self.asked..flows {
+        for at in self.prefetched..flows {
             if let Some(Some(staged)) = self.stage.get_mut(at)
                 && let Parsed::Tcp(segment) = &staged.parsed
                 && let Some(slot) = self.flows.guess(staged.hash)
@@ -319,19 +314,19 @@ impl<D: Device> Stack<D> {
                 }
             }
         }
-        self.asked = flows;
+        self.prefetched = flows;
         let rings = (self.at + GROUP).min(flows);
-        for at in self.asked_rings..rings {
-            if let Some(slot) = self.talker(at) {
+        for at in self.prefetched_rings..rings {
+            if let Some(slot) = self.payload_slot(at) {
                 self.flows.sockets.prefetch_rx(slot);
             }
         }
-        self.asked_rings = rings;
+        self.prefetched_rings = rings;
     }
 
     /// The slot that a staged frame with payload leads to, most probably.
     #[inline]
-    fn talker(&self, at: usize) -> Option<u32> {
+    fn payload_slot(&self, at: usize) -> Option<u32> {
         let staged = self.stage.get(at)?.as_ref()?;
         let talks = matches!(&staged.parsed, Parsed::Tcp(segment) if !segment.payload.is_empty());
         (talks && staged.guess != NO_SLOT).then_some(staged.guess)
@@ -341,9 +336,9 @@ impl<D: Device> Stack<D> {
     /// them. Guesses, and only worth a prefetch.
     #[inline]
     pub fn prefetch_hint(&mut self) -> Option<u32> {
-        while self.told < self.asked {
-            self.told += 1;
-            let slot = self.talker(self.told - 1);
+        while self.hinted < self.prefetched {
+            self.hinted += 1;
+            let slot = self.payload_slot(self.hinted - 1);
             if slot.is_some() {
                 return slot;
             }
@@ -354,18 +349,18 @@ impl<D: Device> Stack<D> {
     /// What happened next, of the frames taken and the timers due; `None`: that was all of this turn.
     #[allow(clippy::should_implement_trait)] // Not an iterator: the stack is used between events.
     pub fn next(&mut self) -> Option<Event<D::Frame>> {
-        self.settle();
-        if let Some(event) = self.next_over() {
+        self.end_loans();
+        if let Some(event) = self.next_drained() {
             return Some(event);
         }
         while self.at < self.stage.len() {
-            if self.at == self.asked_rings {
-                self.look_ahead();
+            if self.at == self.prefetched_rings {
+                self.prefetch_ahead();
             }
             let at = self.at;
             self.at += 1;
             if let Some(staged) = self.stage[at].take()
-                && let Some(event) = self.work_on(staged)
+                && let Some(event) = self.process(staged)
             {
                 return Some(event);
             }
@@ -375,7 +370,7 @@ impl<D: Device> Stack<D> {
                 return Some(event);
             }
         }
-        self.keep_house();
+        self.poll_neighbours();
         if let Some(event) = self.next_failed() {
             return Some(event);
         }
@@ -383,9 +378,9 @@ impl<D: Device> Stack<D> {
         None
     }
 
-    fn work_on(&mut self, staged: Staged<D::Frame>) -> Option<Event<D::Frame>> {
+    fn process(&mut self, staged: Staged<D::Frame>) -> Option<Event<D::Frame>> {
         if !matches!(staged.parsed, Parsed::Tcp(_)) {
-            self.other_than_tcp(staged);
+            self.process_other(staged);
             return None;
         }
         let Staged {
@@ -407,7 +402,7 @@ impl<D: Device> Stack<D> {
         match self.flows.find(hash, &segment.tuple) {
             Some(slot) => self.segment(slot, hash, frame, &segment),
             None => {
-                self.no_flow(&frame, &segment, hash);
+                self.on_no_flow(&frame, &segment, hash);
                 None
             }
         }
@@ -415,7 +410,7 @@ impl<D: Device> Stack<D> {
 
     /// Ends a turn: sends what flows have to send.
     pub fn transmit(&mut self) {
-        self.settle();
+        self.end_loans();
         let mut touched = std::mem::take(&mut self.touched);
         touched.retain(|&slot| self.send_touched(slot));
         // Nothing of the above touches flows, or it would be lost here.
@@ -428,8 +423,8 @@ impl<D: Device> Stack<D> {
         self.touched = touched;
         self.port.give_back();
         self.port.flush();
-        if let Some(strays) = &mut self.strays {
-            strays.wake_others();
+        if let Some(handoff) = &mut self.handoff {
+            handoff.wake_others();
         }
         self.sweep();
     }
@@ -442,8 +437,8 @@ impl<D: Device> Stack<D> {
             self.half_open.next_deadline(),
             self.orphans.next_deadline(),
             self.time_wait.next_deadline(),
-            self.elastic.next_deadline(),
-            self.house_deadline(),
+            self.ring_reclaim.next_deadline(),
+            self.neighbour_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -480,30 +475,30 @@ impl<D: Device> Stack<D> {
     /// The station that claimed an address of ours last, and which.
     #[must_use]
     pub fn address_conflict(&self) -> Option<(IpAddr, [u8; 6])> {
-        self.housekeeping.conflict()
+        self.responder.conflict()
     }
 
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> StackStats {
         let sends = self.port.sends;
-        let house = self.housekeeping.counters();
+        let responder = self.responder.counters();
         StackStats {
-            bad_checksums: self.drops.get(Reason::Checksum) + house.bad_checksums,
+            bad_checksums: self.drops.get(Reason::Checksum) + responder.bad_checksums,
             rx_fragments: self.drops.get(Reason::Fragment),
             rx_not_ours: self.drops.not_ours(),
             rx_malformed: self.drops.total()
                 - self.drops.not_ours()
                 - self.drops.get(Reason::Checksum)
                 - self.drops.get(Reason::Fragment),
-            address_conflicts: house.conflicts,
-            arp_in: house.arp_in,
-            arp_out: house.arp_out,
-            ndp_in: house.ndp_in,
-            ndp_out: house.ndp_out,
-            icmp_in: house.icmp_in,
-            icmp_out: house.icmp_out,
-            icmp_limited: house.limited,
+            address_conflicts: responder.conflicts,
+            arp_in: responder.arp_in,
+            arp_out: responder.arp_out,
+            ndp_in: responder.ndp_in,
+            ndp_out: responder.ndp_out,
+            icmp_in: responder.icmp_in,
+            icmp_out: responder.icmp_out,
+            icmp_limited: responder.limited,
             tx_segments: sends.segments,
             tx_bytes: sends.payload,
             rst_sent: sends.rst,
@@ -514,16 +509,16 @@ impl<D: Device> Stack<D> {
             half_open: self.half_open.live() as u64,
             orphans: self.orphans.live() as u64,
             time_wait: self.time_wait.entries() as u64,
-            ring_bytes: self.elastic.resident(),
-            rings_given_back: self.elastic.given_back(),
+            ring_bytes: self.ring_reclaim.resident(),
+            rings_given_back: self.ring_reclaim.given_back(),
             ..self.stats
         }
     }
 
-    /// The lcore it belongs to, of those connected by [`Strays`].
+    /// The lcore it belongs to, of those connected by [`Handoff`].
     #[must_use]
     pub fn lcore(&self) -> usize {
-        self.strays.as_ref().map_or(0, Strays::index)
+        self.handoff.as_ref().map_or(0, Handoff::index)
     }
 }
 

@@ -55,15 +55,15 @@ pub struct StackStats {
     pub rst_ignored: u64,
     /// Times a socket was printed with its rings to learn what is not told otherwise: at most ten a second for each of three
     /// reasons.
-    pub slow_looks: u64,
+    pub socket_dumps: u64,
     /// ICMP errors not believed: they quote nothing that is outstanding, or there were too many.
     pub icmp_ignored: u64,
     /// Frames handed to another lcore.
-    pub strays_out: u64,
+    pub handoffs_out: u64,
     /// Frames handed over by another lcore.
-    pub strays_in: u64,
+    pub handoffs_in: u64,
     /// Frames for another lcore that were lost because its ring was full.
-    pub stray_drops: u64,
+    pub handoff_drops: u64,
     /// Frames too short or inconsistent.
     pub rx_malformed: u64,
     /// IP fragments, dropped.

@@ -6,7 +6,7 @@ use hioload_device::Device;
 use smoltcp::socket::tcp::State;
 
 use crate::event::FlowId;
-use crate::flows::is;
+use crate::flow_flags::FlowFlags;
 use crate::ingress::has_ended;
 use crate::stack::Stack;
 
@@ -73,7 +73,8 @@ impl<D: Device> Stack<D> {
     /// Bytes received and not consumed.
     #[must_use]
     pub fn received(&self, id: FlowId) -> usize {
-        self.look(id, |socket| socket.recv_queue()).unwrap_or(0)
+        self.with_socket(id, |socket| socket.recv_queue())
+            .unwrap_or(0)
     }
 
     /// Lends contiguous send space of at least `min(want, 256)` bytes, if there is so much. Write from the front, then
@@ -138,9 +139,11 @@ impl<D: Device> Stack<D> {
     fn queued(&mut self, slot: u32) {
         let queued = self.flows.sockets.with(slot, |socket| socket.send_queue());
         let hot = self.flows.hot_mut(slot);
-        hot.set(is::ACTIVE);
-        let pages = self.elastic.tx_pages(hot.tx_pages, queued.unwrap_or(0));
-        self.elastic.grown(u64::from(pages - hot.tx_pages));
+        hot.set(FlowFlags::ACTIVE);
+        let pages = self
+            .ring_reclaim
+            .tx_pages(hot.tx_pages, queued.unwrap_or(0));
+        self.ring_reclaim.grown(u64::from(pages - hot.tx_pages));
         hot.tx_pages = pages;
         self.touch(slot);
     }
@@ -152,7 +155,7 @@ impl<D: Device> Stack<D> {
         if self.flows.owned(id).is_some_and(closes) {
             return 0;
         }
-        let room = self.look(id, |socket| {
+        let room = self.with_socket(id, |socket| {
             if socket.may_send() {
                 socket.send_capacity() - socket.send_queue()
             } else {
@@ -165,7 +168,8 @@ impl<D: Device> Stack<D> {
     /// Bytes queued and not yet acknowledged.
     #[must_use]
     pub fn send_queued(&self, id: FlowId) -> usize {
-        self.look(id, |socket| socket.send_queue()).unwrap_or(0)
+        self.with_socket(id, |socket| socket.send_queue())
+            .unwrap_or(0)
     }
 
     /// Ends the sending side after what is queued. Receiving goes on. A flow that is not established yet is reset.
@@ -173,7 +177,7 @@ impl<D: Device> Stack<D> {
         let Some(slot) = self.flows.owned(id) else {
             return;
         };
-        if self.flows.hot(slot).is(is::CONNECTING) {
+        if self.flows.hot(slot).is(FlowFlags::CONNECTING) {
             self.reset(slot);
             return;
         }
@@ -215,7 +219,7 @@ impl<D: Device> Stack<D> {
     /// Whether the peer will send no more and all it sent is in the ring or consumed.
     #[must_use]
     pub fn ended(&self, id: FlowId) -> bool {
-        self.look(id, |socket| {
+        self.with_socket(id, |socket| {
             has_ended(socket.state()) || socket.state() == State::Closed
         })
         .unwrap_or(false)
@@ -239,7 +243,7 @@ impl<D: Device> Stack<D> {
     }
 
     #[inline]
-    fn look<R>(
+    fn with_socket<R>(
         &self,
         id: FlowId,
         f: impl for<'a> FnOnce(&smoltcp::socket::tcp::Socket<'a>) -> R,

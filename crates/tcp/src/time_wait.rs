@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hioload_lcore::Time;
 
-use crate::l2::L2Id;
+use crate::next_hop::NextHopId;
 use crate::table::Table;
 use crate::tuple::{Key, Tuple};
 
@@ -22,7 +22,7 @@ pub(crate) struct Entry {
     pub snd_nxt: u32,
     /// The sequence number after the peer's FIN.
     pub rcv_nxt: u32,
-    pub l2: L2Id,
+    pub next_hop: NextHopId,
     /// Not in the table any more.
     dead: bool,
     until: Time,
@@ -75,7 +75,7 @@ impl TimeWait {
         &mut self,
         tuple: Tuple,
         (snd_nxt, rcv_nxt): (u32, u32),
-        l2: L2Id,
+        next_hop: NextHopId,
         now: Time,
     ) {
         debug_assert!(!self.is_full());
@@ -83,7 +83,7 @@ impl TimeWait {
             tuple,
             snd_nxt,
             rcv_nxt,
-            l2,
+            next_hop,
             dead: false,
             until: now + LIFE,
         };
@@ -120,7 +120,7 @@ impl TimeWait {
     }
 
     /// Takes the oldest out, if it has ended by `now`. Whoever gets its way has one user less for it.
-    pub(crate) fn pop(&mut self, now: Time) -> Option<L2Id> {
+    pub(crate) fn pop(&mut self, now: Time) -> Option<NextHopId> {
         if self.next_deadline()? > now {
             return None;
         }
@@ -128,6 +128,6 @@ impl TimeWait {
         self.remove(at as u32);
         self.first = (at + 1) % self.capacity;
         self.len -= 1;
-        Some(self.ring[at].l2)
+        Some(self.ring[at].next_hop)
     }
 }

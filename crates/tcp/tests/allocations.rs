@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hioload_device::memory::{MemoryDevice, PairOptions, pair};
 use hioload_lcore::Time;
-use hioload_tcp::{Event, FlowId, Stack, StackConfig, What};
+use hioload_tcp::{Event, EventFlags, FlowId, Stack, StackConfig};
 
 mod counting;
 
@@ -13,26 +13,24 @@ use counting::CALLS;
 type Frame = <MemoryDevice as hioload_device::Device>::Frame;
 
 fn config(address: &str) -> StackConfig {
-    StackConfig {
-        addresses: vec![address.parse().expect("an address")],
-        listen: vec!["0.0.0.0:80".parse().expect("an address")],
-        max_flows: 64,
-        half_open: 64,
-        orphans: 64,
-        time_wait: 64,
-        ring_idle: Duration::from_millis(64),
-        ..StackConfig::default()
-    }
+    let mut config = StackConfig::new([address.parse().expect("an address")]);
+    config.listen = vec!["0.0.0.0:80".parse().expect("an address")];
+    config.max_flows = 64;
+    config.half_open = 64;
+    config.orphans = 64;
+    config.time_wait = 64;
+    config.ring_idle = Duration::from_millis(64);
+    config
 }
 
 fn echo(stack: &mut Stack<MemoryDevice>, event: Event<Frame>) {
     let id = event.flow;
-    if !event.what.contains(What::DATA) {
+    if !event.flags.contains(EventFlags::DATA) {
         return;
     }
     let len = stack.received(id);
-    if let Some(mut segment) = event.segment {
-        let bytes = &mut segment.frame.bytes_mut()[segment.payload];
+    if let Some(mut payload) = event.payload {
+        let bytes = &mut payload.frame.bytes_mut()[payload.range];
         if let Some(space) = stack.send_space(id, bytes.len()) {
             space[..bytes.len()].copy_from_slice(bytes);
             stack.commit(id, bytes.len());

@@ -234,10 +234,10 @@ pub struct TcpCounts {
     pub rst_limited: u64,
     /// ICMP messages not sent because of `icmp_rate`.
     pub icmp_limited: u64,
-    /// Frames handed to the lcore they belonged to.
-    pub strays: u64,
+    /// Frames handed to the lcore that owns their flow.
+    pub handoffs: u64,
     /// Of these, lost because its ring was full.
-    pub stray_drops: u64,
+    pub handoff_drops: u64,
     /// Frames with a wrong checksum.
     pub bad_checksums: u64,
     /// Frames too short, or that contradict themselves.

@@ -29,6 +29,10 @@ mod slots;
 pub mod sockets;
 pub mod streams;
 
+pub mod layer;
+
 mod contract;
+mod endpoint;
 pub use contract::*;
+pub use endpoint::ParseEndpointError;
 pub use hioload_tcp::{FlowDetails, FlowInfo};

@@ -2,20 +2,14 @@
 
 use std::io::IoSlice;
 
-use hioload_mem::{HugePages, LocalShared, Pool, PoolOptions, Shared};
+use hioload_mem::{LocalShared, Pool, PoolOptions, Shared};
 use proptest::prelude::*;
 
 use super::{SendQueue, room_when_empty};
 use crate::SendError;
 
 fn pool(buffers: usize, buffer_size: usize) -> Pool {
-    Pool::new(&PoolOptions {
-        buffers,
-        buffer_size,
-        huge_pages: HugePages::Off,
-        node: None,
-    })
-    .unwrap()
+    Pool::new(&PoolOptions::new(buffers, buffer_size)).unwrap()
 }
 
 fn payload(bytes: &[u8]) -> LocalShared {

@@ -19,7 +19,8 @@ use hioload_transport::{
     Budget, Closed, ConnId, Connections, Driver, Peer, Rest, Taken, Transport,
 };
 use suite::over_frames::{IPV4 as V4, address, bypass, config};
-use suite::world::{IPV4, Seen, Setup, UNIX, any_port, dial};
+use suite::over_sockets::{IPV4, UNIX, any_port, dial};
+use suite::world::{Seen, Setup, write};
 
 struct Counting;
 
@@ -77,7 +78,7 @@ impl Driver for Echo {
         } else {
             data.len()
         };
-        suite::world::write(io, id, &data[..bytes]);
+        write(io, id, &data[..bytes]);
         if self.calls.is_multiple_of(5) {
             io.send_shared(id, self.payload.clone(), true).unwrap();
             self.extra += self.payload.len();

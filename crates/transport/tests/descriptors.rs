@@ -11,7 +11,8 @@ use hioload_lcore::Time;
 use hioload_transport::Connections;
 use hioload_transport::Transport;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use suite::world::{Harness, IPV4, Note, Setup, SocketHarness, World};
+use suite::over_sockets::{IPV4, SocketHarness};
+use suite::world::{Harness, Note, Setup, World};
 
 #[test]
 fn without_descriptors_accepting_rests_and_goes_on() {

@@ -14,7 +14,8 @@ use hioload_transport::{
     Budget, Closed, ConnId, Connections, Driver, Endpoint, Peer, Rest, Taken, Transport,
 };
 use proptest::prelude::*;
-use suite::world::{FakeHarness, Harness, Note, Setup, World, write};
+use suite::over_script::FakeHarness;
+use suite::world::{Harness, Note, Setup, World, write};
 
 #[test]
 fn connects_have_the_scripted_outcome() {

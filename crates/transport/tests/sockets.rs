@@ -10,9 +10,8 @@ use std::net::SocketAddr;
 use hioload_lcore::Time;
 use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
 use hioload_transport::{Closed, ConnId, Connections, Endpoint, Peer, Transport};
-use suite::world::{
-    Harness, IPV4, IPV6, Note, Seen, Setup, SocketHarness, World, any_port, dial, write,
-};
+use suite::over_sockets::{IPV4, IPV6, SocketHarness, UNIX, any_port, dial};
+use suite::world::{Harness, Note, Seen, Setup, World, write};
 
 type Ipv4 = SocketHarness<{ IPV4 }>;
 
@@ -38,7 +37,7 @@ fn connect(world: &mut World<Ipv4>, to: &Endpoint) -> (ConnId, Result<(), ErrorK
 
 #[test]
 fn connects_and_talks_over_each_family() {
-    for family in [IPV4, IPV6, suite::world::UNIX] {
+    for family in [IPV4, IPV6, UNIX] {
         let listener = BoundListener::bind(&any_port(family), false, 16).unwrap();
         let to = listener.local().unwrap();
         let mut server = World::<Ipv4>::new(Setup::default());
@@ -196,7 +195,7 @@ fn a_taken_port_is_the_systems_error() {
 
 #[test]
 fn several_lcores_listen_on_one_address_and_each_connection_has_one_of_them() {
-    for family in [IPV4, IPV6, suite::world::UNIX] {
+    for family in [IPV4, IPV6, UNIX] {
         let listeners = BoundListener::bind_many(&any_port(family), 3, 16).unwrap();
         let to = listeners[0].local().unwrap();
         assert!(
@@ -263,7 +262,7 @@ mod files {
 
     #[test]
     fn a_socket_file_goes_with_its_last_listener() {
-        let to = any_port(suite::world::UNIX);
+        let to = any_port(UNIX);
         let Endpoint::Unix(path) = &to else { panic!() };
         let first = BoundListener::bind(&to, false, 16).unwrap();
         let clone = first.try_clone().unwrap();
@@ -281,7 +280,7 @@ mod files {
 
     #[test]
     fn a_stale_socket_file_is_replaced_and_a_successors_is_left_alone() {
-        let to = any_port(suite::world::UNIX);
+        let to = any_port(UNIX);
         let Endpoint::Unix(path) = &to else { panic!() };
         // The standard library leaves the file behind.
         drop(UnixListener::bind(path).unwrap());
@@ -297,7 +296,7 @@ mod files {
 
     #[test]
     fn a_file_that_is_no_socket_is_not_removed() {
-        let to = any_port(suite::world::UNIX);
+        let to = any_port(UNIX);
         let Endpoint::Unix(path) = &to else { panic!() };
         std::fs::write(path, "precious").unwrap();
         assert_eq!(

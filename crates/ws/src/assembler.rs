@@ -1,48 +1,13 @@
 //! What all connections of an lcore share to put messages together: limits, recycled buffers, and a budget.
 
+pub use crate::budget::AssemblerStats;
+pub use crate::limits::Limits;
+
+use crate::budget::Budget;
 use crate::deflate::{InflateError, Inflater, MAX_WINDOW_BITS, Window};
 use crate::error::ProtocolError;
 use crate::header::MAX_CONTROL;
 use crate::partial::Partial;
-
-/// Bounds of what a peer may send. Reaching one fails that connection alone.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Limits {
-    /// Most bytes of a message, after reassembly and inflation; one of exactly this size is fine. Over it: close code
-    /// 1009, as soon as a header announces it.
-    pub max_message: usize,
-    /// Most payload bytes of one frame. Over it: 1009.
-    ///
-    /// Both bounds give a compressed message some room on the wire, since what does not compress grows a little: see
-    /// [`Limits::on_wire`].
-    pub max_frame: usize,
-    /// Most frames of one message, empty ones included. Over it: 1008. (0 counts as 1.)
-    pub max_fragments: u32,
-}
-
-impl Limits {
-    /// How many bytes on the wire `max` bytes of message may take when compressed: what zlib reckons with at most.
-    #[must_use]
-    pub const fn on_wire(max: usize) -> usize {
-        max.saturating_add(max / 8)
-            .saturating_add(max / 64)
-            .saturating_add(16)
-    }
-}
-
-impl Default for Limits {
-    /// 16 MiB per message and frame, 65,536 frames per message.
-    fn default() -> Self {
-        Self {
-            max_message: 16 << 20,
-            max_frame: 16 << 20,
-            max_fragments: 1 << 16,
-        }
-    }
-}
-
-/// Unfinished messages up to this size may use the whole budget.
-const SMALL: usize = 16 << 10;
 
 /// How an [`Assembler`] is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,6 +26,24 @@ pub struct AssemblerOptions {
     pub retain_total: usize,
 }
 
+impl AssemblerOptions {
+    /// These bounds of each message, and the defaults for everything else.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+
+    /// Bounds the bytes of all unfinished messages together.
+    #[must_use]
+    pub const fn budget(mut self, bytes: usize) -> Self {
+        self.budget = bytes;
+        self
+    }
+}
+
 impl Default for AssemblerOptions {
     /// Default limits; a budget of 256 MiB; buffers up to 256 KiB are kept, 16 MiB in all.
     fn default() -> Self {
@@ -73,19 +56,6 @@ impl Default for AssemblerOptions {
     }
 }
 
-/// Where an [`Assembler`] stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct AssemblerStats {
-    /// Connections with something unfinished: a message, a frame or a header.
-    pub unfinished: usize,
-    /// What these hold, as the budget counts it.
-    pub bytes: usize,
-    /// The most that `bytes` ever was.
-    pub high_water: usize,
-    /// Connections failed because the budget was used up.
-    pub refused: u64,
-}
-
 /// One per lcore, lent to each [`decode`](crate::Decoder::decode) call.
 ///
 /// Connections that are between messages hold none of this. One that is in the middle of something borrows a `Partial`
@@ -95,7 +65,7 @@ pub struct Assembler {
     options: AssemblerOptions,
     /// A whole message in one frame may have this many bytes: the smaller of the two limits.
     pub(crate) whole_max: usize,
-    stats: AssemblerStats,
+    budget: Budget,
     // Boxes, not values: they move between this list and the decoders, and their addresses are all that moves.
     #[allow(clippy::vec_box)]
     free: Vec<Box<Partial>>,
@@ -122,7 +92,7 @@ impl Assembler {
         Self {
             whole_max: limits.max_message.min(limits.max_frame),
             options,
-            stats: AssemblerStats::default(),
+            budget: Budget::new(options.budget),
             free: Vec::new(),
             retained: 0,
             spent: None,
@@ -147,31 +117,17 @@ impl Assembler {
     /// Where it stands.
     #[must_use]
     pub const fn stats(&self) -> AssemblerStats {
-        self.stats
+        self.budget.stats()
     }
 
-    /// Counts `bytes` more against the budget, for a message of which `held` bytes are here already.
-    pub(crate) fn charge(&mut self, held: usize, bytes: usize) -> Result<(), ProtocolError> {
-        let total = self.stats.bytes.saturating_add(bytes);
-        // The last quarter is for small messages: a few peers that never finish large ones cannot take it from the others.
-        let kept = if held.saturating_add(bytes) <= SMALL {
-            0
-        } else {
-            self.options.budget / 4
-        };
-        if total > self.options.budget - kept {
-            self.stats.refused += 1;
-            return Err(ProtocolError::OutOfMemory);
-        }
-        self.stats.bytes = total;
-        self.stats.high_water = self.stats.high_water.max(total);
-        Ok(())
+    /// The count of unfinished messages' bytes.
+    pub(crate) fn budget(&mut self) -> &mut Budget {
+        &mut self.budget
     }
 
     /// An empty `Partial`, a used one if there is any.
     pub(crate) fn take(&mut self) -> Result<Box<Partial>, ProtocolError> {
-        self.charge(0, PARTIAL)?;
-        self.stats.unfinished += 1;
+        self.budget.begin(PARTIAL)?;
         if let Some(spent) = self.spent.take() {
             self.keep(spent);
         }
@@ -246,8 +202,7 @@ impl Assembler {
     }
 
     fn uncharge(&mut self, partial: &Partial) {
-        self.stats.unfinished -= 1;
-        self.stats.bytes -= PARTIAL + partial.payload.len();
+        self.budget.end(PARTIAL + partial.payload.len());
     }
 
     /// Puts a `Partial` on the free list, unless that holds enough.
@@ -315,29 +270,17 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_is_kept_and_counted() {
+    fn every_unfinished_message_counts_against_the_budget() {
         let mut asm = assembler(2 * PARTIAL + 10, 4096, 1 << 20);
         let first = asm.take().unwrap();
         let second = asm.take().unwrap();
         assert_eq!(asm.take().err(), Some(ProtocolError::OutOfMemory));
-        assert_eq!(asm.charge(0, 11), Err(ProtocolError::OutOfMemory));
-        assert_eq!(asm.stats().refused, 2);
+        assert_eq!(asm.stats().refused, 1);
         asm.give_back(first);
         let first = asm.take().unwrap();
         asm.give_back(first);
         asm.give_back(second);
-        assert_eq!(asm.stats().bytes, 0);
+        assert_eq!((asm.stats().unfinished, asm.stats().bytes), (0, 0));
         assert_eq!(asm.stats().high_water, 2 * PARTIAL);
-    }
-
-    #[test]
-    fn large_messages_leave_a_quarter_to_small_ones() {
-        let mut asm = assembler(400 << 10, 4096, 1 << 20);
-        asm.charge(0, 300 << 10).unwrap();
-        assert_eq!(asm.charge(300 << 10, 1), Err(ProtocolError::OutOfMemory));
-        assert_eq!(asm.charge(SMALL, 1), Err(ProtocolError::OutOfMemory));
-        asm.charge(SMALL - 100, 100).unwrap();
-        let partial = asm.take().unwrap();
-        asm.give_back(partial);
     }
 }

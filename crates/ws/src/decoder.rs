@@ -7,11 +7,12 @@ use crate::close::CloseFrame;
 use crate::compression::Inflation;
 use crate::deflate::Window;
 use crate::error::ProtocolError;
+use crate::event::{Event, Message};
 use crate::header::{FrameHeader, Whole};
 use crate::mask;
 use crate::partial::{Filled, Partial};
 use crate::rules;
-use crate::types::{Event, Kind, Message, OpCode, Role};
+use crate::types::{Kind, OpCode, Role};
 use crate::utf8;
 
 /// What [`Decoder::decode`] gives: bytes taken from the front of the input, and an event if one became complete.
@@ -199,7 +200,7 @@ impl Decoder {
         let mut at = 0;
         loop {
             if let Some(partial) = self.partial.as_deref_mut().filter(|p| p.in_frame()) {
-                let (n, filled) = partial.fill(asm, &mut input[at..])?;
+                let (n, filled) = partial.fill(asm.budget(), &mut input[at..])?;
                 at += n;
                 match filled {
                     Filled::More => return Ok((at, None)),

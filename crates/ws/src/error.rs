@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::close::CloseCode;
+use crate::code::CloseCode;
 
 /// The peer broke the protocol, or one of our limits; the decoder that returned it returns it for ever.
 ///

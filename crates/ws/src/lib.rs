@@ -23,14 +23,18 @@
 #![deny(unsafe_code)]
 
 pub mod assembler;
+mod budget;
 pub mod close;
+mod code;
 pub mod compression;
 pub mod decoder;
 pub mod deflate;
 pub mod encode;
 pub mod error;
+pub mod event;
 pub mod handshake;
 pub mod header;
+mod limits;
 pub mod mask;
 mod partial;
 mod rules;
@@ -42,6 +46,7 @@ pub use close::{Answer, CloseCode, CloseFrame, Closing};
 pub use compression::{Compressor, Deflation, Inflation};
 pub use decoder::{Decoded, Decoder};
 pub use error::ProtocolError;
+pub use event::{Event, Message};
 pub use header::{FrameHeader, MAX_CONTROL, MAX_HEADER};
-pub use types::{Event, Kind, Message, OpCode, Role};
+pub use types::{Kind, OpCode, Role};
 pub use utf8::Utf8;

@@ -1,7 +1,7 @@
 //! What a connection holds while something is unfinished: a header, a frame's payload, or a message between its
 //! fragments.
 
-use crate::assembler::Assembler;
+use crate::budget::Budget;
 use crate::error::ProtocolError;
 use crate::header::{FrameHeader, MAX_CONTROL, MAX_HEADER};
 use crate::mask;
@@ -9,7 +9,7 @@ use crate::rules::Begun;
 use crate::types::{Kind, OpCode};
 use crate::utf8::Utf8;
 
-/// Taken from the [`Assembler`] when needed and given back when not.
+/// Taken from the [`Assembler`](crate::Assembler) when needed and given back when not.
 #[derive(Debug)]
 pub(crate) struct Partial {
     /// The beginning of a header.
@@ -159,7 +159,7 @@ impl Partial {
     /// how many bytes that were.
     pub(crate) fn fill(
         &mut self,
-        asm: &mut Assembler,
+        budget: &mut Budget,
         input: &mut [u8],
     ) -> Result<(usize, Filled), ProtocolError> {
         let Some(frame) = &mut self.frame else {
@@ -182,7 +182,7 @@ impl Partial {
             self.control[had..had + n].copy_from_slice(piece);
             self.control_len += n as u8;
         } else {
-            self.append(asm, piece, ascii)?;
+            self.append(budget, piece, ascii)?;
         }
         if frame.remaining > 0 {
             return Ok((n, Filled::More));
@@ -209,7 +209,7 @@ impl Partial {
     /// Adds unmasked bytes to the message; `ascii` if they are known to be all ASCII.
     fn append(
         &mut self,
-        asm: &mut Assembler,
+        budget: &mut Budget,
         piece: &[u8],
         ascii: bool,
     ) -> Result<(), ProtocolError> {
@@ -232,7 +232,7 @@ impl Partial {
                 return Err(ProtocolError::InvalidUtf8);
             }
         }
-        asm.charge(self.payload.len(), piece.len())?;
+        budget.charge(self.payload.len(), piece.len())?;
         // Grows with what arrived (doubling), never to the length that a header merely announces.
         // RFC 6455 §5.4: "Clients and servers MUST support receiving both fragmented and unfragmented messages."
         // "Message fragments MUST be delivered to the recipient in the order sent by the sender."

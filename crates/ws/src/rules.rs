@@ -1,9 +1,9 @@
 //! What makes a frame legal on this connection at this point; what is wrong with every frame is refused in
 //! [`FrameHeader::parse`].
 
-use crate::assembler::Limits;
 use crate::error::ProtocolError;
 use crate::header::FrameHeader;
+use crate::limits::Limits;
 use crate::types::{OpCode, Role};
 
 /// The data message that earlier frames began.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use hioload_device::memory::{self, MemoryDevice, PairOptions};
 use hioload_device::{Burst, Device};
 use hioload_lcore::Time;
-use hioload_tcp::{Event, FlowId, Stack, StackConfig, What};
+use hioload_tcp::{Event, EventFlags, FlowId, Stack, StackConfig};
 
 use super::input::Input;
 use super::packet::{self, Link};
@@ -108,26 +108,23 @@ impl Bench {
         let ring = if bit(1) { 4096 } else { 65_536 };
         let mut secret = [0; 16];
         secret[..4].copy_from_slice(&seed.to_be_bytes());
-        let config = StackConfig {
-            addresses: ["10.77.0.1/24", "fd77::1/64"]
-                .map(|cidr| cidr.parse().expect("an address"))
-                .to_vec(),
-            gateway_v4: Some(Ipv4Addr::new(10, 77, 0, 254)),
-            vlan: vlan.filter(|_| bit(2)),
-            answers_for_addresses: !bit(3),
-            listen: [false, true].map(|six| (own(six), PORT).into()).to_vec(),
-            max_flows: MAX_FLOWS,
-            half_open: HALF_OPEN,
-            time_wait: TIME_WAIT,
-            orphans: ORPHANS,
-            rx_ring: ring,
-            tx_ring: ring,
-            ring_memory: 64 << 10,
-            keepalive: bit(4).then_some(Duration::from_secs(5)),
-            secret,
-            source_ports: 50_000..=50_007,
-            ..StackConfig::default()
-        };
+        let addresses =
+            ["10.77.0.1/24", "fd77::1/64"].map(|cidr| cidr.parse().expect("an address"));
+        let mut config = StackConfig::new(addresses);
+        config.gateway_v4 = Some(Ipv4Addr::new(10, 77, 0, 254));
+        config.vlan = vlan.filter(|_| bit(2));
+        config.answers_for_addresses = !bit(3);
+        config.listen = [false, true].map(|six| (own(six), PORT).into()).to_vec();
+        config.max_flows = MAX_FLOWS;
+        config.half_open = HALF_OPEN;
+        config.time_wait = TIME_WAIT;
+        config.orphans = ORPHANS;
+        config.rx_ring = ring;
+        config.tx_ring = ring;
+        config.ring_memory = 64 << 10;
+        config.keepalive = bit(4).then_some(Duration::from_secs(5));
+        config.secret = secret;
+        config.source_ports = 50_000..=50_007;
         let stack = Stack::new(a.open(), config, None, Time::ZERO).expect("a stack");
         Self {
             stack,
@@ -205,12 +202,12 @@ impl Bench {
     fn event(&mut self, event: Event<<MemoryDevice as Device>::Frame>) {
         let Event {
             flow: id,
-            what,
-            segment,
+            flags,
+            payload,
             ..
         } = event;
         let bystander = self.stack.peer(id) == Some(bystander::END);
-        if what.contains(What::ACCEPTED) && !bystander {
+        if flags.contains(EventFlags::ACCEPTED) && !bystander {
             assert!(!self.flows.contains(&id), "{id} accepted twice");
             self.flows.push(id);
         }
@@ -218,10 +215,10 @@ impl Bench {
             bystander || self.flows.contains(&id),
             "{id}: an event of a stale flow"
         );
-        if let Some(segment) = segment {
+        if let Some(payload) = payload {
             let there = self.stack.readable(id);
             assert_eq!(
-                segment.frame.bytes()[segment.payload],
+                payload.frame.bytes()[payload.range],
                 *there,
                 "{id}: in place"
             );
@@ -235,7 +232,7 @@ impl Bench {
                 self.flows.retain(|&flow| flow != id);
             }
         }
-        if what.contains(What::CLOSED) {
+        if flags.contains(EventFlags::CLOSED) {
             assert!(
                 !bystander,
                 "the bystander's connection died: {:?}",

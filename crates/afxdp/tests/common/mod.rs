@@ -21,8 +21,8 @@ use hioload_device::{Burst, Device};
 use raw::Raw;
 
 /// The port's addresses, which no kernel has.
-pub const OURS4: &str = "10.77.0.2";
-pub const OURS6: &str = "fd77::2";
+pub const PORT4: &str = "10.77.0.2";
+pub const PORT6: &str = "fd77::2";
 /// The addresses of the kernel on the same interface, `va`.
 pub const KERNEL4: &str = "10.77.0.1";
 pub const KERNEL6: &str = "fd77::1";
@@ -152,7 +152,7 @@ pub fn ip(arguments: &str) -> String {
 }
 
 fn sysctl(interface: &str, key: &str, value: &str) {
-    // The thread's own namespace is what it sees there.
+    // /proc/sys/net has the settings of the calling thread's namespace.
     let path = format!("/proc/sys/net/ipv6/conf/{interface}/{key}");
     let _ = std::fs::write(path, value);
 }
@@ -193,8 +193,8 @@ pub fn quiet(interface: &str) {
 
 /// The options for all queues of `va` and the port's addresses.
 pub fn options() -> PortOptions {
-    let ours: [IpAddr; 2] = [OURS4.parse().expect("IPv4"), OURS6.parse().expect("IPv6")];
-    let mut options = PortOptions::new(object(), "va", ours);
+    let addresses: [IpAddr; 2] = [PORT4.parse().expect("IPv4"), PORT6.parse().expect("IPv6")];
+    let mut options = PortOptions::new(object(), "va", addresses);
     options.ring = 256;
     options
 }

@@ -121,7 +121,7 @@ pub fn solicitation(from: &str, for_address: &str) -> Vec<u8> {
     ipv6(from, &group, IpNumber::IPV6_ICMP.0, &body)
 }
 
-/// The sum of the pseudo-header, not complemented: what a sender leaves in the checksum field for a device.
+/// The sum of the pseudo-header, not complemented, which a sender writes to the checksum field for a device.
 pub fn pseudo_sum(from: &str, to: &str, protocol: u8, len: usize) -> u16 {
     let mut sum = Sum16BitWords::new();
     for address in [from, to] {

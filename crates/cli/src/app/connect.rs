@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use hioload_transport::Transport;
 use hioload_ws::deflate::DeflateConfig;
-use hioload_ws::transport::Transport;
 use hioload_ws::{
     Accept, CloseCode, ClosedBy, Closure, Config, Connect, ConnectError, ConnectionId, Context,
-    Endpoint, Handler, Idle, Kind, LcoreContext, Lcores, Message, Peer, Request, Response,
-    SendPolicy, Server, ServerOptions, ServerReply, SocketOptions,
+    Endpoint, Handler, Idle, Kind, LcoreContext, Message, Peer, Request, Response, SendPolicy,
+    Server, ServerOptions, ServerReply, SocketOptions,
 };
 
 use super::client::{ClientLink, Work as Job};
@@ -36,18 +36,16 @@ pub(crate) fn run(arguments: &ConnectArgs) -> Result<(), Failure> {
         },
         in_flight: u64::from(arguments.in_flight.0),
     };
+    // The endpoint is set at each try.
+    let mut connect = Connect::new(Endpoint::Unix("".into()))
+        .host(target.host)
+        .target(target.resource)
+        .deflate(arguments.deflate);
+    connect.origin = arguments.origin.clone();
+    connect.protocols = arguments.protocol.clone();
     let client = Client {
         untried: endpoints.into(),
-        connect: Connect {
-            endpoint: Endpoint::Unix("".into()),
-            host: target.host,
-            target: target.resource,
-            origin: arguments.origin.clone(),
-            protocols: arguments.protocol.clone(),
-            headers: Vec::new(),
-            deflate: arguments.deflate,
-            token: 0,
-        },
+        connect,
         timeout: arguments.timeout(),
         work,
         progress: 0,
@@ -57,7 +55,7 @@ pub(crate) fn run(arguments: &ConnectArgs) -> Result<(), Failure> {
 
     let options = options(arguments, work);
     ClientLink::new(&arguments.link)?
-        .engine(options, Some(Lcores::Count(1)), client)?
+        .run(options, client)?
         .map_err(|why| fail(&why))?;
     match outcome.try_recv() {
         Ok(Ok(times)) => {
@@ -99,12 +97,10 @@ fn options(arguments: &ConnectArgs, work: Work) -> ServerOptions {
     sockets.tx_chunks = sockets
         .tx_chunks
         .max((under_way / sockets.tx_chunk).saturating_mul(2));
-    ServerOptions {
-        listen: Vec::new(),
-        lcores: Lcores::Count(1),
-        config,
-        sockets,
-    }
+    ServerOptions::new()
+        .lcores(1)
+        .config(config)
+        .sockets(sockets)
 }
 
 fn shown(time: Duration) -> String {
@@ -219,10 +215,8 @@ impl Client {
     /// Connects to the next endpoint; `last` says why the one before was not to be had.
     fn try_next(&mut self, cx: &mut impl LcoreContext<Event = ()>, mut last: String) {
         while let Some(endpoint) = self.untried.pop_front() {
-            let connect = Connect {
-                endpoint: endpoint.clone(),
-                ..self.connect.clone()
-            };
+            let mut connect = self.connect.clone();
+            connect.endpoint = endpoint.clone();
             match cx.connect(connect) {
                 Ok(_) => return,
                 Err(why) => last = why.to_string(),
@@ -234,7 +228,7 @@ impl Client {
 }
 
 impl Job for Client {
-    type Outcome = Result<(), String>;
+    type Output = Result<(), String>;
 
     fn run<T: Transport + 'static>(self, engine: Server<T>) -> Result<(), String> {
         let running = engine

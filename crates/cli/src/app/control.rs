@@ -13,7 +13,7 @@ mod socket;
 #[cfg(unix)]
 pub(super) use row::{Ends, Recorded, Row, Start};
 #[cfg(unix)]
-pub(super) use socket::{Kind, bind, default_dirs};
+pub(super) use socket::{Controlled, bind, default_dirs};
 
 #[cfg(not(unix))]
 mod none {
@@ -21,7 +21,7 @@ mod none {
 
     use hioload_ws::{Endpoint, Remote};
 
-    use super::Kind;
+    use super::Controlled;
     use crate::config::values::Control;
 
     /// There are no Unix sockets.
@@ -35,7 +35,7 @@ mod none {
     }
 
     impl Socket {
-        pub(crate) fn serve<E>(self, _: Kind, _: Remote<E>) -> io::Result<()> {
+        pub(crate) fn serve<E>(self, _: Controlled, _: Remote<E>) -> io::Result<()> {
             match self {}
         }
     }

@@ -167,6 +167,7 @@ fn explain(error: TopicError) -> &'static str {
     match error {
         TopicError::Invalid => "invalid topic",
         TopicError::TooMany => "too many subscriptions",
+        _ => "not possible",
     }
 }
 
@@ -184,13 +185,7 @@ fn stats(totals: &Totals) -> Response {
     );
     let mut body = serde_json::Value::Object(all).to_string().into_bytes();
     body.push(b'\n');
-    let response = Response {
-        status: 200,
-        content_type: "application/json".into(),
-        headers: Vec::new(),
-        body: body.into(),
-    };
-    response.header("Cache-Control", "no-store")
+    Response::new(200, "application/json", body).header("Cache-Control", "no-store")
 }
 
 impl Handler for App {

@@ -43,14 +43,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// The part of the page at `path`, if there is one.
 pub(super) fn at(path: &str) -> Option<Response> {
     let asset = ASSETS.iter().find(|asset| asset.path == path)?;
-    let response = Response {
-        status: 200,
-        content_type: asset.content_type.into(),
-        headers: Vec::new(),
-        body: asset.body.into(),
-    };
     Some(
-        response
+        Response::new(200, asset.content_type, asset.body)
             .header("Content-Security-Policy", POLICY)
             .header("X-Content-Type-Options", "nosniff")
             .header("Referrer-Policy", "no-referrer")

@@ -1,4 +1,4 @@
-//! The subprotocol `hioload.topics.v1`: JSON commands in, JSON messages out. README.md is its documentation.
+//! The subprotocol `hioload.topics.v1`: JSON commands in, JSON messages out. docs/serving.md documents it.
 //!
 //! Only what is needed of a command is understood; `data` and `id` pass through as the JSON text that came.
 

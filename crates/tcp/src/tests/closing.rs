@@ -4,8 +4,8 @@ use std::io::ErrorKind;
 
 use super::forged::{forge, syn};
 use super::*;
-use crate::craft::Bare;
 use crate::parse::flags;
+use crate::raw_segment::RawSegment;
 use crate::tuple::Tuple;
 
 #[test]
@@ -36,7 +36,10 @@ fn either_side_or_both_may_finish_first() {
         }
         world.turns(8);
         for (side, flow) in [(&world.a, here), (&world.b, there)] {
-            assert!(side.what(flow).contains(What::END | What::CLOSED));
+            assert!(
+                side.events(flow)
+                    .contains(EventFlags::END | EventFlags::CLOSED)
+            );
             assert_eq!(side.seen[&flow].error, None);
         }
         world.assert_empty();
@@ -57,14 +60,17 @@ fn what_was_received_can_be_read_after_the_end() {
     world.a.stack.finish(here);
     world.turns(4);
     // TCP is done with it, its user is not.
-    assert_eq!(world.b.what(there), What::ACCEPTED | What::DATA | What::END);
+    assert_eq!(
+        world.b.events(there),
+        EventFlags::ACCEPTED | EventFlags::DATA | EventFlags::END
+    );
     assert_eq!(world.b.stack.readable(there), b"unread");
     world.b.stack.consume(there, 2);
     world.turns(2);
     assert_eq!(world.b.stack.readable(there), b"read");
     world.b.stack.consume(there, 4);
     world.turns(2);
-    assert!(world.b.what(there).contains(What::CLOSED));
+    assert!(world.b.events(there).contains(EventFlags::CLOSED));
     world.assert_empty();
 }
 
@@ -76,7 +82,7 @@ fn aborting_resets_the_peer_and_makes_the_id_stale() {
     assert_eq!(world.b.stack.peer(there), None);
     assert_eq!(world.b.stack.send(there, b"x"), 0);
     world.turns(2);
-    assert!(world.a.what(here).contains(What::CLOSED));
+    assert!(world.a.events(here).contains(EventFlags::CLOSED));
     assert_eq!(world.a.seen[&here].error, Some(ErrorKind::ConnectionReset));
     world.turns(1);
     world.assert_empty();
@@ -102,7 +108,7 @@ fn a_released_flow_closes_on_its_own() {
     assert_eq!(world.b.stack.stats().orphans, 1);
     world.pass(Duration::from_millis(100));
     assert_eq!(world.a.seen[&here].bytes, bytes);
-    assert!(world.a.what(here).contains(What::END));
+    assert!(world.a.events(here).contains(EventFlags::END));
     // What the peer still says is taken and thrown away.
     world.a.stack.send(here, b"never read");
     world.turns(4);
@@ -163,7 +169,7 @@ fn nobody_listening_refuses() {
             world.a.seen[&here].error,
             Some(ErrorKind::ConnectionRefused)
         );
-        assert_eq!(world.a.what(here), What::CLOSED);
+        assert_eq!(world.a.events(here), EventFlags::CLOSED);
     }
     world.b.stack.stop_listening();
     let here = world
@@ -206,10 +212,10 @@ fn a_silent_peer_is_given_up() {
     world.a.stack.device().set_rx(&cut);
     // Nothing is outstanding: it may be silent for as long as it likes.
     world.pass(Duration::from_secs(3600));
-    assert!(!world.a.what(here).contains(What::CLOSED));
+    assert!(!world.a.events(here).contains(EventFlags::CLOSED));
     world.a.stack.send(here, b"are you there?");
     world.pass(Duration::from_secs(29));
-    assert!(!world.a.what(here).contains(What::CLOSED));
+    assert!(!world.a.events(here).contains(EventFlags::CLOSED));
     world.pass(Duration::from_secs(4));
     assert_eq!(world.a.seen[&here].error, Some(ErrorKind::TimedOut));
     let stats = world.a.stack.stats();
@@ -297,7 +303,7 @@ fn a_peer_that_began_anew_gets_in_with_any_numbers() {
 
     // An RST from any other byte is not believed.
     let late = entry.rcv_nxt.wrapping_sub(1);
-    let rst = Bare {
+    let rst = RawSegment {
         flags: flags::RST,
         ..syn(late)
     };
@@ -326,11 +332,11 @@ fn a_lost_last_acknowledgement_is_repeated_from_time_wait() {
     let cut = Impairment::default().loss(1.0);
     world.a.stack.device().set_tx(&cut);
     world.turns(3);
-    assert!(world.a.what(here).contains(What::CLOSED));
+    assert!(world.a.events(here).contains(EventFlags::CLOSED));
     assert_eq!(world.b.state(there), "LAST-ACK");
     world.a.stack.device().set_tx(&Impairment::default());
     world.pass(Duration::from_secs(2));
-    assert!(world.b.what(there).contains(What::CLOSED));
+    assert!(world.b.events(there).contains(EventFlags::CLOSED));
     assert_eq!(world.b.seen[&there].error, None);
     world.assert_empty();
 }
@@ -350,8 +356,11 @@ fn a_finished_flow_is_held_until_it_is_released() {
             }
             world.turns(4);
         }
-        assert!(world.b.what(there).contains(What::END));
-        assert!(!world.b.what(there).contains(What::CLOSED), "it is held");
+        assert!(world.b.events(there).contains(EventFlags::END));
+        assert!(
+            !world.b.events(there).contains(EventFlags::CLOSED),
+            "it is held"
+        );
         assert!(world.b.stack.flows().any(|flow| flow == there));
         world.b.stack.release(there);
         world.turns(4);

@@ -3,27 +3,27 @@
 use hioload_device::Burst;
 
 use super::*;
-use crate::craft::Bare;
-use crate::icmp::Unreachable;
 use crate::parse::flags;
+use crate::raw_segment::RawSegment;
+use crate::responder::Unreachable;
 use crate::tuple::Tuple;
 
 /// Sends a bare segment from `a`'s device, from any address.
-pub(super) fn forge(world: &mut World, from: &str, bare: Bare) {
+pub(super) fn forge(world: &mut World, from: &str, bare: RawSegment) {
     let flow = Tuple::new(addr(from), addr("10.77.0.2:80")).expect("a flow");
     forge_as(world, &flow, bare);
 }
 
-pub(super) fn forge_as(world: &mut World, flow: &Tuple, bare: Bare) {
+pub(super) fn forge_as(world: &mut World, flow: &Tuple, bare: RawSegment) {
     forge_with(world, flow, bare, 0);
 }
 
-pub(super) fn forge_with(world: &mut World, flow: &Tuple, bare: Bare, payload: usize) {
+pub(super) fn forge_with(world: &mut World, flow: &Tuple, bare: RawSegment, payload: usize) {
     forge_from(world, 0xa, flow, bare, payload);
 }
 
 /// From the station whose address ends so.
-fn forge_from(world: &mut World, station: u8, flow: &Tuple, bare: Bare, payload: usize) {
+fn forge_from(world: &mut World, station: u8, flow: &Tuple, bare: RawSegment, payload: usize) {
     let device = world.a.stack.device();
     let mut frame = device.alloc().expect("a frame");
     let len = bare.len(flow) + payload;
@@ -39,8 +39,8 @@ fn forge_from(world: &mut World, station: u8, flow: &Tuple, bare: Bare, payload:
     assert!(burst.is_empty());
 }
 
-pub(super) fn syn(seq: u32) -> Bare {
-    Bare {
+pub(super) fn syn(seq: u32) -> RawSegment {
+    RawSegment {
         seq,
         ack: 0,
         flags: flags::SYN,
@@ -92,7 +92,7 @@ impl Forged {
     }
 
     fn say(&mut self, world: &mut World, payload: usize, window: u16) {
-        let bare = Bare {
+        let bare = RawSegment {
             seq: self.seq,
             ack: self.ack,
             flags: flags::ACK,
@@ -106,8 +106,8 @@ impl Forged {
 }
 
 /// An acknowledgement of a stranger who knows the flow's addresses and ports, and none of its numbers.
-fn guessed(peer: &Forged, round: u32, window: u16) -> Bare {
-    Bare {
+fn guessed(peer: &Forged, round: u32, window: u16) -> RawSegment {
+    RawSegment {
         seq: peer.seq.wrapping_add(round.wrapping_mul(77_777_777)),
         ack: peer.ack.wrapping_add(1 << 30).wrapping_add(round << 20),
         flags: flags::ACK,
@@ -126,7 +126,14 @@ fn a_stranger_closes_no_window() {
     for round in 0..20 {
         forge_as(&mut world, &peer.flow, guessed(&peer, round, 0));
         world.turn();
-        assert!(!world.b.stack.flows.hot(slot).is(crate::flows::is::SHUT));
+        assert!(
+            !world
+                .b
+                .stack
+                .flows
+                .hot(slot)
+                .is(crate::flow_flags::FlowFlags::ZERO_WINDOW)
+        );
     }
 }
 
@@ -150,9 +157,9 @@ fn a_peer_that_repeats_itself_from_another_station_has_moved() {
     let mut peer = Forged::connect(&mut world, 5000);
     peer.say(&mut world, 10, 1000);
     let slot = world.b.stack.flows.owned(peer.id).expect("its slot");
-    assert_eq!(world.b.stack.flows.hop(slot).mac[5], 0xa);
+    assert_eq!(world.b.stack.flows.next_hop(slot).mac[5], 0xa);
     // The echo went to where it was before: it says the same again. Who does not know both numbers does not move it.
-    let says = |ack: u32, seq: u32| Bare {
+    let says = |ack: u32, seq: u32| RawSegment {
         seq,
         ack,
         flags: flags::ACK,
@@ -169,7 +176,11 @@ fn a_peer_that_repeats_itself_from_another_station_has_moved() {
     ] {
         forge_from(&mut world, 0xc, &peer.flow, bare, 10);
         world.turn();
-        assert_eq!(world.b.stack.flows.hop(slot).mac[5], station, "{bare:?}");
+        assert_eq!(
+            world.b.stack.flows.next_hop(slot).mac[5],
+            station,
+            "{bare:?}"
+        );
     }
     assert_eq!(world.b.seen[&peer.id].bytes.len(), 10);
 }
@@ -184,7 +195,7 @@ fn a_peer_without_a_window_costs_no_slow_look_for_what_it_sends() {
         peer.say(&mut world, 10, 0);
     }
     assert_eq!(world.b.seen[&peer.id].bytes.len(), 2000);
-    assert_eq!(world.b.stack.stats().slow_looks, 0);
+    assert_eq!(world.b.stack.stats().socket_dumps, 0);
 }
 
 #[test]
@@ -198,7 +209,7 @@ fn a_window_that_opens_with_bytes_in_flight_costs_no_slow_look() {
         peer.ack = peer.ack.wrapping_add(10);
         peer.say(&mut world, 0, 0);
         peer.say(&mut world, round % 2, 1000);
-        assert_eq!(world.b.stack.stats().slow_looks, 0);
+        assert_eq!(world.b.stack.stats().socket_dumps, 0);
     }
     // What is still in flight has a timer.
     world.pass(Duration::from_secs(3));
@@ -223,19 +234,19 @@ fn windows_that_close_over_what_is_in_flight_are_probed_a_few_at_a_time() {
         world.turn();
         peer.say(&mut world, 0, 0);
     }
-    assert_eq!(world.b.stack.stats().slow_looks, 0);
+    assert_eq!(world.b.stack.stats().socket_dumps, 0);
     // What was in flight is not acknowledged, and its timer fires in vain.
     let mut seconds = 0;
-    while world.b.stack.stats().slow_looks < 40 {
-        let before = world.b.stack.stats().slow_looks;
+    while world.b.stack.stats().socket_dumps < 40 {
+        let before = world.b.stack.stats().socket_dumps;
         world.pass(Duration::from_secs(1));
-        assert!(world.b.stack.stats().slow_looks <= before + 12);
+        assert!(world.b.stack.stats().socket_dumps <= before + 12);
         seconds += 1;
         assert!(seconds < 60, "{:?}", world.b.stack.stats());
     }
     // All are probed now, at no further cost.
     world.pass(Duration::from_secs(5));
-    assert_eq!(world.b.stack.stats().slow_looks, 40);
+    assert_eq!(world.b.stack.stats().socket_dumps, 40);
 }
 
 #[test]
@@ -258,16 +269,16 @@ fn who_does_not_know_our_syn_does_not_end_what_is_connecting() {
         world.a.stack.unreachable(&tuple, Unreachable::Port, wrong);
         world.now += Duration::from_millis(100);
         world.turn();
-        assert_eq!(world.a.what(here), What::empty());
+        assert_eq!(world.a.events(here), EventFlags::empty());
     }
     // Numbers that cannot be do not even cost a look.
-    assert!(world.a.stack.stats().slow_looks <= 2);
+    assert!(world.a.stack.stats().socket_dumps <= 2);
     assert_eq!(world.a.stack.stats().icmp_ignored, 4);
     world.now += Duration::from_millis(100);
     world.turn();
     world.a.stack.unreachable(&tuple, Unreachable::Port, first);
     world.turn();
-    assert!(world.a.what(here).contains(What::CLOSED));
+    assert!(world.a.events(here).contains(EventFlags::CLOSED));
     let refused = Some(std::io::ErrorKind::ConnectionRefused);
     assert_eq!(world.a.seen[&here].error, refused);
 }
@@ -350,7 +361,7 @@ fn the_ends_of_a_flow_are_known_until_its_user_lets_it_go() {
     world.a.turn(world.now);
     world.b.stack.receive(world.now);
     let event = world.b.stack.next().expect("the reset");
-    assert!(event.flow == there && event.what.contains(What::CLOSED));
+    assert!(event.flow == there && event.flags.contains(EventFlags::CLOSED));
     assert_eq!(world.b.stack.peer(there), peer);
     assert!(world.b.stack.next().is_none());
     assert_eq!(world.b.stack.peer(there), None);

@@ -2,8 +2,8 @@
 
 use super::forged::{forge, forge_as, forge_with, syn};
 use super::*;
-use crate::craft::Bare;
 use crate::parse::flags;
+use crate::raw_segment::RawSegment;
 use crate::tuple::Tuple;
 
 #[test]
@@ -43,7 +43,7 @@ fn resets_are_believed_only_at_the_very_next_byte() {
     let flow = Tuple::new(from, addr("10.77.0.2:80")).expect("a flow");
     // The number that is expected, as only the peer knows it.
     let isn = crate::isn::isn(&world.a.stack.key, &flow, Time::ZERO);
-    let rst = |seq| Bare {
+    let rst = |seq| RawSegment {
         seq,
         ack: 0,
         flags: flags::RST,
@@ -53,7 +53,7 @@ fn resets_are_believed_only_at_the_very_next_byte() {
     // All of them are in the window; the seventh is the next: SYN and five bytes came before.
     let mut tried = 0;
     let mut seq = isn;
-    while !world.b.what(there).contains(What::CLOSED) {
+    while !world.b.events(there).contains(EventFlags::CLOSED) {
         forge_as(&mut world, &flow, rst(seq));
         world.pass(Duration::from_millis(1100));
         seq = seq.wrapping_add(1);
@@ -78,7 +78,7 @@ fn a_peer_that_has_forgotten_a_flow_can_begin_anew() {
     forge_as(&mut world, &flow, syn(12345));
     // The challenge is answered with an RST, which is believed although the next challenge would be too early.
     world.turns(4);
-    assert!(world.b.what(there).contains(What::CLOSED));
+    assert!(world.b.events(there).contains(EventFlags::CLOSED));
 }
 
 #[test]
@@ -98,12 +98,12 @@ fn a_full_server_takes_no_more_and_then_again() {
         .connect(addr("10.77.0.2:80"))
         .expect("it begins");
     world.turns(10);
-    assert!(!world.a.what(late).contains(What::CONNECTED));
+    assert!(!world.a.events(late).contains(EventFlags::CONNECTED));
     assert_eq!(world.b.stack.stats().syn_drops, 1);
     world.b.stack.abort(flows[0].1);
     // The SYN is sent again.
     world.pass(Duration::from_secs(2));
-    assert!(world.a.what(late).contains(What::CONNECTED));
+    assert!(world.a.events(late).contains(EventFlags::CONNECTED));
 }
 
 #[test]
@@ -116,10 +116,10 @@ fn a_server_that_does_not_accept_is_tried_again() {
         .connect(addr("10.77.0.2:80"))
         .expect("it begins");
     world.turns(10);
-    assert_eq!(world.a.what(here), What::empty());
+    assert_eq!(world.a.events(here), EventFlags::empty());
     world.b.stack.set_accepting(true);
     world.pass(Duration::from_secs(2));
-    assert!(world.a.what(here).contains(What::CONNECTED));
+    assert!(world.a.events(here).contains(EventFlags::CONNECTED));
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn refusals_are_limited() {
         1500,
     );
     for n in 0..200_u32 {
-        let bare = Bare {
+        let bare = RawSegment {
             flags: flags::ACK,
             ..syn(n)
         };
@@ -287,7 +287,7 @@ fn no_sequence_of_segments_does_harm() {
             };
             // In SYN-RECEIVED our SYN is not acknowledged yet.
             let ack = near(&mut draw, ours.wrapping_add(u32::from(step % 2 == 0)));
-            let bare = Bare {
+            let bare = RawSegment {
                 seq: near(&mut draw, theirs),
                 ack,
                 flags,
@@ -360,7 +360,7 @@ fn an_acknowledgement_from_beyond_our_closed_window_counts() {
         let flow = Tuple::new(from, addr("10.77.0.2:80")).expect("a flow");
         let slot = world.b.stack.flows.owned(there).expect("its slot");
         let (first, expected) = world.b.stack.numbers(slot).expect("numbers");
-        let bare = Bare {
+        let bare = RawSegment {
             seq: expected.wrapping_add(beyond),
             ack: first.wrapping_add(bytes.len() as u32),
             flags: flags::ACK,

@@ -9,7 +9,7 @@ use hioload_device::faults::{Faults, Impairment};
 use hioload_device::memory::{MemoryDevice, PairOptions, pair};
 use hioload_lcore::Time;
 
-use crate::{Event, FlowId, Stack, StackConfig, What};
+use crate::{Event, EventFlags, FlowId, Stack, StackConfig};
 
 mod closing;
 mod forged;
@@ -20,7 +20,7 @@ mod network;
 /// What a flow's user has seen.
 #[derive(Default, Debug)]
 pub(crate) struct Seen {
-    pub what: What,
+    pub flags: EventFlags,
     pub bytes: Vec<u8>,
     pub error: Option<std::io::ErrorKind>,
     pub in_place: usize,
@@ -68,25 +68,28 @@ impl Side {
     fn on_event(&mut self, event: Event<<Dev as Device>::Frame>) {
         let Event {
             flow,
-            what,
+            flags,
             error,
-            segment,
+            payload,
         } = event;
-        assert!(!what.is_empty());
-        if what.contains(What::ACCEPTED) {
+        assert!(!flags.is_empty());
+        if flags.contains(EventFlags::ACCEPTED) {
             self.accepted.push(flow);
         }
         let seen = self.seen.entry(flow).or_default();
-        assert!(!seen.what.contains(What::CLOSED), "an event after the last");
-        seen.what |= what;
+        assert!(
+            !seen.flags.contains(EventFlags::CLOSED),
+            "an event after the last"
+        );
+        seen.flags |= flags;
         seen.events += 1;
         if error.is_some() {
             seen.error = error;
         }
-        if what.contains(What::DATA) && self.reads {
-            let bytes = match segment {
-                Some(mut segment) => {
-                    let bytes = segment.frame.bytes_mut()[segment.payload].to_vec();
+        if flags.contains(EventFlags::DATA) && self.reads {
+            let bytes = match payload {
+                Some(mut payload) => {
+                    let bytes = payload.frame.bytes_mut()[payload.range].to_vec();
                     assert_eq!(self.stack.readable(flow), bytes, "the ring has the same");
                     seen.in_place += bytes.len();
                     bytes
@@ -99,7 +102,7 @@ impl Side {
             }
             seen.bytes.extend(bytes);
         }
-        if self.releases && what.contains(What::END) {
+        if self.releases && flags.contains(EventFlags::END) {
             self.stack.release(flow);
         }
     }
@@ -108,8 +111,10 @@ impl Side {
         self.stack.info(flow).map_or("gone", |info| info.state)
     }
 
-    pub(crate) fn what(&self, flow: FlowId) -> What {
-        self.seen.get(&flow).map_or(What::empty(), |seen| seen.what)
+    pub(crate) fn events(&self, flow: FlowId) -> EventFlags {
+        self.seen
+            .get(&flow)
+            .map_or(EventFlags::empty(), |seen| seen.flags)
     }
 }
 
@@ -204,7 +209,7 @@ impl World {
     pub(crate) fn connect(&mut self, to: &str) -> (FlowId, FlowId) {
         let here = self.a.stack.connect(addr(to)).expect("it begins");
         self.turns(12);
-        assert!(self.a.what(here).contains(What::CONNECTED));
+        assert!(self.a.events(here).contains(EventFlags::CONNECTED));
         let there = *self.b.accepted.last().expect("accepted");
         (here, there)
     }
@@ -254,12 +259,17 @@ fn connects_echoes_and_closes() {
 
         world.a.stack.finish(here);
         world.turns(2);
-        assert!(world.b.what(there).contains(What::END));
+        assert!(world.b.events(there).contains(EventFlags::END));
         assert!(world.b.stack.ended(there));
         world.b.stack.finish(there);
         world.turns(4);
-        assert!(world.a.what(here).contains(What::END | What::CLOSED));
-        assert!(world.b.what(there).contains(What::CLOSED));
+        assert!(
+            world
+                .a
+                .events(here)
+                .contains(EventFlags::END | EventFlags::CLOSED)
+        );
+        assert!(world.b.events(there).contains(EventFlags::CLOSED));
         assert_eq!(world.a.seen[&here].error, None);
         assert_eq!(world.b.seen[&there].error, None);
         world.turns(1);

@@ -44,7 +44,7 @@ fn bytes_arrive_once_and_in_order_over_a_bad_network() {
         .a
         .seen
         .values()
-        .any(|seen| seen.what.contains(What::CONNECTED))
+        .any(|seen| seen.flags.contains(EventFlags::CONNECTED))
     {
         let _ = world.a.stack.connect(addr("10.77.0.2:80"));
         world.pass(Duration::from_secs(5));
@@ -61,7 +61,7 @@ fn bytes_arrive_once_and_in_order_over_a_bad_network() {
             .connect(addr("10.77.0.2:80"))
             .expect("it begins");
         world.pass(Duration::from_secs(10));
-        if world.a.what(here).contains(What::CONNECTED) {
+        if world.a.events(here).contains(EventFlags::CONNECTED) {
             break (here, *world.b.accepted.last().expect("accepted"));
         }
     };
@@ -172,7 +172,7 @@ fn a_closed_window_stops_the_sender_and_a_reader_opens_it() {
     world.b.reads = true;
     world.b.stack.consume(there, all);
     world.pass(Duration::from_millis(50));
-    assert!(world.a.what(here).contains(What::SPACE));
+    assert!(world.a.events(here).contains(EventFlags::SPACE));
     assert_eq!(world.b.seen[&there].bytes.len() + all, sent);
 }
 
@@ -198,7 +198,7 @@ fn segments_grow_no_larger_than_a_router_says() {
     world.a.stack.lower_path(&tuple, 1300, first);
     let stats = world.a.stack.stats();
     assert_eq!(
-        (stats.pmtu_lowered, stats.icmp_ignored, stats.slow_looks),
+        (stats.pmtu_lowered, stats.icmp_ignored, stats.socket_dumps),
         (0, 5, 4)
     );
     world.now += Duration::from_millis(100);

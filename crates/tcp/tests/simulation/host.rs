@@ -8,7 +8,7 @@ use std::time::Duration;
 use hioload_device::memory::MemoryDevice;
 use hioload_lcore::Time;
 use hioload_mem::frames::Frame;
-use hioload_tcp::{ConnectError, Event, FlowId, Stack, What};
+use hioload_tcp::{ConnectError, Event, EventFlags, FlowId, Stack};
 
 use crate::ledger::{Fate, Ledger};
 use crate::plan::{Ends, Reads, Script};
@@ -140,63 +140,64 @@ impl Host {
     fn event(&mut self, event: Event<Frame>, ledger: &mut Ledger) {
         let Event {
             flow: id,
-            what,
+            flags,
             error,
-            segment,
+            payload,
+            ..
         } = event;
         ledger
             .trace
-            .note(describe(what), bits(id), self.index as u64);
-        assert!(!what.is_empty(), "an event that says nothing");
+            .note(describe(flags), bits(id), self.index as u64);
+        assert!(!flags.is_empty(), "an event that says nothing");
         assert!(
             (id.index as usize) < self.stack.capacity(),
             "{id}: beyond capacity"
         );
         assert!(
-            error.is_none() || what.contains(What::CLOSED),
+            error.is_none() || flags.contains(EventFlags::CLOSED),
             "an error of a live flow"
         );
-        if what.contains(What::ACCEPTED) && !self.accepted(id, ledger) {
+        if flags.contains(EventFlags::ACCEPTED) && !self.accepted(id, ledger) {
             return;
         }
         let Some(flow) = self.flows.get_mut(&id) else {
-            panic!("{id}: {} of a stale flow", describe(what));
+            panic!("{id}: {} of a stale flow", describe(flags));
         };
-        if what.contains(What::CONNECTED) {
+        if flags.contains(EventFlags::CONNECTED) {
             assert!(!self.server && !flow.established, "{id}: connected");
             flow.established = true;
             self.counts.connected += 1;
         }
-        let stream = [What::DATA, What::END, What::SPACE];
-        let stream = stream.iter().any(|&bit| what.contains(bit));
+        let stream = [EventFlags::DATA, EventFlags::END, EventFlags::SPACE];
+        let stream = stream.iter().any(|&bit| flags.contains(bit));
         assert!(
             !stream || flow.established,
             "{id}: {} before it is established",
-            describe(what)
+            describe(flags)
         );
-        if what.contains(What::DATA) {
+        if flags.contains(EventFlags::DATA) {
             assert!(!flow.end, "{id}: data after the end");
             assert!(self.stack.received(id) > 0, "{id}: data, but none is there");
             flow.left = true;
         }
-        if what.contains(What::END) {
+        if flags.contains(EventFlags::END) {
             assert!(!flow.end, "{id}: a second end");
             assert!(self.stack.ended(id), "{id}: end, and not ended");
             flow.end = true;
         }
-        if what.contains(What::SPACE) {
+        if flags.contains(EventFlags::SPACE) {
             flow.blocked = false;
         }
         flow.progress = ledger.now;
-        if what.contains(What::END) {
+        if flags.contains(EventFlags::END) {
             self.check_complete(id, ledger);
         }
-        if let Some(segment) = segment {
-            assert!(what.contains(What::DATA), "a segment without data");
-            let hold = self.in_place(id, segment, ledger);
+        if let Some(payload) = payload {
+            assert!(flags.contains(EventFlags::DATA), "a payload without data");
+            let hold = self.in_place(id, payload, ledger);
             self.held.extend(hold);
         }
-        if what.contains(What::CLOSED) {
+        if flags.contains(EventFlags::CLOSED) {
             self.closed(id, error, ledger);
         } else {
             self.work(id, ledger);
@@ -254,19 +255,19 @@ impl Host {
     fn in_place(
         &mut self,
         id: FlowId,
-        segment: hioload_tcp::Segment<Frame>,
+        payload: hioload_tcp::FramePayload<Frame>,
         ledger: &mut Ledger,
     ) -> Option<(Time, Frame)> {
-        let hioload_tcp::Segment { mut frame, payload } = segment;
+        let hioload_tcp::FramePayload { mut frame, range } = payload;
         let there = self.stack.readable(id);
         assert_eq!(
-            frame.bytes().get(payload.clone()),
+            frame.bytes().get(range.clone()),
             Some(&*there),
             "{id}: the frame's payload is not what is in the ring"
         );
         if self.takes_all(id, ledger) {
             // Parsed here, and spoiled by that.
-            frame.bytes_mut()[payload].fill(0xee);
+            frame.bytes_mut()[range].fill(0xee);
         }
         let hold = self.held.len() < 4 && ledger.random.chance(2);
         hold.then(|| (ledger.now + ledger.random.micros(1..=100_000), frame))
@@ -741,14 +742,14 @@ fn bits(id: FlowId) -> u64 {
 }
 
 /// For the trace.
-fn describe(what: What) -> &'static str {
-    let closed = what.contains(What::CLOSED);
-    let opened = what.contains(What::ACCEPTED) || what.contains(What::CONNECTED);
+fn describe(flags: EventFlags) -> &'static str {
+    let closed = flags.contains(EventFlags::CLOSED);
+    let opened = flags.contains(EventFlags::ACCEPTED) || flags.contains(EventFlags::CONNECTED);
     match (
         opened,
         closed,
-        what.contains(What::END),
-        what.contains(What::DATA),
+        flags.contains(EventFlags::END),
+        flags.contains(EventFlags::DATA),
     ) {
         (true, true, ..) => "event: opened, closed",
         (true, _, true, _) => "event: opened, end",

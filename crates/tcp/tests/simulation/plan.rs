@@ -261,26 +261,21 @@ fn config(
         true => 4096 << random.below(2),
         false => 4096 << random.below(6),
     };
-    let mut config = StackConfig {
-        addresses: vec![cidr(false, 24), cidr(true, 64)],
-        mac: Some(mac(host, servers)),
-        vlan: vlan.filter(|_| !server || random.chance(50)),
-        listen: if server {
-            vec![listen(false), listen(true)]
-        } else {
-            Vec::new()
-        },
-        max_flows: 256,
-        half_open: 256,
-        time_wait: 512,
-        orphans: 256,
-        rx_ring: ring(random),
-        tx_ring: ring(random),
-        ring_memory: if random.chance(30) { 64 << 10 } else { 1 << 30 },
-        keepalive: random.chance(30).then(|| random.millis(1000..=20_000)),
-        secret: [if server { 7 } else { host as u8 + 8 }; 16],
-        ..StackConfig::default()
-    };
+    let mut config = StackConfig::new([cidr(false, 24), cidr(true, 64)]);
+    config.mac = Some(mac(host, servers));
+    config.vlan = vlan.filter(|_| !server || random.chance(50));
+    if server {
+        config.listen = vec![listen(false), listen(true)];
+    }
+    config.max_flows = 256;
+    config.half_open = 256;
+    config.time_wait = 512;
+    config.orphans = 256;
+    config.rx_ring = ring(random);
+    config.tx_ring = ring(random);
+    config.ring_memory = if random.chance(30) { 64 << 10 } else { 1 << 30 };
+    config.keepalive = random.chance(30).then(|| random.millis(1000..=20_000));
+    config.secret = [if server { 7 } else { host as u8 + 8 }; 16];
     if moods.few_ports && !server {
         config.source_ports = 40_000..=40_000 + random.scale(1..=16) as u16;
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hioload_lcore::Time;
-use hioload_tcp::{Stack, Strays};
+use hioload_tcp::{Handoff, Stack};
 
 use crate::host::Host;
 use crate::ledger::{Fate, Ledger};
@@ -81,17 +81,17 @@ impl World {
     fn start(&mut self, first: usize, count: usize) {
         let plan = &self.ledger.plan;
         let frame_size = plan.mtu + 18;
-        let mut strays: Vec<_> = match count {
+        let mut handoffs: Vec<_> = match count {
             1 => vec![None],
-            _ => Strays::mesh(count, frame_size)
+            _ => Handoff::mesh(count, frame_size)
                 .into_iter()
                 .map(Some)
                 .collect(),
         };
-        for (index, strays) in (first..).zip(strays.drain(..)) {
+        for (index, handoff) in (first..).zip(handoffs.drain(..)) {
             let device = self.net.plug(index, plan, self.ledger.now);
             let config = plan.hosts[index].clone();
-            let stack = Stack::new(device, config, strays, self.ledger.now).expect("a stack");
+            let stack = Stack::new(device, config, handoff, self.ledger.now).expect("a stack");
             let host = Host::new(index, index < plan.servers, stack);
             match self.hosts.get_mut(index) {
                 Some(old) => *old = host,

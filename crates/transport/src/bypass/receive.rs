@@ -3,7 +3,7 @@
 use std::mem;
 
 use hioload_device::{Device, Frame};
-use hioload_tcp::{Event, Segment, What};
+use hioload_tcp::{Event, EventFlags, FramePayload};
 
 use super::Bypass;
 use super::conns::{conn_of, flow_of};
@@ -78,12 +78,13 @@ impl<D: Device> Bypass<D> {
     ) {
         let Event {
             flow,
-            what,
+            flags,
             error,
-            segment,
+            payload,
+            ..
         } = event;
         let id = conn_of(flow);
-        if what.contains(What::ACCEPTED) {
+        if flags.contains(EventFlags::ACCEPTED) {
             self.conns.open(id, flag::WAITING);
             if turn.accepts > 0 && self.accepting && self.waiting.is_empty() {
                 self.welcome(driver, id, turn);
@@ -91,28 +92,28 @@ impl<D: Device> Bypass<D> {
                 self.waiting.push_back(id);
             }
         }
-        if what.contains(What::CONNECTED) {
+        if flags.contains(EventFlags::CONNECTED) {
             self.connected(driver, id, turn);
         }
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
-        if what.contains(What::DATA) {
+        if flags.contains(EventFlags::DATA) {
             conn.flags.set(flag::READABLE);
         }
-        if what.contains(What::END) {
+        if flags.contains(EventFlags::END) {
             conn.flags.set(flag::END);
         }
-        if what.contains(What::SPACE)
+        if flags.contains(EventFlags::SPACE)
             && conn.flags.any(flag::BLOCKED)
             && conn.flags.newly(flag::DIRTY)
         {
             self.dirty.push(id);
         }
-        if what.contains(What::DATA) || what.contains(What::END) {
-            self.arrived(driver, id, segment, turn);
+        if flags.contains(EventFlags::DATA) || flags.contains(EventFlags::END) {
+            self.arrived(driver, id, payload, turn);
         }
-        if what.contains(What::CLOSED) {
+        if flags.contains(EventFlags::CLOSED) {
             let why = error.map_or(Closed::Flushed, Closed::Failed);
             self.closed(driver, id, why, turn);
         }
@@ -135,7 +136,7 @@ impl<D: Device> Bypass<D> {
         &mut self,
         driver: &mut Dr,
         id: ConnId,
-        segment: Option<Segment<D::Frame>>,
+        payload: Option<FramePayload<D::Frame>>,
         turn: &mut Turn,
     ) {
         let Some(conn) = self.conns.get(id) else {
@@ -153,8 +154,8 @@ impl<D: Device> Bypass<D> {
             return;
         }
         turn.events -= 1;
-        match segment {
-            Some(segment) => self.present_in_place(driver, id, segment, turn),
+        match payload {
+            Some(payload) => self.present_in_place(driver, id, payload, turn),
             None => self.present_next(driver, id, turn),
         }
         self.after_presenting(driver, id, turn);
@@ -200,11 +201,11 @@ impl<D: Device> Bypass<D> {
         &mut self,
         driver: &mut Dr,
         id: ConnId,
-        segment: Segment<D::Frame>,
+        payload: FramePayload<D::Frame>,
         turn: &mut Turn,
     ) {
-        let Segment { mut frame, payload } = segment;
-        let Some(bytes) = frame.bytes_mut().get_mut(payload) else {
+        let FramePayload { mut frame, range } = payload;
+        let Some(bytes) = frame.bytes_mut().get_mut(range) else {
             return self.present_next(driver, id, turn);
         };
         let n = bytes.len().min(self.options.rx_buffer);

@@ -19,7 +19,7 @@ use std::io::{self, ErrorKind};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hioload_mem::{HugePages, Pool, PoolOptions};
+use hioload_mem::{Pool, PoolOptions};
 
 use crate::slots::flag;
 use crate::streams::{Ready, Streams};
@@ -82,12 +82,7 @@ pub type Fake = Streams<FakeNetwork>;
 impl Fake {
     /// A fake without connections, listening.
     pub fn new(options: &FakeOptions) -> io::Result<Self> {
-        let pool = Pool::new(&PoolOptions {
-            buffers: options.tx_chunks,
-            buffer_size: options.tx_chunk,
-            huge_pages: HugePages::Off,
-            node: None,
-        })?;
+        let pool = Pool::new(&PoolOptions::new(options.tx_chunks, options.tx_chunk))?;
         let net = FakeNetwork::new(options);
         let FakeOptions {
             max_connections,

@@ -85,12 +85,11 @@ pub type Sockets = Streams<SocketNetwork>;
 impl Sockets {
     /// A transport that accepts from `listeners`.
     pub fn new(options: &SocketOptions, listeners: Vec<BoundListener>) -> io::Result<Self> {
-        let pool = Pool::new(&PoolOptions {
-            buffers: options.tx_chunks,
-            buffer_size: options.tx_chunk,
-            huge_pages: options.huge_pages,
-            node: options.node,
-        })?;
+        let pool = Pool::new(
+            &PoolOptions::new(options.tx_chunks, options.tx_chunk)
+                .huge_pages(options.huge_pages)
+                .node(options.node),
+        )?;
         let net = SocketNetwork::new(options, listeners)?;
         let SocketOptions {
             max_connections,

@@ -2,7 +2,10 @@
 
 pub mod closing;
 pub mod fairness;
+pub mod layers;
 pub mod over_frames;
+pub mod over_script;
+pub mod over_sockets;
 pub mod receiving;
 pub mod sending;
 pub mod world;
@@ -12,6 +15,8 @@ pub mod world;
 macro_rules! suite {
     ($name:ident, $harness:ty) => {
         mod $name {
+            use super::*;
+
             $crate::suite!(@in $harness, receiving: echo, peer_address, held_for_more, held_for_later,
                 later_before_the_end, pause_and_resume, paused_within_a_call, data_with_the_end,
                 big_transfer, unread_held_bytes_are_dropped);

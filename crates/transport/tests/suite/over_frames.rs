@@ -5,11 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use hioload_device::memory::{MemoryDevice, PairOptions, pair};
 use hioload_lcore::Clock;
-use hioload_mem::{HugePages, Pool, PoolOptions};
-use hioload_tcp::{FlowId, Stack, StackConfig, What};
+use hioload_mem::{Pool, PoolOptions};
+use hioload_tcp::{EventFlags, FlowId, Stack, StackConfig};
 use hioload_transport::Peer;
 use hioload_transport::bypass::{Bypass, BypassOptions};
 
+use super::layers::{Bare, Wrap};
 use super::world::{Harness, Seen, Setup};
 
 pub const IPV4: u8 = 4;
@@ -27,26 +28,18 @@ pub fn address(family: u8, host: u8) -> IpAddr {
 pub fn config(family: u8, host: u8) -> StackConfig {
     let ip = address(family, host);
     let prefix = if ip.is_ipv4() { 24 } else { 64 };
-    StackConfig {
-        addresses: vec![format!("{ip}/{prefix}").parse().unwrap()],
-        listen: vec![SocketAddr::new(ip, PORT)],
-        max_flows: 256,
-        half_open: 64,
-        orphans: 64,
-        time_wait: 64,
-        secret: [host; 16],
-        ..StackConfig::default()
-    }
+    let mut config = StackConfig::new([format!("{ip}/{prefix}").parse().unwrap()]);
+    config.listen = vec![SocketAddr::new(ip, PORT)];
+    config.max_flows = 256;
+    config.half_open = 64;
+    config.orphans = 64;
+    config.time_wait = 64;
+    config.secret = [host; 16];
+    config
 }
 
 pub fn pool(chunk: usize) -> Pool {
-    Pool::new(&PoolOptions {
-        buffers: 4096,
-        buffer_size: chunk,
-        huge_pages: HugePages::Off,
-        node: None,
-    })
-    .unwrap()
+    Pool::new(&PoolOptions::new(4096, chunk)).unwrap()
 }
 
 /// What has become of a peer's connection.
@@ -80,12 +73,12 @@ impl Peers {
     pub fn turn(&mut self) {
         self.stack.receive(self.clock.tick());
         while let Some(event) = self.stack.next() {
-            if event.what.contains(What::ACCEPTED) {
+            if event.flags.contains(EventFlags::ACCEPTED) {
                 self.accepted.push(event.flow);
             }
             let fate = self.fates.entry(event.flow).or_default();
-            fate.ended |= event.what.contains(What::END);
-            fate.closed |= event.what.contains(What::CLOSED);
+            fate.ended |= event.flags.contains(EventFlags::END);
+            fate.closed |= event.flags.contains(EventFlags::CLOSED);
             fate.error = fate.error.or(event.error);
         }
         self.stack.transmit();
@@ -123,8 +116,8 @@ impl Peers {
 }
 
 /// Whose frames are IPv4 or IPv6.
-pub struct BypassHarness<const FAMILY: u8> {
-    io: Bypass<MemoryDevice>,
+pub struct BypassHarness<const FAMILY: u8, W: Wrap = Bare> {
+    io: W::Io<Bypass<MemoryDevice>>,
     peers: Peers,
 }
 
@@ -163,24 +156,25 @@ impl<const FAMILY: u8> BypassHarness<FAMILY> {
     }
 }
 
-impl<const FAMILY: u8> Harness for BypassHarness<FAMILY> {
-    type Io = Bypass<MemoryDevice>;
+impl<const FAMILY: u8, W: Wrap> Harness for BypassHarness<FAMILY, W> {
+    type Io = W::Io<Bypass<MemoryDevice>>;
     type Wire = FlowId;
     const HAS_RESET: bool = true;
 
     fn new(setup: Setup) -> Self {
         let ring = if setup.tiny { 4 << 10 } else { 64 << 10 };
-        let rings = |config: StackConfig| StackConfig {
-            rx_ring: ring,
-            tx_ring: ring,
-            ..config
+        let rings = |mut config: StackConfig| {
+            config.rx_ring = ring;
+            config.tx_ring = ring;
+            config
         };
-        let server = StackConfig {
-            max_flows: setup.max_connections,
-            ..rings(config(FAMILY, 1))
-        };
+        let mut server = rings(config(FAMILY, 1));
+        server.max_flows = setup.max_connections;
         let (io, peers) = bypass(setup, server, rings(config(FAMILY, 2)));
-        Self { io, peers }
+        Self {
+            io: W::wrap(io),
+            peers,
+        }
     }
     fn io(&mut self) -> &mut Self::Io {
         // Once for each turn, at least.
@@ -188,8 +182,7 @@ impl<const FAMILY: u8> Harness for BypassHarness<FAMILY> {
         &mut self.io
     }
     fn dial(&mut self) -> FlowId {
-        let to = self.listening();
-        self.peers.dial(to)
+        self.peers.dial(SocketAddr::new(address(FAMILY, 1), PORT))
     }
     fn send(&mut self, wire: &mut FlowId, bytes: &[u8]) -> usize {
         self.peers.send(*wire, bytes)

@@ -72,6 +72,17 @@ pub struct DeflateConfig {
     pub sharing: Sharing,
 }
 
+impl DeflateConfig {
+    /// The defaults, with compressors that belong to the connection or to the lcore.
+    #[must_use]
+    pub fn new(sharing: Sharing) -> Self {
+        Self {
+            sharing,
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for DeflateConfig {
     /// Shared compressors at level 1, and at most 4 KiB of history for a peer that takes context over.
     fn default() -> Self {

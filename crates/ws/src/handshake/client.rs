@@ -43,6 +43,21 @@ pub struct ClientRequest<'a> {
     pub headers: &'a [(&'a str, &'a str)],
 }
 
+impl<'a> ClientRequest<'a> {
+    /// A request without an origin, subprotocols, extensions and further headers.
+    #[must_use]
+    pub const fn new(host: &'a str, target: &'a str) -> Self {
+        Self {
+            host,
+            target,
+            origin: None,
+            protocols: &[],
+            extensions: None,
+            headers: &[],
+        }
+    }
+}
+
 /// A server's response, its octets borrowed. Only with [`switched`](Self::switched) is the connection a WebSocket.
 #[derive(Debug, Clone)]
 pub struct Response<'a> {

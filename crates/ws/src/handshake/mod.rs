@@ -29,6 +29,17 @@ pub struct HandshakeLimits {
     pub max_headers: usize,
 }
 
+impl HandshakeLimits {
+    /// These bounds.
+    #[must_use]
+    pub const fn new(max_head: usize, max_headers: usize) -> Self {
+        Self {
+            max_head,
+            max_headers,
+        }
+    }
+}
+
 impl Default for HandshakeLimits {
     fn default() -> Self {
         HandshakeLimits {

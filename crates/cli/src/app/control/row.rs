@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use hioload_ws::device::tap::TapReport;
-use hioload_ws::transport::FlowInfo;
+use hioload_device::tap::TapReport;
+use hioload_transport::FlowInfo;
 use serde::{Deserialize, Serialize};
 
 /// The first line of an answer.
@@ -162,7 +162,7 @@ impl Row {
 
 #[cfg(test)]
 mod tests {
-    use hioload_ws::transport::FlowDetails;
+    use hioload_transport::FlowDetails;
 
     use super::*;
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hioload_ws::device::tap::{TapOptions, TapSwitch};
-use hioload_ws::transport::Wanted;
+use hioload_device::tap::{TapOptions, TapSwitch};
+use hioload_transport::Wanted;
 use hioload_ws::{Endpoint, Remote};
 
 use super::row::{Ends, Recorded, Row, Start};
@@ -22,21 +22,22 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Bytes of a question.
 const LONGEST_QUESTION: u64 = 4096;
 
-/// Whose connections a server's are.
-pub(crate) enum Kind {
-    /// The kernel's.
+/// What a control socket controls: the transport decides which questions have an answer.
+pub(crate) enum Controlled {
+    /// Connections of the kernel.
     Sockets,
-    /// Our own, over frames that can be recorded.
-    #[cfg_attr(not(bypass), allow(dead_code))]
+    /// Connections of user-space TCP, whose packets can be recorded.
+    // Only af-xdp and dpdk have it.
+    #[cfg_attr(not(any(feature = "af-xdp", feature = "dpdk")), allow(dead_code))]
     Bypass {
-        /// For the start line: `af-xdp`.
+        /// The transport: `af-xdp`.
         name: &'static str,
-        /// For all of the server's queues.
+        /// The tap of all queues.
         tap: TapSwitch,
     },
 }
 
-impl Kind {
+impl Controlled {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Sockets => "sockets",
@@ -160,7 +161,7 @@ impl Socket {
     /// The thread could not be started.
     pub(crate) fn serve<E: Send + 'static>(
         self,
-        kind: Kind,
+        controlled: Controlled,
         remote: Remote<E>,
     ) -> io::Result<File> {
         let Self {
@@ -169,7 +170,7 @@ impl Socket {
             listen,
         } = self;
         let start = Start {
-            transport: kind.name().to_owned(),
+            transport: controlled.name().to_owned(),
             lcores: remote.lcores(),
             listen,
         };
@@ -177,7 +178,7 @@ impl Socket {
             for asker in listener.incoming() {
                 match asker {
                     Ok(asker) => {
-                        if let Err(why) = answer(&asker, &start, &kind, &remote) {
+                        if let Err(why) = answer(&asker, &start, &controlled, &remote) {
                             tracing::debug!("control socket: {why}");
                         }
                     }
@@ -197,7 +198,7 @@ impl Socket {
 fn answer<E: Send>(
     asker: &UnixStream,
     start: &Start,
-    kind: &Kind,
+    controlled: &Controlled,
     remote: &Remote<E>,
 ) -> io::Result<()> {
     asker.set_read_timeout(Some(PATIENCE))?;
@@ -205,26 +206,28 @@ fn answer<E: Send>(
     let mut question = String::new();
     BufReader::new(asker.take(LONGEST_QUESTION)).read_line(&mut question)?;
     let mut out = BufWriter::new(asker);
-    let outcome = match (question.trim_end(), kind) {
-        (question, kind) if question.split(' ').next() == Some("flows") => {
-            line(&mut out, start)?;
-            match (parse_wanted(question), kind) {
-                (None, _) => Err(format!("unknown question: {question:?}")),
-                (Some(_), Kind::Sockets) => Ok(()),
-                (Some(wanted), Kind::Bypass { .. }) => flows(&mut out, wanted, remote)?,
-            }
+    let question = question.trim_end();
+    let unknown = || Err(format!("unknown question: {question:?}"));
+    let answered = if question.split(' ').next() == Some("flows") {
+        line(&mut out, start)?;
+        match (parse_wanted(question), controlled) {
+            (None, _) => unknown(),
+            (Some(_), Controlled::Sockets) => Ok(()),
+            (Some(wanted), Controlled::Bypass { .. }) => flows(&mut out, wanted, remote)?,
         }
-        (question, kind) => match (question.strip_prefix("tap "), kind) {
-            (Some(what), Kind::Bypass { tap, .. }) => tapped(&mut out, what, tap)?,
-            (Some(_), Kind::Sockets) => {
-                Err("its packets are the kernel's: tcpdump records them".to_owned())
-            }
-            (None, _) => Err(format!("unknown question: {question:?}")),
-        },
+    } else {
+        match (question.strip_prefix("tap "), controlled) {
+            (Some(what), Controlled::Bypass { tap, .. }) => tapped(&mut out, what, tap)?,
+            (Some(_), Controlled::Sockets) => Err(
+                "the kernel handles the packets of this server: record them with tcpdump"
+                    .to_owned(),
+            ),
+            (None, _) => unknown(),
+        }
     };
     let ends = Ends {
-        end: outcome.is_ok(),
-        error: outcome.err(),
+        end: answered.is_ok(),
+        error: answered.err(),
     };
     line(&mut out, &ends)?;
     out.flush()

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hioload_loadgen::attack::{AttackControl, AttackOptions, AttackPlan, Attacker};
+use hioload_attack::{AttackControl, AttackOptions, AttackPlan, Attacker};
+use hioload_device::Device;
 use hioload_loadgen::progress::{Phase, Progress};
-use hioload_loadgen::report::{Run, Tick};
 use hioload_loadgen::{Job, memory};
+use hioload_report::{Run, Tick};
+use hioload_tcp::{Cidr, StackConfig};
 use hioload_ws::Endpoint;
-use hioload_ws::device::Device;
-use hioload_ws::tcp::{Cidr, StackConfig};
 
 use crate::Failure;
 use crate::cli::load::{LoadArgs, LoadTransport};
@@ -22,14 +22,14 @@ const FIRST_PORT: u16 = 1024;
 
 /// What is attacked, and with what.
 #[derive(Debug, Clone)]
-pub(super) struct Assault {
+pub(super) struct AttackPart {
     options: AttackOptions,
     control: AttackControl,
     /// Whether it is carried out in this part of a repeat.
     attacks: bool,
 }
 
-impl Assault {
+impl AttackPart {
     /// From the command line; `None` if there is no attack in it.
     pub(super) fn new(arguments: &LoadArgs, job: &Job) -> Result<Option<Self>, Failure> {
         if arguments.attack.is_empty() {
@@ -59,11 +59,8 @@ impl Assault {
         plan.check_target(*target, memory || arguments.i_own_the_target)
             .map_err(usage)?;
         let control = AttackControl::new(&plan);
-        let path = job.target.clone();
-        let options = AttackOptions {
-            path,
-            ..AttackOptions::new(plan, *target, [])
-        };
+        let mut options = AttackOptions::new(plan, *target, []);
+        options.path.clone_from(&job.target);
         Ok(Some(Self {
             options,
             control,
@@ -96,20 +93,16 @@ impl Assault {
         stack: &StackConfig,
         lcores: usize,
     ) -> Result<impl Fn(D) -> Attacker<D> + Clone + Send + 'static + use<D>, Failure> {
-        let options = AttackOptions {
-            own: stack.addresses.iter().map(|own| own.addr()).collect(),
-            ports: FIRST_PORT..=stack.source_ports.start().saturating_sub(1),
-            lcores,
-            ..self.options.clone()
-        };
+        let mut options = self.options.clone();
+        options.own = stack.addresses.iter().map(|own| own.addr()).collect();
+        options.ports = FIRST_PORT..=stack.source_ports.start().saturating_sub(1);
+        options.lcores = lcores;
         options.check().map_err(usage)?;
         let control = self.control.clone();
         let next = Arc::new(AtomicUsize::new(0));
         Ok(move |device| {
-            let options = AttackOptions {
-                lcore: next.fetch_add(1, Ordering::Relaxed) % lcores,
-                ..options.clone()
-            };
+            let mut options = options.clone();
+            options.lcore = next.fetch_add(1, Ordering::Relaxed) % lcores;
             Attacker::new(device, &options, &control).expect("the options were checked")
         })
     }
@@ -127,7 +120,7 @@ impl Assault {
     /// Tells of a run, and begins and ends the attacks with what is measured.
     pub(super) fn conduct<'a>(&'a self, progress: &'a mut dyn Progress) -> impl Progress + 'a {
         Conductor {
-            assault: self,
+            attack: self,
             progress,
         }
     }
@@ -148,7 +141,7 @@ fn usage(why: impl std::fmt::Display) -> Failure {
 }
 
 struct Conductor<'a> {
-    assault: &'a Assault,
+    attack: &'a AttackPart,
     progress: &'a mut dyn Progress,
 }
 
@@ -157,11 +150,11 @@ impl Progress for Conductor<'_> {
         match phase {
             // The load's handshakes are not what is measured.
             Phase::Opening => {}
-            Phase::Warmup | Phase::Measuring if self.assault.attacks => {
-                self.assault.control.start();
+            Phase::Warmup | Phase::Measuring if self.attack.attacks => {
+                self.attack.control.start();
             }
             Phase::Warmup | Phase::Measuring => {}
-            Phase::Ending => self.assault.control.stop(),
+            Phase::Ending => self.attack.control.stop(),
         }
         self.progress.phase(run, of, phase, total);
     }

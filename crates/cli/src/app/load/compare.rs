@@ -3,8 +3,8 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use hioload_loadgen::report::compare::Comparison;
-use hioload_loadgen::report::{Report, plots};
+use hioload_report::compare::Comparison;
+use hioload_report::{Report, plots};
 
 use super::output;
 use crate::Failure;

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _};
 use std::time::Instant;
 
 use hioload_loadgen::progress::{Phase, Progress, Silent};
-use hioload_loadgen::report::{Run, Tick, words};
+use hioload_report::{Run, Tick, words};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// What shows a run. Where the line on the terminal is drawn is also known to [`Wiper`].

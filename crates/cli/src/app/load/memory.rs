@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use hioload_loadgen::{Outcome, ServerProbe, memory, process, settings};
-use hioload_ws::device::Device;
-use hioload_ws::device::memory::MemoryDevice;
+use hioload_device::Device;
+use hioload_device::memory::MemoryDevice;
+use hioload_loadgen::{RepeatResult, ServerProbe, memory, process, settings};
 use hioload_ws::{Config, Endpoint, Idle, Lcores, Server};
 
 use super::super::handler::handler;
 use super::Drive;
-use super::attack::Assault;
+use super::attack::AttackPart;
 use super::plan::Planned;
 use super::tap::Recording;
 use crate::Failure;
@@ -17,17 +17,17 @@ use crate::Failure;
 /// Runs a repeat.
 pub(super) fn run(
     planned: &Planned,
-    assault: Option<&Assault>,
+    attack: Option<&AttackPart>,
     tap: Option<&Recording>,
     drive: Drive<'_>,
-) -> Result<Outcome, Failure> {
+) -> Result<RepeatResult, Failure> {
     if let Some(tap) = tap.cloned() {
         let tapped = move |device, n| tap.around(device, &format!("memory-queue{n}"));
         return over(planned, tapped, drive);
     }
-    match assault {
+    match attack {
         None => over(planned, |device, _| device, drive),
-        Some(assault) => over(planned, assault.wrap_memory(planned.job.lcores)?, drive),
+        Some(attack) => over(planned, attack.wrap_memory(planned.job.lcores)?, drive),
     }
 }
 
@@ -36,7 +36,7 @@ fn over<C: Device + 'static>(
     planned: &Planned,
     on_client: impl Fn(MemoryDevice, usize) -> C + Clone + Send + 'static,
     drive: Drive<'_>,
-) -> Result<Outcome, Failure> {
+) -> Result<RepeatResult, Failure> {
     let job = &planned.job;
     let pairs = job.lcores;
     let (servers, clients, enough) = places(planned);
@@ -65,7 +65,7 @@ fn over<C: Device + 'static>(
     let system = |why: std::io::Error| Failure::run(format!("no pair of devices in memory: {why}"));
     let ends =
         memory::ends(pairs, (&server, &client), |device, _| device, on_client).map_err(system)?;
-    let usage = |why: hioload_ws::StartError| Failure::usage(why.to_string());
+    let usage = |why: hioload_ws::StartError| Failure::usage(why);
     let listen = vec![Endpoint::Tcp(memory::SERVER)];
     let server = Server::on(server, &servers, listen, ends.servers).map_err(usage)?;
     let client = Server::on(client, &clients, Vec::new(), ends.clients).map_err(usage)?;
@@ -86,10 +86,10 @@ fn over<C: Device + 'static>(
 /// CPUs for the server's lcores and the generator's, and whether each lcore has one of its own.
 fn places(planned: &Planned) -> (Lcores, Lcores, bool) {
     let pairs = planned.job.lcores;
-    let cpus = hioload_ws::lcore::Topology::detect().placement();
+    let cpus = hioload_lcore::Topology::detect().placement();
     let theirs = match &planned.lcores {
         Lcores::Cpus(cpus) => cpus.clone(),
-        Lcores::Count(_) => Vec::new(),
+        Lcores::Auto | Lcores::Count(_) => Vec::new(),
     };
     let free: Vec<usize> = cpus
         .into_iter()

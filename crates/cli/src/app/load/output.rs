@@ -4,8 +4,8 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use hioload_loadgen::report::require::Unmet;
-use hioload_loadgen::report::{Report, file};
+use hioload_report::require::Unmet;
+use hioload_report::{Report, file};
 
 use crate::Failure;
 use crate::cli::load::output::OutputArgs;

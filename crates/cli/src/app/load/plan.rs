@@ -4,12 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hioload_loadgen::report::Plan;
 use hioload_loadgen::{Dialect, Job, Scenario, Sizes, memory};
+use hioload_report::Plan;
 use hioload_ws::{Endpoint, Kind, Lcores};
 
 use super::super::target::Target;
-use super::attack::Assault;
+use super::attack::AttackPart;
 use super::{fit_open_files, place};
 use crate::Failure;
 use crate::cli::load::{LoadArgs, LoadTransport};
@@ -32,7 +32,7 @@ pub(super) struct Planned {
     pub(super) plan: Plan,
     pub(super) lcores: Lcores,
     pub(super) sources: Vec<IpAddr>,
-    pub(super) assault: Option<Assault>,
+    pub(super) attack: Option<AttackPart>,
     pub(super) repeat: usize,
     /// What a line about a failure begins with.
     pub(super) name: String,
@@ -40,23 +40,23 @@ pub(super) struct Planned {
 
 impl Planned {
     /// What a repeat consists of: a run, or one without and one with attacks.
-    pub(super) fn parts(&self) -> Vec<Option<Assault>> {
-        match &self.assault {
+    pub(super) fn parts(&self) -> Vec<Option<AttackPart>> {
+        match &self.attack {
             None => vec![None],
-            Some(assault) => vec![Some(assault.part(false)), Some(assault.part(true))],
+            Some(attack) => vec![Some(attack.part(false)), Some(attack.part(true))],
         }
     }
 }
 
 /// Where the server is.
-struct LcorePlacement {
+struct LoadTarget {
     endpoints: Vec<Endpoint>,
     host: String,
     resource: String,
     name: String,
 }
 
-impl LcorePlacement {
+impl LoadTarget {
     fn of(arguments: &LoadArgs) -> Result<Self, Failure> {
         if arguments.transport == LoadTransport::Memory {
             let resource = arguments.url.clone().unwrap_or_else(|| "/".to_owned());
@@ -97,7 +97,7 @@ impl LcorePlacement {
 
 /// Fills in the defaults, and looks whether it goes together.
 pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
-    let place_of = LcorePlacement::of(arguments)?;
+    let load_target = LoadTarget::of(arguments)?;
     let scenario = arguments.scenario;
     let (connections, in_flight, size) = match scenario {
         Scenario::Echo | Scenario::Churn | Scenario::Fanout => (64, 1, 64),
@@ -116,13 +116,10 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
     let sizes = arguments.size.clone().unwrap_or_else(|| Sizes::fixed(size));
     let lcores = match &arguments.lcores {
         None => place(None),
-        Some(LcoreSet::Some(lcores)) => place(Some(lcores)),
-        Some(LcoreSet::All) => {
-            let cpus = hioload_ws::lcore::Topology::detect().placement();
-            Lcores::Cpus(cpus)
-        }
+        Some(LcoreSet(lcores)) => place(Some(lcores)),
     };
     let count = match &lcores {
+        Lcores::Auto => unreachable!("`place` has chosen"),
         Lcores::Count(n) => *n,
         Lcores::Cpus(cpus) => cpus.len(),
     };
@@ -132,7 +129,7 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
     }
     let topics = scenario == Scenario::Fanout && arguments.dialect == Dialect::Topics;
     let mut protocols = arguments.protocol.clone();
-    let mut target = place_of.resource;
+    let mut target = load_target.resource;
     if topics {
         if protocols.is_empty() {
             protocols.push(TOPICS.to_owned());
@@ -146,53 +143,50 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
     } else {
         Kind::Binary
     };
-    let job = Job {
-        scenario,
-        endpoints: place_of.endpoints,
-        host: place_of.host,
-        publish_target: arguments
-            .publish_path
-            .clone()
-            .unwrap_or_else(|| target.clone()),
-        target,
-        origin: arguments.origin.clone(),
-        protocols,
-        headers: arguments
-            .header
-            .iter()
-            .map(|field| (field.0.clone(), field.1.clone()))
-            .collect(),
-        deflate: arguments.deflate,
-        connections,
-        opening: match (&arguments.opening, arguments.transport) {
-            (Some(n), _) => n.0 as usize,
-            (None, LoadTransport::Memory) => IN_MEMORY,
-            (None, _) => AT_ONCE,
-        },
-        in_flight,
-        active: active(arguments),
-        silent: arguments.silent as usize,
-        sizes,
-        kind,
-        rate: arguments.rate.map(|rate| rate.0),
-        arrival: arguments.arrival,
-        duration: arguments.duration.0.0,
-        warmup: arguments.warmup.0,
-        fragments: arguments.fragments.0 as usize,
-        verify: arguments.verify,
-        timeout: arguments.timeout.0.0,
-        max_errors: arguments.max_errors,
-        echoes: arguments.echoes.0 as usize,
-        publishers: arguments.publishers.0 as usize,
-        topics: (arguments.topics.0.max(arguments.publishers.0)) as usize,
-        dialect: arguments.dialect,
-        lcores: count,
+    let mut job = Job::new(scenario, load_target.endpoints[0].clone());
+    job.endpoints = load_target.endpoints;
+    job.host = load_target.host;
+    job.publish_target = arguments
+        .publish_path
+        .clone()
+        .unwrap_or_else(|| target.clone());
+    job.target = target;
+    job.origin.clone_from(&arguments.origin);
+    job.protocols = protocols;
+    let fields = arguments.header.iter();
+    job.headers = fields
+        .map(|field| (field.0.clone(), field.1.clone()))
+        .collect();
+    job.deflate = arguments.deflate;
+    job.connections = connections;
+    job.opening = match (&arguments.opening, arguments.transport) {
+        (Some(n), _) => n.0 as usize,
+        (None, LoadTransport::Memory) => IN_MEMORY,
+        (None, _) => AT_ONCE,
     };
-    let assault = Assault::new(arguments, &job)?;
+    job.in_flight = in_flight;
+    job.active = active(arguments);
+    job.silent = arguments.silent as usize;
+    job.sizes = sizes;
+    job.kind = kind;
+    job.rate = arguments.rate.map(|rate| rate.0);
+    job.arrival = arguments.arrival;
+    job.duration = arguments.duration.0.0;
+    job.warmup = arguments.warmup.0;
+    job.fragments = arguments.fragments.0 as usize;
+    job.verify = arguments.verify;
+    job.timeout = arguments.timeout.0.0;
+    job.max_errors = arguments.max_errors;
+    job.echoes = arguments.echoes.0 as usize;
+    job.publishers = arguments.publishers.0 as usize;
+    job.topics = arguments.topics.0.max(arguments.publishers.0) as usize;
+    job.dialect = arguments.dialect;
+    job.lcores = count;
+    let attack = AttackPart::new(arguments, &job)?;
     let plan = Plan {
         url: match arguments.transport {
             LoadTransport::Memory => String::new(),
-            _ => place_of.name.clone(),
+            _ => load_target.name.clone(),
         },
         transport: arguments.transport.to_string(),
         scenario: scenario.to_string(),
@@ -208,16 +202,16 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
         duration: job.duration.as_secs_f64(),
         warmup: job.warmup.as_secs_f64(),
         lcores: count,
-        attack: assault.as_ref().map(Assault::text),
+        attack: attack.as_ref().map(AttackPart::text),
     };
     Ok(Planned {
         sources: sources(arguments, &job),
-        assault,
+        attack,
         job: Arc::new(job),
         plan,
         lcores,
         repeat: arguments.repeat.0 as usize,
-        name: place_of.name,
+        name: load_target.name,
     })
 }
 

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use hioload_loadgen::report::Run;
-use hioload_ws::device::Device;
-use hioload_ws::device::tap::{Tap, TapOptions, TapSwitch};
+use hioload_device::Device;
+use hioload_device::tap::{Tap, TapOptions, TapSwitch};
+use hioload_report::Run;
 
 use crate::Failure;
 use crate::cli::load::LoadArgs;

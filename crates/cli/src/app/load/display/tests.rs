@@ -1,6 +1,6 @@
 //! What is shown while a run goes on, on terminals of several widths and in plain lines.
 
-use hioload_loadgen::report::Latency;
+use hioload_report::Latency;
 use indicatif::{InMemoryTerm, TermLike as _};
 
 use super::*;
