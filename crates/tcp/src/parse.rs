@@ -189,7 +189,12 @@ fn classify(frame: &[u8], checksums: RxChecksum, ours: &Addresses) -> Result<Par
         }
     }
     if !ours.takes_vlan(l2.vlan) || l2.vlan == Some(0xfff) {
-        return Err(Reason::OtherVlan);
+        let service_tag = ethertype::QINQ.contains(&kind);
+        return Err(if service_tag {
+            Reason::StackedTags
+        } else {
+            Reason::OtherVlan
+        });
     }
     match kind {
         ethertype::IPV4 => ipv4(frame, at, l2, checksums, ours),
