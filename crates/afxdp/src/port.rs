@@ -186,14 +186,14 @@ impl QueueSeed {
         let (frame, piece) = nic.chunk_sizes().unwrap_or((2048, 2048));
         let jumbo = frame > piece;
         let ring = options.ring;
-        let arena = FrameArena::new(&FrameArenaOptions {
-            chunks: options
-                .frames
-                .unwrap_or(ring as usize * if jumbo { 2 } else { 4 }),
-            chunk_size: frame,
-            huge_pages: options.huge_pages,
-            node: nic.node,
-        })
+        let chunks = options
+            .frames
+            .unwrap_or(ring as usize * if jumbo { 2 } else { 4 });
+        let arena = FrameArena::new(
+            &FrameArenaOptions::new(chunks, frame)
+                .huge_pages(options.huge_pages)
+                .node(nic.node),
+        )
         .map_err(|why| blame::memory(0, why))?;
         let socket = XskSocket::new().map_err(blame::socket)?;
         // A piece of a large frame has no room for metadata of its own.

@@ -1,5 +1,4 @@
-//! How many packets a second attacks make on one core: over a memory pair whose other end throws them away, on the same
-//! thread.
+//! Packets per second of each flood on one core, over a memory pair whose other end discards them on the same thread.
 //!
 //! ```text
 //! cargo run --release -p hioload-attack --example attack_rate
@@ -9,6 +8,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use etherparse::PacketBuilder;
 use hioload_attack::{AttackControl, AttackOptions, AttackPlan, Attacker};
 use hioload_device::memory::{PairOptions, pair};
 use hioload_device::{Burst, Device};
@@ -16,29 +16,23 @@ use hioload_device::{Burst, Device};
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_millis(200);
 
-/// The first packet of a load: it says where the target is.
+/// The first packet of a load, from which the attacker learns the path to the target.
 fn first(from: IpAddr, target: SocketAddr) -> Vec<u8> {
-    let mut frame = vec![2, 0, 0, 0, 0, 0x0a, 2, 0, 0, 0, 0, 0x0b];
-    match (from, target.ip()) {
-        (IpAddr::V4(from), IpAddr::V4(to)) => {
-            frame.extend([8, 0, 0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0]);
-            frame.extend(from.octets());
-            frame.extend(to.octets());
-        }
-        (IpAddr::V6(from), IpAddr::V6(to)) => {
-            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 20, 6, 64]);
-            frame.extend(from.octets());
-            frame.extend(to.octets());
-        }
+    let ethernet = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 0x0b], [2, 0, 0, 0, 0, 0x0a]);
+    let ip = match (from, target.ip()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => ethernet.ipv4(from.octets(), to.octets(), 64),
+        (IpAddr::V6(from), IpAddr::V6(to)) => ethernet.ipv6(from.octets(), to.octets(), 64),
         _ => unreachable!("both are of one family"),
-    }
-    frame.extend(40_000_u16.to_be_bytes());
-    frame.extend(target.port().to_be_bytes());
-    frame.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 2, 0, 0, 0, 0, 0]);
+    };
+    let mut frame = Vec::new();
+    ip.tcp(40_000, target.port(), 1, 512)
+        .ack(1)
+        .write(&mut frame, &[])
+        .unwrap();
     frame
 }
 
-/// Packets per second of an attack at no rate in particular, the median of some rounds.
+/// Packets per second of an attack without a rate limit: the median of the rounds.
 fn rate(attack: &str, from: &str, target: &str) -> f64 {
     let plan: AttackPlan = format!("{attack},rate=1000M").parse().unwrap();
     let (from, target): (IpAddr, SocketAddr) = (from.parse().unwrap(), target.parse().unwrap());

@@ -1,133 +1,47 @@
-//! The device with attacks in it.
+//! The device that adds attacks to a load.
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hioload_device::{Burst, Capabilities, Device, DeviceStats, Frame, Waker};
 use hioload_lcore::{Clock, Time};
 
-use crate::conn::Conns;
+use crate::attack::Attack;
+use crate::conns::Conns;
 use crate::control::{AttackControl, Count, Tally};
+use crate::error::PlanError;
 use crate::flood::Flood;
-use crate::line::Line;
+use crate::kind::AttackKind;
+use crate::link::Link;
 use crate::malformed::Malformed;
 use crate::neighbour;
+use crate::options::AttackOptions;
 use crate::pace::Pace;
-use crate::plan::{Attack, AttackPlan, Kind, PlanError, wrong};
 use crate::script::Script;
+use crate::segment::{Live, Parts, Segment, flag};
 use crate::sources::Sources;
-use crate::wire::{Link, Live, Parts, Segment, flag};
+use crate::tx::TxQueue;
 
-/// Frames sent per turn to end what an attack has left open.
+/// Resets sent per turn after the end of an attack.
 const ENDINGS: u64 = 256;
-/// The longest sleep while an attack has connections.
+/// The longest sleep while an attack runs.
 const NAP: Duration = Duration::from_millis(1);
-/// A shorter one is none.
+/// A shorter sleep is skipped.
 const LEAST_NAP: Duration = Duration::from_micros(50);
-/// The load's own addresses that attacks come from at most.
-const OWN_ADDRESSES: usize = 16;
-/// Bytes of the longest answer for an address.
+/// Bytes of the longest ARP reply or neighbour advertisement.
 const NEIGHBOUR: usize = 18 + 40 + 32;
 
-/// What an [`Attacker`] is to do.
-#[derive(Clone, Debug)]
-pub struct AttackOptions {
-    /// Which attacks.
-    pub plan: AttackPlan,
-    /// Who is attacked: nobody else ever is. See [`AttackPlan::check_target`].
-    pub target: SocketAddr,
-    /// What is asked for in requests: the path of the load's URL.
-    pub path: String,
-    /// The load's own addresses, `StackConfig::addresses`; the first 16 of the target's family are used if the plan has no pool.
-    pub own: Vec<IpAddr>,
-    /// Ports of `own` that the load does not use: they have to be outside of `StackConfig::source_ports`, and answers to them are
-    /// taken out of what the load receives. With a pool all ports from 1024 on are used.
-    pub ports: RangeInclusive<u16>,
-    /// Which lcore of the load this is; each takes an equal part of rates, connections and ports.
-    pub lcore: usize,
-    /// How many there are. Answers to an attack have to come by the queue it was sent on: those that come by another one are
-    /// dropped there.
-    pub lcores: usize,
-}
-
-impl AttackOptions {
-    /// For one lcore, the path `/`, and a load that leaves the ports below 32768 alone (as `StackConfig`'s default does).
-    #[must_use]
-    pub fn new(
-        plan: AttackPlan,
-        target: SocketAddr,
-        own: impl IntoIterator<Item = IpAddr>,
-    ) -> Self {
-        Self {
-            plan,
-            target,
-            path: "/".into(),
-            own: own.into_iter().collect(),
-            ports: 1024..=32_767,
-            lcore: 0,
-            lcores: 1,
-        }
-    }
-
-    /// Whether an [`Attacker`] can be made of it.
-    ///
-    /// # Errors
-    /// As [`Attacker::new`].
-    pub fn check(&self) -> Result<(), PlanError> {
-        self.own_sources().map(|_| ())
-    }
-
-    /// All sources and whether they are a pool's, and those of each attack on this lcore.
-    fn own_sources(&self) -> Result<(Sources, bool, Vec<Sources>), PlanError> {
-        let (all, pool) = self.sources()?;
-        let attacks = self.plan.attacks().len();
-        let own = all.part(self.lcore, self.lcores.max(1));
-        let parts = own.and_then(|own| (0..attacks).map(|i| own.part(i, attacks)).collect());
-        match parts {
-            Some(parts) => Ok((all, pool, parts)),
-            None => wrong("there are fewer ports to attack from than attacks: see --attack-source"),
-        }
-    }
-
-    /// All sources, and whether they are those of a pool.
-    fn sources(&self) -> Result<(Sources, bool), PlanError> {
-        let pool = self.plan.addresses();
-        let (addresses, ports) = if pool.is_empty() {
-            let v6 = self.target.is_ipv6();
-            let alike = self.own.iter().filter(|ip| ip.is_ipv6() == v6);
-            let alike: Vec<IpAddr> = alike.take(OWN_ADDRESSES).copied().collect();
-            (alike, self.ports.clone())
-        } else {
-            (pool.clone(), 1024..=u16::MAX)
-        };
-        match Sources::new(&addresses, &ports) {
-            Some(sources) => Ok((sources, !pool.is_empty())),
-            None => wrong(format!(
-                "there is no address to attack {} from: see --attack-source",
-                self.target
-            )),
-        }
-    }
-
-    /// This lcore's part of `whole`, which is at least 1.
-    fn share(&self, whole: u64) -> u64 {
-        let (lcore, lcores) = (self.lcore as u64, self.lcores.max(1) as u64);
-        (whole / lcores + u64::from(lcore < whole % lcores)).max(1)
-    }
-}
-
-enum Means {
+enum Method {
     Flood(Flood),
     Malformed(Malformed),
     Conns(Box<Conns>),
 }
 
-/// An attack under way.
-struct Front {
-    means: Means,
+/// A running attack.
+struct ActiveAttack {
+    method: Method,
     pace: Pace,
     sources: Sources,
     tally: Tally,
@@ -135,35 +49,35 @@ struct Front {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
-    /// Not begun yet: nothing that arrives can belong to it.
+    /// No attack has begun, so that no received frame belongs to one.
     Fresh,
-    /// It was told to begin, and does as soon as the way is known.
+    /// The attack was started and waits until the path to the target is known.
     Waiting,
     Running,
-    /// Ended; its connections are being reset.
+    /// The attack was stopped, and its connections are being reset.
     Ending,
     Ended,
 }
 
-/// A device with attacks beside what is sent over it.
+/// A device that adds attacks to the frames sent through it. See the [crate documentation](crate).
 pub struct Attacker<D: Device> {
     device: D,
     control: AttackControl,
     target: SocketAddr,
-    fronts: Vec<Front>,
+    attacks: Vec<ActiveAttack>,
     /// All sources of all attacks on all lcores.
     sources: Sources,
-    /// They are not the load's.
+    /// The sources are a pool, and not addresses of the load.
     pool: bool,
-    /// Ports of each attack.
+    /// Number of ports of each attack.
     ports_each: u16,
     first_port: u16,
     link: Option<Link>,
-    /// What the load has sent last, in the call before.
+    /// The last segment of the load, from the latest call.
     live: Option<Live>,
     state: State,
     clock: Clock,
-    /// Time from outside, if there is one.
+    /// Virtual time, if it is used.
     given: Option<Time>,
     now: Time,
     mtu: usize,
@@ -182,16 +96,16 @@ impl<D: Device> Attacker<D> {
     ) -> Result<Self, PlanError> {
         let (sources, pool, parts) = options.own_sources()?;
         let attacks = options.plan.attacks().iter().zip(parts);
-        let fronts: Vec<Front> = attacks
+        let attacks: Vec<ActiveAttack> = attacks
             .enumerate()
-            .map(|(index, (attack, sources))| Front {
-                means: means(attack, options, &sources),
+            .map(|(index, (attack, sources))| ActiveAttack {
+                method: method(attack, options, &sources),
                 pace: Pace::new(options.share(attack.rate)),
                 tally: control.tally(index),
                 sources,
             })
             .collect();
-        let first = &fronts[0].sources;
+        let first = &attacks[0].sources;
         let mtu = device.capabilities().mtu;
         Ok(Self {
             control: control.clone(),
@@ -199,7 +113,7 @@ impl<D: Device> Attacker<D> {
             pool,
             ports_each: first.ports(),
             first_port: first.first_port(),
-            fronts,
+            attacks,
             sources,
             link: None,
             live: None,
@@ -213,23 +127,23 @@ impl<D: Device> Attacker<D> {
         })
     }
 
-    /// Gives it the time of the turns to come, instead of the clock's: for virtual time.
+    /// Sets the time of the following turns, for virtual time. Without it the attacker reads a clock.
     pub fn set_now(&mut self, now: Time) {
         self.given = Some(now);
     }
 
-    /// The device.
+    /// The wrapped device.
     pub fn get_mut(&mut self) -> &mut D {
         &mut self.device
     }
 
-    /// The device.
+    /// The wrapped device.
     #[must_use]
     pub fn get_ref(&self) -> &D {
         &self.device
     }
 
-    /// A turn begins: looks at the clock and at the control.
+    /// Begins a turn: reads the clock and the control.
     #[inline]
     fn begin(&mut self) {
         let running = self.control.is_running();
@@ -255,15 +169,16 @@ impl<D: Device> Attacker<D> {
 
     fn start(&mut self) {
         let now = self.now.as_nanos();
-        for front in &mut self.fronts {
-            front.pace.start(now);
-            if let Means::Conns(conns) = &mut front.means {
+        for attack in &mut self.attacks {
+            attack.pace.start(now);
+            if let Method::Conns(conns) = &mut attack.method {
                 conns.start(now);
             }
         }
     }
 
-    /// Learns from what the load is about to send. The last frame of a burst is the last of its connection that was sent.
+    /// Learns the path to the target, and a live segment, from the frames that the load is about to send. The last frame of a burst is
+    /// the last segment of its connection.
     #[inline]
     fn learn(&mut self, burst: &[D::Frame]) {
         self.live = None;
@@ -278,9 +193,9 @@ impl<D: Device> Attacker<D> {
         if let Some(link) = Link::of(bytes, self.target) {
             if self.link != Some(link) {
                 self.link = Some(link);
-                for front in &mut self.fronts {
-                    if let Means::Flood(flood) = &mut front.means {
-                        flood.aim(&link);
+                for attack in &mut self.attacks {
+                    if let Method::Flood(flood) = &mut attack.method {
+                        flood.set_link(&link);
                     }
                 }
             }
@@ -290,49 +205,57 @@ impl<D: Device> Attacker<D> {
         }
     }
 
-    /// Sends what is due of each attack.
-    fn attack(&mut self) {
+    /// Sends the packets of each attack that are due.
+    fn send_due(&mut self) {
         let Some(link) = self.link else { return };
         let now = self.now.as_nanos();
         let ending = self.state == State::Ending;
         let (mut done, mut stuck) = (true, false);
-        for front in &mut self.fronts {
-            let left = if ending { ENDINGS } else { front.pace.due(now) };
-            let mut line = Line {
+        for attack in &mut self.attacks {
+            let left = if ending {
+                ENDINGS
+            } else {
+                attack.pace.due(now)
+            };
+            let mut tx = TxQueue {
                 device: &mut self.device,
                 out: &mut self.out,
-                tally: &mut front.tally,
+                tally: &mut attack.tally,
                 stuck,
                 left,
             };
             if ending {
-                if let Means::Conns(conns) = &mut front.means {
-                    done &= conns.finish(&mut line, &link, &front.sources);
+                if let Method::Conns(conns) = &mut attack.method {
+                    done &= conns.finish(&mut tx, &link, &attack.sources);
                 }
             } else if left > 0 {
-                match &mut front.means {
-                    Means::Flood(flood) => flood.act(&mut line, &front.sources, self.live.as_ref()),
-                    Means::Malformed(malformed) => malformed.act(&mut line, &link, &front.sources),
-                    Means::Conns(conns) => {
-                        conns.act(&mut line, &link, &front.sources, (now, self.mtu));
+                match &mut attack.method {
+                    Method::Flood(flood) => {
+                        flood.send_due(&mut tx, &attack.sources, self.live.as_ref())
+                    }
+                    Method::Malformed(malformed) => {
+                        malformed.send_due(&mut tx, &link, &attack.sources)
+                    }
+                    Method::Conns(conns) => {
+                        conns.send_due(&mut tx, &link, &attack.sources, (now, self.mtu));
                     }
                 }
             }
-            line.flush();
-            // What one attack finds full is full for the next.
-            stuck = line.stuck;
-            let spent = left - line.left;
-            front.pace.spend(spent);
-            front.tally.publish();
+            tx.flush();
+            // A ring that is full for one attack is full for the next.
+            stuck = tx.stuck;
+            let spent = left - tx.left;
+            attack.pace.spend(spent);
+            attack.tally.publish();
         }
         if ending && done {
             self.state = State::Ended;
         }
     }
 
-    /// Whether a received frame is an answer to an attack; if so it is counted.
+    /// Processes a received frame. Returns whether it belongs to an attack.
     #[inline]
-    fn hear(&mut self, frame: &[u8]) -> bool {
+    fn receive(&mut self, frame: &[u8]) -> bool {
         let Some(parts) = Parts::of(frame) else {
             return self.pool && self.neighbour(frame);
         };
@@ -346,8 +269,8 @@ impl<D: Device> Attacker<D> {
         let Some(port) = segment.to.checked_sub(self.first_port) else {
             return true;
         };
-        if let Some(front) = self.fronts.get_mut(usize::from(port / self.ports_each)) {
-            let tally = &mut front.tally;
+        if let Some(attack) = self.attacks.get_mut(usize::from(port / self.ports_each)) {
+            let tally = &mut attack.tally;
             let flags = segment.flags;
             let count = if flags & flag::RST != 0 {
                 Count::Rst
@@ -359,37 +282,37 @@ impl<D: Device> Attacker<D> {
                 Count::Data
             };
             tally.bump(count);
-            if let Means::Conns(conns) = &mut front.means
-                && let Some(number) = front.sources.find(destination, segment.to)
+            if let Method::Conns(conns) = &mut attack.method
+                && let Some(number) = attack.sources.find(destination, segment.to)
             {
-                conns.hear(number, &segment, self.now.as_nanos(), tally);
+                conns.receive(number, &segment, self.now.as_nanos(), tally);
             }
         }
         true
     }
 
-    /// The same of what is no TCP. Whatever comes to a pool is nobody's.
+    /// Processes a received packet that is not TCP. Returns whether it belongs to the pool.
     #[cold]
     fn not_tcp(&mut self, frame: &[u8], parts: &Parts) -> bool {
         let to = parts.addresses(frame).map(|(_, to)| to);
         self.neighbour(frame) || to.is_some_and(|to| self.sources.has(to))
     }
 
-    /// Answers a question for an address of the pool. Whether it was one.
+    /// Answers ARP and neighbour solicitation for addresses of the pool. Returns whether the frame was one.
     #[cold]
     fn neighbour(&mut self, frame: &[u8]) -> bool {
-        let Some(question) = neighbour::question(frame, &self.sources) else {
+        let Some(query) = neighbour::query(frame, &self.sources) else {
             return false;
         };
         let mac = match &self.link {
-            Some(link) => link.here,
+            Some(link) => link.own_mac,
             None => self.device.capabilities().mac,
         };
         if let Some(mut answer) = self.device.alloc()
             && answer.room() >= NEIGHBOUR
         {
             answer.set_len(NEIGHBOUR);
-            if let Some(len) = neighbour::answer(&question, frame, mac, answer.bytes_mut()) {
+            if let Some(len) = neighbour::write_reply(&query, frame, mac, answer.bytes_mut()) {
                 answer.set_len(len);
                 self.out.push(answer);
                 self.device.tx_burst(&mut self.out);
@@ -399,12 +322,12 @@ impl<D: Device> Attacker<D> {
         true
     }
 
-    /// How long the device may sleep.
+    /// The longest time that the device may sleep.
     fn nap(&self, timeout: Option<Duration>) -> Option<Duration> {
         let nap = match self.state {
             State::Ending => Duration::ZERO,
-            State::Running => self.fronts.iter().fold(NAP, |nap, front| {
-                nap.min(Duration::from_nanos(front.pace.until_next()))
+            State::Running => self.attacks.iter().fold(NAP, |nap, attack| {
+                nap.min(Duration::from_nanos(attack.pace.until_next()))
             }),
             _ => return timeout,
         };
@@ -413,19 +336,19 @@ impl<D: Device> Attacker<D> {
     }
 }
 
-/// What an attack is carried out by.
-fn means(attack: &Attack, options: &AttackOptions, sources: &Sources) -> Means {
-    // Another one on each lcore.
+/// Makes the method of an attack.
+fn method(attack: &Attack, options: &AttackOptions, sources: &Sources) -> Method {
+    // Each lcore has a seed of its own.
     let seed = attack.seed ^ (options.lcore as u64) << 48;
     match attack.kind {
-        Kind::SynFlood | Kind::AckStorm | Kind::RstStorm => {
-            Means::Flood(Flood::new(attack.kind, seed, attack.live, sources))
+        AttackKind::SynFlood | AttackKind::AckStorm | AttackKind::RstStorm => {
+            Method::Flood(Flood::new(attack.kind, seed, attack.live, sources))
         }
-        Kind::Malformed => Means::Malformed(Malformed::new(seed)),
+        AttackKind::Malformed => Method::Malformed(Malformed::new(seed)),
         kind => {
             let script = Script::new(kind, options.target, &options.path);
             let connections = options.share(attack.connections.into()) as u32;
-            Means::Conns(Box::new(Conns::new(attack, connections, script, sources)))
+            Method::Conns(Box::new(Conns::new(attack, connections, script, sources)))
         }
     }
 }
@@ -446,7 +369,7 @@ impl<D: Device> Device for Attacker<D> {
             let mut at = 0;
             burst.retain(|frame| {
                 at += 1;
-                at <= before || !self.hear(frame.bytes())
+                at <= before || !self.receive(frame.bytes())
             });
         }
         burst.len() - before
@@ -456,9 +379,9 @@ impl<D: Device> Device for Attacker<D> {
     fn tx_burst(&mut self, burst: &mut Burst<D::Frame>) -> usize {
         self.learn(burst);
         let taken = self.device.tx_burst(burst);
-        // What the load could not send goes first the next time.
+        // If the load has frames left, they go first in the next turn.
         if burst.is_empty() && matches!(self.state, State::Running | State::Ending) {
-            self.attack();
+            self.send_due();
         }
         taken
     }

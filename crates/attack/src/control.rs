@@ -1,22 +1,23 @@
-//! Attacks are begun and ended, and what they count is read, from another thread.
+//! Starts and stops attacks and reads their counters, from another thread.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::plan::{AttackPlan, Kind};
+use crate::kind::AttackKind;
+use crate::plan::AttackPlan;
 
 macro_rules! counts {
     ($($(#[$doc:meta])* $name:ident = $label:literal,)*) => {
-        /// What is counted of each attack.
+        /// The counters of each attack.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub enum Count { $($(#[$doc])* $name,)* }
 
         impl Count {
-            /// All of them, in the order of their values.
+            /// All counters, in the order of their values.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// In the names of a report: `attack.syn-flood.sent`.
+            /// The last part of the name in a report: `attack.syn-flood.sent`.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$name => $label,)* }
@@ -28,55 +29,55 @@ macro_rules! counts {
 counts! {
     /// Frames handed to the device.
     Sent = "sent",
-    /// Frames that were due and could not be sent: no buffer was free, or the transmit ring was full.
+    /// Frames that were due and not sent, because no buffer was free or the transmit ring was full.
     NoRoom = "no_room",
-    /// SYN-ACKs that came back.
+    /// SYN-ACKs received.
     SynAck = "syn_ack",
-    /// Resets that came back.
+    /// Resets received.
     Rst = "rst",
-    /// Acknowledgements without payload that came back; to what belongs to no connection, a challenge (RFC 5961).
+    /// Acknowledgements without payload received. An acknowledgement for no connection is a challenge (RFC 5961).
     Ack = "ack",
-    /// Segments with payload that came back.
+    /// Segments with payload received.
     Data = "data",
-    /// Connections that were opened: SYN-ACK received and answered.
+    /// Connections opened: SYN-ACK received and answered.
     Opened = "opened",
-    /// Connections whose upgrade was granted: 101.
+    /// Connections upgraded: status 101.
     Upgraded = "upgraded",
-    /// Answers of HTTP: 400.
+    /// HTTP responses with status 400.
     Http400 = "http_400",
-    /// 408.
+    /// HTTP responses with status 408.
     Http408 = "http_408",
-    /// 426.
+    /// HTTP responses with status 426.
     Http426 = "http_426",
-    /// 431.
+    /// HTTP responses with status 431.
     Http431 = "http_431",
-    /// 503.
+    /// HTTP responses with status 503.
     Http503 = "http_503",
-    /// Any other status.
+    /// HTTP responses with another status.
     HttpOther = "http_other",
-    /// Messages that came back as they were sent.
+    /// Messages echoed correctly.
     Echoes = "echoes",
-    /// Bytes that should have been those of an echo and were others: the server's mistake.
+    /// Echoes with wrong bytes: a defect of the server.
     Wrong = "wrong",
     /// Close frames of the server with code 1002.
     Close1002 = "close_1002",
-    /// 1007.
+    /// Close frames of the server with code 1007.
     Close1007 = "close_1007",
-    /// 1009.
+    /// Close frames of the server with code 1009.
     Close1009 = "close_1009",
-    /// Any other code, or none.
+    /// Close frames of the server with another code, or none.
     CloseOther = "close_other",
-    /// Connections ended by the server: its FIN.
+    /// Connections ended by the server with a FIN.
     Closed = "closed",
-    /// Connections on which nothing came of what was sent, in the time there was for it.
+    /// Connections that the server did not answer in time.
     Unanswered = "unanswered",
-    /// Segments sent again because they were not acknowledged.
+    /// Retransmitted segments.
     Retransmits = "retransmits",
 }
 
 const COUNTS: usize = Count::ALL.len();
 
-/// The counters of one attack on one lcore: written by that lcore alone.
+/// The counters of one attack on one lcore. Only that lcore writes them.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct Block([AtomicU64; COUNTS]);
@@ -87,7 +88,7 @@ impl Block {
     }
 }
 
-/// What an lcore counts of an attack; published once per burst.
+/// The counters of an lcore for an attack, published once per burst.
 #[derive(Debug)]
 pub(crate) struct Tally {
     block: Arc<Block>,
@@ -121,17 +122,17 @@ impl Tally {
 #[derive(Debug)]
 struct Shared {
     running: AtomicBool,
-    /// Of each attack, the block of each lcore.
-    attacks: Vec<(Kind, Mutex<Vec<Arc<Block>>>)>,
+    /// For each attack, the blocks of all lcores.
+    attacks: Vec<(AttackKind, Mutex<Vec<Arc<Block>>>)>,
 }
 
-/// The handle of a plan's attacks: shared by the [`Attacker`](crate::Attacker)s of all lcores and whoever commands them. They
-/// look at it once per burst.
+/// The control of a plan's attacks. Clones share it: the [`Attacker`](crate::Attacker)s of all lcores, which read it once per
+/// burst, and the threads that control them.
 #[derive(Clone, Debug)]
 pub struct AttackControl(Arc<Shared>);
 
 impl AttackControl {
-    /// For the attacks of `plan`, not yet begun.
+    /// A control for the attacks of `plan`, which are not started yet.
     #[must_use]
     pub fn new(plan: &AttackPlan) -> Self {
         let attacks = plan.attacks().iter();
@@ -143,24 +144,24 @@ impl AttackControl {
         }))
     }
 
-    /// Begins. An attacker that has not seen a packet of the load yet waits for one: it learns from it how the target is reached.
+    /// Starts the attacks. An attacker first waits for a packet of the load, from which it learns the path to the target.
     pub fn start(&self) {
-        // Relaxed, here and where it is read: nothing else is published by it.
+        // Relaxed, here and where it is read: the flag publishes no other data.
         self.0.running.store(true, Ordering::Relaxed);
     }
 
-    /// Ends: no packets of attacks from the next burst on, but for the resets that end their connections.
+    /// Stops the attacks. From the next burst on they send only the resets that end their connections.
     pub fn stop(&self) {
         self.0.running.store(false, Ordering::Relaxed);
     }
 
-    /// Whether it was begun and not ended.
+    /// Whether the attacks are started.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.0.running.load(Ordering::Relaxed)
     }
 
-    /// What was counted so far on all lcores, those that are zero left out.
+    /// The sums over all lcores. Counters that are zero are omitted, except `sent`.
     #[must_use]
     pub fn counters(&self) -> AttackCounters {
         let mut all = BTreeMap::new();
@@ -179,7 +180,7 @@ impl AttackControl {
         AttackCounters(all)
     }
 
-    /// The counters of an lcore for attack `index` of the plan.
+    /// Makes the counters of an lcore for attack `index` of the plan.
     pub(crate) fn tally(&self, index: usize) -> Tally {
         let block = Arc::new(Block::new());
         if let Some((_, blocks)) = self.0.attacks.get(index) {
@@ -194,26 +195,26 @@ impl AttackControl {
     }
 }
 
-/// What attacks have counted.
+/// The counters of all attacks at one moment.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct AttackCounters(BTreeMap<(&'static str, &'static str), u64>);
 
 impl AttackCounters {
-    /// One of them.
+    /// One counter.
     #[must_use]
-    pub fn get(&self, kind: Kind, count: Count) -> u64 {
+    pub fn get(&self, kind: AttackKind, count: Count) -> u64 {
         let key = (kind.name(), count.name());
         self.0.get(&key).copied().unwrap_or(0)
     }
 
-    /// Names as in the field `extra` of a report's runs, such as `attack.syn-flood.sent`, and values.
+    /// Names as in the field `extra` of a run in a report, such as `attack.syn-flood.sent`, and values.
     pub fn iter(&self) -> impl Iterator<Item = (String, u64)> + '_ {
         self.0
             .iter()
             .map(|((kind, count), value)| (format!("attack.{kind}.{count}"), *value))
     }
 
-    /// What was counted since `earlier`.
+    /// The differences to `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let differences = self.0.iter().map(|(key, value)| {

@@ -1,15 +1,15 @@
-//! Attacks of a packet generator, beside a well-behaved load on the same device.
+//! Packet attacks beside a regular load on the same device.
 //!
-//! An [`Attacker`] wraps the device that the load's TCP stack stands on, as a tap does. To what is sent it adds frames of its own, at
-//! a packet rate; of what is received it takes out the frames that answer them. The load above it goes on unchanged, and what
-//! an attack costs is seen in the load's own latency. The attacks are those of [`Kind`]; an [`AttackPlan`] says which, an
-//! [`AttackControl`] begins and ends them and reads what they have counted.
+//! An [`Attacker`] wraps the device below the load's TCP stack, as a tap does. It adds frames of its own to the frames sent, at a
+//! packet rate, and removes the answers to them from the frames received. The load above it is unchanged, so that the cost of an
+//! attack shows in the load's own latency. An [`AttackPlan`] lists attacks, each of an [`AttackKind`]. An [`AttackControl`] starts
+//! and stops them and reads their counters.
 //!
-//! Nothing has to be configured about the link: the first packet that the load sends to the target says which station, which VLAN
-//! tag and which address of its own lead there. So nothing is sent before the load has begun to connect.
+//! The link needs no configuration: the first packet of the load to the target shows the MAC addresses, the VLAN tag and the load's
+//! address. An attack therefore sends nothing before the load begins to connect.
 //!
-//! The load goes first. Its frames are handed to the device before those of an attack; a buffer or a place in the ring that is
-//! not there is counted ([`Count::NoRoom`]) and not waited for; and what could not be sent in time is not caught up with.
+//! The load has priority. Its frames go to the device before those of an attack. An attack does not wait for a buffer or for space in
+//! the ring: the frame is counted ([`Count::NoRoom`]) and not sent later.
 //!
 //! ```
 //! use hioload_device::memory::{PairOptions, pair};
@@ -34,21 +34,33 @@
 
 #![forbid(unsafe_code)]
 
+mod attack;
 mod attacker;
-mod conn;
+mod conns;
 mod control;
+mod error;
 mod flood;
-mod line;
+mod kind;
+mod link;
 mod malformed;
 mod neighbour;
+mod options;
 mod pace;
 mod plan;
 mod reader;
 mod rng;
 mod script;
+mod segment;
 mod sources;
-mod wire;
+mod target;
+mod template;
+mod tx;
 
-pub use attacker::{AttackOptions, Attacker};
+pub use attack::Attack;
+pub use attacker::Attacker;
 pub use control::{AttackControl, AttackCounters, Count};
-pub use plan::{Attack, AttackPlan, Kind, MAX_ADDRESSES, PlanError};
+pub use error::PlanError;
+pub use kind::AttackKind;
+pub use options::AttackOptions;
+pub use plan::AttackPlan;
+pub use target::MAX_ADDRESSES;

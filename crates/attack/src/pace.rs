@@ -1,18 +1,19 @@
-//! How many packets are due.
+//! The rate of an attack.
 
-/// Packets of one attack that are sent in one turn at most; more are not caught up with.
+/// Packets of one attack in one turn, at most. Packets missed beyond that are not sent later.
 const MOST: u64 = 256;
 const SECOND: u64 = 1_000_000_000;
-/// The longest pause between two turns that counts, in nanoseconds.
+/// The longest time between two turns that is credited, ns.
 const LONGEST: u64 = 100_000_000;
 
-/// A rate, by the clock of the turns.
+/// A token bucket that is filled by the time of the turns.
 #[derive(Clone, Debug)]
 pub(crate) struct Pace {
-    /// Per second, up to 10^9.
+    /// Packets per second, up to 10^9.
     rate: u64,
-    /// Thousand millionths of packets that are due.
+    /// Credit in billionths of a packet.
     credit: u64,
+    /// Time of the last refill, ns.
     last: u64,
 }
 
@@ -39,7 +40,7 @@ impl Pace {
         self.credit / SECOND
     }
 
-    /// Of these, `n` were sent or given up.
+    /// Spends credit for `n` packets that were sent or given up.
     #[inline]
     pub(crate) fn spend(&mut self, n: u64) {
         self.credit = self.credit.saturating_sub(n * SECOND);
@@ -56,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_is_kept_whatever_the_turns() {
+    fn a_rate_is_kept_with_any_turn_length() {
         for (rate, turn, seconds) in [
             (100_000, 7_001, 2),
             (1, 999_999, 10),
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_missed_is_not_caught_up_with() {
+    fn missed_packets_are_not_sent_later() {
         let mut pace = Pace::new(1_000_000_000);
         pace.start(0);
         assert_eq!(pace.due(u64::MAX), MOST);

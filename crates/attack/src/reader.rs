@@ -1,15 +1,15 @@
-//! What a server says on an attack's connection, as far as it is counted: the status of its answer, the echoes, its Close.
+//! Reads what a server sends on a connection of an attack: the HTTP status, the echoes, the Close frame.
 
-/// What was read.
+/// A reply of the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Said {
-    /// The status of the HTTP answer, whose head is complete.
+pub(crate) enum Reply {
+    /// The status of an HTTP response whose head is complete.
     Status(u16),
-    /// A message as it was sent.
+    /// A correct echo.
     Echo,
-    /// A byte that is not that of an echo.
+    /// A wrong byte in an echo.
     Wrong,
-    /// A Close frame and its code; 1005 if there is none.
+    /// The code of a Close frame; 1005 if it has none.
     Close(u16),
 }
 
@@ -18,22 +18,22 @@ enum Part {
     Head,
     Header,
     Payload,
-    /// What comes is of no interest any more.
+    /// The rest of the stream is ignored.
     Rest,
 }
 
-/// Reads the bytes of one connection as they come; 40 bytes of state.
+/// An incremental reader of one connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader {
     part: Part,
-    /// The last four bytes of the head.
+    /// The last four bytes of the HTTP head.
     last: u32,
     head: u32,
     status: u16,
     header: [u8; 10],
     have: u8,
     opcode: u8,
-    /// Bytes of the payload that were read, and that there are.
+    /// Bytes of the payload that were read, and all of them.
     at: u64,
     len: u64,
     code: u16,
@@ -57,13 +57,13 @@ impl Reader {
         }
     }
 
-    /// Whether the answer to the request was 101.
+    /// Whether the response was 101.
     pub(crate) fn is_upgraded(&self) -> bool {
         self.status == 101 && self.part != Part::Head
     }
 
-    /// Takes bytes in order. `echo` is the payload of every message that was sent.
-    pub(crate) fn take(&mut self, mut bytes: &[u8], echo: &[u8], mut said: impl FnMut(Said)) {
+    /// Reads the next bytes of the stream. `echo` is the payload of every message that was sent.
+    pub(crate) fn take(&mut self, mut bytes: &[u8], echo: &[u8], mut reply: impl FnMut(Reply)) {
         while let Some((&byte, rest)) = bytes.split_first() {
             match self.part {
                 Part::Head => {
@@ -75,7 +75,7 @@ impl Reader {
                     self.head = self.head.saturating_add(1);
                     self.last = self.last << 8 | u32::from(byte);
                     if self.last.to_be_bytes() == *b"\r\n\r\n" {
-                        said(Said::Status(self.status));
+                        reply(Reply::Status(self.status));
                         self.part = if self.status == 101 {
                             Part::Header
                         } else {
@@ -97,14 +97,14 @@ impl Reader {
                     bytes = rest;
                     self.payload(now, echo);
                     if !self.sound {
-                        said(Said::Wrong);
+                        reply(Reply::Wrong);
                         self.part = Part::Rest;
                     }
                 }
                 Part::Rest => return,
             }
             if self.part == Part::Payload && self.at == self.len {
-                self.end_of_frame(echo, &mut said);
+                self.end_of_frame(echo, &mut reply);
             }
         }
     }
@@ -153,16 +153,16 @@ impl Reader {
         self.at += bytes.len() as u64;
     }
 
-    fn end_of_frame(&mut self, echo: &[u8], said: &mut impl FnMut(Said)) {
+    fn end_of_frame(&mut self, echo: &[u8], reply: &mut impl FnMut(Reply)) {
         self.part = Part::Header;
         match self.opcode {
             8 => {
-                said(Said::Close(self.code));
+                reply(Reply::Close(self.code));
                 self.part = Part::Rest;
             }
-            1 | 2 if self.len == echo.len() as u64 => said(Said::Echo),
+            1 | 2 if self.len == echo.len() as u64 => reply(Reply::Echo),
             1 | 2 => {
-                said(Said::Wrong);
+                reply(Reply::Wrong);
                 self.part = Part::Rest;
             }
             _ => {}
@@ -174,41 +174,41 @@ impl Reader {
 mod tests {
     use super::*;
 
-    fn read(bytes: &[u8], piece: usize) -> Vec<Said> {
+    fn read(bytes: &[u8], piece: usize) -> Vec<Reply> {
         let mut reader = Reader::new();
         let mut all = Vec::new();
         for piece in bytes.chunks(piece) {
-            reader.take(piece, b"hello", |said| all.push(said));
+            reader.take(piece, b"hello", |reply| all.push(reply));
         }
         all
     }
 
     #[test]
-    fn what_is_said_is_the_same_in_any_pieces() {
+    fn replies_do_not_depend_on_segmentation() {
         let good = b"HTTP/1.1 101 Switching Protocols\r\nA: b\r\n\r\n";
         for (tail, wanted) in [
             (
                 &b"\x82\x05hello\x89\x01x\x82\x05hello"[..],
-                &[Said::Echo, Said::Echo][..],
+                &[Reply::Echo, Reply::Echo][..],
             ),
-            (b"\x82\x05hellO\x82\x05hello", &[Said::Wrong]),
-            (b"\x82\x04hell", &[Said::Wrong]),
-            (b"\x82\x7e\x00\x06hello!", &[Said::Wrong]),
-            (b"\x88\x02\x03\xea", &[Said::Close(1002)]),
-            (b"\x88\x00\x82\x05hello", &[Said::Close(1005)]),
+            (b"\x82\x05hellO\x82\x05hello", &[Reply::Wrong]),
+            (b"\x82\x04hell", &[Reply::Wrong]),
+            (b"\x82\x7e\x00\x06hello!", &[Reply::Wrong]),
+            (b"\x88\x02\x03\xea", &[Reply::Close(1002)]),
+            (b"\x88\x00\x82\x05hello", &[Reply::Close(1005)]),
             (
                 b"\x82\x7f\xff\xff\xff\xff\xff\xff\xff\xffhello!",
-                &[Said::Wrong],
+                &[Reply::Wrong],
             ),
         ] {
             let all = [&good[..], tail].concat();
             for piece in 1..=all.len() {
-                let said = read(&all, piece);
-                assert_eq!(said[0], Said::Status(101));
-                assert_eq!(&said[1..], wanted, "{piece}");
+                let reply = read(&all, piece);
+                assert_eq!(reply[0], Reply::Status(101));
+                assert_eq!(&reply[1..], wanted, "{piece}");
             }
         }
         let refused = b"HTTP/1.1 431 Too large\r\nContent-Length: 5\r\n\r\nhello";
-        assert_eq!(read(refused, 3), [Said::Status(431)]);
+        assert_eq!(read(refused, 3), [Reply::Status(431)]);
     }
 }

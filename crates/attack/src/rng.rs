@@ -1,4 +1,4 @@
-//! A small generator of random numbers: the same seed gives the same packets on every machine.
+//! A deterministic random number generator: the same seed gives the same packets on every machine.
 
 /// SplitMix64 (Steele, Lea and Flood). Not for secrets.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// Less than `end`, which is not 0.
+    /// A number less than `end`, which must not be 0.
     #[inline]
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(end)) >> 64) as u64

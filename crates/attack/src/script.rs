@@ -1,15 +1,15 @@
-//! What connections of an attack say.
+//! The bytes that connections of an attack send.
 
 use std::net::SocketAddr;
 
-use crate::plan::Kind;
+use crate::kind::AttackKind;
 
 const MASK: [u8; 4] = [0x1f, 0x2e, 0x3d, 0x4c];
-/// Payload of a message: short ones where each byte has a segment of its own, long ones where nobody reads them.
+/// Payload of a message: short where each byte has a segment of its own, long where the client does not read.
 const SHORT: usize = 64;
 const LONG: usize = 16 << 10;
 
-/// A frame of RFC 6455 §5.2, masked, `first` being its first byte.
+/// A masked frame (RFC 6455 §5.2) with the first byte `first`.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = vec![first];
     match payload.len() {
@@ -33,7 +33,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A request for an upgrade of `path`.
+/// An upgrade request for `path`.
 fn request(target: SocketAddr, path: &str) -> Vec<u8> {
     format!(
         "GET {path} HTTP/1.1\r\nHost: {target}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -42,42 +42,42 @@ fn request(target: SocketAddr, path: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// One thing to be said, and whether the answer to the request is waited for before it.
+/// A broken request, or a request and broken frames after its response.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub head: Vec<u8>,
-    /// After the head is granted: said once.
+    /// The bytes after the 101 response, sent once.
     pub tail: Vec<u8>,
 }
 
-/// All that connections of one attack say.
+/// The byte stream of the connections of an attack.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
     /// The request.
     pub head: Vec<u8>,
-    /// Said over and over, after the head.
+    /// Repeated after the head.
     pub unit: Vec<u8>,
-    /// The payload that comes back for each unit.
+    /// The payload of the echo of each unit.
     pub echo: Vec<u8>,
-    /// What is said instead, in turn.
+    /// Sent instead of head and unit, one case per connection.
     pub cases: Vec<Case>,
 }
 
 impl Script {
-    pub(crate) fn new(kind: Kind, target: SocketAddr, path: &str) -> Self {
+    pub(crate) fn new(kind: AttackKind, target: SocketAddr, path: &str) -> Self {
         let size = match kind {
-            Kind::ZeroWindow | Kind::SlowReader => LONG,
+            AttackKind::ZeroWindow | AttackKind::SlowReader => LONG,
             _ => SHORT,
         };
         let echo: Vec<u8> = (0..size).map(|n| (n * 31 + n / 251) as u8).collect();
         let good = request(target, path);
-        let cases = if kind == Kind::BadFrames {
+        let cases = if kind == AttackKind::BadFrames {
             cases(&good)
         } else {
             Vec::new()
         };
-        // A head that never ends: without its last line, and with a header line over and over.
-        let (head, unit) = if kind == Kind::SlowHandshake {
+        // A head that never ends: the request without its last line, and then a repeated header line.
+        let (head, unit) = if kind == AttackKind::SlowHandshake {
             (
                 good[..good.len() - 2].to_vec(),
                 b"X-Pad: 0123456789\r\n".to_vec(),
@@ -93,7 +93,7 @@ impl Script {
         }
     }
 
-    /// Writes what is said from byte `at` on: the head, then the unit over and over.
+    /// Writes the stream from offset `at` on: the head, then the unit repeatedly.
     pub(crate) fn fill(&self, at: u32, out: &mut [u8]) {
         for (at, byte) in (at as usize..).zip(out) {
             *byte = match self.head.get(at) {
@@ -103,7 +103,7 @@ impl Script {
         }
     }
 
-    /// The same of a case, which ends.
+    /// Writes the stream of a case from offset `at` on.
     pub(crate) fn fill_case(&self, case: usize, at: u32, out: &mut [u8]) {
         let case = &self.cases[case % self.cases.len()];
         let all = case.head.iter().chain(&case.tail).skip(at as usize);
@@ -113,7 +113,7 @@ impl Script {
     }
 }
 
-/// Frames and requests that break RFC 6455, each in another way.
+/// Frames and requests that violate RFC 6455, each in another way.
 fn cases(good: &[u8]) -> Vec<Case> {
     let text = String::from_utf8_lossy(good).into_owned();
     let with = |from: &str, to: &str| Case {
@@ -141,7 +141,7 @@ fn cases(good: &[u8]) -> Vec<Case> {
         // §5.1: not masked.
         after(b"\x82\x05hello"),
         after(b"\x88\x02\x03\xe8"),
-        // Longer than it has to be written, and longer than there is.
+        // Lengths that are not minimal, or exceed what follows.
         after(b"\x82\xfe\x00\x05\0\0\0\0hello"),
         after(b"\x82\xff\0\0\0\0\0\0\x00\x05\0\0\0\0hello"),
         after(b"\x82\xff\x80\0\0\0\0\0\0\x00\0\0\0\0"),
@@ -152,7 +152,7 @@ fn cases(good: &[u8]) -> Vec<Case> {
         after(&frame(0x08, &[3, 232])),
         after(&long_control),
         after(&frame(0x8a, &[0; 126])),
-        // §5.4: a continuation of nothing, a message within another, and many fragments without an end.
+        // §5.4: a continuation without a start, a message within another, and many fragments without an end.
         after(&frame(0x80, b"goes on")),
         after(&frame(0x00, b"goes on")),
         after(&[frame(0x02, b"begins"), frame(0x82, b"another")].concat()),
@@ -165,7 +165,7 @@ fn cases(good: &[u8]) -> Vec<Case> {
             ]
             .concat(),
         ),
-        // §5.5.1, §7.4: bodies and codes of Close that cannot be.
+        // §5.5.1, §7.4: invalid bodies and codes of Close.
         close(&[3]),
         close(&[0, 0]),
         close(&[3, 231]),
@@ -177,16 +177,16 @@ fn cases(good: &[u8]) -> Vec<Case> {
         close(&2999_u16.to_be_bytes()),
         close(&[255, 255]),
         close(b"\x03\xe8\xff\xfe"),
-        // §8.1: no UTF-8, whole, in pieces, and a surrogate.
+        // §8.1: invalid UTF-8 in one frame, in fragments, and a surrogate.
         after(&frame(0x81, b"\xc0\xaf")),
         after(&frame(0x81, b"abc\xff")),
         after(&frame(0x81, b"\xed\xa0\x80")),
         after(&[frame(0x01, b"\xf0\x9f"), frame(0x80, b"\x98")].concat()),
         after(&frame(0x81, b"\xf4\x90\x80\x80")),
-        // No frames at all.
+        // Bytes that are not frames.
         after(&[0xff; 64]),
         after(b"GET / HTTP/1.1\r\n\r\n"),
-        // §4.2.1, RFC 9112: requests.
+        // §4.2.1, RFC 9112: invalid requests.
         with("GET ", "PUT "),
         with("HTTP/1.1", "HTTP/1.0"),
         with("HTTP/1.1", "HTTP/9.9"),
@@ -211,9 +211,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_said_is_one_stream_however_it_is_asked_for() {
+    fn the_stream_does_not_depend_on_the_pieces() {
         let target = "[fd77::2]:9001".parse().expect("an address");
-        for kind in [Kind::TinySegments, Kind::SlowReader, Kind::SlowHandshake] {
+        for kind in [
+            AttackKind::TinySegments,
+            AttackKind::SlowReader,
+            AttackKind::SlowHandshake,
+        ] {
             let script = Script::new(kind, target, "/echo");
             let total = script.head.len() + 2 * script.unit.len();
             let mut whole = vec![0; total];
@@ -233,9 +237,9 @@ mod tests {
     }
 
     #[test]
-    fn no_case_is_a_good_request_alone() {
+    fn no_case_is_only_a_valid_request() {
         let target = "10.77.0.2:9001".parse().expect("an address");
-        let script = Script::new(Kind::BadFrames, target, "/echo");
+        let script = Script::new(AttackKind::BadFrames, target, "/echo");
         assert!(script.cases.len() > 50);
         for (i, case) in script.cases.iter().enumerate() {
             assert!(case.head != script.head || !case.tail.is_empty(), "{i}");

@@ -1,15 +1,15 @@
-//! Where attacks come from: pairs of address and port that are the load's in no case, numbered.
+//! The sources of attacks: numbered pairs of address and port that the load does not use.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use crate::wire::{Address, number_of};
+use crate::segment::{Address, number_of};
 
-/// Some addresses, each with the same ports.
+/// Addresses, each with the same range of ports.
 #[derive(Clone, Debug)]
 pub(crate) struct Sources {
     addresses: Vec<Address>,
-    /// They follow one another.
+    /// The addresses are consecutive.
     contiguous: bool,
     first_port: u16,
     ports: u32,
@@ -31,7 +31,7 @@ impl Sources {
         })
     }
 
-    /// Part `index` of `parts`, by ports: no two parts have one in common. `None` if there are too few.
+    /// Part `index` of `parts` disjoint parts by ports. `None` if there are fewer ports than parts.
     pub(crate) fn part(&self, index: usize, parts: usize) -> Option<Self> {
         let each = self.ports / u32::try_from(parts).ok()?;
         (each > 0).then(|| Self {
@@ -46,17 +46,17 @@ impl Sources {
         self.first_port
     }
 
-    /// Ports of each address; all of them only if they are fewer than 2^16.
+    /// Number of ports of each address.
     pub(crate) fn ports(&self) -> u16 {
         self.ports as u16
     }
 
-    /// How many there are.
+    /// Number of sources.
     pub(crate) fn len(&self) -> u64 {
         self.addresses.len() as u64 * u64::from(self.ports)
     }
 
-    /// Number `index`, modulo their number. Neighbours differ in their addresses.
+    /// The source `index`, modulo their number. Consecutive sources differ in their address.
     #[inline]
     pub(crate) fn get(&self, index: u64) -> (Address, u16) {
         let addresses = self.addresses.len() as u64;
@@ -67,7 +67,7 @@ impl Sources {
         )
     }
 
-    /// Whether an address is one of them, whatever the port.
+    /// Whether an address is one of the sources, with any port.
     #[inline]
     pub(crate) fn has(&self, address: Address) -> bool {
         self.place(address).is_some()
@@ -85,7 +85,7 @@ impl Sources {
         }
     }
 
-    /// The number of a pair.
+    /// The number of a source.
     #[inline]
     pub(crate) fn find(&self, address: Address, port: u16) -> Option<u64> {
         let port = port.checked_sub(self.first_port)?;
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_found_under_its_number_and_parts_are_apart() {
+    fn a_source_is_found_by_its_number_and_parts_are_disjoint() {
         for addresses in [
             vec!["10.0.0.1", "10.0.0.2", "10.0.0.3"],
             vec!["fd00::9", "fd00::2"],

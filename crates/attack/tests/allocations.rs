@@ -1,37 +1,40 @@
-//! Once made, an attacker allocates nothing, whatever it does and is answered.
+//! After its creation an attacker allocates nothing, with any attack and any answers.
 #![allow(clippy::unwrap_used)]
 
-#[allow(dead_code, unreachable_pub)]
-#[path = "../../engine/tests/counting/mod.rs"]
-mod counting;
 #[allow(dead_code, unreachable_pub)]
 mod range;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hioload_attack::{AttackControl, AttackOptions, AttackPlan, Attacker, Count, Kind};
+use etherparse::PacketBuilder;
+use hioload_attack::{AttackControl, AttackKind, AttackOptions, AttackPlan, Attacker, Count};
 use hioload_device::memory::{PairOptions, pair};
 use hioload_device::{Burst, Device};
 use hioload_engine::{Config, Lcore};
 use hioload_lcore::Clock;
 use hioload_tcp::StackConfig;
+use hioload_testkit::counting::{Counting, allocations};
 use hioload_transport::Transport;
 
-/// A SYN of a load's: what an attacker learns the way from.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// A SYN of the load, from which an attacker learns the path.
 fn syn() -> Vec<u8> {
-    let mut frame = vec![2, 0, 0, 0, 0, 0x0a, 2, 0, 0, 0, 0, 0x0b, 8, 0];
-    frame.extend([0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0x26, 0x32]);
-    frame.extend([10, 77, 0, 1, 10, 77, 0, 2]);
-    frame.extend(40_000_u16.to_be_bytes());
-    frame.extend(9001_u16.to_be_bytes());
-    frame.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 2, 0, 0, 0, 0, 0]);
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2([2, 0, 0, 0, 0, 0x0b], [2, 0, 0, 0, 0, 0x0a])
+        .ipv4([10, 77, 0, 1], [10, 77, 0, 2], 64)
+        .tcp(40_000, 9001, 1, 512)
+        .syn()
+        .write(&mut frame, &[])
+        .unwrap();
     frame
 }
 
 #[test]
-fn nothing_is_allocated_after_the_start() {
-    let names = Kind::ALL.map(|kind| format!("{kind},rate=20k"));
+fn a_running_attack_allocates_nothing() {
+    let names = AttackKind::ALL.map(|kind| format!("{kind},rate=20k"));
     let plan: AttackPlan = names.join("+").parse().unwrap();
     let target: SocketAddr = "10.77.0.2:9001".parse().unwrap();
     let control = AttackControl::new(&plan);
@@ -42,7 +45,7 @@ fn nothing_is_allocated_after_the_start() {
     config.listen = vec![target];
     config.max_flows = 4096;
     config.secret = *b"secret of a test";
-    let server = range::transport(a.open(), config, now);
+    let server = hioload_testkit::links::bypass(a.open(), config, now);
     let mut server = Lcore::alone(server, range::Echo, Config::default(), now);
     let mut attacker = Attacker::new(b.open(), &options, &control).unwrap();
 
@@ -62,22 +65,22 @@ fn nothing_is_allocated_after_the_start() {
             control.stop();
         }
         attacker.set_now(now);
-        let before = counting::allocations();
+        let before = allocations();
         attacker.rx_burst(&mut burst);
         burst.clear();
         attacker.tx_burst(&mut burst);
-        allocated += counting::allocations() - before;
+        allocated += allocations() - before;
         server.transport().wait(Some(Duration::ZERO)).unwrap();
         server.turn(now);
     }
     assert_eq!(allocated, 0);
     let counters = control.counters();
-    for kind in Kind::ALL {
+    for kind in AttackKind::ALL {
         assert!(
             counters.get(kind, Count::Sent) > 300,
             "{kind}: {counters:?}"
         );
     }
-    assert!(counters.get(Kind::TinySegments, Count::Echoes) > 0);
-    assert!(counters.get(Kind::BadFrames, Count::Close1002) > 0);
+    assert!(counters.get(AttackKind::TinySegments, Count::Echoes) > 0);
+    assert!(counters.get(AttackKind::BadFrames, Count::Close1002) > 0);
 }

@@ -228,12 +228,11 @@ pub fn pair(options: &PairOptions) -> io::Result<(End, End)> {
         );
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
-    let arena = FrameArena::new(&FrameArenaOptions {
-        chunks: both,
-        chunk_size,
-        huge_pages: options.huge_pages,
-        node: options.node,
-    })?;
+    let arena = FrameArena::new(
+        &FrameArenaOptions::new(both, chunk_size)
+            .huge_pages(options.huge_pages)
+            .node(options.node),
+    )?;
 
     let (a_tx, b_rx) = RingBuffer::new(options.ring);
     let (b_tx, a_rx) = RingBuffer::new(options.ring);

@@ -40,14 +40,12 @@ fn with_request<R>(opening: &Opening, f: impl FnOnce(&ClientRequest<'_>) -> R) -
         .iter()
         .map(|(n, v)| (n.as_str(), v.as_str()))
         .collect();
-    f(&ClientRequest {
-        host: &connect.host,
-        target: &connect.target,
-        origin: connect.origin.as_deref(),
-        protocols: &protocols,
-        extensions: opening.extensions.as_deref(),
-        headers: &headers,
-    })
+    let mut request = ClientRequest::new(&connect.host, &connect.target);
+    request.origin = connect.origin.as_deref();
+    request.protocols = &protocols;
+    request.extensions = opening.extensions.as_deref();
+    request.headers = &headers;
+    f(&request)
 }
 
 impl<H: Handler> App<H> {

@@ -17,14 +17,26 @@ pub enum SendPolicy {
     Close,
 }
 
+/// A text is not a [`SendPolicy`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ParseSendPolicyError;
+
+impl std::fmt::Display for ParseSendPolicyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("expected drop-oldest, drop-new or close")
+    }
+}
+impl std::error::Error for ParseSendPolicyError {}
+
 impl std::str::FromStr for SendPolicy {
-    type Err = &'static str;
+    type Err = ParseSendPolicyError;
     fn from_str(s: &str) -> Result<Self, Self::Err> {
         match s {
             "drop-oldest" => Ok(Self::DropOldest),
             "drop-new" => Ok(Self::DropNew),
             "close" => Ok(Self::Close),
-            _ => Err("expected drop-oldest, drop-new or close"),
+            _ => Err(ParseSendPolicyError),
         }
     }
 }

@@ -138,10 +138,9 @@ impl<E: Send + 'static> Core<E> {
     }
 
     pub(crate) fn handshake_limits(&self) -> HandshakeLimits {
-        HandshakeLimits {
-            max_head: self.config.limits.max_handshake,
-            ..HandshakeLimits::default()
-        }
+        let mut limits = HandshakeLimits::default();
+        limits.max_head = self.config.limits.max_handshake;
+        limits
     }
 
     /// A masking key, from a cryptographic generator. RFC 6455 §5.3: "The masking key needs to be unpredictable; thus,

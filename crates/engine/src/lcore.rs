@@ -98,15 +98,9 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
 
     pub(crate) fn new(io: T, handler: H, mut seat: Seat<H::Event>, now: Time) -> Self {
         let limits = &seat.config.limits;
-        let assembler = Assembler::new(AssemblerOptions {
-            limits: Limits {
-                max_message: limits.max_message,
-                max_frame: limits.max_message,
-                max_fragments: limits.max_fragments,
-            },
-            budget: limits.reassembly_memory,
-            ..AssemblerOptions::default()
-        });
+        let of_messages = Limits::new(limits.max_message, limits.max_message, limits.max_fragments);
+        let assembler =
+            Assembler::new(AssemblerOptions::new(of_messages).budget(limits.reassembly_memory));
         let waker = io.waker();
         seat.mailbox.set_waker(move || waker.wake());
         let idle = IdleStrategy::new(seat.config.idle);

@@ -5,10 +5,8 @@
 //! lock or touches another lcore's memory; see [`Config`] for what bounds it.
 //!
 //! ```no_run
-//! use hioload_engine::{Accept, Context, Handler, LcoreContext, Response, Server, ServerOptions};
-//! # use hioload_engine::{Config, Lcores};
-//! use hioload_transport::Peer;
-//! use hioload_ws_proto::{Message, handshake::server::Request};
+//! use hioload_engine::{Context, Handler, Server, ServerOptions};
+//! use hioload_ws_proto::Message;
 //!
 //! struct Echo;
 //!
@@ -16,28 +14,16 @@
 //!     type Conn = ();
 //!     type Event = ();
 //!
-//!     fn on_open(
-//!         &mut self,
-//!         _: &mut impl LcoreContext<Event = ()>,
-//!         _: Peer,
-//!         _: &Request<'_>,
-//!     ) -> Result<Accept<()>, Response> {
-//!         Ok(Accept::new(()))
-//!     }
+//!     fn new_conn(&mut self) {}
 //!
 //!     fn on_message(&mut self, _: &mut (), cx: &mut impl Context<Event = ()>, message: Message<'_>) {
-//!         // A full send queue has been answered by the policy and counted.
+//!         // The engine applies the send policy to a full send queue and counts it.
 //!         let _ = cx.send(message.kind(), message.as_bytes());
 //!     }
 //! }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let server = Server::bind(ServerOptions {
-//!     listen: vec![hioload_transport::Endpoint::Tcp(([127, 0, 0, 1], 9001).into())],
-//!     lcores: Lcores::Count(2),
-//!     config: Config::default(),
-//!     sockets: Default::default(),
-//! })?;
+//! let server = Server::bind(ServerOptions::new().listen("127.0.0.1:9001")?.lcores(2))?;
 //! server.start(|_lcore| Echo)?.join()?;
 //! # Ok(())
 //! # }
@@ -69,7 +55,7 @@ mod ticks;
 mod timers;
 mod topics;
 
-pub use config::{Config, Limits, SendPolicy};
+pub use config::{Config, Limits, ParseSendPolicyError, SendPolicy};
 pub use counters::{Counter, Counters, CountersHandle, Totals};
 pub use handler::{
     Accept, Busy, ClosedBy, Closure, Connect, ConnectError, ConnectionId, Context, Handler,

@@ -1,5 +1,6 @@
 //! A server: its lcores, each with a transport of its own, and the handle that stops it.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +12,7 @@ use std::time::Duration;
 use hioload_lcore::mesh::{Mailbox, Poster, mesh};
 use hioload_lcore::{Clock, Time, Topology, pin_to};
 use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
-use hioload_transport::{Endpoint, FlowInfo, Transport, Wanted};
+use hioload_transport::{Endpoint, FlowInfo, ParseEndpointError, Transport, Wanted};
 
 use crate::admission::Admission;
 use crate::config::Config;
@@ -23,13 +24,29 @@ use crate::lcore::Lcore;
 use crate::mail::{FlowsRequest, Mail};
 
 /// Which lcores to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Lcores {
+    /// Over sockets, one for each CPU that this process may use; the CPU quota of a container counts. Over the queues of a
+    /// port, one for each queue, on CPUs of the port's NUMA node if there are enough.
+    #[default]
+    Auto,
     /// So many, pinned to the CPUs this process may use: node by node, whole cores before their second hyperthreads.
     /// Unpinned if there are more of them than CPUs.
     Count(usize),
     /// One pinned to each of these CPUs.
     Cpus(Vec<usize>),
+}
+
+impl From<usize> for Lcores {
+    fn from(count: usize) -> Self {
+        Self::Count(count)
+    }
+}
+
+impl From<Vec<usize>> for Lcores {
+    fn from(cpus: Vec<usize>) -> Self {
+        Self::Cpus(cpus)
+    }
 }
 
 /// Where an lcore finds itself, when its transport is made.
@@ -49,7 +66,17 @@ pub struct LcorePlacement {
 pub type MakeTransport<T> = Box<dyn FnOnce(LcorePlacement) -> Result<T, StartError> + Send>;
 
 /// What a server over sockets is started with.
-#[derive(Debug, Clone)]
+///
+/// ```
+/// use hioload_engine::ServerOptions;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let options = ServerOptions::new().listen("127.0.0.1:9001")?.lcores(2);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct ServerOptions {
     /// Where to listen. May be empty: a client has no listeners.
     pub listen: Vec<Endpoint>,
@@ -62,8 +89,43 @@ pub struct ServerOptions {
     pub sockets: SocketOptions,
 }
 
+impl ServerOptions {
+    /// No listeners, an lcore for each CPU ([`Lcores::default`]), and default configurations.
+    pub fn new() -> Self {
+        Self::default()
+    }
+    /// Listens on one more endpoint: `ADDR:PORT`, `[IPV6]:PORT`, `localhost:PORT` or `unix:PATH`.
+    ///
+    /// # Errors
+    /// The text is none of these.
+    pub fn listen(self, endpoint: &str) -> Result<Self, ParseEndpointError> {
+        Ok(self.listen_on(endpoint.parse::<Endpoint>()?))
+    }
+    /// Listens on one more endpoint.
+    pub fn listen_on(mut self, endpoint: impl Into<Endpoint>) -> Self {
+        self.listen.push(endpoint.into());
+        self
+    }
+    /// Sets the lcores: a count, a list of CPUs, or an [`Lcores`].
+    pub fn lcores(mut self, lcores: impl Into<Lcores>) -> Self {
+        self.lcores = lcores.into();
+        self
+    }
+    /// Sets the engine's configuration.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+    /// Sets the sockets' configuration.
+    pub fn sockets(mut self, sockets: SocketOptions) -> Self {
+        self.sockets = sockets;
+        self
+    }
+}
+
 /// Why a server could not start.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum StartError {
     /// An endpoint cannot be listened on: taken, not ours, not permitted.
     Listen(Endpoint, io::Error),
@@ -71,8 +133,8 @@ pub enum StartError {
     Cpu(usize),
     /// No lcore was asked for, or too many.
     LcoreCount(usize),
-    /// A transport could not be set up; the text says why and what mends it.
-    Transport(String),
+    /// A transport could not be set up. The cause says what is missing.
+    Transport(Box<dyn Error + Send + Sync>),
     /// The operating system refused something else.
     System(&'static str, io::Error),
 }
@@ -86,15 +148,32 @@ impl fmt::Display for StartError {
                 "CPU {cpu} does not exist or is not allowed to this process"
             ),
             Self::LcoreCount(n) => write!(f, "{n} lcores: between 1 and {MAX_LCORES} are possible"),
-            Self::Transport(why) => f.write_str(why),
+            Self::Transport(cause) => cause.fmt(f),
             Self::System(what, e) => write!(f, "cannot {what}: {e}"),
         }
     }
 }
-impl std::error::Error for StartError {}
+
+impl Error for StartError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Listen(_, e) | Self::System(_, e) => Some(e),
+            Self::Transport(e) => Some(&**e),
+            Self::Cpu(_) | Self::LcoreCount(_) => None,
+        }
+    }
+}
+
+impl StartError {
+    /// A transport could not be set up, for this cause.
+    pub fn transport(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Transport(cause.into())
+    }
+}
 
 /// Why a running server ended other than by a drain or a stop.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum RunError {
     /// An lcore's poller failed.
     Io(u16, io::Error),
@@ -110,15 +189,24 @@ impl fmt::Display for RunError {
         }
     }
 }
-impl std::error::Error for RunError {}
+
+impl Error for RunError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io(_, e) => Some(e),
+            Self::Panic(_) => None,
+        }
+    }
+}
 
 /// Flows that an lcore describes in one turn.
 pub const FLOWS_AT_ONCE: usize = 64;
 /// How long an lcore may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// An lcore has not answered: it is not there, has ended, or is far too busy.
+/// An lcore has not answered: there is no such lcore, it has ended, or it is busy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NoAnswer;
 
 impl fmt::Display for NoAnswer {
@@ -126,7 +214,7 @@ impl fmt::Display for NoAnswer {
         f.write_str("the lcore does not answer")
     }
 }
-impl std::error::Error for NoAnswer {}
+impl Error for NoAnswer {}
 
 /// More than any machine has, and few enough for the mesh of rings between them.
 pub const MAX_LCORES: usize = 256;
@@ -202,7 +290,10 @@ impl<T: Transport + 'static> Server<T> {
         endpoints: Vec<Endpoint>,
         transports: Vec<MakeTransport<T>>,
     ) -> Result<Self, StartError> {
-        let cpus = choose_cpus(lcores)?;
+        let cpus = match lcores {
+            Lcores::Auto => choose_cpus(&Lcores::Count(transports.len()))?,
+            chosen => choose_cpus(chosen)?,
+        };
         if cpus.len() != transports.len() {
             return Err(StartError::LcoreCount(transports.len()));
         }
@@ -347,11 +438,13 @@ fn run_lcore<T: Transport, H: Handler>(
 
 fn choose_cpus(lcores: &Lcores) -> Result<Vec<Option<usize>>, StartError> {
     let allowed = Topology::detect().placement();
+    let pinned = |n: usize| match allowed.get(..n) {
+        Some(cpus) => cpus.iter().copied().map(Some).collect(),
+        None => vec![None; n.min(MAX_LCORES + 1)],
+    };
     let cpus: Vec<Option<usize>> = match lcores {
-        Lcores::Count(n) if *n <= allowed.len() => {
-            allowed[..*n].iter().copied().map(Some).collect()
-        }
-        Lcores::Count(n) => vec![None; (*n).min(MAX_LCORES + 1)],
+        Lcores::Auto => pinned(thread::available_parallelism().map_or(1, usize::from)),
+        Lcores::Count(n) => pinned(*n),
         Lcores::Cpus(cpus) => {
             if let Some(cpu) = cpus.iter().find(|cpu| !allowed.contains(cpu)) {
                 return Err(StartError::Cpu(*cpu));

@@ -16,7 +16,7 @@ use std::mem;
 use std::ops::Range;
 use std::slice;
 
-use hioload_mem::{Arena, ArenaOptions, HugePages};
+use hioload_mem::{Arena, ArenaOptions};
 use smoltcp::iface::{SocketSet, SocketStorage};
 use smoltcp::socket::AnySocket;
 use smoltcp::socket::tcp::{Socket, SocketBuffer};
@@ -51,11 +51,8 @@ impl Sockets {
     /// Reserves `slots` sockets with rings of these sizes. No page is touched.
     pub(crate) fn new(slots: usize, rx_ring: usize, tx_ring: usize) -> io::Result<Self> {
         let bytes = slots.checked_mul(rx_ring + tx_ring);
-        let region = Arena::new(&ArenaOptions {
-            bytes: bytes.ok_or(io::ErrorKind::InvalidInput)?,
-            huge_pages: HugePages::Off,
-            node: None,
-        })?;
+        let bytes = bytes.ok_or(io::ErrorKind::InvalidInput)?;
+        let region = Arena::new(&ArenaOptions::new(bytes))?;
         let mut storages = Vec::new();
         storages
             .try_reserve_exact(slots)

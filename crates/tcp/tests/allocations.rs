@@ -5,10 +5,10 @@ use std::time::Duration;
 use hioload_device::memory::{MemoryDevice, PairOptions, pair};
 use hioload_lcore::Time;
 use hioload_tcp::{Event, EventFlags, FlowId, Stack, StackConfig};
+use hioload_testkit::counting::{Counting, allocations};
 
-mod counting;
-
-use counting::CALLS;
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 type Frame = <MemoryDevice as hioload_device::Device>::Frame;
 
@@ -59,7 +59,7 @@ fn nothing_is_allocated_for_a_message() {
         // Long enough for timers to fire, and for idle rings to be reclaimed.
         now += Duration::from_micros(500);
         if turn == 5000 {
-            before = CALLS.get();
+            before = allocations();
             received = 0;
         }
         if turn > 50 {
@@ -83,7 +83,7 @@ fn nothing_is_allocated_for_a_message() {
         }
         server.transmit();
     }
-    assert_eq!(CALLS.get() - before, 0);
+    assert_eq!(allocations() - before, 0);
     assert!(received > 5_000_000, "{received}");
     let stats = server.stats();
     assert!(stats.rings_given_back > 10, "{stats:?}");

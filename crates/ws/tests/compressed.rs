@@ -26,10 +26,7 @@ fn frame(fin: bool, rsv1: bool, opcode: OpCode, payload: &[u8]) -> Vec<u8> {
 /// What a server that agreed to permessage-deflate sees, however the stream is cut.
 fn server_within(limits: Limits, stream: &[u8]) -> Vec<Seen> {
     let mut all = [1, 13, stream.len()].map(|size| {
-        let mut asm = Assembler::new(AssemblerOptions {
-            limits,
-            ..AssemblerOptions::default()
-        });
+        let mut asm = Assembler::new(AssemblerOptions::new(limits));
         let decoder =
             Decoder::with_deflate(Role::Server, Inflation::Context(Box::new(Window::new(15))));
         run_with(decoder, &mut asm, stream.chunks(size))
@@ -130,11 +127,7 @@ fn text_is_checked_after_inflation() {
 
 #[test]
 fn the_bound_holds_for_what_comes_out() {
-    let limits = Limits {
-        max_message: 10_000,
-        max_frame: 10_000,
-        max_fragments: 2,
-    };
+    let limits = Limits::new(10_000, 10_000, 2);
     for (len, fits) in [(10_000, true), (10_001, false), (5_000_000, false)] {
         let plain = vec![b'z'; len];
         let stream = frame(true, true, OpCode::Text, &deflated(&plain));
@@ -159,11 +152,7 @@ fn a_message_of_the_size_allowed_may_grow_by_compression() {
     .collect();
     let payload = deflated(&noise);
     assert!(payload.len() > noise.len());
-    let limits = Limits {
-        max_message: 10_000,
-        max_frame: 10_000,
-        max_fragments: 2,
-    };
+    let limits = Limits::new(10_000, 10_000, 2);
     let stream = frame(true, true, OpCode::Binary, &payload);
     assert_eq!(server_within(limits, &stream), [Seen::Binary(noise)]);
     // But not without end.
@@ -184,10 +173,8 @@ fn a_message_of_the_size_allowed_may_grow_by_compression() {
 
 #[test]
 fn the_compressor_knows_when_not_to() {
-    let config = DeflateConfig {
-        threshold: 100,
-        ..DeflateConfig::default()
-    };
+    let mut config = DeflateConfig::default();
+    config.threshold = 100;
     let mut compressor = Compressor::new(&config, 1 << 16);
     let text = b"the same again and again, ".repeat(8);
     let mut shared = Deflation::Shared { window_bits: 15 };
@@ -232,16 +219,11 @@ fn either_end_keeps_to_what_was_agreed() {
     // 32,768-byte LZ77 sliding window to decompress received messages." "the server MUST use a 32,768-byte LZ77 sliding
     // window to decompress received messages." "[...] the client MUST use an LZ77 sliding window of a size that
     // conforms the "agreed parameters" to compress messages to send."
-    let open = DeflateConfig {
-        client_max_window_bits: 15,
-        sharing: Sharing::Own,
-        ..DeflateConfig::default()
-    };
-    let forgetful = DeflateConfig {
-        server_no_context_takeover: true,
-        client_no_context_takeover: true,
-        ..open.clone()
-    };
+    let mut open = DeflateConfig::new(Sharing::Own);
+    open.client_max_window_bits = 15;
+    let mut forgetful = open.clone();
+    forgetful.server_no_context_takeover = true;
+    forgetful.client_no_context_takeover = true;
     // It compresses, to half, but there is nothing in it to refer back to but all of it, from 32,000 bytes on.
     let mut x = 1u32;
     let letters: Vec<u8> = std::iter::repeat_with(|| {
@@ -287,10 +269,8 @@ fn either_end_keeps_to_what_was_agreed() {
     }
     // The client said 10 bits and was allowed 12, or said 12 and was allowed 10.
     for (own, allowed) in [(10, 12), (12, 10)] {
-        let config = DeflateConfig {
-            client_max_window_bits: own,
-            ..open.clone()
-        };
+        let mut config = open.clone();
+        config.client_max_window_bits = own;
         let response = format!("permessage-deflate; client_max_window_bits={allowed}");
         let agreed = negotiate::client_accept(&config, [response.as_bytes()])
             .expect("valid")

@@ -385,15 +385,8 @@ fn a_failed_decoder_stays_failed() {
 }
 
 fn limited(max_message: usize, max_frame: usize, max_fragments: u32) -> Assembler {
-    let limits = Limits {
-        max_message,
-        max_frame,
-        max_fragments,
-    };
-    Assembler::new(AssemblerOptions {
-        limits,
-        ..AssemblerOptions::default()
-    })
+    let limits = Limits::new(max_message, max_frame, max_fragments);
+    Assembler::new(AssemblerOptions::new(limits))
 }
 
 #[test]
@@ -509,10 +502,7 @@ fn fragments_are_counted() {
 #[test]
 fn unfinished_messages_of_all_connections_share_one_budget() {
     let budget = 10_000;
-    let mut asm = Assembler::new(AssemblerOptions {
-        budget,
-        ..AssemblerOptions::default()
-    });
+    let mut asm = Assembler::new(AssemblerOptions::default().budget(budget));
     let start = frame(false, OpCode::Binary, &[1; 3000]);
     let mut seen = Vec::new();
     let mut decoders: Vec<_> = (0..4).map(|_| Decoder::new(Role::Server)).collect();

@@ -131,10 +131,8 @@ fn decoder(role: Role, mode: u8) -> Decoder {
 
 /// The stream and what must be seen in it; nothing counts after a Close.
 fn stream(all: &[Sent], role: Role, mode: u8) -> (Vec<u8>, Vec<Seen>) {
-    let config = DeflateConfig {
-        threshold: 5,
-        ..DeflateConfig::default()
-    };
+    let mut config = DeflateConfig::default();
+    config.threshold = 5;
     let mut sender = Sender {
         key: key_towards(role),
         compressor: Compressor::new(&config, 1 << 16),
@@ -179,15 +177,7 @@ fn sizes() -> impl Strategy<Value = Vec<usize>> {
 
 /// Limits low enough that random streams reach them.
 fn tight() -> Assembler {
-    let limits = Limits {
-        max_message: 60_500,
-        max_frame: 60_300,
-        max_fragments: 3,
-    };
-    Assembler::new(AssemblerOptions {
-        limits,
-        ..AssemblerOptions::default()
-    })
+    Assembler::new(AssemblerOptions::new(Limits::new(60_500, 60_300, 3)))
 }
 
 proptest! {

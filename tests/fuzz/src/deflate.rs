@@ -109,17 +109,14 @@ fn there_and_back(options: &Options, data: &[u8]) {
 
 /// A stream of messages, some compressed, as our side sends it: the decoder returns them however the stream is split.
 fn compressed_stream(options: &Options, data: &[u8]) {
-    let config = DeflateConfig {
-        level: options.level,
-        mem_level: options.mem_level,
-        threshold: 8,
-        sharing: if options.context {
-            Sharing::Own
-        } else {
-            Sharing::Shared
-        },
-        ..DeflateConfig::default()
-    };
+    let mut config = DeflateConfig::new(if options.context {
+        Sharing::Own
+    } else {
+        Sharing::Shared
+    });
+    config.level = options.level;
+    config.mem_level = options.mem_level;
+    config.threshold = 8;
     let mut deflation = match options.context {
         true => Deflation::Own {
             deflater: Box::new(Deflater::new(config.level, options.bits, config.mem_level)),
@@ -150,11 +147,7 @@ fn arbitrary_stream(options: &Options, data: &[u8]) {
     for message in messages(data, options.seed) {
         write(&mut wire, message, true, options.seed);
     }
-    let limits = Limits {
-        max_message: 3000,
-        max_frame: 3000,
-        max_fragments: 8,
-    };
+    let limits = Limits::new(3000, 3000, 8);
     alike(options, &wire, limits, None);
 }
 
@@ -165,10 +158,7 @@ fn alike(options: &Options, wire: &[u8], limits: Limits, expected: Option<&[Seen
             true => Inflation::Context(Box::new(Window::new(options.bits))),
             false => Inflation::Alone,
         };
-        let mut asm = Assembler::new(AssemblerOptions {
-            limits,
-            ..AssemblerOptions::default()
-        });
+        let mut asm = Assembler::new(AssemblerOptions::new(limits));
         decode(
             Decoder::with_deflate(Role::Server, inflation),
             &mut asm,

@@ -13,26 +13,10 @@ use super::input::{Input, cut};
 
 /// Limits; some are low, so that inputs reach them.
 const LIMITS: [Limits; 4] = [
-    Limits {
-        max_message: 1 << 20,
-        max_frame: 1 << 20,
-        max_fragments: 1 << 10,
-    },
-    Limits {
-        max_message: 200,
-        max_frame: 130,
-        max_fragments: 3,
-    },
-    Limits {
-        max_message: 20,
-        max_frame: 100,
-        max_fragments: 2,
-    },
-    Limits {
-        max_message: 70_000,
-        max_frame: 66_000,
-        max_fragments: 1,
-    },
+    Limits::new(1 << 20, 1 << 20, 1 << 10),
+    Limits::new(200, 130, 3),
+    Limits::new(20, 100, 2),
+    Limits::new(70_000, 66_000, 1),
 ];
 
 /// Runs one input; see the module.
@@ -75,11 +59,7 @@ fn decoder(role: Role, deflate: u8) -> Decoder {
 }
 
 fn assembler(limits: Limits, poor: bool) -> Assembler {
-    Assembler::new(AssemblerOptions {
-        limits,
-        budget: if poor { 500 } else { 256 << 20 },
-        ..AssemblerOptions::default()
-    })
+    Assembler::new(AssemblerOptions::new(limits).budget(if poor { 500 } else { 256 << 20 }))
 }
 
 /// The events, written by our encoder, are decoded to the same events.

@@ -21,10 +21,7 @@ pub fn run(input: &[u8]) {
     let head = input.rest();
     let limits = match options & 1 {
         0 => HandshakeLimits::default(),
-        _ => HandshakeLimits {
-            max_head: 180,
-            max_headers: 6,
-        },
+        _ => HandshakeLimits::new(180, 6),
     };
     request(head, seed, &limits);
     response(head, seed, &limits);
@@ -84,10 +81,7 @@ fn request(bytes: &[u8], seed: u32, limits: &HandshakeLimits) {
             assert!(end <= bytes.len() && end <= limits.max_head);
             check(&request);
             let again = rewrite(&request);
-            let wide = HandshakeLimits {
-                max_head: 4 * (end + 100),
-                ..*limits
-            };
+            let wide = HandshakeLimits::new(4 * (end + 100), limits.max_headers);
             let (read, _) = parse(&again, &wide)
                 .expect("it was fine before")
                 .expect("it is whole");
@@ -168,13 +162,10 @@ fn rewrite(request: &Request<'_>) -> Vec<u8> {
 }
 
 fn offer<'a>(extensions: &'a str) -> ClientRequest<'a> {
-    ClientRequest {
-        host: "example.com",
-        target: "/",
-        protocols: &PROTOCOLS,
-        extensions: Some(extensions),
-        ..ClientRequest::default()
-    }
+    let mut request = ClientRequest::new("example.com", "/");
+    request.protocols = &PROTOCOLS;
+    request.extensions = Some(extensions);
+    request
 }
 
 /// The result of a response: status, protocol, headers and length.
@@ -227,23 +218,16 @@ fn from_parts(bytes: &[u8], seed: u32) {
     let (host, target, origin, value) = (part(), part(), part(), part());
     let protocols: Vec<_> = part().split(',').filter(|p| !p.is_empty()).collect();
     let headers = [("X-Test", value)];
-    let request = ClientRequest {
-        host,
-        target,
-        origin: (seed & 1 == 1).then_some(origin),
-        protocols: &protocols,
-        extensions: None,
-        headers: &headers,
-    };
+    let mut request = ClientRequest::new(host, target);
+    request.origin = (seed & 1 == 1).then_some(origin);
+    request.protocols = &protocols;
+    request.headers = &headers;
     let mut out = Vec::new();
     if client::write_request(&mut out, &request, KEY).is_err() {
         assert!(out.is_empty(), "a refused request writes nothing");
         return;
     }
-    let limits = HandshakeLimits {
-        max_head: out.len(),
-        ..HandshakeLimits::default()
-    };
+    let limits = HandshakeLimits::new(out.len(), HandshakeLimits::default().max_headers);
     let read = match server::parse(&out, &limits) {
         Ok(read) => read.expect("the request is whole"),
         // The server has limits that the client has not: characters of an origin, the number of protocols.
@@ -267,10 +251,7 @@ fn from_parts(bytes: &[u8], seed: u32) {
     let mut answer = Vec::new();
     server::write_accept(&mut answer, key, protocols.last().copied(), None, &headers)
         .expect("writable as before");
-    let limits = HandshakeLimits {
-        max_head: answer.len(),
-        ..limits
-    };
+    let limits = HandshakeLimits::new(answer.len(), limits.max_headers);
     let (reply, end) = client::parse_response(&answer, KEY, &request, &limits)
         .expect("our client accepts the response of our server")
         .expect("the answer is whole");

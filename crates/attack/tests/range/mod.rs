@@ -1,5 +1,4 @@
-//! A server of this project, a well-behaved load and an attacker beneath it, joined by a memory pair: on one thread, in virtual
-//! time.
+//! A server of this project, a regular load and an attacker below it, connected by a memory pair: on one thread, in virtual time.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -12,46 +11,27 @@ use hioload_engine::{
     LcoreContext, Limits, Response,
 };
 use hioload_lcore::{Clock, Time};
-use hioload_mem::{Pool, PoolOptions};
-use hioload_tcp::{Stack, StackConfig, StackStats};
-use hioload_transport::bypass::{Bypass, BypassOptions};
+use hioload_tcp::{StackConfig, StackStats};
+pub use hioload_testkit::Echo;
+use hioload_testkit::links;
+use hioload_transport::bypass::Bypass;
 use hioload_transport::{Endpoint, Peer, Transport};
 use hioload_ws_proto::handshake::client::Response as ServerReply;
 use hioload_ws_proto::handshake::server::Request;
 use hioload_ws_proto::{Kind, Message};
 
-/// Connections of the load, and messages under way on each.
+/// Connections of the load, and messages in flight on each.
 pub const TALKERS: u64 = 4;
 const IN_FLIGHT: u32 = 2;
 /// Payload of its messages.
 const SIZE: usize = 100;
 
-pub struct Echo;
-
-impl Handler for Echo {
-    type Conn = ();
-    type Event = ();
-
-    fn on_open(
-        &mut self,
-        _: &mut impl LcoreContext<Event = ()>,
-        _: Peer,
-        _: &Request<'_>,
-    ) -> Result<Accept<()>, Response> {
-        Ok(Accept::new(()))
-    }
-
-    fn on_message(&mut self, _: &mut (), cx: &mut impl Context<Event = ()>, message: Message<'_>) {
-        let _ = cx.send(message.kind(), message.as_bytes());
-    }
-}
-
-/// What became of the load.
+/// The state of the load.
 #[derive(Clone, Debug, Default)]
 pub struct Load {
     pub open: u64,
     pub echoes: u64,
-    /// The first thing that went wrong.
+    /// The first fault.
     pub wrong: Option<String>,
 }
 
@@ -87,16 +67,9 @@ impl Handler for Bystander {
 
     fn on_start(&mut self, cx: &mut impl LcoreContext<Event = ()>) {
         for token in 0..TALKERS {
-            let connect = Connect {
-                endpoint: self.endpoint.clone(),
-                host: "server".into(),
-                target: "/".into(),
-                origin: None,
-                protocols: Vec::new(),
-                headers: Vec::new(),
-                deflate: false,
-                token,
-            };
+            let connect = Connect::new(self.endpoint.clone())
+                .host("server")
+                .token(token);
             cx.connect(connect).expect("it begins");
         }
     }
@@ -144,7 +117,7 @@ impl Handler for Bystander {
     ) {
         if message.as_bytes() != payload(talk.number, talk.came) {
             self.fail(format!(
-                "talker {}: echo {} is another",
+                "talker {}: echo {} is wrong",
                 talk.number, talk.came
             ));
         }
@@ -167,7 +140,7 @@ impl Handler for Bystander {
     }
 }
 
-/// What the lab is like.
+/// The parameters of the lab.
 pub struct Setup {
     pub plan: &'static str,
     pub v6: bool,
@@ -205,20 +178,6 @@ pub struct Lab {
     turn: Duration,
 }
 
-pub fn transport<D: hioload_device::Device>(
-    device: D,
-    config: StackConfig,
-    now: Time,
-) -> Bypass<D> {
-    let stack = Stack::new(device, config, None, now).expect("a stack");
-    let pool = Pool::new(&PoolOptions {
-        buffers: 4096,
-        buffer_size: 16 << 10,
-        ..PoolOptions::default()
-    });
-    Bypass::over(stack, BypassOptions::default(), pool.expect("a pool"))
-}
-
 impl Lab {
     pub fn new(setup: &Setup) -> Self {
         let mut plan: AttackPlan = setup.plan.parse().expect("a plan");
@@ -248,8 +207,8 @@ impl Lab {
             config.secret = *b"secret of a test";
             config
         };
-        let server = transport(a.open(), config(far, vec![target]), now);
-        let client = transport(attacker, config(near, Vec::new()), now);
+        let server = links::bypass(a.open(), config(far, vec![target]), now);
+        let client = links::bypass(attacker, config(near, Vec::new()), now);
         let load = Rc::new(RefCell::new(Load::default()));
         let bystander = Bystander {
             load: Rc::clone(&load),
@@ -286,7 +245,7 @@ impl Lab {
         }
     }
 
-    /// Until all talkers are open.
+    /// Runs until all connections of the load are open.
     pub fn open(&mut self) {
         for _ in 0..100_000 {
             self.turn();
@@ -297,7 +256,7 @@ impl Lab {
         panic!("the load does not open: {:?}", self.load.borrow());
     }
 
-    /// Lets the attack run for `time`; gives the echoes of the load in it.
+    /// Runs the attack for `time`. Returns the echoes of the load in it.
     pub fn attacked(&mut self, time: Duration) -> u64 {
         let before = self.load.borrow().echoes;
         self.control.start();
@@ -314,7 +273,7 @@ impl Lab {
         self.server.transport().stack().stats()
     }
 
-    /// The load is as if nothing had happened: every talker open, every echo right, and all still talk.
+    /// Checks that every connection of the load is open, every echo was correct, and echoes continue.
     pub fn assert_unharmed(&mut self) {
         let before = self.load.borrow().echoes;
         for _ in 0..1000 {

@@ -176,16 +176,8 @@ impl Handler for Probe {
 
     fn on_lcore_event(&mut self, cx: &mut impl LcoreContext<Event = String>, event: String) {
         if let Some(port) = event.strip_prefix("connect ") {
-            let connect = Connect {
-                endpoint: Endpoint::Tcp(([127, 0, 0, 1], port.parse().unwrap()).into()),
-                host: "test".into(),
-                target: "/".into(),
-                origin: None,
-                protocols: vec!["p1".into()],
-                headers: vec![],
-                deflate: false,
-                token: 7,
-            };
+            let endpoint = Endpoint::Tcp(([127, 0, 0, 1], port.parse().unwrap()).into());
+            let connect = Connect::new(endpoint).host("test").protocol("p1").token(7);
             cx.connect(connect).unwrap();
         } else {
             self.note(format!("event {event}"));

@@ -5,11 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use hioload_device::memory::{MemoryDevice, PairOptions, pair};
 use hioload_lcore::Clock;
-use hioload_mem::{HugePages, Pool, PoolOptions};
+use hioload_mem::{Pool, PoolOptions};
 use hioload_tcp::{EventFlags, FlowId, Stack, StackConfig};
 use hioload_transport::Peer;
 use hioload_transport::bypass::{Bypass, BypassOptions};
 
+use super::layers::{Bare, Wrap};
 use super::world::{Harness, Seen, Setup};
 
 pub const IPV4: u8 = 4;
@@ -38,16 +39,10 @@ pub fn config(family: u8, host: u8) -> StackConfig {
 }
 
 pub fn pool(chunk: usize) -> Pool {
-    Pool::new(&PoolOptions {
-        buffers: 4096,
-        buffer_size: chunk,
-        huge_pages: HugePages::Off,
-        node: None,
-    })
-    .unwrap()
+    Pool::new(&PoolOptions::new(4096, chunk)).unwrap()
 }
 
-/// What has become of a peer's connection.
+/// The end of a peer's connection.
 #[derive(Clone, Copy, Default)]
 struct Fate {
     ended: bool,
@@ -59,7 +54,7 @@ struct Fate {
 pub struct Peers {
     pub stack: Stack<MemoryDevice>,
     fates: HashMap<FlowId, Fate>,
-    /// Those that came from the transport.
+    /// Connections that the transport opened.
     pub accepted: Vec<FlowId>,
     clock: Clock,
 }
@@ -74,7 +69,7 @@ impl Peers {
         }
     }
 
-    /// A turn of the peers' stack.
+    /// Runs a turn of the peers' stack.
     pub fn turn(&mut self) {
         self.stack.receive(self.clock.tick());
         while let Some(event) = self.stack.next() {
@@ -120,9 +115,9 @@ impl Peers {
     }
 }
 
-/// Whose frames are IPv4 or IPv6.
-pub struct BypassHarness<const FAMILY: u8> {
-    io: Bypass<MemoryDevice>,
+/// The transport over flows, on IPv4 or IPv6.
+pub struct BypassHarness<const FAMILY: u8, W: Wrap = Bare> {
+    io: W::Io<Bypass<MemoryDevice>>,
     peers: Peers,
 }
 
@@ -147,7 +142,7 @@ pub fn bypass(
 }
 
 impl<const FAMILY: u8> BypassHarness<FAMILY> {
-    /// Another transport, and its peers.
+    /// Replaces the transport and its peers.
     pub fn replace(&mut self, io: Bypass<MemoryDevice>, peers: Peers) {
         (self.io, self.peers) = (io, peers);
     }
@@ -161,8 +156,8 @@ impl<const FAMILY: u8> BypassHarness<FAMILY> {
     }
 }
 
-impl<const FAMILY: u8> Harness for BypassHarness<FAMILY> {
-    type Io = Bypass<MemoryDevice>;
+impl<const FAMILY: u8, W: Wrap> Harness for BypassHarness<FAMILY, W> {
+    type Io = W::Io<Bypass<MemoryDevice>>;
     type Wire = FlowId;
     const HAS_RESET: bool = true;
 
@@ -176,7 +171,10 @@ impl<const FAMILY: u8> Harness for BypassHarness<FAMILY> {
         let mut server = rings(config(FAMILY, 1));
         server.max_flows = setup.max_connections;
         let (io, peers) = bypass(setup, server, rings(config(FAMILY, 2)));
-        Self { io, peers }
+        Self {
+            io: W::wrap(io),
+            peers,
+        }
     }
     fn io(&mut self) -> &mut Self::Io {
         // Once for each turn, at least.
@@ -184,8 +182,7 @@ impl<const FAMILY: u8> Harness for BypassHarness<FAMILY> {
         &mut self.io
     }
     fn dial(&mut self) -> FlowId {
-        let to = self.listening();
-        self.peers.dial(to)
+        self.peers.dial(SocketAddr::new(address(FAMILY, 1), PORT))
     }
     fn send(&mut self, wire: &mut FlowId, bytes: &[u8]) -> usize {
         self.peers.send(*wire, bytes)
@@ -201,7 +198,7 @@ impl<const FAMILY: u8> Harness for BypassHarness<FAMILY> {
         self.peers.stack.abort(wire);
         self.peers.turn();
     }
-    // It takes what is received, and nothing is received but by `recv`.
+    // Only `recv` reads.
     fn refuse(&mut self, _: &mut FlowId) {}
     fn take(&mut self, _: &mut FlowId) {}
     fn address(&self, wire: &FlowId) -> Peer {

@@ -60,16 +60,11 @@ impl App {
         if self.dials == DIALS {
             return;
         }
-        let connect = Connect {
-            endpoint: Endpoint::Tcp(([10, 0, 0, 3], 80).into()),
-            host: "peer".into(),
-            target: "/".into(),
-            origin: None,
-            protocols: vec!["p1".into()],
-            headers: vec![],
-            deflate: true,
-            token: self.dials,
-        };
+        let connect = Connect::new(Endpoint::Tcp(([10, 0, 0, 3], 80).into()))
+            .host("peer")
+            .protocol("p1")
+            .deflate(true)
+            .token(self.dials);
         self.dials += 1;
         cx.connect(connect).expect("the fake has a slot");
     }

@@ -48,15 +48,15 @@ pub(super) fn config(options: Options) -> Config {
         }
     }
     config.limits = limits;
-    config.deflate = (options.deflate > 1).then(|| DeflateConfig {
-        threshold: 16,
-        mem_level: 1,
-        sharing: if options.deflate == 2 {
+    config.deflate = (options.deflate > 1).then(|| {
+        let mut deflate = DeflateConfig::new(if options.deflate == 2 {
             Sharing::Shared
         } else {
             Sharing::Own
-        },
-        ..DeflateConfig::default()
+        });
+        deflate.threshold = 16;
+        deflate.mem_level = 1;
+        deflate
     });
     config
 }
