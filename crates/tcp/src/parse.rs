@@ -146,7 +146,7 @@ pub(crate) enum Parsed {
 /// The length of an IPv6 header.
 pub(crate) const IPV6_HEADER: usize = 40;
 
-/// Parses a frame. `checksums` is what the device says of its checksums; `ours` are the addresses that it may be for.
+/// Parses a frame. `checksums` is the state of its checksums by the device; `ours` are the addresses that it may be for.
 ///
 /// The parts of the parser are always inlined. Each would copy its result of a hundred bytes, which is a third of the cost.
 #[inline]

@@ -25,7 +25,7 @@ impl<'a> Input<'a> {
     pub fn word(&mut self) -> u32 {
         u32::from(self.short()) << 16 | u32::from(self.short())
     }
-    /// The next `n` bytes, or what is left.
+    /// The next `n` bytes, or as many as are left.
     pub fn take(&mut self, n: usize) -> &'a [u8] {
         let (taken, rest) = self.0.split_at(n.min(self.0.len()));
         self.0 = rest;
