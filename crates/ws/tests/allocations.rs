@@ -63,7 +63,7 @@ fn nothing_is_allocated_in_steady_state() {
 }
 
 #[test]
-fn nor_with_compression() {
+fn nothing_is_allocated_with_compression() {
     let text = "to be compressed ".repeat(300);
     let mut stream = Vec::new();
     let mut payload = Vec::new();

@@ -75,7 +75,7 @@ fn compressed_and_plain_messages_mix() {
 }
 
 #[test]
-fn the_compressed_bit_has_its_place() {
+fn rsv1_is_valid_in_the_first_data_frame_only() {
     // RFC 7692 §6.1: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and non-first
     // fragments of a data message. An endpoint receiving such a frame MUST _Fail the WebSocket Connection_."
     let refused = [Seen::Error(ProtocolError::ReservedBits)];
@@ -99,7 +99,7 @@ fn the_compressed_bit_has_its_place() {
 }
 
 #[test]
-fn what_does_not_inflate_fails() {
+fn data_that_does_not_inflate_fails() {
     for bad in [&b"\x07"[..], b"\xff\xff\xff\xff", b"\x02\x08\x20\x80\xff"] {
         for fin in [true, false] {
             let stream = [
@@ -126,7 +126,7 @@ fn text_is_checked_after_inflation() {
 }
 
 #[test]
-fn the_bound_holds_for_what_comes_out() {
+fn the_bound_holds_for_inflated_bytes() {
     let limits = Limits::new(10_000, 10_000, 2);
     for (len, fits) in [(10_000, true), (10_001, false), (5_000_000, false)] {
         let plain = vec![b'z'; len];
@@ -172,7 +172,7 @@ fn a_message_of_the_size_allowed_may_grow_by_compression() {
 }
 
 #[test]
-fn the_compressor_knows_when_not_to() {
+fn messages_that_do_not_shrink_stay_uncompressed() {
     let mut config = DeflateConfig::default();
     config.threshold = 100;
     let mut compressor = Compressor::new(&config, 1 << 16);
@@ -207,7 +207,7 @@ fn the_compressor_knows_when_not_to() {
     assert!(compressor.compress(&mut own, &noise).is_some());
 }
 #[test]
-fn either_end_keeps_to_what_was_agreed() {
+fn both_ends_keep_to_the_agreed_parameters() {
     // RFC 7692 §5: "both endpoints MUST use the algorithm described in Section 6 and the message payload transformation
     // (compressing and decompressing) procedure of the PMCE configured with the "agreed parameters"". §6.1: "An
     // endpoint MUST use the following algorithm to send a message in the form of a compressed message." "An endpoint

@@ -276,7 +276,7 @@ fn text_is_utf8_across_fragments_and_reads() {
 
 /// The payloads of Autobahn's cases 6.4.*: what is still possible, then the byte that spoils it, then more.
 #[test]
-fn bad_text_fails_the_moment_its_byte_arrives() {
+fn bad_text_fails_at_its_first_bad_byte() {
     let good = "κόσμε".as_bytes();
     for (possible, spoiler) in [
         (&b""[..], 0xff),
@@ -347,7 +347,7 @@ fn close_frames() {
 }
 
 #[test]
-fn what_follows_a_close_is_ignored() {
+fn bytes_after_a_close_are_ignored() {
     // RFC 6455 §1.4: "after receiving a control frame indicating the connection should be closed, a peer discards any
     // further data received"
     let stream = [
@@ -539,7 +539,7 @@ fn unfinished_messages_of_all_connections_share_one_budget() {
 }
 
 #[test]
-fn idle_means_nothing_is_held() {
+fn an_idle_decoder_holds_nothing() {
     let (mut decoder, mut asm, mut seen) = (Decoder::new(Role::Server), assembler(), Vec::new());
     let message = frame(true, OpCode::Text, b"hello");
     for cut in 1..message.len() {

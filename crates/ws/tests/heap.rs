@@ -16,7 +16,7 @@ fn cost<T>(make: impl FnOnce() -> T) -> (isize, T) {
 }
 
 #[test]
-fn an_inflater_costs_what_it_says() {
+fn an_inflater_allocates_its_documented_memory() {
     let (bytes, _inflater) = cost(|| Inflater::new(9));
     assert!(
         bytes > 32 * 1024 && bytes as usize <= Inflater::MEMORY,
@@ -25,7 +25,7 @@ fn an_inflater_costs_what_it_says() {
 }
 
 #[test]
-fn a_deflater_costs_what_it_says() {
+fn a_deflater_allocates_its_documented_memory() {
     for bits in 8..=15 {
         for mem_level in 1..=9 {
             let (bytes, _deflater) = cost(|| Deflater::new(6, bits, mem_level));

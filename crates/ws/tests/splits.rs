@@ -182,7 +182,7 @@ fn tight() -> Assembler {
 
 proptest! {
     #[test]
-    fn what_is_sent_is_seen_however_it_is_cut(
+    fn sent_messages_are_received_at_any_split(
         all in vec(sent(), 0..6),
         role in role(),
         mode in 0..3u8,
@@ -215,7 +215,7 @@ proptest! {
     }
 
     #[test]
-    fn noise_is_read_alike_however_it_is_cut(bytes in vec(any::<u8>(), 0..200), role in role(), sizes in sizes()) {
+    fn noise_gives_the_same_events_at_any_split(bytes in vec(any::<u8>(), 0..200), role in role(), sizes in sizes()) {
         let whole = run(role, &mut tight(), [&bytes[..]]);
         prop_assert_eq!(&run(role, &mut tight(), pieces(&bytes, &sizes)), &whole);
         prop_assert_eq!(&run(role, &mut tight(), bytes.chunks(1)), &whole);

@@ -136,7 +136,7 @@ fn history_outlives_final_blocks() {
 }
 
 #[test]
-fn final_blocks_are_not_free() {
+fn final_blocks_are_bounded() {
     // Two octets make an empty final block, and each of them costs the priming of the engine.
     let few = [&[0x03, 0x00].repeat(20)[..], &[0]].concat();
     assert_eq!(inflated(&few), Ok(vec![]));
@@ -221,7 +221,7 @@ fn eight_bits_reach_back_250_bytes_at_most() {
 }
 
 #[test]
-fn every_window_is_kept_to() {
+fn no_window_is_exceeded() {
     // RFC 7692 §7.2.1: "An endpoint MUST NOT use an LZ77 sliding window longer than 32,768 bytes to compress messages
     // to send." "[...] the client MUST NOT use an LZ77 sliding window longer than the w-th power of 2 bytes to compress
     // messages to send." "[...] the server MUST NOT use an LZ77 sliding window longer than the w-th power of 2 bytes to
@@ -269,7 +269,7 @@ fn one_inflater_serves_many_connections() {
 }
 
 #[test]
-fn an_error_leaves_the_window_alone() {
+fn an_error_does_not_change_the_window() {
     let mut deflater = Deflater::new(6, 15, 8);
     let mut inflater = Inflater::new(15);
     let mut window = Window::new(15);

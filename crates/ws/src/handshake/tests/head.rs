@@ -3,7 +3,7 @@ use crate::handshake::server::{parse, scan};
 use crate::handshake::{HandshakeError, HandshakeLimits, MAX_HEADERS, head_end};
 
 #[test]
-fn what_follows_the_head_is_left() {
+fn bytes_after_the_head_are_not_taken() {
     let text = format!("{GOOD}\u{1}frames");
     let (request, length) = parse(text.as_bytes(), &HandshakeLimits::default())
         .unwrap()
@@ -53,7 +53,7 @@ fn targets() {
 }
 
 #[test]
-fn no_bodies() {
+fn requests_with_a_body_are_refused() {
     for line in [
         "Content-Length: 1",
         "Content-Length: 00",
@@ -164,7 +164,7 @@ fn limits_of_the_head() {
 }
 
 #[test]
-fn the_end_of_a_head_is_found_from_new_octets_alone() {
+fn the_end_of_a_head_is_found_in_new_octets() {
     let head = GOOD.as_bytes();
     for cut in 0..head.len() {
         assert_eq!(head_end(&head[..cut], 0), None, "{cut}");
