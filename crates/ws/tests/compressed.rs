@@ -23,7 +23,7 @@ fn frame(fin: bool, rsv1: bool, opcode: OpCode, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What a server that agreed to permessage-deflate sees, however the stream is cut.
+/// The events of a server with permessage-deflate, at any split of the stream.
 fn server_within(limits: Limits, stream: &[u8]) -> Vec<Seen> {
     let mut all = [1, 13, stream.len()].map(|size| {
         let mut asm = Assembler::new(AssemblerOptions::new(limits));
@@ -142,7 +142,7 @@ fn the_bound_holds_for_inflated_bytes() {
 
 #[test]
 fn a_message_of_the_size_allowed_may_grow_by_compression() {
-    // Bytes without any pattern: a linear congruential generator's high bits.
+    // Bytes without a pattern: the high bits of a linear congruential generator.
     let mut x = 1u32;
     let noise: Vec<u8> = std::iter::repeat_with(|| {
         x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -155,7 +155,7 @@ fn a_message_of_the_size_allowed_may_grow_by_compression() {
     let limits = Limits::new(10_000, 10_000, 2);
     let stream = frame(true, true, OpCode::Binary, &payload);
     assert_eq!(server_within(limits, &stream), [Seen::Binary(noise)]);
-    // But not without end.
+    // The growth is bounded.
     let mut header = [0; 14];
     let n = encode::header(
         &mut header,
@@ -191,12 +191,12 @@ fn messages_that_do_not_shrink_stay_uncompressed() {
         .collect();
     assert!(
         compressor.compress(&mut shared, &noise).is_none(),
-        "nothing gained"
+        "not shorter"
     );
     let once = compressor.compress(&mut shared, &text).unwrap().to_vec();
     let twice = compressor.compress(&mut shared, &text).unwrap();
     assert_eq!(once, twice, "no context is taken over");
-    // With context the second time is cheaper, and nothing is held back that went into the history.
+    // With context the second message is shorter, and every message that entered the history is sent.
     let deflater = Box::new(Deflater::new(6, 15, 8));
     let mut own = Deflation::Own {
         deflater,
@@ -224,7 +224,7 @@ fn both_ends_keep_to_the_agreed_parameters() {
     let mut forgetful = open.clone();
     forgetful.server_no_context_takeover = true;
     forgetful.client_no_context_takeover = true;
-    // It compresses, to half, but there is nothing in it to refer back to but all of it, from 32,000 bytes on.
+    // The text compresses to half of its size, and only the repetition as a whole, 32,000 bytes back, can be referred to.
     let mut x = 1u32;
     let letters: Vec<u8> = std::iter::repeat_with(|| {
         x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -252,7 +252,7 @@ fn both_ends_keep_to_the_agreed_parameters() {
                 encode::fragment_into(&mut stream, true, true, OpCode::Text, small, key);
                 encode::frame_into(&mut stream, OpCode::Text, b"plain", key);
             }
-            // Two octets and a bit for each 258 repeated, or all of it again.
+            // About two octets for each 258 repeated ones with context, the whole text without.
             assert_eq!(lengths[1] < 1000, takes_over, "{lengths:?}");
             assert_eq!(lengths[1] == lengths[0], !takes_over, "{lengths:?}");
             let inflation = Inflation::agreed(&agreed, receiver);
@@ -267,7 +267,7 @@ fn both_ends_keep_to_the_agreed_parameters() {
             assert!(seen == [text.clone(), plain.clone(), text, plain]);
         }
     }
-    // The client said 10 bits and was allowed 12, or said 12 and was allowed 10.
+    // The client offers 10 bits and the server allows 12, or the other way round.
     for (own, allowed) in [(10, 12), (12, 10)] {
         let mut config = open.clone();
         config.client_max_window_bits = own;

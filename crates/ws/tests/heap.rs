@@ -1,5 +1,5 @@
-//! What permessage-deflate and the handshake cost, counted by the allocator: nothing for a message or a request, and
-//! for a connection what the documentation says.
+//! Memory of permessage-deflate and of the handshake, counted by the allocator: none for a message or a request, and the
+//! documented amount for a connection.
 
 use hioload_testkit::counting::{Counting, allocations, held};
 use hioload_ws_proto::deflate::{DeflateConfig, Deflater, Inflater, Window, negotiate};
@@ -8,7 +8,7 @@ use hioload_ws_proto::handshake::{HandshakeLimits, server};
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Heap bytes `make` leaves allocated, with what it made.
+/// The heap bytes that the result of `make` holds, and the result.
 fn cost<T>(make: impl FnOnce() -> T) -> (isize, T) {
     let before = held();
     let made = make();

@@ -1,7 +1,7 @@
 use crate::deflate::negotiate::{NegotiationError, client_accept, client_offer, server};
 use crate::deflate::{Agreed, DeflateConfig, Deflater, Direction, Sharing};
 
-/// Demands nothing, forbids nothing.
+/// A configuration without demands and restrictions.
 fn open() -> DeflateConfig {
     DeflateConfig {
         client_max_window_bits: 15,
@@ -70,7 +70,7 @@ fn offered_parameters_are_granted() {
             "server_max_window_bits=\"1\\1\"",
             "; server_max_window_bits=11",
         ),
-        // §7.1.2.2: a capability, perhaps with a hint
+        // §7.1.2.2: a capability, optionally with a hint
         ("client_max_window_bits", ""),
         ("client_max_window_bits=15", ""),
         ("client_max_window_bits=9", "; client_max_window_bits=9"),
@@ -173,7 +173,7 @@ fn the_server_demands_its_parameters() {
              server_max_window_bits=11; client_max_window_bits=10"
         )
     );
-    // A smaller wish is granted below the limit.
+    // A smaller window than the limit is granted.
     let agreed = one(
         &config,
         "permessage-deflate; client_max_window_bits=9; server_max_window_bits=8",
@@ -273,7 +273,7 @@ fn responses_that_satisfy_the_offer_are_accepted() {
             context_takeover: false
         }
     );
-    // We never send with more than we said.
+    // We never use a larger window than we offered.
     let config = DeflateConfig {
         client_max_window_bits: 10,
         ..open()

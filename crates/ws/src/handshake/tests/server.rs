@@ -85,7 +85,7 @@ fn only_http_1_1_may_upgrade() {
     );
     assert_eq!(error("PRI * HTTP/2.0\r\n\r\n"), HandshakeError::HttpVersion);
     assert_eq!(HandshakeError::HttpVersion.status(), 505);
-    // A probe that speaks 1.0 gets its page.
+    // A plain request with HTTP/1.0 is accepted.
     let request = read("GET /healthz HTTP/1.0\r\n\r\n").unwrap();
     assert_eq!((request.path(), request.host), ("/healthz", ""));
 }
