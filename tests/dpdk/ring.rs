@@ -1,5 +1,5 @@
-//! Server and client in one process, each with its lcores and a TCP of its own, on two ports that are joined by rings: what one
-//! sends is in the other's hands as the same mbuf.
+//! Server and client in one process, each with its lcores and its TCP, on two ports that are connected by rings: an mbuf that one sends
+//! is the mbuf that the other receives.
 
 use std::net::SocketAddr;
 use std::sync::mpsc;

@@ -23,7 +23,7 @@ ELSEWHERE = {
 }
 # The tests that are skipped with more than one queue, and why.
 ON_ONE_LCORE = {
-    "topics::subscribers_may_vanish_at_any_time":
+    "topics::subscribers_can_disconnect_at_any_time":
         "it takes for granted that what one connection said is done before another one speaks",
 }
 

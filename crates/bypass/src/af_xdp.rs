@@ -13,7 +13,7 @@ use crate::queues::{OpenQueue, Queues};
 use crate::{check_addresses, listed, tcp_addresses};
 
 pub use hioload_afxdp::{
-    BindMode, BusyPoll, Ownership, RxChecksum, XdpCounters, XdpMode, XdpObject,
+    BindMode, BusyPoll, OpenError, Ownership, RxChecksum, XdpCounters, XdpMode, XdpObject,
 };
 
 /// A server over the queues of an interface.

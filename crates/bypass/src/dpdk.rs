@@ -15,7 +15,7 @@ use crate::check_addresses;
 use crate::error::Error;
 use crate::queues::{OpenQueue, Queues};
 
-pub use hioload_dpdk::{Eal, LinkState, PortName, PortStats, split_arguments};
+pub use hioload_dpdk::{Eal, Error as DpdkError, LinkState, PortName, PortStats, split_arguments};
 pub use port::{DpdkPort, PortEnd};
 
 /// A server over the queues of a port.

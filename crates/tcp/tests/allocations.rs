@@ -1,4 +1,4 @@
-//! Once running, a message costs no allocation: neither of the two stacks, nor of the devices between them.
+//! After the start, neither the two stacks nor the devices between them allocate memory for a message.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ fn nothing_is_allocated_for_a_message() {
     let mut received = 0;
     let mut before = 0;
     for turn in 0..20_000 {
-        // Long enough for timers to fire and idle rings to be given back.
+        // Long enough for timers to fire, and for idle rings to be reclaimed.
         now += Duration::from_micros(500);
         if turn == 5000 {
             before = allocations();
@@ -64,7 +64,7 @@ fn nothing_is_allocated_for_a_message() {
         }
         if turn > 50 {
             for (n, flow) in flows.iter().enumerate() {
-                // Some are idle for a while.
+                // Some flows are idle for a time.
                 if (turn / 1000 + n) % 3 != 0 && turn % 4 == 0 {
                     client.send(*flow, &[7; 100]);
                 }

@@ -1,4 +1,4 @@
-//! Steady traffic allocates nothing, counted by the allocator.
+//! Steady traffic allocates nothing, as the allocator counts.
 #![allow(clippy::unwrap_used)]
 
 #[allow(dead_code, unreachable_pub)]
@@ -110,7 +110,7 @@ fn an_echo_allocates_nothing() {
     }
 }
 
-/// Over frames: the transport, the stack below it, and the stack of the peers.
+/// Counts the transport, the stack below it, and the stack of the peers.
 #[test]
 fn an_echo_over_frames_allocates_nothing() {
     for size in [64, 16 << 10] {

@@ -28,10 +28,10 @@ use crate::Failure;
 use crate::cli::load::LoadArgs;
 use crate::config::bypass;
 
-/// Runs the load, tells what came of it, and writes it where it is wanted.
+/// Runs the load, and prints and writes the results.
 ///
 /// # Errors
-/// Code 2 if what was asked for cannot be, 1 if anything went wrong.
+/// Code 2 if the load cannot run as requested, 1 if it fails.
 pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     if let Some(command) = &arguments.command {
         return compare::run(command);
@@ -70,17 +70,17 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     'all: for repeat in 1..=of {
         for part in planned.parts() {
             let which = (repeat, of);
-            let outcome = match &part {
+            let result = match &part {
                 None => repeats.once(&mut link, which, None, &mut *progress)?,
                 Some(part) => {
                     let mut progress = part.conduct(&mut *progress);
-                    let mut outcome = repeats.once(&mut link, which, Some(part), &mut progress)?;
-                    part.note(&mut outcome.run);
-                    outcome
+                    let mut result = repeats.once(&mut link, which, Some(part), &mut progress)?;
+                    part.note(&mut result.run);
+                    result
                 }
             };
-            report.runs.push(outcome.run);
-            failure = outcome.failure;
+            report.runs.push(result.run);
+            failure = result.failure;
             if failure.is_some() || stop.is_requested() {
                 break 'all;
             }
@@ -88,7 +88,7 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     }
     drop(progress);
     let recorded = tap.map_or(Ok(()), |tap| tap.end(report.runs.last_mut()));
-    output::tell(&arguments.output, &report)?;
+    output::write_all(&arguments.output, &report)?;
     let judged = output::judge(&arguments.output, &report).and(recorded);
     match failure {
         None => judged,
@@ -96,7 +96,7 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     }
 }
 
-/// What is the same in all repeats.
+/// The parameters that all repeats share.
 struct Repeats<'a> {
     arguments: &'a LoadArgs,
     planned: &'a plan::Planned,
@@ -106,7 +106,7 @@ struct Repeats<'a> {
 }
 
 impl Repeats<'_> {
-    /// One repeat, over whatever moves the bytes; without a link in memory.
+    /// Runs one repeat. Without a link, server and generator are connected in memory.
     fn once(
         &self,
         link: &mut Option<ClientLink>,
@@ -148,7 +148,7 @@ impl Repeats<'_> {
     }
 }
 
-/// What a repeat is run with.
+/// The parameters of one repeat.
 struct Drive<'a> {
     job: &'a Arc<Job>,
     which: (usize, usize),
@@ -157,7 +157,7 @@ struct Drive<'a> {
 }
 
 impl Drive<'_> {
-    fn over<T: Transport + 'static>(
+    fn run_on<T: Transport + 'static>(
         self,
         engine: Server<T>,
         probe: &ServerProbe,
@@ -168,12 +168,11 @@ impl Drive<'_> {
             progress,
             stop,
         } = self;
-        // Over queues it is known only now how many lcores there are.
+        // Over queues, the number of lcores is known only now.
         let mut job = Job::clone(job);
         job.lcores = engine.lcores();
         let job = Arc::new(job);
-        run_repeat(engine, &job, probe, which, progress, stop)
-            .map_err(|why| Failure::run(why.to_string()))
+        run_repeat(engine, &job, probe, which, progress, stop).map_err(Failure::run)
     }
 }
 
@@ -189,7 +188,7 @@ impl Work for Probed<'_> {
     type Output = Result<RepeatResult, Failure>;
 
     fn run<T: Transport + 'static>(self, engine: Server<T>) -> Self::Output {
-        self.drive.over(engine, self.probe)
+        self.drive.run_on(engine, self.probe)
     }
 
     fn run_over<D: Device + 'static>(
@@ -210,14 +209,14 @@ impl Work for Probed<'_> {
     }
 }
 
-/// How one knows what the server uses.
+/// The source of the server's CPU time and memory.
 fn probe(arguments: &LoadArgs) -> Result<ServerProbe, Failure> {
     let Some(pid) = arguments.server_pid else {
         return Ok(ServerProbe::Unknown);
     };
     if hioload_loadgen::process::rss(pid).is_none() {
         return Err(Failure::usage(format!(
-            "--server-pid {pid}: there is no such process on this machine"
+            "--server-pid {pid}: this machine has no such process"
         )));
     }
     Ok(ServerProbe::Process(pid))
@@ -225,7 +224,7 @@ fn probe(arguments: &LoadArgs) -> Result<ServerProbe, Failure> {
 
 /// The first signal ends the run, the second the process.
 fn catch_signals(stop: &Stop, wiper: display::Wiper) -> Result<(), Failure> {
-    let wrong = |why: std::io::Error| Failure::run(format!("cannot catch signals: {why}"));
+    let wrong = |why: std::io::Error| Failure::run(why).in_context("cannot catch signals");
     let signals = super::signals::Signals::catch().map_err(wrong)?;
     let stop = stop.clone();
     signals
@@ -238,7 +237,7 @@ fn catch_signals(stop: &Stop, wiper: display::Wiper) -> Result<(), Failure> {
         .map_err(wrong)
 }
 
-/// Whether so many connections have file descriptors; if not, how they get them.
+/// Checks that the connections fit under the limit on open files.
 fn fit_open_files(connections: usize, lcores: usize) -> Result<(), Failure> {
     let Some(limit) = files::raise_limit() else {
         return Ok(());
@@ -252,7 +251,7 @@ fn fit_open_files(connections: usize, lcores: usize) -> Result<(), Failure> {
     )))
 }
 
-/// CPUs for the generator's lcores: what was said, or the last that there are, since servers take the first.
+/// The CPUs of the generator's lcores: those that are wanted, or the last ones, because servers take the first ones.
 fn place(wanted: Option<&Lcores>) -> Lcores {
     let cpus = hioload_lcore::Topology::detect().placement();
     match wanted {

@@ -129,7 +129,7 @@ section! {
         ///
         /// busy spins: the least delay, at the cost of the whole CPU. adaptive spins for a short time and then sleeps. block sleeps at
         /// once.
-        idle: Idle, "busy|adaptive|block", "adaptive", Start;
+        idle: Idle, "busy|adaptive|block", "adaptive", Running;
         /// Huge pages for buffers
         ///
         /// explicit takes pages from the pool that vm.nr_hugepages reserves, and transparent ones if the pool is too small.
@@ -151,10 +151,10 @@ section! {
         /// Open connections of the process
         ///
         /// If it is not set, it is lowered to what the limit on open files allows.
-        max_connections: UpTo<usize, MOST_SLOTS>, "N", "100000", Start,
+        max_connections: UpTo<usize, MOST_SLOTS>, "N", "100000", UpToStart,
             beyond "the request is answered with 503";
         /// Open connections from one source address (IPv6: one /64); 0: no limit
-        max_connections_per_source: u32, "N", "0", Start,
+        max_connections_per_source: u32, "N", "0", Running,
             beyond "the request is answered with 503";
         /// Connections that the process accepts per second; 0: no limit
         accept_rate: u32, "N", "0", Running,
@@ -166,28 +166,28 @@ section! {
         max_handshake: UpTo<Size, MOST_BUFFER>, "SIZE", "8KiB", Running,
             beyond "the request is answered with 431";
         /// Bytes of a message after reassembly and inflation
-        max_message: UpTo<Size, MOST_BYTES>, "SIZE", "16MiB", Start,
+        max_message: UpTo<Size, MOST_BYTES>, "SIZE", "16MiB", UpToStart,
             beyond "the connection is closed with 1009";
         /// Frames of a message
-        max_fragments: AtLeastOne<u32>, "N", "131072", Start,
+        max_fragments: AtLeastOne<u32>, "N", "131072", Running,
             beyond "the connection is closed with 1008";
         /// Bytes of unfinished messages on one lcore
         ///
         /// The last quarter is reserved for messages of which at most 16 KiB have arrived.
-        reassembly_memory: UpTo<Size, MOST_BYTES>, "SIZE", "512MiB", Start,
+        reassembly_memory: UpTo<Size, MOST_BYTES>, "SIZE", "512MiB", Running,
             beyond "the connection that needs more is closed with 1013";
         /// Bytes of published messages that one lcore shares among send queues, each message counted once
-        published_memory: UpTo<Size, MOST_BYTES>, "SIZE", "256MiB", Start,
+        published_memory: UpTo<Size, MOST_BYTES>, "SIZE", "256MiB", Running,
             beyond "messages are copied into send buffers (tx_chunks)";
         /// Bytes queued for one connection at which its send queue is full
         ///
         /// The server does not read from a connection with a full queue until the queue has drained.
-        send_queue: UpTo<Size, MOST_BYTES>, "SIZE", "1MiB", Start,
+        send_queue: UpTo<Size, MOST_BYTES>, "SIZE", "1MiB", UpToStart,
             beyond "send_policy applies";
         /// What happens to a message for a full send queue
         ///
         /// drop-oldest drops queued messages, the oldest first. drop-new drops the message. close closes the connection with 1013.
-        send_policy: SendPolicy, "drop-oldest|drop-new|close", "close", Start;
+        send_policy: SendPolicy, "drop-oldest|drop-new|close", "close", Running;
         /// Messages and control frames per second from one connection, with a burst of one second's worth; 0: no limit
         message_rate: u32, "N", "0", Running,
             beyond "the connection is closed with 1008";
@@ -213,25 +213,25 @@ section! {
         ///
         /// shared uses compressors of the lcore and keeps no context between messages: a connection costs no memory for it. own gives
         /// each connection a compressor that keeps its context: messages are smaller.
-        deflate: Deflate, "off|shared|own", "shared", Start;
+        deflate: Deflate, "off|shared|own", "shared", Running;
         /// The level, from 0 (stored) to 9 (smallest)
         ///
         /// 1 is by far the fastest level that compresses.
-        deflate_level: Within<u8, 0, 9>, "0-9", "1", Start;
+        deflate_level: Within<u8, 0, 9>, "0-9", "1", Running;
         /// Messages shorter than this are sent uncompressed
-        deflate_threshold: Size, "SIZE", "128", Start;
+        deflate_threshold: Size, "SIZE", "128", Running;
         /// Memory of an own compressor
-        deflate_mem_level: Within<u8, 1, 9>, "1-9", "8", Start;
+        deflate_mem_level: Within<u8, 1, 9>, "1-9", "8", Running;
         /// The server's window, as a power of two
-        deflate_server_window_bits: Within<u8, 8, 15>, "8-15", "15", Start;
+        deflate_server_window_bits: Within<u8, 8, 15>, "8-15", "15", Running;
         /// The client's window, as a power of two
         ///
         /// It is the memory that a client that keeps its context costs: 12 is 4 KiB.
-        deflate_client_window_bits: Within<u8, 8, 15>, "8-15", "12", Start;
+        deflate_client_window_bits: Within<u8, 8, 15>, "8-15", "12", Running;
         /// Whether the server drops its context after each message even with own compressors
-        deflate_server_no_context_takeover: bool, "true|false", "false", Start;
+        deflate_server_no_context_takeover: bool, "true|false", "false", Running;
         /// Whether the server asks clients to drop theirs
-        deflate_client_no_context_takeover: bool, "true|false", "false", Start;
+        deflate_client_no_context_takeover: bool, "true|false", "false", Running;
     }
 }
 

@@ -148,7 +148,7 @@ impl ServeConfig {
     }
 }
 
-/// `target` takes what `source` holds, if anything.
+/// Sets each target whose source holds a value.
 macro_rules! set {
     ($($target:expr => $source:expr;)*) => {
         $(if let Some(value) = $source { $target = value; })*
@@ -243,7 +243,7 @@ fn sockets_from(args: &SocketArgs) -> SocketOptions {
     options
 }
 
-/// One that is "any" makes the others void.
+/// One `*` among them allows any origin.
 fn origins_from(list: Option<Vec<AllowOrigin>>) -> Vec<String> {
     let only = list.into_iter().flatten().map(|origin| match origin {
         AllowOrigin::Any => None,

@@ -1,5 +1,5 @@
-//! A run while it goes on: one line that is drawn anew on a terminal, a line about each second elsewhere. All on standard
-//! error, so that standard output holds the summary alone.
+//! The progress of a run on standard error: one line that is redrawn on a terminal, or a line for each second. Standard output holds only
+//! the summary.
 
 use std::io::{self, IsTerminal as _};
 use std::time::Instant;
@@ -8,7 +8,7 @@ use hioload_loadgen::progress::{Phase, Progress, Silent};
 use hioload_report::{Run, Tick, words};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// What shows a run. Where the line on the terminal is drawn is also known to [`Wiper`].
+/// The display of a run, and the [`Wiper`] of its line.
 pub(super) fn display(quiet: bool) -> (Box<dyn Progress>, Wiper) {
     if quiet {
         return (Box::new(Silent), Wiper(None));
@@ -25,7 +25,7 @@ pub(super) fn display(quiet: bool) -> (Box<dyn Progress>, Wiper) {
     (Box::new(live), wiper)
 }
 
-/// Columns of the terminal, now: it may be resized at any time.
+/// The current columns of the terminal, which can be resized at any time.
 fn width() -> u16 {
     #[cfg(unix)]
     if let Ok(size) = rustix::termios::tcgetwinsize(io::stderr()) {
@@ -34,12 +34,12 @@ fn width() -> u16 {
     80
 }
 
-/// Wipes the line off the terminal, whoever ends the process.
+/// Clears the line on the terminal before the process ends.
 #[derive(Debug, Clone)]
 pub(super) struct Wiper(Option<ProgressBar>);
 
 impl Wiper {
-    /// Leaves the terminal as it was.
+    /// Clears the line.
     pub(super) fn wipe(&self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();
@@ -47,7 +47,7 @@ impl Wiper {
     }
 }
 
-/// What is known of a run while it goes on.
+/// The state of a run in progress.
 #[derive(Debug)]
 struct State {
     run: usize,
@@ -90,7 +90,7 @@ impl State {
         }
     }
 
-    /// The figures, the most important first.
+    /// The figures, the most important ones first.
     fn figures(&self, tick: &Tick) -> Vec<String> {
         let mut figures = Vec::new();
         if tick.span > 0.0 {
@@ -115,7 +115,7 @@ impl State {
     }
 }
 
-/// As many of them, from the first, as fit into so many columns: a figure that is cut would be read as another.
+/// The first figures that fit into `room` columns. A truncated figure could be read as another one.
 fn fitting(figures: &[String], room: usize) -> String {
     let mut line = String::new();
     for figure in figures {
@@ -129,9 +129,9 @@ fn fitting(figures: &[String], room: usize) -> String {
     line
 }
 
-/// What a repeat came to, in a line.
+/// The result of a repeat, in one line.
 fn ended(state: &State, run: &Run) -> Option<String> {
-    // A single repeat is told by the summary.
+    // The summary reports a single repeat.
     (state.of > 1).then(|| {
         let mut line = format!("{}/{}", state.run, state.of);
         if !run.part.is_empty() {
@@ -155,7 +155,7 @@ fn ended(state: &State, run: &Run) -> Option<String> {
     })
 }
 
-/// How far a phase is: `4.2/10 s`.
+/// The progress of a phase: `4.2/10 s`.
 fn clock(elapsed: f64, total: Option<f64>) -> String {
     match total {
         Some(total) => format!("{elapsed:.1}/{}", words::seconds(total)),
@@ -173,10 +173,10 @@ struct Live {
     barred: Option<bool>,
 }
 
-/// The bar counts thousandths.
+/// The bar counts in thousandths.
 const WHOLE: u64 = 1000;
 const BAR: usize = 16;
-/// On a terminal with fewer columns the figures matter more than a bar.
+/// A terminal with fewer columns has no bar, to leave room for the figures.
 const ROOM_FOR_BAR: u16 = 70;
 
 impl Live {
@@ -191,7 +191,7 @@ impl Live {
         }
     }
 
-    /// With a bar where something is known to end, and where there is room for one.
+    /// Chooses a style with a bar if the end of the phase is known and there is room.
     fn style(&mut self) {
         let ends = self.total.is_some() || self.state.phase == Phase::Opening;
         let barred = ends && (self.width)() >= ROOM_FOR_BAR;
@@ -204,7 +204,7 @@ impl Live {
         } else {
             "{prefix} {wide_msg}".to_owned()
         };
-        let style = ProgressStyle::with_template(&template).expect("the template is sound");
+        let style = ProgressStyle::with_template(&template).expect("the template is valid");
         self.bar.set_style(style.progress_chars("=> "));
     }
 
@@ -266,17 +266,17 @@ impl Drop for Live {
     }
 }
 
-/// A line about each second.
+/// One line for each second.
 struct Lines<F> {
     say: F,
     state: State,
     total: Option<f64>,
-    /// What happened since the last line.
+    /// The sum of the ticks since the last line.
     since: Tick,
     connections: Option<Instant>,
 }
 
-/// Seconds that a line is about, at least. Ticks come five times a second and are never quite on time.
+/// The least seconds that a line covers. Ticks come five times a second, not exactly on time.
 const BETWEEN: f64 = 0.9;
 
 impl<F: FnMut(&str)> Lines<F> {

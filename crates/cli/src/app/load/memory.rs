@@ -1,4 +1,4 @@
-//! `--transport memory`: a server and a generator in this process, on lcores of their own, joined in memory.
+//! `--transport memory`: a server and a generator in this process, each on its own lcores, connected by devices in memory.
 
 use std::time::Duration;
 
@@ -23,16 +23,16 @@ pub(super) fn run(
 ) -> Result<RepeatResult, Failure> {
     if let Some(tap) = tap.cloned() {
         let tapped = move |device, n| tap.around(device, &format!("memory-queue{n}"));
-        return over(planned, tapped, drive);
+        return run_wrapped(planned, tapped, drive);
     }
     match attack {
-        None => over(planned, |device, _| device, drive),
-        Some(attack) => over(planned, attack.wrap_memory(planned.job.lcores)?, drive),
+        None => run_wrapped(planned, |device, _| device, drive),
+        Some(attack) => run_wrapped(planned, attack.wrap_memory(planned.job.lcores)?, drive),
     }
 }
 
-/// The same with what `on_client` puts around the generator's devices.
-fn over<C: Device + 'static>(
+/// Runs a repeat with the generator's devices inside those that `on_client` makes.
+fn run_wrapped<C: Device + 'static>(
     planned: &Planned,
     on_client: impl Fn(MemoryDevice, usize) -> C + Clone + Send + 'static,
     drive: Drive<'_>,
@@ -49,7 +49,7 @@ fn over<C: Device + 'static>(
     server.limits.max_message = client.limits.max_message;
     server.limits.reassembly_memory = client.limits.reassembly_memory;
     server.limits.send_queue = client.limits.send_queue;
-    // Pings to a million silent connections would be a load of their own beside the one that was asked for.
+    // Pings to a million silent connections would be an additional load.
     server.limits.ping_interval = Duration::ZERO;
     server.limits.idle_timeout = Duration::ZERO;
     if job.deflate {
@@ -58,11 +58,12 @@ fn over<C: Device + 'static>(
     if enough {
         server.idle = Idle::Busy;
     } else {
-        // Two that spin on one CPU keep each other from working.
+        // Two lcores that spin on one CPU delay each other.
         client.idle = Idle::Block;
         server.idle = Idle::Block;
     }
-    let system = |why: std::io::Error| Failure::run(format!("no pair of devices in memory: {why}"));
+    let system =
+        |why: std::io::Error| Failure::run(format!("cannot make devices in memory: {why}"));
     let ends =
         memory::ends(pairs, (&server, &client), |device, _| device, on_client).map_err(system)?;
     let usage = |why: hioload_ws::StartError| Failure::usage(why);
@@ -75,7 +76,7 @@ fn over<C: Device + 'static>(
     let mut threads = process::lcore_threads();
     threads.retain(|thread| !others.contains(thread));
     let probe = ServerProbe::Lcores { counters, threads };
-    let outcome = drive.over(client, &probe);
+    let outcome = drive.run_on(client, &probe);
     serving.remote().stop_now();
     serving
         .join()
@@ -83,7 +84,7 @@ fn over<C: Device + 'static>(
     outcome
 }
 
-/// CPUs for the server's lcores and the generator's, and whether each lcore has one of its own.
+/// The CPUs of the server's lcores and of the generator's, and whether each lcore has its own CPU.
 fn places(planned: &Planned) -> (Lcores, Lcores, bool) {
     let pairs = planned.job.lcores;
     let cpus = hioload_lcore::Topology::detect().placement();

@@ -1,4 +1,4 @@
-//! From the command line to what is to be done.
+//! The parameters of a load, from the command line and defaults.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::Failure;
 use crate::cli::load::{LoadArgs, LoadTransport};
 use crate::config::values::LcoreSet;
 
-/// Connections that one loopback address is used for, unless --source says otherwise: fewer than there are ephemeral ports.
+/// Connections per loopback address, without --source: fewer than there are ephemeral ports.
 const PER_SOURCE: usize = 20_000;
-/// Handshakes under way at once, unless it was said: well below any listen backlog, and in memory enough for two lcores that
-/// do not run at the same time.
+/// Concurrent handshakes, without --opening: well below any listen backlog, and in memory enough for two lcores that do not run at the
+/// same time.
 const AT_ONCE: usize = 128;
 const IN_MEMORY: usize = 512;
 /// Loopback addresses for scenarios that leave ports in TIME_WAIT.
@@ -26,7 +26,7 @@ const FOR_CHURN: usize = 64;
 /// The subprotocol of topics.
 const TOPICS: &str = "hioload.topics.v1";
 
-/// What is to be done.
+/// The parameters of a load.
 pub(super) struct Planned {
     pub(super) job: Arc<Job>,
     pub(super) plan: Plan,
@@ -34,12 +34,12 @@ pub(super) struct Planned {
     pub(super) sources: Vec<IpAddr>,
     pub(super) attack: Option<AttackPart>,
     pub(super) repeat: usize,
-    /// What a line about a failure begins with.
+    /// The name of the server in error messages.
     pub(super) name: String,
 }
 
 impl Planned {
-    /// What a repeat consists of: a run, or one without and one with attacks.
+    /// The parts of a repeat: one run, or one without and one with attacks.
     pub(super) fn parts(&self) -> Vec<Option<AttackPart>> {
         match &self.attack {
             None => vec![None],
@@ -48,7 +48,7 @@ impl Planned {
     }
 }
 
-/// Where the server is.
+/// The server.
 struct LoadTarget {
     endpoints: Vec<Endpoint>,
     host: String,
@@ -62,12 +62,12 @@ impl LoadTarget {
             let resource = arguments.url.clone().unwrap_or_else(|| "/".to_owned());
             if !resource.starts_with('/') {
                 return Err(Failure::usage(
-                    "with --transport memory the server is in this process: give no URL, or a /PATH",
+                    "with --transport memory the server is in this process: the URL must be absent, or a /PATH",
                 ));
             }
             if arguments.server_pid.is_some() {
                 return Err(Failure::usage(
-                    "with --transport memory the server is in this process: leave out --server-pid",
+                    "with --transport memory the server is in this process: --server-pid is not possible",
                 ));
             }
             return Ok(Self {
@@ -79,7 +79,7 @@ impl LoadTarget {
         }
         let Some(url) = &arguments.url else {
             return Err(Failure::usage(
-                "say what to load: hioload load ws://HOST:PORT/PATH (try --help)",
+                "the URL is missing: hioload load ws://HOST:PORT/PATH (try --help)",
             ));
         };
         let target = Target::parse(url).map_err(Failure::usage)?;
@@ -95,7 +95,7 @@ impl LoadTarget {
     }
 }
 
-/// Fills in the defaults, and looks whether it goes together.
+/// Fills in the defaults, and checks that the arguments agree.
 pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
     let load_target = LoadTarget::of(arguments)?;
     let scenario = arguments.scenario;
@@ -215,7 +215,7 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
     })
 }
 
-/// What cannot be.
+/// Checks that the arguments agree.
 fn check(
     arguments: &LoadArgs,
     connections: usize,
@@ -226,7 +226,7 @@ fn check(
     let scenario = arguments.scenario;
     if !arguments.source.is_empty() && !arguments.transport.is_sockets() {
         return wrong(
-            "--source is for sockets; TCP of our own connects from the addresses of --ip"
+            "--source needs --transport sockets; user-space TCP connects from the addresses of --ip"
                 .to_owned(),
         );
     }
@@ -237,18 +237,18 @@ fn check(
         && matches!(scenario, Scenario::Echo | Scenario::Bulk | Scenario::Hold)
     {
         return wrong(format!(
-            "--rate does not go with --scenario {scenario}; the open loop is --scenario rate"
+            "--scenario {scenario} takes no --rate; the open loop is --scenario rate"
         ));
     }
     if connections < lcores {
         return wrong(format!(
-            "{connections} connections cannot be shared by {lcores} lcores"
+            "{connections} connections are too few for {lcores} lcores"
         ));
     }
     let topics = (arguments.topics.0.max(arguments.publishers.0)) as usize;
     if scenario == Scenario::Fanout && (topics < lcores || connections < topics) {
         return wrong(format!(
-            "fanout needs at least a topic for each lcore and a subscriber for each topic: {connections} subscribers, {topics} topics, {lcores} lcores"
+            "fanout needs at least one topic for each lcore and one subscriber for each topic: {connections} subscribers, {topics} topics, {lcores} lcores"
         ));
     }
     if scenario == Scenario::Fanout && arguments.dialect != Dialect::Topics && topics > 1 {
@@ -259,43 +259,45 @@ fn check(
     }
     turns(arguments, connections, lcores)?;
     let in_flight = arguments.in_flight.as_ref().map_or(1, |n| n.0 as usize);
-    let under_way = in_flight.saturating_mul(sizes.largest());
-    if !matches!(scenario, Scenario::Rate | Scenario::Hold | Scenario::Ramp) && under_way > 1 << 30
+    let in_flight_bytes = in_flight.saturating_mul(sizes.largest());
+    if !matches!(scenario, Scenario::Rate | Scenario::Hold | Scenario::Ramp)
+        && in_flight_bytes > 1 << 30
     {
         return wrong(format!(
-            "{in_flight} messages of {} bytes under way on a connection: at most 1 GiB is possible",
+            "{in_flight} messages of {} bytes in flight on a connection: the limit is 1 GiB",
             sizes.largest()
         ));
     }
     Ok(())
 }
 
-/// Messages under way at once on connections that take turns; 0: they do not.
+/// Messages in flight on connections that take turns; 0: they do not take turns.
 fn active(arguments: &LoadArgs) -> usize {
     arguments.active.as_ref().map_or(0, |n| n.0 as usize)
 }
 
-/// Whether connections can take turns.
+/// Checks --active and --silent.
 fn turns(arguments: &LoadArgs, connections: usize, lcores: usize) -> Result<(), Failure> {
     let (active, silent) = (active(arguments), arguments.silent as usize);
     let one = arguments.in_flight.as_ref().is_none_or(|n| n.0 == 1) && arguments.max_errors == 0;
     let wrong = if active == 0 && silent == 0 {
         return Ok(());
     } else if arguments.scenario != Scenario::Echo {
-        "--active and --silent go with --scenario echo alone".to_owned()
+        "--active and --silent need --scenario echo".to_owned()
     } else if silent + active.max(lcores) > connections {
         format!(
-            "{connections} connections cannot have {silent} that are silent and {active} that are active"
+            "{connections} connections are too few for {silent} silent and {active} active ones"
         )
     } else if active > 0 && (active < lcores || !one) {
-        "--active is one message at most on a connection, one at least on an lcore, and no --max-errors".to_owned()
+        "--active needs at least one message for each lcore, --in-flight 1, and no --max-errors"
+            .to_owned()
     } else {
         return Ok(());
     };
     Err(Failure::usage(wrong))
 }
 
-/// Where connections come from: what was said, or so many loopback addresses as the ports of one do not suffice for.
+/// The source addresses of connections: those of --source, or loopback addresses if the ports of one do not suffice.
 fn sources(arguments: &LoadArgs, job: &Job) -> Vec<IpAddr> {
     if !arguments.source.is_empty() {
         return arguments.source.clone();
@@ -348,7 +350,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments() {
+    fn times_are_formatted_as_rfc_3339() {
         for (seconds, text) in [
             (0, "1970-01-01T00:00:00Z"),
             (951_782_400, "2000-02-29T00:00:00Z"),
