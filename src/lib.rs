@@ -67,8 +67,9 @@ pub use hioload_ws_proto::deflate;
 
 pub use hioload_engine::{
     Accept, Busy, ClosedBy, Closure, Config, Connect, ConnectError, ConnectionId, Context,
-    CountersHandle, Handler, LcoreContext, Lcores, Limits, Remote, Response, RunError, Running,
-    SendError, SendPolicy, Server, ServerOptions, StartError, TimerHandle, TopicError, Totals,
+    CountersHandle, Handler, LcoreContext, Lcores, Limits, ReconfigureError, Remote, Response,
+    RunError, Running, SendError, SendPolicy, Server, ServerOptions, StartError, TimerHandle,
+    TopicError, Totals, Tunables,
 };
 pub use hioload_lcore::{Idle, Time};
 pub use hioload_mem::HugePages;

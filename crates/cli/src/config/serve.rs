@@ -62,14 +62,12 @@ impl ServeConfig {
             log,
         } = settings;
         let max_connections_set = limits.max_connections.is_some();
-        let mut config = Config {
-            limits: limits_from(&limits),
-            ..Config::default()
-        };
+        let mut config = Config::default();
+        config.tunables.limits = limits_from(&limits);
         if let Some(idle) = server.idle {
-            config.idle = idle;
+            config.tunables.idle = idle;
         }
-        config.deflate = deflate_from(&deflate);
+        config.tunables.deflate = deflate_from(&deflate);
         set_drain(&mut config, &drain);
         set_engine(&mut config, &engine);
 
@@ -131,7 +129,7 @@ impl ServeConfig {
 
     /// Settings that are allowed and probably a mistake.
     pub(crate) fn warnings(&self) -> Vec<&'static str> {
-        let limits = &self.server.config.limits;
+        let limits = &self.server.config.tunables.limits;
         let mut warnings = Vec::new();
         if !limits.ping_interval.is_zero()
             && !limits.idle_timeout.is_zero()
@@ -213,8 +211,8 @@ fn deflate_from(args: &DeflateArgs) -> Option<DeflateConfig> {
 
 fn set_drain(config: &mut Config, args: &DrainArgs) {
     set! {
-        config.drain_jitter => span(args.drain_jitter);
-        config.drain_deadline => span(args.drain_deadline);
+        config.tunables.drain_jitter => span(args.drain_jitter);
+        config.tunables.drain_deadline => span(args.drain_deadline);
     }
 }
 
@@ -223,8 +221,8 @@ fn set_engine(config: &mut Config, args: &EngineArgs) {
         config.executor_threads => within(args.executor_threads);
         config.executor_queue => within(args.executor_queue);
         config.mailbox => within(args.mailbox);
-        config.turn_events => within(args.turn_events);
-        config.turn_messages => within(args.turn_messages);
+        config.tunables.turn_events => within(args.turn_events);
+        config.tunables.turn_messages => within(args.turn_messages);
     }
 }
 
