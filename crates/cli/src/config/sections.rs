@@ -28,7 +28,7 @@ const MOST_BUFFER: u64 = 1 << 30;
 const MOST_BYTES: u64 = 1 << 40;
 
 /// Declares a section: in brackets the keys that hold lists, in braces those that hold one value, each as
-/// `key: Type, "PLACEHOLDER", "default", Change [, beyond "..."];`. A setting that nobody set is `None`.
+/// `key: Type, "PLACEHOLDER", "default", Change [, beyond "..."];`. A setting without a value is `None`.
 macro_rules! section {
     (
         $(#[doc = $doc:literal])* $name:ident, $section:literal, $heading:literal
