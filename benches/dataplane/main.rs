@@ -1,5 +1,5 @@
 //! The data plane without a NIC: one server lcore (engine, WebSocket, TCP in user space) on a memory pair, driven frame by frame
-//! by a client that costs the server nothing. Prints CPU time of the server's turns for each message, and what connections cost.
+//! by a client whose time does not count. Prints the CPU time of the server for each message, and the cost of connections.
 #![forbid(unsafe_code)]
 #![allow(missing_docs, unreachable_pub)]
 
@@ -20,7 +20,7 @@ use client::Failure;
 use report::{Row, median};
 use world::{Ack, Load, Order, World};
 
-/// Measures the data plane on a memory pair. Ratios are of rounds taken in turn in one run.
+/// Measures the data plane on a memory pair. A ratio compares rounds that alternate within one run.
 #[derive(Parser)]
 #[command(name = "dataplane")]
 struct Args {
@@ -41,9 +41,9 @@ struct Args {
 }
 
 const FEW: u32 = 100;
-/// The default of a server.
+/// The server's default.
 const RING_IDLE: Duration = Duration::from_secs(2);
-/// A round over a million flows takes some seconds, and all of them talk.
+/// A round over a million flows takes some seconds, and no ring may be reclaimed meanwhile.
 const RINGS_STAY: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         .iter()
         .find(|what| !names.contains(&what.as_str()))
     {
-        eprintln!("'{unknown}' is none of {}", names.join(", "));
+        eprintln!("unknown measurement '{unknown}'; use {}", names.join(", "));
         return ExitCode::from(2);
     }
     let wanted = |name: &str| args.what.is_empty() || args.what.iter().any(|what| what == name);
@@ -177,7 +177,7 @@ fn layer(args: &Args) -> Result<Vec<Row>, Failure> {
     Ok(rows)
 }
 
-/// The share of received bytes that the decoder got in the frame they arrived in.
+/// The share of received bytes that the decoder processed in the frame they arrived in.
 fn in_place(args: &Args) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     for (size, name) in [(64, "64 B"), (1024, "1 KiB"), (16 << 10, "16 KiB")] {
@@ -203,7 +203,7 @@ fn in_place(args: &Args) -> Result<Vec<Row>, Failure> {
     Ok(rows)
 }
 
-/// TCP handshake, upgrade; closing handshake, both FINs.
+/// Opening: TCP handshake and upgrade. Closing: closing handshake and both FINs.
 fn open(args: &Args) -> Result<Vec<Row>, Failure> {
     const EACH: u32 = 20_000;
     let (mut opened, mut churned) = (Vec::new(), Vec::new());
@@ -225,14 +225,14 @@ fn open(args: &Args) -> Result<Vec<Row>, Failure> {
     ])
 }
 
-/// Many flows, each in its turn, beside few.
+/// Many flows, each in its turn, compared with few.
 fn scale(args: &Args) -> Result<Vec<Row>, Failure> {
     const FLOWS: (Order, Ack) = (Order::Scattered, Ack::Alone);
     let load = Load::new(64, 1);
     let mut large = set_up::world(args.flows, RINGS_STAY)?;
     let mut small = few()?;
     large.open(args.flows)?;
-    // Each flow once: what is measured is then the same for all.
+    // Each flow once first, so that every measured message finds the same state.
     large.round(args.flows, args.flows as usize, &load, FLOWS)?;
     small.round(FEW, args.messages, &load, FLOWS)?;
     let (mut of_few, mut as_opened, mut scattered, mut of_active) =
@@ -269,16 +269,19 @@ fn scale(args: &Args) -> Result<Vec<Row>, Failure> {
 /// Resident memory of established connections that have been silent for a while.
 fn idle(args: &Args) -> Result<Vec<Row>, Failure> {
     let mut world = set_up::world(args.flows, RING_IDLE)?;
-    // What all connections share is there before the first is counted.
+    // Memory that all connections share is resident before the first one is counted.
     let before = report::resident()?;
     world.open(args.flows)?;
     world.idle(Duration::from_secs(20))?;
     let after = report::resident()?;
     let connections = world.server().connections();
     if connections != args.flows as usize {
-        return Err(format!("{connections} connections are open"));
+        return Err(format!(
+            "{connections} of {} connections are open",
+            args.flows
+        ));
     }
-    // They are alive: some of them echo.
+    // Some of them echo, which proves that they are open.
     let batch: Vec<u32> = (0..args.flows.min(world::BATCH as u32)).collect();
     world.echo(&batch, &Load::new(64, 1))?;
     let each = (after as f64 - before as f64) / f64::from(args.flows);

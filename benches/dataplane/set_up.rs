@@ -1,4 +1,4 @@
-//! How the server and the client of a [`World`] are made.
+//! Construction of a [`World`].
 
 use hioload_device::memory::{MemoryDevice, PairOptions, pair};
 use hioload_device::{Capabilities, Device};
@@ -17,7 +17,7 @@ use crate::world::World;
 
 const SERVER: ([u8; 4], u16) = ([10, 77, 0, 2], 9001);
 
-/// On a memory pair: a server with room for `flows` flows, whose empty rings are given back after `ring_idle`.
+/// On a memory pair: a server with room for `flows` flows. Rings that are empty for `ring_idle` are reclaimed.
 pub fn world(flows: u32, ring_idle: Duration) -> Result<World<MemoryDevice>, Failure> {
     let (a, b) = joined()?;
     over(a, b, flows, ring_idle)
@@ -42,7 +42,7 @@ fn joined() -> Result<(MemoryDevice, MemoryDevice), Failure> {
     Ok((a.open(), b.open()))
 }
 
-/// The same on two devices that are joined.
+/// The same on two joined devices.
 pub fn over<D: Device>(
     server: D,
     client: D,

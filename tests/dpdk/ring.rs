@@ -11,6 +11,7 @@ use hioload_dpdk::{
 use hioload_engine::{LcorePlacement, MakeTransport, StartError};
 use hioload_mem::{Pool, PoolOptions};
 use hioload_tcp::{Handoff, Stack, StackConfig};
+use hioload_testkit::Echo;
 use hioload_transport::bypass::{Bypass, BypassOptions};
 use hioload_ws::{
     Accept, CloseCode, Closure, Config, Connect, ConnectError, ConnectionId, Context, Handler,
@@ -23,27 +24,6 @@ type Queue = hioload_dpdk::Queue;
 
 const COUNT: u64 = 20_000;
 const IN_FLIGHT: u64 = 16;
-
-struct Echo;
-
-impl Handler for Echo {
-    type Conn = ();
-    type Event = ();
-
-    fn on_open(
-        &mut self,
-        _: &mut impl LcoreContext<Event = ()>,
-        _: Peer,
-        _: &Request<'_>,
-    ) -> Result<Accept<()>, Response> {
-        Ok(Accept::new(()))
-    }
-
-    fn on_message(&mut self, _: &mut (), cx: &mut impl Context<Event = ()>, message: Message<'_>) {
-        cx.send(message.kind(), message.as_bytes())
-            .expect("there is room for what is in flight");
-    }
-}
 
 /// Sends numbers on a connection of each lcore, awaits each back, and tells.
 #[derive(Clone)]

@@ -2,9 +2,6 @@
 #![cfg(target_os = "linux")]
 
 mod common;
-#[path = "../../engine/tests/counting/mod.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod counting;
 
 use std::time::Duration;
 
@@ -12,6 +9,10 @@ use common::packet::{ETHERTYPE4, ethernet, ipv4, tcp};
 use common::{Net, OURS4, PEER4, open, options};
 use hioload_afxdp::{PortOptions, Queue};
 use hioload_device::{Burst, Device};
+use hioload_testkit::counting::{Counting, allocations};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// Bursts of all lengths from one port to the other and back, with sleeps in between.
 fn exchange(a: &mut Queue, b: &mut Queue, packet: &[u8], turns: usize) -> u64 {
@@ -55,9 +56,9 @@ fn nothing_is_allocated_in_steady_state() {
         let segment = ipv4(OURS4, PEER4, 6, 0, &tcp(1, 2, &payload));
         let packet = ethernet([2, 0, 0, 0, 0, 9], None, ETHERTYPE4, &segment);
         exchange(&mut near[0], &mut far, &packet, 300);
-        let (before, kicks) = (counting::allocations(), near[0].stats().kicks);
+        let (before, kicks) = (allocations(), near[0].stats().kicks);
         let received = exchange(&mut near[0], &mut far, &packet, 1000);
-        assert_eq!(counting::allocations() - before, 0, "{mtu}");
+        assert_eq!(allocations() - before, 0, "{mtu}");
         assert!(received > 1000, "{received} frames");
         let kicks = near[0].stats().kicks - kicks;
         assert!(kicks < 2000, "{kicks} calls for 1000 bursts");

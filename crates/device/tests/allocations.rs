@@ -1,9 +1,5 @@
 //! A steady exchange allocates nothing: through the pair alone, with faults, and while it is recorded.
 
-#[path = "../../engine/tests/counting/mod.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod counting;
-
 use std::io;
 use std::time::Duration;
 
@@ -12,6 +8,10 @@ use hioload_device::memory::{PairOptions, pair};
 use hioload_device::tap::{Tap, TapOptions, TapSwitch};
 use hioload_device::{Burst, Device, Frame};
 use hioload_lcore::Time;
+use hioload_testkit::counting::{Counting, allocations};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// Echoes back and forth, now in small bursts, now in large ones, with sleeps in between.
 fn exchange<A: Device, B: Device<Frame = A::Frame>>(
@@ -51,9 +51,9 @@ fn steady<A: Device, B: Device<Frame = A::Frame>>(
     mut tick: impl FnMut(&mut A),
 ) {
     exchange(a, b, 500, &mut tick);
-    let before = counting::allocations();
+    let before = allocations();
     exchange(a, b, 2000, &mut tick);
-    assert_eq!(counting::allocations() - before, 0);
+    assert_eq!(allocations() - before, 0);
 }
 
 fn options() -> PairOptions {

@@ -1,12 +1,13 @@
 //! A queue allocates nothing once it is open. Needs libdpdk.
 
 mod common;
-#[allow(dead_code, unreachable_pub)]
-#[path = "../../engine/tests/counting/mod.rs"]
-mod counting;
 
 use hioload_device::{BURST, Burst, Device, Frame};
 use hioload_dpdk::{Port, PortName, PortOptions, ring_pair};
+use hioload_testkit::counting::{Counting, allocations};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn a_turn_allocates_nothing() {
@@ -23,7 +24,7 @@ fn a_turn_allocates_nothing() {
     let ((_port_a, mut a), (_port_b, mut b)) = (open(a), open(b));
     let (mut out, mut into) = (Burst::new(), Burst::new());
     let mut received = 0;
-    let before = counting::allocations();
+    let before = allocations();
     for turn in 0..10_000 {
         while out.len() < 1 + turn % BURST {
             let mut frame = a.alloc().expect("a frame");
@@ -38,6 +39,6 @@ fn a_turn_allocates_nothing() {
         a.rx_burst(&mut into);
         into.clear();
     }
-    assert_eq!(counting::allocations() - before, 0);
+    assert_eq!(allocations() - before, 0);
     assert!(received > 300_000, "{received}");
 }

@@ -5,8 +5,6 @@
 #[path = "../../../benches/dataplane/client.rs"]
 mod client;
 mod common;
-#[path = "../../engine/tests/counting/mod.rs"]
-mod counting;
 #[path = "../../../benches/dataplane/packet.rs"]
 mod packet;
 #[path = "../../../benches/dataplane/set_up.rs"]
@@ -17,7 +15,11 @@ mod world;
 use std::time::Duration;
 
 use hioload_dpdk::{Port, PortName, PortOptions, Queue, ring_pair};
+use hioload_testkit::counting::{Counting, allocations};
 use world::{BATCH, Load};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// Frames each way.
 const ECHOES: u64 = 6400;
@@ -47,13 +49,13 @@ fn calls_are_by_the_burst_and_nothing_is_allocated() {
     world.acknowledge(&all).expect("room");
 
     let mut calls_of = |frames: u64| {
-        let (calls, allocations) = (Queue::calls(), counting::allocations());
+        let (calls, allocations) = (Queue::calls(), allocations());
         for _ in 0..ECHOES / frames {
             let batch = &all[..frames as usize];
             world.echo(batch, &load).expect("answers");
             world.acknowledge(batch).expect("room");
         }
-        assert_eq!(counting::allocations(), allocations, "bursts of {frames}");
+        assert_eq!(allocations(), allocations, "bursts of {frames}");
         Queue::calls() - calls
     };
     // Besides bursts of frames both ends take fresh ones and give old ones back, at most 64 and 128 at a time: that depends on

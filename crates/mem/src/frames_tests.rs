@@ -127,7 +127,7 @@ fn a_chunk_crosses_threads_with_its_bytes() {
 }
 
 #[test]
-fn refuses_sizes_that_cannot_be() {
+fn impossible_sizes_are_refused() {
     for (chunks, chunk_size) in [
         (0, 2048),
         (1, 1000),

@@ -1,17 +1,18 @@
 //! What permessage-deflate and the handshake cost, counted by the allocator: nothing for a message or a request, and
 //! for a connection what the documentation says.
 
-mod counting;
-
-use counting::{BYTES, CALLS};
+use hioload_testkit::counting::{Counting, allocations, held};
 use hioload_ws_proto::deflate::{DeflateConfig, Deflater, Inflater, Window, negotiate};
 use hioload_ws_proto::handshake::{HandshakeLimits, server};
 
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
 /// Heap bytes `make` leaves allocated, with what it made.
 fn cost<T>(make: impl FnOnce() -> T) -> (isize, T) {
-    let before = BYTES.get();
+    let before = held();
     let made = make();
-    (BYTES.get() - before, made)
+    (held() - before, made)
 }
 
 #[test]
@@ -53,9 +54,9 @@ fn a_window_never_outgrows_its_size() {
                 .inflate_with(&mut window, &payload, &mut out, len)
                 .unwrap();
         }
-        let before = BYTES.get();
+        let before = held();
         drop(window);
-        assert_eq!(before - BYTES.get(), 1 << bits);
+        assert_eq!(before - held(), 1 << bits);
     }
 }
 
@@ -84,11 +85,11 @@ fn a_message_allocates_nothing_once_running() {
         for _ in 0..4 {
             turn(message.len());
         }
-        let before = CALLS.get();
+        let before = allocations();
         for len in [64, 0, 1, 16_384, 300, 5000] {
             turn(len);
         }
-        assert_eq!(CALLS.get() - before, 0);
+        assert_eq!(allocations() - before, 0);
     }
 }
 
@@ -99,7 +100,7 @@ fn a_handshake_allocates_nothing_but_its_answer() {
         Sec-WebSocket-Protocol: a, b\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
     let config = DeflateConfig::default();
     let mut out = Vec::with_capacity(1024);
-    let before = CALLS.get();
+    let before = allocations();
     let (request, _) = server::parse(head, &HandshakeLimits::default())
         .unwrap()
         .unwrap();
@@ -114,6 +115,6 @@ fn a_handshake_allocates_nothing_but_its_answer() {
         &[("X-A", "b")],
     )
     .unwrap();
-    assert_eq!(CALLS.get() - before, 0);
+    assert_eq!(allocations() - before, 0);
     assert!(out.ends_with(b"\r\n\r\n"));
 }

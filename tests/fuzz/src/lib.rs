@@ -17,6 +17,7 @@ pub mod input;
 #[path = "../../../crates/tcp/tests/common/packet.rs"]
 pub mod packet;
 pub mod packets;
+pub mod parse;
 pub mod seeds;
 pub mod session;
 pub mod wire;
@@ -25,10 +26,11 @@ pub mod wire;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     ("handshake", handshake::run),
     ("frames", frames::run),
     ("deflate", deflate::run),
     ("session", session::run),
     ("packets", packets::run),
+    ("parse", parse::run),
 ];

@@ -11,9 +11,10 @@ use hioload_engine::{
     LcoreContext, Limits, Response,
 };
 use hioload_lcore::{Clock, Time};
-use hioload_mem::{Pool, PoolOptions};
-use hioload_tcp::{Stack, StackConfig, StackStats};
-use hioload_transport::bypass::{Bypass, BypassOptions};
+use hioload_tcp::{StackConfig, StackStats};
+pub use hioload_testkit::Echo;
+use hioload_testkit::links;
+use hioload_transport::bypass::Bypass;
 use hioload_transport::{Endpoint, Peer, Transport};
 use hioload_ws_proto::handshake::client::Response as ServerReply;
 use hioload_ws_proto::handshake::server::Request;
@@ -24,26 +25,6 @@ pub const TALKERS: u64 = 4;
 const IN_FLIGHT: u32 = 2;
 /// Payload of its messages.
 const SIZE: usize = 100;
-
-pub struct Echo;
-
-impl Handler for Echo {
-    type Conn = ();
-    type Event = ();
-
-    fn on_open(
-        &mut self,
-        _: &mut impl LcoreContext<Event = ()>,
-        _: Peer,
-        _: &Request<'_>,
-    ) -> Result<Accept<()>, Response> {
-        Ok(Accept::new(()))
-    }
-
-    fn on_message(&mut self, _: &mut (), cx: &mut impl Context<Event = ()>, message: Message<'_>) {
-        let _ = cx.send(message.kind(), message.as_bytes());
-    }
-}
 
 /// The state of the load.
 #[derive(Clone, Debug, Default)]
@@ -197,16 +178,6 @@ pub struct Lab {
     turn: Duration,
 }
 
-pub fn transport<D: hioload_device::Device>(
-    device: D,
-    config: StackConfig,
-    now: Time,
-) -> Bypass<D> {
-    let stack = Stack::new(device, config, None, now).expect("a stack");
-    let pool = Pool::new(&PoolOptions::new(4096, 16 << 10));
-    Bypass::over(stack, BypassOptions::default(), pool.expect("a pool"))
-}
-
 impl Lab {
     pub fn new(setup: &Setup) -> Self {
         let mut plan: AttackPlan = setup.plan.parse().expect("a plan");
@@ -236,8 +207,8 @@ impl Lab {
             config.secret = *b"secret of a test";
             config
         };
-        let server = transport(a.open(), config(far, vec![target]), now);
-        let client = transport(attacker, config(near, Vec::new()), now);
+        let server = links::bypass(a.open(), config(far, vec![target]), now);
+        let client = links::bypass(attacker, config(near, Vec::new()), now);
         let load = Rc::new(RefCell::new(Load::default()));
         let bystander = Bystander {
             load: Rc::clone(&load),

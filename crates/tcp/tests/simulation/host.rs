@@ -1,4 +1,4 @@
-//! One host: a stack, and an application that does what the connections' scripts say.
+//! One host: a stack, and an application that follows the scripts of its connections.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,33 +14,33 @@ use crate::ledger::{Fate, Ledger};
 use crate::plan::{Ends, Reads, Script};
 use crate::random::{Content, HEADER};
 
-/// How long a server waits for a stream's header. Only a client that is gone lets it wait.
+/// The time that a server waits for the header of a stream. Only a client that has gone sends none.
 const PATIENCE: Duration = Duration::from_secs(100);
 
-/// Stale ids that are remembered, to be used in vain.
+/// The number of stale ids that are remembered and used.
 const STALE: usize = 16;
 
 /// One end of a connection, as its application sees it.
 struct Flow {
-    /// Which connection it is; a server learns it from the stream.
+    /// The number of the connection. A server reads it from the stream.
     number: Option<usize>,
     established: bool,
     end: bool,
     finished: bool,
-    /// The stack had no room; it will say when it has.
+    /// The stack had no room: `SPACE` will come.
     blocked: bool,
-    /// There is something to read that the script did not want yet.
+    /// Bytes are left that the script does not read yet.
     left: bool,
     sent: u64,
     read: u64,
     stalled: bool,
     read_at: Option<Time>,
     write_at: Option<Time>,
-    /// When something happened last.
+    /// The time of the last progress.
     progress: Time,
 }
 
-/// What the counters have to agree with.
+/// Counts that the counters of the stack have to agree with.
 #[derive(Clone, Copy, Default, Debug)]
 struct Counts {
     accepted: u64,
@@ -56,7 +56,7 @@ pub struct Host {
     pub stack: Stack<MemoryDevice>,
     flows: BTreeMap<FlowId, Flow>,
     stale: Vec<FlowId>,
-    /// Frames that the application holds on to for a while.
+    /// Frames that the application keeps for a time.
     held: Vec<(Time, Frame)>,
     counts: Counts,
 }
@@ -74,11 +74,11 @@ impl Host {
         }
     }
 
-    /// One turn; returns whether anything happened.
+    /// Runs one turn. Returns whether anything happened.
     pub fn turn(&mut self, ledger: &mut Ledger) -> bool {
         let now = ledger.now;
         if ledger.random.chance(10) {
-            // An application acts when it likes, not only when told.
+            // An application may act without an event.
             self.wake(ledger);
         }
         let mut busy = self.stack.receive(now) > 0;
@@ -97,7 +97,7 @@ impl Host {
         busy
     }
 
-    /// When it wants the next turn.
+    /// The time of its next turn.
     pub fn next_deadline(&self) -> Option<Time> {
         let wakes = self.flows.values().flat_map(|f| [f.read_at, f.write_at]);
         let held = self.held.iter().map(|&(until, _)| until);
@@ -108,7 +108,7 @@ impl Host {
             .min()
     }
 
-    /// Begins a connection.
+    /// Opens a connection.
     pub fn connect(&mut self, number: usize, ledger: &mut Ledger) -> Result<(), ConnectError> {
         let to = ledger
             .plan
@@ -127,7 +127,7 @@ impl Host {
         Ok(())
     }
 
-    /// Everything it knew is gone.
+    /// The host loses all its state.
     pub fn forget(&mut self, ledger: &mut Ledger) {
         for flow in self.flows.values() {
             if let Some(number) = flow.number {
@@ -148,7 +148,7 @@ impl Host {
         ledger
             .trace
             .note(describe(flags), bits(id), self.index as u64);
-        assert!(!flags.is_empty(), "an event that says nothing");
+        assert!(!flags.is_empty(), "an event without flags");
         assert!(
             (id.index as usize) < self.stack.capacity(),
             "{id}: beyond capacity"
@@ -204,7 +204,7 @@ impl Host {
         }
     }
 
-    /// A new flow; `false` if it is got rid of at once.
+    /// A new flow; `false` if the application ends it at once.
     fn accepted(&mut self, id: FlowId, ledger: &mut Ledger) -> bool {
         assert!(self.server, "{id}: accepted by a client");
         assert!(!self.flows.contains_key(&id), "{id}: accepted twice");
@@ -225,7 +225,7 @@ impl Host {
         true
     }
 
-    /// All that the peer sent is there when its end is.
+    /// Checks that all bytes of the peer have arrived with its end.
     fn check_complete(&mut self, id: FlowId, ledger: &mut Ledger) {
         let Some(flow) = self.flows.get(&id) else {
             return;
@@ -235,7 +235,7 @@ impl Host {
             panic!("{id}: the end after {there} bytes, and no header");
         };
         let half = *ledger.connections[number].half(self.server);
-        // Nobody knew which one it was when the server dropped it.
+        // The server has dropped it before it knew the number.
         let dropped = ledger.excuses.whims && there == 0 && !self.server;
         assert!(
             dropped || half.done && half.queued == there,
@@ -243,7 +243,7 @@ impl Host {
         );
     }
 
-    /// The connection that a stream of a server's begins with, if its header is there.
+    /// The connection of a stream at a server, if its header is there.
     fn peek(&mut self, id: FlowId) -> Option<usize> {
         let header = self.stack.readable(id).get(..HEADER as usize)?;
         let header = header.try_into().expect("its length");
@@ -251,7 +251,7 @@ impl Host {
         Some(number.unwrap_or_else(|| panic!("{id}: a stream begins with {header:x?}")))
     }
 
-    /// The payload where it arrived: the same bytes as those in the ring. Sometimes gives the frame back, to be held.
+    /// Checks that the payload in the frame is equal to the bytes in the ring. Sometimes returns the frame, to be kept.
     fn in_place(
         &mut self,
         id: FlowId,
@@ -266,14 +266,14 @@ impl Host {
             "{id}: the frame's payload is not what is in the ring"
         );
         if self.takes_all(id, ledger) {
-            // Parsed here, and spoiled by that.
+            // A receiver may modify bytes that it consumes.
             frame.bytes_mut()[range].fill(0xee);
         }
         let hold = self.held.len() < 4 && ledger.random.chance(2);
         hold.then(|| (ledger.now + ledger.random.micros(1..=100_000), frame))
     }
 
-    /// Whether it leaves nothing of what it is given.
+    /// Whether the application consumes all bytes of an event.
     fn takes_all(&self, id: FlowId, ledger: &Ledger) -> bool {
         let number = self.flows.get(&id).and_then(|flow| flow.number);
         number.is_some_and(|number| {
@@ -288,7 +288,7 @@ impl Host {
     }
 
     fn closed(&mut self, id: FlowId, error: Option<io::ErrorKind>, ledger: &mut Ledger) {
-        // What is still in the ring can be had now or never.
+        // The bytes in the ring are lost after this event.
         self.identify(id, ledger);
         while self.read(id, usize::MAX, ledger) > 0 {}
         let flow = self.flows.remove(&id).expect("looked at before");
@@ -314,7 +314,7 @@ impl Host {
         self.stale.push(id);
     }
 
-    /// Goes on with flows that wanted to pause.
+    /// Continues the flows whose pause has ended.
     fn wake(&mut self, ledger: &mut Ledger) -> bool {
         let now = ledger.now;
         let is_due = |at: Option<Time>| at.is_some_and(|at| at <= now);
@@ -341,7 +341,7 @@ impl Host {
         !due.is_empty()
     }
 
-    /// Resets a flow whose peer is not there any more.
+    /// Resets a flow whose peer has gone.
     pub fn give_up(&mut self, id: FlowId, ledger: &mut Ledger) {
         ledger.trace.note("gives up", bits(id), self.index as u64);
         self.abort(id, ledger);
@@ -373,7 +373,7 @@ impl Host {
         }
     }
 
-    /// Learns from the stream which connection a server's flow is.
+    /// Reads the number of a server's connection from its stream.
     fn identify(&mut self, id: FlowId, ledger: &mut Ledger) {
         let unknown = |flow: &Flow| flow.number.is_none();
         if !self.flows.get(&id).is_some_and(unknown) {
@@ -399,7 +399,7 @@ impl Host {
         ledger.trace.note("is connection", bits(id), number as u64);
     }
 
-    /// Does what the script wants done now.
+    /// Does what is due in the script.
     fn work(&mut self, id: FlowId, ledger: &mut Ledger) {
         self.identify(id, ledger);
         let Some(flow) = self.flows.get(&id) else {
@@ -418,7 +418,7 @@ impl Host {
         loop {
             let read = self.reads(id, script, echo, ledger);
             let wrote = self.writes(id, script, echo, ledger);
-            // An echo that has room again reads on, and one that has read writes.
+            // With new room an echo reads on, and after reading it writes.
             if !echo || !(read || wrote) {
                 break;
             }
@@ -451,7 +451,7 @@ impl Host {
             Reads::Stall(..) => {}
         }
         if echo {
-            // No more than can be sent back.
+            // An echo reads only what it can send back.
             let owed = flow.read.saturating_sub(HEADER) - flow.sent;
             most = most.min(self.stack.send_room(id).saturating_sub(owed as usize));
             if flow.read < HEADER {
@@ -461,7 +461,7 @@ impl Host {
         self.read(id, most, ledger) > 0
     }
 
-    /// Reads and checks at most so much; returns how much it was.
+    /// Reads and checks at most `most` bytes. Returns their number.
     fn read(&mut self, id: FlowId, most: usize, ledger: &mut Ledger) -> usize {
         let Some(flow) = self.flows.get_mut(&id) else {
             return 0;
@@ -566,7 +566,7 @@ impl Host {
         }
     }
 
-    /// Uses an id that is not valid any more: nothing may come of it.
+    /// Uses a stale id, which must have no effect.
     fn poke(&mut self, ledger: &mut Ledger) {
         if self.stale.is_empty() || !ledger.random.chance(5) {
             return;
@@ -595,7 +595,7 @@ impl Host {
         stack.abort(id);
     }
 
-    /// Nothing is ever above its bound.
+    /// Checks that no limit is exceeded.
     fn bounds(&self, ledger: &Ledger) {
         let config = &ledger.plan.hosts[self.index];
         let stats = self.stack.stats();
@@ -615,7 +615,7 @@ impl Host {
         within("bytes of rings", stats.ring_bytes, rings);
     }
 
-    /// Flows that have waited for longer than `patience`, for what will not come by itself.
+    /// Resets the flows that have waited for longer than `patience`, and checks that their peers have gone.
     pub fn impatient(&mut self, patience: Duration, ledger: &mut Ledger) {
         let since = ledger.healed.unwrap_or(ledger.now);
         let waiting = |flow: &Flow| ledger.now.saturating_sub(flow.progress.max(since));
@@ -632,7 +632,7 @@ impl Host {
             let queued = self.stack.send_queued(id);
             assert!(
                 peer != Fate::Open && flow.established && queued == 0,
-                "connection {number} stands still: {id} at host {} has sent {} and read {} bytes, {queued} are queued; its peer is {peer:?}; blocked {}, left {}; {:?}; {:?}",
+                "connection {number} has stalled: {id} at host {} has sent {} and read {} bytes, {queued} are queued; its peer is {peer:?}; blocked {}, left {}; {:?}; {:?}",
                 self.index,
                 flow.sent,
                 flow.read,
@@ -645,7 +645,7 @@ impl Host {
         }
     }
 
-    /// At the end of everything: nothing is left, and the counters agree with what was seen.
+    /// Checks at the end that nothing is left, and that the counters agree with the events.
     pub fn check_end(&mut self) {
         let index = self.index;
         assert!(
@@ -677,7 +677,7 @@ impl Host {
         self.flows.is_empty()
     }
 
-    /// The local ends of its flows, for those who want to spoil them.
+    /// The local ends of its flows, for the attacker.
     pub fn ends_of(&self, nth: u64) -> Option<(SocketAddr, SocketAddr)> {
         let nth = nth as usize % self.flows.len().max(1);
         let id = *self.flows.keys().nth(nth)?;
@@ -704,7 +704,7 @@ impl Flow {
     }
 }
 
-/// Queues what it can of `wanted` bytes from `offset` on.
+/// Queues as many as possible of `wanted` bytes from `offset` on.
 fn write(
     stack: &mut Stack<MemoryDevice>,
     id: FlowId,
@@ -741,7 +741,7 @@ fn bits(id: FlowId) -> u64 {
     u64::from(id.generation) << 32 | u64::from(id.index)
 }
 
-/// For the trace.
+/// A text for the trace.
 fn describe(flags: EventFlags) -> &'static str {
     let closed = flags.contains(EventFlags::CLOSED);
     let opened = flags.contains(EventFlags::ACCEPTED) || flags.contains(EventFlags::CONNECTED);

@@ -1,4 +1,4 @@
-//! What every transport must do, as functions over a [`Harness`](world::Harness).
+//! The behaviour of every transport, as functions over a [`Harness`](world::Harness).
 
 pub mod closing;
 pub mod fairness;
@@ -22,7 +22,7 @@ macro_rules! suite {
                 big_transfer, unread_held_bytes_are_dropped);
             $crate::suite!(@in $harness, sending: order_of_shared_and_written, blocked_then_writable,
                 drop_oldest_while_blocked, queue_bound, nothing_is_sent_after_finish, lent_but_not_committed,
-                writable_may_write_again);
+                uncommitted_space_is_lent_again, writable_may_write_again);
             $crate::suite!(@in $harness, closing: half_close, finish_then_receive, close_waits_for_the_peer,
                 close_delivers_despite_unread_bytes, abort_is_reported_later, abort_while_blocked, stale_ids,
                 peer_resets, peer_resets_while_paused, refused_accept, refused_and_aborted, write_to_a_dead_peer);

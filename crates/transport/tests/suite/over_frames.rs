@@ -42,7 +42,7 @@ pub fn pool(chunk: usize) -> Pool {
     Pool::new(&PoolOptions::new(4096, chunk)).unwrap()
 }
 
-/// What has become of a peer's connection.
+/// The end of a peer's connection.
 #[derive(Clone, Copy, Default)]
 struct Fate {
     ended: bool,
@@ -54,7 +54,7 @@ struct Fate {
 pub struct Peers {
     pub stack: Stack<MemoryDevice>,
     fates: HashMap<FlowId, Fate>,
-    /// Those that came from the transport.
+    /// Connections that the transport opened.
     pub accepted: Vec<FlowId>,
     clock: Clock,
 }
@@ -69,7 +69,7 @@ impl Peers {
         }
     }
 
-    /// A turn of the peers' stack.
+    /// Runs a turn of the peers' stack.
     pub fn turn(&mut self) {
         self.stack.receive(self.clock.tick());
         while let Some(event) = self.stack.next() {
@@ -115,7 +115,7 @@ impl Peers {
     }
 }
 
-/// Whose frames are IPv4 or IPv6.
+/// The transport over flows, on IPv4 or IPv6.
 pub struct BypassHarness<const FAMILY: u8, W: Wrap = Bare> {
     io: W::Io<Bypass<MemoryDevice>>,
     peers: Peers,
@@ -142,7 +142,7 @@ pub fn bypass(
 }
 
 impl<const FAMILY: u8> BypassHarness<FAMILY> {
-    /// Another transport, and its peers.
+    /// Replaces the transport and its peers.
     pub fn replace(&mut self, io: Bypass<MemoryDevice>, peers: Peers) {
         (self.io, self.peers) = (io, peers);
     }
@@ -198,7 +198,7 @@ impl<const FAMILY: u8, W: Wrap> Harness for BypassHarness<FAMILY, W> {
         self.peers.stack.abort(wire);
         self.peers.turn();
     }
-    // It takes what is received, and nothing is received but by `recv`.
+    // Only `recv` reads.
     fn refuse(&mut self, _: &mut FlowId) {}
     fn take(&mut self, _: &mut FlowId) {}
     fn address(&self, wire: &FlowId) -> Peer {

@@ -1,4 +1,4 @@
-//! A transport, the peers at the other end, and a driver that records what it is told.
+//! A transport, the peers at the other end, and a driver that records its callbacks.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -9,7 +9,7 @@ use hioload_transport::{
     Activity, Budget, Closed, ConnId, Connections, Driver, Peer, Rest, Taken, Transport,
 };
 
-/// Turns after which something that should happen is given up.
+/// Turns after which a test fails if what it waits for has not happened.
 const TURNS: usize = 5000;
 
 #[derive(Clone, Copy)]
@@ -32,7 +32,7 @@ impl Default for Setup {
     }
 }
 
-/// What a peer sees of the transport's end.
+/// The state of a connection, as a peer sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Seen {
     Open,
@@ -40,7 +40,7 @@ pub enum Seen {
     Reset,
 }
 
-/// A transport and how to be its peer.
+/// A transport, and the actions of its peers.
 pub trait Harness: Sized {
     type Io: Transport + 'static;
     /// One peer's end.
@@ -51,16 +51,16 @@ pub trait Harness: Sized {
     fn new(setup: Setup) -> Self;
     fn io(&mut self) -> &mut Self::Io;
     fn dial(&mut self) -> Self::Wire;
-    /// Sends from the front of `bytes`; how many were taken.
+    /// Sends from the front of `bytes`; returns how many were taken.
     fn send(&mut self, wire: &mut Self::Wire, bytes: &[u8]) -> usize;
-    /// Appends what has arrived.
+    /// Appends the bytes that have arrived.
     fn recv(&mut self, wire: &mut Self::Wire, into: &mut Vec<u8>) -> Seen;
     fn end(&mut self, wire: &mut Self::Wire);
     fn reset(&mut self, wire: Self::Wire);
-    /// The peer takes nothing until `take` is called.
+    /// The peer reads nothing until `take` is called.
     fn refuse(&mut self, wire: &mut Self::Wire);
     fn take(&mut self, wire: &mut Self::Wire);
-    /// Where it comes from.
+    /// The peer's address.
     fn address(&self, wire: &Self::Wire) -> Peer;
 }
 
@@ -85,7 +85,7 @@ pub struct Script {
     pub on_end: OnId,
     pub on_writable: OnId,
     pub on_accept: OnId,
-    /// Lifetimes under way, and whether the end was told.
+    /// Open connections, and whether each has received `on_end`.
     open: HashMap<ConnId, bool>,
 }
 
@@ -164,7 +164,7 @@ impl Driver for Script {
         assert!(self.is_open(id), "bytes for {id}, which is not open");
         self.log.push(Note::Data(id, data.to_vec()));
         let taken = (self.on_data)(io, id, data);
-        // What was consumed is the driver's to spoil.
+        // The driver may overwrite the bytes that it consumes.
         data[..taken.bytes].fill(0xdd);
         taken
     }
@@ -214,7 +214,7 @@ impl<H: Harness> World<H> {
         self.net.io()
     }
 
-    /// One turn, which waits a moment for something to happen.
+    /// One turn, whose wait is short.
     pub fn turn(&mut self) -> Activity {
         let (io, budget) = (self.net.io(), self.budget);
         io.wait(Some(Duration::from_millis(5))).unwrap();
@@ -229,7 +229,7 @@ impl<H: Harness> World<H> {
         }
     }
 
-    /// Turns until `done`.
+    /// Runs turns until `done`.
     pub fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
         for _ in 0..TURNS {
             if done(self) {
@@ -240,7 +240,7 @@ impl<H: Harness> World<H> {
         panic!("never: {what}; log: {:?}", self.script.log.last());
     }
 
-    /// A peer that has been accepted.
+    /// A peer, after its accept.
     pub fn dial(&mut self) -> (H::Wire, ConnId) {
         let from = self.script.log.len();
         let wire = self.net.dial();
@@ -256,7 +256,7 @@ impl<H: Harness> World<H> {
         })
     }
 
-    /// Sends all of `bytes`, turning while the network is full.
+    /// Sends all of `bytes`, with turns while the network is full.
     pub fn send(&mut self, wire: &mut H::Wire, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let n = self.net.send(wire, bytes);
@@ -267,7 +267,7 @@ impl<H: Harness> World<H> {
         }
     }
 
-    /// Turns until the peer has received `n` bytes; all that it has.
+    /// Runs turns until the peer has received `n` bytes; returns all that it has.
     pub fn recv(&mut self, wire: &mut H::Wire, n: usize) -> Vec<u8> {
         let mut got = Vec::new();
         self.until("the peer's bytes", |world| {
@@ -282,7 +282,7 @@ impl<H: Harness> World<H> {
         got
     }
 
-    /// Turns until the peer sees the end; what it received before.
+    /// Runs turns until the peer sees the end; returns what it received before.
     pub fn recv_end(&mut self, wire: &mut H::Wire) -> (Vec<u8>, Seen) {
         let mut got = Vec::new();
         let mut seen = Seen::Open;
@@ -293,7 +293,7 @@ impl<H: Harness> World<H> {
         (got, seen)
     }
 
-    /// All bytes that the driver was given in calls that took everything.
+    /// The bytes of every `on_data` of a connection.
     pub fn data(&self, of: ConnId) -> Vec<Vec<u8>> {
         let data = self.script.log.iter().filter_map(|note| match note {
             Note::Data(id, bytes) if *id == of => Some(bytes.clone()),

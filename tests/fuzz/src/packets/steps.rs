@@ -98,7 +98,7 @@ impl Bench {
             frame.truncate(frame.len().saturating_sub(input.byte().into()));
         }
         if how & 8 == 0 {
-            packet::mend(&mut frame);
+            packet::correct(&mut frame);
         }
         self.send(&frame);
     }

@@ -1,7 +1,7 @@
-//! What one connection has still to send: written bytes in pool chunks and shared payloads by reference, in order.
+//! Unsent bytes of one connection: written bytes in chunks of a pool and shared payloads by reference, in order.
 //!
-//! Written bytes are one stream over the chunks, whatever shared payloads lie between them: a small reply after a
-//! shared payload goes on in the same chunk. So the chunks a queue holds are bounded by the bytes it holds.
+//! Written bytes are one stream over the chunks, whatever shared payloads lie between them: a small reply after a shared
+//! payload continues in the same chunk. So the number of chunks is bounded by the number of bytes.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -12,10 +12,10 @@ use crate::SendError;
 
 /// Space for at least this many bytes is lent in one piece, so that a frame header is never split.
 const CONTIGUOUS: usize = 256;
-/// A shared payload below this is copied: one slice more in a gathered write costs about as much.
+/// A shared payload of fewer bytes is copied: another slice in a gathered write costs about as much.
 const COPY_BELOW: usize = 512;
-/// Shared payloads a queue may hold besides one for each [`BYTES_PER_SHARED`] bytes of its bound: what holds them has a
-/// size too, and a payload may be one byte long.
+/// Shared payloads that a queue may hold besides one for each [`BYTES_PER_SHARED`] bytes of its bound: a segment uses memory
+/// even if its payload is one byte long.
 const SHARED_FREE: usize = 64;
 const BYTES_PER_SHARED: usize = 64;
 /// A recycled queue keeps tables of at most this many entries.
@@ -29,9 +29,9 @@ struct Chunk {
 }
 
 enum Segment {
-    /// So many bytes of the chunk stream.
+    /// The number of bytes of the chunk stream.
     Written(usize),
-    /// A payload of which the first `sent` bytes have left.
+    /// A payload whose first `sent` bytes have been sent.
     Shared {
         payload: LocalShared,
         sent: usize,
@@ -47,18 +47,18 @@ pub(crate) struct SendQueue {
     bytes: usize,
     shared: usize,
     lent: usize,
-    /// Chunks that it must leave in the pool.
+    /// Chunks that it does not take from the pool.
     leave: usize,
 }
 
-/// How many bytes the pool's chunks lend in one piece at least.
+/// The least number of bytes that is lent in one piece.
 fn contiguous(pool: &Pool) -> usize {
     CONTIGUOUS.min(pool.buffer_size() / 4).max(1)
 }
 
-/// Bytes that a queue with `bytes` queued, `tail` bytes left in its last chunk and `chunks` more to be had is sure to take.
+/// Bytes that a queue is sure to take, with `bytes` queued, `tail` bytes left in its last chunk and `chunks` more available.
 fn room(pool: &Pool, bound: usize, bytes: usize, tail: usize, chunks: usize) -> usize {
-    // Each chunk, the present one too, may have to be left for the next with one byte less than `contiguous` unused.
+    // In each chunk, the present one too, up to `contiguous` - 1 bytes may stay unused.
     let unused = contiguous(pool) - 1;
     let free = chunks.saturating_mul(pool.buffer_size() - unused);
     bound
@@ -89,7 +89,7 @@ impl SendQueue {
             .map_or(0, |chunk| chunk.buf.len() - chunk.end)
     }
 
-    /// From here on it takes no chunk from the last `chunks` of the pool.
+    /// From now on it does not take the last `chunks` chunks of the pool.
     pub(crate) fn leave(&mut self, chunks: usize) {
         self.leave = chunks;
     }
@@ -104,7 +104,7 @@ impl SendQueue {
         room(pool, bound, self.bytes, self.tail(), self.chunks_left(pool))
     }
 
-    /// Lends the rest of the last chunk, or a new one if that has less than `want` (and less than a header's size) left.
+    /// Lends the rest of the last chunk, or a new chunk if the rest is less than both `want` and a header's size.
     #[inline]
     pub(crate) fn space(
         &mut self,
@@ -160,7 +160,7 @@ impl SendQueue {
         }
     }
 
-    /// Queues a payload: by reference, or copied if it is small and need not be taken back.
+    /// Queues a payload by reference, or copies it if it is small and not droppable.
     pub(crate) fn push_shared(
         &mut self,
         pool: &Pool,
@@ -202,7 +202,7 @@ impl SendQueue {
             if part.is_empty() {
                 continue;
             }
-            // The bound was checked by the caller, and a chunk is there: `space` lends what is asked for.
+            // The caller checked the bound, and a chunk is available: `space` lends what is asked for.
             match self.space(pool, 1, usize::MAX) {
                 Ok(space) if space.len() >= part.len() => space[..part.len()].copy_from_slice(part),
                 _ => return false,
@@ -212,7 +212,7 @@ impl SendQueue {
         true
     }
 
-    /// Takes back the oldest droppable payload of which no byte was sent.
+    /// Removes the oldest droppable payload of which no byte was sent; returns its length.
     pub(crate) fn drop_oldest(&mut self) -> Option<usize> {
         if self.shared == 0 {
             return None;
@@ -335,7 +335,7 @@ impl SendQueue {
         }
     }
 
-    /// Gives everything back, so that the queue can serve another connection.
+    /// Empties the queue, so that it can serve another connection.
     pub(crate) fn clear(&mut self) {
         self.segments.clear();
         self.chunks.clear();
