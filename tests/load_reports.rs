@@ -176,8 +176,8 @@ fn reports_are_compared_and_plotted() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let shown = text(&output.stdout);
     for part in [
-        "warning: not the same was asked for (in_flight)",
-        "plan: what differs",
+        "warning: the plans differ (in_flight)",
+        "plan: differences",
         "p99.9",
         "b/a",
     ] {

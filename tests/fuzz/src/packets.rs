@@ -102,11 +102,7 @@ fn own(six: bool) -> IpAddr {
 impl Bench {
     fn new(options: u8, seed: u32) -> Self {
         let bit = |bit: u8| options >> bit & 1 == 1;
-        let pair = PairOptions {
-            chunks: CHUNKS,
-            ring: CHUNKS,
-            ..PairOptions::default()
-        };
+        let pair = PairOptions::default().chunks(CHUNKS).ring(CHUNKS);
         let (a, b) = memory::pair(&pair).expect("memory");
         let vlan = bit(0).then_some(5);
         let ring = if bit(1) { 4096 } else { 65_536 };

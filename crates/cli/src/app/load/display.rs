@@ -1,14 +1,13 @@
-//! The progress of a run on standard error: one line that is redrawn on a terminal, or a line for each second. Standard output holds only
-//! the summary.
+//! The live display of a run on standard error: one line that is redrawn on a terminal, and a line about each second elsewhere.
 
 use std::io::{self, IsTerminal as _};
 use std::time::Instant;
 
 use hioload_loadgen::progress::{Phase, Progress, Silent};
-use hioload_report::{Run, Tick, words};
+use hioload_report::{Run, Tick, format};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// The display of a run, and the [`Wiper`] of its line.
+/// Makes the display, and a [`Wiper`] for its line on the terminal.
 pub(super) fn display(quiet: bool) -> (Box<dyn Progress>, Wiper) {
     if quiet {
         return (Box::new(Silent), Wiper(None));
@@ -25,7 +24,7 @@ pub(super) fn display(quiet: bool) -> (Box<dyn Progress>, Wiper) {
     (Box::new(live), wiper)
 }
 
-/// The current columns of the terminal, which can be resized at any time.
+/// Columns of the terminal now. It may be resized at any time.
 fn width() -> u16 {
     #[cfg(unix)]
     if let Ok(size) = rustix::termios::tcgetwinsize(io::stderr()) {
@@ -34,12 +33,12 @@ fn width() -> u16 {
     80
 }
 
-/// Clears the line on the terminal before the process ends.
+/// Removes the line from the terminal when another thread ends the process.
 #[derive(Debug, Clone)]
 pub(super) struct Wiper(Option<ProgressBar>);
 
 impl Wiper {
-    /// Clears the line.
+    /// Removes the line.
     pub(super) fn wipe(&self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();
@@ -47,7 +46,7 @@ impl Wiper {
     }
 }
 
-/// The state of a run in progress.
+/// The state of the display.
 #[derive(Debug)]
 struct State {
     run: usize,
@@ -95,27 +94,27 @@ impl State {
         let mut figures = Vec::new();
         if tick.span > 0.0 {
             let rate = tick.done as f64 / tick.span;
-            figures.push(format!("{}/s", words::short(rate)));
+            figures.push(format!("{}/s", format::short(rate)));
         }
         if tick.p99 > 0 {
-            figures.push(format!("p99 {}", words::time(tick.p99 as f64)));
+            figures.push(format!("p99 {}", format::time(tick.p99 as f64)));
         }
         figures.push(match self.errors {
             1 => "1 error".to_owned(),
-            errors => format!("{} errors", words::count(errors as f64)),
+            errors => format!("{} errors", format::count(errors as f64)),
         });
         if tick.p50 > 0 {
-            figures.push(format!("p50 {}", words::time(tick.p50 as f64)));
+            figures.push(format!("p50 {}", format::time(tick.p50 as f64)));
         }
         if self.max > 0 {
-            figures.push(format!("max {}", words::time(self.max as f64)));
+            figures.push(format!("max {}", format::time(self.max as f64)));
         }
-        figures.push(format!("{} open", words::count(tick.open as f64)));
+        figures.push(format!("{} open", format::count(tick.open as f64)));
         figures
     }
 }
 
-/// The first figures that fit into `room` columns. A truncated figure could be read as another one.
+/// The first figures that fit into `room` columns. A truncated figure could be misread.
 fn fitting(figures: &[String], room: usize) -> String {
     let mut line = String::new();
     for figure in figures {
@@ -129,17 +128,17 @@ fn fitting(figures: &[String], room: usize) -> String {
     line
 }
 
-/// The result of a repeat, in one line.
+/// The figures of a finished repeat in one line.
 fn ended(state: &State, run: &Run) -> Option<String> {
     // The summary reports a single repeat.
     (state.of > 1).then(|| {
         let mut line = format!("{}/{}", state.run, state.of);
         if !run.part.is_empty() {
-            line = format!("{line} {}", words::harmless(&run.part));
+            line = format!("{line} {}", format::printable(&run.part));
         }
-        line = format!("{line} {}", words::per_second(run.rate));
+        line = format!("{line} {}", format::per_second(run.rate));
         if let Some(latency) = run.latency.as_ref().or(run.handshake.as_ref()) {
-            let time = |ns| words::time(ns as f64);
+            let time = |ns| format::time(ns as f64);
             line = format!(
                 "{line}  p50 {}  p99 {}  max {}",
                 time(latency.p50),
@@ -149,7 +148,7 @@ fn ended(state: &State, run: &Run) -> Option<String> {
         }
         let errors: u64 = run.errors.values().sum();
         if errors > 0 {
-            line = format!("{line}  {} errors", words::count(errors as f64));
+            line = format!("{line}  {} errors", format::count(errors as f64));
         }
         line
     })
@@ -158,7 +157,7 @@ fn ended(state: &State, run: &Run) -> Option<String> {
 /// The progress of a phase: `4.2/10 s`.
 fn clock(elapsed: f64, total: Option<f64>) -> String {
     match total {
-        Some(total) => format!("{elapsed:.1}/{}", words::seconds(total)),
+        Some(total) => format!("{elapsed:.1}/{}", format::seconds(total)),
         None => format!("{elapsed:.1} s"),
     }
 }
@@ -176,7 +175,7 @@ struct Live {
 /// The bar counts in thousandths.
 const WHOLE: u64 = 1000;
 const BAR: usize = 16;
-/// A terminal with fewer columns has no bar, to leave room for the figures.
+/// A terminal with fewer columns shows no bar.
 const ROOM_FOR_BAR: u16 = 70;
 
 impl Live {
@@ -191,7 +190,7 @@ impl Live {
         }
     }
 
-    /// Chooses a style with a bar if the end of the phase is known and there is room.
+    /// Sets the style: with a bar if the phase has an end and the terminal is wide enough.
     fn style(&mut self) {
         let ends = self.total.is_some() || self.state.phase == Phase::Opening;
         let barred = ends && (self.width)() >= ROOM_FOR_BAR;
@@ -244,13 +243,13 @@ impl Progress for Live {
 
     fn connections(&mut self, open: usize, of: usize) {
         self.at(open as f64 / of.max(1) as f64);
-        let count = |n: usize| words::count(n as f64);
+        let count = |n: usize| format::count(n as f64);
         self.bar
             .set_message(format!("{} of {} open", count(open), count(of)));
     }
 
     fn note(&mut self, line: &str) {
-        self.bar.println(words::harmless(line));
+        self.bar.println(format::printable(line));
     }
 
     fn done(&mut self, run: &Run) {
@@ -266,17 +265,17 @@ impl Drop for Live {
     }
 }
 
-/// One line for each second.
+/// Prints a line about each second.
 struct Lines<F> {
     say: F,
     state: State,
     total: Option<f64>,
-    /// The sum of the ticks since the last line.
+    /// The figures since the last line.
     since: Tick,
     connections: Option<Instant>,
 }
 
-/// The least seconds that a line covers. Ticks come five times a second, not exactly on time.
+/// Seconds covered by a line, at least. It is less than 1 because ticks are not exactly on time.
 const BETWEEN: f64 = 0.9;
 
 impl<F: FnMut(&str)> Lines<F> {
@@ -305,7 +304,7 @@ impl<F: FnMut(&str)> Progress for Lines<F> {
         since.span += tick.span;
         since.done += tick.done;
         since.open = tick.open;
-        // Percentiles of several spans cannot be added; the worst of them is shown.
+        // Percentiles of several spans cannot be added: the worst is shown.
         since.p50 = since.p50.max(tick.p50);
         since.p99 = since.p99.max(tick.p99);
         if since.span < BETWEEN {
@@ -327,7 +326,7 @@ impl<F: FnMut(&str)> Progress for Lines<F> {
             return;
         }
         self.connections = Some(now);
-        let count = |n: usize| words::count(n as f64);
+        let count = |n: usize| format::count(n as f64);
         (self.say)(&format!(
             "{} {} of {} open",
             self.state.name(),
@@ -337,7 +336,7 @@ impl<F: FnMut(&str)> Progress for Lines<F> {
     }
 
     fn note(&mut self, line: &str) {
-        (self.say)(&words::harmless(line));
+        (self.say)(&format::printable(line));
     }
 
     fn done(&mut self, run: &Run) {

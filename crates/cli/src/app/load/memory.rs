@@ -1,4 +1,4 @@
-//! `--transport memory`: a server and a generator in this process, each on its own lcores, connected by devices in memory.
+//! `--transport memory`: a server and a generator in this process, on separate lcores, connected in memory.
 
 use std::time::Duration;
 
@@ -8,38 +8,38 @@ use hioload_loadgen::{RepeatResult, ServerProbe, memory, process, settings};
 use hioload_ws::{Config, Endpoint, Idle, Lcores, Server};
 
 use super::super::handler::handler;
-use super::Drive;
+use super::RepeatContext;
 use super::attack::AttackPart;
-use super::plan::Planned;
+use super::plan::LoadSetup;
 use super::tap::Recording;
 use crate::Failure;
 
-/// Runs a repeat.
+/// Runs one part of a repeat.
 pub(super) fn run(
-    planned: &Planned,
+    setup: &LoadSetup,
     attack: Option<&AttackPart>,
     tap: Option<&Recording>,
-    drive: Drive<'_>,
+    context: RepeatContext<'_>,
 ) -> Result<RepeatResult, Failure> {
     if let Some(tap) = tap.cloned() {
         let tapped = move |device, n| tap.around(device, &format!("memory-queue{n}"));
-        return run_wrapped(planned, tapped, drive);
+        return over(setup, tapped, context);
     }
     match attack {
-        None => run_wrapped(planned, |device, _| device, drive),
-        Some(attack) => run_wrapped(planned, attack.wrap_memory(planned.job.lcores)?, drive),
+        None => over(setup, |device, _| device, context),
+        Some(attack) => over(setup, attack.wrap_memory(setup.job.lcores)?, context),
     }
 }
 
-/// Runs a repeat with the generator's devices inside those that `on_client` makes.
-fn run_wrapped<C: Device + 'static>(
-    planned: &Planned,
+/// Runs it with the devices of the generator wrapped by `on_client`.
+fn over<C: Device + 'static>(
+    setup: &LoadSetup,
     on_client: impl Fn(MemoryDevice, usize) -> C + Clone + Send + 'static,
-    drive: Drive<'_>,
+    context: RepeatContext<'_>,
 ) -> Result<RepeatResult, Failure> {
-    let job = &planned.job;
+    let job = &setup.job;
     let pairs = job.lcores;
-    let (servers, clients, enough) = places(planned);
+    let (servers, clients, enough) = places(setup);
     let mut client = settings::config(job);
     let mut server = Config {
         executor_threads: 0,
@@ -49,7 +49,7 @@ fn run_wrapped<C: Device + 'static>(
     server.limits.max_message = client.limits.max_message;
     server.limits.reassembly_memory = client.limits.reassembly_memory;
     server.limits.send_queue = client.limits.send_queue;
-    // Pings to a million silent connections would be an additional load.
+    // Pings to a million silent connections would be a load of their own.
     server.limits.ping_interval = Duration::ZERO;
     server.limits.idle_timeout = Duration::ZERO;
     if job.deflate {
@@ -63,7 +63,7 @@ fn run_wrapped<C: Device + 'static>(
         server.idle = Idle::Block;
     }
     let system =
-        |why: std::io::Error| Failure::run(format!("cannot make devices in memory: {why}"));
+        |why: std::io::Error| Failure::run(format!("cannot make the devices in memory: {why}"));
     let ends =
         memory::ends(pairs, (&server, &client), |device, _| device, on_client).map_err(system)?;
     let usage = |why: hioload_ws::StartError| Failure::usage(why);
@@ -76,7 +76,7 @@ fn run_wrapped<C: Device + 'static>(
     let mut threads = process::lcore_threads();
     threads.retain(|thread| !others.contains(thread));
     let probe = ServerProbe::Lcores { counters, threads };
-    let outcome = drive.run_on(client, &probe);
+    let outcome = context.over(client, &probe);
     serving.remote().stop_now();
     serving
         .join()
@@ -84,11 +84,11 @@ fn run_wrapped<C: Device + 'static>(
     outcome
 }
 
-/// The CPUs of the server's lcores and of the generator's, and whether each lcore has its own CPU.
-fn places(planned: &Planned) -> (Lcores, Lcores, bool) {
-    let pairs = planned.job.lcores;
+/// CPUs for the lcores of the server and of the generator, and whether each lcore has a CPU of its own.
+fn places(setup: &LoadSetup) -> (Lcores, Lcores, bool) {
+    let pairs = setup.job.lcores;
     let cpus = hioload_lcore::Topology::detect().placement();
-    let theirs = match &planned.lcores {
+    let theirs = match &setup.lcores {
         Lcores::Cpus(cpus) => cpus.clone(),
         Lcores::Auto | Lcores::Count(_) => Vec::new(),
     };
@@ -97,11 +97,11 @@ fn places(planned: &Planned) -> (Lcores, Lcores, bool) {
         .filter(|cpu| !theirs.contains(cpu))
         .collect();
     if free.len() < pairs || theirs.len() < pairs {
-        return (Lcores::Count(pairs), planned.lcores.clone(), false);
+        return (Lcores::Count(pairs), setup.lcores.clone(), false);
     }
     (
         Lcores::Cpus(free[..pairs].to_vec()),
-        planned.lcores.clone(),
+        setup.lcores.clone(),
         true,
     )
 }
