@@ -121,7 +121,7 @@ fn engine(ends: Vec<PendingQueue>, last: u8, listen: bool) -> Server<Bypass<Queu
     stack.secret = [last; 16];
     stack.max_flows = 64;
     let mut config = Config::default();
-    config.limits.max_connections = 16;
+    config.tunables.limits.max_connections = 16;
     let options = BypassOptions {
         rx_buffer: 1 << 16,
         send_queue: config.send_bound(),

@@ -8,8 +8,8 @@ use hioload_transport::Transport;
 use hioload_ws::deflate::DeflateConfig;
 use hioload_ws::{
     Accept, CloseCode, ClosedBy, Closure, Config, Connect, ConnectError, ConnectionId, Context,
-    Endpoint, Handler, Idle, Kind, LcoreContext, Message, Peer, Request, Response, SendPolicy,
-    Server, ServerOptions, ServerReply, SocketOptions,
+    Endpoint, Handler, Kind, LcoreContext, Message, Peer, Request, Response, SendPolicy, Server,
+    ServerOptions, ServerReply, SocketOptions,
 };
 
 use super::client::{ClientLink, Work};
@@ -73,13 +73,10 @@ pub(crate) fn run(arguments: &ConnectArgs) -> Result<(), Failure> {
 }
 
 fn options(arguments: &ConnectArgs, messages: Messages) -> ServerOptions {
-    let mut config = Config {
-        idle: Idle::Adaptive,
-        executor_threads: 0,
-        ..Config::default()
-    };
-    config.deflate = arguments.deflate.then(DeflateConfig::default);
-    let limits = &mut config.limits;
+    let mut config = Config::default();
+    config.executor_threads = 0;
+    config.tunables.deflate = arguments.deflate.then(DeflateConfig::default);
+    let limits = &mut config.tunables.limits;
     limits.max_connections = 1;
     limits.handshake_timeout = arguments.timeout();
     limits.max_message = limits.max_message.max(messages.size);

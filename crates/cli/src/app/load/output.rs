@@ -41,7 +41,7 @@ pub(super) fn check(arguments: &OutputArgs) -> Result<(), Failure> {
 ///
 /// # Errors
 /// Code 1 if a file cannot be written.
-pub(super) fn tell(arguments: &OutputArgs, report: &Report) -> Result<(), Failure> {
+pub(super) fn write_all(arguments: &OutputArgs, report: &Report) -> Result<(), Failure> {
     let occupied = [&arguments.json, &arguments.report];
     let occupied = occupied
         .into_iter()
