@@ -13,10 +13,7 @@ use std::net::SocketAddr;
 
 use hioload_ws::af_xdp::{self, XdpOptions};
 use hioload_ws::bypass::Cidr;
-use hioload_ws::{
-    Accept, Config, Context, Endpoint, Handler, LcoreContext, Lcores, Message, Peer, Request,
-    Response, ServerOptions, SocketOptions,
-};
+use hioload_ws::{Context, Handler, Message, ServerOptions};
 
 struct Echo;
 
@@ -24,14 +21,7 @@ impl Handler for Echo {
     type Conn = ();
     type Event = ();
 
-    fn on_open(
-        &mut self,
-        _: &mut impl LcoreContext<Event = ()>,
-        _: Peer,
-        _: &Request<'_>,
-    ) -> Result<Accept<()>, Response> {
-        Ok(Accept::new(()))
-    }
+    fn new_conn(&mut self) {}
 
     fn on_message(&mut self, _: &mut (), cx: &mut impl Context<Event = ()>, message: Message<'_>) {
         // The policy of the configuration answers a full send queue.
@@ -46,12 +36,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let address: Cidr = address.parse()?;
 
-    let options = ServerOptions {
-        listen: vec![Endpoint::Tcp(SocketAddr::new(address.addr(), 9001))],
-        lcores: Lcores::Auto, // one for each queue, near the NIC
-        config: Config::default(),
-        sockets: SocketOptions::default(),
-    };
+    // Without a choice of lcores there is one for each queue, near the NIC.
+    let options = ServerOptions::new().listen_on(SocketAddr::new(address.addr(), 9001));
     // The port owns the XDP program: it stays attached as long as `port` or a queue lives.
     let (server, port) = af_xdp::bind(XdpOptions::new(interface).address(address), options)?;
     println!("listening on ws://{}:9001", address.addr());

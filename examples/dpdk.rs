@@ -15,10 +15,7 @@ use std::net::SocketAddr;
 
 use hioload_ws::bypass::Cidr;
 use hioload_ws::dpdk::{self, DpdkOptions, Eal, PortName};
-use hioload_ws::{
-    Accept, Config, Context, Endpoint, Handler, LcoreContext, Lcores, Message, Peer, Request,
-    Response, ServerOptions, SocketOptions,
-};
+use hioload_ws::{Context, Handler, Message, ServerOptions};
 
 struct Echo;
 
@@ -26,14 +23,7 @@ impl Handler for Echo {
     type Conn = ();
     type Event = ();
 
-    fn on_open(
-        &mut self,
-        _: &mut impl LcoreContext<Event = ()>,
-        _: Peer,
-        _: &Request<'_>,
-    ) -> Result<Accept<()>, Response> {
-        Ok(Accept::new(()))
-    }
+    fn new_conn(&mut self) {}
 
     fn on_message(&mut self, _: &mut (), cx: &mut impl Context<Event = ()>, message: Message<'_>) {
         // The policy of the configuration answers a full send queue.
@@ -50,12 +40,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // EAL starts once in a process, and ends with the last port and the last handle to it.
     let eal = Eal::init(&dpdk::split_arguments(&eal)?)?;
-    let options = ServerOptions {
-        listen: vec![Endpoint::Tcp(SocketAddr::new(address.addr(), 9001))],
-        lcores: Lcores::Auto, // one for each queue, near the NIC
-        config: Config::default(),
-        sockets: SocketOptions::default(),
-    };
+    // Without a choice of lcores there is one for each queue, near the NIC.
+    let options = ServerOptions::new().listen_on(SocketAddr::new(address.addr(), 9001));
     let port = DpdkOptions::new(PortName::Number(0)).address(address);
     let (server, port) = dpdk::bind(&eal, port, options)?;
     println!("listening on ws://{}:9001", address.addr());

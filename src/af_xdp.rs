@@ -21,7 +21,8 @@ use hioload_engine::ServerOptions;
 
 pub use crate::bypass::Error;
 pub use hioload_bypass::af_xdp::{
-    BindMode, BusyPoll, Ownership, RxChecksum, Server, XdpCounters, XdpMode, XdpOptions, XdpPort,
+    BindMode, BusyPoll, OpenError, Ownership, RxChecksum, Server, XdpCounters, XdpMode, XdpOptions,
+    XdpPort,
 };
 
 /// Opens the interface and makes a server over its queues, with one lcore for each. Without listeners the server is a client.

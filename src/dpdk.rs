@@ -18,6 +18,6 @@
 
 pub use crate::bypass::Error;
 pub use hioload_bypass::dpdk::{
-    DpdkOptions, DpdkPort, Eal, LinkState, PortEnd, PortName, PortStats, Server, bind,
+    DpdkError, DpdkOptions, DpdkPort, Eal, LinkState, PortEnd, PortName, PortStats, Server, bind,
     split_arguments,
 };

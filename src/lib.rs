@@ -1,8 +1,10 @@
-//! hioload-ws: a WebSocket data plane that owns its cores.
+//! A WebSocket server and client library that owns its CPU cores.
 //!
-//! A [`Server`] runs one pinned thread per core, an *lcore*. Each owns its connections, its memory, its timers and one
-//! instance of your [`Handler`], and shares nothing: no lock is taken and no message crosses a core unless you send it
-//! there. A message is handed to the handler where it arrived, and the replies of a turn leave in one write.
+//! A [`Server`] runs one pinned thread for each core, an *lcore*. Each lcore owns its connections, its memory, its timers and one
+//! instance of your [`Handler`]. Lcores share nothing: no lock is taken, and no message crosses a core unless you send it there. A
+//! message reaches the handler in the memory where it arrived, and the replies of a turn leave in one write.
+//!
+//! # A server
 //!
 //! ```no_run
 //! use hioload_ws::{Context, Handler, Message, Server, ServerOptions};
@@ -19,30 +21,43 @@
 //!
 //!     fn on_message(&mut self, seen: &mut u64, cx: &mut impl Context<Event = ()>, message: Message<'_>) {
 //!         *seen += 1;
-//!         // A full send queue is answered by the policy of the configuration.
+//!         // If the send queue is full, the send policy has been applied.
 //!         let _ = cx.send(message.kind(), message.as_bytes());
 //!     }
 //! }
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let server = Server::bind(ServerOptions::new().listen("127.0.0.1:9001")?.lcores(2))?;
-//!     let running = server.start(|_lcore| Echo)?;
-//!     running.join()?;
+//!     let options = ServerOptions::new().listen("127.0.0.1:9001")?.lcores(2);
+//!     let running = Server::bind(options)?.start(|_lcore| Echo)?;
+//!     // `running.remote()` is a handle for other threads: it drains or stops the server and reads its counters.
+//!     let totals = running.join()?;
+//!     println!("{totals}");
 //!     Ok(())
 //! }
 //! ```
 //!
-//! # Where things are
+//! # What to read next
 //!
-//! - [`Handler`], [`Context`] and [`LcoreContext`]: what an application implements and what it may call.
-//! - [`middleware`]: layers around a handler, and some ready ones.
-//! - [`Config`] and [`Limits`]: every bound, with what happens there.
-//! - [`proto`]: the WebSocket protocol without I/O, for use on its own.
+//! | to | see |
+//! |---|---|
+//! | write a handler | [`guide`], [`Handler`], [`Context`], [`LcoreContext`] |
+//! | refuse requests, check origins, log | [`middleware`] |
+//! | bound memory, time and rates | [`Limits`], [`Tunables`], [`Config`] |
+//! | open connections as a client | [`Connect`], [`LcoreContext::connect`] |
+//! | watch and stop a running server | [`Remote`], [`Totals`] |
+//! | run without the kernel's TCP | the modules `af_xdp` and `dpdk` (features) |
+//! | use the protocol alone, without I/O | [`proto`] |
 //!
 //! # Features
 //!
-//! By default a server runs over sockets. `af-xdp` adds the module `af_xdp`; building it needs clang, libbpf-dev and
-//! linux-libc-dev. `dpdk` adds the module `dpdk`; building it needs libdpdk-dev, libclang-dev and pkg-config.
+//! By default a server runs over sockets, on any system. `af-xdp` adds the module `af_xdp`; building it needs Debian's clang,
+//! libbpf-dev and linux-libc-dev. `dpdk` adds the module `dpdk`; building it needs libdpdk-dev, libclang-dev and pkg-config. Both need
+//! Linux.
+//!
+//! # Stability
+//!
+//! The items of this crate follow semantic versioning. The crates below it (`hioload-engine`, `hioload-transport`, and others) are
+//! internal: they change with any release.
 
 #![forbid(unsafe_code)]
 
@@ -52,8 +67,9 @@ pub use hioload_ws_proto::deflate;
 
 pub use hioload_engine::{
     Accept, Busy, ClosedBy, Closure, Config, Connect, ConnectError, ConnectionId, Context,
-    CountersHandle, Handler, LcoreContext, Lcores, Limits, Remote, Response, RunError, Running,
-    SendError, SendPolicy, Server, ServerOptions, StartError, TimerHandle, TopicError, Totals,
+    CountersHandle, Handler, LcoreContext, Lcores, Limits, ReconfigureError, Remote, Response,
+    RunError, Running, SendError, SendPolicy, Server, ServerOptions, StartError, TimerHandle,
+    TopicError, Totals, Tunables,
 };
 pub use hioload_lcore::{Idle, Time};
 pub use hioload_mem::HugePages;
@@ -71,10 +87,10 @@ pub mod af_xdp;
 #[cfg(all(feature = "dpdk", target_os = "linux"))]
 pub mod dpdk;
 
-/// User-space TCP: what [`af_xdp`](crate::af_xdp) and [`dpdk`](crate::dpdk) share (features `af-xdp`, `dpdk`).
+/// User-space TCP: what the modules `af_xdp` and `dpdk` share (features `af-xdp`, `dpdk`).
 #[cfg(any(feature = "af-xdp", feature = "dpdk"))]
 pub mod bypass {
-    pub use hioload_bypass::{Cidr, Error, ListenError, ParseCidrError, Queues, StackConfig};
+    pub use hioload_bypass::{Cidr, Error, ListenError, ParseCidrError, StackConfig};
 }
 
 /// The examples of README.md, compiled.

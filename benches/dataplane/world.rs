@@ -5,12 +5,12 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 use hioload_device::Device;
-use hioload_engine::{Accept, Config, Context, Handler, Lcore, LcoreContext, Response};
+use hioload_engine::{Config, Lcore};
 use hioload_lcore::{Clock, Time};
+use hioload_testkit::Echo;
+use hioload_transport::Transport;
 use hioload_transport::bypass::Bypass;
-use hioload_transport::{Peer, Transport};
-use hioload_ws_proto::handshake::server::Request;
-use hioload_ws_proto::{Message, OpCode, encode};
+use hioload_ws_proto::{OpCode, encode};
 
 use crate::client::{Client, Failure};
 use crate::packet::{MSS, flag};
@@ -24,27 +24,6 @@ const MASK: [u8; 4] = [0x1f, 0x2e, 0x3d, 0x4c];
 pub const REQUEST: &[u8] =
     b"GET /echo HTTP/1.1\r\nHost: 10.77.0.2:9001\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-
-pub struct Echo;
-
-impl Handler for Echo {
-    type Conn = ();
-    type Event = ();
-
-    fn on_open(
-        &mut self,
-        _: &mut impl LcoreContext<Event = ()>,
-        _: Peer,
-        _: &Request<'_>,
-    ) -> Result<Accept<()>, Response> {
-        Ok(Accept::new(()))
-    }
-
-    fn on_message(&mut self, _: &mut (), cx: &mut impl Context<Event = ()>, message: Message<'_>) {
-        // If a reply finds no room, the client misses it and fails.
-        let _ = cx.send(message.kind(), message.as_bytes());
-    }
-}
 
 pub struct World<D: Device, T: Transport = Bypass<D>> {
     lcore: Lcore<T, Echo>,

@@ -1,16 +1,17 @@
-//! Server and client in one process, each with its lcores and a TCP of its own, on two ports that are joined by rings: what one
-//! sends is in the other's hands as the same mbuf.
+//! Server and client in one process, each with its lcores and its TCP, on two ports that are connected by rings: an mbuf that one sends
+//! is the mbuf that the other receives.
 
 use std::net::SocketAddr;
 use std::sync::mpsc;
 
 use hioload_device::Device;
 use hioload_dpdk::{
-    Eal, Port, PortName, PortOptions, QueueEnd, RingEnd, ring_pair, split_arguments,
+    Eal, PendingQueue, Port, PortName, PortOptions, RingEnd, ring_pair, split_arguments,
 };
 use hioload_engine::{LcorePlacement, MakeTransport, StartError};
 use hioload_mem::{Pool, PoolOptions};
 use hioload_tcp::{Handoff, Stack, StackConfig};
+use hioload_testkit::Echo;
 use hioload_transport::bypass::{Bypass, BypassOptions};
 use hioload_ws::{
     Accept, CloseCode, Closure, Config, Connect, ConnectError, ConnectionId, Context, Handler,
@@ -23,27 +24,6 @@ type Queue = hioload_dpdk::Queue;
 
 const COUNT: u64 = 20_000;
 const IN_FLIGHT: u64 = 16;
-
-struct Echo;
-
-impl Handler for Echo {
-    type Conn = ();
-    type Event = ();
-
-    fn on_open(
-        &mut self,
-        _: &mut impl LcoreContext<Event = ()>,
-        _: Peer,
-        _: &Request<'_>,
-    ) -> Result<Accept<()>, Response> {
-        Ok(Accept::new(()))
-    }
-
-    fn on_message(&mut self, _: &mut (), cx: &mut impl Context<Event = ()>, message: Message<'_>) {
-        cx.send(message.kind(), message.as_bytes())
-            .expect("there is room for what is in flight");
-    }
-}
 
 /// Sends numbers on a connection of each lcore, awaits each back, and tells.
 #[derive(Clone)]
@@ -123,17 +103,14 @@ impl Handler for Asker {
     }
 }
 
-fn open(eal: &Eal, end: RingEnd, queues: u16) -> (Port, Vec<QueueEnd>) {
-    let options = PortOptions {
-        port: PortName::Ring(end),
-        queues,
-        ..PortOptions::default()
-    };
+fn open(eal: &Eal, end: RingEnd, queues: u16) -> (Port, Vec<PendingQueue>) {
+    let mut options = PortOptions::new(PortName::Ring(end));
+    options.queues = queues;
     Port::open(eal, &options).expect("a port")
 }
 
 /// An engine with an lcore for each queue; `last` is the last byte of its IP and MAC addresses.
-fn engine(ends: Vec<QueueEnd>, last: u8, listen: bool) -> Server<Bypass<Queue>> {
+fn engine(ends: Vec<PendingQueue>, last: u8, listen: bool) -> Server<Bypass<Queue>> {
     let address = ([10, 77, 0, 2], 9001).into();
     let own = format!("10.77.0.{last}/24").parse().expect("an address");
     let mut stack = StackConfig::new([own]);
@@ -144,7 +121,7 @@ fn engine(ends: Vec<QueueEnd>, last: u8, listen: bool) -> Server<Bypass<Queue>> 
     stack.secret = [last; 16];
     stack.max_flows = 64;
     let mut config = Config::default();
-    config.limits.max_connections = 16;
+    config.tunables.limits.max_connections = 16;
     let options = BypassOptions::default()
         .rx_buffer(1 << 16)
         .send_queue(config.send_bound())
@@ -193,7 +170,7 @@ fn converse(eal: &Eal, queues: u16) {
     // The second to be closed knows of both: each has the other's frames.
     port_a.close().expect("closed");
     let closed = port_b.close().expect("closed");
-    assert_eq!((closed.frames_in_use, closed.frames_in_hand), (Some(0), 0));
+    assert_eq!((closed.frames_in_use, closed.frames_held), (Some(0), 0));
 }
 
 #[test]

@@ -2,9 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 #[allow(dead_code, unreachable_pub)]
-#[path = "../../engine/tests/counting/mod.rs"]
-mod counting;
-#[allow(dead_code, unreachable_pub)]
 mod range;
 
 use std::net::SocketAddr;
@@ -17,7 +14,11 @@ use hioload_device::{Burst, Device};
 use hioload_engine::{Config, Lcore};
 use hioload_lcore::Clock;
 use hioload_tcp::StackConfig;
+use hioload_testkit::counting::{Counting, allocations};
 use hioload_transport::Transport;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// A SYN of the load, from which an attacker learns the path.
 fn syn() -> Vec<u8> {
@@ -44,7 +45,7 @@ fn a_running_attack_allocates_nothing() {
     config.listen = vec![target];
     config.max_flows = 4096;
     config.secret = *b"secret of a test";
-    let server = range::transport(a.open(), config, now);
+    let server = hioload_testkit::links::bypass(a.open(), config, now);
     let mut server = Lcore::alone(server, range::Echo, Config::default(), now);
     let mut attacker = Attacker::new(b.open(), &options, &control).unwrap();
 
@@ -64,11 +65,11 @@ fn a_running_attack_allocates_nothing() {
             control.stop();
         }
         attacker.set_now(now);
-        let before = counting::allocations();
+        let before = allocations();
         attacker.rx_burst(&mut burst);
         burst.clear();
         attacker.tx_burst(&mut burst);
-        allocated += counting::allocations() - before;
+        allocated += allocations() - before;
         server.transport().wait(Some(Duration::ZERO)).unwrap();
         server.turn(now);
     }

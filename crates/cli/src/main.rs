@@ -1,6 +1,8 @@
 //! The `hioload` command.
 
 #![forbid(unsafe_code)]
+// The documentation of options and settings is the text of --help, not rustdoc.
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::bare_urls)]
 
 mod app;
 mod cli;

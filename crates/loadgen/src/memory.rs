@@ -62,7 +62,7 @@ where
         at_server.addresses = vec![cidr(SERVER.ip())?];
         at_server.listen = vec![SERVER];
         let mut at_client = stack(client);
-        at_client.addresses = addresses(client.limits.max_connections)?;
+        at_client.addresses = addresses(client.tunables.limits.max_connections)?;
         at_client.source_ports = PORTS;
         ends.servers
             .push(make(near, n, on_server.clone(), at_server, server));

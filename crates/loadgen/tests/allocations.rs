@@ -1,15 +1,16 @@
 //! In a running load, a message costs the generator no allocation to send, check and time it.
 #![allow(missing_docs)]
 
-#[allow(dead_code, unreachable_pub)]
-#[path = "../../engine/tests/counting/mod.rs"]
-mod counting;
 mod lab;
 
 use std::time::Duration;
 
 use hioload_loadgen::{Job, Scenario};
+use hioload_testkit::counting::{Counting, allocations};
 use lab::{Lab, echo, job};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// Allocations in the generator's turns while it exchanges messages, and the number of the messages.
 fn exchanged(job: Job) -> (u64, u64) {
@@ -19,7 +20,7 @@ fn exchanged(job: Job) -> (u64, u64) {
     lab.report();
     let mut count = 0;
     for _ in 0..1000 {
-        count += lab.counted_turn(counting::allocations);
+        count += lab.counted_turn(allocations);
     }
     lab.report();
     assert_eq!(lab.failure, None);

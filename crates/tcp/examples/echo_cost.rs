@@ -1,5 +1,5 @@
-//! What a 64-byte echo costs the server's stack alone: no WebSocket, no NIC, a scripted client on the same core whose time
-//! is not counted.
+//! Measures the time of a 64-byte echo in the server's stack alone: without WebSocket and NIC. The client is a script on the
+//! same core, and its time is not counted.
 //!
 //! ```text
 //! cargo run --release -p hioload-tcp --example echo_cost -- [flows] [million echoes] [in a burst]
@@ -47,7 +47,7 @@ fn fold(mut sum: u32) -> [u8; 2] {
 }
 
 impl Client {
-    /// Address and port of a flow.
+    /// The address and the port of a flow.
     fn name(flow: usize) -> ([u8; 4], u16) {
         let (high, low) = (flow / 50_000, flow % 50_000);
         (
@@ -96,7 +96,7 @@ impl Client {
         }
     }
 
-    /// Takes what the server sent.
+    /// Receives the frames of the server.
     fn receive(&mut self) {
         let mut burst = Burst::new();
         while self.device.rx_burst(&mut burst) > 0 {
@@ -118,19 +118,20 @@ impl Client {
     }
 }
 
-/// The server's turns: echoes everything, wherever it is.
+/// The server: it echoes everything, from the frame or from the ring.
 struct Server {
     stack: Stack<MemoryDevice>,
     now: Time,
     busy: Duration,
-    /// Nanoseconds of each turn.
+    /// The nanoseconds of each turn.
     turns: Vec<u64>,
 }
 
 impl Server {
     fn turn(&mut self) {
         let begun = Instant::now();
-        // Slower than it is: a reply is acknowledged with the flow's next message, and not to be sent again before.
+        // The clock is slower than real time: a reply is acknowledged with the next message of its flow, and must not be
+        // retransmitted before.
         self.now += Duration::from_nanos(5000);
         let now = self.now;
         self.stack.receive(now);
@@ -210,7 +211,7 @@ fn main() {
         server.stack.stats().flows
     );
     println!("resident: {} MiB", resident() >> 20);
-    // All rings are touched before it counts.
+    // All rings are touched before the measurement.
     let mut random = 88_172_645_463_325_252_u64;
     let mut round = |echoes: usize, server: &mut Server, client: &mut Client, all: bool| {
         (server.busy, client.answered) = (Duration::ZERO, 0);

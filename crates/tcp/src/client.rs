@@ -1,4 +1,4 @@
-//! Connections of our own: where from, through whom, and what may go wrong on the way.
+//! Connections that we open: source ports, next hops, and ICMP errors.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -20,18 +20,18 @@ use crate::responder::{Action, Due, Resolution};
 use crate::stack::{Stack, Staged, interface};
 use crate::tuple::Tuple;
 
-/// How long a path's lowered MTU is believed in (RFC 8201 §4).
+/// The time after which a lowered path MTU is raised again (RFC 8201 §4).
 const PATH_LIFE: Duration = Duration::from_secs(600);
 
-/// Questions asked, announcements made, in one turn.
+/// The most requests and announcements in one turn.
 const NOTICES: usize = 64;
 
-/// Flows whose path's MTU was lowered, and when it will be tried again, at most.
+/// The most flows with a lowered path MTU.
 pub(crate) const PATHS_KEPT: usize = 65_536;
 
-/// Where connections are made from: each own address with each port in turn.
+/// The sources of connections that we open: each of our addresses with each source port in turn.
 pub(crate) struct Sources {
-    /// Counts what was tried.
+    /// The number of combinations tried.
     next: usize,
 }
 
@@ -44,10 +44,10 @@ impl Sources {
 }
 
 impl<D: Device> Stack<D> {
-    /// Opens a connection. The outcome is an event: `CONNECTED`, or `CLOSED` with an error.
+    /// Opens a connection. The result is an event: `CONNECTED`, or `CLOSED` with an error.
     ///
     /// # Errors
-    /// If it cannot even begin.
+    /// If the first segment cannot be sent at all.
     pub fn connect(&mut self, to: SocketAddr) -> Result<FlowId, ConnectError> {
         if self.owned >= self.config.max_flows {
             return Err(ConnectError::Full);
@@ -73,7 +73,7 @@ impl<D: Device> Stack<D> {
         let flags = FlowFlags::OWNED | FlowFlags::CONNECTING;
         let slot = self.flows.take(next_hop, flags, |socket| {
             set_up(socket, keepalive);
-            // Refused only for what was looked at above.
+            // It fails only for the destinations that are refused above.
             let _ = socket.connect(greeter.context(), remote, local);
         });
         let slot = slot.ok_or(ConnectError::Full)?;
@@ -88,7 +88,7 @@ impl<D: Device> Stack<D> {
         Ok(id)
     }
 
-    /// A pair of own address and port that is free for this destination, and whose flow belongs to this lcore.
+    /// A source address and port that are free for this destination, and whose flow belongs to this lcore.
     fn choose_source(&mut self, to: SocketAddr) -> Result<Tuple, ConnectError> {
         let addresses = &self.config.addresses;
         let same_family = |own: &IpAddr| own.is_ipv4() == to.is_ipv4();
@@ -134,7 +134,7 @@ impl<D: Device> Stack<D> {
         })
     }
 
-    /// Everything that is not TCP.
+    /// Processes a frame that is not TCP.
     pub(crate) fn process_other(&mut self, staged: Staged<D::Frame>) {
         let Staged {
             mut frame,
@@ -162,7 +162,7 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// Asks, announces, and gives up on neighbours that do not answer.
+    /// Sends requests and announcements that are due, and fails the flows whose neighbour does not answer.
     pub(crate) fn poll_neighbours(&mut self) {
         for _ in 0..NOTICES {
             match self.responder.poll(self.now) {
@@ -196,7 +196,7 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// Flows that wait for a neighbour can go on.
+    /// Continues the flows that wait for a neighbour.
     fn neighbour_known(&mut self, neighbour: IpAddr) {
         let mut at = 0;
         while let Some(&(id, waits_for)) = self.waiting.get(at) {
@@ -220,7 +220,7 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// A SYN was not answered: perhaps the neighbour is somewhere else by now.
+    /// Resolves the next hop again after a SYN without an answer: the neighbour may have another MAC address.
     pub(crate) fn refresh_next_hop(&mut self, slot: u32) {
         let known = self.flows.next_hop(slot);
         if !known.is_unresolved()
@@ -233,7 +233,7 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// The next flow that a neighbour or an ICMP message has failed.
+    /// The next flow that failed because of its neighbour or an ICMP error.
     pub(crate) fn next_failed(&mut self) -> Option<Event<D::Frame>> {
         while let Some((id, kind)) = self.failed.pop_front() {
             if let Some(slot) = self.flows.owned(id)
@@ -245,8 +245,8 @@ impl<D: Device> Stack<D> {
         None
     }
 
-    /// Whether `seq`, the number of a segment that an ICMP error quotes, is that of one of ours that is outstanding: who does
-    /// not see our segments would have to guess it (RFC 5927 §4.1). No if there were too many such questions.
+    /// Whether `seq`, the sequence number in an ICMP error, is that of an outstanding segment. A forger that does not see our
+    /// segments would have to guess it (RFC 5927 §4.1). `false` if the rate limit is reached.
     fn is_outstanding(&mut self, slot: u32, seq: u32) -> bool {
         let queued = self.flows.sockets.with(slot, |socket| socket.send_queue());
         let connecting = self.flows.hot(slot).is(FlowFlags::CONNECTING);
@@ -268,8 +268,8 @@ impl<D: Device> Stack<D> {
         is
     }
 
-    /// A router says that packets on a flow's path may have `mtu` bytes at most. Only believed if it quotes a segment that is
-    /// outstanding; what was lost is sent again when its timer fires.
+    /// Lowers the path MTU of a flow to `mtu`, if the ICMP error quotes an outstanding segment. The lost segment is sent again
+    /// when the retransmission timer fires.
     pub(crate) fn lower_path(&mut self, tuple: &Tuple, mtu: usize, seq: u32) {
         let hash = self.flows.hash(tuple);
         let Some(slot) = self.flows.find(hash, tuple) else {
@@ -297,8 +297,8 @@ impl<D: Device> Stack<D> {
         self.touch(slot);
     }
 
-    /// A segment of ours could not be delivered. What is established goes on (RFC 5927 §6.1), and what is not ends only if it
-    /// is our SYN that is quoted.
+    /// Handles an ICMP error that a segment could not be delivered. An established flow goes on (RFC 5927 §6.1). A connecting
+    /// flow fails if the error quotes its SYN.
     pub(crate) fn unreachable(&mut self, tuple: &Tuple, kind: Unreachable, seq: u32) {
         let hash = self.flows.hash(tuple);
         let Some(slot) = self.flows.find(hash, tuple) else {
@@ -315,7 +315,7 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// When responder has something to do.
+    /// The time at which [`poll_neighbours`](Self::poll_neighbours) next has something to do.
     pub(crate) fn neighbour_deadline(&self) -> Option<Time> {
         let responder = self.responder.next_deadline();
         responder

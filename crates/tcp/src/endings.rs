@@ -1,4 +1,4 @@
-//! How flows end, and who gives their slots back.
+//! The ends of flows, and when their slots are freed.
 
 use std::io;
 
@@ -11,25 +11,25 @@ use crate::port::Lent;
 use crate::stack::{Stack, instant};
 use crate::tuple::Tuple;
 
-/// Flows given up, or looked at, in one turn because their time is up.
+/// The most expired entries of a list that are handled in one turn.
 pub(crate) const EXPIRED: usize = 256;
 
-/// How TCP came to be done with a flow.
+/// How a flow has ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Ending {
-    /// Both sides finished, the peer first.
+    /// Both sides have finished, the peer first.
     Done,
-    /// Both sides finished, we first. The numbers after both FINs.
+    /// Both sides have finished, we first. The sequence numbers are those after both FINs.
     TimeWait((u32, u32)),
-    /// It failed.
+    /// The flow has failed.
     Failed(io::ErrorKind),
 }
 
 impl<D: Device> Stack<D> {
-    /// TCP is done with a flow. What its user is to be told; a flow without one is gone.
+    /// Handles the end of TCP in a flow. Returns the flags for its user. A flow without a user is freed.
     pub(crate) fn end(&mut self, slot: u32, tuple: &Tuple, ending: Ending) -> EventFlags {
         if let Ending::TimeWait(numbers) = ending {
-            // The peer's FIN may want its acknowledgement.
+            // The peer's FIN may have to be acknowledged.
             self.egress(slot);
             self.enter_time_wait(slot, tuple, numbers);
         }
@@ -41,19 +41,19 @@ impl<D: Device> Stack<D> {
         }
         let received = self.flows.sockets.with(slot, |socket| socket.recv_queue());
         let failed = matches!(ending, Ending::Failed(_));
-        // smoltcp forgets the ends of some; the user may still ask.
+        // smoltcp forgets the ends of a closed socket, and the user may still ask for them.
         self.flows.remember(slot, *tuple);
         self.flows.hot_mut(slot).set(FlowFlags::ENDED);
         self.flows.disarm(slot);
         if (received.unwrap_or(0) > 0 || self.holds_finished) && !failed {
-            // Its user hears of it when the last byte has been consumed, or knows best when it is done with it.
+            // The event comes when the last byte has been consumed, or the user frees the flow itself.
             return EventFlags::empty();
         }
         self.closed = Some(self.flows.id(slot));
         EventFlags::CLOSED
     }
 
-    /// After consuming: a flow that is over, and empty now, is to be closed.
+    /// After bytes were consumed: closes a flow that has ended and is now empty.
     pub(crate) fn closes_when_empty(&mut self, slot: u32) {
         if !self.holds_finished
             && self.flows.hot(slot).is(FlowFlags::ENDED)
@@ -66,7 +66,7 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// The next flow that was over and has been emptied.
+    /// The event of the next ended flow whose bytes have all been consumed.
     pub(crate) fn next_drained(&mut self) -> Option<Event<D::Frame>> {
         while let Some(id) = self.drained.pop_front() {
             if self.flows.owned(id).is_some() {
@@ -82,7 +82,7 @@ impl<D: Device> Stack<D> {
         None
     }
 
-    /// What an event has lent is over with the next call.
+    /// Ends the loans of the last event, and frees the flow that it has closed.
     #[inline]
     pub(crate) fn end_loans(&mut self) {
         self.in_place = None;
@@ -94,7 +94,7 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// Gives a slot back. `listed`: under which name it is in the table, if its socket does not know it any more.
+    /// Frees a slot. `listed` has the hash and the ends with which it is in the flow table, if the socket has forgotten them.
     pub(crate) fn forget(&mut self, slot: u32, listed: Option<(u32, &Tuple)>) {
         let hot = *self.flows.hot(slot);
         if hot.is(FlowFlags::LISTED) {
@@ -121,7 +121,7 @@ impl<D: Device> Stack<D> {
         self.flows.put(slot);
     }
 
-    /// Sends an RST, if the peer can know of the flow.
+    /// Aborts the socket, and sends an RST if the peer can know of the flow.
     pub(crate) fn send_rst(&mut self, slot: u32) {
         let now = instant(self.now);
         let silent = self.flows.sockets.with_mut(slot, |socket| {
@@ -152,7 +152,7 @@ impl<D: Device> Stack<D> {
         });
     }
 
-    /// Resets a flow and gives its slot back.
+    /// Resets a flow and frees its slot.
     pub(crate) fn reset(&mut self, slot: u32) {
         let tuple = self.flows.tuple(slot);
         let named = tuple.as_ref().map(|tuple| (self.flows.hash(tuple), tuple));
@@ -160,7 +160,7 @@ impl<D: Device> Stack<D> {
         self.forget(slot, named);
     }
 
-    /// Nobody wants what an orphan receives; it is taken, so that the peer can finish.
+    /// Discards the bytes that an orphan has received, so that the window stays open and the peer can finish.
     pub(crate) fn discard_received(&mut self, slot: u32) {
         self.flows.sockets.with_mut(slot, |socket| {
             while socket.recv_queue() > 0 {
@@ -171,7 +171,7 @@ impl<D: Device> Stack<D> {
         });
     }
 
-    /// A flow loses its user and closes on its own.
+    /// Releases a flow from its user and closes it.
     pub(crate) fn orphan(&mut self, slot: u32) {
         self.flows
             .hot_mut(slot)
@@ -205,7 +205,7 @@ impl<D: Device> Stack<D> {
             });
     }
 
-    /// Ends the oldest orphan, if its time is up by `by`; whether there was an entry to look at.
+    /// Handles the oldest orphan, if its deadline is at most `by`. Returns whether there was such an entry.
     fn expire_orphan(&mut self, by: hioload_lcore::Time) -> bool {
         let Some((id, before)) = self.orphans.pop_with(by) else {
             return false;
@@ -218,9 +218,9 @@ impl<D: Device> Stack<D> {
             .sockets
             .with(slot, |socket| (socket.state(), socket.send_queue()));
         match view {
-            // All of ours has arrived: what the peer still has to say is not waited for any longer.
+            // All of our bytes and our FIN have arrived. The peer had its time to finish.
             Some((State::FinWait2, _)) => self.forget(slot, None),
-            // Slow, but it goes on: a peer that answers and takes nothing is not waited for.
+            // The peer has acknowledged something since the last check. A peer that acknowledges nothing is reset.
             Some((_, queued @ 1..)) if by == self.now && (queued as u32) < before => {
                 self.orphans.left();
                 self.push_orphan(slot);
@@ -238,7 +238,7 @@ impl<D: Device> Stack<D> {
         self.flows.hot(slot).is(FlowFlags::ORPHAN).then_some(slot)
     }
 
-    /// What ends because its time is up.
+    /// Handles all that has expired: half-open flows, orphans, TIME_WAIT.
     pub(crate) fn expire(&mut self) {
         self.expire_half_open();
         for _ in 0..EXPIRED {

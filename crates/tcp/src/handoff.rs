@@ -1,15 +1,15 @@
-//! Frames that reached the wrong lcore.
+//! The handoff of frames between lcores.
 //!
-//! A flow belongs to the lcore that its hash names. A frame that another lcore receives is copied into a buffer, handed over
-//! a bounded ring, and worked on there as if it had been received; the buffer comes back the same way and is used again.
-//! When no buffer is at hand, the frame is dropped and counted: TCP sends it again.
+//! The hash of a flow determines the lcore that owns it. If another lcore receives a frame of the flow, it copies the frame into
+//! a buffer and passes that over a bounded ring. The owner processes the frame as if it had received it, and returns the
+//! buffer over its own ring. Without a free buffer the frame is dropped and counted; TCP retransmits it.
 
 use hioload_device::{Device, Frame, RxChecksum, Waker};
 use hioload_lcore::mesh::{Mailbox, mesh};
 
 use crate::stack::Stack;
 
-/// Buffers that each lcore has at most. They are made when first needed.
+/// The most buffers of an lcore. They are allocated when first needed.
 const BUFFERS: usize = 512;
 
 /// A copy of a frame.
@@ -20,13 +20,13 @@ struct Copied {
 }
 
 enum Message {
-    /// To be worked on.
+    /// A frame to process.
     Frame(Copied),
-    /// Done with; the buffer goes back to whom it came from.
+    /// A buffer that returns to the lcore that has made it.
     Back(Copied),
 }
 
-/// One lcore's end of the rings over which frames are handed to the lcores that own their flows.
+/// One lcore's end of the rings between lcores.
 pub struct Handoff {
     mailbox: Mailbox<Message>,
     free: Vec<Copied>,
@@ -35,10 +35,11 @@ pub struct Handoff {
 }
 
 impl Handoff {
-    /// Connects `lcores` lcores; end `i` is lcore `i`'s. Frames longer than `frame_size` are not handed over.
+    /// Connects `lcores` lcores; end `i` is that of lcore `i`. A frame longer than `frame_size` bytes is dropped instead of handed
+    /// over.
     #[must_use]
     pub fn mesh(lcores: usize, frame_size: usize) -> Vec<Self> {
-        // A ring holds all buffers of the one end on their way, and all of the other's on their way back.
+        // A ring has room for all buffers of its sender, and for all of its receiver that return.
         mesh(lcores, 2 * BUFFERS)
             .into_iter()
             .map(|mailbox| Self {
@@ -50,30 +51,30 @@ impl Handoff {
             .collect()
     }
 
-    /// Says how to wake this lcore when something was handed to it while it sleeps. The stack does.
+    /// Sets the waker of this lcore, for frames that arrive while it sleeps. [`Stack::new`](crate::Stack::new) does so.
     pub fn set_waker(&mut self, waker: Waker) {
         self.mailbox.set_waker(move || waker());
     }
 
-    /// The lcore this is the end of.
+    /// The number of this lcore.
     #[must_use]
     pub fn index(&self) -> usize {
         self.mailbox.index()
     }
 
-    /// Lcores connected.
+    /// The number of lcores.
     #[must_use]
     pub fn lcores(&self) -> usize {
         self.mailbox.lcores()
     }
 
-    /// The longest frame handed over.
+    /// The longest frame that can be handed over, in bytes.
     #[must_use]
     pub fn frame_size(&self) -> usize {
         self.frame_size
     }
 
-    /// Whether the lcore may sleep: nothing is waiting, and whoever hands something over wakes it.
+    /// Whether the lcore may sleep: no frame is waiting, and from now on a sender wakes it.
     pub(crate) fn prepare_sleep(&self) -> bool {
         self.mailbox.prepare_sleep()
     }
@@ -82,12 +83,12 @@ impl Handoff {
         self.mailbox.awake();
     }
 
-    /// Wakes those that something was handed to.
+    /// Wakes the lcores that frames were handed to.
     pub(crate) fn wake_others(&mut self) {
         self.mailbox.ring_doorbells();
     }
 
-    /// Hands a copy of a frame to lcore `to`; whether that could be done.
+    /// Hands a copy of a frame to lcore `to`. Returns whether there was room.
     fn send(&mut self, to: usize, bytes: &[u8], checksum: RxChecksum) -> bool {
         if bytes.len() > self.frame_size {
             return false;
@@ -116,7 +117,7 @@ impl Handoff {
         }
     }
 
-    /// The next frame handed over, and by whom.
+    /// The next frame handed over, and the lcore it comes from.
     fn pop(&mut self) -> Option<(usize, Copied)> {
         loop {
             match self.mailbox.pop()? {
@@ -126,15 +127,15 @@ impl Handoff {
         }
     }
 
-    /// Gives a buffer back.
+    /// Returns a buffer.
     fn put_back(&mut self, to: usize, copied: Copied) {
-        // There is room for all there are.
+        // The ring has room for all buffers.
         let _ = self.mailbox.send(to, Message::Back(copied));
     }
 }
 
 impl<D: Device> Stack<D> {
-    /// Whether a TCP segment with this hash belongs to another lcore; if so, it has been handed over, or lost and counted.
+    /// Whether a TCP segment with this hash belongs to another lcore. If so, it has been handed over, or dropped and counted.
     #[inline]
     pub(crate) fn hand_over(&mut self, bytes: &[u8], checksum: RxChecksum, hash: u32) -> bool {
         let Some(handoff) = &mut self.handoff else {
@@ -167,7 +168,7 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// Takes what other lcores have handed over.
+    /// Stages the frames that other lcores have handed over.
     pub(crate) fn receive_handoffs(&mut self) {
         for _ in 0..hioload_device::BURST {
             let Some((from, copied)) = self.handoff.as_mut().and_then(Handoff::pop) else {
@@ -190,7 +191,7 @@ impl<D: Device> Stack<D> {
     }
 }
 
-/// The lcore that a flow belongs to. The low bits of the hash decide here, the high ones in the flow table.
+/// The lcore that owns a flow. It depends on the low bits of the hash; the place in the flow table depends on the high bits.
 #[inline]
 pub(crate) fn owner(hash: u32, lcores: usize) -> usize {
     hash as usize % lcores.max(1)

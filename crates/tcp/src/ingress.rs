@@ -1,4 +1,4 @@
-//! A segment of a flow: what smoltcp makes of it, and what that means.
+//! A segment of a flow: it is handed to smoltcp, and the changes of the socket become events.
 
 use std::io;
 
@@ -15,7 +15,7 @@ use crate::sockets::tcp_mut;
 use crate::stack::{Stack, instant};
 use crate::workarounds::{Headers, only_acknowledges, only_fin_is_left};
 
-/// What can be seen of a socket.
+/// The state of a socket that is compared before and after a segment.
 #[derive(Clone, Copy)]
 struct View {
     state: State,
@@ -43,7 +43,7 @@ pub(crate) fn has_ended(state: State) -> bool {
 }
 
 impl<D: Device> Stack<D> {
-    /// A segment of the flow in `slot`.
+    /// Processes a segment of the flow in `slot`.
     pub(crate) fn segment(
         &mut self,
         slot: u32,
@@ -113,7 +113,7 @@ impl<D: Device> Stack<D> {
         } else {
             FlowFlags::ACTIVE
         });
-        // What was received out of order before may have come with it: then it is not just this payload.
+        // With gaps, the segment may also have made earlier payload readable. Then the ring has more than this payload.
         let in_order = gained == payload && !hot.is(FlowFlags::GAPS);
         if payload > 0 {
             let pages = self
@@ -130,7 +130,7 @@ impl<D: Device> Stack<D> {
         let takes_part = gained > 0 || after.queued < before.queued;
         let moved = next_hop.mac != segment.l2.source || next_hop.vlan != segment.l2.vlan;
         if moved && (takes_part || self.is_repeated(slot, segment)) {
-            // The peer, or the router before it, is somewhere else now.
+            // The peer or its router has another MAC address or VLAN now.
             let next_hop = NextHop {
                 mac: segment.l2.source,
                 vlan: segment.l2.vlan,
@@ -148,7 +148,7 @@ impl<D: Device> Stack<D> {
         if segment.window != 0 && self.flows.hot(slot).is(FlowFlags::ZERO_WINDOW) {
             let losses = self.flows.hot(slot).losses;
             let is_next = segment.seq == losses.expected && segment.ack == losses.acked;
-            // If smoltcp has not taken it, the window is still closed.
+            // If smoltcp has not accepted the segment, the window is still zero.
             if takes_part || payload == 0 && is_next {
                 self.flows.hot_mut(slot).clear(FlowFlags::ZERO_WINDOW);
                 self.unstick_by(slot, segment);
@@ -161,7 +161,7 @@ impl<D: Device> Stack<D> {
         {
             self.touch(slot);
         } else if self.config.keepalive.is_none() && !self.flows.hot(slot).is(FlowFlags::TOUCHED) {
-            // Open, everything acknowledged on both sides; and no FIN has waited for that.
+            // The flow is open, both sides have acknowledged everything, and no delayed FIN is waiting.
             self.flows.hot_mut(slot).set_resting(true);
         }
         if after.queued > 0 && after.queued == before.queued && payload == 0 {
@@ -221,21 +221,21 @@ impl<D: Device> Stack<D> {
         })
     }
 
-    /// Whether a segment acknowledges what may be acknowledged. Who sees none of our segments would have to guess it (RFC 5961
-    /// §5.2); smoltcp refuses such a segment without a word, so nothing else it says may be believed either: its window, or
-    /// that the peer is still there. In a handshake smoltcp's own look will do.
+    /// Whether the acknowledgement number is acceptable. A forger that does not see our segments would have to guess it
+    /// (RFC 5961 §5.2). smoltcp drops a segment without one silently, so its window and the liveness of the peer must be ignored
+    /// too. In a handshake the check of smoltcp is enough.
     #[inline]
     fn has_acceptable_ack(&self, slot: u32, before: View, segment: &Segment) -> bool {
         if matches!(before.state, State::SynSent | State::SynReceived) {
             return true;
         }
         let acked = self.flows.hot(slot).losses.acked;
-        // One more: our FIN is not among what is queued.
+        // Our FIN takes one more sequence number than the queued bytes.
         segment.ack.wrapping_sub(acked) <= before.queued as u32 + 1
     }
 
-    /// Whether it is what we have already, sent again by a peer to whom our acknowledgement has not come: perhaps because we
-    /// send it to where the peer was before. Who does not see our segments would have to guess both numbers.
+    /// Whether the segment repeats payload that we have acknowledged. Then our acknowledgement has not reached the peer, perhaps
+    /// because we send it to an old MAC address. A forger that does not see our segments would have to guess both numbers.
     fn is_repeated(&self, slot: u32, segment: &Segment) -> bool {
         let losses = &self.flows.hot(slot).losses;
         let end = segment.seq.wrapping_add(segment.sequence_len());
@@ -244,7 +244,7 @@ impl<D: Device> Stack<D> {
             && losses.expected.wrapping_sub(end) < u32::from(u16::MAX)
     }
 
-    /// What became of a handshake; `None` if the flow is gone.
+    /// The flags of a change of state in a handshake; `None` if the flow has been freed.
     fn handshake(
         &mut self,
         slot: u32,
@@ -255,7 +255,7 @@ impl<D: Device> Stack<D> {
         match state {
             State::SynSent | State::SynReceived | State::Closed => Some(EventFlags::empty()),
             State::Listen => {
-                // The peer has changed its mind.
+                // The peer has reset its own handshake.
                 self.forget(slot, Some((hash, &segment.tuple)));
                 None
             }
@@ -281,14 +281,14 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// Whether a segment that would end an established flow, or begin it anew, is to be looked at (RFC 5961). An RST must be
-    /// at the very next byte expected; smoltcp would take it anywhere in the window. A SYN never is, but is answered with a
-    /// challenge, which smoltcp omits: a peer that knows nothing of the flow any more then sends a good RST.
+    /// Whether smoltcp gets a segment with RST or SYN (RFC 5961). The sequence number of an RST must be exactly RCV.NXT; smoltcp
+    /// would accept it anywhere in the window. A SYN on an established flow is never accepted. It is answered with a challenge
+    /// ACK, which smoltcp does not send: a peer that does not know the flow any more answers that with an acceptable RST.
     fn accepts_rst_or_syn(&mut self, slot: u32, frame: &D::Frame, segment: &Segment) -> bool {
         let state = self.flows.sockets.with(slot, |socket| socket.state());
         match state {
-            // What acknowledges our SYN is good; smoltcp looks. To what is half open the window has to do: it is no great
-            // loss.
+            // In SYN-SENT smoltcp checks that our SYN is acknowledged. In SYN-RECEIVED the check of the window is enough: a
+            // half-open flow is no great loss.
             Some(State::SynSent | State::SynReceived) => return true,
             None => return false,
             _ => {}
@@ -298,7 +298,7 @@ impl<D: Device> Stack<D> {
         if is_rst {
             let expected = match &answer {
                 Some((expected, _)) => Some(*expected),
-                // smoltcp answers once a second. There is another way to learn it, but a slow one.
+                // smoltcp sends one challenge a second. A dump of the socket has RCV.NXT too, but takes milliseconds.
                 None if self.reset_dumps.allow(self.now) => {
                     self.stats.socket_dumps += 1;
                     self.expected_seq(slot)
@@ -316,8 +316,8 @@ impl<D: Device> Stack<D> {
         false
     }
 
-    /// The answer of smoltcp's to an acknowledgement of what was never sent: a frame, not sent yet, and the sequence number
-    /// that is expected next, which smoltcp tells nobody else.
+    /// The challenge ACK of smoltcp, provoked by an acknowledgement of bytes never sent: a frame, not sent yet, and RCV.NXT, which
+    /// smoltcp does not expose.
     fn challenge(
         &mut self,
         slot: u32,
@@ -326,7 +326,7 @@ impl<D: Device> Stack<D> {
     ) -> Option<(u32, D::Frame)> {
         let packet = frame.bytes().get(segment.ip())?;
         let tcp = usize::from(segment.tcp_at.checked_sub(segment.ip_at)?);
-        // The headers of the segment alone, without TCP's options.
+        // The headers of the segment without TCP options.
         let len = tcp + 20;
         let mut question = [0_u8; 120];
         let question = question.get_mut(..len)?;
@@ -341,7 +341,7 @@ impl<D: Device> Stack<D> {
         self.port.next_hop = self.flows.next_hop(slot);
         self.port.last = None;
         self.port.hold = true;
-        // Whatever was sent, one of these lies beyond it.
+        // At least one of these numbers is above SND.NXT.
         for ack in [0_u32, 1 << 31, 1 << 30, 3 << 30] {
             question[tcp + 8..tcp + 12].copy_from_slice(&ack.to_be_bytes());
             let mut lent = Lent {
@@ -364,8 +364,8 @@ impl<D: Device> Stack<D> {
     }
 }
 
-/// The sequence numbers after both FINs, from the segment that brought a flow into TIME_WAIT: it acknowledges ours, and is
-/// or follows the peer's.
+/// The sequence numbers after both FINs, from the segment that has moved a flow to TIME_WAIT: it acknowledges our FIN, and
+/// has or follows the peer's.
 fn numbers_after(segment: &Segment) -> (u32, u32) {
     (
         segment.ack,

@@ -25,6 +25,8 @@ mod extensions;
 mod fifo;
 mod flow_flags;
 mod flows;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handoff;
 mod info;
 mod ingress;

@@ -1,10 +1,10 @@
-//! Segments made by hand, for what has no socket: refusals, and the last words of TIME_WAIT.
+//! Segments that no socket makes: RSTs, acknowledgements in TIME_WAIT, and injected acknowledgements.
 
 use crate::checksum;
 use crate::parse::Segment;
 use crate::tuple::Tuple;
 
-/// The header of a segment, as a rule without payload.
+/// The header of a segment, usually without payload.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RawSegment {
     pub seq: u32,
@@ -12,18 +12,18 @@ pub(crate) struct RawSegment {
     /// See [`crate::parse::flags`].
     pub flags: u8,
     pub window: u16,
-    /// The timestamp option: our clock, and the peer's.
+    /// The timestamp option: our clock, and the peer's clock.
     pub timestamp: Option<(u32, u32)>,
 }
 
 impl RawSegment {
-    /// Bytes of the packet, IP header included.
+    /// The length of the packet, including the IP header.
     pub(crate) fn len(&self, flow: &Tuple) -> usize {
         let ip = if flow.is_v4() { 20 } else { 40 };
         ip + 20 + if self.timestamp.is_some() { 12 } else { 0 }
     }
 
-    /// Writes the packet, checksums left out, into `packet`. What that is longer is payload: zeros.
+    /// Writes the packet without checksums into `packet`. If that is longer, the rest is payload of zeros.
     pub(crate) fn write(&self, flow: &Tuple, packet: &mut [u8]) {
         packet.fill(0);
         let len = packet.len();
@@ -35,7 +35,7 @@ impl RawSegment {
                 };
                 ip[0] = 0x45;
                 ip[2..4].copy_from_slice(&(len as u16).to_be_bytes());
-                // Do not fragment.
+                // Don't fragment.
                 ip[6] = 0x40;
                 ip[8] = 64;
                 ip[9] = checksum::TCP;
@@ -75,7 +75,7 @@ impl RawSegment {
     }
 }
 
-/// The peer's clock in a segment's timestamp option, if it has one (RFC 7323 §3.2).
+/// The peer's clock in the timestamp option of a segment, if it has one (RFC 7323 §3.2).
 pub(crate) fn timestamp(frame: &[u8], segment: &Segment) -> Option<u32> {
     let from = usize::from(segment.tcp_at) + 20;
     let mut options = frame.get(from..usize::from(segment.payload.start))?;

@@ -1,10 +1,10 @@
-//! Rings cost memory only while they hold something: empty ones that were not used for a while, or when the memory for
-//! rings is used up, are given back to the system.
+//! Ring reclaim: the memory of empty rings is given back to the system when they were idle for a time, or when the memory for
+//! rings is used up.
 //!
-//! A hand goes over the slots, a piece at a time, once around in [`StackConfig::ring_idle`]. Where it finds a flow's mark of
-//! use it takes it away; where it finds none, the flow was idle since the last round. How much is resident is estimated: a
-//! receive ring is filled page after page, so the sequence numbers say when a new one is begun; a send ring begins at its
-//! first page whenever it was empty.
+//! A clock hand passes over the slots, a part of them at a time, once around in [`StackConfig::ring_idle`]. It clears the mark
+//! that a flow is active. A flow without the mark was idle since the last round. The resident memory is estimated: a receive
+//! ring is filled page by page, so the sequence numbers tell when a new page begins; an empty send ring begins at its first
+//! page.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -19,30 +19,30 @@ use crate::stack::Stack;
 const PAGE: usize = 4096;
 const PAGE_BITS: u32 = 12;
 
-/// Pieces of a round.
+/// The number of parts of a round.
 const PIECES: u32 = 64;
 
-/// Slots looked at in one turn, and once more when memory is short.
+/// The slots examined in one turn, and again if the memory is used up.
 const STRIDE: usize = 512;
 
-/// What takes longer in one turn, and as often again when memory is short: runs of rings given back, each by a system call,
-/// and flows asked whether they have anything out of order.
+/// The most expensive steps in one turn, and again if the memory is used up: system calls that give back a run of rings, and
+/// checks whether a flow has data out of order.
 const CALLS: usize = 32;
 
-/// The hand and what it knows.
+/// The clock hand, and the estimate of resident memory.
 pub(crate) struct RingReclaim {
-    /// Resident pages, as estimated, and how many there may be.
+    /// The estimated resident pages, and the limit.
     pages: u64,
     budget: u64,
-    /// Pages of each ring.
+    /// The pages of each ring.
     rx_most: u8,
     tx_most: u8,
-    /// The slot to look at next.
+    /// The slot to examine next.
     hand: usize,
-    /// When the next piece is due, and the time between pieces.
+    /// The time at which the next part is due, and the interval.
     due: Time,
     period: Duration,
-    /// Slots of the pieces that were due which have not been looked at.
+    /// The number of slots that are due and have not been examined.
     owed: usize,
     given_back: u64,
 }
@@ -63,7 +63,7 @@ impl RingReclaim {
         }
     }
 
-    /// Resident bytes, as estimated.
+    /// The estimated resident bytes.
     pub(crate) fn resident(&self) -> u64 {
         self.pages * PAGE as u64
     }
@@ -72,26 +72,26 @@ impl RingReclaim {
         self.given_back
     }
 
-    /// When the next piece is due; never while nothing is resident, and at once while one is not finished.
+    /// The time at which the next part is due: none while nothing is resident, and at once while slots are left.
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         let due = if self.owed > 0 { Time::ZERO } else { self.due };
         (self.pages > 0).then_some(due)
     }
 
-    /// So many pages more.
+    /// Adds resident pages.
     #[inline]
     pub(crate) fn grown(&mut self, by: u64) {
         self.pages += by;
     }
 
-    /// Pages of a receive ring that are resident after `len` bytes from `seq` on were written, where `have` were before.
+    /// The resident pages of a receive ring that had `have`, after `len` bytes from `seq` on were written.
     #[inline]
     pub(crate) fn rx_pages(&self, have: u8, seq: u32, len: usize) -> u8 {
         let begun = ((seq as usize & (PAGE - 1)) + len) >> PAGE_BITS;
         (usize::from(have.max(1)) + begun).min(self.rx_most.into()) as u8
     }
 
-    /// Pages of a send ring that are resident with `queued` bytes in it.
+    /// The resident pages of a send ring that had `have`, with `queued` bytes in it.
     #[inline]
     pub(crate) fn tx_pages(&self, have: u8, queued: usize) -> u8 {
         let needed = queued.div_ceil(PAGE).min(self.tx_most.into()) as u8;
@@ -100,7 +100,7 @@ impl RingReclaim {
 }
 
 impl<D: Device> Stack<D> {
-    /// Gives back what is not needed, a piece at a time, and of a piece as much as does not hold up a turn.
+    /// Gives back idle rings, as many as a turn has time for.
     pub(crate) fn sweep(&mut self) {
         let slots = self.flows.len();
         if self.ring_reclaim.pages == 0 || slots == 0 {
@@ -112,7 +112,7 @@ impl<D: Device> Stack<D> {
             let pieces =
                 (late / self.ring_reclaim.period.as_nanos() + 1).min(PIECES.into()) as usize;
             self.ring_reclaim.due = self.now + self.ring_reclaim.period;
-            // A round missed is not made up for.
+            // A missed round is not repeated.
             let due = (slots * pieces).div_ceil(PIECES as usize);
             self.ring_reclaim.owed = (self.ring_reclaim.owed + due).min(slots);
         }
@@ -125,7 +125,7 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// Moves the hand over so many slots, or fewer if there is much to give back; says how many. Neighbouring rings are given
+    /// Moves the hand over `n` slots, or fewer if there is much to give back. Returns the number of slots. Adjacent rings are given
     /// back in one call.
     fn sweep_slots(&mut self, n: usize) -> usize {
         let mut run: Range<u32> = 0..0;
@@ -160,7 +160,7 @@ impl<D: Device> Stack<D> {
             hot.clear(FlowFlags::ACTIVE);
             return false;
         }
-        // What came out of order is in the ring, but cannot be seen. What came twice looks the same at first.
+        // Data out of order is in the ring, but not in the queue length. Duplicates set the same flag.
         if hot.is(FlowFlags::GAPS) {
             *calls += 1;
             self.check_gaps(slot);

@@ -26,38 +26,38 @@ use crate::time_wait::TimeWait;
 use crate::tuple::{self, Key};
 use crate::{ConfigError, Event, FlowId, Handoff, StackConfig, StackError, StackStats};
 
-/// Largest IP packets of paths: the device's, and what is common below it. A flow has one of these classes.
+/// Common MTUs of paths. A flow has the class of one of those below the device's MTU, or of that itself.
 const PATHS: [usize; 7] = [8166, 4352, 1492, 1400, 1280, 1006, 552];
 
 /// Entries of the neighbour table.
 const NEIGHBOURS: usize = 1024;
 
-/// Looks that take milliseconds, per second and reason for them.
+/// The most dumps of a socket with its rings, which take milliseconds, per second and purpose.
 const SOCKET_DUMPS: u32 = 10;
 
-/// Frames whose flows are asked for together: so many cache lines, and places in page tables, are waited for at once instead of
-/// one after the other. Two groups have to fit into the first cache, at about 20 lines a flow.
+/// The number of frames whose flows are prefetched together, so that their cache misses and page walks overlap. Two groups have
+/// to fit into the L1 cache, at about 20 lines a flow.
 const GROUP: usize = 8;
 
 /// No slot.
 const NO_SLOT: u32 = u32::MAX;
 
-/// A frame that was received and looked at.
+/// A frame that was received and parsed.
 pub(crate) struct Staged<F> {
     pub frame: F,
     pub parsed: Parsed,
     pub hash: u32,
-    /// The slot that the hash leads to, most probably.
+    /// The slot that the hash probably leads to.
     pub guess: u32,
-    /// What the device said of it.
+    /// The state of its checksums by the device.
     pub checksum: RxChecksum,
-    /// By another lcore.
+    /// Another lcore has received it.
     pub handed_over: bool,
 }
 
-/// TCP of one lcore over one queue.
+/// The TCP stack of one lcore, over one queue.
 pub struct Stack<D: Device> {
-    /// See [`crate::workarounds`].
+    /// The window of the last injected acknowledgement; see [`crate::workarounds`].
     pub(crate) window: u16,
     pub(crate) port: Port<D>,
     pub(crate) config: StackConfig,
@@ -65,58 +65,58 @@ pub struct Stack<D: Device> {
     pub(crate) key: Key,
     pub(crate) now: Time,
     pub(crate) flows: Flows,
-    /// smoltcp's, by class of path.
+    /// The interfaces of smoltcp, by class of path.
     pub(crate) interfaces: Vec<Interface>,
     pub(crate) listeners: Listeners,
-    /// Limit what takes milliseconds, each for one reason, so that none can keep the others from it: an RST, a window that
-    /// closed, an ICMP error.
+    /// Limits for dumps of sockets. Each purpose has its own, so that none can use up that of the others: to verify an RST,
+    /// to restart a timer lost with a zero window, to verify an ICMP error.
     pub(crate) reset_dumps: Rate,
     pub(crate) window_dumps: Rate,
     pub(crate) icmp_dumps: Rate,
     pub(crate) accepting: bool,
-    /// Nothing is listened to any more.
+    /// [`stop_listening`](Self::stop_listening) was called.
     pub(crate) stopped: bool,
     pub(crate) time_wait: TimeWait,
-    /// Half-open flows, and when they are given up.
+    /// Half-open flows, and when they expire.
     pub(crate) half_open: Fifo,
-    /// Orphans, and when they are looked at.
+    /// Orphans, and when they are checked.
     pub(crate) orphans: Fifo,
-    /// Flows that have a user.
+    /// The number of flows that have a user.
     pub(crate) owned: usize,
     pub(crate) ring_reclaim: RingReclaim,
     pub(crate) responder: Responder,
     pub(crate) sources: Sources,
-    /// Flows that wait for a neighbour's address, and which.
+    /// Flows that wait for a neighbour's MAC address, and the neighbour.
     pub(crate) waiting: Vec<(FlowId, IpAddr)>,
-    /// Flows that failed for want of a way.
+    /// Flows that cannot be connected, for events still to come.
     pub(crate) failed: VecDeque<(FlowId, io::ErrorKind)>,
-    /// Largest packets of the classes of paths, and the flows whose path is not of the first.
+    /// The MTUs of the classes of paths, and the flows whose path is not of the first class.
     pub(crate) paths: Vec<usize>,
     pub(crate) lowered: Fifo,
-    /// Frames of this turn; the first `at` are done.
+    /// The frames of this turn. The first `at` have been processed.
     stage: Vec<Option<Staged<D::Frame>>>,
     at: usize,
-    /// Frames whose flows have been asked for; of those, frames whose receive rings have been; and frames whose flows the user
-    /// was told of.
+    /// Of the frames in `stage`: how many flows are prefetched, how many receive rings are, and how many have been given to the
+    /// user as hints.
     prefetched: usize,
     prefetched_rings: usize,
     hinted: usize,
-    /// Empty between turns, and there but while a turn takes frames. It has kilobytes, which a spinning lcore would move around
-    /// each time it looks for frames.
+    /// `None` only while a turn takes frames. It is boxed because it has kilobytes, which a spinning lcore would copy in each
+    /// turn.
     burst: Option<Box<Burst<D::Frame>>>,
     /// Flows that may have something to send.
     pub(crate) touched: Vec<u32>,
-    /// Flows that TCP is done with and whose user has just taken the last bytes.
+    /// Ended flows whose user has consumed the last bytes: their `CLOSED` is still to come.
     pub(crate) drained: VecDeque<FlowId>,
-    /// The flow that the last event closed.
+    /// The flow that the last event closed. The next call frees its slot.
     pub(crate) closed: Option<FlowId>,
-    /// Whether a flow that both sides have finished stays its user's until released.
+    /// See [`hold_finished`](Self::hold_finished).
     pub(crate) holds_finished: bool,
-    /// The flow whose bytes the last event gave in the frame, and how many of them have not been consumed.
+    /// The flow whose payload the last event has lent in its frame, and how many of these bytes have not been consumed.
     pub(crate) in_place: Option<(FlowId, usize)>,
-    /// The send space lent last is `scratch`, not the ring.
+    /// The flow whose send space was lent last, if that was `tx_scratch` and not the ring.
     pub(crate) lent_scratch: Option<FlowId>,
-    /// Contiguous stand-ins for rings that wrap.
+    /// Contiguous copies of rings that wrap.
     pub(crate) rx_scratch: Vec<u8>,
     pub(crate) tx_scratch: Vec<u8>,
     pub(crate) handoff: Option<Handoff>,
@@ -125,10 +125,10 @@ pub struct Stack<D: Device> {
 }
 
 impl<D: Device> Stack<D> {
-    /// A stack without flows.
+    /// Makes a stack without flows. `handoff` connects it to the stacks of the other lcores of the same host.
     ///
     /// # Errors
-    /// If the configuration cannot be, or there is no memory.
+    /// If the configuration is not valid, or the memory cannot be allocated.
     pub fn new(
         device: D,
         config: StackConfig,
@@ -212,11 +212,11 @@ impl<D: Device> Stack<D> {
         })
     }
 
-    /// Sleeps until a frame may have come, a timer is due, the device's waker is used or `timeout` is over. Returns at once
-    /// if something is left to do.
+    /// Sleeps until a frame may have come, a timer is due, the device's waker is used, or `timeout` has passed. Returns at once
+    /// if the last turn has left something to do.
     ///
     /// # Errors
-    /// What the device says.
+    /// The error of [`Device::wait`]: the device cannot be used any more.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let own = if self.has_work() {
             Some(Duration::ZERO)
@@ -236,7 +236,7 @@ impl<D: Device> Stack<D> {
         result
     }
 
-    /// Whether the turn that ended has left something to do.
+    /// Whether the last turn has left something to do.
     fn has_work(&self) -> bool {
         self.at < self.stage.len()
             || !self.touched.is_empty()
@@ -246,13 +246,13 @@ impl<D: Device> Stack<D> {
             || self.port.is_backed_up()
     }
 
-    /// Begins a turn: takes frames from the device and from other lcores; returns how many.
+    /// Begins a turn: takes frames from the device and from other lcores. Returns the number of frames staged.
     pub fn receive(&mut self, now: Time) -> usize {
         self.now = self.now.max(now);
         self.port.begin(self.now);
         clock::set(self.now);
         self.end_loans();
-        // Frames that the last turn has not come to are worked on first.
+        // Frames that the last turn has not processed come first.
         self.stage.drain(..self.at);
         (self.at, self.prefetched, self.prefetched_rings, self.hinted) = (0, 0, 0, 0);
         let before = self.stage.len();
@@ -270,7 +270,8 @@ impl<D: Device> Stack<D> {
         self.stage.len() - before
     }
 
-    /// Looks at a frame; asks for the place of its flow in the table. One that belongs to another lcore goes there.
+    /// Parses a frame, stages it and prefetches its bucket of the flow table. A segment that belongs to another lcore is handed
+    /// over instead.
     pub(crate) fn stage_frame(&mut self, frame: D::Frame, checksum: RxChecksum, handed_over: bool) {
         let parsed = parse(frame.bytes(), checksum, &self.ours);
         let mut hash = 0;
@@ -298,8 +299,8 @@ impl<D: Device> Stack<D> {
         }));
     }
 
-    /// Asks for the flows of the group of frames after the one that is next, and for the receive rings of that: their places are
-    /// known once the flows are in the cache. Rings are touched by payload alone.
+    /// Prefetches the flows of the group of frames after the next one, and the receive rings of the next one: the addresses of
+    /// the rings are known once the flows are in the cache. Only payload touches rings.
     fn prefetch_ahead(&mut self) {
         let flows = (self.at + 2 * GROUP).min(self.stage.len());
         for at in self.prefetched..flows {
@@ -324,7 +325,7 @@ impl<D: Device> Stack<D> {
         self.prefetched_rings = rings;
     }
 
-    /// The slot that a staged frame with payload leads to, most probably.
+    /// The slot that a staged frame with payload probably leads to.
     #[inline]
     fn payload_slot(&self, at: usize) -> Option<u32> {
         let staged = self.stage.get(at)?.as_ref()?;
@@ -332,8 +333,8 @@ impl<D: Device> Stack<D> {
         (talks && staged.guess != NO_SLOT).then_some(staged.guess)
     }
 
-    /// Slots of flows that will most probably have received something soon, one by one, for their user to ask for what it keeps of
-    /// them. Guesses, and only worth a prefetch.
+    /// The next slot that will probably receive data in this turn. The user can prefetch its own state of that flow. The slot is
+    /// a guess from the hash, so it is good for nothing else.
     #[inline]
     pub fn prefetch_hint(&mut self) -> Option<u32> {
         while self.hinted < self.prefetched {
@@ -346,7 +347,7 @@ impl<D: Device> Stack<D> {
         None
     }
 
-    /// What happened next, of the frames taken and the timers due; `None`: that was all of this turn.
+    /// The next event of the frames taken and the timers due; `None` at the end of the turn.
     #[allow(clippy::should_implement_trait)] // Not an iterator: the stack is used between events.
     pub fn next(&mut self) -> Option<Event<D::Frame>> {
         self.end_loans();
@@ -408,14 +409,14 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// Ends a turn: sends what flows have to send.
+    /// Ends a turn: sends the segments that are due.
     pub fn transmit(&mut self) {
         self.end_loans();
         let mut touched = std::mem::take(&mut self.touched);
         touched.retain(|&slot| self.send_touched(slot));
-        // Nothing of the above touches flows, or it would be lost here.
+        // Sending touches no flow; a flow touched here would be lost.
         debug_assert!(self.touched.is_empty());
-        // Slots that were given up and taken again while nothing could be sent are in it more than once.
+        // A slot that was freed and taken again while nothing could be sent is in it more than once.
         if touched.len() > self.flows.len() {
             touched.sort_unstable();
             touched.dedup();
@@ -429,7 +430,7 @@ impl<D: Device> Stack<D> {
         self.sweep();
     }
 
-    /// When a timer is due, if any is set.
+    /// The time of the next timer, if one is set.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         [
@@ -445,17 +446,17 @@ impl<D: Device> Stack<D> {
         .min()
     }
 
-    /// Off: new connections are ignored, and their peers try again.
+    /// If `on` is false, SYNs are ignored; their peers retransmit them.
     pub fn set_accepting(&mut self, on: bool) {
         self.accepting = on;
     }
 
-    /// For good: new connections are refused.
+    /// Refuses all new connections from now on.
     pub fn stop_listening(&mut self) {
         self.stopped = true;
     }
 
-    /// The highest slot that a flow may ever have, and one.
+    /// The number of slots: all slot numbers are below it.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.flows.slots()
@@ -466,13 +467,13 @@ impl<D: Device> Stack<D> {
         &mut self.port.device
     }
 
-    /// Frames dropped on arrival, by reason.
+    /// The number of frames dropped by the parser, by reason.
     #[must_use]
     pub fn drops(&self) -> &Drops {
         &self.drops
     }
 
-    /// The station that claimed an address of ours last, and which.
+    /// The address of ours that another host claimed last, and the MAC address of that host.
     #[must_use]
     pub fn address_conflict(&self) -> Option<(IpAddr, [u8; 6])> {
         self.responder.conflict()
@@ -515,20 +516,20 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// The lcore it belongs to, of those connected by [`Handoff`].
+    /// The number of this lcore among those connected by [`Handoff`].
     #[must_use]
     pub fn lcore(&self) -> usize {
         self.handoff.as_ref().map_or(0, Handoff::index)
     }
 }
 
-/// smoltcp's idea of a point in time.
+/// A time as smoltcp has it.
 #[inline]
 pub(crate) fn instant(time: Time) -> Instant {
     Instant::from_micros((time.as_nanos() / 1000) as i64)
 }
 
-/// An interface of smoltcp's for paths with this largest packet, and a seed.
+/// An interface of smoltcp for paths with this MTU. `seed` determines its random numbers.
 pub(crate) fn interface<D: Device>(
     port: &mut Port<D>,
     mtu: usize,
@@ -543,12 +544,13 @@ pub(crate) fn interface<D: Device>(
         mtu,
     };
     let mut interface = Interface::new(config, &mut lent, instant(now));
-    // Addresses were looked at when the frame was parsed.
+    // The parser has checked the addresses.
     interface.set_any_ip(true);
     interface
 }
 
-/// The clock of TCP timestamps: milliseconds, set once per turn. smoltcp wants a function without arguments for it.
+/// The clock of TCP timestamps in milliseconds, set once per turn. It is a thread-local because smoltcp takes a function
+/// without arguments.
 pub(crate) mod clock {
     use std::cell::Cell;
 

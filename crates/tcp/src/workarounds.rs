@@ -1,29 +1,27 @@
-//! Segments that smoltcp 0.14 would misunderstand, told to it in another way.
+//! Workarounds for defects of smoltcp 0.14: some segments are changed, split or added before smoltcp gets them.
 //!
-//! - A FIN behind payload that does not all fit into the window: smoltcp cuts the payload and takes the FIN, so the stream
-//!   would end without its last bytes. And a FIN behind payload that was all received before: smoltcp drops both. So the FIN is
-//!   taken off, and handed over on its own after the payload; then smoltcp looks whether all before it is there.
-//! - Acknowledgements while nothing but our FIN is outstanding: the third equal one begins a fast retransmission, which
-//!   has no data to send, stops the timer, and so gives the FIN up for ever. They are handed over with a window that
-//!   differs each time, which smoltcp does not take for repetitions; nothing is left for which the window counts.
-//! - The acknowledgement in a segment that was all received before: dropped with it (as RFC 9293 §3.10.7.4 says). After its
-//!   retransmission timer fired, smoltcp goes back, and sends even bare acknowledgements with the sequence number that it is
-//!   at now. If both ends did so, neither would hear the other ever again. So the acknowledgement is handed over on
-//!   its own, with the sequence number that is expected.
-//! - The acknowledgement in a segment that finds our window closed: dropped with it, though RFC 9293 §3.10.7.4 makes an
-//!   allowance for it. If both ends wait for each other's window, neither would hear that it is open. A peer may even stand a
-//!   few bytes beyond the window without having done wrong: a scaled window is rounded down, at another place each time, so
-//!   its end moves back by less than one unit of it. So such an acknowledgement is handed over on its own, too.
+//! - A FIN after payload that does not fit into the window: smoltcp truncates the payload and accepts the FIN, so the stream would
+//!   lose its last bytes. A FIN after payload that was received before: smoltcp drops both. So the FIN is removed, and injected
+//!   on its own after the payload. Then smoltcp checks that all bytes before it have been received.
+//! - Acknowledgements while only our FIN is outstanding: the third equal one begins a fast retransmission, which has no data to
+//!   send and stops the timer, so the FIN is never retransmitted. Each gets another window, so that smoltcp does not count them
+//!   as duplicates. There is nothing left to send that the window could limit.
+//! - The acknowledgement in a segment that was received before: smoltcp drops the segment (RFC 9293 §3.10.7.4). After a timeout,
+//!   smoltcp sets SND.NXT back, and sends even empty acknowledgements with that sequence number. If both ends did so, neither
+//!   would accept a segment of the other any more. So the acknowledgement is injected on its own with RCV.NXT.
+//! - The acknowledgement in a segment that finds our window zero: smoltcp drops it, although RFC 9293 §3.10.7.4 makes an allowance
+//!   for it. If both windows are zero, neither end would learn that the other's has opened. The segment of a correct peer may
+//!   even lie a few bytes beyond the window: a scaled window is rounded down, each time at another place, so its right edge
+//!   moves back by less than its unit. So this acknowledgement is injected on its own, too.
 //!
-//! And two timers that smoltcp loses. The retransmission timer that fires while the window is closed sets no other; and when a
-//! closed window opens again, the probe's timer stops, but what was in flight then has none. Such a flow would wait
-//! for ever (and a probe of its silent peer would put a zero byte into the stream: it is sent in the place of the last
-//! byte in flight). So it is told by its peer, in an acknowledgement made up here, that the window is still closed, or
-//! three times that something is missing.
+//! smoltcp loses two timers. If the retransmission timer fires while the window is zero, no other is set. When a zero window
+//! opens, the probe timer stops, and the bytes in flight have no timer. Such a flow would wait for ever, and its keep-alive
+//! would put a zero byte into the stream in place of the last byte in flight. So an acknowledgement is injected that repeats
+//! the zero window, or three that begin a fast retransmission.
 //!
-//! And a FIN after the peer's, with data before it: while both are outstanding smoltcp answers acknowledgements of nothing new
-//! with a challenge and forgets them, the window with them; so a window that had been closed would never open again. Such a
-//! FIN waits until all before it is acknowledged.
+//! A FIN of ours after the peer's, with data before it: while both are outstanding, smoltcp answers duplicate acknowledgements with
+//! a challenge and ignores their window, so a zero window would never open. Such a FIN is delayed until all bytes before it are
+//! acknowledged.
 
 use hioload_device::{Device, Frame};
 use smoltcp::socket::tcp::State;
@@ -36,10 +34,10 @@ use crate::raw_segment::RawSegment;
 use crate::stack::{Stack, instant};
 use crate::tuple::Tuple;
 
-/// The unit of the windows of the largest rings, in bytes.
+/// The unit of the scaled windows of the largest rings, in bytes.
 const ROUNDED: usize = 16;
 
-/// An IP packet of headers alone.
+/// An IP packet that consists of headers.
 pub(crate) struct Headers {
     bytes: [u8; 256],
     len: usize,
@@ -47,14 +45,14 @@ pub(crate) struct Headers {
 }
 
 impl Headers {
-    /// Those of a segment; `None` if they are longer than any that should be.
+    /// The headers of a segment; `None` if they are longer than 256 bytes.
     pub(crate) fn of(frame: &[u8], segment: &Segment) -> Option<Self> {
         let (ip, tcp) = (usize::from(segment.ip_at), usize::from(segment.tcp_at));
         let headers = frame.get(ip..usize::from(segment.payload.start))?;
         let mut bytes = [0; 256];
         bytes.get_mut(..headers.len())?.copy_from_slice(headers);
         let len = headers.len();
-        // The IP header's checksum, like TCP's, has been verified: nobody looks at it again.
+        // The checksums have been verified, and smoltcp does not verify them again.
         if segment.tuple.is_v4() {
             bytes[2..4].copy_from_slice(&(len as u16).to_be_bytes());
         } else {
@@ -84,13 +82,13 @@ impl Headers {
     }
 }
 
-/// Whether nothing but our FIN can be outstanding.
+/// Whether only our FIN can be outstanding.
 #[inline]
 pub(crate) fn only_fin_is_left(state: State, queued: usize) -> bool {
     queued == 0 && matches!(state, State::FinWait1 | State::Closing | State::LastAck)
 }
 
-/// Whether a segment does nothing but acknowledge.
+/// Whether a segment is an empty acknowledgement.
 #[inline]
 pub(crate) fn only_acknowledges(segment: &Segment) -> bool {
     segment.payload.is_empty()
@@ -98,7 +96,7 @@ pub(crate) fn only_acknowledges(segment: &Segment) -> bool {
 }
 
 impl<D: Device> Stack<D> {
-    /// Whether a FIN has to be handed over after the payload before it; if so, it is taken off.
+    /// Removes a FIN that follows payload. Returns whether there was one.
     #[inline]
     pub(crate) fn strip_fin(frame: &mut D::Frame, segment: &Segment) -> bool {
         if segment.flags & flags::FIN == 0 || segment.payload.is_empty() {
@@ -112,7 +110,7 @@ impl<D: Device> Stack<D> {
         true
     }
 
-    /// Hands over the FIN that was taken off.
+    /// Injects the FIN that was removed.
     #[cold]
     pub(crate) fn inject_fin(&mut self, slot: u32, frame: &D::Frame, segment: &Segment) {
         let seq = segment.seq.wrapping_add(segment.payload.len() as u32);
@@ -122,7 +120,7 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// Hands over the acknowledgement of a segment whose payload was received before, if smoltcp has just said so.
+    /// Injects the acknowledgement of a segment whose payload was received before, if smoltcp has just answered it so.
     #[cold]
     pub(crate) fn inject_old_ack(&mut self, slot: u32, frame: &D::Frame, segment: &Segment) {
         let Some(expected) = self.port.last.map(|answer| answer.ack) else {
@@ -139,7 +137,7 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// Whether a segment that found `received` bytes waiting may have met a closed window, and this is why nothing came of it.
+    /// Whether a segment had no effect perhaps because it found a zero window, with `received` bytes in the ring.
     #[inline]
     pub(crate) fn may_be_too_early(&self, received: usize, segment: &Segment) -> bool {
         let rare = flags::SYN | flags::FIN | flags::RST | flags::ACK;
@@ -147,11 +145,11 @@ impl<D: Device> Stack<D> {
             && segment.flags & rare == flags::ACK
     }
 
-    /// Hands over the acknowledgement of a segment that was beyond the end of our closed window, wherever within the rounding
-    /// of that the next byte expected is. smoltcp takes one of these at most, and what it says to the others nobody needs.
+    /// Injects the acknowledgement of a segment beyond the right edge of our zero window, with each sequence number that RCV.NXT
+    /// can be because of the rounding. smoltcp accepts at most one of them. Its answers to the others are dropped.
     #[cold]
     pub(crate) fn inject_early_ack(&mut self, slot: u32, frame: &D::Frame, segment: &Segment) {
-        // Without payload, what is just in place has been taken already.
+        // A segment without payload at exactly RCV.NXT has been accepted already.
         let first = u32::from(segment.payload.is_empty());
         let answer = self.port.last;
         self.port.hold = true;
@@ -169,7 +167,7 @@ impl<D: Device> Stack<D> {
         self.port.last = answer;
     }
 
-    /// Hands a packet made up here to a flow's socket.
+    /// Hands an injected packet to the socket of a flow.
     pub(crate) fn inject(&mut self, slot: u32, packet: &[u8]) {
         let interface = &mut self.interfaces[self.flows.hot(slot).class()];
         let mut lent = Lent {
@@ -183,7 +181,7 @@ impl<D: Device> Stack<D> {
         });
     }
 
-    /// Ends the sending side of a flow, now or when all is acknowledged.
+    /// Ends the sending side of a flow, at once or when all is acknowledged.
     pub(crate) fn close(&mut self, slot: u32) {
         let waits = self.flows.sockets.with(slot, |socket| {
             socket.state() == State::CloseWait && socket.send_queue() > 0
@@ -195,7 +193,7 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// The last byte was acknowledged: a FIN that has waited for it may be sent.
+    /// Sends a delayed FIN after the last byte was acknowledged.
     #[inline]
     pub(crate) fn all_is_sent(&mut self, slot: u32) {
         if self.flows.hot(slot).closes_when_sent() {
@@ -205,7 +203,7 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// Whether a flow has something to send, and no timer that would make smoltcp send it again.
+    /// Whether a flow has bytes to send, but no timer to retransmit them.
     fn is_stuck(&self, slot: u32) -> bool {
         let sockets = &self.flows.sockets;
         let is = sockets.with(slot, |socket| {
@@ -214,8 +212,8 @@ impl<D: Device> Stack<D> {
         is == Some(true)
     }
 
-    /// Makes smoltcp set the timer of a flow again, if it has lost one. `false`: there were too many such flows lately; it is
-    /// to be tried again.
+    /// Makes smoltcp set the timer of a flow again, if it has lost it. Returns `false` if the rate limit is reached; then the
+    /// caller tries again later.
     #[cold]
     pub(crate) fn unstick(&mut self, slot: u32) -> bool {
         if !self.is_stuck(slot) {
@@ -234,7 +232,7 @@ impl<D: Device> Stack<D> {
         true
     }
 
-    /// The same for a flow whose peer has just opened its window, with `segment`, which smoltcp has taken.
+    /// The same for a flow whose peer has just opened its window with `segment`, which smoltcp has accepted.
     #[cold]
     pub(crate) fn unstick_by(&mut self, slot: u32, segment: &Segment) {
         if !self.is_stuck(slot) {
@@ -244,7 +242,7 @@ impl<D: Device> Stack<D> {
         let stuck = Stuck {
             is_idle: true,
             acknowledged: losses.acked,
-            // Nobody says; if nothing is in flight, what is handed over has no effect.
+            // SND.NXT is not known. If nothing is in flight, the injected acknowledgements have no effect.
             sent: losses.acked.wrapping_add(1),
             expected: losses.expected,
             window: segment.window,
@@ -252,13 +250,13 @@ impl<D: Device> Stack<D> {
         self.inject_windows(slot, stuck);
     }
 
-    /// The name of a flow's segments from its peer.
+    /// The tuple of the segments from the peer of a flow.
     fn reverse_of(&self, slot: u32) -> Option<Tuple> {
         let tuple = self.flows.tuple(slot)?;
         Tuple::new(tuple.remote(), tuple.local())
     }
 
-    /// Hands over acknowledgements that make smoltcp set a timer.
+    /// Injects acknowledgements that make smoltcp set a timer.
     fn inject_windows(&mut self, slot: u32, stuck: Stuck) {
         if !stuck.is_idle {
             return;
@@ -267,19 +265,19 @@ impl<D: Device> Stack<D> {
         match stuck.window {
             0 => self.inject_acks(slot, stuck.expected, stuck.acknowledged, &[0]),
             open if in_flight => {
-                self.inject_duplicate_acks(slot, stuck.expected, stuck.acknowledged, open)
+                self.inject_duplicate_acks(slot, stuck.expected, stuck.acknowledged, open);
             }
             _ => {}
         }
     }
 
-    /// Hands over an acknowledgement three times, which begins a fast retransmission; before that, two with other windows, so
-    /// that the three are counted from one.
+    /// Injects three duplicate acknowledgements, which begin a fast retransmission. Two with other windows precede them, so that
+    /// smoltcp counts the three from one.
     pub(crate) fn inject_duplicate_acks(&mut self, slot: u32, seq: u32, ack: u32, open: u16) {
         self.inject_acks(slot, seq, ack, &[open ^ 1, open, open, open, open]);
     }
 
-    /// Hands over empty acknowledgements as from the peer, one with each of these windows.
+    /// Injects empty acknowledgements of the peer, one with each of these windows.
     fn inject_acks(&mut self, slot: u32, seq: u32, ack: u32, windows: &[u16]) {
         let Some(from_peer) = self.reverse_of(slot) else {
             return;
@@ -300,7 +298,7 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// A window that the last acknowledgement did not have.
+    /// A window that differs from that of the last acknowledgement.
     pub(crate) fn other_window(&mut self) -> u16 {
         self.window = self.window.wrapping_add(1).max(1);
         self.window

@@ -4,8 +4,6 @@
 #[allow(dead_code, unreachable_pub)]
 mod suite;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,6 +11,7 @@ use std::time::Duration;
 use hioload_device::memory::MemoryDevice;
 use hioload_lcore::{Clock, Time};
 use hioload_mem::{LocalShared, Shared};
+use hioload_testkit::counting::{Counting, allocations};
 use hioload_transport::bypass::Bypass;
 use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
 use hioload_transport::{
@@ -22,41 +21,8 @@ use suite::over_frames::{IPV4 as V4, address, bypass, config};
 use suite::over_sockets::{IPV4, UNIX, any_port, dial};
 use suite::world::{Seen, Setup, write};
 
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    // Absent only while the thread ends.
-    let _ = ALLOCATIONS.try_with(|n| n.set(n.get() + 1));
-}
-
-// SAFETY: every call is passed to `System` unchanged, which upholds the contract.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promise is the same.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: as above.
-        unsafe { System.realloc(ptr, layout, size) }
-    }
-}
-
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-fn allocations() -> u64 {
-    ALLOCATIONS.with(Cell::get)
-}
 
 /// Echoes; every third call leaves a part for later, every fifth sends a shared payload too.
 struct Echo {

@@ -9,36 +9,36 @@ pub struct CloseCode(pub u16);
 impl CloseCode {
     /// The purpose of the connection is fulfilled.
     pub const NORMAL: Self = Self(1000);
-    /// The server goes down, or the browser leaves the page.
+    /// The server shuts down, or the browser leaves the page.
     pub const GOING_AWAY: Self = Self(1001);
     /// The peer broke the protocol.
     pub const PROTOCOL_ERROR: Self = Self(1002);
-    /// A kind of data that cannot be accepted.
+    /// The kind of data is not accepted.
     pub const UNSUPPORTED: Self = Self(1003);
     /// Never on the wire: the Close had no code.
     pub const NO_STATUS: Self = Self(1005);
     /// Never on the wire: the connection ended without a Close.
     pub const ABNORMAL: Self = Self(1006);
-    /// Data that does not fit the message's kind, such as text that is not UTF-8.
+    /// Data that does not match the message's kind, such as text that is not UTF-8.
     pub const INVALID_DATA: Self = Self(1007);
     /// The peer broke our policy.
     pub const POLICY_VIOLATION: Self = Self(1008);
-    /// A message too big to process.
+    /// The message is too big to process.
     pub const TOO_BIG: Self = Self(1009);
-    /// A client missed an extension it needs.
+    /// The client requires an extension that the server did not negotiate.
     pub const MANDATORY_EXTENSION: Self = Self(1010);
-    /// Something unexpected on our side.
+    /// An unexpected condition on our side.
     pub const INTERNAL_ERROR: Self = Self(1011);
     /// The service restarts; come back later.
     pub const SERVICE_RESTART: Self = Self(1012);
     /// Overload; come back later.
     pub const TRY_AGAIN_LATER: Self = Self(1013);
-    /// A gateway got a bad answer.
+    /// A gateway received an invalid response.
     pub const BAD_GATEWAY: Self = Self(1014);
     /// Never on the wire: TLS failed.
     pub const TLS_HANDSHAKE: Self = Self(1015);
 
-    /// Whether it may stand in a Close frame.
+    /// Whether a Close frame may carry it.
     #[must_use]
     pub const fn is_valid_on_wire(self) -> bool {
         // RFC 6455 §7.4.1: "1005 is a reserved value and MUST NOT be set as a status code in a Close control frame by

@@ -3,8 +3,8 @@
 use crate::close::CloseFrame;
 use crate::types::Kind;
 
-/// A whole message: unmasked, reassembled, inflated, and valid UTF-8 if it is text. It points into the memory the bytes
-/// arrived in wherever that was possible.
+/// A whole message: unmasked, reassembled, inflated, and valid UTF-8 if it is text. Where possible it borrows the memory in
+/// which its bytes arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Message<'a> {
     kind: Kind,
@@ -12,14 +12,14 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// `payload` must have been found to be UTF-8 if `kind` is text: [`Message::as_text`] rests on it.
+    /// `payload` must have been checked to be UTF-8 if `kind` is text: [`Message::as_text`] relies on it.
     #[inline]
     pub(crate) fn checked(kind: Kind, payload: &'a [u8]) -> Self {
         debug_assert!(kind == Kind::Binary || std::str::from_utf8(payload).is_ok());
         Self { kind, payload }
     }
 
-    /// A binary message, for tests and for code that hands on bytes of its own.
+    /// A binary message, for tests and for code that passes on bytes of its own.
     #[must_use]
     pub const fn binary(payload: &'a [u8]) -> Self {
         Self {
@@ -28,7 +28,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// A text message, for tests and for code that hands on text of its own.
+    /// A text message, for tests and for code that passes on text of its own.
     #[must_use]
     pub const fn text(payload: &'a str) -> Self {
         Self {
@@ -51,7 +51,7 @@ impl<'a> Message<'a> {
         self.payload
     }
 
-    /// The payload of a text message, without looking at its bytes again; `None` if the message is binary.
+    /// The payload of a text message, without checking its bytes again; `None` if the message is binary.
     #[inline]
     #[must_use]
     #[allow(unsafe_code)]
@@ -80,7 +80,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// What the decoder found.
+/// An event of the decoder.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event<'a> {
     /// A whole message.
@@ -90,6 +90,6 @@ pub enum Event<'a> {
     Ping(&'a [u8]),
     /// A pong. §5.5.3: "A response to an unsolicited Pong frame is not expected."
     Pong(&'a [u8]),
-    /// The peer's Close; `None` if it carried no status code. The decoder ignores whatever follows.
+    /// The peer's Close; `None` if it carried no status code. The decoder ignores all bytes after it.
     Close(Option<CloseFrame<'a>>),
 }

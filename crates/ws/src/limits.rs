@@ -1,17 +1,17 @@
 //! Bounds of what a peer may send.
 
-/// Bounds of what a peer may send. Reaching one fails that connection alone.
+/// Bounds of what a peer may send. Exceeding one fails that connection only.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Most bytes of a message, after reassembly and inflation; one of exactly this size is fine. Over it: close code
-    /// 1009, as soon as a header announces it.
+    /// The most bytes of a message, after reassembly and inflation. A longer message fails the connection with 1009, as soon as a
+    /// header announces it.
     pub max_message: usize,
-    /// Most payload bytes of one frame. Over it: 1009.
+    /// The most payload bytes of one frame. A longer frame fails the connection with 1009.
     ///
-    /// Both bounds give a compressed message some room on the wire, since what does not compress grows a little: see
+    /// A compressed message may take more bytes on the wire than either bound, since incompressible data grows: see
     /// [`Limits::on_wire`].
     pub max_frame: usize,
-    /// Most frames of one message, empty ones included. Over it: 1008. (0 counts as 1.)
+    /// The most frames of one message, empty ones included; 0 counts as 1. More frames fail the connection with 1008.
     pub max_fragments: u32,
 }
 
@@ -26,7 +26,7 @@ impl Limits {
         }
     }
 
-    /// How many bytes on the wire `max` bytes of message may take when compressed: what zlib reckons with at most.
+    /// The most bytes on the wire that a compressed message of `max` bytes may take: zlib's upper bound.
     #[must_use]
     pub const fn on_wire(max: usize) -> usize {
         max.saturating_add(max / 8)

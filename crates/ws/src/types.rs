@@ -13,7 +13,7 @@ pub enum Role {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
 pub enum OpCode {
-    /// Goes on with the message that an earlier frame began.
+    /// Continues the message that an earlier frame began.
     Continuation = 0,
     /// Begins a text message.
     Text = 1,
@@ -23,12 +23,12 @@ pub enum OpCode {
     Close = 8,
     /// Asks for a pong (§5.5.2).
     Ping = 9,
-    /// Answers a ping, or is a heartbeat of its own (§5.5.3).
+    /// Answers a ping, or is an unsolicited heartbeat (§5.5.3).
     Pong = 10,
 }
 
 impl OpCode {
-    /// From the low four bits of a frame's first byte; `None` for the reserved ones.
+    /// The opcode with these low four bits of a frame's first byte; `None` for a reserved one.
     #[must_use]
     pub const fn from_bits(bits: u8) -> Option<Self> {
         Some(match bits {

@@ -11,9 +11,10 @@ use hioload_engine::{
     LcoreContext, Limits, Response,
 };
 use hioload_lcore::{Clock, Time};
-use hioload_mem::{Pool, PoolOptions};
-use hioload_tcp::{Stack, StackConfig, StackStats};
-use hioload_transport::bypass::{Bypass, BypassOptions};
+use hioload_tcp::{StackConfig, StackStats};
+pub use hioload_testkit::Echo;
+use hioload_testkit::links;
+use hioload_transport::bypass::Bypass;
 use hioload_transport::{Endpoint, Peer, Transport};
 use hioload_ws_proto::handshake::client::Response as ServerReply;
 use hioload_ws_proto::handshake::server::Request;
@@ -24,26 +25,6 @@ pub const TALKERS: u64 = 4;
 const IN_FLIGHT: u32 = 2;
 /// Payload of its messages.
 const SIZE: usize = 100;
-
-pub struct Echo;
-
-impl Handler for Echo {
-    type Conn = ();
-    type Event = ();
-
-    fn on_open(
-        &mut self,
-        _: &mut impl LcoreContext<Event = ()>,
-        _: Peer,
-        _: &Request<'_>,
-    ) -> Result<Accept<()>, Response> {
-        Ok(Accept::new(()))
-    }
-
-    fn on_message(&mut self, _: &mut (), cx: &mut impl Context<Event = ()>, message: Message<'_>) {
-        let _ = cx.send(message.kind(), message.as_bytes());
-    }
-}
 
 /// The state of the load.
 #[derive(Clone, Debug, Default)]
@@ -173,16 +154,15 @@ pub struct Setup {
 
 impl Setup {
     pub fn new(plan: &'static str) -> Self {
+        let mut limits = Limits::default();
+        limits.ping_interval = Duration::ZERO;
+        limits.idle_timeout = Duration::ZERO;
         Self {
             plan,
             v6: false,
             vlan: None,
             pool: None,
-            limits: Limits {
-                ping_interval: Duration::ZERO,
-                idle_timeout: Duration::ZERO,
-                ..Limits::default()
-            },
+            limits,
             turn: Duration::from_micros(100),
         }
     }
@@ -195,16 +175,6 @@ pub struct Lab {
     pub load: Rc<RefCell<Load>>,
     pub now: Time,
     turn: Duration,
-}
-
-pub fn transport<D: hioload_device::Device>(
-    device: D,
-    config: StackConfig,
-    now: Time,
-) -> Bypass<D> {
-    let stack = Stack::new(device, config, None, now).expect("a stack");
-    let pool = Pool::new(&PoolOptions::new(4096, 16 << 10));
-    Bypass::over(stack, BypassOptions::default(), pool.expect("a pool"))
 }
 
 impl Lab {
@@ -236,17 +206,15 @@ impl Lab {
             config.secret = *b"secret of a test";
             config
         };
-        let server = transport(a.open(), config(far, vec![target]), now);
-        let client = transport(attacker, config(near, Vec::new()), now);
+        let server = links::bypass(a.open(), config(far, vec![target]), now);
+        let client = links::bypass(attacker, config(near, Vec::new()), now);
         let load = Rc::new(RefCell::new(Load::default()));
         let bystander = Bystander {
             load: Rc::clone(&load),
             endpoint: Endpoint::Tcp(target),
         };
-        let config = Config {
-            limits: setup.limits.clone(),
-            ..Config::default()
-        };
+        let mut config = Config::default();
+        config.tunables.limits = setup.limits.clone();
         Self {
             server: Lcore::alone(server, Echo, config.clone(), now),
             client: Lcore::alone(client, bystander, config, now),

@@ -1,12 +1,15 @@
 //! `hioload load`: the load generator.
 
 mod attack;
+mod check;
 mod compare;
 mod display;
 mod memory;
 mod output;
 mod plan;
 mod tap;
+mod target;
+mod time;
 
 use std::process;
 use std::sync::Arc;
@@ -28,15 +31,15 @@ use crate::Failure;
 use crate::cli::load::LoadArgs;
 use crate::config::bypass;
 
-/// Runs the load, tells what came of it, and writes it where it is wanted.
+/// Runs the load, and prints and writes the results.
 ///
 /// # Errors
-/// Code 2 if what was asked for cannot be, 1 if anything went wrong.
+/// Code 2 if the load cannot run as requested, 1 if it fails.
 pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     if let Some(command) = &arguments.command {
         return compare::run(command);
     }
-    let planned = plan::plan(arguments)?;
+    let setup = plan::plan(arguments)?;
     output::check(&arguments.output)?;
     let probe = probe(arguments)?;
     let mut link = match arguments.link() {
@@ -50,37 +53,37 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     let mut report = Report {
         format: FORMAT,
         hioload: env!("CARGO_PKG_VERSION").to_owned(),
-        started: plan::rfc3339(SystemTime::now()),
+        started: time::rfc3339(SystemTime::now()),
         command: std::env::args_os()
             .map(|word| word.to_string_lossy().into_owned())
             .collect(),
         machine: machine::detect(),
-        plan: planned.plan.clone(),
+        plan: setup.plan.clone(),
         runs: Vec::new(),
     };
     let mut failure = None;
-    let of = planned.repeat;
+    let of = setup.repeat;
     let repeats = Repeats {
         arguments,
-        planned: &planned,
+        setup: &setup,
         probe: &probe,
         tap: tap.as_ref(),
         stop: &stop,
     };
     'all: for repeat in 1..=of {
-        for part in planned.parts() {
+        for part in setup.parts() {
             let which = (repeat, of);
-            let outcome = match &part {
+            let result = match &part {
                 None => repeats.once(&mut link, which, None, &mut *progress)?,
                 Some(part) => {
-                    let mut progress = part.conduct(&mut *progress);
-                    let mut outcome = repeats.once(&mut link, which, Some(part), &mut progress)?;
-                    part.note(&mut outcome.run);
-                    outcome
+                    let mut progress = part.with_progress(&mut *progress);
+                    let mut result = repeats.once(&mut link, which, Some(part), &mut progress)?;
+                    part.note(&mut result.run);
+                    result
                 }
             };
-            report.runs.push(outcome.run);
-            failure = outcome.failure;
+            report.runs.push(result.run);
+            failure = result.failure;
             if failure.is_some() || stop.is_requested() {
                 break 'all;
             }
@@ -88,25 +91,25 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     }
     drop(progress);
     let recorded = tap.map_or(Ok(()), |tap| tap.end(report.runs.last_mut()));
-    output::tell(&arguments.output, &report)?;
+    output::write_all(&arguments.output, &report)?;
     let judged = output::judge(&arguments.output, &report).and(recorded);
     match failure {
         None => judged,
-        Some(why) => Err(Failure::run(format!("{}: {why}", planned.name))),
+        Some(why) => Err(Failure::run(format!("{}: {why}", setup.name))),
     }
 }
 
-/// What is the same in all repeats.
+/// The parameters that all repeats share.
 struct Repeats<'a> {
     arguments: &'a LoadArgs,
-    planned: &'a plan::Planned,
+    setup: &'a plan::LoadSetup,
     probe: &'a ServerProbe,
     tap: Option<&'a Recording>,
     stop: &'a Stop,
 }
 
 impl Repeats<'_> {
-    /// One repeat, over whatever moves the bytes; without a link in memory.
+    /// Runs one repeat. Without a link, server and generator are connected in memory.
     fn once(
         &self,
         link: &mut Option<ClientLink>,
@@ -114,31 +117,31 @@ impl Repeats<'_> {
         attack: Option<&AttackPart>,
         progress: &mut dyn Progress,
     ) -> Result<RepeatResult, Failure> {
-        let planned = self.planned;
-        let job = &planned.job;
-        let drive = Drive {
+        let setup = self.setup;
+        let job = &setup.job;
+        let context = RepeatContext {
             job,
             which,
             progress,
             stop: self.stop,
         };
         let Some(link) = link else {
-            return memory::run(planned, attack, self.tap, drive);
+            return memory::run(setup, attack, self.tap, context);
         };
         // Over queues there is one lcore for each, unless --lcores chooses them.
         let lcores = if self.arguments.transport.is_sockets() || self.arguments.lcores.is_some() {
-            planned.lcores.clone()
+            setup.lcores.clone()
         } else {
             Lcores::Auto
         };
         let mut sockets = settings::sockets(job);
-        sockets.sources = planned.sources.clone();
+        sockets.sources = setup.sources.clone();
         let options = ServerOptions::new()
             .lcores(lcores)
             .config(settings::config(job))
             .sockets(sockets);
-        let work = Probed {
-            drive,
+        let work = NetworkRepeat {
+            context,
             probe: self.probe,
             attack,
             tap: self.tap,
@@ -148,16 +151,16 @@ impl Repeats<'_> {
     }
 }
 
-/// What a repeat is run with.
-struct Drive<'a> {
+/// The parameters of one repeat.
+struct RepeatContext<'a> {
     job: &'a Arc<Job>,
     which: (usize, usize),
     progress: &'a mut dyn Progress,
     stop: &'a Stop,
 }
 
-impl Drive<'_> {
-    fn over<T: Transport + 'static>(
+impl RepeatContext<'_> {
+    fn run_on<T: Transport + 'static>(
         self,
         engine: Server<T>,
         probe: &ServerProbe,
@@ -168,28 +171,27 @@ impl Drive<'_> {
             progress,
             stop,
         } = self;
-        // Over queues it is known only now how many lcores there are.
+        // Over queues, the number of lcores is known only now.
         let mut job = Job::clone(job);
         job.lcores = engine.lcores();
         let job = Arc::new(job);
-        run_repeat(engine, &job, probe, which, progress, stop)
-            .map_err(|why| Failure::run(why.to_string()))
+        run_repeat(engine, &job, probe, which, progress, stop).map_err(Failure::run)
     }
 }
 
-/// A repeat over a network.
-struct Probed<'a> {
-    drive: Drive<'a>,
+/// A run over a network.
+struct NetworkRepeat<'a> {
+    context: RepeatContext<'a>,
     probe: &'a ServerProbe,
     attack: Option<&'a AttackPart>,
     tap: Option<&'a Recording>,
 }
 
-impl Work for Probed<'_> {
+impl Work for NetworkRepeat<'_> {
     type Output = Result<RepeatResult, Failure>;
 
     fn run<T: Transport + 'static>(self, engine: Server<T>) -> Self::Output {
-        self.drive.over(engine, self.probe)
+        self.context.run_on(engine, self.probe)
     }
 
     fn run_over<D: Device + 'static>(
@@ -210,22 +212,22 @@ impl Work for Probed<'_> {
     }
 }
 
-/// How one knows what the server uses.
+/// The source of the server's CPU time and memory.
 fn probe(arguments: &LoadArgs) -> Result<ServerProbe, Failure> {
     let Some(pid) = arguments.server_pid else {
         return Ok(ServerProbe::Unknown);
     };
     if hioload_loadgen::process::rss(pid).is_none() {
         return Err(Failure::usage(format!(
-            "--server-pid {pid}: there is no such process on this machine"
+            "--server-pid {pid}: this machine has no such process"
         )));
     }
     Ok(ServerProbe::Process(pid))
 }
 
-/// The first signal ends the run, the second the process.
+/// The first signal ends the run, the second one the process.
 fn catch_signals(stop: &Stop, wiper: display::Wiper) -> Result<(), Failure> {
-    let wrong = |why: std::io::Error| Failure::run(format!("cannot catch signals: {why}"));
+    let wrong = |why: std::io::Error| Failure::run(why).in_context("cannot catch signals");
     let signals = super::signals::Signals::catch().map_err(wrong)?;
     let stop = stop.clone();
     signals
@@ -238,7 +240,7 @@ fn catch_signals(stop: &Stop, wiper: display::Wiper) -> Result<(), Failure> {
         .map_err(wrong)
 }
 
-/// Whether so many connections have file descriptors; if not, how they get them.
+/// Checks that the connections fit under the limit on open files.
 fn fit_open_files(connections: usize, lcores: usize) -> Result<(), Failure> {
     let Some(limit) = files::raise_limit() else {
         return Ok(());
@@ -248,11 +250,11 @@ fn fit_open_files(connections: usize, lcores: usize) -> Result<(), Failure> {
     }
     let wanted = connections + files::reserve(lcores, 0);
     Err(Failure::usage(format!(
-        "too few file descriptors: {connections} connections need {wanted}, and the limit is {limit}; raise it with ulimit -n {wanted}"
+        "too few file descriptors: {connections} connections need {wanted}, the limit is {limit} (raise it with ulimit -n {wanted})"
     )))
 }
 
-/// CPUs for the generator's lcores: what was said, or the last that there are, since servers take the first.
+/// The CPUs of the generator's lcores: those that are wanted, or the last ones, because servers take the first ones.
 fn place(wanted: Option<&Lcores>) -> Lcores {
     let cpus = hioload_lcore::Topology::detect().placement();
     match wanted {

@@ -18,10 +18,10 @@ use crate::config::{Settings, file};
 /// Serves until a signal ends it.
 ///
 /// # Errors
-/// Code 2 if what was asked for cannot be, 1 if it went wrong later.
+/// Code 2 if the server cannot start as configured, 1 if it fails later.
 pub(crate) fn run(arguments: ServeArgs) -> Result<(), Failure> {
     let from_file = match &arguments.config {
-        Some(path) => file::read(path).map_err(Failure::usage)?,
+        Some(path) => file::read(path)?,
         None => Settings::default(),
     };
     let mut config = ServeConfig::new(arguments.settings.or(from_file));
@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: ServeArgs) -> Result<(), Failure> {
     serve(config)
 }
 
-/// Makes `max_connections` fit the limit on open files; says so if the operator chose it.
+/// Lowers `max_connections` to what the limit on open files allows. If the operator chose it, a warning is logged.
 fn fit_open_files(config: &mut ServeConfig) {
     let Some(limit) = files::raise_limit() else {
         return;
@@ -47,14 +47,14 @@ fn fit_open_files(config: &mut ServeConfig) {
         Lcores::Cpus(cpus) => cpus.len(),
     };
     let room = files::room_for_connections(limit, lcores, config.server.listen.len());
-    let wanted = config.server.config.limits.max_connections;
+    let wanted = config.server.config.tunables.limits.max_connections;
     if wanted <= room {
         return;
     }
-    config.server.config.limits.max_connections = room;
+    config.server.config.tunables.limits.max_connections = room;
     if config.max_connections_set {
         tracing::warn!(
-            "max_connections is {room}, not {wanted}: there is a limit of {limit} open files (ulimit -n)"
+            "max_connections is {room} instead of {wanted}: the limit on open files is {limit} (ulimit -n)"
         );
     }
 }
@@ -73,7 +73,7 @@ fn serve(config: ServeConfig) -> Result<(), Failure> {
     }
 }
 
-/// What is served, over whatever moves the bytes.
+/// The part of `serve` that does not depend on the transport.
 pub(super) struct Service {
     transport: TransportKind,
     origins: Vec<String>,
@@ -99,7 +99,7 @@ impl Service {
         controlled: Controlled,
     ) -> Result<(), Failure> {
         let line = start_line(server.endpoints(), self.transport, server.lcores());
-        let control = control::bind(&self.control, server.endpoints()).map_err(Failure::usage)?;
+        let control = control::bind(&self.control, server.endpoints())?;
         let counters = server.counters();
         let (origins, shown) = (self.origins, self.stats.then_some(counters));
         let running = server
@@ -113,7 +113,7 @@ impl Service {
             .transpose()
             .map_err(|why| Failure::run(why).in_context("cannot start a thread"))?;
 
-        // The line is for people and scripts; that nobody reads it is no reason to stop.
+        // A closed standard output does not stop the server.
         let mut out = io::stdout().lock();
         let _ = writeln!(out, "{line}").and_then(|()| out.flush());
         drop(out);
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_on_start() {
+    fn the_start_line_has_endpoints_transport_and_lcores() {
         let endpoints = [
             Endpoint::Tcp(([127, 0, 0, 1], 9001).into()),
             Endpoint::Unix("/run/h.sock".into()),

@@ -9,7 +9,9 @@ use super::sections::SECTIONS;
 pub(crate) enum Change {
     /// Only when the server starts.
     Start,
-    /// Also while lcores run: each lcore can be handed a new value.
+    /// Also while lcores run, up to the value at start, which sizes a table.
+    UpToStart,
+    /// Also while lcores run.
     Running,
 }
 
@@ -63,12 +65,17 @@ impl Setting {
         text
     }
 
-    /// The accepted values, and what happens beyond the bound.
+    /// The accepted values, what happens beyond the bound, and when the setting can change.
     fn facts(&self) -> String {
         let mut text = format!("Accepts {}.", (self.accepts)());
         for beyond in self.beyond {
             let _ = write!(text, " Beyond it {beyond}.");
         }
+        text.push_str(match self.change {
+            Change::Start => " Fixed at start.",
+            Change::UpToStart => " The value at start is an upper bound.",
+            Change::Running => "",
+        });
         text
     }
 
@@ -167,8 +174,9 @@ that names the line. `deploy/hioload.toml` holds every key with its default.
 Sizes are written `65536`, `64KiB`, `16MiB`, `1GiB`; `kB`, `MB` and `GB` are decimal. Times are written `500ms`, `2s`, `5m`, `1h`,
 or `0`. \"Beyond it\" says what happens when the bound that a setting sets is exceeded.
 
-The column *fixed* says whether a setting is chosen once, when the server starts: it sizes a table or opens a device. Settings that
-are not fixed belong to the values that a running lcore can be handed anew.
+The column *fixed* says whether the value at start is final: it sizes a table or opens a device. Settings that are not fixed belong to
+the values that a running server's lcores can be given anew (`Remote::reconfigure` of the library). Some of these are fixed as an
+upper bound: they can be lowered, and raised again to the value at start.
 ",
     );
     for section in SECTIONS {
@@ -177,6 +185,7 @@ are not fixed belong to the values that a running lcore can be handed anew.
         for setting in section.settings {
             let fixed = match setting.change {
                 Change::Start => "yes",
+                Change::UpToStart => "as an upper bound",
                 Change::Running => "no",
             };
             let mut meaning: Vec<String> = setting.paragraphs().into_iter().map(sentence).collect();
@@ -198,8 +207,6 @@ are not fixed belong to the values that a running lcore can be handed anew.
 /// A text as a cell of a table.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
-        .replace(" * is any", " `*` is any")
-        .replace(", or *", ", or `*`")
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hioload_device::RxChecksum;
-use hioload_mem::HugePages;
 use hioload_mem::frames::{Frame as ArenaFrame, FrameArena, FrameArenaOptions, FramePool};
 use proptest::prelude::*;
 use smoltcp::wire::{Icmpv4Repr, Icmpv6Repr};
@@ -48,13 +47,7 @@ impl Host {
             neighbours: 16,
         };
         let responder = Responder::new(ours.clone(), &settings, ms(0));
-        let options = FrameArenaOptions {
-            chunks: 4,
-            chunk_size: 2048,
-            huge_pages: HugePages::Off,
-            node: None,
-        };
-        let arena = FrameArena::new(&options).expect("an arena");
+        let arena = FrameArena::new(&FrameArenaOptions::new(4, 2048)).expect("an arena");
         Self {
             pool: arena.pool(4).expect("a pool"),
             ours,

@@ -1,4 +1,4 @@
-//! How flows end.
+//! The ends of flows.
 
 use std::io::ErrorKind;
 
@@ -59,7 +59,7 @@ fn what_was_received_can_be_read_after_the_end() {
     world.turns(4);
     world.a.stack.finish(here);
     world.turns(4);
-    // TCP is done with it, its user is not.
+    // TCP has ended, but the bytes are still to be read.
     assert_eq!(
         world.b.events(there),
         EventFlags::ACCEPTED | EventFlags::DATA | EventFlags::END
@@ -88,7 +88,7 @@ fn aborting_resets_the_peer_and_makes_the_id_stale() {
     world.assert_empty();
     assert_eq!(world.a.stack.stats().resets, 1);
     assert_eq!(world.b.stack.stats().rst_sent, 1);
-    // The slot is used again, under another name.
+    // The slot is used again with another id.
     let (_, again) = world.connect("[fd77::2]:80");
     assert_eq!(again.index, there.index);
     assert_ne!(again.generation, there.generation);
@@ -98,7 +98,7 @@ fn aborting_resets_the_peer_and_makes_the_id_stale() {
 }
 
 #[test]
-fn a_released_flow_closes_on_its_own() {
+fn a_released_flow_closes_without_its_user() {
     let mut world = World::new();
     let (here, there) = world.connect("10.77.0.2:80");
     let bytes = vec![5; 60_000];
@@ -109,7 +109,7 @@ fn a_released_flow_closes_on_its_own() {
     world.pass(Duration::from_millis(100));
     assert_eq!(world.a.seen[&here].bytes, bytes);
     assert!(world.a.events(here).contains(EventFlags::END));
-    // What the peer still says is taken and thrown away.
+    // Bytes that the peer still sends are discarded.
     world.a.stack.send(here, b"never read");
     world.turns(4);
     assert_eq!(world.b.stack.stats().orphans, 1);
@@ -119,7 +119,7 @@ fn a_released_flow_closes_on_its_own() {
 }
 
 #[test]
-fn a_peer_that_does_not_finish_is_left_after_the_linger_time() {
+fn a_flow_whose_peer_does_not_finish_is_freed_after_the_linger_time() {
     let mut world = World::new();
     let (here, there) = world.connect("10.77.0.2:80");
     world.b.stack.release(there);
@@ -129,7 +129,7 @@ fn a_peer_that_does_not_finish_is_left_after_the_linger_time() {
     assert_eq!(world.b.stack.stats().orphans, 1);
     world.pass(Duration::from_secs(2));
     assert_eq!(world.b.stack.stats().orphans, 0);
-    // It learns of it when it speaks.
+    // The peer gets an RST for its next segment.
     world.a.stack.send(here, b"hello?");
     world.turns(4);
     assert_eq!(world.a.seen[&here].error, Some(ErrorKind::ConnectionReset));
@@ -137,7 +137,7 @@ fn a_peer_that_does_not_finish_is_left_after_the_linger_time() {
 }
 
 #[test]
-fn the_oldest_orphan_makes_room() {
+fn a_new_orphan_resets_the_oldest() {
     let mut world = World::with(
         client(),
         StackConfig {
@@ -153,14 +153,14 @@ fn the_oldest_orphan_makes_room() {
     world.turns(4);
     let stats = world.b.stack.stats();
     assert_eq!((stats.orphans, stats.orphans_reset), (4, 2));
-    // Reset before it had sent its FIN.
+    // It is reset before it has sent its FIN.
     let reset = |flow: FlowId| world.a.seen[&flow].error == Some(ErrorKind::ConnectionReset);
     let resets: Vec<bool> = flows.iter().map(|&(here, _)| reset(here)).collect();
     assert_eq!(resets, [true, true, false, false, false, false]);
 }
 
 #[test]
-fn nobody_listening_refuses() {
+fn a_closed_port_refuses_connections() {
     let mut world = World::new();
     for to in ["10.77.0.2:81", "[fd77::2]:81"] {
         let here = world.a.stack.connect(addr(to)).expect("it begins");
@@ -186,7 +186,7 @@ fn nobody_listening_refuses() {
 }
 
 #[test]
-fn a_neighbour_that_is_not_there_fails_the_connection() {
+fn a_connection_fails_without_an_answer_of_the_neighbour() {
     let mut world = World::new();
     let here = world
         .a
@@ -205,15 +205,12 @@ fn a_neighbour_that_is_not_there_fails_the_connection() {
 }
 
 #[test]
-fn a_silent_peer_is_given_up() {
+fn a_flow_fails_after_the_user_timeout() {
     let mut world = World::new();
     let (here, there) = world.connect("10.77.0.2:80");
-    let cut = Impairment {
-        loss: 1.0,
-        ..Impairment::default()
-    };
+    let cut = Impairment::default().loss(1.0);
     world.a.stack.device().set_rx(&cut);
-    // Nothing is outstanding: it may be silent for as long as it likes.
+    // Nothing is outstanding, so the silence of the peer has no effect.
     world.pass(Duration::from_secs(3600));
     assert!(!world.a.events(here).contains(EventFlags::CLOSED));
     world.a.stack.send(here, b"are you there?");
@@ -224,9 +221,9 @@ fn a_silent_peer_is_given_up() {
     let stats = world.a.stack.stats();
     assert_eq!(stats.timeouts, 1);
     assert!((4..=6).contains(&stats.retransmits), "{stats:?}");
-    // It said so on its way out.
+    // The peer was sent an RST.
     assert_eq!(world.b.seen[&there].error, Some(ErrorKind::ConnectionReset));
-    // The neighbour is known, but nobody answers there.
+    // The neighbour is known, but it does not answer.
     world.a.stack.device().set_rx(&Impairment::default());
     let (here, _) = world.connect("10.77.0.2:80");
     world.a.stack.abort(here);
@@ -238,7 +235,7 @@ fn a_silent_peer_is_given_up() {
         .expect("it begins");
     world.pass(Duration::from_secs(40));
     assert_eq!(world.a.seen[&syn].error, Some(ErrorKind::TimedOut));
-    // The other side has forgotten its half of it.
+    // The other side has freed its half-open flow.
     world.pass(Duration::from_secs(12));
     world.assert_empty();
 }
@@ -257,17 +254,14 @@ fn keepalive_finds_a_dead_peer() {
     let (_, there) = world.connect("10.77.0.2:80");
     world.pass(Duration::from_secs(100));
     assert_eq!(world.b.state(there), "ESTABLISHED");
-    let cut = Impairment {
-        loss: 1.0,
-        ..Impairment::default()
-    };
+    let cut = Impairment::default().loss(1.0);
     world.b.stack.device().set_rx(&cut);
     world.pass(Duration::from_secs(60));
     assert_eq!(world.b.seen[&there].error, Some(ErrorKind::TimedOut));
 }
 
 #[test]
-fn a_connection_may_begin_again_in_time_wait() {
+fn a_connection_in_time_wait_can_be_opened_again() {
     let one_port = StackConfig {
         source_ports: 40_000..=40_000,
         ..client()
@@ -285,14 +279,14 @@ fn a_connection_may_begin_again_in_time_wait() {
         assert_eq!((stats.time_wait, stats.time_wait_reused), (1, round));
         assert_eq!(world.a.stack.stats().time_wait, 0);
     }
-    // Nothing of it is left in the end.
+    // In the end nothing is left.
     world.pass(Duration::from_secs(61));
     assert_eq!(world.b.stack.stats().time_wait, 0);
     assert_eq!(world.b.stack.next_deadline(), None);
 }
 
 #[test]
-fn a_peer_that_began_anew_gets_in_with_any_numbers() {
+fn a_restarted_peer_replaces_time_wait_with_any_sequence_number() {
     let one_port = StackConfig {
         source_ports: 40_000..=40_000,
         ..client()
@@ -307,7 +301,7 @@ fn a_peer_that_began_anew_gets_in_with_any_numbers() {
     let hash = world.b.stack.flows.hash(&ours);
     let (_, entry) = world.b.stack.time_wait.find(hash, &ours).expect("it waits");
 
-    // An RST from any other byte is not believed.
+    // An RST at any other sequence number is ignored.
     let late = entry.rcv_nxt.wrapping_sub(1);
     let rst = RawSegment {
         flags: flags::RST,
@@ -316,7 +310,7 @@ fn a_peer_that_began_anew_gets_in_with_any_numbers() {
     forge(&mut world, "10.77.0.1:40000", rst);
     world.turns(1);
     assert_eq!(world.b.stack.stats().time_wait, 1);
-    // A SYN with old numbers is answered with an acknowledgement, and the peer's stack says that it knows nothing of that.
+    // A SYN with an old number is answered with an acknowledgement, and the peer's stack answers that with an RST.
     forge(
         &mut world,
         "10.77.0.1:40000",
@@ -324,7 +318,7 @@ fn a_peer_that_began_anew_gets_in_with_any_numbers() {
     );
     world.turns(2);
     assert_eq!(world.b.stack.stats().time_wait, 0);
-    // With the port's old numbers forgotten by both, it connects.
+    // Both sides have forgotten the old connection, so the port connects.
     world.connect("10.77.0.2:80");
 }
 
@@ -335,10 +329,7 @@ fn a_lost_last_acknowledgement_is_repeated_from_time_wait() {
     world.a.stack.finish(here);
     world.turns(2);
     world.b.stack.finish(there);
-    let cut = Impairment {
-        loss: 1.0,
-        ..Impairment::default()
-    };
+    let cut = Impairment::default().loss(1.0);
     world.a.stack.device().set_tx(&cut);
     world.turns(3);
     assert!(world.a.events(here).contains(EventFlags::CLOSED));
@@ -350,7 +341,7 @@ fn a_lost_last_acknowledgement_is_repeated_from_time_wait() {
     world.assert_empty();
 }
 
-/// A user that asked for it keeps a finished flow until it lets go, whoever finished first.
+/// With `hold_finished`, a flow that both sides have finished stays until its user releases it.
 #[test]
 fn a_finished_flow_is_held_until_it_is_released() {
     for ours_first in [true, false] {

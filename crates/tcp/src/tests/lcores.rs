@@ -1,14 +1,14 @@
-//! Several lcores behind one station.
+//! Several lcores of one host.
 
 use hioload_device::{Burst, Device};
 
 use super::*;
 use crate::Handoff;
 
-/// A client with one queue, and a server with two: frames reach its queues in turn, whoever owns their flows.
+/// A client with one queue, and a server with two. Frames reach the two queues in turn, whichever lcore owns their flow.
 struct Queues {
     client: Side,
-    /// The client's device's other end, and the ends towards the server's queues.
+    /// The far end of the client's device, and the far ends of the server's queues.
     switch: MemoryDevice,
     ports: Vec<MemoryDevice>,
     servers: Vec<Stack<MemoryDevice>>,
@@ -20,10 +20,7 @@ struct Queues {
 
 impl Queues {
     fn new() -> Self {
-        let options = PairOptions {
-            chunks: 2048,
-            ..PairOptions::default()
-        };
+        let options = PairOptions::default().chunks(2048);
         let link = || {
             let (one, other) = pair(&options).expect("a pair");
             (one.open(), other.open())
@@ -123,7 +120,7 @@ fn frames_reach_the_lcore_that_owns_their_flow() {
         assert!(stats[one].handoffs_out > 500);
         assert_eq!(stats[one].handoffs_out, stats[other].handoffs_in);
         assert_eq!((stats[one].handoff_drops, stats[one].rst_sent), (0, 0));
-        // Buffers are used again.
+        // Buffers are reused.
         assert_eq!(world.servers[one].lcore(), one);
     }
     assert_eq!(stats[0].retransmits + stats[1].retransmits, 0);

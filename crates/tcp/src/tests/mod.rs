@@ -17,7 +17,7 @@ mod lcores;
 mod limits;
 mod network;
 
-/// What a flow's user has seen.
+/// The events of one flow, accumulated.
 #[derive(Default, Debug)]
 pub(crate) struct Seen {
     pub flags: EventFlags,
@@ -29,16 +29,16 @@ pub(crate) struct Seen {
 
 pub(crate) type Dev = Faults<MemoryDevice>;
 
-/// One side: a stack, and a user of it who notes what happens.
+/// One side: a stack, and a user that records its events.
 pub(crate) struct Side {
     pub stack: Stack<Dev>,
     pub seen: HashMap<FlowId, Seen>,
     pub accepted: Vec<FlowId>,
-    /// Sends back what comes.
+    /// Sends received bytes back.
     pub echoes: bool,
-    /// Takes what comes.
+    /// Consumes received bytes.
     pub reads: bool,
-    /// Releases flows that have ended.
+    /// Releases flows whose peer has ended its side.
     pub releases: bool,
 }
 
@@ -162,13 +162,8 @@ impl World {
     }
 
     pub(crate) fn with(a: StackConfig, b: StackConfig, mtu: usize) -> Self {
-        let (one, other) = pair(&PairOptions {
-            chunks: 1024,
-            ring: 256,
-            mtu,
-            ..PairOptions::default()
-        })
-        .expect("a pair");
+        let (one, other) =
+            pair(&PairOptions::default().chunks(1024).ring(256).mtu(mtu)).expect("a pair");
         Self {
             a: Side::new(one.open(), a, 1),
             b: Side::new(other.open(), b, 2),
@@ -210,7 +205,7 @@ impl World {
         self.turns(4);
     }
 
-    /// A connection, and both its names.
+    /// Opens a connection, and returns the ids of both ends.
     pub(crate) fn connect(&mut self, to: &str) -> (FlowId, FlowId) {
         let here = self.a.stack.connect(addr(to)).expect("it begins");
         self.turns(12);
@@ -219,7 +214,7 @@ impl World {
         (here, there)
     }
 
-    /// What is left when all flows have come to their ends: nothing.
+    /// Asserts that no flow, half-open flow or orphan is left.
     pub(crate) fn assert_empty(&mut self) {
         for side in [&mut self.a, &mut self.b] {
             let stats = side.stack.stats();
@@ -231,7 +226,7 @@ impl World {
 }
 
 #[test]
-fn connects_echoes_and_closes() {
+fn a_connection_opens_echoes_and_closes() {
     for to in ["10.77.0.2:80", "[fd77::2]:80"] {
         let mut world = World::new();
         world.b.echoes = true;
@@ -259,7 +254,7 @@ fn connects_echoes_and_closes() {
             (stats.retransmits, stats.bad_checksums, stats.flows),
             (0, 0, 1)
         );
-        // A data segment each way for each message, the acknowledgement on the reply.
+        // One segment in each direction for each message: the reply has the acknowledgement.
         assert!(stats.tx_segments < 210, "{stats:?}");
 
         world.a.stack.finish(here);

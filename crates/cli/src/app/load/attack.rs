@@ -1,4 +1,4 @@
-//! `--attack`: each repeat is run without attacks, then with them beside it, over the same devices.
+//! `--attack`: each repeat runs without attacks, and then with attacks on the same devices.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,23 +14,23 @@ use hioload_ws::Endpoint;
 use crate::Failure;
 use crate::cli::load::{LoadArgs, LoadTransport};
 
-/// Where attacks come from over the memory pair, on which the load uses all ports of its addresses: a network for benchmarks (RFC
-/// 2544).
+/// The sources of attacks over devices in memory, where the load uses all ports of its addresses: the network for benchmarks of RFC
+/// 2544.
 const MEMORY_POOL: &str = "198.18.0.0/24";
-/// Below are ports that attacks do not use either.
+/// The lowest port that attacks use.
 const FIRST_PORT: u16 = 1024;
 
-/// What is attacked, and with what.
+/// The attacks beside one part of a repeat, and their target.
 #[derive(Debug, Clone)]
 pub(super) struct AttackPart {
     options: AttackOptions,
     control: AttackControl,
-    /// Whether it is carried out in this part of a repeat.
+    /// Whether this part of the repeat runs them.
     attacks: bool,
 }
 
 impl AttackPart {
-    /// From the command line; `None` if there is no attack in it.
+    /// Reads the command line; `None` without an attack.
     pub(super) fn new(arguments: &LoadArgs, job: &Job) -> Result<Option<Self>, Failure> {
         if arguments.attack.is_empty() {
             if arguments.attack_source.is_some() {
@@ -40,7 +40,7 @@ impl AttackPart {
         }
         if arguments.transport.is_sockets() {
             return Err(Failure::usage(
-                "--attack makes packets of its own: it needs --transport af-xdp, dpdk or memory",
+                "--attack creates packets and needs --transport af-xdp, dpdk or memory",
             ));
         }
         let attacks = arguments.attack.iter().flat_map(AttackPlan::attacks);
@@ -68,17 +68,17 @@ impl AttackPart {
         }))
     }
 
-    /// As it is to be written in a report.
+    /// The text for a report.
     pub(super) fn text(&self) -> String {
         self.options.plan.to_string()
     }
 
-    /// Addresses that a port has to take packets for besides the load's own.
+    /// The addresses, besides those of the load, whose packets a port has to receive.
     pub(super) fn addresses(&self) -> Vec<std::net::IpAddr> {
         self.options.plan.addresses()
     }
 
-    /// For one part of a repeat, with counters of its own.
+    /// The attacks for one part of a repeat, with new counters.
     pub(super) fn part(&self, attacks: bool) -> Self {
         Self {
             control: AttackControl::new(&self.options.plan),
@@ -87,7 +87,7 @@ impl AttackPart {
         }
     }
 
-    /// What puts it around the devices of `lcores` lcores, whose TCP is set up as `stack` says.
+    /// A function that wraps an attacker around each device of `lcores` lcores with this TCP stack.
     pub(super) fn wrap<D: Device>(
         &self,
         stack: &StackConfig,
@@ -107,7 +107,7 @@ impl AttackPart {
         })
     }
 
-    /// The same for devices in memory.
+    /// A function that wraps devices in memory.
     pub(super) fn wrap_memory<D: Device>(
         &self,
         lcores: usize,
@@ -117,15 +117,18 @@ impl AttackPart {
         Ok(move |device, _| wrap(device))
     }
 
-    /// Tells of a run, and begins and ends the attacks with what is measured.
-    pub(super) fn conduct<'a>(&'a self, progress: &'a mut dyn Progress) -> impl Progress + 'a {
-        Conductor {
+    /// Reports progress, and starts and stops the attacks with the measurement.
+    pub(super) fn with_progress<'a>(
+        &'a self,
+        progress: &'a mut dyn Progress,
+    ) -> impl Progress + 'a {
+        AttackProgress {
             attack: self,
             progress,
         }
     }
 
-    /// Writes into a run which part it is, and what the attacks have counted.
+    /// Adds to a run which part it is, and the counters of the attacks.
     pub(super) fn note(&self, run: &mut Run) {
         run.part = if self.attacks { "attacked" } else { "quiet" }.to_owned();
         if self.attacks {
@@ -140,15 +143,15 @@ fn usage(why: impl std::fmt::Display) -> Failure {
     Failure::usage(why.to_string())
 }
 
-struct Conductor<'a> {
+struct AttackProgress<'a> {
     attack: &'a AttackPart,
     progress: &'a mut dyn Progress,
 }
 
-impl Progress for Conductor<'_> {
+impl Progress for AttackProgress<'_> {
     fn phase(&mut self, run: usize, of: usize, phase: Phase, total: Option<f64>) {
         match phase {
-            // The load's handshakes are not what is measured.
+            // The handshakes of the load are not measured.
             Phase::Opening => {}
             Phase::Warmup | Phase::Measuring if self.attack.attacks => {
                 self.attack.control.start();

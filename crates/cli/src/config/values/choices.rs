@@ -43,23 +43,23 @@ macro_rules! words {
 }
 
 words! {
-    /// What moves the bytes.
+    /// The transport.
     TransportKind {
-        /// Sockets of the operating system.
+        /// Sockets of the kernel.
         Sockets = "sockets",
-        /// TCP of our own, over frames from the queues of a network interface.
+        /// User-space TCP on the queues of a network interface.
         AfXdp = "af-xdp",
-        /// The same over a port that DPDK drives.
+        /// User-space TCP on a port that DPDK drives.
         Dpdk = "dpdk",
     } expected "expected sockets, af-xdp or dpdk"
 }
 
 words! {
-    /// Something that is done where it can be.
+    /// A feature that is used where it is available, or not at all.
     AutoOff {
-        /// It is.
+        /// Used where available.
         Auto = "auto",
-        /// It is not.
+        /// Not used.
         Off = "off",
     } expected "expected auto or off"
 }
@@ -67,21 +67,21 @@ words! {
 words! {
     /// Where the XDP program runs.
     XdpMode {
-        /// In the driver if it can, else in the stack.
+        /// In the driver if it supports XDP, else in the network stack.
         Auto = "auto",
         /// In the driver.
         Native = "native",
-        /// In the stack: any driver, slower.
+        /// In the network stack: any driver, slower.
         Skb = "skb",
     } expected "expected auto, native or skb"
 }
 
 words! {
-    /// Whether the NIC writes packets into our memory, or the kernel copies them.
+    /// Whether the NIC writes packets into the memory of the process, or the kernel copies them.
     ZeroCopy {
-        /// The NIC does if its driver can.
+        /// The NIC, if its driver supports it.
         Auto = "auto",
-        /// It must.
+        /// The NIC must.
         On = "on",
         /// The kernel copies.
         Off = "off",
@@ -91,11 +91,11 @@ words! {
 words! {
     /// Whether checksums of received packets are verified.
     RxChecksum {
-        /// Not on interfaces that only carry packets within this machine.
+        /// Not on interfaces whose packets stay within this machine.
         Auto = "auto",
-        /// They are.
+        /// Verified.
         Verify = "verify",
-        /// They are taken to be good.
+        /// Assumed correct.
         Trust = "trust",
     } expected "expected auto, verify or trust"
 }
@@ -107,17 +107,17 @@ words! {
         Off = "off",
         /// Compressors of the lcore; no context is kept between messages.
         Shared = "shared",
-        /// Each connection has its own.
+        /// Each connection has a compressor.
         Own = "own",
     } expected "expected off, shared or own"
 }
 
 words! {
-    /// How log records look.
+    /// The format of log records.
     LogFormat {
-        /// Lines for people.
+        /// Text lines.
         Text = "text",
-        /// One JSON object a line.
+        /// One JSON object per line.
         Json = "json",
     } expected "expected text or json"
 }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use hioload_tcp::Cidr;
 use hioload_ws::Endpoint;
 
-/// Where to listen: `ADDR:PORT`, `[IPV6]:PORT`, `localhost:PORT` or `unix:/path`.
+/// An endpoint: `ADDR:PORT`, `[IPV6]:PORT`, `localhost:PORT` or `unix:/path`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Listen(pub Endpoint);
 
@@ -36,7 +36,7 @@ impl FromStr for Listen {
     }
 }
 
-/// An `Origin` to allow, or any.
+/// An allowed `Origin`, or any.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum AllowOrigin {
     /// `*`
@@ -99,7 +99,7 @@ impl FromStr for Gateway {
     }
 }
 
-/// A station's address, or `device` for the interface's own.
+/// A MAC address, or `device` for that of the port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Mac(pub Option<[u8; 6]>);
 
@@ -107,7 +107,7 @@ impl FromStr for Mac {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const EXPECTED: &str = "expected a station's address such as 02:00:00:00:00:01, or device";
+        const EXPECTED: &str = "expected a MAC address such as 02:00:00:00:00:01, or device";
         if text == "device" {
             return Ok(Self(None));
         }
@@ -120,10 +120,10 @@ impl FromStr for Mac {
                 .ok_or(EXPECTED)?;
             *byte = u8::from_str_radix(part, 16).map_err(|_| EXPECTED)?;
         }
-        // The lowest bit of the first byte marks a group.
-        let station = mac[0] & 1 == 0 && mac != [0; 6] && !text.contains('+');
+        // The lowest bit of the first byte marks a group address.
+        let unicast = mac[0] & 1 == 0 && mac != [0; 6] && !text.contains('+');
         match parts.next() {
-            None if station => Ok(Self(Some(mac))),
+            None if unicast => Ok(Self(Some(mac))),
             _ => Err(EXPECTED),
         }
     }
@@ -145,7 +145,7 @@ impl FromStr for Vlan {
     }
 }
 
-/// A peer to look for: an address, and a port if that matters.
+/// A filter for peers: an address, and optionally a port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct PeerFilter(pub IpAddr, pub Option<u16>);
 
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn peers_to_look_for() {
+    fn peer_filters() {
         for text in ["10.0.0.1", "10.0.0.1:80", "fd77::1", "[fd77::1]:80"] {
             let filter: PeerFilter = text.parse().expect(text);
             assert_eq!(filter.to_string(), text);

@@ -16,7 +16,7 @@ impl FromStr for Interface {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // IFNAMSIZ, and what the kernel's dev_valid_name refuses.
+        // IFNAMSIZ, and the names that the kernel's dev_valid_name refuses.
         let fits = (1..=15).contains(&text.len()) && text != "." && text != "..";
         let plain = text
             .bytes()
@@ -41,12 +41,12 @@ impl FromStr for EalArguments {
     }
 }
 
-/// A port of DPDK: its number, or its name.
+/// A DPDK port: its number, or its name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum PortName {
-    /// As EAL counts them.
+    /// The number, in EAL's order.
     Number(u16),
-    /// A PCI address, the name of a virtual device.
+    /// A PCI address, or the name of a virtual device.
     Name(String),
 }
 
@@ -57,14 +57,14 @@ impl FromStr for PortName {
         if let Ok(number) = text.parse() {
             return Ok(Self::Number(number));
         }
-        // RTE_ETH_NAME_MAX_LEN, with the byte that ends it.
+        // RTE_ETH_NAME_MAX_LEN, with the terminating zero byte.
         let fits = (1..64).contains(&text.len());
         let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
         let named = text.bytes().any(|byte| !byte.is_ascii_digit());
         if fits && plain && named {
             return Ok(Self::Name(text.to_owned()));
         }
-        Err("expected a port of DPDK: a number, a PCI address, or a virtual device's name")
+        Err("expected a DPDK port: a number, a PCI address, or the name of a virtual device")
     }
 }
 
@@ -78,7 +78,7 @@ impl FromStr for Mtu {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.parse() {
             _ if text == "device" => Ok(Self(None)),
-            // What any IPv4 host takes, RFC 791; what fits an mbuf.
+            // From what every IPv4 host accepts (RFC 791) to what fits an mbuf.
             Ok(mtu @ 576..=60_000) => Ok(Self(Some(mtu))),
             _ => Err("expected a number of bytes from 576 to 60000, or device"),
         }
@@ -120,14 +120,14 @@ impl FromStr for Queues {
                     .collect::<Result<_, _>>();
                 queues
                     .map(|queues| Self(Some(queues)))
-                    .map_err(|_| "no such queue")
+                    .map_err(|_| "the number of a queue is too large")
             }
             _ => Err("expected queues (0 or 0,1 or 0-3) or all"),
         }
     }
 }
 
-/// How long one call may poll an empty queue, or `off`.
+/// The time that one call may poll an empty queue, or `off`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct BusyPoll(pub Option<Duration>);
 

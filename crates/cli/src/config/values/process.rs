@@ -12,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 pub(crate) struct LcoreSet(pub Lcores);
 
 pub(super) const MAX_LCORES: usize = hioload_engine::MAX_LCORES;
-const _: () = assert!(MAX_LCORES == 256, "as the error below says");
+const _: () = assert!(MAX_LCORES == 256, "the error text names it");
 
 impl FromStr for LcoreSet {
     type Err = &'static str;
@@ -39,11 +39,11 @@ impl FromStr for LcoreSet {
 /// The path of the control socket: `auto`, `none`, or a path.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Control {
-    /// Where `hioload flows` looks for it.
+    /// The default path, where `hioload flows` finds it.
     Auto,
-    /// There is none.
+    /// No control socket.
     None,
-    /// There.
+    /// This path.
     At(PathBuf),
 }
 
@@ -70,7 +70,7 @@ impl FromStr for LogFilter {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const EXPECTED: &str = "expected off, error, warn, info, debug, trace or a filter such as \
              warn,hioload_engine=debug";
-        // A filter takes any word for the name of a module. A word alone is meant as a level, though.
+        // The parser of filters accepts any word as the name of a module. Here a word without `=` must be a level.
         let words = text.split(',').filter(|part| !part.contains(['=', '[']));
         for word in words {
             LevelFilter::from_str(word.trim()).map_err(|_| EXPECTED)?;
