@@ -121,12 +121,11 @@ fn engine(ends: Vec<PendingQueue>, last: u8, listen: bool) -> Server<Bypass<Queu
     stack.secret = [last; 16];
     stack.max_flows = 64;
     let mut config = Config::default();
-    config.limits.max_connections = 16;
-    let options = BypassOptions {
-        rx_buffer: 1 << 16,
-        send_queue: config.send_bound(),
-        backlog: 16,
-    };
+    config.tunables.limits.max_connections = 16;
+    let options = BypassOptions::default()
+        .rx_buffer(1 << 16)
+        .send_queue(config.send_bound())
+        .backlog(16);
     let (lcores, alone) = (ends.len(), ends.len() == 1);
     let handoffs = Handoff::mesh(lcores, 1518);
     let make = ends.into_iter().zip(handoffs).map(|(end, mut handoff)| {

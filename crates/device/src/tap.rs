@@ -20,10 +20,12 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use crate::pcapng::Direction;
 use crate::{BURST, Burst, Capabilities, Device, DeviceStats, Frame, Waker};
 
+mod options;
 mod switch;
 mod writer;
 
-pub use switch::{TapOptions, TapReport, TapSwitch};
+pub use options::{TapOptions, TapReport};
+pub use switch::TapSwitch;
 
 /// The default size of a tap's ring in bytes. Pages that are never written use no memory.
 pub const RING: usize = 4 << 20;

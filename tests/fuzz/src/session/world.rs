@@ -54,14 +54,12 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(options: Options, split: Option<u32>) -> Self {
-        let fake = FakeOptions {
-            send_queue: 64 << 20,
-            max_connections: 256,
-            tx_chunk: if options.exact { 16 << 10 } else { 1 << 10 },
-            tx_chunks: 8192,
-            short_means_drained: options.policy == 0,
-            ..FakeOptions::default()
-        };
+        let fake = FakeOptions::default()
+            .send_queue(64 << 20)
+            .max_connections(256)
+            .tx_chunk(if options.exact { 16 << 10 } else { 1 << 10 })
+            .tx_chunks(8192)
+            .short_means_drained(options.policy == 0);
         let (app, now) = (App::default(), Time::from_millis(1000));
         let (live, patterns) = (Rc::clone(&app.live), Rc::clone(&app.patterns));
         let fake = Fake::new(&fake).expect("memory for a pool");

@@ -1,4 +1,4 @@
-//! `--transport memory`: a server and a generator in this process, on separate lcores, connected in memory.
+//! `--transport memory`: a server and a generator in this process, each on its own lcores, connected by devices in memory.
 
 use std::time::Duration;
 
@@ -23,16 +23,16 @@ pub(super) fn run(
 ) -> Result<RepeatResult, Failure> {
     if let Some(tap) = tap.cloned() {
         let tapped = move |device, n| tap.around(device, &format!("memory-queue{n}"));
-        return over(setup, tapped, context);
+        return run_wrapped(setup, tapped, context);
     }
     match attack {
-        None => over(setup, |device, _| device, context),
-        Some(attack) => over(setup, attack.wrap_memory(setup.job.lcores)?, context),
+        None => run_wrapped(setup, |device, _| device, context),
+        Some(attack) => run_wrapped(setup, attack.wrap_memory(setup.job.lcores)?, context),
     }
 }
 
-/// Runs it with the devices of the generator wrapped by `on_client`.
-fn over<C: Device + 'static>(
+/// Runs a repeat with the generator's devices inside those that `on_client` makes.
+fn run_wrapped<C: Device + 'static>(
     setup: &LoadSetup,
     on_client: impl Fn(MemoryDevice, usize) -> C + Clone + Send + 'static,
     context: RepeatContext<'_>,
@@ -41,29 +41,27 @@ fn over<C: Device + 'static>(
     let pairs = job.lcores;
     let (servers, clients, enough) = places(setup);
     let mut client = settings::config(job);
-    let mut server = Config {
-        executor_threads: 0,
-        ..Config::default()
-    };
-    server.limits.max_connections = client.limits.max_connections;
-    server.limits.max_message = client.limits.max_message;
-    server.limits.reassembly_memory = client.limits.reassembly_memory;
-    server.limits.send_queue = client.limits.send_queue;
-    // Pings to a million silent connections would be a load of their own.
-    server.limits.ping_interval = Duration::ZERO;
-    server.limits.idle_timeout = Duration::ZERO;
+    let mut server = Config::default();
+    server.executor_threads = 0;
+    server.tunables.limits.max_connections = client.tunables.limits.max_connections;
+    server.tunables.limits.max_message = client.tunables.limits.max_message;
+    server.tunables.limits.reassembly_memory = client.tunables.limits.reassembly_memory;
+    server.tunables.limits.send_queue = client.tunables.limits.send_queue;
+    // Pings to a million silent connections would be an additional load.
+    server.tunables.limits.ping_interval = Duration::ZERO;
+    server.tunables.limits.idle_timeout = Duration::ZERO;
     if job.deflate {
-        server.deflate = Some(hioload_ws::deflate::DeflateConfig::default());
+        server.tunables.deflate = Some(hioload_ws::deflate::DeflateConfig::default());
     }
     if enough {
-        server.idle = Idle::Busy;
+        server.tunables.idle = Idle::Busy;
     } else {
         // Two lcores that spin on one CPU delay each other.
-        client.idle = Idle::Block;
-        server.idle = Idle::Block;
+        client.tunables.idle = Idle::Block;
+        server.tunables.idle = Idle::Block;
     }
     let system =
-        |why: std::io::Error| Failure::run(format!("cannot make the devices in memory: {why}"));
+        |why: std::io::Error| Failure::run(format!("cannot make devices in memory: {why}"));
     let ends =
         memory::ends(pairs, (&server, &client), |device, _| device, on_client).map_err(system)?;
     let usage = |why: hioload_ws::StartError| Failure::usage(why);
@@ -76,7 +74,7 @@ fn over<C: Device + 'static>(
     let mut threads = process::lcore_threads();
     threads.retain(|thread| !others.contains(thread));
     let probe = ServerProbe::Lcores { counters, threads };
-    let outcome = context.over(client, &probe);
+    let outcome = context.run_on(client, &probe);
     serving.remote().stop_now();
     serving
         .join()
@@ -84,7 +82,7 @@ fn over<C: Device + 'static>(
     outcome
 }
 
-/// CPUs for the lcores of the server and of the generator, and whether each lcore has a CPU of its own.
+/// The CPUs of the server's lcores and of the generator's, and whether each lcore has its own CPU.
 fn places(setup: &LoadSetup) -> (Lcores, Lcores, bool) {
     let pairs = setup.job.lcores;
     let cpus = hioload_lcore::Topology::detect().placement();
