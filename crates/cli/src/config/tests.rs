@@ -171,7 +171,11 @@ fn no_origin_and_a_star_allow_any() {
 }
 
 /// Texts of which each setting accepts at least one that is not its default.
-const VALUES: [&str; 28] = [
+const VALUES: [&str; 32] = [
+    "9",
+    "600",
+    "transparent",
+    "02:00:00:00:00:01",
     "1",
     "2",
     "3",
