@@ -42,7 +42,7 @@
 //! |---|---|
 //! | write a handler | [`guide`], [`Handler`], [`Context`], [`LcoreContext`] |
 //! | refuse requests, check origins, log | [`middleware`] |
-//! | bound memory, time and rates | [`Limits`], [`Config`] |
+//! | bound memory, time and rates | [`Limits`], [`Tunables`], [`Config`] |
 //! | open connections as a client | [`Connect`], [`LcoreContext::connect`] |
 //! | watch and stop a running server | [`Remote`], [`Totals`] |
 //! | run without the kernel's TCP | the modules `af_xdp` and `dpdk` (features) |
@@ -67,8 +67,9 @@ pub use hioload_ws_proto::deflate;
 
 pub use hioload_engine::{
     Accept, Busy, ClosedBy, Closure, Config, Connect, ConnectError, ConnectionId, Context,
-    CountersHandle, Handler, LcoreContext, Lcores, Limits, Remote, Response, RunError, Running,
-    SendError, SendPolicy, Server, ServerOptions, StartError, TimerHandle, TopicError, Totals,
+    CountersHandle, Handler, LcoreContext, Lcores, Limits, ReconfigureError, Remote, Response,
+    RunError, Running, SendError, SendPolicy, Server, ServerOptions, StartError, TimerHandle,
+    TopicError, Totals, Tunables,
 };
 pub use hioload_lcore::{Idle, Time};
 pub use hioload_mem::HugePages;

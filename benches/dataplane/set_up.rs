@@ -2,7 +2,7 @@
 
 use hioload_device::memory::{MemoryDevice, PairOptions, pair};
 use hioload_device::{Capabilities, Device};
-use hioload_engine::{Config, Limits};
+use hioload_engine::Config;
 use hioload_lcore::Clock;
 use hioload_mem::{Pool, PoolOptions};
 use hioload_tcp::{Stack, StackConfig};
@@ -80,16 +80,12 @@ fn build<D: Device, T: Transport>(
     let pool =
         Pool::new(&PoolOptions::new(1024, 16 << 10)).map_err(|e| format!("no send pool: {e}"))?;
     let io = wrap(Bypass::over(stack, BypassOptions::default(), pool));
-    let config = Config {
-        limits: Limits {
-            max_connections: flows as usize,
-            // The client answers no pings.
-            ping_interval: Duration::ZERO,
-            idle_timeout: Duration::ZERO,
-            ..Limits::default()
-        },
-        ..Config::default()
-    };
+    let mut config = Config::default();
+    let limits = &mut config.tunables.limits;
+    limits.max_connections = flows as usize;
+    // The client answers no pings.
+    limits.ping_interval = Duration::ZERO;
+    limits.idle_timeout = Duration::ZERO;
     let client = Client::new(
         client,
         Link {

@@ -7,7 +7,6 @@ mod range;
 use std::time::Duration;
 
 use hioload_attack::{AttackKind, Count};
-use hioload_engine::Limits;
 use range::{Lab, Setup};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -143,13 +142,8 @@ fn clients_that_do_not_read_cost_bounded_memory() {
 #[test]
 fn handshakes_that_never_end_time_out() {
     for setup in slowly("slow-handshake,connections=30,interval=500ms") {
-        let setup = Setup {
-            limits: Limits {
-                handshake_timeout: 2 * SECOND,
-                ..setup.limits.clone()
-            },
-            ..setup
-        };
+        let mut setup = setup;
+        setup.limits.handshake_timeout = 2 * SECOND;
         let mut lab = survives(&setup, 6 * SECOND);
         let counters = lab.counters();
         let get = |count| counters.get(AttackKind::SlowHandshake, count);

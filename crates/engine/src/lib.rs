@@ -1,6 +1,6 @@
 //! The engine: the lcore loop, and everything between a transport's bytes and an application's [`Handler`].
 //!
-//! An lcore is one thread that owns its connections. Its loop takes a turn at a time: mail from other lcores, timers, received
+//! An lcore is one thread that owns its connections. Its loop takes a turn at a time: command from other lcores, timers, received
 //! bytes (decoded where they arrived and handed to the handler), then one flush for all that was said. Nothing in it takes a
 //! lock or touches another lcore's memory; see [`Config`] for what bounds it.
 //!
@@ -34,18 +34,22 @@
 mod admission;
 mod app;
 mod client;
+mod commands;
 mod config;
 mod context;
 mod core;
 mod counters;
 mod driver;
 mod executor;
+mod group;
 mod handler;
 mod lcore;
-mod mail;
 pub mod middleware;
 mod open;
+mod opening;
 mod publish;
+mod reconfigure;
+mod remote;
 mod send;
 mod server;
 mod session;
@@ -55,15 +59,19 @@ mod ticks;
 mod timers;
 mod topics;
 
-pub use config::{Config, Limits, ParseSendPolicyError, SendPolicy};
+pub use config::{
+    Config, Limits, MAX_LCORES, ParseSendPolicyError, ReconfigureError, SendPolicy, Tunables,
+};
 pub use counters::{Counter, Counters, CountersHandle, Totals};
+pub use executor::Jobs;
+pub use group::Group;
 pub use handler::{
     Accept, Busy, ClosedBy, Closure, Connect, ConnectError, ConnectionId, Context, Handler,
     LcoreContext, Response, SendError, TimerHandle, TopicError,
 };
 pub use lcore::Lcore;
+pub use remote::{FLOWS_AT_ONCE, NoAnswer, Remote};
 pub use server::{
-    FLOWS_AT_ONCE, LcorePlacement, Lcores, MAX_LCORES, MakeTransport, NoAnswer, Remote, RunError,
-    Running, Server, ServerOptions, StartError,
+    LcorePlacement, Lcores, MakeTransport, RunError, Running, Server, ServerOptions, StartError,
 };
 pub use topics::{MAX_TOKENS, MAX_TOPIC, is_pattern, is_topic};

@@ -222,10 +222,8 @@ fn pings_allocate_nothing() {
 
 #[test]
 fn shared_compression_allocates_nothing() {
-    let config = Config {
-        deflate: Some(DeflateConfig::default()),
-        ..Config::default()
-    };
+    let mut config = Config::default();
+    config.tunables.deflate = Some(DeflateConfig::default());
     let text = "compress me, and then again ".repeat(600);
     let mut payload = Vec::new();
     Deflater::new(1, 15, 8)

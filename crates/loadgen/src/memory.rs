@@ -62,7 +62,7 @@ where
         at_server.addresses = vec![cidr(SERVER.ip())?];
         at_server.listen = vec![SERVER];
         let mut at_client = stack(client);
-        at_client.addresses = addresses(client.limits.max_connections)?;
+        at_client.addresses = addresses(client.tunables.limits.max_connections)?;
         at_client.source_ports = PORTS;
         ends.servers
             .push(make(near, n, on_server.clone(), at_server, server));
@@ -108,10 +108,7 @@ fn make<D: Device + 'static>(
     stack: StackConfig,
     config: &Config,
 ) -> MakeTransport<Bypass<D>> {
-    let options = BypassOptions {
-        send_queue: config.send_bound(),
-        ..BypassOptions::default()
-    };
+    let options = BypassOptions::default().send_queue(config.send_bound());
     let make = move |place: LcorePlacement| {
         let device = wrap(end.open(), pair);
         let stack = Stack::new(device, stack, None, place.now).map_err(StartError::transport)?;

@@ -14,15 +14,13 @@ const AROUND: usize = 256;
 
 /// The engine's configuration for a job.
 pub fn config(job: &Job) -> Config {
-    let mut config = Config {
-        // A generator that sleeps sends late.
-        idle: Idle::Busy,
-        executor_threads: 0,
-        deflate: job.deflate.then(DeflateConfig::default),
-        ..Config::default()
-    };
+    let mut config = Config::default();
+    config.executor_threads = 0;
+    // A generator that sleeps sends late.
+    config.tunables.idle = Idle::Busy;
+    config.tunables.deflate = job.deflate.then(DeflateConfig::default);
     let largest = job.sizes.largest();
-    let limits = &mut config.limits;
+    let limits = &mut config.tunables.limits;
     limits.max_connections = job.connections + job.publishers + 1;
     limits.handshake_timeout = job.timeout;
     limits.close_timeout = Duration::from_secs(2);

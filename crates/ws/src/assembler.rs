@@ -114,6 +114,11 @@ impl Assembler {
         self.whole_max = limits.max_message.min(limits.max_frame);
     }
 
+    /// Changes the budget. Unfinished messages stay, also above it, and can hold no more until others have ended.
+    pub fn set_budget(&mut self, bytes: usize) {
+        self.budget.set_max(bytes);
+    }
+
     /// The number of unfinished messages, and their bytes.
     #[must_use]
     pub const fn stats(&self) -> AssemblerStats {

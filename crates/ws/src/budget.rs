@@ -34,6 +34,10 @@ impl Budget {
         }
     }
 
+    pub(crate) fn set_max(&mut self, max: usize) {
+        self.max = max;
+    }
+
     pub(crate) const fn stats(&self) -> AssemblerStats {
         self.stats
     }

@@ -154,16 +154,15 @@ pub struct Setup {
 
 impl Setup {
     pub fn new(plan: &'static str) -> Self {
+        let mut limits = Limits::default();
+        limits.ping_interval = Duration::ZERO;
+        limits.idle_timeout = Duration::ZERO;
         Self {
             plan,
             v6: false,
             vlan: None,
             pool: None,
-            limits: Limits {
-                ping_interval: Duration::ZERO,
-                idle_timeout: Duration::ZERO,
-                ..Limits::default()
-            },
+            limits,
             turn: Duration::from_micros(100),
         }
     }
@@ -214,10 +213,8 @@ impl Lab {
             load: Rc::clone(&load),
             endpoint: Endpoint::Tcp(target),
         };
-        let config = Config {
-            limits: setup.limits.clone(),
-            ..Config::default()
-        };
+        let mut config = Config::default();
+        config.tunables.limits = setup.limits.clone();
         Self {
             server: Lcore::alone(server, Echo, config.clone(), now),
             client: Lcore::alone(client, bystander, config, now),

@@ -8,8 +8,8 @@ use hioload_transport::Transport;
 use hioload_ws::deflate::DeflateConfig;
 use hioload_ws::{
     Accept, CloseCode, ClosedBy, Closure, Config, Connect, ConnectError, ConnectionId, Context,
-    Endpoint, Handler, Idle, Kind, LcoreContext, Message, Peer, Request, Response, SendPolicy,
-    Server, ServerOptions, ServerReply, SocketOptions,
+    Endpoint, Handler, Kind, LcoreContext, Message, Peer, Request, Response, SendPolicy, Server,
+    ServerOptions, ServerReply, SocketOptions,
 };
 
 use super::client::{ClientLink, Work};
@@ -51,12 +51,12 @@ pub(crate) fn run(arguments: &ConnectArgs) -> Result<(), Failure> {
         progress: 0,
         sender: report,
     };
-    let fail = |why: &dyn std::fmt::Display| Failure::run(format!("{}: {why}", arguments.url));
+    let failed = |why: String| Failure::run(why).in_context(arguments.url.clone());
 
     let options = options(arguments, messages);
     ClientLink::new(&arguments.link)?
         .run(options, client)?
-        .map_err(|why| fail(&why))?;
+        .map_err(|failure| failure.in_context(arguments.url.clone()))?;
     match result.try_recv() {
         Ok(Ok(times)) => {
             println!(
@@ -67,19 +67,16 @@ pub(crate) fn run(arguments: &ConnectArgs) -> Result<(), Failure> {
             );
             Ok(())
         }
-        Ok(Err(why)) => Err(fail(&why)),
-        Err(_) => Err(fail(&"ended without a result")),
+        Ok(Err(why)) => Err(failed(why)),
+        Err(_) => Err(failed("ended without a result".to_owned())),
     }
 }
 
 fn options(arguments: &ConnectArgs, messages: Messages) -> ServerOptions {
-    let mut config = Config {
-        idle: Idle::Adaptive,
-        executor_threads: 0,
-        ..Config::default()
-    };
-    config.deflate = arguments.deflate.then(DeflateConfig::default);
-    let limits = &mut config.limits;
+    let mut config = Config::default();
+    config.executor_threads = 0;
+    config.tunables.deflate = arguments.deflate.then(DeflateConfig::default);
+    let limits = &mut config.tunables.limits;
     limits.max_connections = 1;
     limits.handshake_timeout = arguments.timeout();
     limits.max_message = limits.max_message.max(messages.size);
@@ -226,14 +223,11 @@ impl Client {
 }
 
 impl Work for Client {
-    type Output = Result<(), String>;
+    type Output = Result<(), Failure>;
 
-    fn run<T: Transport + 'static>(self, engine: Server<T>) -> Result<(), String> {
-        let running = engine
-            .start(move |_| self.clone())
-            .map_err(|why| why.to_string())?;
-        running.join().map_err(|why| why.to_string())?;
-        Ok(())
+    fn run<T: Transport + 'static>(self, engine: Server<T>) -> Result<(), Failure> {
+        let running = engine.start(move |_| self.clone()).map_err(Failure::run)?;
+        running.join().map(drop).map_err(Failure::run)
     }
 }
 

@@ -47,11 +47,11 @@ fn fit_open_files(config: &mut ServeConfig) {
         Lcores::Cpus(cpus) => cpus.len(),
     };
     let room = files::room_for_connections(limit, lcores, config.server.listen.len());
-    let wanted = config.server.config.limits.max_connections;
+    let wanted = config.server.config.tunables.limits.max_connections;
     if wanted <= room {
         return;
     }
-    config.server.config.limits.max_connections = room;
+    config.server.config.tunables.limits.max_connections = room;
     if config.max_connections_set {
         tracing::warn!(
             "max_connections is {room} instead of {wanted}: the limit on open files is {limit} (ulimit -n)"

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::*;
 use crate::{LcorePlacement, Lcores, MakeTransport, RunError, Server, ServerOptions, StartError};
 
-struct Nothing;
+/// Accepts, and ignores what comes.
+pub(super) struct Nothing;
 
 impl Handler for Nothing {
     type Conn = ();

@@ -41,26 +41,24 @@ fn run_wrapped<C: Device + 'static>(
     let pairs = job.lcores;
     let (servers, clients, enough) = places(setup);
     let mut client = settings::config(job);
-    let mut server = Config {
-        executor_threads: 0,
-        ..Config::default()
-    };
-    server.limits.max_connections = client.limits.max_connections;
-    server.limits.max_message = client.limits.max_message;
-    server.limits.reassembly_memory = client.limits.reassembly_memory;
-    server.limits.send_queue = client.limits.send_queue;
+    let mut server = Config::default();
+    server.executor_threads = 0;
+    server.tunables.limits.max_connections = client.tunables.limits.max_connections;
+    server.tunables.limits.max_message = client.tunables.limits.max_message;
+    server.tunables.limits.reassembly_memory = client.tunables.limits.reassembly_memory;
+    server.tunables.limits.send_queue = client.tunables.limits.send_queue;
     // Pings to a million silent connections would be an additional load.
-    server.limits.ping_interval = Duration::ZERO;
-    server.limits.idle_timeout = Duration::ZERO;
+    server.tunables.limits.ping_interval = Duration::ZERO;
+    server.tunables.limits.idle_timeout = Duration::ZERO;
     if job.deflate {
-        server.deflate = Some(hioload_ws::deflate::DeflateConfig::default());
+        server.tunables.deflate = Some(hioload_ws::deflate::DeflateConfig::default());
     }
     if enough {
-        server.idle = Idle::Busy;
+        server.tunables.idle = Idle::Busy;
     } else {
         // Two lcores that spin on one CPU delay each other.
-        client.idle = Idle::Block;
-        server.idle = Idle::Block;
+        client.tunables.idle = Idle::Block;
+        server.tunables.idle = Idle::Block;
     }
     let system =
         |why: std::io::Error| Failure::run(format!("cannot make devices in memory: {why}"));

@@ -17,10 +17,9 @@ use crate::config::values::LcoreSet;
 
 /// Connections per loopback address, without --source: fewer than there are ephemeral ports.
 const PER_SOURCE: usize = 20_000;
-/// Concurrent handshakes, without --opening: well below any listen backlog, and in memory enough for two lcores that do not run at the
-/// same time.
+/// Concurrent handshakes, without --opening: well below any listen backlog.
 const AT_ONCE: usize = 128;
-/// Handshakes in flight over memory: enough for two lcores that share a CPU.
+/// Concurrent handshakes over memory, without --opening: enough for two lcores that share a CPU.
 const IN_MEMORY: usize = 512;
 /// Loopback addresses for scenarios that leave ports in TIME_WAIT.
 const FOR_CHURN: usize = 64;

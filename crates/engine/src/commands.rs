@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
+use crossbeam_queue::ArrayQueue;
 use hioload_mem::Shared;
 use hioload_transport::{ConnId, FlowInfo, Wanted};
 use hioload_ws_proto::{CloseCode, Kind};
+
+use crate::config::Tunables;
 
 /// Flows of one lcore, from slot `from` on.
 pub(crate) struct FlowsRequest {
@@ -17,8 +20,8 @@ pub(crate) struct FlowsRequest {
     pub(crate) answer: SyncSender<(Vec<FlowInfo>, Option<u32>)>,
 }
 
-/// One letter in an lcore's mailbox.
-pub(crate) enum Mail<E> {
+/// A request from one lcore or thread to an lcore.
+pub(crate) enum Command<E> {
     /// A published message, for subscribers on the receiving lcore.
     Publish {
         topic: Arc<str>,
@@ -51,4 +54,29 @@ pub(crate) enum Mail<E> {
     Drain,
     /// End at once.
     Stop,
+    /// Nothing: an lcore that sleeps begins a turn.
+    Wake,
+}
+
+/// Tunables that an lcore has yet to apply. There is room for one: a newer value replaces it.
+#[derive(Debug)]
+pub(crate) struct Pending(ArrayQueue<Arc<Tunables>>);
+
+impl Pending {
+    pub(crate) fn new() -> Self {
+        Self(ArrayQueue::new(1))
+    }
+
+    pub(crate) fn set(&self, new: Arc<Tunables>) {
+        self.0.force_push(new);
+    }
+
+    /// Costs two loads when there is nothing, as in nearly every turn.
+    #[inline]
+    pub(crate) fn take(&self) -> Option<Arc<Tunables>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        self.0.pop()
+    }
 }
