@@ -176,8 +176,8 @@ fn reports_are_compared_and_plotted() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let shown = text(&output.stdout);
     for part in [
-        "warning: not the same was asked for (in_flight)",
-        "plan: what differs",
+        "warning: the plans differ (in_flight)",
+        "plan: differences",
         "p99.9",
         "b/a",
     ] {
@@ -248,7 +248,7 @@ fn a_file_that_is_not_a_report_is_one_line() {
                 "--report",
                 folder.0.to_str().unwrap_or(""),
             ],
-            "it is a folder",
+            "it is a directory",
         ),
     ] {
         let output = hioload(&arguments);

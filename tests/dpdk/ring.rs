@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 use hioload_device::Device;
 use hioload_dpdk::{
-    Eal, Port, PortName, PortOptions, QueueEnd, RingEnd, ring_pair, split_arguments,
+    Eal, PendingQueue, Port, PortName, PortOptions, RingEnd, ring_pair, split_arguments,
 };
 use hioload_engine::{LcorePlacement, MakeTransport, StartError};
 use hioload_mem::{Pool, PoolOptions};
@@ -103,17 +103,14 @@ impl Handler for Asker {
     }
 }
 
-fn open(eal: &Eal, end: RingEnd, queues: u16) -> (Port, Vec<QueueEnd>) {
-    let options = PortOptions {
-        port: PortName::Ring(end),
-        queues,
-        ..PortOptions::default()
-    };
+fn open(eal: &Eal, end: RingEnd, queues: u16) -> (Port, Vec<PendingQueue>) {
+    let mut options = PortOptions::new(PortName::Ring(end));
+    options.queues = queues;
     Port::open(eal, &options).expect("a port")
 }
 
 /// An engine with an lcore for each queue; `last` is the last byte of its IP and MAC addresses.
-fn engine(ends: Vec<QueueEnd>, last: u8, listen: bool) -> Server<Bypass<Queue>> {
+fn engine(ends: Vec<PendingQueue>, last: u8, listen: bool) -> Server<Bypass<Queue>> {
     let address = ([10, 77, 0, 2], 9001).into();
     let own = format!("10.77.0.{last}/24").parse().expect("an address");
     let mut stack = StackConfig::new([own]);
@@ -125,11 +122,10 @@ fn engine(ends: Vec<QueueEnd>, last: u8, listen: bool) -> Server<Bypass<Queue>> 
     stack.max_flows = 64;
     let mut config = Config::default();
     config.tunables.limits.max_connections = 16;
-    let options = BypassOptions {
-        rx_buffer: 1 << 16,
-        send_queue: config.send_bound(),
-        backlog: 16,
-    };
+    let options = BypassOptions::default()
+        .rx_buffer(1 << 16)
+        .send_queue(config.send_bound())
+        .backlog(16);
     let (lcores, alone) = (ends.len(), ends.len() == 1);
     let handoffs = Handoff::mesh(lcores, 1518);
     let make = ends.into_iter().zip(handoffs).map(|(end, mut handoff)| {
@@ -174,7 +170,7 @@ fn converse(eal: &Eal, queues: u16) {
     // The second to be closed knows of both: each has the other's frames.
     port_a.close().expect("closed");
     let closed = port_b.close().expect("closed");
-    assert_eq!((closed.frames_in_use, closed.frames_in_hand), (Some(0), 0));
+    assert_eq!((closed.frames_in_use, closed.frames_held), (Some(0), 0));
 }
 
 #[test]

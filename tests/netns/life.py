@@ -77,7 +77,7 @@ def gone(variant, folder):
         code = server.process.wait(60)
         log = server.log.read_text()
         check(code == 1, f"it ended with {code}: {log}")
-        check(log.splitlines()[-1].endswith("has been taken away"), f"its last line: {log}")
+        check(log.splitlines()[-1].endswith("has been removed"), f"its last line: {log}")
         check(accounted(log), f"frames are missing: {log}")
         server.process.stdout.close()
 

@@ -76,7 +76,7 @@ def bridge(lab):
 
 
 def move(lab):
-    """100 MB there and back over one WebSocket; returns the seconds it took. A second, small connection must make progress too."""
+    """100 MB there and back over one WebSocket; returns the seconds it took. A second connection must make progress too."""
     client, other = ws.Client(lab, patience=BULK_SECONDS), ws.Client(lab, patience=BULK_SECONDS)
     other.echo(b"before")
     began = time.monotonic()
@@ -155,7 +155,7 @@ def flooded(lab, clients):
     while time.monotonic() - began < 5 or served < 200:
         client = ws.Client(lab)  # the kernel sends its SYN again if it was dropped
         client.echo(ws.noise(served, 2000))
-        # Always the same connections: one that exchanges messages keeps its rings for a while, which is not an effect of the flood.
+        # Always the same connections: one that exchanges messages keeps its rings for a while, independent of the flood.
         clients[served * 17 % BYSTANDERS].echo(b"not disturbed")
         fresh.append(client)
         served += 1

@@ -1,4 +1,4 @@
-//! In steady state a queue allocates nothing and calls the system once for a burst. Needs root.
+//! In steady state a queue allocates nothing and makes one system call for each burst. Needs root.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -6,7 +6,7 @@ mod common;
 use std::time::Duration;
 
 use common::packet::{ETHERTYPE4, ethernet, ipv4, tcp};
-use common::{Net, OURS4, PEER4, open, options};
+use common::{Net, PEER4, PORT4, open, options};
 use hioload_afxdp::{PortOptions, Queue};
 use hioload_device::{Burst, Device};
 use hioload_testkit::counting::{Counting, allocations};
@@ -14,7 +14,7 @@ use hioload_testkit::counting::{Counting, allocations};
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Bursts of all lengths from one port to the other and back, with sleeps in between.
+/// Sends bursts of all lengths from one port to the other and back, with sleeps in between.
 fn exchange(a: &mut Queue, b: &mut Queue, packet: &[u8], turns: usize) -> u64 {
     let (mut out, mut into) = (Burst::new(), Burst::new());
     let mut received = 0;
@@ -39,7 +39,7 @@ fn exchange(a: &mut Queue, b: &mut Queue, packet: &[u8], turns: usize) -> u64 {
 }
 
 #[test]
-fn nothing_is_allocated_in_steady_state() {
+fn a_queue_allocates_nothing_in_steady_state() {
     for mtu in [1500, 9000] {
         let Some(net) = Net::new(1, mtu) else { return };
         let far = net.at_peer(|| {
@@ -50,10 +50,10 @@ fn nothing_is_allocated_in_steady_state() {
         let mut asked = options();
         asked.ring = 2048;
         let (_port, mut near) = open(&asked);
-        let (_far_port, mut seeds) = far;
-        let mut far = seeds.pop().expect("a queue").open().expect("a queue");
+        let (_far_port, mut pending) = far;
+        let mut far = pending.pop().expect("a queue").claim().expect("a queue");
         let payload = vec![3; mtu - 40];
-        let segment = ipv4(OURS4, PEER4, 6, 0, &tcp(1, 2, &payload));
+        let segment = ipv4(PORT4, PEER4, 6, 0, &tcp(1, 2, &payload));
         let packet = ethernet([2, 0, 0, 0, 0, 9], None, ETHERTYPE4, &segment);
         exchange(&mut near[0], &mut far, &packet, 300);
         let (before, kicks) = (allocations(), near[0].stats().kicks);

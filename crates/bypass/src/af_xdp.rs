@@ -3,7 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 
-use hioload_afxdp::{Port, PortOptions, Queue, QueueSeed};
+use hioload_afxdp::{PendingQueue, Port, PortOptions, Queue};
 use hioload_engine::{LcorePlacement, ServerOptions, StartError};
 use hioload_tcp::{Cidr, StackConfig};
 use hioload_transport::bypass::Bypass;
@@ -135,51 +135,55 @@ pub fn open(
     if is_client && options.ownership == Ownership::Shared {
         return Err(Error::SharedAddress);
     }
-    let (port, seeds) = Port::open(&port_options(program, &options, server))?;
-    log_port(&port, &seeds);
+    let (port, pending) = Port::open(&port_options(program, &options, server))?;
+    log_port(&port, &pending);
     let uncovered: Vec<u32> = port.uncovered_queues().collect();
     if is_client && !uncovered.is_empty() {
         return Err(Error::UncoveredQueues {
             interface: options.interface,
             uncovered,
-            taken: seeds.len(),
+            taken: pending.len(),
         });
     }
-    let queues = seeds.into_iter().map(|seed| {
-        let number = seed.queue();
-        let open = move |_: LcorePlacement| seed.open().map_err(StartError::transport);
+    let queues = pending.into_iter().map(|queue| {
+        let number = queue.number();
+        let open = move |_: LcorePlacement| queue.claim().map_err(StartError::transport);
         (number, Box::new(open) as OpenQueue<Queue>)
     });
-    let mut stack = options.tcp;
-    stack.answers_for_addresses = options.ownership == Ownership::Own;
+    let stack = stack(options.tcp, options.ownership);
     let nic = port.nic();
     let queues = Queues::new(nic.name.clone(), nic.mtu, nic.node, stack, queues.collect());
     Ok((XdpPort(port), queues))
 }
 
+/// TCP answers ARP, neighbour discovery and ICMP unless the kernel, which shares the addresses, does.
+fn stack(mut tcp: StackConfig, ownership: Ownership) -> StackConfig {
+    tcp.answers_for_addresses = ownership == Ownership::Own;
+    tcp
+}
+
 fn port_options(program: XdpObject, options: &XdpOptions, server: &ServerOptions) -> PortOptions {
     let addresses = options.tcp.addresses.iter().map(|own| own.addr());
     let addresses = addresses.chain(options.more_addresses.iter().copied());
-    PortOptions {
-        queues: options.queues.clone(),
-        mode: options.mode,
-        bind: options.bind,
-        ownership: options.ownership,
-        listen: tcp_addresses(&server.listen),
-        vlan: options.tcp.vlan,
-        huge_pages: server.sockets.huge_pages,
-        rx_checksum: options.rx_checksum,
-        busy_poll: options.busy_poll,
-        ..PortOptions::new(program, &options.interface, addresses)
-    }
+    let mut port = PortOptions::new(program, &options.interface, addresses);
+    port.queues.clone_from(&options.queues);
+    port.mode = options.mode;
+    port.bind = options.bind;
+    port.ownership = options.ownership;
+    port.listen = tcp_addresses(&server.listen);
+    port.vlan = options.tcp.vlan;
+    port.huge_pages = server.sockets.huge_pages;
+    port.rx_checksum = options.rx_checksum;
+    port.busy_poll = options.busy_poll;
+    port
 }
 
 /// Logs the interface, and its queues that are not taken.
-fn log_port(port: &Port, seeds: &[QueueSeed]) {
-    let zero_copy = seeds.iter().filter(|seed| seed.capabilities().zero_copy);
+fn log_port(port: &Port, queues: &[PendingQueue]) {
+    let zero_copy = queues.iter().filter(|queue| queue.capabilities().zero_copy);
     let copies = match zero_copy.count() {
         0 => "copy",
-        n if n == seeds.len() => "zero-copy",
+        n if n == queues.len() => "zero-copy",
         _ => "zero-copy on some queues",
     };
     let mode = match port.mode() {
@@ -192,14 +196,27 @@ fn log_port(port: &Port, seeds: &[QueueSeed]) {
         nic.name,
         nic.driver,
         nic.mtu,
-        listed(seeds.iter().map(QueueSeed::queue))
+        listed(queues.iter().map(PendingQueue::number))
     );
     let uncovered = listed(port.uncovered_queues());
     if !uncovered.is_empty() {
         tracing::warn!(
             "packets for this process that arrive on queues {uncovered} of {0} are dropped: take these queues too, or ethtool -L {0} combined {1}",
             nic.name,
-            seeds.len()
+            queues.len()
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_answers_for_shared_addresses() {
+        let options = XdpOptions::new("eth1").address("10.77.0.2/24".parse().expect("an address"));
+        assert!(stack(options.tcp.clone(), options.ownership).answers_for_addresses);
+        let shared = options.shared();
+        assert!(!stack(shared.tcp, shared.ownership).answers_for_addresses);
     }
 }

@@ -5,7 +5,7 @@ mod port;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use hioload_dpdk::{Port, PortInfo, PortOptions, Queue, QueueEnd, Steering};
+use hioload_dpdk::{PendingQueue, Port, PortInfo, PortOptions, Queue, Steering};
 use hioload_engine::{LcorePlacement, Lcores, ServerOptions, StartError};
 use hioload_lcore::Topology;
 use hioload_tcp::{Cidr, StackConfig};
@@ -112,22 +112,22 @@ pub fn open(
     wanted.queues = options
         .queues
         .unwrap_or_else(|| fitting_queues(eal, &options.port, &server.lcores));
-    let (port, ends) = Port::open(eal, &wanted)?;
-    tracing::info!("{}", describe::port(&port, ends.len()));
+    let (port, pending) = Port::open(eal, &wanted)?;
+    tracing::info!("{}", describe::port(&port, pending.len()));
     let info = port.info();
     let queues = Queues::new(
         info.name.clone(),
         port.mtu().into(),
         info.node,
         options.tcp,
-        ends.into_iter().map(open_queue).collect(),
+        pending.into_iter().map(claim_later).collect(),
     );
     Ok((DpdkPort::watched(port)?, queues))
 }
 
-fn open_queue(end: QueueEnd) -> (u32, OpenQueue<Queue>) {
-    let number = end.number().into();
-    let open = |_: LcorePlacement| end.claim().map_err(StartError::transport);
+fn claim_later(queue: PendingQueue) -> (u32, OpenQueue<Queue>) {
+    let number = queue.number().into();
+    let open = |_: LcorePlacement| queue.claim().map_err(StartError::transport);
     (number, Box::new(open))
 }
 
@@ -138,22 +138,18 @@ fn port_options(options: &DpdkOptions) -> PortOptions {
         (Ipv4Addr::UNSPECIFIED, 0).into(),
         (Ipv6Addr::UNSPECIFIED, 0).into(),
     ];
-    PortOptions {
-        port: options.port.clone(),
-        mtu: options.mtu,
-        rx_descriptors: options.rx_descriptors,
-        tx_descriptors: options.tx_descriptors,
-        frames: options.mbufs,
-        checksums: options.checksum_offload,
-        promiscuous: options.promiscuous,
-        mac: options.tcp.mac,
-        steering: options.flow_rules.then_some(Steering {
-            addresses,
-            listen: every_port,
-            vlan: options.tcp.vlan,
-        }),
-        ..PortOptions::default()
+    let mut port = PortOptions::new(options.port.clone());
+    port.mtu = options.mtu;
+    port.rx_descriptors = options.rx_descriptors;
+    port.tx_descriptors = options.tx_descriptors;
+    port.frames = options.mbufs;
+    port.checksums = options.checksum_offload;
+    port.promiscuous = options.promiscuous;
+    port.mac = options.tcp.mac;
+    if options.flow_rules {
+        port.steering = Some(Steering::new(addresses, every_port, options.tcp.vlan));
     }
+    port
 }
 
 /// As many queues as lcores on a device that spreads flows over its queues. On other devices all packets arrive on one queue.
@@ -178,6 +174,6 @@ fn is_named(info: &PortInfo, name: &PortName) -> bool {
     match name {
         PortName::Number(number) => info.number == *number,
         PortName::Name(name) => info.name == *name,
-        PortName::Ring(_) => false,
+        _ => false,
     }
 }

@@ -124,11 +124,10 @@ impl<D: Device + 'static> Queues<D> {
         // Any lcore may get all of the connections.
         stack.max_flows = config.slots();
         stack.secret = secret;
-        let bypass = BypassOptions {
-            rx_buffer: sockets.rx_buffer,
-            send_queue: config.send_bound(),
-            backlog: usize::try_from(sockets.backlog).unwrap_or(1),
-        };
+        let bypass = BypassOptions::default()
+            .rx_buffer(sockets.rx_buffer)
+            .send_queue(config.send_bound())
+            .backlog(usize::try_from(sockets.backlog).unwrap_or(1));
         let pool =
             PoolOptions::new(sockets.tx_chunks, sockets.tx_chunk).huge_pages(sockets.huge_pages);
         let handoffs = Handoff::mesh(self.queues.len(), self.mtu + LINK_HEADERS);

@@ -1,4 +1,4 @@
-//! A queue allocates nothing once it is open. Needs libdpdk.
+//! An open queue allocates no memory. Needs libdpdk.
 
 mod common;
 
@@ -14,12 +14,9 @@ fn a_turn_allocates_nothing() {
     let eal = common::eal("");
     let (a, b) = ring_pair(eal, 1, 1024).expect("two ports");
     let open = |end| {
-        let options = PortOptions {
-            port: PortName::Ring(end),
-            ..PortOptions::default()
-        };
-        let (port, mut ends) = Port::open(eal, &options).expect("a port");
-        (port, ends.remove(0).claim().expect("a queue"))
+        let options = PortOptions::new(PortName::Ring(end));
+        let (port, mut queues) = Port::open(eal, &options).expect("a port");
+        (port, queues.remove(0).claim().expect("a queue"))
     };
     let ((_port_a, mut a), (_port_b, mut b)) = (open(a), open(b));
     let (mut out, mut into) = (Burst::new(), Burst::new());
@@ -32,7 +29,7 @@ fn a_turn_allocates_nothing() {
             out.push(frame);
         }
         a.tx_burst(&mut out);
-        // Some are dropped, some sent back.
+        // Some frames are dropped, some are sent back.
         received += b.rx_burst(&mut into);
         into.truncate(turn % 7);
         b.tx_burst(&mut into);

@@ -234,18 +234,15 @@ impl Server<Sockets> {
                 listeners[lcore].push(listener);
             }
         }
-        let sockets = SocketOptions {
-            max_connections: options.config.slots(),
-            send_queue: options.config.send_bound(),
-            ..options.sockets
-        };
+        let sockets = options
+            .sockets
+            .max_connections(options.config.slots())
+            .send_queue(options.config.send_bound());
         let transports = listeners.into_iter().map(|listeners| {
             let sockets = sockets.clone();
             let make = move |place: LcorePlacement| {
-                let sockets = SocketOptions {
-                    node: sockets.node.or(place.node),
-                    ..sockets
-                };
+                let node = sockets.node.or(place.node);
+                let sockets = sockets.node(node);
                 Sockets::new(&sockets, listeners)
                     .map_err(|e| StartError::System("set up the sockets transport", e))
             };

@@ -62,10 +62,7 @@ fn server(max_connections: usize, now: Time) -> (Server, SocketAddr) {
     let Endpoint::Tcp(address) = listener.local().unwrap() else {
         panic!("a TCP address")
     };
-    let options = SocketOptions {
-        max_connections,
-        ..SocketOptions::default()
-    };
+    let options = SocketOptions::default().max_connections(max_connections);
     let io = Sockets::new(&options, vec![listener]).unwrap();
     (Lcore::alone(io, App, Config::default(), now), address)
 }

@@ -108,10 +108,7 @@ fn make<D: Device + 'static>(
     stack: StackConfig,
     config: &Config,
 ) -> MakeTransport<Bypass<D>> {
-    let options = BypassOptions {
-        send_queue: config.send_bound(),
-        ..BypassOptions::default()
-    };
+    let options = BypassOptions::default().send_queue(config.send_bound());
     let make = move |place: LcorePlacement| {
         let device = wrap(end.open(), pair);
         let stack = Stack::new(device, stack, None, place.now).map_err(StartError::transport)?;

@@ -1,64 +1,144 @@
-//! Reports as files: whole or not at all.
+//! Reports as files.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::{FORMAT, Report};
+use crate::data::{FORMAT, Report};
+
+/// The reason why a text is not a report.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ParseError {
+    /// The text is not JSON, or lacks a field of a report.
+    Json(serde_json::Error),
+    /// The JSON has no format number.
+    NoFormat,
+    /// A newer version of hioload wrote the report, with this format.
+    Newer(u64),
+}
+
+const NO_REPORT: &str = "is not a report of hioload load --json";
+
+/// The text has no subject, so that the name of the file can precede it.
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json(error) => write!(f, "{NO_REPORT}: {error}"),
+            Self::NoFormat => write!(f, "{NO_REPORT}: it has no format number"),
+            Self::Newer(format) => write!(
+                f,
+                "has format {format}, which a newer hioload wrote; this version reads formats up to {FORMAT}"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ParseError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Json(error) => Some(error),
+            Self::NoFormat | Self::Newer(_) => None,
+        }
+    }
+}
+
+/// The reason why a file was not read as a report. The text names the file.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The file cannot be read.
+    Io(PathBuf, io::Error),
+    /// The file does not hold a report.
+    Parse(PathBuf, ParseError),
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            Self::Parse(path, error) => write!(f, "{} {error}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(_, error) => Some(error),
+            Self::Parse(_, error) => Some(error),
+        }
+    }
+}
+
+/// A file that was not written. The text names the file.
+#[derive(Debug)]
+pub struct WriteError {
+    path: PathBuf,
+    error: io::Error,
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot write {}: {}", self.path.display(), self.error)
+    }
+}
+
+impl std::error::Error for WriteError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
 
 impl Report {
-    /// The JSON text of it, with a newline at its end.
+    /// The report as JSON text, with a newline at its end.
     pub fn to_json(&self) -> String {
         let mut text = serde_json::to_string_pretty(self).expect("a report has string keys alone");
         text.push('\n');
         text
     }
 
-    /// Reads what `--json` wrote.
+    /// Reads a file that `--json` wrote.
     ///
     /// # Errors
-    /// In one line that names the file: it cannot be read, is no report, or a newer version of hioload wrote it.
-    pub fn read(path: &Path) -> Result<Self, String> {
-        let file = path.display();
-        let text = fs::read(path).map_err(|why| format!("cannot read {file}: {why}"))?;
-        Self::parse(&text).map_err(|why| format!("{file} {why}"))
+    /// If the file cannot be read, is not a report, or was written by a newer version of hioload.
+    pub fn read(path: &Path) -> Result<Self, ReadError> {
+        let text = fs::read(path).map_err(|error| ReadError::Io(path.to_owned(), error))?;
+        Self::parse(&text).map_err(|error| ReadError::Parse(path.to_owned(), error))
     }
 
-    /// The same of text at hand.
+    /// Parses the text of a report.
     ///
     /// # Errors
-    /// What is wrong with it, as a sentence without its subject.
-    pub fn parse(text: &[u8]) -> Result<Self, String> {
-        const NO_REPORT: &str = "is not a report of hioload load --json";
-        let value: serde_json::Value =
-            serde_json::from_slice(text).map_err(|why| format!("{NO_REPORT}: {why}"))?;
+    /// If the text is not a report, or was written by a newer version of hioload.
+    pub fn parse(text: &[u8]) -> Result<Self, ParseError> {
+        let value: serde_json::Value = serde_json::from_slice(text).map_err(ParseError::Json)?;
         let format = value.get("format").and_then(serde_json::Value::as_u64);
         match format {
-            Some(format) if format > u64::from(FORMAT) => {
-                return Err(format!(
-                    "has format {format}, which a newer hioload wrote; this one reads formats up to {FORMAT}"
-                ));
-            }
+            Some(format) if format > u64::from(FORMAT) => return Err(ParseError::Newer(format)),
             Some(1..) => {}
-            _ => return Err(format!("{NO_REPORT}: it has no format number")),
+            _ => return Err(ParseError::NoFormat),
         }
-        serde_json::from_value(value).map_err(|why| format!("{NO_REPORT}: {why}"))
+        serde_json::from_value(value).map_err(ParseError::Json)
     }
 }
 
-/// Writes a file such that whoever reads it sees the old content or the new, never a part. A pipe or a device is written
-/// to as it is.
+/// Writes a file atomically: a reader sees either the old or the new content. A pipe or a device is written directly.
 ///
 /// # Errors
-/// In one line that names the file.
-pub fn write(path: &Path, content: &[u8]) -> Result<(), String> {
-    write_whole(path, content).map_err(|why| format!("cannot write {}: {why}", path.display()))
+/// If the file cannot be written.
+pub fn write(path: &Path, content: &[u8]) -> Result<(), WriteError> {
+    write_whole(path, content).map_err(|error| WriteError {
+        path: path.to_owned(),
+        error,
+    })
 }
 
 fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let there = fs::metadata(path).ok();
     if there.as_ref().is_some_and(fs::Metadata::is_dir) {
-        return Err(io::Error::other("it is a folder"));
+        return Err(io::Error::other("it is a directory"));
     }
     if there.as_ref().is_some_and(|there| !there.is_file()) {
         return OpenOptions::new()
@@ -66,7 +146,7 @@ fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
             .open(path)?
             .write_all(content);
     }
-    // A link stays one: what it points to is replaced.
+    // A symbolic link is kept, and its target is replaced.
     let target = match there {
         Some(_) => fs::canonicalize(path)?,
         None => path.to_owned(),
@@ -82,11 +162,11 @@ fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     written
 }
 
-/// A new file beside the target, so that a rename can put it in its place.
+/// Makes a new file in the directory of the target, for a rename.
 fn draft(target: &Path) -> io::Result<(PathBuf, File)> {
     let name = target
         .file_name()
-        .ok_or_else(|| io::Error::other("it names no file"))?
+        .ok_or_else(|| io::Error::other("the path names no file"))?
         .to_string_lossy();
     let pid = std::process::id();
     let mut last = None;
@@ -98,7 +178,7 @@ fn draft(target: &Path) -> io::Result<(PathBuf, File)> {
             Err(why) => return Err(why),
         }
     }
-    Err(last.unwrap_or_else(|| io::Error::other("no free name beside it")))
+    Err(last.unwrap_or_else(|| io::Error::other("no free name for a temporary file")))
 }
 
 #[cfg(test)]
@@ -123,12 +203,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_and_nothing_else_is_left() {
+    fn a_written_report_is_read_and_no_draft_is_left() {
         let folder = Folder::new("written");
         let path = folder.0.join("report.json");
         for report in [synthetic::report("echo", 2), synthetic::attacked(1)] {
             write(&path, report.to_json().as_bytes()).expect("it can be written");
-            assert_eq!(Report::read(&path), Ok(report));
+            assert_eq!(Report::read(&path).expect("it is a report"), report);
         }
         let files = fs::read_dir(&folder.0)
             .expect("the folder is there")
@@ -151,10 +231,10 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_told_with_its_name() {
+    fn an_error_names_the_file() {
         let folder = Folder::new("unwritable");
         for path in [folder.0.join("missing/report.json"), folder.0.clone()] {
-            let why = write(&path, b"x").expect_err("it cannot be");
+            let why = write(&path, b"x").expect_err("it cannot be").to_string();
             assert!(
                 why.contains("cannot write") && why.contains("unwritable"),
                 "{why}"
@@ -165,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn other_files_are_told_apart() {
+    fn files_that_are_not_reports_are_refused() {
         let newer =
             synthetic::report("echo", 1)
                 .to_json()
@@ -180,10 +260,12 @@ mod tests {
             (older.as_str(), "no format number"),
             (newer.as_str(), "a newer hioload wrote"),
         ] {
-            let why = Report::parse(text.as_bytes()).expect_err(text);
+            let why = Report::parse(text.as_bytes()).expect_err(text).to_string();
             assert!(why.contains(part) && !why.contains('\n'), "{text}: {why}");
         }
-        let why = Report::read(Path::new("/nonexistent/a.json")).expect_err("it is not there");
+        let why = Report::read(Path::new("/nonexistent/a.json"))
+            .expect_err("it is not there")
+            .to_string();
         assert!(
             why.starts_with("cannot read /nonexistent/a.json: "),
             "{why}"
@@ -191,12 +273,15 @@ mod tests {
     }
 
     #[test]
-    fn what_a_later_version_adds_is_ignored() {
+    fn unknown_fields_are_ignored() {
         let report = synthetic::report("echo", 1);
         let text =
             report
                 .to_json()
                 .replacen("\"format\": 1", "\"new\": {\"x\": []}, \"format\": 1", 1);
-        assert_eq!(Report::parse(text.as_bytes()), Ok(report));
+        assert_eq!(
+            Report::parse(text.as_bytes()).expect("it is a report"),
+            report
+        );
     }
 }

@@ -1,15 +1,15 @@
-//! Distributions of times: from the histograms of lcores to what a report says of them, and back.
+//! Distributions of times: from histograms to their form in a report, and back.
 
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
+use hdrhistogram::serialization::{DeserializeError, Deserializer, Serializer, V2Serializer};
 
-use crate::Latency;
+use crate::data::Latency;
 
-/// The longest time that is told apart from longer ones: an hour, in ns.
+/// The longest time that is recorded exactly: one hour, in ns.
 pub const LONGEST: u64 = 3_600_000_000_000;
 /// Significant decimal digits of a recorded time.
 pub const DIGITS: u8 = 3;
@@ -20,11 +20,11 @@ pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LONGEST, DIGITS).expect("these bounds are valid")
 }
 
-/// All that was recorded in any of them.
+/// The sum of histograms.
 pub fn merge<'a>(parts: impl IntoIterator<Item = &'a Histogram<u64>>) -> Histogram<u64> {
     let mut all = histogram();
     for part in parts {
-        // Of the same bounds it is an addition of arrays; of others each value is recorded anew and may be too long.
+        // With the same bounds this adds arrays. With other bounds a value may exceed the longest.
         if part.max() <= LONGEST {
             all.add(part).expect("no value is longer than the bound");
         } else {
@@ -36,20 +36,41 @@ pub fn merge<'a>(parts: impl IntoIterator<Item = &'a Histogram<u64>>) -> Histogr
     all
 }
 
-/// Why the histogram of a report cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BadHistogram(String);
+/// The reason why the histogram of a report cannot be decoded.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BadHistogram {
+    /// The text is not base64.
+    Base64(base64::DecodeError),
+    /// The header contradicts the rest, or its bounds are not those of a report.
+    Header(&'static str),
+    /// The bytes are not a histogram.
+    Format(DeserializeError),
+}
 
 impl fmt::Display for BadHistogram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the histogram is damaged: {}", self.0)
+        f.write_str("the histogram is damaged: ")?;
+        match self {
+            Self::Base64(error) => error.fmt(f),
+            Self::Header(fault) => f.write_str(fault),
+            Self::Format(error) => error.fmt(f),
+        }
     }
 }
 
-impl std::error::Error for BadHistogram {}
+impl std::error::Error for BadHistogram {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Base64(error) => Some(error),
+            Self::Header(_) => None,
+            Self::Format(error) => Some(error),
+        }
+    }
+}
 
 impl Latency {
-    /// What a report says of a distribution; `from_due` as in [`Latency::from_due`].
+    /// The form of a distribution in a report; `from_due` as in [`Latency::from_due`].
     pub fn of(histogram: &Histogram<u64>, from_due: bool) -> Self {
         let at = |quantile| histogram.value_at_quantile(quantile);
         let empty = histogram.is_empty();
@@ -74,27 +95,27 @@ impl Latency {
         }
     }
 
-    /// The distribution itself; empty if the report holds none.
+    /// The distribution; empty if the report holds none.
     ///
     /// # Errors
-    /// It is not base64, or not the V2 form of a histogram.
+    /// If the text is not base64, or not a histogram in V2 serialisation.
     pub fn decode(&self) -> Result<Histogram<u64>, BadHistogram> {
         if self.histogram.is_empty() {
             return Ok(histogram());
         }
         let bytes = BASE64
             .decode(&self.histogram)
-            .map_err(|why| BadHistogram(why.to_string()))?;
-        check_header(&bytes).map_err(|why| BadHistogram(why.to_owned()))?;
+            .map_err(BadHistogram::Base64)?;
+        check_header(&bytes).map_err(BadHistogram::Header)?;
         Deserializer::new()
             .deserialize(&mut bytes.as_slice())
-            .map_err(|why| BadHistogram(why.to_string()))
+            .map_err(BadHistogram::Format)
     }
 
-    /// One distribution out of several; it counts from due if all of them do.
+    /// The sum of distributions. It counts from due if all of them do.
     ///
     /// # Errors
-    /// One of them is damaged.
+    /// If one of them is damaged.
     pub fn merged<'a>(parts: impl IntoIterator<Item = &'a Self>) -> Result<Self, BadHistogram> {
         let mut all = Vec::new();
         let mut from_due = true;
@@ -106,7 +127,8 @@ impl Latency {
     }
 }
 
-/// The V2 header is four words of 32 bits and three of 64, big-endian, and the decoder believes it: a damaged one could ask for gigabytes.
+/// Checks the V2 header: four words of 32 bits and three of 64, big-endian. The decoder trusts it, and a damaged one could make it
+/// allocate gigabytes.
 fn check_header(bytes: &[u8]) -> Result<(), &'static str> {
     const HEADER: usize = 40;
     let word = |at: usize| -> Option<u32> {
@@ -115,7 +137,7 @@ fn check_header(bytes: &[u8]) -> Result<(), &'static str> {
     };
     let (length, digits) = (word(4), word(12));
     if bytes.len() < HEADER || length.map(|n| n as usize) != Some(bytes.len() - HEADER) {
-        return Err("its length is not what it says");
+        return Err("its length differs from its header");
     }
     if digits.is_none_or(|digits| digits > u32::from(DIGITS)) {
         return Err("it has more than three digits");
@@ -206,7 +228,8 @@ mod tests {
         );
         assert_eq!(numbers, (0, 0, 0, 0, 0));
         assert_eq!((latency.mean, latency.stdev), (0.0, 0.0));
-        assert_eq!(Latency::default().decode(), Ok(histogram()));
+        let empty = Latency::default().decode().expect("it is empty");
+        assert_eq!(empty, histogram());
     }
 
     #[test]

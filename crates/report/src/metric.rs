@@ -1,61 +1,16 @@
-//! The figures of a run by name: what tables show, what is compared, and what conditions are about.
+//! The figures of a run by name, as in tables, comparisons and conditions.
 
-use crate::{Latency, Plan, Report, Run, Usage, words};
+use crate::data::{Latency, Plan, Run, Usage};
+pub use crate::unit::Unit;
 
-/// What a figure is counted in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
-    /// Nanoseconds.
-    Time,
-    /// Something per second.
-    PerSecond,
-    /// Bytes per second.
-    BytesPerSecond,
-    /// Bytes.
-    Bytes,
-    /// A number of something.
-    Count,
-    /// A part of the whole, 0 to 1.
-    Share,
-    /// Cores.
-    Cores,
-}
-
-impl Unit {
-    /// The figure for people, with its unit.
-    pub fn show(self, value: f64) -> String {
-        match self {
-            Self::Time => words::time(value),
-            Self::PerSecond => words::per_second(value),
-            Self::BytesPerSecond => words::bytes_per_second(value),
-            Self::Bytes => words::bytes(value),
-            Self::Count if value.fract() != 0.0 && value.abs() < 1000.0 => words::digits(value),
-            Self::Count => words::count(value),
-            Self::Share => words::percent(value),
-            Self::Cores => words::digits(value),
-        }
-    }
-}
-
-impl Unit {
-    /// From one value to another, for people: `94.0 - 182 µs`, `812 ns - 1.23 µs`.
-    pub fn range(self, min: f64, max: f64) -> String {
-        let (min, max) = (self.show(min), self.show(max));
-        match (min.split_once(' '), max.split_once(' ')) {
-            (Some((number, unit)), Some((_, same))) if unit == same => format!("{number} - {max}"),
-            _ => format!("{min} - {max}"),
-        }
-    }
-}
-
-/// Which way a figure gets better.
+/// The direction in which a figure improves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Better {
     /// Times, costs, errors.
     Lower,
     /// Rates.
     Higher,
-    /// It is neither.
+    /// Neither direction is better.
     Neither,
 }
 
@@ -111,13 +66,13 @@ enum Cost {
     RssPerConnection,
 }
 
-/// What [`Metric::named`] knows, for whoever wrote something else.
+/// The names that [`Metric::named`] knows, for error texts.
 pub const KNOWN: &str = "p50, p99, p99.9 or any other percentile, min, max, mean, stdev (each also as handshake.p99), rate, bytes, sent, done, \
 errors, generator.cores, generator.cpu_per_message, generator.headroom, generator.rss, generator.rss_per_connection \
 (each also with server.), rss_per_connection, extra.NAME";
 
 impl Metric {
-    /// The figure of that name: `p99`, `handshake.max`, `server.cpu_per_message`, ... (see [`KNOWN`]).
+    /// The figure with this name: `p99`, `handshake.max`, `server.cpu_per_message`, ... (see [`KNOWN`]).
     pub fn named(name: &str) -> Option<Self> {
         let source = match name {
             "rate" => Source::Rate,
@@ -141,7 +96,7 @@ impl Metric {
         })
     }
 
-    /// The same as a share: of errors, of all that was tried; of the rate, of the rate that was asked for.
+    /// The figure as a share: errors of all attempts, or the rate of the requested rate. `None` for other figures.
     pub fn as_share(&self) -> Option<Self> {
         let source = match self.source {
             Source::Errors => Source::ErrorShare,
@@ -154,12 +109,12 @@ impl Metric {
         })
     }
 
-    /// As it is called.
+    /// The name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What it is counted in.
+    /// The unit.
     pub fn unit(&self) -> Unit {
         match &self.source {
             Source::Latency(..) | Source::Usage(_, Cost::PerMessage) => Unit::Time,
@@ -176,7 +131,7 @@ impl Metric {
         }
     }
 
-    /// Which way it gets better.
+    /// The direction in which the figure improves.
     pub fn better(&self) -> Better {
         match &self.source {
             Source::Latency(..) | Source::Errors | Source::ErrorShare => Better::Lower,
@@ -187,12 +142,12 @@ impl Metric {
         }
     }
 
-    /// Whether repeats add up instead of being medians: an error in one repeat of three is not forgotten.
+    /// Whether repeats are summed instead of reduced to their median, so that an error in one repeat of three counts.
     pub fn adds_up(&self) -> bool {
         matches!(self.source, Source::Errors | Source::ErrorShare)
     }
 
-    /// What a run says of it; `None` if it was not measured.
+    /// The value in a run; `None` if it was not measured.
     pub fn of(&self, plan: &Plan, run: &Run) -> Option<f64> {
         match &self.source {
             Source::Latency(times, stat) => {
@@ -229,9 +184,9 @@ impl Metric {
     }
 }
 
-/// Errors of every kind.
+/// The number of errors of all kinds.
 fn errors(run: &Run) -> f64 {
-    // Summed as integers: no floats add up to -0.
+    // Summed as integers, since an empty sum of floats is -0.
     run.errors
         .values()
         .fold(0_u64, |sum, count| sum.saturating_add(*count)) as f64
@@ -311,85 +266,13 @@ impl Cost {
     }
 }
 
-/// A figure over several repeats.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-pub struct Spread {
-    /// The middle one; the mean of the two in the middle of an even number.
-    pub median: f64,
-    /// The smallest.
-    pub min: f64,
-    /// The largest.
-    pub max: f64,
-    /// How many there are.
-    pub runs: usize,
-}
-
-impl Spread {
-    /// Of these values, in any order; `None` if there are none. What is not a number is left out.
-    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
-        let mut values: Vec<f64> = values.into_iter().filter(|value| !value.is_nan()).collect();
-        values.sort_by(f64::total_cmp);
-        let (first, last) = (*values.first()?, *values.last()?);
-        let middle = values.len() / 2;
-        let median = if values.len() % 2 == 1 {
-            values[middle]
-        } else {
-            f64::midpoint(values[middle - 1], values[middle])
-        };
-        Some(Self {
-            median,
-            min: first,
-            max: last,
-            runs: values.len(),
-        })
-    }
-
-    /// Whether the two have no value in common.
-    pub fn apart(&self, other: &Self) -> bool {
-        self.max < other.min || other.max < self.min
-    }
-}
-
-/// The repeats of one part: all of them, or the quiet ones, or those under attack.
-#[derive(Debug, Clone)]
-pub struct Part<'a> {
-    /// As [`Run::part`].
-    pub name: &'a str,
-    /// In the order they were run.
-    pub runs: Vec<&'a Run>,
-}
-
-impl Part<'_> {
-    /// A figure over the repeats that measured it.
-    pub fn spread(&self, plan: &Plan, metric: &Metric) -> Option<Spread> {
-        Spread::of(self.runs.iter().filter_map(|run| metric.of(plan, run)))
-    }
-}
-
-impl Report {
-    /// Its runs by part, in the order the parts first occur.
-    pub fn parts(&self) -> Vec<Part<'_>> {
-        let mut parts: Vec<Part<'_>> = Vec::new();
-        for run in &self.runs {
-            match parts.iter_mut().find(|part| part.name == run.part) {
-                Some(part) => part.runs.push(run),
-                None => parts.push(Part {
-                    name: &run.part,
-                    runs: vec![run],
-                }),
-            }
-        }
-        parts
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::synthetic;
 
     #[test]
-    fn every_name_that_is_told_is_known() {
+    fn every_listed_name_is_known() {
         for name in KNOWN.split([',', '(', ')']).map(str::trim) {
             let name = name.split_whitespace().last().unwrap_or("rate");
             if name == "percentile" || name == "server." {
@@ -417,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_that_are_not_stored_come_from_the_histogram() {
+    fn other_percentiles_come_from_the_histogram() {
         let report = synthetic::report("echo", 1);
         let run = &report.runs[0];
         let latency = run.latency.as_ref().expect("an echo has latency");
@@ -436,45 +319,12 @@ mod tests {
     }
 
     #[test]
-    fn a_range_says_its_unit_once() {
-        assert_eq!(Unit::Time.range(94_000.0, 182_000.0), "94.0 - 182 µs");
-        assert_eq!(Unit::Time.range(812.0, 1230.0), "812 ns - 1.23 µs");
-        assert_eq!(Unit::Count.range(1.0, 2000.0), "1 - 2,000");
-        assert_eq!(Unit::PerSecond.range(1000.0, 2000.0), "1,000 - 2,000 /s");
-    }
-
-    #[test]
-    fn no_errors_are_a_plain_zero() {
+    fn the_absence_of_errors_is_positive_zero() {
         let report = synthetic::report("echo", 1);
         let errors = Metric::named("errors").expect("it is known");
         let none = errors
             .of(&report.plan, &report.runs[0])
             .expect("errors are always counted");
         assert!(none == 0.0 && none.is_sign_positive());
-    }
-
-    #[test]
-    fn medians_and_extremes() {
-        let spread = Spread::of([3.0, 1.0, f64::NAN, 2.0, 10.0]).expect("there are some");
-        assert_eq!(
-            (spread.median, spread.min, spread.max, spread.runs),
-            (2.5, 1.0, 10.0, 4)
-        );
-        assert_eq!(Spread::of([]), None);
-        let low = Spread::of([1.0, 2.0]).expect("there are some");
-        let high = Spread::of([2.0, 3.0]).expect("there are some");
-        let far = Spread::of([2.5]).expect("there is one");
-        assert!(!low.apart(&high) && low.apart(&far) && far.apart(&low));
-    }
-
-    #[test]
-    fn runs_are_grouped_by_part() {
-        let report = synthetic::attacked(2);
-        let parts = report.parts();
-        let names: Vec<_> = parts
-            .iter()
-            .map(|part| (part.name, part.runs.len()))
-            .collect();
-        assert_eq!(names, [("quiet", 2), ("attacked", 2)]);
     }
 }

@@ -1,19 +1,22 @@
-//! A report as one HTML page that needs nothing else: no network, no other file. It is well-formed XML too.
+//! A report as one HTML page without any other file or network access. It is also well-formed XML.
 
 use std::fmt::Write as _;
 
-use crate::metric::{Metric, Part};
-use crate::plot::{self, escape};
-use crate::plots::{Kind, plot};
-use crate::summary::{self, Row};
-use crate::{Report, words};
+use crate::bottleneck::bottleneck_text;
+use crate::data::Report;
+use crate::format;
+use crate::markup::{STYLE, escape};
+use crate::metric::Metric;
+use crate::plots::{PlotKind, plot};
+use crate::sections::{self, Row};
+use crate::spread::Part;
 
-/// Nothing is fetched, whatever a report holds.
+/// The page loads nothing, whatever the report contains.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
 const CSS: &str = include_str!("page/style.css");
 const JS: &str = include_str!("page/script.js");
 
-/// The figures that are looked at first, by name, and what they are called there.
+/// The most important figures, by name, and their labels.
 const TILES: [(&str, &str); 8] = [
     ("rate", "rate"),
     ("p50", "p50"),
@@ -26,13 +29,13 @@ const TILES: [(&str, &str); 8] = [
 ];
 
 impl Report {
-    /// The page that `--report` writes.
+    /// The report as an HTML page, as `--report` writes it.
     pub fn html(&self) -> String {
         let parts = self.parts();
         let repeats = parts.iter().map(|part| part.runs.len()).max().unwrap_or(0);
         let mut page = String::with_capacity(128 << 10);
         head(&mut page, self, repeats);
-        verdicts(&mut page, self, &parts);
+        bottlenecks(&mut page, self, &parts);
         tiles(&mut page, self, &parts);
         plots(&mut page, self);
         table(&mut page, self, &parts, repeats);
@@ -44,7 +47,7 @@ impl Report {
 }
 
 fn head(page: &mut String, report: &Report, repeats: usize) {
-    let plan = summary::plan_lines(&report.plan, repeats);
+    let plan = sections::plan_lines(&report.plan, repeats);
     let title = plan.first().map_or("", String::as_str);
     let _ = write!(
         page,
@@ -53,7 +56,7 @@ fn head(page: &mut String, report: &Report, repeats: usize) {
          <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\"/>\
          <title>{0} - hioload</title>\n<style>\n{CSS}{1}</style></head>\n<body><main>\n<header><h1>{0}</h1>",
         escape(title),
-        plot::STYLE,
+        STYLE,
     );
     for line in plan.iter().skip(1) {
         let _ = write!(page, "<p class=\"about\">{}</p>", escape(line));
@@ -66,9 +69,9 @@ fn head(page: &mut String, report: &Report, repeats: usize) {
     );
 }
 
-fn verdicts(page: &mut String, report: &Report, parts: &[Part<'_>]) {
+fn bottlenecks(page: &mut String, report: &Report, parts: &[Part<'_>]) {
     for part in parts {
-        let Some(verdict) = summary::verdict(part, &report.plan) else {
+        let Some(text) = bottleneck_text(part, &report.plan) else {
             continue;
         };
         let generator = part
@@ -76,24 +79,20 @@ fn verdicts(page: &mut String, report: &Report, parts: &[Part<'_>]) {
             .iter()
             .any(|run| run.bottleneck.as_deref() == Some("generator"));
         let class = if generator {
-            "verdict generator"
+            "bottleneck generator"
         } else {
-            "verdict"
+            "bottleneck"
         };
         let name = if parts.len() > 1 {
-            format!("{}: ", summary::part_name(part.name))
+            format!("{}: ", sections::part_name(part.name))
         } else {
             String::new()
         };
-        let _ = writeln!(
-            page,
-            "<p class=\"{class}\">{}</p>",
-            escape(&(name + &verdict))
-        );
+        let _ = writeln!(page, "<p class=\"{class}\">{}</p>", escape(&(name + &text)));
     }
 }
 
-/// The figures that are looked at first.
+/// The most important figures.
 fn tiles(page: &mut String, report: &Report, parts: &[Part<'_>]) {
     page.push_str("<section class=\"tiles\">");
     for part in parts {
@@ -135,9 +134,9 @@ fn tiles(page: &mut String, report: &Report, parts: &[Part<'_>]) {
 
 fn plots(page: &mut String, report: &Report) {
     page.push_str("<section class=\"plots\">\n");
-    for kind in Kind::ALL {
-        // A line that never moves says nothing the table does not.
-        let still = kind == Kind::Connections
+    for kind in PlotKind::ALL {
+        // A constant line adds nothing to the table.
+        let still = kind == PlotKind::Connections
             && !matches!(report.plan.scenario.as_str(), "ramp" | "hold" | "churn");
         let plot = plot(kind, &[("", report)]);
         if !still && !plot.is_empty() {
@@ -151,7 +150,7 @@ fn table(page: &mut String, report: &Report, parts: &[Part<'_>], repeats: usize)
     let mut heading = String::new();
     for part in parts {
         let name = match (parts.len(), repeats) {
-            (2.., _) => summary::part_name(part.name),
+            (2.., _) => sections::part_name(part.name),
             (_, 2..) => "median".to_owned(),
             _ => String::new(),
         };
@@ -163,13 +162,13 @@ fn table(page: &mut String, report: &Report, parts: &[Part<'_>], repeats: usize)
     if parts.len() == 2 {
         heading.push_str("<th>ratio</th>");
     }
-    // Two beside each other, unless they are wide.
+    // Two columns of tables, unless they are wide.
     let class = if parts.len() > 1 { "stack" } else { "halves" };
     let _ = writeln!(
         page,
         "<h2>Figures</h2>\n<section id=\"figures\" class=\"{class}\">"
     );
-    for section in summary::sections(report) {
+    for section in sections::sections(report) {
         let title = if section.title.is_empty() {
             "load"
         } else {
@@ -188,7 +187,7 @@ fn table(page: &mut String, report: &Report, parts: &[Part<'_>], repeats: usize)
     page.push_str("</section>\n");
 }
 
-/// A row; `data-figure` and `data-value` say the same to programs.
+/// A row. Programs read `data-figure` and `data-value`.
 fn figures(page: &mut String, row: &Row, repeats: usize, parts: usize) {
     let _ = write!(
         page,
@@ -215,7 +214,7 @@ fn figures(page: &mut String, row: &Row, repeats: usize, parts: usize) {
             let _ = write!(
                 page,
                 "<td class=\"range\">{}</td>",
-                escape(&summary::range(row, *spread))
+                escape(&sections::range(row, *spread))
             );
         }
     }
@@ -223,7 +222,7 @@ fn figures(page: &mut String, row: &Row, repeats: usize, parts: usize) {
         let _ = write!(
             page,
             "<td>{}</td>",
-            row.ratio().map_or(String::new(), words::ratio)
+            row.ratio().map_or(String::new(), format::ratio)
         );
     }
     page.push_str("</tr>\n");
@@ -231,17 +230,17 @@ fn figures(page: &mut String, row: &Row, repeats: usize, parts: usize) {
 
 fn errors(page: &mut String, report: &Report, parts: &[Part<'_>]) {
     page.push_str("<h2>Errors</h2>\n");
-    let kinds = summary::errors(report);
+    let kinds = sections::errors(report);
     if kinds.is_empty() {
         page.push_str("<p id=\"errors\">None.</p>\n");
         return;
     }
-    page.push_str("<div class=\"scroll\"><table id=\"errors\"><thead><tr><th>what went wrong, in all repeats together</th>");
+    page.push_str("<div class=\"scroll\"><table id=\"errors\"><thead><tr><th>error, in all repeats together</th>");
     for part in parts {
         let name = if part.name.is_empty() {
             "times".to_owned()
         } else {
-            summary::part_name(part.name)
+            sections::part_name(part.name)
         };
         let _ = write!(page, "<th>{}</th>", escape(&name));
     }
@@ -249,7 +248,7 @@ fn errors(page: &mut String, report: &Report, parts: &[Part<'_>]) {
     for (kind, counts) in kinds {
         let _ = write!(page, "<tr><th>{}</th>", escape(&kind));
         for count in counts {
-            let _ = write!(page, "<td>{}</td>", words::count(count as f64));
+            let _ = write!(page, "<td>{}</td>", format::count(count as f64));
         }
         page.push_str("</tr>");
     }
@@ -270,13 +269,16 @@ fn circumstances(page: &mut String, report: &Report) {
         ("URL", url.to_owned()),
         ("transport", plan.transport.clone()),
         ("scenario", plan.scenario.clone()),
-        ("connections", words::count(plan.connections as f64)),
-        ("in flight", words::count(plan.in_flight as f64)),
+        ("connections", format::count(plan.connections as f64)),
+        ("in flight", format::count(plan.in_flight as f64)),
         ("size", format!("{} B", plan.size)),
         ("kind", plan.kind.clone()),
-        ("rate asked for", optional(plan.rate.map(words::per_second))),
-        ("duration", words::seconds(plan.duration)),
-        ("warm-up", words::seconds(plan.warmup)),
+        (
+            "requested rate",
+            optional(plan.rate.map(format::per_second)),
+        ),
+        ("duration", format::seconds(plan.duration)),
+        ("warm-up", format::seconds(plan.warmup)),
         (
             "repeats",
             report
@@ -290,21 +292,21 @@ fn circumstances(page: &mut String, report: &Report) {
     ];
     let host = [
         ("CPU", machine.cpu.clone()),
-        ("CPUs it may use", machine.cpus.to_string()),
-        ("memory", words::bytes(machine.memory as f64)),
+        ("usable CPUs", machine.cpus.to_string()),
+        ("memory", format::bytes(machine.memory as f64)),
         ("kernel", machine.kernel.clone()),
-        ("load before", format!("{:.2}", machine.load_before)),
-        ("began", report.started.clone()),
+        ("load average before", format!("{:.2}", machine.load_before)),
+        ("started", report.started.clone()),
         ("hioload", report.hioload.clone()),
     ];
-    page.push_str("<div class=\"halves\"><section><h2>What was asked for</h2>");
+    page.push_str("<div class=\"halves\"><section><h2>Plan</h2>");
     list(page, "plan", &planned);
-    page.push_str("</section><section><h2>The machine of the generator</h2>");
+    page.push_str("</section><section><h2>Machine of the generator</h2>");
     list(page, "machine", &host);
     let command: Vec<String> = report.command.iter().map(|word| quoted(word)).collect();
     let _ = writeln!(
         page,
-        "<h2>The command</h2><pre id=\"command\">{}</pre></section></div>",
+        "<h2>Command</h2><pre id=\"command\">{}</pre></section></div>",
         escape(&command.join(" "))
     );
 }
@@ -317,7 +319,7 @@ fn list(page: &mut String, id: &str, entries: &[(&str, String)]) {
     page.push_str("</dl>\n");
 }
 
-/// A word as a shell takes it.
+/// A word quoted for a shell.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -327,7 +329,7 @@ fn quoted(word: &str) -> String {
 }
 
 fn foot(page: &mut String, report: &Report) {
-    // Within a script nothing is escaped as in HTML; these characters can only stand in strings, where JSON has its own way.
+    // HTML escapes do not work in a script. These characters occur only in JSON strings, which have escapes of their own.
     let json = report
         .to_json()
         .replace('<', "\\u003c")
@@ -337,8 +339,8 @@ fn foot(page: &mut String, report: &Report) {
         .replace('\u{ffff}', "\\uffff");
     let _ = write!(
         page,
-        "<footer><p>Times are of the generator's clock. Percentiles are exact to three digits. Lines over time have at most 300 points; \
-         where several seconds share one, the largest latency of them is shown. <button id=\"save\" hidden=\"hidden\">Save the data as JSON</button></p></footer>\n\
+        "<footer><p>Times are measured by the clock of the generator. Percentiles have three significant digits. Lines over time have at most 300 points; \
+         a point for several seconds shows their largest latency. <button id=\"save\" hidden=\"hidden\">Save the data as JSON</button></p></footer>\n\
          </main>\n<script type=\"application/json\" id=\"report\">{json}</script>\n<script>/*<![CDATA[*/\n{JS}/*]]>*/</script>\n</body></html>\n"
     );
 }

@@ -1,8 +1,9 @@
-//! Made-up reports for the tests of whatever shows reports: the same each time.
+//! Synthetic reports for tests, the same each time.
 
 use std::collections::BTreeMap;
 
-use crate::{FORMAT, Latency, Machine, Plan, Report, Run, Tick, Usage, histogram};
+use crate::data::{FORMAT, Latency, Machine, Plan, Report, Run, Tick, Usage};
+use crate::latency::histogram;
 
 /// A report of `repeats` runs, each a little slower than the one before.
 pub(crate) fn report(scenario: &str, repeats: usize) -> Report {

@@ -1,6 +1,6 @@
-//! Aligned text.
+//! Tables as aligned text.
 
-/// Rows of cells; the first column is words, the others are figures.
+/// Rows of cells. The first column holds labels, the others figures.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     lines: Vec<Line>,
@@ -23,7 +23,7 @@ impl Table {
         self.lines.push(Line::Text(text.into()));
     }
 
-    /// Rows are indented by two; words stand to the left, figures to the right.
+    /// The text. Rows are indented by two; labels are left-aligned, figures right-aligned.
     pub(crate) fn text(&self) -> String {
         let mut widths: Vec<usize> = Vec::new();
         for line in &self.lines {

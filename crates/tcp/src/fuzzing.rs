@@ -98,7 +98,7 @@ impl Parser {
         Self(Addresses::new(mac, vlan, addresses))
     }
 
-    /// Parses a frame of whose checksums the device says `checksum`.
+    /// Parses a frame; `checksum` is the state of its checksums by the device.
     #[must_use]
     pub fn parse(&self, frame: &[u8], checksum: RxChecksum) -> Parsed {
         match parse::parse(frame, checksum, &self.0) {

@@ -146,7 +146,7 @@ pub(crate) enum Parsed {
 /// The length of an IPv6 header.
 pub(crate) const IPV6_HEADER: usize = 40;
 
-/// Parses a frame. `checksums` is what the device says of its checksums; `ours` are the addresses that it may be for.
+/// Parses a frame. `checksums` is the state of its checksums by the device; `ours` are the addresses that it may be for.
 ///
 /// The parts of the parser are always inlined. Each would copy its result of a hundred bytes, which is a third of the cost.
 #[inline]
@@ -189,7 +189,12 @@ fn classify(frame: &[u8], checksums: RxChecksum, ours: &Addresses) -> Result<Par
         }
     }
     if !ours.takes_vlan(l2.vlan) || l2.vlan == Some(0xfff) {
-        return Err(Reason::OtherVlan);
+        let service_tag = ethertype::QINQ.contains(&kind);
+        return Err(if service_tag {
+            Reason::StackedTags
+        } else {
+            Reason::OtherVlan
+        });
     }
     match kind {
         ethertype::IPV4 => ipv4(frame, at, l2, checksums, ours),

@@ -159,6 +159,13 @@ fn a_tag_determines_the_vlan() {
     dropped(&stacked, Reason::StackedTags);
     stacked[12..14].copy_from_slice(&[0x88, 0xa8]);
     dropped(&stacked, Reason::StackedTags);
+    // A service tag is not the tag of a VLAN, whichever VLAN the host is in.
+    for vlan in [7, 8] {
+        assert_eq!(
+            with(&stacked, Some(vlan)),
+            Parsed::Drop(Reason::StackedTags)
+        );
+    }
 }
 
 #[test]

@@ -115,7 +115,7 @@ impl<D: Device> Stack<D> {
                 let took = clock::millis().wrapping_sub(echo).min(u32::from(FAR));
                 losses.rtt = match losses.rtt {
                     FAR => took as u8,
-                    // A quarter of what is new, rounded up, so that the smallest change is not lost.
+                    // A quarter of the new value is rounded up, so that the smallest change is not lost.
                     old => ((u32::from(old) * 3 + took).div_ceil(4)) as u8,
                 };
             }

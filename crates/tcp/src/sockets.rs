@@ -38,9 +38,9 @@ pub(crate) struct Sockets {
 fn set_of<'a>(storages: &'a mut [SocketStorage<'static>], slot: u32) -> Option<SocketSet<'a>> {
     let slot = slot as usize;
     let one: &'a mut [SocketStorage<'static>] = storages.get_mut(slot..slot + 1)?;
-    // SAFETY: only a lifetime parameter changes, which has no part in the layout. What is read out as `'a` lives longer than
-    // that. What is written must be `'static` in truth: the users of this function pass the set on to closures that work for
-    // any `'a`, and so can only have put in what came from the set itself or is `'static`.
+    // SAFETY: only a lifetime parameter changes, which does not affect the layout. References that are read as `'a` live longer
+    // than `'a`. References that are written must be `'static`: the callers of this function pass the set to closures that work
+    // for any `'a`, which can only write references from the set itself or `'static` ones.
     let one: &'a mut [SocketStorage<'a>] = unsafe {
         mem::transmute::<&'a mut [SocketStorage<'static>], &'a mut [SocketStorage<'a>]>(one)
     };
@@ -84,9 +84,9 @@ impl Sockets {
             debug_assert!(false, "slot {slot} is in use");
             return false;
         }
-        // SAFETY: the ranges lie within the region (checked above), which is initialised and outlives the sockets (see the
-        // fields' order); nobody else borrows them: the slot is empty, its rings belong to none but its socket, and sockets
-        // do not leave this module. `give_back` and the pointers lent by `readable` and `send_space` are explained there.
+        // SAFETY: the ranges lie within the region (checked above), which is initialised and outlives the sockets (by the order
+        // of the fields). There is no other borrow of them: the slot is empty, its rings belong only to its socket, and sockets
+        // do not leave this module. `give_back`, `readable` and `send_space` explain their own accesses.
         let (rx, tx): (&'static mut [u8], &'static mut [u8]) = unsafe {
             let start = self.region.base().as_ptr().add(rings.start);
             (
@@ -143,8 +143,8 @@ impl Sockets {
             socket.recv(|bytes| (0, (bytes.as_mut_ptr(), bytes.len())))
         });
         match lent {
-            // SAFETY: a piece of the slot's receive ring. The socket, who borrows it, is reached through `self` alone, which
-            // is borrowed for as long as the slice.
+            // SAFETY: the slice is a part of the slot's receive ring. The socket that borrows the ring is reached only through
+            // `self`, which is borrowed for as long as the slice.
             Some(Ok((start, len))) => unsafe { slice::from_raw_parts_mut(start, len) },
             _ => &mut [],
         }

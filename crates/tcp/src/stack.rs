@@ -49,7 +49,7 @@ pub(crate) struct Staged<F> {
     pub hash: u32,
     /// The slot that the hash probably leads to.
     pub guess: u32,
-    /// What the device says of its checksums.
+    /// The state of its checksums by the device.
     pub checksum: RxChecksum,
     /// Another lcore has received it.
     pub handed_over: bool,

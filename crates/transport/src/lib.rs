@@ -29,6 +29,7 @@
 #[cfg(feature = "bypass")]
 pub mod bypass;
 pub mod fake;
+mod setters;
 #[cfg(any(unix, windows))]
 pub mod sockets;
 pub mod streams;

@@ -357,11 +357,7 @@ fn options_of_zero_are_raised_to_one() {
     let stack = |end: hioload_device::memory::End, host| {
         hioload_tcp::Stack::new(end.open(), config(IPV4, host), None, now).unwrap()
     };
-    let options = BypassOptions {
-        rx_buffer: 0,
-        backlog: 0,
-        ..BypassOptions::default()
-    };
+    let options = BypassOptions::default().rx_buffer(0).backlog(0);
     let io = Bypass::over(stack(a, 1), options, pool(4096));
     let mut world = World::<Ipv4>::new(Setup::default());
     world.net.replace(io, Peers::new(stack(b, 2)));

@@ -16,7 +16,7 @@ use hioload_transport::{
 use suite::layers::Wrap;
 use suite::over_script::FakeHarness;
 use suite::receiving::{echo_all, pattern};
-use suite::world::{Harness, Note, Setup, World, all, write};
+use suite::world::{Note, Setup, World, all, write};
 
 const HEADER: usize = 2;
 const OVERHEAD: usize = HEADER + 1;

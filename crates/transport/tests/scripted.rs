@@ -193,15 +193,14 @@ proptest! {
         send_queue in 20usize..200,
         short_means_drained in any::<bool>(),
     ) {
-        let mut fake = Fake::new(&FakeOptions {
-            rx_buffer,
-            send_queue,
-            short_means_drained,
-            tx_chunk: 64,
-            tx_chunks: 64,
-            window: 10,
-            ..FakeOptions::default()
-        }).unwrap();
+        let options = FakeOptions::default()
+            .rx_buffer(rx_buffer)
+            .send_queue(send_queue)
+            .short_means_drained(short_means_drained)
+            .tx_chunk(64)
+            .tx_chunks(64)
+            .window(10);
+        let mut fake = Fake::new(&options).unwrap();
         let ids: Vec<_> = (0..3).map(|_| fake.accept(Peer::Unix)).collect();
         let mut driver = Random {
             choices,

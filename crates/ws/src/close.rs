@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_of_the_wire() {
+    fn only_registered_codes_are_valid_on_the_wire() {
         // RFC 6455 §7.4.2: "Status codes in the range 0-999 are not used." §7.4.1: "MUST NOT be set as a status code in
         // a Close control frame by an endpoint".
         for code in [
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_peer_closes() {
+    fn a_close_of_the_peer_is_answered_with_its_code() {
         // RFC 6455 §5.5.1: "The server MUST close the underlying TCP connection immediately; the client SHOULD wait for
         // the server".
         // RFC 6455 §5.5.1: "the endpoint MUST send a Close frame in response"
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn we_close() {
+    fn no_data_follows_our_close() {
         // RFC 6455 §5.5.1: "The application MUST NOT send any more data frames after sending a Close frame."
         let mut closing = Closing::new();
         assert!(closing.start(Some(CloseCode::GOING_AWAY)));
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_that_cannot_be_sent_is_none() {
+    fn an_invalid_code_becomes_an_empty_close() {
         for code in [0, 1005, 1006, 5000] {
             let mut closing = Closing::new();
             assert!(closing.start(Some(CloseCode(code))));

@@ -282,7 +282,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(
+        fn a_written_header_is_read_back(
             fin: bool,
             rsv1: bool,
             mask: Option<[u8; 4]>,

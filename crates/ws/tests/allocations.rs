@@ -1,4 +1,4 @@
-//! In steady state the decoder allocates nothing, whichever way messages arrive.
+//! In steady state the decoder allocates nothing, at any split of the input.
 
 mod common;
 
@@ -12,7 +12,7 @@ use hioload_ws_proto::{
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Decodes `stream`, cut into pieces of `size`, on each connection in turn; returns messages and pings seen.
+/// Decodes `stream` in pieces of `size`, on each connection in turn; returns the number of messages and pings.
 fn feed_all(
     decoders: &mut [Decoder],
     asm: &mut Assembler,
@@ -57,13 +57,13 @@ fn nothing_is_allocated_in_steady_state() {
         let seen = feed_all(&mut decoders, &mut asm, &stream, size, &mut scratch);
         assert_eq!(seen, 5 * decoders.len());
         assert_eq!(allocations() - warm, 0, "pieces of {size}");
-        // The counter does count: gathering needs memory the first time.
+        // The counter works: the first reassembly allocates.
         assert!(size != 4096 || warm > before_warm_up);
     }
 }
 
 #[test]
-fn nor_with_compression() {
+fn nothing_is_allocated_with_compression() {
     let text = "to be compressed ".repeat(300);
     let mut stream = Vec::new();
     let mut payload = Vec::new();

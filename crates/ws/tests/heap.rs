@@ -1,5 +1,5 @@
-//! What permessage-deflate and the handshake cost, counted by the allocator: nothing for a message or a request, and
-//! for a connection what the documentation says.
+//! Memory of permessage-deflate and of the handshake, counted by the allocator: none for a message or a request, and the
+//! documented amount for a connection.
 
 use hioload_testkit::counting::{Counting, allocations, held};
 use hioload_ws_proto::deflate::{DeflateConfig, Deflater, Inflater, Window, negotiate};
@@ -8,7 +8,7 @@ use hioload_ws_proto::handshake::{HandshakeLimits, server};
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Heap bytes `make` leaves allocated, with what it made.
+/// The heap bytes that the result of `make` holds, and the result.
 fn cost<T>(make: impl FnOnce() -> T) -> (isize, T) {
     let before = held();
     let made = make();
@@ -16,7 +16,7 @@ fn cost<T>(make: impl FnOnce() -> T) -> (isize, T) {
 }
 
 #[test]
-fn an_inflater_costs_what_it_says() {
+fn an_inflater_allocates_its_documented_memory() {
     let (bytes, _inflater) = cost(|| Inflater::new(9));
     assert!(
         bytes > 32 * 1024 && bytes as usize <= Inflater::MEMORY,
@@ -25,7 +25,7 @@ fn an_inflater_costs_what_it_says() {
 }
 
 #[test]
-fn a_deflater_costs_what_it_says() {
+fn a_deflater_allocates_its_documented_memory() {
     for bits in 8..=15 {
         for mem_level in 1..=9 {
             let (bytes, _deflater) = cost(|| Deflater::new(6, bits, mem_level));

@@ -1,4 +1,4 @@
-//! The decoder, in both roles: the same events and errors however the stream is cut.
+//! The decoder in both roles: the same events and errors however the stream is split.
 //!
 //! Input: a byte of options (our role, permessage-deflate, limits, budget), the seed of the splits (4 bytes), the stream.
 
@@ -11,7 +11,7 @@ use hioload_ws_proto::{
 use super::events::{Seen, decode};
 use super::input::{Input, cut};
 
-/// Low ones too, so that they are reached.
+/// Limits; some are low, so that inputs reach them.
 const LIMITS: [Limits; 4] = [
     Limits::new(1 << 20, 1 << 20, 1 << 10),
     Limits::new(200, 130, 3),
@@ -19,7 +19,7 @@ const LIMITS: [Limits; 4] = [
     Limits::new(70_000, 66_000, 1),
 ];
 
-/// See the module.
+/// Runs one input; see the module.
 pub fn run(input: &[u8]) {
     let mut input = Input::new(input);
     let options = input.byte();
@@ -38,7 +38,7 @@ pub fn run(input: &[u8]) {
         |pieces: &[&[u8]]| decode(decoder(role, deflate), &mut assembler(limits, poor), pieces);
     let whole = see(&[stream]);
     let split = see(&cut(stream, seed));
-    // A message that lies in one piece needs no memory: with a small budget the two may differ.
+    // A message in one piece needs no memory. With a small budget the results may differ.
     if !poor {
         assert_eq!(whole, split, "the split changes the events");
         if stream.len() < 300 {
@@ -62,7 +62,7 @@ fn assembler(limits: Limits, poor: bool) -> Assembler {
     Assembler::new(AssemblerOptions::new(limits).budget(if poor { 500 } else { 256 << 20 }))
 }
 
-/// What was seen, written by our encoder, is seen again.
+/// The events, written by our encoder, are decoded to the same events.
 fn again(role: Role, seen: &[Seen]) {
     let key = (role == Role::Server).then_some([0x37, 0xfa, 0x21, 0x3d]);
     let mut wire = Vec::new();

@@ -18,7 +18,7 @@
 //! | `Truncated` | the frame is longer than 65,535 bytes, or an IPv6 packet without a length: a jumbogram (RFC 2675) |
 //! | `ExtensionHeader` | more than eight; segments left to route to; an unknown option that demands it (RFC 8200 §4.2) |
 //! | `TcpHeader` | port 0, or more than one of SYN, FIN and RST |
-//! | `Checksum` | the IPv4 header's is wrong, or the device reports a wrong one |
+//! | `Checksum` | the checksum of the IPv4 header is wrong, or the device reports a wrong checksum |
 //! | `Martian` | a source address that no host has |
 //! | `OwnSource` | the source address is ours |
 //!
@@ -109,7 +109,7 @@ impl Host {
         })
     }
 
-    /// Whether no host of another address can have sent a packet from `ip`.
+    /// Whether no host may send from `ip`.
     fn is_martian(&self, ip: IpAddr) -> bool {
         match ip {
             IpAddr::V4(v4) => {
@@ -180,7 +180,7 @@ pub fn run(data: &[u8]) {
     outcome(data);
 }
 
-/// Where `part` is in `frame`.
+/// The range of `part` in `frame`.
 fn range(frame: &[u8], part: &[u8]) -> Range<usize> {
     let start = part.as_ptr() as usize - frame.as_ptr() as usize;
     start..start + part.len()
@@ -261,7 +261,7 @@ fn ip_checksum_is_good(ip: &Ipv4Slice<'_>) -> bool {
     Sum16BitWords::new().add_slice(header).ones_complement() == 0
 }
 
-/// Our segment has the same fields, and no reason to refuse it applies.
+/// Checks that our segment has the same fields, and that no reason to refuse it applies.
 fn check_segment(frame: &[u8], host: &Host, ours: &Segment, other: &SlicedPacket<'_>) {
     let Some(TransportSlice::Tcp(tcp)) = &other.transport else {
         panic!("{ours:?}, but no TCP for etherparse: {other:?}");
@@ -299,7 +299,7 @@ fn check_segment(frame: &[u8], host: &Host, ours: &Segment, other: &SlicedPacket
     }
 }
 
-/// Without its extension headers the segment is the same, and TCP follows the IPv6 header.
+/// Checks that the segment without its extension headers is the same, and that TCP follows the IPv6 header.
 fn check_stripped(frame: &[u8], host: &Host, parser: &Parser, before: &Segment) {
     let mut frame = frame.to_vec();
     let after = parser.strip_extensions(&mut frame, host.checksum);
@@ -415,7 +415,7 @@ fn has_authentication(other: &SlicedPacket<'_>) -> bool {
     }
 }
 
-/// An IPv6 packet that does not say how long it is.
+/// Whether an IPv6 packet has no length.
 fn is_jumbogram(other: &SlicedPacket<'_>) -> bool {
     matches!(&other.net, Some(NetSlice::Ipv6(ip)) if ip.header().payload_length() == 0)
 }

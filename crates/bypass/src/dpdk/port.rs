@@ -13,7 +13,7 @@ use crate::error::Error;
 const EVERY: Duration = Duration::from_millis(250);
 
 /// An open port. A thread logs when its link goes up or down. [`close`](Self::close) it after the server has ended; a port that is
-/// dropped closes too, but nobody learns whether all frames came back.
+/// dropped closes too, without an account of its frames.
 #[derive(Debug)]
 pub struct DpdkPort {
     name: String,
@@ -96,7 +96,7 @@ impl DpdkPort {
             port: name.clone(),
             frames,
             missing: closed.frames_in_use.unwrap_or(0),
-            in_hand: closed.frames_in_hand,
+            in_hand: closed.frames_held,
         })?;
         if kept_by_driver == 0 {
             tracing::info!("{name} is closed, all {frames} mbufs are back in their pools");
@@ -145,9 +145,9 @@ mod tests {
 
     #[test]
     fn frames_in_use_are_lost_unless_the_driver_keeps_them() {
-        let closed = |frames_in_use, frames_in_hand| Closed {
+        let closed = |frames_in_use, frames_held| Closed {
             frames_in_use,
-            frames_in_hand,
+            frames_held,
         };
         assert_eq!(frames_kept(&closed(None, 0), "net_ring"), Some(0));
         assert_eq!(frames_kept(&closed(Some(0), 0), "net_ring"), Some(0));

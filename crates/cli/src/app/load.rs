@@ -1,12 +1,15 @@
 //! `hioload load`: the load generator.
 
 mod attack;
+mod check;
 mod compare;
 mod display;
 mod memory;
 mod output;
 mod plan;
 mod tap;
+mod target;
+mod time;
 
 use std::process;
 use std::sync::Arc;
@@ -36,7 +39,7 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     if let Some(command) = &arguments.command {
         return compare::run(command);
     }
-    let planned = plan::plan(arguments)?;
+    let setup = plan::plan(arguments)?;
     output::check(&arguments.output)?;
     let probe = probe(arguments)?;
     let mut link = match arguments.link() {
@@ -50,30 +53,30 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     let mut report = Report {
         format: FORMAT,
         hioload: env!("CARGO_PKG_VERSION").to_owned(),
-        started: plan::rfc3339(SystemTime::now()),
+        started: time::rfc3339(SystemTime::now()),
         command: std::env::args_os()
             .map(|word| word.to_string_lossy().into_owned())
             .collect(),
         machine: machine::detect(),
-        plan: planned.plan.clone(),
+        plan: setup.plan.clone(),
         runs: Vec::new(),
     };
     let mut failure = None;
-    let of = planned.repeat;
+    let of = setup.repeat;
     let repeats = Repeats {
         arguments,
-        planned: &planned,
+        setup: &setup,
         probe: &probe,
         tap: tap.as_ref(),
         stop: &stop,
     };
     'all: for repeat in 1..=of {
-        for part in planned.parts() {
+        for part in setup.parts() {
             let which = (repeat, of);
             let result = match &part {
                 None => repeats.once(&mut link, which, None, &mut *progress)?,
                 Some(part) => {
-                    let mut progress = part.conduct(&mut *progress);
+                    let mut progress = part.with_progress(&mut *progress);
                     let mut result = repeats.once(&mut link, which, Some(part), &mut progress)?;
                     part.note(&mut result.run);
                     result
@@ -92,14 +95,14 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     let judged = output::judge(&arguments.output, &report).and(recorded);
     match failure {
         None => judged,
-        Some(why) => Err(Failure::run(format!("{}: {why}", planned.name))),
+        Some(why) => Err(Failure::run(format!("{}: {why}", setup.name))),
     }
 }
 
 /// The parameters that all repeats share.
 struct Repeats<'a> {
     arguments: &'a LoadArgs,
-    planned: &'a plan::Planned,
+    setup: &'a plan::LoadSetup,
     probe: &'a ServerProbe,
     tap: Option<&'a Recording>,
     stop: &'a Stop,
@@ -114,31 +117,31 @@ impl Repeats<'_> {
         attack: Option<&AttackPart>,
         progress: &mut dyn Progress,
     ) -> Result<RepeatResult, Failure> {
-        let planned = self.planned;
-        let job = &planned.job;
-        let drive = Drive {
+        let setup = self.setup;
+        let job = &setup.job;
+        let context = RepeatContext {
             job,
             which,
             progress,
             stop: self.stop,
         };
         let Some(link) = link else {
-            return memory::run(planned, attack, self.tap, drive);
+            return memory::run(setup, attack, self.tap, context);
         };
         // Over queues there is one lcore for each, unless --lcores chooses them.
         let lcores = if self.arguments.transport.is_sockets() || self.arguments.lcores.is_some() {
-            planned.lcores.clone()
+            setup.lcores.clone()
         } else {
             Lcores::Auto
         };
         let mut sockets = settings::sockets(job);
-        sockets.sources = planned.sources.clone();
+        sockets.sources = setup.sources.clone();
         let options = ServerOptions::new()
             .lcores(lcores)
             .config(settings::config(job))
             .sockets(sockets);
-        let work = Probed {
-            drive,
+        let work = NetworkRepeat {
+            context,
             probe: self.probe,
             attack,
             tap: self.tap,
@@ -149,14 +152,14 @@ impl Repeats<'_> {
 }
 
 /// The parameters of one repeat.
-struct Drive<'a> {
+struct RepeatContext<'a> {
     job: &'a Arc<Job>,
     which: (usize, usize),
     progress: &'a mut dyn Progress,
     stop: &'a Stop,
 }
 
-impl Drive<'_> {
+impl RepeatContext<'_> {
     fn run_on<T: Transport + 'static>(
         self,
         engine: Server<T>,
@@ -176,19 +179,19 @@ impl Drive<'_> {
     }
 }
 
-/// A repeat over a network.
-struct Probed<'a> {
-    drive: Drive<'a>,
+/// A run over a network.
+struct NetworkRepeat<'a> {
+    context: RepeatContext<'a>,
     probe: &'a ServerProbe,
     attack: Option<&'a AttackPart>,
     tap: Option<&'a Recording>,
 }
 
-impl Work for Probed<'_> {
+impl Work for NetworkRepeat<'_> {
     type Output = Result<RepeatResult, Failure>;
 
     fn run<T: Transport + 'static>(self, engine: Server<T>) -> Self::Output {
-        self.drive.run_on(engine, self.probe)
+        self.context.run_on(engine, self.probe)
     }
 
     fn run_over<D: Device + 'static>(
@@ -222,7 +225,7 @@ fn probe(arguments: &LoadArgs) -> Result<ServerProbe, Failure> {
     Ok(ServerProbe::Process(pid))
 }
 
-/// The first signal ends the run, the second the process.
+/// The first signal ends the run, the second one the process.
 fn catch_signals(stop: &Stop, wiper: display::Wiper) -> Result<(), Failure> {
     let wrong = |why: std::io::Error| Failure::run(why).in_context("cannot catch signals");
     let signals = super::signals::Signals::catch().map_err(wrong)?;
@@ -247,7 +250,7 @@ fn fit_open_files(connections: usize, lcores: usize) -> Result<(), Failure> {
     }
     let wanted = connections + files::reserve(lcores, 0);
     Err(Failure::usage(format!(
-        "too few file descriptors: {connections} connections need {wanted}, and the limit is {limit}; raise it with ulimit -n {wanted}"
+        "too few file descriptors: {connections} connections need {wanted}, the limit is {limit} (raise it with ulimit -n {wanted})"
     )))
 }
 

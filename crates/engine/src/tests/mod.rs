@@ -232,10 +232,7 @@ impl<H: Handler<Event = String>> Lab<H> {
     }
 
     fn build(lcores: usize, config: Config, make: impl Fn(Probe) -> H) -> Vec<Self> {
-        let options = FakeOptions {
-            send_queue: 64 << 20,
-            ..FakeOptions::default()
-        };
+        let options = FakeOptions::default().send_queue(64 << 20);
         let counters = CountersHandle::new::<Fake>(lcores);
         let (inits, _) = prepare(Arc::new(config), &counters, &Executor::none());
         let lab = |mut init: LcoreInit<String>| {

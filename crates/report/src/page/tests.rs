@@ -1,9 +1,10 @@
-//! The page is well-formed, holds what the report says, and lets no text of the report become markup.
+//! The page is well-formed, holds the figures of the report, and escapes all text of the report.
 
 use roxmltree::{Document, Node, ParsingOptions};
 
 use super::*;
-use crate::{Tick, plots, synthetic};
+use crate::data::Tick;
+use crate::{plots, synthetic};
 
 /// Parses it as XML, which is stricter than any browser.
 fn parsed(page: &str) -> Document<'_> {
@@ -46,7 +47,7 @@ fn plots_of(page: &Document<'_>) -> Vec<String> {
 }
 
 #[test]
-fn it_holds_the_plots_and_the_figures() {
+fn the_page_has_the_plots_and_the_figures() {
     let report = synthetic::report("echo", 1);
     let html = report.html();
     let page = parsed(&html);
@@ -64,7 +65,7 @@ fn it_holds_the_plots_and_the_figures() {
         .latency
         .as_ref()
         .expect("an echo has latency");
-    assert_eq!(figure(&page, "p99"), [words::time(latency.p99 as f64)]);
+    assert_eq!(figure(&page, "p99"), [format::time(latency.p99 as f64)]);
     assert_eq!(figure(&page, "rate"), ["800,000 /s"]);
     assert_eq!(text(by_id(&page, "errors")), "None.");
     assert!(text(by_id(&page, "plan")).contains("ws://127.0.0.1:9001/echo?a=1&b=<2>"));
@@ -74,7 +75,10 @@ fn it_holds_the_plots_and_the_figures() {
         "hioload load 'ws://127.0.0.1:9001/echo?a=1&b=<2>'"
     );
     let data = text(by_id(&page, "report"));
-    assert_eq!(Report::parse(data.as_bytes()), Ok(report));
+    assert_eq!(
+        Report::parse(data.as_bytes()).expect("it is a report"),
+        report
+    );
 }
 
 #[test]
@@ -109,7 +113,7 @@ fn repeats_and_parts_are_lines_of_one_plot() {
 }
 
 #[test]
-fn text_of_the_report_is_never_markup() {
+fn text_of_the_report_is_escaped() {
     const HOSTILE: &str =
         "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>]]>&amp;\u{1b}\u{0}";
     let mut report = synthetic::attacked(1);
@@ -140,14 +144,15 @@ fn text_of_the_report_is_never_markup() {
     let page = parsed(&html);
     assert_eq!(page.descendants().filter(Node::is_element).count(), quiet);
     assert!(!html.contains("<img") && !html.contains("alert(1)</script>"));
+    let data = text(by_id(&page, "report"));
     assert_eq!(
-        Report::parse(text(by_id(&page, "report")).as_bytes()),
-        Ok(report)
+        Report::parse(data.as_bytes()).expect("it is a report"),
+        report
     );
 }
 
 #[test]
-fn it_asks_for_nothing_from_elsewhere() {
+fn the_page_loads_nothing() {
     let html = synthetic::report("echo", 1).html();
     let page = parsed(&html);
     for node in page.descendants().filter(Node::is_element) {
@@ -163,7 +168,7 @@ fn it_asks_for_nothing_from_elsewhere() {
 }
 
 #[test]
-fn whatever_is_missing_leaves_a_page() {
+fn missing_figures_leave_a_valid_page() {
     let mut report = synthetic::report("hold", 1);
     let run = &mut report.runs[0];
     run.latency = None;
@@ -179,7 +184,7 @@ fn whatever_is_missing_leaves_a_page() {
 }
 
 #[test]
-fn a_long_run_makes_no_long_page() {
+fn a_long_run_has_a_bounded_plot() {
     let mut report = synthetic::report("echo", 1);
     let tick = report.runs[0].series[0].clone();
     report.runs[0].series = (0..36_000)
@@ -189,14 +194,14 @@ fn a_long_run_makes_no_long_page() {
         })
         .collect();
     let svg =
-        plots::svg(plots::Kind::Latency, &[("", &report)]).expect("there is latency over time");
+        plots::svg(plots::PlotKind::Latency, &[("", &report)]).expect("there is latency over time");
     assert!(svg.len() < 100_000, "{}", svg.len());
 }
 
 #[test]
-fn plots_stand_alone_as_files() {
+fn a_plot_is_a_standalone_file() {
     let (a, b) = (synthetic::report("echo", 2), synthetic::report("echo", 1));
-    for kind in plots::Kind::ALL {
+    for kind in plots::PlotKind::ALL {
         assert_eq!(kind.name().parse(), Ok(kind));
         let svg =
             plots::svg(kind, &[("one <&>", &a), ("two", &b)]).expect("all of these are measured");
@@ -219,5 +224,5 @@ fn plots_stand_alone_as_files() {
     assert_eq!(drawn.count(), 2);
     assert!(plots::bars("handshake.p99", &[("a", &a)]).is_err());
     assert!(plots::bars("nonsense", &[("a", &a)]).is_err());
-    assert!("nonsense".parse::<plots::Kind>().is_err());
+    assert!("nonsense".parse::<plots::PlotKind>().is_err());
 }

@@ -10,7 +10,7 @@ use crate::ether;
 use crate::parse::Message;
 use crate::tuple::Tuple;
 
-/// TTL or hop limit of what we send.
+/// The TTL or hop limit of our packets.
 const HOPS: u8 = 64;
 /// The least path MTU for IPv4 that is accepted. A forged lower one would slow a sender down (RFC 5927 §7). Linux has the
 /// same limit.

@@ -208,10 +208,7 @@ fn a_connection_fails_without_an_answer_of_the_neighbour() {
 fn a_flow_fails_after_the_user_timeout() {
     let mut world = World::new();
     let (here, there) = world.connect("10.77.0.2:80");
-    let cut = Impairment {
-        loss: 1.0,
-        ..Impairment::default()
-    };
+    let cut = Impairment::default().loss(1.0);
     world.a.stack.device().set_rx(&cut);
     // Nothing is outstanding, so the silence of the peer has no effect.
     world.pass(Duration::from_secs(3600));
@@ -257,10 +254,7 @@ fn keepalive_finds_a_dead_peer() {
     let (_, there) = world.connect("10.77.0.2:80");
     world.pass(Duration::from_secs(100));
     assert_eq!(world.b.state(there), "ESTABLISHED");
-    let cut = Impairment {
-        loss: 1.0,
-        ..Impairment::default()
-    };
+    let cut = Impairment::default().loss(1.0);
     world.b.stack.device().set_rx(&cut);
     world.pass(Duration::from_secs(60));
     assert_eq!(world.b.seen[&there].error, Some(ErrorKind::TimedOut));
@@ -335,10 +329,7 @@ fn a_lost_last_acknowledgement_is_repeated_from_time_wait() {
     world.a.stack.finish(here);
     world.turns(2);
     world.b.stack.finish(there);
-    let cut = Impairment {
-        loss: 1.0,
-        ..Impairment::default()
-    };
+    let cut = Impairment::default().loss(1.0);
     world.a.stack.device().set_tx(&cut);
     world.turns(3);
     assert!(world.a.events(here).contains(EventFlags::CLOSED));

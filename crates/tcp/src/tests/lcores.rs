@@ -20,10 +20,7 @@ struct Queues {
 
 impl Queues {
     fn new() -> Self {
-        let options = PairOptions {
-            chunks: 2048,
-            ..PairOptions::default()
-        };
+        let options = PairOptions::default().chunks(2048);
         let link = || {
             let (one, other) = pair(&options).expect("a pair");
             (one.open(), other.open())

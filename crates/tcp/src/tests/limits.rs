@@ -350,10 +350,7 @@ fn an_acknowledgement_beyond_our_zero_window_is_accepted() {
         }
         world.turns(20);
         // From now on the segments of this side are lost.
-        let deaf = Impairment {
-            loss: 1.0,
-            ..Impairment::default()
-        };
+        let deaf = Impairment::default().loss(1.0);
         world.a.stack.device().set_rx(&deaf);
         assert_eq!(world.b.stack.send(there, &bytes), bytes.len());
         world.turns(4);

@@ -162,13 +162,8 @@ impl World {
     }
 
     pub(crate) fn with(a: StackConfig, b: StackConfig, mtu: usize) -> Self {
-        let (one, other) = pair(&PairOptions {
-            chunks: 1024,
-            ring: 256,
-            mtu,
-            ..PairOptions::default()
-        })
-        .expect("a pair");
+        let (one, other) =
+            pair(&PairOptions::default().chunks(1024).ring(256).mtu(mtu)).expect("a pair");
         Self {
             a: Side::new(one.open(), a, 1),
             b: Side::new(other.open(), b, 2),

@@ -27,15 +27,13 @@ fn move_both_ways(world: &mut World, len: usize) {
 
 #[test]
 fn bytes_arrive_once_and_in_order_over_a_bad_network() {
-    let bad = Impairment {
-        loss: 0.02,
-        duplicate: 0.02,
-        corrupt: 0.01,
-        reorder: 0.05,
-        delay: Duration::from_millis(2),
-        jitter: Duration::from_millis(1),
-        ..Impairment::default()
-    };
+    let bad = Impairment::default()
+        .loss(0.02)
+        .duplicate(0.02)
+        .corrupt(0.01)
+        .reorder(0.05)
+        .delay(Duration::from_millis(2))
+        .jitter(Duration::from_millis(1));
     let mut world = World::new();
     for side in [&mut world.a, &mut world.b] {
         side.stack.device().set_rx(&bad);

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use hioload_device::faults::{Faults, Impairment};
+use hioload_device::faults::Faults;
 use hioload_device::memory::{self, EndOptions, MemoryDevice, PairOptions};
 use hioload_device::{Burst, Device, Frame as _, TxChecksum};
 use hioload_lcore::Time;
@@ -67,27 +67,23 @@ impl Net {
 
     /// Replaces the cable of host `host`. Returns the host's end.
     pub fn plug(&mut self, host: usize, plan: &Plan, now: Time) -> MemoryDevice {
-        let end = |sends, receives| EndOptions {
-            mac: plan::mac(host, self.servers),
-            tx_checksum: self.offload && sends,
-            rx_checksum: self.offload && receives,
+        let end = |sends, receives| {
+            let mac = plan::mac(host, self.servers);
+            EndOptions::new(mac, self.offload && sends, self.offload && receives)
         };
-        let (ours, theirs) = memory::pair(&PairOptions {
-            chunks: self.chunks,
-            ring: 4096,
-            mtu: self.mtu,
-            a: end(true, false),
-            b: end(true, true),
-            ..PairOptions::default()
-        })
+        let (ours, theirs) = memory::pair(
+            &PairOptions::default()
+                .chunks(self.chunks)
+                .ring(4096)
+                .mtu(self.mtu)
+                .a(end(true, false))
+                .b(end(true, true)),
+        )
         .expect("memory");
         let ours = ours.open();
         self.seed = mix(self.seed);
-        // A frame is damaged on one cable only: two flipped bits can escape the checksum.
-        let intact = Impairment {
-            corrupt: 0.0,
-            ..plan.link.clone()
-        };
+        // A frame is damaged on one cable only: two flipped bits may escape the checksum.
+        let intact = plan.link.clone().corrupt(0.0);
         let mut device = Faults::new(ours, self.seed, &plan.link, &intact);
         device.set_now(now);
         let port = Port {

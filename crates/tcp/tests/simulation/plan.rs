@@ -216,12 +216,10 @@ impl Plan {
 
 /// The link after and before the repair.
 fn links(random: &mut Random, moods: &Moods, tagged: bool) -> (Impairment, Impairment) {
-    let mut healed = Impairment {
-        delay: random.micros(5..=100_000),
-        limit: 4096,
-        late_limit: 64,
-        ..Impairment::default()
-    };
+    let mut healed = Impairment::default()
+        .delay(random.micros(5..=100_000))
+        .limit(4096)
+        .late_limit(64);
     if random.chance(40) {
         healed.jitter = random.micros(1..=20_000);
     }

@@ -25,6 +25,7 @@ use hioload_lcore::Time;
 use hioload_mem::Pool;
 use hioload_tcp::{FlowId, Stack};
 
+use crate::setters::setters;
 use crate::table::{Owner, Table, flag};
 use crate::{Closed, ConnId, Driver, Features, TransportStats, Waker};
 
@@ -33,8 +34,9 @@ mod flush;
 mod receive;
 mod transport;
 
-/// Sizes of one lcore's [`Bypass`]; those of the flows are the stack's.
+/// Sizes of one lcore's [`Bypass`]; those of the flows are the stack's. All fields have defaults, and can be assigned or set.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct BypassOptions {
     /// Bytes lent to the driver for the first time in one call, at most.
     pub rx_buffer: usize,
@@ -42,6 +44,14 @@ pub struct BypassOptions {
     pub send_queue: usize,
     /// Established flows that may wait until the driver accepts them. While so many wait, a SYN is not answered.
     pub backlog: usize,
+}
+
+impl BypassOptions {
+    setters! {
+        rx_buffer: usize,
+        send_queue: usize,
+        backlog: usize,
+    }
 }
 
 impl Default for BypassOptions {

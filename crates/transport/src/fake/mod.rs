@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use hioload_mem::{Pool, PoolOptions};
 
+use crate::setters::setters;
 use crate::streams::{Ready, Streams};
 use crate::table::flag;
 use crate::{ConnId, Endpoint, Peer};
@@ -31,8 +32,9 @@ pub use network::{FakeNetwork, FakeStream};
 
 use network::{ARRIVED, ENDED, FAILED, WRITABLE};
 
-/// Sizes of a fake.
+/// Sizes and behaviour of a fake. All fields have defaults, and can be assigned or set.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct FakeOptions {
     /// Slots.
     pub max_connections: usize,
@@ -50,6 +52,19 @@ pub struct FakeOptions {
     pub can_block: bool,
     /// Whether a short read or write proves that nothing is left, as with epoll. If not, only `WouldBlock` does.
     pub short_means_drained: bool,
+}
+
+impl FakeOptions {
+    setters! {
+        max_connections: usize,
+        rx_buffer: usize,
+        tx_chunk: usize,
+        tx_chunks: usize,
+        send_queue: usize,
+        window: usize,
+        can_block: bool,
+        short_means_drained: bool,
+    }
 }
 
 impl Default for FakeOptions {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use hioload_mem::{HugePages, Pool, PoolOptions};
 use mio::{Events, Interest, Poll, Token};
 
+use crate::setters::setters;
 use crate::streams::{Accepted, Event, Network, Ready, Streams};
 use crate::{ConnId, Endpoint, Waker};
 
@@ -31,7 +32,17 @@ const LAST_LISTENER: usize = usize::MAX - 1;
 const EVENTS: usize = 1024;
 
 /// Sizes and socket options of one lcore's sockets.
+///
+/// All fields have defaults, and can be assigned or set:
+///
+/// ```
+/// # use hioload_transport::sockets::SocketOptions;
+/// let options = SocketOptions::default()
+///     .max_connections(1000)
+///     .nodelay(false);
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SocketOptions {
     /// The most connections at once. A slot uses memory from its first connection on.
     pub max_connections: usize,
@@ -59,6 +70,23 @@ pub struct SocketOptions {
     /// Source addresses of the connections that we open, used in turn; those of the other family are skipped. Empty: the
     /// system chooses. Each can have as many connections to one destination as there are ephemeral ports.
     pub sources: Vec<IpAddr>,
+}
+
+impl SocketOptions {
+    setters! {
+        max_connections: usize,
+        rx_buffer: usize,
+        tx_chunk: usize,
+        tx_chunks: usize,
+        send_queue: usize,
+        backlog: i32,
+        nodelay: bool,
+        huge_pages: HugePages,
+        node: Option<u32>,
+        recv_buffer: Option<usize>,
+        send_buffer: Option<usize>,
+        sources: Vec<IpAddr>,
+    }
 }
 
 impl Default for SocketOptions {

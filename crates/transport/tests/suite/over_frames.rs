@@ -131,11 +131,9 @@ pub fn bypass(
     let now = Clock::new().tick();
     let server = Stack::new(a.open(), server, None, now).unwrap();
     let client = Stack::new(b.open(), client, None, now).unwrap();
-    let options = BypassOptions {
-        rx_buffer: setup.rx_buffer,
-        send_queue: setup.send_queue,
-        ..BypassOptions::default()
-    };
+    let options = BypassOptions::default()
+        .rx_buffer(setup.rx_buffer)
+        .send_queue(setup.send_queue);
     let chunk = if setup.tiny { 256 } else { 16 << 10 };
     let io = Bypass::over(server, options, pool(chunk));
     (io, Peers::new(client))

@@ -19,16 +19,15 @@ impl<const DRAINED: bool, W: Wrap> Harness for FakeHarness<DRAINED, W> {
     const HAS_RESET: bool = true;
 
     fn new(setup: Setup) -> Self {
-        let options = FakeOptions {
-            max_connections: setup.max_connections,
-            rx_buffer: setup.rx_buffer,
-            send_queue: setup.send_queue,
-            tx_chunk: if setup.tiny { 256 } else { 16 << 10 },
-            tx_chunks: 4096,
-            window: if setup.tiny { 999 } else { usize::MAX },
-            can_block: true,
-            short_means_drained: DRAINED,
-        };
+        let options = FakeOptions::default()
+            .max_connections(setup.max_connections)
+            .rx_buffer(setup.rx_buffer)
+            .send_queue(setup.send_queue)
+            .tx_chunk(if setup.tiny { 256 } else { 16 << 10 })
+            .tx_chunks(4096)
+            .window(if setup.tiny { 999 } else { usize::MAX })
+            .can_block(true)
+            .short_means_drained(DRAINED);
         Self {
             io: W::wrap(Fake::new(&options).unwrap()),
             dialled: 0,

@@ -62,16 +62,14 @@ impl<const FAMILY: u8, W: Wrap> Harness for SocketHarness<FAMILY, W> {
 
     fn new(setup: Setup) -> Self {
         let buffers = setup.tiny.then_some(4096);
-        let options = SocketOptions {
-            max_connections: setup.max_connections,
-            rx_buffer: setup.rx_buffer,
-            send_queue: setup.send_queue,
-            tx_chunk: if setup.tiny { 256 } else { 16 << 10 },
-            tx_chunks: 4096,
-            recv_buffer: buffers,
-            send_buffer: buffers,
-            ..SocketOptions::default()
-        };
+        let options = SocketOptions::default()
+            .max_connections(setup.max_connections)
+            .rx_buffer(setup.rx_buffer)
+            .send_queue(setup.send_queue)
+            .tx_chunk(if setup.tiny { 256 } else { 16 << 10 })
+            .tx_chunks(4096)
+            .recv_buffer(buffers)
+            .send_buffer(buffers);
         let listener = BoundListener::bind(&any_port(FAMILY), false, 128).unwrap();
         let at = listener.local().unwrap();
         let io = Sockets::new(&options, vec![listener]).unwrap();

@@ -8,7 +8,7 @@ pub fn seeds() -> Vec<Seed> {
     };
     let text = "to be compressed, to be compressed again; ".repeat(12);
     let bomb = deflated(&vec![b'z'; 200_000]);
-    // A final block, the padding after it, and another message behind it.
+    // A final block, its padding, and another message.
     let ended = [&[0x01, 0x03, 0x00, 0xfc, 0xff][..], b"abc", &[0x00]].concat();
     vec![
         one("inflate", 0, 15, 0, 1, &deflated(text.as_bytes())),

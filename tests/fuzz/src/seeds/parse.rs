@@ -40,7 +40,7 @@ fn segment(headers: PacketBuilderStep<etherparse::IpHeaders>) -> Vec<u8> {
     frame
 }
 
-/// The IPv4 or IPv6 segment with other bytes at an offset.
+/// The frame with other bytes at an offset.
 fn changed(mut frame: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
     frame[at..at + bytes.len()].copy_from_slice(bytes);
     frame
@@ -132,7 +132,7 @@ fn accepted() -> Vec<Seed> {
     ]
 }
 
-/// Frames that it refuses, one for each reason.
+/// Frames that the parser refuses, at least one for each reason.
 fn refused() -> Vec<Seed> {
     let one = |name: &str, options: u8, frame: &[u8]| seed(name, &[&[options], SPLITS, frame]);
     let (four, six) = (segment(v4()), segment(v6()));
@@ -155,6 +155,11 @@ fn refused() -> Vec<Seed> {
         one(
             "service-tag",
             0,
+            &changed(segment(tagged(5)), 12, &[0x88, 0xa8]),
+        ),
+        one(
+            "service-tag-in-a-vlan",
+            VLAN,
             &changed(segment(tagged(5)), 12, &[0x88, 0xa8]),
         ),
         one("other-address", CORRECT, &change(30, &[10, 77, 0, 9])),

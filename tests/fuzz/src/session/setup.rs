@@ -1,4 +1,4 @@
-//! The engine's configuration for an input: limits low enough that scripts reach them.
+//! The configuration of the engine for an input. The limits are low, so that scripts reach them.
 
 use std::time::Duration;
 

@@ -81,8 +81,6 @@ fn options(args: &AfXdpArgs, bypass: &BypassSettings) -> XdpOptions {
 }
 
 fn busy_poll(time: Duration) -> BusyPoll {
-    BusyPoll {
-        micros: u32::try_from(time.as_micros()).unwrap_or(u32::MAX).max(1),
-        budget: POLL_BUDGET,
-    }
+    let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+    BusyPoll::new(micros.max(1), POLL_BUDGET)
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use hioload_afxdp as afxdp;
 use hioload_afxdp::nic::{self, Ethtool, Nic};
 use hioload_lcore::topology::{Topology, parse_cpu_list};
 
@@ -109,7 +108,7 @@ fn attached(findings: &mut Findings, nic: &Nic) {
         Ok(None) => findings.ok("xdp program", "none is attached"),
         Ok(Some(program)) => {
             let off = if program.generic { "xdpgeneric" } else { "xdp" };
-            let (whose, hint) = match afxdp::holder(program.id) {
+            let (whose, hint) = match nic::program_owner(program.id) {
                 Some((pid, command)) => (format!(", of {command}"), format!("kill {pid}")),
                 None => (String::new(), format!("ip link set dev {name} {off} off")),
             };

@@ -8,7 +8,7 @@ use super::Findings;
 pub(super) fn program(findings: &mut Findings) {
     match afxdp::verify(&hioload_ws::af_xdp::program()) {
         Ok(()) => findings.ok("program", "the kernel's verifier accepts the XDP program"),
-        Err(why) => findings.missing("program", why.what(), why.mend()),
+        Err(why) => findings.missing("program", why.what(), why.hint().unwrap_or_default()),
     }
 }
 
@@ -16,9 +16,9 @@ pub(super) fn program(findings: &mut Findings) {
 pub(super) fn port(findings: &mut Findings, name: &str) {
     let address = std::net::Ipv4Addr::new(192, 0, 2, 1).into();
     let options = PortOptions::new(hioload_ws::af_xdp::program(), name, [address]);
-    let (port, seeds) = match Port::open(&options) {
+    let (port, pending) = match Port::open(&options) {
         Ok(opened) => opened,
-        Err(why) => return findings.missing("trial", why.what(), why.mend()),
+        Err(why) => return findings.missing("trial", why.what(), why.hint().unwrap_or_default()),
     };
     match port.mode() {
         XdpMode::Native => findings.ok("xdp mode", "native: the driver runs the program"),
@@ -28,13 +28,13 @@ pub(super) fn port(findings: &mut Findings, name: &str) {
             "use a NIC whose driver does (ice, i40e, ixgbe, igb, igc, mlx5, bnxt, ena, virtio_net)",
         ),
     }
-    let queues: Vec<_> = seeds.iter().map(afxdp::QueueSeed::queue).collect();
-    let zero_copy = seeds
+    let queues: Vec<_> = pending.iter().map(afxdp::PendingQueue::number).collect();
+    let zero_copy = pending
         .iter()
-        .filter(|seed| seed.capabilities().zero_copy)
+        .filter(|queue| queue.capabilities().zero_copy)
         .count();
     let queues = super::machine::join(&queues);
-    if zero_copy == seeds.len() {
+    if zero_copy == pending.len() {
         findings.ok("zero-copy", format!("on queues {queues}"));
     } else {
         findings.note(
@@ -43,7 +43,7 @@ pub(super) fn port(findings: &mut Findings, name: &str) {
             "",
         );
     }
-    if seeds.iter().all(|seed| seed.capabilities().tx_checksum) {
+    if pending.iter().all(|queue| queue.capabilities().tx_checksum) {
         findings.ok("checksums", "the kernel computes those of sent packets");
     } else {
         findings.note("checksums", "hioload computes those of sent packets", "");

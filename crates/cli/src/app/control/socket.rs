@@ -286,11 +286,9 @@ fn tapped(out: &mut impl Write, what: &str, tap: &TapSwitch) -> io::Result<Resul
     let Some((snaplen, max_bytes, file)) = parse_start(what) else {
         return Ok(Err(format!("unknown question: {what:?}")));
     };
-    let options = TapOptions {
-        snaplen,
-        max_bytes: Some(max_bytes),
-        ..TapOptions::default()
-    };
+    let options = TapOptions::default()
+        .snaplen(snaplen)
+        .max_bytes(Some(max_bytes));
     let started = tap.start_file(Path::new(file), &options);
     Ok(started.map_err(|why| match why.kind() {
         ErrorKind::ResourceBusy => "a recording is already running".to_owned(),

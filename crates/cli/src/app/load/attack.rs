@@ -30,7 +30,7 @@ pub(super) struct AttackPart {
 }
 
 impl AttackPart {
-    /// From the command line; `None` if there is no attack in it.
+    /// Reads the command line; `None` without an attack.
     pub(super) fn new(arguments: &LoadArgs, job: &Job) -> Result<Option<Self>, Failure> {
         if arguments.attack.is_empty() {
             if arguments.attack_source.is_some() {
@@ -107,7 +107,7 @@ impl AttackPart {
         })
     }
 
-    /// The same for devices in memory.
+    /// A function that wraps devices in memory.
     pub(super) fn wrap_memory<D: Device>(
         &self,
         lcores: usize,
@@ -118,8 +118,11 @@ impl AttackPart {
     }
 
     /// Reports progress, and starts and stops the attacks with the measurement.
-    pub(super) fn conduct<'a>(&'a self, progress: &'a mut dyn Progress) -> impl Progress + 'a {
-        Conductor {
+    pub(super) fn with_progress<'a>(
+        &'a self,
+        progress: &'a mut dyn Progress,
+    ) -> impl Progress + 'a {
+        AttackProgress {
             attack: self,
             progress,
         }
@@ -140,12 +143,12 @@ fn usage(why: impl std::fmt::Display) -> Failure {
     Failure::usage(why.to_string())
 }
 
-struct Conductor<'a> {
+struct AttackProgress<'a> {
     attack: &'a AttackPart,
     progress: &'a mut dyn Progress,
 }
 
-impl Progress for Conductor<'_> {
+impl Progress for AttackProgress<'_> {
     fn phase(&mut self, run: usize, of: usize, phase: Phase, total: Option<f64>) {
         match phase {
             // The handshakes of the load are not measured.

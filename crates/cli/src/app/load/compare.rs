@@ -8,7 +8,7 @@ use hioload_report::{Report, plots};
 
 use super::output;
 use crate::Failure;
-use crate::cli::load::output::{CompareArgs, LoadCommand, PlotArgs, PlotKind};
+use crate::cli::load::output::{CompareArgs, LoadCommand, PlotArgs, PlotChoice};
 
 /// Runs the subcommand.
 ///
@@ -59,10 +59,10 @@ fn plot(arguments: &PlotArgs) -> Result<(), Failure> {
         .map(|(label, report)| (label.as_str(), report))
         .collect();
     let svg = match arguments.kind {
-        PlotKind::Lines(kind) => plots::svg(kind, &reports).ok_or_else(|| {
+        PlotChoice::Lines(kind) => plots::svg(kind, &reports).ok_or_else(|| {
             Failure::usage(format!("no report has data for a plot of {}", kind.name()))
         })?,
-        PlotKind::Bars => plots::bars(&arguments.figure, &reports).map_err(Failure::usage)?,
+        PlotChoice::Bars => plots::bars(&arguments.figure, &reports).map_err(Failure::usage)?,
     };
     output::write(&arguments.out, &svg)
 }

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _};
 use std::time::Instant;
 
 use hioload_loadgen::progress::{Phase, Progress, Silent};
-use hioload_report::{Run, Tick, words};
+use hioload_report::{Run, Tick, format};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// The display of a run, and the [`Wiper`] of its line.
@@ -95,22 +95,22 @@ impl State {
         let mut figures = Vec::new();
         if tick.span > 0.0 {
             let rate = tick.done as f64 / tick.span;
-            figures.push(format!("{}/s", words::short(rate)));
+            figures.push(format!("{}/s", format::short(rate)));
         }
         if tick.p99 > 0 {
-            figures.push(format!("p99 {}", words::time(tick.p99 as f64)));
+            figures.push(format!("p99 {}", format::time(tick.p99 as f64)));
         }
         figures.push(match self.errors {
             1 => "1 error".to_owned(),
-            errors => format!("{} errors", words::count(errors as f64)),
+            errors => format!("{} errors", format::count(errors as f64)),
         });
         if tick.p50 > 0 {
-            figures.push(format!("p50 {}", words::time(tick.p50 as f64)));
+            figures.push(format!("p50 {}", format::time(tick.p50 as f64)));
         }
         if self.max > 0 {
-            figures.push(format!("max {}", words::time(self.max as f64)));
+            figures.push(format!("max {}", format::time(self.max as f64)));
         }
-        figures.push(format!("{} open", words::count(tick.open as f64)));
+        figures.push(format!("{} open", format::count(tick.open as f64)));
         figures
     }
 }
@@ -135,11 +135,11 @@ fn ended(state: &State, run: &Run) -> Option<String> {
     (state.of > 1).then(|| {
         let mut line = format!("{}/{}", state.run, state.of);
         if !run.part.is_empty() {
-            line = format!("{line} {}", words::harmless(&run.part));
+            line = format!("{line} {}", format::printable(&run.part));
         }
-        line = format!("{line} {}", words::per_second(run.rate));
+        line = format!("{line} {}", format::per_second(run.rate));
         if let Some(latency) = run.latency.as_ref().or(run.handshake.as_ref()) {
-            let time = |ns| words::time(ns as f64);
+            let time = |ns| format::time(ns as f64);
             line = format!(
                 "{line}  p50 {}  p99 {}  max {}",
                 time(latency.p50),
@@ -149,7 +149,7 @@ fn ended(state: &State, run: &Run) -> Option<String> {
         }
         let errors: u64 = run.errors.values().sum();
         if errors > 0 {
-            line = format!("{line}  {} errors", words::count(errors as f64));
+            line = format!("{line}  {} errors", format::count(errors as f64));
         }
         line
     })
@@ -158,7 +158,7 @@ fn ended(state: &State, run: &Run) -> Option<String> {
 /// The progress of a phase: `4.2/10 s`.
 fn clock(elapsed: f64, total: Option<f64>) -> String {
     match total {
-        Some(total) => format!("{elapsed:.1}/{}", words::seconds(total)),
+        Some(total) => format!("{elapsed:.1}/{}", format::seconds(total)),
         None => format!("{elapsed:.1} s"),
     }
 }
@@ -244,13 +244,13 @@ impl Progress for Live {
 
     fn connections(&mut self, open: usize, of: usize) {
         self.at(open as f64 / of.max(1) as f64);
-        let count = |n: usize| words::count(n as f64);
+        let count = |n: usize| format::count(n as f64);
         self.bar
             .set_message(format!("{} of {} open", count(open), count(of)));
     }
 
     fn note(&mut self, line: &str) {
-        self.bar.println(words::harmless(line));
+        self.bar.println(format::printable(line));
     }
 
     fn done(&mut self, run: &Run) {
@@ -305,7 +305,7 @@ impl<F: FnMut(&str)> Progress for Lines<F> {
         since.span += tick.span;
         since.done += tick.done;
         since.open = tick.open;
-        // Percentiles of several spans cannot be added; the worst of them is shown.
+        // Percentiles of several spans cannot be added: the worst is shown.
         since.p50 = since.p50.max(tick.p50);
         since.p99 = since.p99.max(tick.p99);
         if since.span < BETWEEN {
@@ -327,7 +327,7 @@ impl<F: FnMut(&str)> Progress for Lines<F> {
             return;
         }
         self.connections = Some(now);
-        let count = |n: usize| words::count(n as f64);
+        let count = |n: usize| format::count(n as f64);
         (self.say)(&format!(
             "{} {} of {} open",
             self.state.name(),
@@ -337,7 +337,7 @@ impl<F: FnMut(&str)> Progress for Lines<F> {
     }
 
     fn note(&mut self, line: &str) {
-        (self.say)(&words::harmless(line));
+        (self.say)(&format::printable(line));
     }
 
     fn done(&mut self, run: &Run) {

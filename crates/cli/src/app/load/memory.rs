@@ -8,38 +8,38 @@ use hioload_loadgen::{RepeatResult, ServerProbe, memory, process, settings};
 use hioload_ws::{Config, Endpoint, Idle, Lcores, Server};
 
 use super::super::handler::handler;
-use super::Drive;
+use super::RepeatContext;
 use super::attack::AttackPart;
-use super::plan::Planned;
+use super::plan::LoadSetup;
 use super::tap::Recording;
 use crate::Failure;
 
-/// Runs a repeat.
+/// Runs one part of a repeat.
 pub(super) fn run(
-    planned: &Planned,
+    setup: &LoadSetup,
     attack: Option<&AttackPart>,
     tap: Option<&Recording>,
-    drive: Drive<'_>,
+    context: RepeatContext<'_>,
 ) -> Result<RepeatResult, Failure> {
     if let Some(tap) = tap.cloned() {
         let tapped = move |device, n| tap.around(device, &format!("memory-queue{n}"));
-        return run_wrapped(planned, tapped, drive);
+        return run_wrapped(setup, tapped, context);
     }
     match attack {
-        None => run_wrapped(planned, |device, _| device, drive),
-        Some(attack) => run_wrapped(planned, attack.wrap_memory(planned.job.lcores)?, drive),
+        None => run_wrapped(setup, |device, _| device, context),
+        Some(attack) => run_wrapped(setup, attack.wrap_memory(setup.job.lcores)?, context),
     }
 }
 
 /// Runs a repeat with the generator's devices inside those that `on_client` makes.
 fn run_wrapped<C: Device + 'static>(
-    planned: &Planned,
+    setup: &LoadSetup,
     on_client: impl Fn(MemoryDevice, usize) -> C + Clone + Send + 'static,
-    drive: Drive<'_>,
+    context: RepeatContext<'_>,
 ) -> Result<RepeatResult, Failure> {
-    let job = &planned.job;
+    let job = &setup.job;
     let pairs = job.lcores;
-    let (servers, clients, enough) = places(planned);
+    let (servers, clients, enough) = places(setup);
     let mut client = settings::config(job);
     let mut server = Config::default();
     server.executor_threads = 0;
@@ -74,7 +74,7 @@ fn run_wrapped<C: Device + 'static>(
     let mut threads = process::lcore_threads();
     threads.retain(|thread| !others.contains(thread));
     let probe = ServerProbe::Lcores { counters, threads };
-    let outcome = drive.run_on(client, &probe);
+    let outcome = context.run_on(client, &probe);
     serving.remote().stop_now();
     serving
         .join()
@@ -83,10 +83,10 @@ fn run_wrapped<C: Device + 'static>(
 }
 
 /// The CPUs of the server's lcores and of the generator's, and whether each lcore has its own CPU.
-fn places(planned: &Planned) -> (Lcores, Lcores, bool) {
-    let pairs = planned.job.lcores;
+fn places(setup: &LoadSetup) -> (Lcores, Lcores, bool) {
+    let pairs = setup.job.lcores;
     let cpus = hioload_lcore::Topology::detect().placement();
-    let theirs = match &planned.lcores {
+    let theirs = match &setup.lcores {
         Lcores::Cpus(cpus) => cpus.clone(),
         Lcores::Auto | Lcores::Count(_) => Vec::new(),
     };
@@ -95,11 +95,11 @@ fn places(planned: &Planned) -> (Lcores, Lcores, bool) {
         .filter(|cpu| !theirs.contains(cpu))
         .collect();
     if free.len() < pairs || theirs.len() < pairs {
-        return (Lcores::Count(pairs), planned.lcores.clone(), false);
+        return (Lcores::Count(pairs), setup.lcores.clone(), false);
     }
     (
         Lcores::Cpus(free[..pairs].to_vec()),
-        planned.lcores.clone(),
+        setup.lcores.clone(),
         true,
     )
 }

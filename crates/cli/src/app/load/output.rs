@@ -16,7 +16,7 @@ const STDOUT: &str = "-";
 /// Checks that the files can be written, before a run that may take minutes.
 ///
 /// # Errors
-/// Code 2: one cannot.
+/// Code 2 if a file cannot be written.
 pub(super) fn check(arguments: &OutputArgs) -> Result<(), Failure> {
     for path in [&arguments.json, &arguments.report].into_iter().flatten() {
         if path.as_os_str() == STDOUT {
@@ -40,7 +40,7 @@ pub(super) fn check(arguments: &OutputArgs) -> Result<(), Failure> {
 /// Prints the summary and writes the files.
 ///
 /// # Errors
-/// Code 1: a file cannot be written.
+/// Code 1 if a file cannot be written.
 pub(super) fn write_all(arguments: &OutputArgs, report: &Report) -> Result<(), Failure> {
     let occupied = [&arguments.json, &arguments.report];
     let occupied = occupied
@@ -89,7 +89,7 @@ pub(super) fn judge(arguments: &OutputArgs, report: &Report) -> Result<(), Failu
 /// Writes a text to a file, or to standard output for the name `-`.
 ///
 /// # Errors
-/// Code 1: it cannot be written.
+/// Code 1 if it cannot be written.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     if path.as_os_str() == STDOUT {
         let written = io::stdout().write_all(text.as_bytes());

@@ -13,7 +13,7 @@ use crate::cli::load::LoadArgs;
 /// 200,000 echoes of 64 bytes per second this is one second. Unused parts cost no memory.
 const RING: usize = 64 << 20;
 
-/// A capture that is running.
+/// A running capture.
 #[derive(Debug, Clone)]
 pub(super) struct Recording {
     switch: TapSwitch,
@@ -48,7 +48,7 @@ impl Recording {
         Ok(Some(Self { switch, path }))
     }
 
-    /// A device whose packets are recorded; `name` is that of the interface in the file.
+    /// Wraps a device whose packets are recorded; `name` is the interface in the file.
     pub(super) fn around<D: Device>(&self, device: D, name: &str) -> Tap<D> {
         Tap::with_ring(device, &self.switch, name, RING)
     }
@@ -56,7 +56,7 @@ impl Recording {
     /// Stops the recording and adds its counts to the last run. Packets that are missing in the file are reported on standard error.
     ///
     /// # Errors
-    /// Code 1: the file could not be written.
+    /// Code 1 if the file cannot be written.
     pub(super) fn end(self, last: Option<&mut Run>) -> Result<(), Failure> {
         let path = self.path.display();
         let report = self

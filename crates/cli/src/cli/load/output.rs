@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use hioload_report::plots::Kind;
+use hioload_report::plots::PlotKind;
 use hioload_report::require::Requirement;
 
 /// The output of a load.
@@ -53,7 +53,7 @@ pub(crate) struct PlotArgs {
     pub files: Vec<String>,
     /// percentiles, histogram, throughput, latency, cpu, connections, or bars
     #[arg(long, value_name = "NAME", default_value = "percentiles")]
-    pub kind: PlotKind,
+    pub kind: PlotChoice,
     /// With bars: the figure, named as in --require
     #[arg(long, value_name = "FIGURE", default_value = "rate")]
     pub figure: String,
@@ -75,14 +75,14 @@ pub(crate) struct PageArgs {
 
 /// What a plot shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PlotKind {
+pub(crate) enum PlotChoice {
     /// Lines.
-    Lines(Kind),
+    Lines(PlotKind),
     /// One figure as bars.
     Bars,
 }
 
-impl std::str::FromStr for PlotKind {
+impl std::str::FromStr for PlotChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {

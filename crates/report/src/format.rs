@@ -1,6 +1,6 @@
-//! How quantities are written for people: in one place, so that the live display, the table, the page and the plots agree.
+//! Quantities as text. The live display, the table, the page and the plots all use these functions.
 
-/// Units of a time, with the factor to the next.
+/// Units of a time, with the factor to the next unit.
 const TIMES: [(&str, f64); 4] = [("ns", 1e3), ("µs", 1e3), ("ms", 1e3), ("s", f64::INFINITY)];
 const BYTES: [(&str, f64); 5] = [
     ("B", 1024.0),
@@ -36,7 +36,7 @@ pub fn bytes(bytes: f64) -> String {
     format!("{number} {unit}")
 }
 
-/// Payload per second, as links are counted: `52.0 MB/s`.
+/// Bytes per second with decimal units, as for links: `52.0 MB/s`.
 pub fn bytes_per_second(bytes: f64) -> String {
     let (number, unit) = scaled(bytes, &DECIMAL_BYTES);
     format!("{number} {unit}/s")
@@ -48,7 +48,7 @@ pub fn short(count: f64) -> String {
     format!("{number}{unit}")
 }
 
-/// A whole number with its thousands apart: `1,234,567`.
+/// A whole number with thousands separators: `1,234,567`.
 pub fn count(count: f64) -> String {
     let digits = format!("{:.0}", count.abs());
     if !digits.bytes().all(|digit| digit.is_ascii_digit()) {
@@ -75,12 +75,12 @@ pub fn per_second(rate: f64) -> String {
     format!("{} /s", count(rate))
 }
 
-/// A part of the whole: `12.5 %`.
+/// A share as a percentage: `12.5 %`.
 pub fn percent(part: f64) -> String {
     format!("{} %", digits(part * 100.0))
 }
 
-/// How one quantity is to another: `1.07x`.
+/// A ratio: `1.07x`.
 pub fn ratio(ratio: f64) -> String {
     format!("{}x", digits(ratio))
 }
@@ -90,14 +90,14 @@ pub fn seconds(seconds: f64) -> String {
     format!("{} s", (seconds * 1e3).round() / 1e3)
 }
 
-/// Text of a command line or file on its way to a terminal: control characters, which could command it, become question marks.
-pub fn harmless(text: &str) -> String {
+/// Text that is safe for a terminal: control characters become question marks.
+pub fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '?' } else { c })
         .collect()
 }
 
-/// A number and its unit, such that it has at most three digits before the point.
+/// A number and its unit, with at most three digits before the point.
 fn scaled(mut value: f64, units: &[(&'static str, f64)]) -> (String, &'static str) {
     let whole = value.fract() == 0.0;
     for (step, (unit, next)) in units.iter().enumerate() {
@@ -176,6 +176,6 @@ mod tests {
         assert_eq!(percent(0.125), "12.5 %");
         assert_eq!(ratio(1.066), "1.07x");
         assert_eq!(seconds(0.5), "0.5 s");
-        assert_eq!(harmless("a\u{1b}[31mb\nc"), "a?[31mb?c");
+        assert_eq!(printable("a\u{1b}[31mb\nc"), "a?[31mb?c");
     }
 }

@@ -1,15 +1,16 @@
-//! What is asked of a port, from what is wanted and what the device offers. No calls: arithmetic, tested as such.
+//! Computes the configuration of a port from the options and the capabilities of the device, without any call of DPDK.
 
 use std::ptr;
 
 use hioload_dpdk_sys as sys;
 
+use crate::Error;
+use crate::options::PortOptions;
 use crate::pool::PoolSize;
 use crate::raw::{hl_port_config, hl_port_info};
-use crate::{Error, PortOptions};
 
-/// The key of the hash that spreads flows over queues: two bytes repeated, which makes it the same for both directions of a flow
-/// (Woo and Park, "Scalable TCP session monitoring with symmetric receive-side scaling", 2012).
+/// The key of the Toeplitz hash that spreads flows over queues. It repeats two bytes, so that the hash is the same for both
+/// directions of a flow (Woo and Park, "Scalable TCP session monitoring with symmetric receive-side scaling", 2012).
 pub static RSS_KEY: [u8; 64] = {
     let mut key = [0x6d; 64];
     let mut at = 1;
@@ -20,71 +21,72 @@ pub static RSS_KEY: [u8; 64] = {
     key
 };
 
-/// Ethernet header and two VLAN tags.
+/// Bytes of an Ethernet header and two VLAN tags.
 const HEADERS: usize = 14 + 8;
-/// Some drivers count the frame check sequence.
+/// Bytes of the frame check sequence, which some drivers count.
 const FCS: usize = 4;
-/// Drivers size their receive buffers in steps of this.
+/// The granularity in bytes of the sizes of receive buffers in drivers.
 const STEP: usize = 1024;
-/// The least data a receive buffer has room for.
-const LEAST: usize = 2048;
-/// Frames each thread keeps of a pool.
+/// The smallest size of a receive buffer in bytes, without headroom.
+const MIN_BUFFER: usize = 2048;
+/// The number of frames in the cache of each thread.
 const CACHE: u32 = 256;
-/// Frames of each queue beyond those in descriptors and caches: bursts, fresh ones, what the stack holds.
-const IN_HAND: u32 = 1024;
+/// Frames of each queue in addition to those in descriptors and caches: bursts, allocated frames, and those in the stack.
+const HELD: u32 = 1024;
 
-/// What the port and the device agreed on.
+/// The offloads in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub struct Offloads {
     /// The device verifies TCP checksums.
     pub rx_checksum: bool,
     /// The device fills in TCP checksums.
     pub tx_checksum: bool,
-    /// The device would cut segments larger than the MTU. It is offered and not asked for: TCP makes no such segments.
+    /// The device offers to cut segments larger than the MTU. This is not enabled, because the TCP stack sends no such segments.
     pub tso_offered: bool,
-    /// A frame may arrive in several buffers; it is copied into one.
+    /// A frame may arrive in several buffers, and is copied into one.
     pub scatter: bool,
     /// The device spreads flows over the queues with [`RSS_KEY`].
     pub rss: bool,
-    /// ... by addresses and ports, not by addresses alone.
+    /// The hash covers TCP ports in addition to addresses.
     pub rss_ports: bool,
 }
 
-/// How a port is to be set up.
+/// The configuration of a port.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct PortSetup {
     pub(crate) config: hl_port_config,
     pub(crate) offloads: Offloads,
     /// Bytes of a buffer for a whole frame, headroom included.
     pub(crate) whole: u16,
-    /// Bytes of a buffer to receive into, if that is smaller.
+    /// Bytes of a buffer to receive into, headroom included, if that is smaller.
     pub(crate) segment: Option<u16>,
 }
 
-impl Plan {
-    /// `headroom`: bytes before the data of a received frame, as DPDK was built.
+impl PortSetup {
+    /// `headroom` is the number of bytes before the data of a received frame, a constant of the DPDK build.
     ///
     /// # Errors
-    /// What the device cannot do.
+    /// [`Error::Unsupported`] for an option that the device does not support.
     pub(crate) fn new(
         port: &str,
         info: &hl_port_info,
         options: &PortOptions,
         headroom: usize,
     ) -> Result<Self, Error> {
-        let unable = |what: String| Error::Unable {
+        let unsupported = |what: String| Error::Unsupported {
             port: port.to_owned(),
             what,
         };
         let most = info.max_rx_queues.min(info.max_tx_queues);
         let queues = options.queues;
         if queues == 0 || queues > most {
-            return Err(unable(format!(
-                "{queues} queues asked for, it has 1 to {most}"
+            return Err(unsupported(format!(
+                "{queues} queues requested, and it has 1 to {most}"
             )));
         }
-        let mtu = mtu(info, options).map_err(unable)?;
-        let (whole, segment) = buffers(info, options, mtu, headroom).map_err(unable)?;
+        let mtu = mtu(info, options).map_err(unsupported)?;
+        let (whole, segment) = buffers(info, options, mtu, headroom).map_err(unsupported)?;
         let offers = |all: u64, one: u32| options.checksums && all & u64::from(one) != 0;
         let rss = info.rss_types & rss_types();
         let offloads = Offloads {
@@ -117,7 +119,7 @@ impl Plan {
                 0
             },
             rss_types: if offloads.rss { rss } else { 0 },
-            // DPDK reads it only.
+            // DPDK only reads the key.
             rss_key: match key_len {
                 0 => ptr::null_mut(),
                 _ => RSS_KEY.as_ptr().cast_mut(),
@@ -132,13 +134,13 @@ impl Plan {
         })
     }
 
-    /// The pools of each queue, once the device has said how many descriptors it takes: of whole frames, and of segments to
-    /// receive into, if there are such.
+    /// The sizes of a queue's pools, after the device has adjusted the number of descriptors: the pool of whole frames, and the pool
+    /// of segments to receive into, if there is one.
     pub(crate) fn pools(&self, options: &PortOptions) -> (PoolSize, Option<PoolSize>) {
         let rx = u32::from(self.config.rx_descriptors);
         let tx = u32::from(self.config.tx_descriptors);
         let size = |descriptors: u32, room| {
-            let least = descriptors + 2 * CACHE + IN_HAND;
+            let least = descriptors + 2 * CACHE + HELD;
             let frames = options.frames.unwrap_or(least).max(2 * CACHE);
             PoolSize {
                 frames: (frames + 1).next_power_of_two() - 1,
@@ -161,7 +163,7 @@ fn mtu(info: &hl_port_info, options: &PortOptions) -> Result<u16, String> {
     let Some(wanted) = options.mtu else {
         return Ok(info.mtu.clamp(info.min_mtu.max(576), info.max_mtu.max(576)));
     };
-    // Zero: the driver does not say.
+    // 0: the driver does not report a limit.
     let most = if info.max_mtu == 0 {
         u16::MAX
     } else {
@@ -170,13 +172,13 @@ fn mtu(info: &hl_port_info, options: &PortOptions) -> Result<u16, String> {
     if !(info.min_mtu..=most).contains(&wanted) {
         let (least, now) = (info.min_mtu, info.mtu);
         return Err(format!(
-            "an MTU of {wanted} asked for, it takes {least} to {most} (and has {now})"
+            "an MTU of {wanted} requested, and it supports {least} to {most} (now {now})"
         ));
     }
     Ok(wanted)
 }
 
-/// The sizes of buffers for whole frames and of those to receive into, if these are smaller; headroom included.
+/// The sizes of the buffers for whole frames, and of the buffers to receive into, if those are smaller; headroom included.
 fn buffers(
     info: &hl_port_info,
     options: &PortOptions,
@@ -184,7 +186,7 @@ fn buffers(
     headroom: usize,
 ) -> Result<(u16, Option<u16>), String> {
     let frame = usize::from(mtu) + HEADERS + FCS;
-    let whole = frame.max(LEAST).next_multiple_of(STEP) + headroom;
+    let whole = frame.max(MIN_BUFFER).next_multiple_of(STEP) + headroom;
     let Ok(whole) = u16::try_from(whole) else {
         return Err(format!("an MTU of {mtu} is more than a buffer can hold"));
     };
@@ -196,7 +198,7 @@ fn buffers(
     };
     if info.rx_offloads & u64::from(sys::HL_RX_OFFLOAD_SCATTER) == 0 {
         return Err(format!(
-            "it does not receive frames in segments of {segment} bytes; leave the size of segments to it"
+            "it does not receive frames in segments of {segment} bytes; use the default size of segments"
         ));
     }
     Ok((whole, Some(segment.saturating_add(headroom as u16))))
@@ -222,8 +224,8 @@ mod tests {
         }
     }
 
-    fn plan(info: &hl_port_info, options: &PortOptions) -> Result<Plan, String> {
-        Plan::new("x", info, options, 128).map_err(|error| error.to_string())
+    fn setup(info: &hl_port_info, options: &PortOptions) -> Result<PortSetup, String> {
+        PortSetup::new("x", info, options, 128).map_err(|error| error.to_string())
     }
 
     fn options() -> PortOptions {
@@ -231,10 +233,10 @@ mod tests {
     }
 
     #[test]
-    fn takes_what_is_offered_and_no_more() {
-        let all = plan(&info(), &options()).expect("a plan");
+    fn only_offered_offloads_are_enabled() {
+        let all = setup(&info(), &options()).expect("a setup");
         assert!(all.offloads.rx_checksum && all.offloads.tx_checksum);
-        assert!(!all.offloads.rss, "one queue has nothing to spread");
+        assert!(!all.offloads.rss, "one queue needs no RSS");
         assert_eq!((all.whole, all.segment, all.config.mtu), (2176, None, 1500));
         let nothing = hl_port_info {
             rx_offloads: 0,
@@ -246,20 +248,20 @@ mod tests {
             queues: 2,
             ..options()
         };
-        let none = plan(&nothing, &two).expect("a plan");
+        let none = setup(&nothing, &two).expect("a setup");
         assert_eq!(none.offloads, Offloads::default());
         assert_eq!((none.config.rx_offloads, none.config.tx_offloads), (0, 0));
-        assert!(plan(&info(), &two).expect("a plan").offloads.rss_ports);
+        assert!(setup(&info(), &two).expect("a setup").offloads.rss_ports);
         let unwanted = PortOptions {
             checksums: false,
             ..options()
         };
-        let unwanted = plan(&info(), &unwanted).expect("a plan");
+        let unwanted = setup(&info(), &unwanted).expect("a setup");
         assert_eq!(unwanted.config.rx_offloads | unwanted.config.tx_offloads, 0);
     }
 
     #[test]
-    fn says_what_cannot_be() {
+    fn an_unsupported_option_is_an_error_with_the_limits() {
         for (bad, word) in [
             (
                 PortOptions {
@@ -290,7 +292,7 @@ mod tests {
                 "68 to 9600",
             ),
         ] {
-            let error = plan(&info(), &bad).expect_err("no plan");
+            let error = setup(&info(), &bad).expect_err("an error");
             assert!(error.contains(word), "{error}");
         }
         let no_scatter = hl_port_info {
@@ -301,34 +303,34 @@ mod tests {
             segment: Some(1024),
             ..options()
         };
-        let error = plan(&no_scatter, &small).expect_err("no plan");
+        let error = setup(&no_scatter, &small).expect_err("an error");
         assert!(error.contains("segments of 1024"), "{error}");
     }
 
     #[test]
-    fn a_large_mtu_has_large_buffers_or_segments() {
+    fn a_large_mtu_gets_large_buffers_or_segments() {
         let jumbo = PortOptions {
             mtu: Some(9000),
             ..options()
         };
-        let whole = plan(&info(), &jumbo).expect("a plan");
+        let whole = setup(&info(), &jumbo).expect("a setup");
         assert_eq!((whole.whole, whole.segment), (9 * 1024 + 128, None));
         let parts = PortOptions {
             segment: Some(2048),
             ..jumbo
         };
-        let parts = plan(&info(), &parts).expect("a plan");
+        let parts = setup(&info(), &parts).expect("a setup");
         assert_eq!(
             (parts.whole, parts.segment),
             (9 * 1024 + 128, Some(2048 + 128))
         );
         assert!(parts.offloads.scatter);
-        // A segment that holds a whole frame is none.
+        // A segment size that holds a whole frame has no effect.
         let enough = PortOptions {
             segment: Some(2048),
             ..options()
         };
-        assert_eq!(plan(&info(), &enough).expect("a plan").segment, None);
+        assert_eq!(setup(&info(), &enough).expect("a setup").segment, None);
     }
 
     #[test]
@@ -337,15 +339,15 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_has_enough_for_rings_caches_and_hands() {
-        let plan = plan(&info(), &options()).expect("a plan");
-        let (frames, segments) = plan.pools(&options());
+    fn a_pool_has_frames_for_descriptors_caches_and_the_stack() {
+        let setup = setup(&info(), &options()).expect("a setup");
+        let (frames, segments) = setup.pools(&options());
         assert_eq!((frames.frames, segments), (4095, None));
         let few = PortOptions {
             frames: Some(10),
             ..options()
         };
-        let (frames, _) = plan.pools(&few);
-        assert_eq!(frames.frames, 1023, "no less than the caches hold");
+        let (frames, _) = setup.pools(&few);
+        assert_eq!(frames.frames, 1023, "at least the size of the caches");
     }
 }

@@ -3,13 +3,7 @@ use std::thread;
 use super::*;
 
 fn arena(chunks: usize) -> Arc<FrameArena> {
-    FrameArena::new(&FrameArenaOptions {
-        chunks,
-        chunk_size: 2048,
-        huge_pages: HugePages::Off,
-        node: None,
-    })
-    .expect("an arena")
+    FrameArena::new(&FrameArenaOptions::new(chunks, 2048)).expect("an arena")
 }
 
 #[test]
@@ -135,12 +129,7 @@ fn impossible_sizes_are_refused() {
         (1, 65536),
         (usize::MAX, 2048),
     ] {
-        let options = FrameArenaOptions {
-            chunks,
-            chunk_size,
-            huge_pages: HugePages::Off,
-            node: None,
-        };
+        let options = FrameArenaOptions::new(chunks, chunk_size);
         let error = FrameArena::new(&options).expect_err("no arena");
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
