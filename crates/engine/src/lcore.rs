@@ -338,7 +338,7 @@ impl<H: Handler> App<H> {
     ) {
         match command {
             Command::Publish { topic, kind, frame } => {
-                self.core.publish_here(io, &topic, kind, frame)
+                self.core.publish_here(io, &topic, kind, frame);
             }
             Command::Interest { pattern, wanted } => {
                 let Some(from) = from else { return };

@@ -234,7 +234,7 @@ impl<H: Handler<Event = String>> Lab<H> {
     fn build(lcores: usize, config: Config, make: impl Fn(Probe) -> H) -> Vec<Self> {
         let options = FakeOptions::default().send_queue(64 << 20);
         let counters = CountersHandle::new::<Fake>(lcores);
-        let (inits, _) = prepare(Arc::new(config), &counters, &Executor::none());
+        let (inits, _) = prepare(&Arc::new(config), &counters, &Executor::none());
         let lab = |mut init: LcoreInit<String>| {
             let (executor, workers) = Executor::start(init.config.executor_threads, 8).unwrap();
             init.executor = executor;
