@@ -26,7 +26,7 @@ impl Handler for Echo {
     fn new_conn(&mut self) {}
 
     fn on_message(&mut self, _: &mut (), cx: &mut impl Context<Event = ()>, message: Message<'_>) {
-        // The policy of the configuration answers a full send queue.
+        // If the send queue is full, the send policy has been applied.
         let _ = cx.send(message.kind(), message.as_bytes());
     }
 }

@@ -42,7 +42,7 @@
 //! |---|---|
 //! | write a handler | [`guide`], [`Handler`], [`Context`], [`LcoreContext`] |
 //! | refuse requests, check origins, log | [`middleware`] |
-//! | bound memory, time and rates | [`Limits`], [`Config`] |
+//! | bound memory, time and rates | [`Limits`], [`Tunables`], [`Config`] |
 //! | open connections as a client | [`Connect`], [`LcoreContext::connect`] |
 //! | watch and stop a running server | [`Remote`], [`Totals`] |
 //! | run without the kernel's TCP | the modules `af_xdp` and `dpdk` (features) |

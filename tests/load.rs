@@ -219,7 +219,7 @@ fn a_usage_error_is_one_line() {
     let url = refused.as_str();
     for (arguments, part) in [
         (&["--scenario=rate"][..], "needs a --rate"),
-        (&["--scenario=echo", "--rate=5"], "--rate does not go"),
+        (&["--scenario=echo", "--rate=5"], "takes no --rate"),
         (&["--connections=16000000"], "file descriptors"),
         (&["--size=9..1"], "ends before it begins"),
         (&["--scenario=dance"], "none of"),
@@ -255,7 +255,7 @@ fn packets_are_recorded_to_a_new_file() {
     assert_eq!(fs::read(&path).expect("the capture"), bytes);
     let attack = [&words[..], &["--attack=syn-flood"]].concat();
     let (code, line) = failure(&attack);
-    assert!(code == 2 && line.contains("leave out --attack"), "{line}");
+    assert!(code == 2 && line.contains("exclude each other"), "{line}");
     fs::remove_file(&path).expect("the capture");
 }
 

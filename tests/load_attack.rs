@@ -63,7 +63,7 @@ fn what_cannot_be_is_one_line_and_code_2() {
     for (arguments, says) in [
         (
             &["ws://127.0.0.1:9/", "--attack", "syn-flood"][..],
-            "it needs --transport",
+            "needs --transport",
         ),
         (
             &[&memory[..], &["--attack", "teardrop"]].concat(),

@@ -248,7 +248,7 @@ fn a_file_that_is_not_a_report_is_one_line() {
                 "--report",
                 folder.0.to_str().unwrap_or(""),
             ],
-            "it is a folder",
+            "it is a directory",
         ),
     ] {
         let output = hioload(&arguments);

@@ -231,10 +231,10 @@ impl<D: Device> Attacker<D> {
             } else if left > 0 {
                 match &mut attack.method {
                     Method::Flood(flood) => {
-                        flood.send_due(&mut tx, &attack.sources, self.live.as_ref())
+                        flood.send_due(&mut tx, &attack.sources, self.live.as_ref());
                     }
                     Method::Malformed(malformed) => {
-                        malformed.send_due(&mut tx, &link, &attack.sources)
+                        malformed.send_due(&mut tx, &link, &attack.sources);
                     }
                     Method::Conns(conns) => {
                         conns.send_due(&mut tx, &link, &attack.sources, (now, self.mtu));

@@ -274,7 +274,7 @@ impl Conns {
             self.reset(tx, turn, slot);
             return;
         }
-        if conn.under_way() > 0 && now > conn.progress + RTO {
+        if conn.in_flight() > 0 && now > conn.progress + RTO {
             conn.tries += 1;
             if conn.tries > TRIES && conn.their_window > 0 {
                 tx.tally.bump(Count::Unanswered);
@@ -288,7 +288,7 @@ impl Conns {
             (conn.credit, conn.next_read, conn.ack_due) = (READ_SIZE, now + self.interval, true);
         }
         let sent = match self.kind {
-            AttackKind::Overlap => self.overlap(tx, turn, slot),
+            AttackKind::Overlap => self.send_overlapping(tx, turn, slot),
             _ => self.send_in_order(tx, turn, slot),
         };
         let conn = &mut self.conns[slot];

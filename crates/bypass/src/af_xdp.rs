@@ -150,11 +150,16 @@ pub fn open(
         let open = move |_: LcorePlacement| queue.claim().map_err(StartError::transport);
         (number, Box::new(open) as OpenQueue<Queue>)
     });
-    let mut stack = options.tcp;
-    stack.answers_for_addresses = options.ownership == Ownership::Own;
+    let stack = stack(options.tcp, options.ownership);
     let nic = port.nic();
     let queues = Queues::new(nic.name.clone(), nic.mtu, nic.node, stack, queues.collect());
     Ok((XdpPort(port), queues))
+}
+
+/// TCP answers ARP, neighbour discovery and ICMP unless the kernel, which shares the addresses, does.
+fn stack(mut tcp: StackConfig, ownership: Ownership) -> StackConfig {
+    tcp.answers_for_addresses = ownership == Ownership::Own;
+    tcp
 }
 
 fn port_options(program: XdpObject, options: &XdpOptions, server: &ServerOptions) -> PortOptions {
@@ -200,5 +205,18 @@ fn log_port(port: &Port, queues: &[PendingQueue]) {
             nic.name,
             queues.len()
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_answers_for_shared_addresses() {
+        let options = XdpOptions::new("eth1").address("10.77.0.2/24".parse().expect("an address"));
+        assert!(stack(options.tcp.clone(), options.ownership).answers_for_addresses);
+        let shared = options.shared();
+        assert!(!stack(shared.tcp, shared.ownership).answers_for_addresses);
     }
 }

@@ -138,7 +138,7 @@ pub fn write(path: &Path, content: &[u8]) -> Result<(), WriteError> {
 fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let there = fs::metadata(path).ok();
     if there.as_ref().is_some_and(fs::Metadata::is_dir) {
-        return Err(io::Error::other("it is a folder"));
+        return Err(io::Error::other("it is a directory"));
     }
     if there.as_ref().is_some_and(|there| !there.is_file()) {
         return OpenOptions::new()

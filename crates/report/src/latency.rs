@@ -5,7 +5,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
+use hdrhistogram::serialization::{DeserializeError, Deserializer, Serializer, V2Serializer};
 
 use crate::data::Latency;
 
@@ -37,16 +37,37 @@ pub fn merge<'a>(parts: impl IntoIterator<Item = &'a Histogram<u64>>) -> Histogr
 }
 
 /// The reason why the histogram of a report cannot be decoded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BadHistogram(String);
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BadHistogram {
+    /// The text is not base64.
+    Base64(base64::DecodeError),
+    /// The header contradicts the rest, or its bounds are not those of a report.
+    Header(&'static str),
+    /// The bytes are not a histogram.
+    Format(DeserializeError),
+}
 
 impl fmt::Display for BadHistogram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the histogram is damaged: {}", self.0)
+        f.write_str("the histogram is damaged: ")?;
+        match self {
+            Self::Base64(error) => error.fmt(f),
+            Self::Header(fault) => f.write_str(fault),
+            Self::Format(error) => error.fmt(f),
+        }
     }
 }
 
-impl std::error::Error for BadHistogram {}
+impl std::error::Error for BadHistogram {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Base64(error) => Some(error),
+            Self::Header(_) => None,
+            Self::Format(error) => Some(error),
+        }
+    }
+}
 
 impl Latency {
     /// The form of a distribution in a report; `from_due` as in [`Latency::from_due`].
@@ -84,11 +105,11 @@ impl Latency {
         }
         let bytes = BASE64
             .decode(&self.histogram)
-            .map_err(|why| BadHistogram(why.to_string()))?;
-        check_header(&bytes).map_err(|why| BadHistogram(why.to_owned()))?;
+            .map_err(BadHistogram::Base64)?;
+        check_header(&bytes).map_err(BadHistogram::Header)?;
         Deserializer::new()
             .deserialize(&mut bytes.as_slice())
-            .map_err(|why| BadHistogram(why.to_string()))
+            .map_err(BadHistogram::Format)
     }
 
     /// The sum of distributions. It counts from due if all of them do.
@@ -207,7 +228,8 @@ mod tests {
         );
         assert_eq!(numbers, (0, 0, 0, 0, 0));
         assert_eq!((latency.mean, latency.stdev), (0.0, 0.0));
-        assert_eq!(Latency::default().decode(), Ok(histogram()));
+        let empty = Latency::default().decode().expect("it is empty");
+        assert_eq!(empty, histogram());
     }
 
     #[test]

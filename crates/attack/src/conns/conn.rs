@@ -81,7 +81,7 @@ impl Conn {
         }
     }
 
-    pub(super) fn under_way(&self) -> u32 {
+    pub(super) fn in_flight(&self) -> u32 {
         self.sent.wrapping_sub(self.acked)
     }
 }

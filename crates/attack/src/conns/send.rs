@@ -111,13 +111,13 @@ impl Conns {
         for _ in 0..if is_trickle { 1 } else { SEGMENTS_PER_VISIT } {
             let conn = &mut self.conns[slot];
             let window = most.min(conn.their_window.into());
-            let room = window.saturating_sub(conn.under_way());
+            let room = window.saturating_sub(conn.in_flight());
             let len = piece.min(room).min(end.saturating_sub(conn.sent));
             if len == 0 || !tx.is_open() {
                 break;
             }
             let at = conn.sent;
-            if conn.under_way() == 0 {
+            if conn.in_flight() == 0 {
                 conn.progress = turn.now;
             }
             conn.sent += len;
@@ -139,7 +139,7 @@ impl Conns {
     /// Sends a chunk of data in overlapping segments out of order. Bytes acknowledged before are sent again with other content, which
     /// the receiver has to ignore. On every fourth connection this also happens to bytes that are not acknowledged. There the receiver
     /// takes either content, and the stream may break.
-    pub(super) fn overlap<D: Device>(
+    pub(super) fn send_overlapping<D: Device>(
         &mut self,
         tx: &mut TxQueue<'_, D>,
         turn: &Turn<'_>,
@@ -147,7 +147,7 @@ impl Conns {
     ) -> bool {
         let end = self.end(slot);
         let conn = &mut self.conns[slot];
-        if conn.under_way() > 0 {
+        if conn.in_flight() > 0 {
             return false;
         }
         let start = conn.acked;
@@ -172,12 +172,12 @@ impl Conns {
         ];
         for (from, length, garbled) in pieces {
             if length > 0 && tx.is_open() {
-                self.piece(tx, turn, slot, start + from, length, garbled);
+                self.send_piece(tx, turn, slot, start + from, length, garbled);
                 sent = true;
             }
         }
         if start >= 32 {
-            self.piece(tx, turn, slot, start - 32, 32, true);
+            self.send_piece(tx, turn, slot, start - 32, 32, true);
         }
         let conn = &mut self.conns[slot];
         conn.sent = start + len;
@@ -185,7 +185,7 @@ impl Conns {
         sent
     }
 
-    pub(super) fn piece<D: Device>(
+    pub(super) fn send_piece<D: Device>(
         &self,
         tx: &mut TxQueue<'_, D>,
         turn: &Turn<'_>,

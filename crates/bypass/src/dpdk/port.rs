@@ -13,7 +13,7 @@ use crate::error::Error;
 const EVERY: Duration = Duration::from_millis(250);
 
 /// An open port. A thread logs when its link goes up or down. [`close`](Self::close) it after the server has ended; a port that is
-/// dropped closes too, but nobody learns whether all frames came back.
+/// dropped closes too, without an account of its frames.
 #[derive(Debug)]
 pub struct DpdkPort {
     name: String,

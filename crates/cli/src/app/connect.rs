@@ -51,12 +51,12 @@ pub(crate) fn run(arguments: &ConnectArgs) -> Result<(), Failure> {
         progress: 0,
         sender: report,
     };
-    let fail = |why: &dyn std::fmt::Display| Failure::run(format!("{}: {why}", arguments.url));
+    let failed = |why: String| Failure::run(why).in_context(arguments.url.clone());
 
     let options = options(arguments, messages);
     ClientLink::new(&arguments.link)?
         .run(options, client)?
-        .map_err(|why| fail(&why))?;
+        .map_err(|failure| failure.in_context(arguments.url.clone()))?;
     match result.try_recv() {
         Ok(Ok(times)) => {
             println!(
@@ -67,8 +67,8 @@ pub(crate) fn run(arguments: &ConnectArgs) -> Result<(), Failure> {
             );
             Ok(())
         }
-        Ok(Err(why)) => Err(fail(&why)),
-        Err(_) => Err(fail(&"ended without a result")),
+        Ok(Err(why)) => Err(failed(why)),
+        Err(_) => Err(failed("ended without a result".to_owned())),
     }
 }
 
@@ -223,14 +223,11 @@ impl Client {
 }
 
 impl Work for Client {
-    type Output = Result<(), String>;
+    type Output = Result<(), Failure>;
 
-    fn run<T: Transport + 'static>(self, engine: Server<T>) -> Result<(), String> {
-        let running = engine
-            .start(move |_| self.clone())
-            .map_err(|why| why.to_string())?;
-        running.join().map_err(|why| why.to_string())?;
-        Ok(())
+    fn run<T: Transport + 'static>(self, engine: Server<T>) -> Result<(), Failure> {
+        let running = engine.start(move |_| self.clone()).map_err(Failure::run)?;
+        running.join().map(drop).map_err(Failure::run)
     }
 }
 

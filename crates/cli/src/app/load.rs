@@ -31,10 +31,10 @@ use crate::Failure;
 use crate::cli::load::LoadArgs;
 use crate::config::bypass;
 
-/// Runs the load, prints the summary, and writes the report.
+/// Runs the load, and prints and writes the results.
 ///
 /// # Errors
-/// Code 2 if the flags are not possible, 1 if the load or an output failed.
+/// Code 2 if the load cannot run as requested, 1 if it fails.
 pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     if let Some(command) = &arguments.command {
         return compare::run(command);
@@ -99,7 +99,7 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     }
 }
 
-/// Runs the repeats of a load.
+/// The parameters that all repeats share.
 struct Repeats<'a> {
     arguments: &'a LoadArgs,
     setup: &'a plan::LoadSetup,
@@ -109,7 +109,7 @@ struct Repeats<'a> {
 }
 
 impl Repeats<'_> {
-    /// Runs one part of a repeat over the link, or in memory if there is none.
+    /// Runs one repeat. Without a link, server and generator are connected in memory.
     fn once(
         &self,
         link: &mut Option<ClientLink>,
@@ -151,7 +151,7 @@ impl Repeats<'_> {
     }
 }
 
-/// The parameters of one run.
+/// The parameters of one repeat.
 struct RepeatContext<'a> {
     job: &'a Arc<Job>,
     which: (usize, usize),
@@ -160,7 +160,7 @@ struct RepeatContext<'a> {
 }
 
 impl RepeatContext<'_> {
-    fn over<T: Transport + 'static>(
+    fn run_on<T: Transport + 'static>(
         self,
         engine: Server<T>,
         probe: &ServerProbe,
@@ -171,7 +171,7 @@ impl RepeatContext<'_> {
             progress,
             stop,
         } = self;
-        // The number of lcores over queues is only known here.
+        // Over queues, the number of lcores is known only now.
         let mut job = Job::clone(job);
         job.lcores = engine.lcores();
         let job = Arc::new(job);
@@ -191,7 +191,7 @@ impl Work for NetworkRepeat<'_> {
     type Output = Result<RepeatResult, Failure>;
 
     fn run<T: Transport + 'static>(self, engine: Server<T>) -> Self::Output {
-        self.context.over(engine, self.probe)
+        self.context.run_on(engine, self.probe)
     }
 
     fn run_over<D: Device + 'static>(
@@ -219,7 +219,7 @@ fn probe(arguments: &LoadArgs) -> Result<ServerProbe, Failure> {
     };
     if hioload_loadgen::process::rss(pid).is_none() {
         return Err(Failure::usage(format!(
-            "--server-pid {pid}: no such process on this machine"
+            "--server-pid {pid}: this machine has no such process"
         )));
     }
     Ok(ServerProbe::Process(pid))
@@ -240,7 +240,7 @@ fn catch_signals(stop: &Stop, wiper: display::Wiper) -> Result<(), Failure> {
         .map_err(wrong)
 }
 
-/// Raises the limit of file descriptors, and fails if it is too low for the connections.
+/// Checks that the connections fit under the limit on open files.
 fn fit_open_files(connections: usize, lcores: usize) -> Result<(), Failure> {
     let Some(limit) = files::raise_limit() else {
         return Ok(());
@@ -254,7 +254,7 @@ fn fit_open_files(connections: usize, lcores: usize) -> Result<(), Failure> {
     )))
 }
 
-/// CPUs for the lcores of the generator: those of --lcores, or the last ones, since servers use the first.
+/// The CPUs of the generator's lcores: those that are wanted, or the last ones, because servers take the first ones.
 fn place(wanted: Option<&Lcores>) -> Lcores {
     let cpus = hioload_lcore::Topology::detect().placement();
     match wanted {

@@ -178,14 +178,13 @@ mod tests {
     #[test]
     fn the_settings_reach_the_stack() {
         let text = format!(
-            "[bypass]\n{LINK}mac = \"02:00:00:00:00:07\"\nvlan = 7\n[af_xdp]\nshare_address = true\n\
+            "[bypass]\n{LINK}mac = \"02:00:00:00:00:07\"\nvlan = 7\n\
              [tcp]\nhalf_open = 5\nrx_ring = \"8KiB\"\nkeepalive = \"3s\"\nrst_rate = 9\n"
         );
         let config = ServeConfig::new(file::parse(&text).expect("well formed"));
         let stack = &config.bypass.stack;
         assert_eq!(stack.addresses.len(), 2);
         assert_eq!((stack.mac, stack.vlan), (Some([2, 0, 0, 0, 0, 7]), Some(7)));
-        assert!(!stack.answers_for_addresses);
         assert_eq!(
             (stack.half_open, stack.rx_ring, stack.rst_rate),
             (5, 8192, 9)

@@ -65,12 +65,17 @@ impl Setting {
         text
     }
 
-    /// The accepted values, and what happens beyond the bound.
+    /// The accepted values, what happens beyond the bound, and when the setting can change.
     fn facts(&self) -> String {
         let mut text = format!("Accepts {}.", (self.accepts)());
         for beyond in self.beyond {
             let _ = write!(text, " Beyond it {beyond}.");
         }
+        text.push_str(match self.change {
+            Change::Start => " Fixed at start.",
+            Change::UpToStart => " The value at start is an upper bound.",
+            Change::Running => "",
+        });
         text
     }
 
@@ -202,8 +207,6 @@ upper bound: they can be lowered, and raised again to the value at start.
 /// A text as a cell of a table.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
-        .replace(" * is any", " `*` is any")
-        .replace(", or *", ", or `*`")
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ const MOST_BUFFER: u64 = 1 << 30;
 const MOST_BYTES: u64 = 1 << 40;
 
 /// Declares a section: in brackets the keys that hold lists, in braces those that hold one value, each as
-/// `key: Type, "PLACEHOLDER", "default", Change [, beyond "..."];`. A setting that nobody set is `None`.
+/// `key: Type, "PLACEHOLDER", "default", Change [, beyond "..."];`. A setting without a value is `None`.
 macro_rules! section {
     (
         $(#[doc = $doc:literal])* $name:ident, $section:literal, $heading:literal
@@ -110,36 +110,37 @@ section! {
         ///
         /// Port 0 lets the kernel choose a port, which the start line shows.
         listen: Listen, "ADDR", "127.0.0.1:9001", Start;
-        /// The origins that browsers may connect from; * is any; repeatable
+        /// The origins that browsers may connect from; `*` is any; repeatable
         ///
         /// A request with another Origin gets 403. Clients that are not browsers send no Origin and are accepted.
         allow_origin: AllowOrigin, "ORIGIN", "*", Start;
     ]
     {
-        /// The lcores
+        /// The threads that serve connections, each on its own CPU
         ///
-        /// all is one for each CPU that the process may use, and a CPU quota counts. A number is a count. A list or range of CPUs pins
+        /// `all` is one for each CPU that the process may use, and a CPU quota counts. A number is a count. A list or range of CPUs pins
         /// one lcore to each. With af-xdp and dpdk there is one lcore for each queue.
         lcores: LcoreSet, "N|CPUS", "all", Start;
         /// The transport: sockets, or user-space TCP on the queues of a network interface (af-xdp) or of a DPDK port (dpdk)
         ///
-        /// See [bypass], [tcp], [af_xdp] and [dpdk]. af-xdp and dpdk are in builds with the feature of that name.
+        /// The sections `[bypass]`, `[tcp]`, `[af_xdp]` and `[dpdk]` configure the latter two, which are in builds with the feature of
+        /// that name.
         transport: TransportKind, "NAME", "sockets", Start;
         /// How an lcore waits when it has nothing to do
         ///
-        /// busy spins: the least delay, at the cost of the whole CPU. adaptive spins for a short time and then sleeps. block sleeps at
+        /// `busy` spins: the least delay, at the cost of the whole CPU. `adaptive` spins for a short time and then sleeps. `block` sleeps at
         /// once.
         idle: Idle, "busy|adaptive|block", "adaptive", Running;
         /// Huge pages for buffers
         ///
-        /// explicit takes pages from the pool that vm.nr_hugepages reserves, and transparent ones if the pool is too small.
+        /// `explicit` takes pages from the pool that vm.nr_hugepages reserves, and transparent ones if the pool is too small.
         huge_pages: HugePages, "off|transparent|explicit", "off", Start;
         /// Whether GET /stats returns the counters as JSON
         #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         stats: bool, "true|false", "false", Start;
         /// The Unix socket for hioload flows and hioload tap, which only the user of the server may open
         ///
-        /// auto is /run/hioload/PORT.sock for root and $XDG_RUNTIME_DIR/hioload/PORT.sock for other users. If there is no such
+        /// `auto` is /run/hioload/PORT.sock for root and $XDG_RUNTIME_DIR/hioload/PORT.sock for other users. If there is no such
         /// directory, there is no socket.
         control: Control, "PATH", "auto", Start;
     }
@@ -178,15 +179,15 @@ section! {
             beyond "the connection that needs more is closed with 1013";
         /// Bytes of published messages that one lcore shares among send queues, each message counted once
         published_memory: UpTo<Size, MOST_BYTES>, "SIZE", "256MiB", Running,
-            beyond "messages are copied into send buffers (tx_chunks)";
+            beyond "messages are copied into send buffers (`tx_chunks`)";
         /// Bytes queued for one connection at which its send queue is full
         ///
         /// The server does not read from a connection with a full queue until the queue has drained.
         send_queue: UpTo<Size, MOST_BYTES>, "SIZE", "1MiB", UpToStart,
-            beyond "send_policy applies";
+            beyond "`send_policy` applies";
         /// What happens to a message for a full send queue
         ///
-        /// drop-oldest drops queued messages, the oldest first. drop-new drops the message. close closes the connection with 1013.
+        /// `drop-oldest` drops queued messages, the oldest first. `drop-new` drops the message. `close` closes the connection with 1013.
         send_policy: SendPolicy, "drop-oldest|drop-new|close", "close", Running;
         /// Messages and control frames per second from one connection, with a burst of one second's worth; 0: no limit
         message_rate: u32, "N", "0", Running,
@@ -211,7 +212,7 @@ section! {
     DeflateArgs, "deflate", "Compression (permessage-deflate, RFC 7692)" {
         /// Compression for clients that offer it
         ///
-        /// shared uses compressors of the lcore and keeps no context between messages: a connection costs no memory for it. own gives
+        /// `shared` uses compressors of the lcore and keeps no context between messages: a connection costs no memory for it. `own` gives
         /// each connection a compressor that keeps its context: messages are smaller.
         deflate: Deflate, "off|shared|own", "shared", Running;
         /// The level, from 0 (stored) to 9 (smallest)
@@ -285,12 +286,12 @@ section! {
     {
         /// The queues; each has one lcore
         ///
-        /// af-xdp: the queues to take; packets for the server that arrive on another queue are dropped. dpdk: how many; all is one for
+        /// af-xdp: the queues to take; packets for the server that arrive on another queue are dropped. dpdk: how many; `all` is one for
         /// each lcore on a device that spreads flows over queues (RSS), and one on other devices.
         queues: Queues, "QUEUES", "all", Start;
-        /// The MAC address of the server; device: that of the port
+        /// The MAC address of the server; `device` is that of the port
         mac: Mac, "MAC", "device", Start;
-        /// The VLAN of the server; none: packets without a tag
+        /// The VLAN of the server; `none` is packets without a tag
         vlan: Vlan, "1-4094", "none", Start;
     }
 }
@@ -302,13 +303,13 @@ section! {
         interface: Interface, "NAME", "none", Start;
         /// Whether the kernel has the addresses too
         ///
-        /// false: only the server has them, and it answers ARP, neighbour discovery and ping. true: the server receives TCP to its
+        /// `false`: only the server has them, and it answers ARP, neighbour discovery and ping. `true`: the server receives TCP to its
         /// listened ports, and the kernel receives everything else.
         #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         share_address: bool, "true|false", "false", Start;
         /// Where the XDP program runs
         ///
-        /// native is in the driver. skb is in the kernel's network stack: slower, but any driver can do it.
+        /// `native` is in the driver. `skb` is in the kernel's network stack: slower, but any driver can do it.
         xdp_mode: XdpMode, "auto|native|skb", "auto", Start;
         /// Whether the NIC writes packets into the server's memory (on) or the kernel copies them (off)
         zero_copy: ZeroCopy, "auto|on|off", "auto", Start;
@@ -316,7 +317,7 @@ section! {
         busy_poll: BusyPoll, "TIME", "off", Start;
         /// Whether the checksums of received packets are verified
         ///
-        /// auto trusts them on interfaces whose packets never leave the machine (veth).
+        /// `auto` trusts them on interfaces whose packets never leave the machine (veth).
         rx_checksum: RxChecksum, "auto|verify|trust", "auto", Start;
     }
 }
@@ -326,12 +327,12 @@ section! {
     DpdkArgs, "dpdk", "DPDK (--transport dpdk)" {
         /// The arguments of DPDK's EAL in one string, split as a shell does: "-a 0000:01:00.0 --in-memory"
         ///
-        /// With none, EAL takes every device that is bound to one of its drivers. EAL's log is part of the server's log, target dpdk.
+        /// With `none`, EAL takes every device that is bound to one of its drivers. EAL's log is part of the server's log, target dpdk.
         #[arg(allow_hyphen_values = true)]
         dpdk_args: EalArguments, "ARGS", "none", Start;
         /// The port: its number, or its name (a PCI address, or a virtual device such as net_ring0)
         port: PortName, "N|NAME", "0", Start;
-        /// The largest IP packet; device: the setting of the port
+        /// The largest IP packet; `device` is the setting of the port
         mtu: Mtu, "BYTES", "device", Start;
         /// Received frames that each queue of the device may hold
         ///
@@ -341,7 +342,7 @@ section! {
         ///
         /// The device may take fewer.
         tx_descriptors: Within<u16, 32, 32768>, "N", "1024", Start;
-        /// Frames (mbufs) of each queue; auto: enough for its descriptors, and a thousand more
+        /// Frames (mbufs) of each queue; `auto` is enough for its descriptors, and a thousand more
         mbufs: Mbufs, "N", "auto", Start;
         /// Whether TCP checksums are left to a device that offers it
         checksum_offload: AutoOff, "auto|off", "auto", Start;
@@ -351,7 +352,7 @@ section! {
         flow_rules: AutoOff, "auto|off", "auto", Start;
         /// Whether frames to any MAC address are received
         ///
-        /// A device that cannot have a second address is promiscuous in any case if mac is set.
+        /// A device that cannot have a second address is promiscuous in any case if `mac` is set.
         #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         promiscuous: bool, "true|false", "false", Start;
     }
@@ -388,7 +389,7 @@ section! {
         /// Time for a peer to acknowledge data
         user_timeout: AtLeastOne<Span>, "TIME", "30s", Start,
             beyond "the connection is given up";
-        /// Silence after which TCP probes the peer; 0: never, since ping_interval does the same
+        /// Silence after which TCP probes the peer; 0: never, since `ping_interval` does the same
         keepalive: Span, "TIME", "0", Start;
         /// Resets per second in answer to segments of no connection
         rst_rate: u32, "N", "1000", Start,

@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use hioload_lcore::topology::Topology;
 use hioload_ws::deflate::{DeflateConfig, Sharing};
-use hioload_ws::{Config, Endpoint, Lcores, Limits, ServerOptions, SocketOptions};
+use hioload_ws::{Config, Endpoint, Lcores, Limits, ServerOptions, SocketOptions, Tunables};
 
 use super::Settings;
 use super::bypass::{self, BypassSettings};
-use super::sections::{
-    AfXdpArgs, DeflateArgs, DpdkArgs, DrainArgs, EngineArgs, LimitArgs, SocketArgs,
-};
+use super::sections::{AfXdpArgs, DeflateArgs, DpdkArgs, EngineArgs, LimitArgs, SocketArgs};
 use super::values::{
     AllowOrigin, Control, Deflate, LogFilter, LogFormat, Size, Span, TransportKind, Within,
 };
@@ -48,29 +46,18 @@ pub(crate) struct ServeConfig {
 impl ServeConfig {
     /// Fills in the defaults.
     pub(crate) fn new(settings: Settings) -> Self {
+        let max_connections_set = settings.limits.max_connections.is_some();
+        let config = start_config(tunables(&settings), &settings.engine);
         let Settings {
             server,
-            limits,
-            deflate,
-            drain,
             sockets,
             bypass,
             af_xdp,
             dpdk,
             tcp,
-            engine,
             log,
+            ..
         } = settings;
-        let max_connections_set = limits.max_connections.is_some();
-        let mut config = Config::default();
-        config.tunables.limits = limits_from(&limits);
-        if let Some(idle) = server.idle {
-            config.tunables.idle = idle;
-        }
-        config.tunables.deflate = deflate_from(&deflate);
-        set_drain(&mut config, &drain);
-        set_engine(&mut config, &engine);
-
         let mut socket_options = sockets_from(&sockets);
         if let Some(huge_pages) = server.huge_pages {
             socket_options.huge_pages = huge_pages;
@@ -209,21 +196,37 @@ fn deflate_from(args: &DeflateArgs) -> Option<DeflateConfig> {
     Some(config)
 }
 
-fn set_drain(config: &mut Config, args: &DrainArgs) {
+/// The settings that can change while the server runs: those that [`Change`](super::reference::Change) calls `Running` or
+/// `UpToStart`.
+pub(super) fn tunables(settings: &Settings) -> Tunables {
+    let Settings {
+        server,
+        drain,
+        engine,
+        ..
+    } = settings;
+    let mut tunables = Tunables::default();
+    tunables.limits = limits_from(&settings.limits);
+    tunables.deflate = deflate_from(&settings.deflate);
     set! {
-        config.tunables.drain_jitter => span(args.drain_jitter);
-        config.tunables.drain_deadline => span(args.drain_deadline);
+        tunables.idle => server.idle;
+        tunables.drain_jitter => span(drain.drain_jitter);
+        tunables.drain_deadline => span(drain.drain_deadline);
+        tunables.turn_events => within(engine.turn_events);
+        tunables.turn_messages => within(engine.turn_messages);
     }
+    tunables
 }
 
-fn set_engine(config: &mut Config, args: &EngineArgs) {
+/// The settings of the engine that are fixed at start, with the tunables to start with.
+fn start_config(tunables: Tunables, args: &EngineArgs) -> Config {
+    let mut config = Config::new(tunables);
     set! {
         config.executor_threads => within(args.executor_threads);
         config.executor_queue => within(args.executor_queue);
         config.mailbox => within(args.mailbox);
-        config.tunables.turn_events => within(args.turn_events);
-        config.tunables.turn_messages => within(args.turn_messages);
     }
+    config
 }
 
 fn sockets_from(args: &SocketArgs) -> SocketOptions {

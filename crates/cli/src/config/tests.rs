@@ -2,9 +2,9 @@ use std::collections::BTreeSet;
 
 use clap::{CommandFactory, FromArgMatches};
 
-use super::reference::{self, settings};
+use super::reference::{self, Change, settings};
 use super::sections::{AfXdpArgs, DpdkArgs};
-use super::serve::ServeConfig;
+use super::serve::{ServeConfig, tunables};
 use super::values::Size;
 use super::{Settings, file};
 use crate::cli::Cli;
@@ -168,4 +168,57 @@ fn no_origin_and_a_star_allow_any() {
         origins("[server]\nallow_origin = [\"https://a\", \"https://b\"]\n"),
         ["https://a", "https://b"]
     );
+}
+
+/// Texts of which each setting accepts at least one that is not its default.
+const VALUES: [&str; 32] = [
+    "9",
+    "600",
+    "transparent",
+    "02:00:00:00:00:01",
+    "1",
+    "2",
+    "3",
+    "64",
+    "1ms",
+    "4KiB",
+    "8KiB",
+    "16KiB",
+    "off",
+    "own",
+    "block",
+    "drop-new",
+    "true",
+    "false",
+    "on",
+    "verify",
+    "skb",
+    "json",
+    "warn",
+    "none",
+    "dpdk",
+    "auto",
+    "eth0",
+    "-m 1",
+    "127.0.0.1:1",
+    "10.0.0.1/8",
+    "10.0.0.1",
+    "https://a.example",
+];
+
+#[test]
+fn a_setting_that_is_not_fixed_at_start_is_a_tunable_and_no_other_is() {
+    let set = |section: &str, key: &str, value: &str| {
+        file::parse(&format!("[{section}]\n{key} = \"{value}\"\n")).ok()
+    };
+    let start = tunables(&Settings::default());
+    for (section, setting) in settings() {
+        let key = setting.key;
+        let default = set(section, key, setting.default);
+        let mut others = VALUES.iter().filter_map(|value| set(section, key, value));
+        let other = others.find(|other| Some(other) != default.as_ref());
+        let other = other.unwrap_or_else(|| panic!("VALUES has none for {key}"));
+        let changes = tunables(&other) != start;
+        assert_eq!(changes, setting.change != Change::Start, "{section}.{key}");
+    }
 }

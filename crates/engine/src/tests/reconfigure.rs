@@ -445,10 +445,7 @@ fn the_times_of_a_drain_hold_for_one_that_begins_later() {
 #[test]
 fn connections_are_visited_in_pieces() {
     let now = Time::from_millis(1000);
-    let options = FakeOptions {
-        max_connections: 4000,
-        ..FakeOptions::default()
-    };
+    let options = FakeOptions::default().max_connections(4000);
     let io = Fake::new(&options).unwrap();
     let mut lcore = Lcore::alone(io, Nothing, Config::default(), now);
     for n in 0..3000 {

@@ -32,7 +32,7 @@ impl<D: Device> Bypass<D> {
             let Some(info) = self.stack.info(flow) else {
                 continue;
             };
-            let mut row = row(info);
+            let mut row = row(&info);
             if wanted.details {
                 row.details = self.stack.details(flow).map(details);
                 rows.push(row);
@@ -46,7 +46,7 @@ impl<D: Device> Bypass<D> {
 
 // What an operator sees is defined by the contract, so that a user of sockets alone does not need the TCP crate.
 
-fn row(info: hioload_tcp::FlowInfo) -> FlowInfo {
+fn row(info: &hioload_tcp::FlowInfo) -> FlowInfo {
     FlowInfo {
         local: info.local,
         peer: info.peer,

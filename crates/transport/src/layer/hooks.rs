@@ -1,11 +1,10 @@
-//! What a layer may change.
+//! What a layer may change, and what it lends the driver above it.
 
 use std::io;
 
 use hioload_lcore::Time;
 use hioload_mem::LocalShared;
 
-use super::View;
 use crate::{
     Activity, Budget, Closed, ConnId, Connections, Driver, Endpoint, Peer, SendError, Taken,
 };
@@ -210,3 +209,120 @@ pub trait Layer: Sized {
         below.peer(id)
     }
 }
+
+/// What a layer lends the driver above it while the transport below dispatches or flushes.
+#[derive(Debug)]
+pub struct View<'a, L, C> {
+    layer: &'a mut L,
+    below: &'a mut C,
+}
+
+impl<'a, L: Layer, C: Connections> View<'a, L, C> {
+    /// `layer` and `below` as one set of connections.
+    #[inline]
+    pub fn new(layer: &'a mut L, below: &'a mut C) -> Self {
+        Self { layer, below }
+    }
+}
+
+impl<L, C> View<'_, L, C> {
+    #[inline]
+    fn parts(&self) -> (&L, &C) {
+        (self.layer, self.below)
+    }
+    #[inline]
+    fn parts_mut(&mut self) -> (&mut L, &mut C) {
+        (self.layer, self.below)
+    }
+}
+
+/// Implements [`Connections`] for a type that has `parts` and `parts_mut`.
+macro_rules! connections_through_the_layer {
+    ([$($generics:tt)*] $type:ty) => {
+        impl<$($generics)*> Connections for $type {
+            #[inline]
+            fn connect(&mut self, to: &Endpoint) -> io::Result<ConnId> {
+                let (layer, below) = self.parts_mut();
+                layer.connect(below, to)
+            }
+            #[inline]
+            fn send_space(&mut self, id: ConnId, want: usize) -> Result<&mut [u8], SendError> {
+                let (layer, below) = self.parts_mut();
+                layer.send_space(below, id, want)
+            }
+            #[inline]
+            fn commit(&mut self, id: ConnId, n: usize) {
+                let (layer, below) = self.parts_mut();
+                layer.commit(below, id, n);
+            }
+            #[inline]
+            fn send_room(&self, id: ConnId) -> usize {
+                let (layer, below) = self.parts();
+                layer.send_room(below, id)
+            }
+            #[inline]
+            fn send_shared(
+                &mut self,
+                id: ConnId,
+                payload: LocalShared,
+                droppable: bool,
+            ) -> Result<(), SendError> {
+                let (layer, below) = self.parts_mut();
+                layer.send_shared(below, id, payload, droppable)
+            }
+            #[inline]
+            fn drop_oldest(&mut self, id: ConnId) -> Option<usize> {
+                let (layer, below) = self.parts_mut();
+                layer.drop_oldest(below, id)
+            }
+            #[inline]
+            fn queued(&self, id: ConnId) -> usize {
+                let (layer, below) = self.parts();
+                layer.queued(below, id)
+            }
+            #[inline]
+            fn is_blocked(&self, id: ConnId) -> bool {
+                let (layer, below) = self.parts();
+                layer.is_blocked(below, id)
+            }
+            #[inline]
+            fn has_moved(&mut self, id: ConnId) -> bool {
+                let (layer, below) = self.parts_mut();
+                layer.has_moved(below, id)
+            }
+            #[inline]
+            fn pause(&mut self, id: ConnId) {
+                let (layer, below) = self.parts_mut();
+                layer.pause(below, id);
+            }
+            #[inline]
+            fn resume(&mut self, id: ConnId) {
+                let (layer, below) = self.parts_mut();
+                layer.resume(below, id);
+            }
+            #[inline]
+            fn finish(&mut self, id: ConnId) {
+                let (layer, below) = self.parts_mut();
+                layer.finish(below, id);
+            }
+            #[inline]
+            fn close(&mut self, id: ConnId) {
+                let (layer, below) = self.parts_mut();
+                layer.close(below, id);
+            }
+            #[inline]
+            fn abort(&mut self, id: ConnId) {
+                let (layer, below) = self.parts_mut();
+                layer.abort(below, id);
+            }
+            #[inline]
+            fn peer(&self, id: ConnId) -> Option<Peer> {
+                let (layer, below) = self.parts();
+                layer.peer(below, id)
+            }
+        }
+    };
+}
+pub(super) use connections_through_the_layer;
+
+connections_through_the_layer!([L: Layer, C: Connections] View<'_, L, C>);

@@ -75,6 +75,6 @@ mod layered;
 mod pass_through;
 
 pub use by_slot::BySlot;
-pub use hooks::Layer;
-pub use layered::{Layered, View};
+pub use hooks::{Layer, View};
+pub use layered::Layered;
 pub use pass_through::{Bytes, PassThrough};

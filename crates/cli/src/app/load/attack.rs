@@ -1,4 +1,4 @@
-//! `--attack`: each repeat runs without attacks and then with them, over the same devices.
+//! `--attack`: each repeat runs without attacks, and then with attacks on the same devices.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,17 +14,18 @@ use hioload_ws::Endpoint;
 use crate::Failure;
 use crate::cli::load::{LoadArgs, LoadTransport};
 
-/// Source addresses over memory, where the load uses all ports of its addresses: a benchmark network (RFC 2544).
+/// The sources of attacks over devices in memory, where the load uses all ports of its addresses: the network for benchmarks of RFC
+/// 2544.
 const MEMORY_POOL: &str = "198.18.0.0/24";
-/// The first port that attacks use.
+/// The lowest port that attacks use.
 const FIRST_PORT: u16 = 1024;
 
-/// The attacks of one part of a repeat.
+/// The attacks beside one part of a repeat, and their target.
 #[derive(Debug, Clone)]
 pub(super) struct AttackPart {
     options: AttackOptions,
     control: AttackControl,
-    /// Whether the attacks run in this part.
+    /// Whether this part of the repeat runs them.
     attacks: bool,
 }
 
@@ -39,14 +40,14 @@ impl AttackPart {
         }
         if arguments.transport.is_sockets() {
             return Err(Failure::usage(
-                "--attack sends packets of its own: it needs --transport af-xdp, dpdk or memory",
+                "--attack creates packets and needs --transport af-xdp, dpdk or memory",
             ));
         }
         let attacks = arguments.attack.iter().flat_map(AttackPlan::attacks);
-        let mut plan = AttackPlan::new(attacks.cloned()).map_err(Failure::usage)?;
+        let mut plan = AttackPlan::new(attacks.cloned()).map_err(usage)?;
         let memory = arguments.transport == LoadTransport::Memory;
         let pool = match arguments.attack_source {
-            None if memory => Some(MEMORY_POOL.parse::<Cidr>().map_err(Failure::usage)?),
+            None if memory => Some(MEMORY_POOL.parse::<Cidr>().map_err(usage)?),
             given => given,
         };
         if let Some(pool) = pool {
@@ -56,7 +57,7 @@ impl AttackPart {
             return Err(Failure::usage("--attack needs a server with an IP address"));
         };
         plan.check_target(*target, memory || arguments.i_own_the_target)
-            .map_err(Failure::usage)?;
+            .map_err(usage)?;
         let control = AttackControl::new(&plan);
         let mut options = AttackOptions::new(plan, *target, []);
         options.path.clone_from(&job.target);
@@ -67,17 +68,17 @@ impl AttackPart {
         }))
     }
 
-    /// The attacks as text for the report.
+    /// The text for a report.
     pub(super) fn text(&self) -> String {
         self.options.plan.to_string()
     }
 
-    /// Addresses that a port has to receive packets for, besides the load's own.
+    /// The addresses, besides those of the load, whose packets a port has to receive.
     pub(super) fn addresses(&self) -> Vec<std::net::IpAddr> {
         self.options.plan.addresses()
     }
 
-    /// The attacks of a part, with counters of its own.
+    /// The attacks for one part of a repeat, with new counters.
     pub(super) fn part(&self, attacks: bool) -> Self {
         Self {
             control: AttackControl::new(&self.options.plan),
@@ -86,7 +87,7 @@ impl AttackPart {
         }
     }
 
-    /// A function that wraps the devices of `lcores` lcores whose TCP is configured by `stack`.
+    /// A function that wraps an attacker around each device of `lcores` lcores with this TCP stack.
     pub(super) fn wrap<D: Device>(
         &self,
         stack: &StackConfig,
@@ -96,7 +97,7 @@ impl AttackPart {
         options.own = stack.addresses.iter().map(|own| own.addr()).collect();
         options.ports = FIRST_PORT..=stack.source_ports.start().saturating_sub(1);
         options.lcores = lcores;
-        options.check().map_err(Failure::usage)?;
+        options.check().map_err(usage)?;
         let control = self.control.clone();
         let next = Arc::new(AtomicUsize::new(0));
         Ok(move |device| {
@@ -116,7 +117,7 @@ impl AttackPart {
         Ok(move |device, _| wrap(device))
     }
 
-    /// A progress that starts and stops the attacks with the load, and forwards to `progress`.
+    /// Reports progress, and starts and stops the attacks with the measurement.
     pub(super) fn with_progress<'a>(
         &'a self,
         progress: &'a mut dyn Progress,
@@ -127,7 +128,7 @@ impl AttackPart {
         }
     }
 
-    /// Writes the part and the counters of the attacks into a run.
+    /// Adds to a run which part it is, and the counters of the attacks.
     pub(super) fn note(&self, run: &mut Run) {
         run.part = if self.attacks { "attacked" } else { "quiet" }.to_owned();
         if self.attacks {
@@ -138,6 +139,10 @@ impl AttackPart {
     }
 }
 
+fn usage(why: impl std::fmt::Display) -> Failure {
+    Failure::usage(why.to_string())
+}
+
 struct AttackProgress<'a> {
     attack: &'a AttackPart,
     progress: &'a mut dyn Progress,
@@ -146,7 +151,7 @@ struct AttackProgress<'a> {
 impl Progress for AttackProgress<'_> {
     fn phase(&mut self, run: usize, of: usize, phase: Phase, total: Option<f64>) {
         match phase {
-            // The handshakes of the load are not attacked.
+            // The handshakes of the load are not measured.
             Phase::Opening => {}
             Phase::Warmup | Phase::Measuring if self.attack.attacks => {
                 self.attack.control.start();

@@ -1,4 +1,4 @@
-//! `hioload load compare`, `plot` and `page`: commands on report files.
+//! `hioload load compare`, `plot` and `page`: work on existing reports.
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -10,10 +10,10 @@ use super::output;
 use crate::Failure;
 use crate::cli::load::output::{CompareArgs, LoadCommand, PlotArgs, PlotChoice};
 
-/// Runs the command.
+/// Runs the subcommand.
 ///
 /// # Errors
-/// Code 2 if a file is not a report, 1 if the output cannot be written.
+/// Code 2 if a file is not a report, 1 if a file cannot be written.
 pub(super) fn run(command: &LoadCommand) -> Result<(), Failure> {
     match command {
         LoadCommand::Compare(arguments) => compare(arguments),
@@ -37,7 +37,7 @@ fn compare(arguments: &CompareArgs) -> Result<(), Failure> {
         .as_ref()
         .is_some_and(|path| path.as_os_str() == "-");
     if !on_stdout {
-        // A closed standard output is not an error.
+        // A closed standard output is no error.
         let _ = io::stdout().write_all(comparison.text().as_bytes());
     }
     let Some(path) = &arguments.json else {
@@ -60,17 +60,14 @@ fn plot(arguments: &PlotArgs) -> Result<(), Failure> {
         .collect();
     let svg = match arguments.kind {
         PlotChoice::Lines(kind) => plots::svg(kind, &reports).ok_or_else(|| {
-            Failure::usage(format!(
-                "none of the reports has data for a plot of {}",
-                kind.name()
-            ))
+            Failure::usage(format!("no report has data for a plot of {}", kind.name()))
         })?,
         PlotChoice::Bars => plots::bars(&arguments.figure, &reports).map_err(Failure::usage)?,
     };
     output::write(&arguments.out, &svg)
 }
 
-/// Splits `LABEL=FILE`. The label of a plain file is its name without the extension.
+/// The label and the file of `LABEL=FILE`; without a label, it is the file's name without its extension.
 fn labelled(argument: &str) -> (String, &str) {
     match argument.split_once('=') {
         Some((label, path)) if !Path::new(argument).exists() => (label.to_owned(), path),
@@ -93,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_label_is_given_or_the_name_of_the_file() {
+    fn a_report_has_its_label_or_its_file_name() {
         assert_eq!(labelled("ours=a/b.json"), ("ours".to_owned(), "a/b.json"));
         assert_eq!(labelled("a/b.json"), ("b".to_owned(), "a/b.json"));
     }

@@ -1,4 +1,5 @@
-//! The live display of a run on standard error: one line that is redrawn on a terminal, and a line about each second elsewhere.
+//! The progress of a run on standard error: one line that is redrawn on a terminal, or a line for each second. Standard output holds only
+//! the summary.
 
 use std::io::{self, IsTerminal as _};
 use std::time::Instant;
@@ -7,7 +8,7 @@ use hioload_loadgen::progress::{Phase, Progress, Silent};
 use hioload_report::{Run, Tick, format};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Makes the display, and a [`Wiper`] for its line on the terminal.
+/// The display of a run, and the [`Wiper`] of its line.
 pub(super) fn display(quiet: bool) -> (Box<dyn Progress>, Wiper) {
     if quiet {
         return (Box::new(Silent), Wiper(None));
@@ -24,7 +25,7 @@ pub(super) fn display(quiet: bool) -> (Box<dyn Progress>, Wiper) {
     (Box::new(live), wiper)
 }
 
-/// Columns of the terminal now. It may be resized at any time.
+/// The current columns of the terminal, which can be resized at any time.
 fn width() -> u16 {
     #[cfg(unix)]
     if let Ok(size) = rustix::termios::tcgetwinsize(io::stderr()) {
@@ -33,12 +34,12 @@ fn width() -> u16 {
     80
 }
 
-/// Removes the line from the terminal when another thread ends the process.
+/// Clears the line on the terminal before the process ends.
 #[derive(Debug, Clone)]
 pub(super) struct Wiper(Option<ProgressBar>);
 
 impl Wiper {
-    /// Removes the line.
+    /// Clears the line.
     pub(super) fn wipe(&self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();
@@ -46,7 +47,7 @@ impl Wiper {
     }
 }
 
-/// The state of the display.
+/// The state of a run in progress.
 #[derive(Debug)]
 struct State {
     run: usize,
@@ -114,7 +115,7 @@ impl State {
     }
 }
 
-/// The first figures that fit into `room` columns. A truncated figure could be misread.
+/// The first figures that fit into `room` columns. A truncated figure could be read as another one.
 fn fitting(figures: &[String], room: usize) -> String {
     let mut line = String::new();
     for figure in figures {
@@ -128,7 +129,7 @@ fn fitting(figures: &[String], room: usize) -> String {
     line
 }
 
-/// The figures of a finished repeat in one line.
+/// The result of a repeat, in one line.
 fn ended(state: &State, run: &Run) -> Option<String> {
     // The summary reports a single repeat.
     (state.of > 1).then(|| {
@@ -175,7 +176,7 @@ struct Live {
 /// The bar counts in thousandths.
 const WHOLE: u64 = 1000;
 const BAR: usize = 16;
-/// A terminal with fewer columns shows no bar.
+/// A terminal with fewer columns has no bar, to leave room for the figures.
 const ROOM_FOR_BAR: u16 = 70;
 
 impl Live {
@@ -190,7 +191,7 @@ impl Live {
         }
     }
 
-    /// Sets the style: with a bar if the phase has an end and the terminal is wide enough.
+    /// Chooses a style with a bar if the end of the phase is known and there is room.
     fn style(&mut self) {
         let ends = self.total.is_some() || self.state.phase == Phase::Opening;
         let barred = ends && (self.width)() >= ROOM_FOR_BAR;
@@ -265,17 +266,17 @@ impl Drop for Live {
     }
 }
 
-/// Prints a line about each second.
+/// One line for each second.
 struct Lines<F> {
     say: F,
     state: State,
     total: Option<f64>,
-    /// The figures since the last line.
+    /// The sum of the ticks since the last line.
     since: Tick,
     connections: Option<Instant>,
 }
 
-/// Seconds covered by a line, at least. It is less than 1 because ticks are not exactly on time.
+/// The least seconds that a line covers. Ticks come five times a second, not exactly on time.
 const BETWEEN: f64 = 0.9;
 
 impl<F: FnMut(&str)> Lines<F> {

@@ -1,4 +1,4 @@
-//! `--transport memory`: a server and a generator in this process, on separate lcores, connected in memory.
+//! `--transport memory`: a server and a generator in this process, each on its own lcores, connected by devices in memory.
 
 use std::time::Duration;
 
@@ -23,16 +23,16 @@ pub(super) fn run(
 ) -> Result<RepeatResult, Failure> {
     if let Some(tap) = tap.cloned() {
         let tapped = move |device, n| tap.around(device, &format!("memory-queue{n}"));
-        return over(setup, tapped, context);
+        return run_wrapped(setup, tapped, context);
     }
     match attack {
-        None => over(setup, |device, _| device, context),
-        Some(attack) => over(setup, attack.wrap_memory(setup.job.lcores)?, context),
+        None => run_wrapped(setup, |device, _| device, context),
+        Some(attack) => run_wrapped(setup, attack.wrap_memory(setup.job.lcores)?, context),
     }
 }
 
-/// Runs it with the devices of the generator wrapped by `on_client`.
-fn over<C: Device + 'static>(
+/// Runs a repeat with the generator's devices inside those that `on_client` makes.
+fn run_wrapped<C: Device + 'static>(
     setup: &LoadSetup,
     on_client: impl Fn(MemoryDevice, usize) -> C + Clone + Send + 'static,
     context: RepeatContext<'_>,
@@ -61,7 +61,7 @@ fn over<C: Device + 'static>(
         server.tunables.idle = Idle::Block;
     }
     let system =
-        |why: std::io::Error| Failure::run(format!("cannot make the devices in memory: {why}"));
+        |why: std::io::Error| Failure::run(format!("cannot make devices in memory: {why}"));
     let ends =
         memory::ends(pairs, (&server, &client), |device, _| device, on_client).map_err(system)?;
     let usage = |why: hioload_ws::StartError| Failure::usage(why);
@@ -74,7 +74,7 @@ fn over<C: Device + 'static>(
     let mut threads = process::lcore_threads();
     threads.retain(|thread| !others.contains(thread));
     let probe = ServerProbe::Lcores { counters, threads };
-    let outcome = context.over(client, &probe);
+    let outcome = context.run_on(client, &probe);
     serving.remote().stop_now();
     serving
         .join()
@@ -82,7 +82,7 @@ fn over<C: Device + 'static>(
     outcome
 }
 
-/// CPUs for the lcores of the server and of the generator, and whether each lcore has a CPU of its own.
+/// The CPUs of the server's lcores and of the generator's, and whether each lcore has its own CPU.
 fn places(setup: &LoadSetup) -> (Lcores, Lcores, bool) {
     let pairs = setup.job.lcores;
     let cpus = hioload_lcore::Topology::detect().placement();

@@ -1,4 +1,4 @@
-//! The output of a load: the summary, files, and conditions.
+//! The output of a load: the summary, files, and the conditions.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -10,10 +10,10 @@ use hioload_report::{Report, file};
 use crate::Failure;
 use crate::cli::load::output::OutputArgs;
 
-/// The file name that stands for standard output.
+/// The file name that means standard output.
 const STDOUT: &str = "-";
 
-/// Checks before a long run that the output files can be written.
+/// Checks that the files can be written, before a run that may take minutes.
 ///
 /// # Errors
 /// Code 2 if a file cannot be written.
@@ -48,7 +48,7 @@ pub(super) fn write_all(arguments: &OutputArgs, report: &Report) -> Result<(), F
         .flatten()
         .any(|path| path.as_os_str() == STDOUT);
     let summary = report.summary();
-    // A closed standard output is not an error.
+    // A closed standard output is no error.
     let _ = if occupied {
         io::stderr().write_all(summary.as_bytes())
     } else {
@@ -63,10 +63,10 @@ pub(super) fn write_all(arguments: &OutputArgs, report: &Report) -> Result<(), F
     Ok(())
 }
 
-/// Checks the conditions, and prints those that do not hold to standard error.
+/// Checks the conditions. Each that does not hold is one line on standard error.
 ///
 /// # Errors
-/// Code 1 if a condition does not hold.
+/// Code 1: a condition does not hold.
 pub(super) fn judge(arguments: &OutputArgs, report: &Report) -> Result<(), Failure> {
     let wanted = &arguments.require;
     let broken: Vec<Vec<Unmet>> = wanted
@@ -86,7 +86,7 @@ pub(super) fn judge(arguments: &OutputArgs, report: &Report) -> Result<(), Failu
     )))
 }
 
-/// Writes a text to a file, or to standard output for `-`.
+/// Writes a text to a file, or to standard output for the name `-`.
 ///
 /// # Errors
 /// Code 1 if it cannot be written.

@@ -1,4 +1,4 @@
-//! From the command line to the job, the plan of the report, and the lcores.
+//! The parameters of a load, from the command line and defaults.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,18 +15,18 @@ use crate::Failure;
 use crate::cli::load::{LoadArgs, LoadTransport};
 use crate::config::values::LcoreSet;
 
-/// Connections from one loopback address, without --source: fewer than there are ephemeral ports.
+/// Connections per loopback address, without --source: fewer than there are ephemeral ports.
 const PER_SOURCE: usize = 20_000;
-/// Handshakes in flight by default: well below any listen backlog.
+/// Concurrent handshakes, without --opening: well below any listen backlog.
 const AT_ONCE: usize = 128;
-/// Handshakes in flight over memory: enough for two lcores that share a CPU.
+/// Concurrent handshakes over memory, without --opening: enough for two lcores that share a CPU.
 const IN_MEMORY: usize = 512;
 /// Loopback addresses for scenarios that leave ports in TIME_WAIT.
 const FOR_CHURN: usize = 64;
 /// The subprotocol of topics.
 const TOPICS: &str = "hioload.topics.v1";
 
-/// Everything that is the same in all repeats.
+/// The parameters of a load.
 pub(super) struct LoadSetup {
     pub(super) job: Arc<Job>,
     pub(super) plan: Plan,
@@ -34,7 +34,7 @@ pub(super) struct LoadSetup {
     pub(super) sources: Vec<IpAddr>,
     pub(super) attack: Option<AttackPart>,
     pub(super) repeat: usize,
-    /// The name of the server, for error texts.
+    /// The name of the server in error messages.
     pub(super) name: String,
 }
 
@@ -48,7 +48,7 @@ impl LoadSetup {
     }
 }
 
-/// Fills in the defaults and checks the flags.
+/// Fills in the defaults, and checks that the arguments agree.
 pub(super) fn plan(arguments: &LoadArgs) -> Result<LoadSetup, Failure> {
     let load_target = LoadTarget::of(arguments)?;
     let scenario = arguments.scenario;
@@ -168,7 +168,7 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<LoadSetup, Failure> {
     })
 }
 
-/// Source addresses: those of --source, or several loopback addresses if the ports of one do not suffice.
+/// The source addresses of connections: those of --source, or loopback addresses if the ports of one do not suffice.
 fn sources(arguments: &LoadArgs, job: &Job) -> Vec<IpAddr> {
     if !arguments.source.is_empty() {
         return arguments.source.clone();

@@ -1,4 +1,4 @@
-//! `--tap`: records the packets of the generator's devices, from before the first handshake to the end of the last connection.
+//! `--tap`: records the packets of the generator's devices, from before the first handshake until the last connection has ended.
 
 use std::path::PathBuf;
 
@@ -9,8 +9,8 @@ use hioload_report::Run;
 use crate::Failure;
 use crate::cli::load::LoadArgs;
 
-/// Bytes of the ring of each queue. The writer shares the CPUs with lcores that may never sleep. The ring holds one second at 200,000
-/// echoes of 64 bytes a second. Pages that are not used cost no memory.
+/// Bytes of the ring of each queue. The writer shares the CPUs with lcores that may never sleep, so it may not run for a long time: at
+/// 200,000 echoes of 64 bytes per second this is one second. Unused parts cost no memory.
 const RING: usize = 64 << 20;
 
 /// A running capture.
@@ -21,17 +21,17 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    /// Creates the file; `None` without --tap.
+    /// Creates the file, if `--tap` names one.
     ///
     /// # Errors
-    /// Code 2 if the transport is sockets, or the file exists or cannot be created.
+    /// Code 2: the kernel handles the packets of the load, or the file exists or cannot be created.
     pub(super) fn begin(arguments: &LoadArgs) -> Result<Option<Self>, Failure> {
         let Some(path) = arguments.tap.clone() else {
             return Ok(None);
         };
         if arguments.transport.is_sockets() {
             return Err(Failure::usage(
-                "--tap records the packets of the user-space TCP: it needs --transport af-xdp, dpdk or memory (with sockets, use tcpdump)",
+                "--tap records packets of user-space TCP and needs --transport af-xdp, dpdk or memory; record packets of sockets with tcpdump",
             ));
         }
         if !arguments.attack.is_empty() {
@@ -53,7 +53,7 @@ impl Recording {
         Tap::with_ring(device, &self.switch, name, RING)
     }
 
-    /// Ends the capture and writes its counters into the last run. Lost packets are also reported on standard error.
+    /// Stops the recording and adds its counts to the last run. Packets that are missing in the file are reported on standard error.
     ///
     /// # Errors
     /// Code 1 if the file cannot be written.
@@ -66,7 +66,7 @@ impl Recording {
             .unwrap_or_default();
         if report.dropped > 0 {
             eprintln!(
-                "hioload: --tap {path}: {} packets were lost because the writer was too slow, {} were written",
+                "hioload: --tap {path}: {} packets were dropped because the writer was too slow; {} are recorded",
                 report.dropped, report.written
             );
         }

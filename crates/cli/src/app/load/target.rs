@@ -7,7 +7,7 @@ use super::super::target::Target;
 use crate::Failure;
 use crate::cli::load::{LoadArgs, LoadTransport};
 
-/// The address of the server.
+/// The server.
 pub(super) struct LoadTarget {
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) host: String,
@@ -21,12 +21,12 @@ impl LoadTarget {
             let resource = arguments.url.clone().unwrap_or_else(|| "/".to_owned());
             if !resource.starts_with('/') {
                 return Err(Failure::usage(
-                    "with --transport memory the server is in this process: omit the URL, or give a /PATH",
+                    "with --transport memory the server is in this process: the URL must be absent, or a /PATH",
                 ));
             }
             if arguments.server_pid.is_some() {
                 return Err(Failure::usage(
-                    "with --transport memory the server is in this process: omit --server-pid",
+                    "with --transport memory the server is in this process: --server-pid is not possible",
                 ));
             }
             return Ok(Self {
@@ -38,7 +38,7 @@ impl LoadTarget {
         }
         let Some(url) = &arguments.url else {
             return Err(Failure::usage(
-                "the URL of the server is missing: hioload load ws://HOST:PORT/PATH (see --help)",
+                "the URL is missing: hioload load ws://HOST:PORT/PATH (try --help)",
             ));
         };
         let target = Target::parse(url).map_err(Failure::usage)?;

@@ -34,7 +34,7 @@ accepts! {
     Size: "a size";
     Span: "a time";
     Listen: "ADDR:PORT, [IPV6]:PORT, localhost:PORT or unix:PATH";
-    AllowOrigin: "an origin such as https://example.org, or *";
+    AllowOrigin: "an origin such as https://example.org, or `*`";
     LcoreSet: "all; a count (2); CPUs (0,1 or 0-3,8); or one CPU (cpu:3)";
     Idle: "busy, adaptive or block";
     HugePages: "off, transparent or explicit";

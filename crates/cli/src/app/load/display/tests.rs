@@ -1,4 +1,4 @@
-//! The live display on terminals of several widths and as plain lines.
+//! The display on terminals of several widths, and as plain lines.
 
 use hioload_report::Latency;
 use indicatif::{InMemoryTerm, TermLike as _};
@@ -90,7 +90,7 @@ fn lines_above_the_bar_stay() {
 }
 
 #[test]
-fn without_a_terminal_there_is_a_line_a_second() {
+fn without_a_terminal_there_is_one_line_per_second() {
     let mut said = Vec::new();
     let mut lines = Lines::new(|line: &str| said.push(line.to_owned()));
     lines.phase(1, 1, Phase::Measuring, Some(3.0));
@@ -118,7 +118,7 @@ fn without_a_terminal_there_is_a_line_a_second() {
 }
 
 #[test]
-fn a_finished_repeat_is_a_line() {
+fn each_of_several_repeats_ends_with_a_line() {
     let mut said = Vec::new();
     let mut lines = Lines::new(|line: &str| said.push(line.to_owned()));
     lines.phase(2, 3, Phase::Measuring, Some(1.0));
