@@ -253,6 +253,16 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         self.app.core.sleep_limit()
     }
 
+    /// Whether a further turn at the same time has something to do, apart from what the transport knows: the last turn left work
+    /// over, or commands wait in the mailbox.
+    pub fn has_work(&self) -> bool {
+        let core = &self.app.core;
+        self.worked
+            || core.interest_waiting() > 0
+            || core.unvisited.is_some()
+            || !core.mailbox.is_empty()
+    }
+
     /// The handler.
     pub fn handler(&mut self) -> &mut H {
         &mut self.app.handler
