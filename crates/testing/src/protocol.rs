@@ -41,7 +41,7 @@ enum State {
         arrived: Vec<u8>,
     },
     Open(Decoder),
-    /// The response was not 101: what follows is its body.
+    /// The response was not 101: its body follows.
     Body,
 }
 
