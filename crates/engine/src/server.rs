@@ -47,7 +47,7 @@ impl From<Vec<usize>> for Lcores {
     }
 }
 
-/// The place of an lcore, when its transport is made.
+/// The number, CPU and NUMA node of an lcore, for the function that makes its transport.
 #[derive(Debug, Clone, Copy)]
 pub struct LcorePlacement {
     /// The number of the lcore, from 0.
@@ -243,8 +243,8 @@ impl Server<Sockets> {
             .send_queue(options.config.send_bound());
         let transports = listeners.into_iter().map(|listeners| {
             let sockets = sockets.clone();
-            let make = move |place: LcorePlacement| {
-                let node = sockets.node.or(place.node);
+            let make = move |placement: LcorePlacement| {
+                let node = sockets.node.or(placement.node);
                 let sockets = sockets.node(node);
                 Sockets::new(&sockets, listeners)
                     .map_err(|e| StartError::System("set up the sockets transport", e))
@@ -377,13 +377,13 @@ fn run_lcore<T: Transport, H: Handler>(
         );
     }
     let mut clock = Clock::new();
-    let place = LcorePlacement {
+    let placement = LcorePlacement {
         lcore: n,
         cpu,
         node: cpu.and_then(|cpu| Topology::detect().node_of(cpu)),
         now: clock.tick(),
     };
-    let io = match transport(place) {
+    let io = match transport(placement) {
         Ok(io) => io,
         Err(e) => {
             let _ = ready.send(Err(e));

@@ -13,7 +13,7 @@ use hioload_mem::LocalShared;
 
 use crate::{FlowInfo, Wanted};
 
-/// Names one connection of one transport. The generation makes a stale id harmless: a call with one does nothing.
+/// The id of a connection of one transport. The generation makes a stale id harmless: a call with one does nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct ConnId {
     /// Slot, dense from 0: the engine keeps its own per-connection arrays by it.
@@ -213,7 +213,7 @@ pub trait Driver {
     fn on_end<C: Connections>(&mut self, io: &mut C, id: ConnId);
     /// The queue of a blocked connection is empty: everything was handed to the network.
     fn on_writable<C: Connections>(&mut self, io: &mut C, id: ConnId);
-    /// A hint that the connection in this slot will probably be called for soon, so that the driver can prefetch its own
+    /// A hint that the next calls will probably be for the connection in this slot, so that the driver can prefetch its own
     /// state. The slot may be free.
     #[inline]
     fn prefetch(&mut self, _index: u32) {}
@@ -290,7 +290,7 @@ pub trait Transport: Connections + Sized {
 
     /// Stops or restarts accepting. New connections wait in the listener's backlog meanwhile.
     fn set_accepting(&mut self, on: bool);
-    /// Closes the listeners for good.
+    /// Closes the listeners permanently.
     fn stop_listening(&mut self);
 
     /// Wakes this transport from another thread.

@@ -42,7 +42,7 @@ pub struct BypassOptions {
     pub rx_buffer: usize,
     /// The most bytes queued for one connection that the network has not taken.
     pub send_queue: usize,
-    /// Established flows that may wait until the driver accepts them. While so many wait, a SYN is not answered.
+    /// Established flows that may wait until the driver accepts them. While this number waits, a SYN is not answered.
     pub backlog: usize,
 }
 
@@ -71,7 +71,7 @@ pub struct Bypass<D: Device> {
     options: BypassOptions,
     features: Features,
     waker: Waker,
-    /// Where bytes are lent that do not lie in a frame.
+    /// The buffer for lent bytes that are not in a frame.
     scratch: Vec<u8>,
     /// Connections of this turn that have more: behind all that become ready in it.
     again: Vec<ConnId>,

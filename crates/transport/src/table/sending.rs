@@ -7,7 +7,7 @@ use super::send_queue::{SendQueue, room_when_empty};
 use super::{Entry, Table, flag};
 use crate::{ConnId, SendError};
 
-/// One in so many of the pool's chunks is reserved for connections that are not blocked: peers that do not read may hold
+/// This fraction (1 / N) of the pool's chunks is reserved for connections that are not blocked: peers that do not read may hold
 /// the others for as long as they like, and connections whose peers read are still answered.
 const RESERVED_FOR_UNBLOCKED: usize = 4;
 
@@ -69,7 +69,7 @@ impl<E> Table<E> {
     }
 
     /// The connection's queue, made if there is none, and what its methods need. Marks for the next flush, unless the
-    /// connection is blocked: then the network reports when it takes bytes again, and trying before would be in vain.
+    /// connection is blocked: then the network reports when it takes bytes again, and an earlier attempt would fail.
     fn queue(&mut self, id: ConnId) -> Result<(&mut SendQueue, &Pool, usize), SendError> {
         self.sendable(id).ok_or(SendError::Closed)?;
         let entry = self
