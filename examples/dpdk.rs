@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The first argument has the arguments of DPDK's EAL. Without a NIC, use a virtual device on a veth:
-//! `"--no-pci --no-huge -m 512 --vdev=net_af_packet0,iface=veth1"`. `hioload check --transport dpdk` says what is missing on a
-//! machine.
+//! `"--no-pci --no-huge -m 512 --vdev=net_af_packet0,iface=veth1"`. `hioload check --transport dpdk` lists the missing
+//! parts of a machine.
 
 use std::error::Error;
 use std::net::SocketAddr;

@@ -131,7 +131,7 @@ pub enum StartError {
     Cpu(usize),
     /// No lcore was asked for, or too many.
     LcoreCount(usize),
-    /// A transport could not be set up. The cause says what is missing.
+    /// A transport could not be set up. The cause names the missing part.
     Transport(Box<dyn Error + Send + Sync>),
     /// The operating system refused something else.
     System(&'static str, io::Error),
@@ -258,7 +258,7 @@ impl Server<Sockets> {
 
 impl<T: Transport + 'static> Server<T> {
     /// A server with an lcore for each of `transports`. [`Config::slots`] and [`Config::send_bound`] say what each must
-    /// have room for; `endpoints` is what they listen on.
+    /// have room for; `endpoints` are the endpoints that they listen on.
     ///
     /// # Errors
     /// The numbers of lcores and of transports differ, or a CPU is not allowed to this process.

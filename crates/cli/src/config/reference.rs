@@ -65,7 +65,7 @@ impl Setting {
         text
     }
 
-    /// The accepted values, what happens beyond the bound, and when the setting can change.
+    /// The accepted values, the effect beyond the bound, and the time at which the setting can change.
     fn facts(&self) -> String {
         let mut text = format!("Accepts {}.", (self.accepts)());
         for beyond in self.beyond {

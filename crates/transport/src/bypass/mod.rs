@@ -73,11 +73,11 @@ pub struct Bypass<D: Device> {
     waker: Waker,
     /// The buffer for lent bytes that are not in a frame.
     scratch: Vec<u8>,
-    /// Connections of this turn that have more: behind all that become ready in it.
+    /// Connections of this turn that have more bytes to read. They follow those that become ready in it.
     again: Vec<ConnId>,
     /// Established flows that the driver has not accepted.
     accept_queue: VecDeque<ConnId>,
-    /// The connection whose ring lent the send space last, and how much.
+    /// The connection whose ring lent the latest send space, and its size.
     lent: Option<(ConnId, usize)>,
     accepting: bool,
     listening: bool,
@@ -90,7 +90,7 @@ pub struct Bypass<D: Device> {
     next_device_stats: Time,
 }
 
-/// What a connection adds to its entry: received bytes, from the front, that the driver was lent and left.
+/// The addition to a connection's entry: the number of received bytes that the driver was lent and did not consume.
 type Unconsumed = u32;
 
 fn flow_of(id: ConnId) -> FlowId {

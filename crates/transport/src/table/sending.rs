@@ -11,7 +11,7 @@ use crate::{ConnId, SendError};
 /// the others for as long as they like, and connections whose peers read are still answered.
 const RESERVED_FOR_UNBLOCKED: usize = 4;
 
-/// What remains to be done after a connection has handed over all that it had queued.
+/// The steps that remain after a connection has sent all its queued bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Drained {
     /// End the sending side.
