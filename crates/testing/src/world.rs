@@ -18,7 +18,7 @@ const START: Time = Time::from_millis(1000);
 /// Connections of one lcore at a time.
 const MAX_CONNECTIONS: usize = 4096;
 /// Rounds after which lcores that still have work are taken to be in a loop.
-const MAX_ROUNDS: usize = 10_000;
+const MAX_ROUNDS: usize = 1000;
 /// Rounds of a handler with `TURNS`, which may have work in every turn.
 const ROUNDS_WITH_TURNS: usize = 8;
 
@@ -115,15 +115,17 @@ impl<H: Handler> Lcores<H> {
 
     /// Moves the clock, and stops at each timer on the way.
     pub(crate) fn advance(&mut self, span: Duration) {
-        // Bounds the time for which an lcore waits that has no timer: one that throttles accepts, or whose group drains.
-        const MAX_STEP: Duration = Duration::from_millis(100);
         // The resolution of timers.
         const MIN_STEP: Duration = Duration::from_millis(1);
+        // An lcore that throttles accepts has no timer for it.
+        const ACCEPTS: Duration = Duration::from_millis(10);
+        let throttled = self.remote.tunables().limits.accept_rate != 0;
         let until = self.now + span;
         self.settle();
         while self.now < until {
             let timers = self.lcores.iter().flatten().filter_map(Lcore::next_timer);
-            let step = timers.min().unwrap_or(MAX_STEP).clamp(MIN_STEP, MAX_STEP);
+            let step = timers.chain(throttled.then_some(ACCEPTS)).min();
+            let step = step.unwrap_or(span).max(MIN_STEP);
             self.now = (self.now + step).min(until);
             self.settle();
         }
