@@ -1,4 +1,4 @@
-//! What handlers are called with: the engine and the transport, lent for the time of the call.
+//! The contexts that handlers are called with: the engine and the transport, lent for the time of the call.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -152,7 +152,7 @@ impl<C: Connections, E: Send + 'static> LcoreContext for LcoreCx<'_, C, E> {
             self.core
                 .begin_close(self.io, to.conn, code, reason, ClosedBy::Application);
         } else {
-            // A full mailbox is counted; the caller learns of it as of a peer that does not close.
+            // A full mailbox is counted. To the caller it looks like a peer that does not close.
             let _ = self.core.post(
                 to.lcore,
                 Command::Close {
@@ -198,7 +198,7 @@ impl<C: Connections, E: Send + 'static> LcoreContext for LcoreCx<'_, C, E> {
     }
 }
 
-/// Hands the calls that need no connection on to the lcore's context.
+/// Passes the calls that need no connection to the lcore's context.
 macro_rules! delegate {
     ($($name:ident(&mut self $(, $arg:ident: $ty:ty)*) $(-> $ret:ty)?;)*) => {
         $(fn $name(&mut self $(, $arg: $ty)*) $(-> $ret)? { self.lcore.$name($($arg),*) })*
@@ -358,8 +358,8 @@ impl<E: Send + 'static> Core<E> {
         let pattern: Arc<str> = pattern.into();
         for other in (0..self.lcores).filter(|other| *other != self.lcore) {
             let waiting = &mut self.unsent_interest[usize::from(other)];
-            // What waits is the opposite, and the other lcore knows nothing of it: now it need not. So subscriptions that
-            // come and go faster than a busy lcore learns of them do not pile up.
+            // If the opposite still waits, the other lcore does not know of it, and both cancel out. So subscriptions that come
+            // and go faster than a busy lcore takes commands do not pile up.
             if waiting.swap_remove(&pattern).is_none() {
                 waiting.insert(Arc::clone(&pattern), wanted);
             }
@@ -367,7 +367,7 @@ impl<E: Send + 'static> Core<E> {
         self.send_interest();
     }
 
-    /// Sends what interests could not be sent before: they must not be lost, or messages would be.
+    /// Sends the interests that have found a full mailbox. They must not be lost, or messages would be.
     pub(crate) fn send_interest(&mut self) {
         for (to, waiting) in self.unsent_interest.iter_mut().enumerate() {
             while let Some((pattern, wanted)) = waiting.pop() {
@@ -407,7 +407,7 @@ impl<E: Send + 'static> Core<E> {
         }
     }
 
-    /// Ends what a connection held beyond its slot: subscriptions and timers.
+    /// Ends the subscriptions and timers of a connection.
     pub(crate) fn release_extra(&mut self, index: u32) {
         let Some(extra) = self.sessions[index as usize].extra.take() else {
             return;

@@ -1,8 +1,8 @@
-//! Who is subscribed to what: a trie over the dot-separated tokens of topics.
+//! Subscriptions: a trie over the dot-separated tokens of topics.
 //!
 //! The wildcards are those of NATS: `*` stands for exactly one token, `>` for one or more and only at the end. A subscriber
-//! is a small number: a connection of this lcore, or another lcore that has subscribers of its own, so that one lookup says
-//! both whom to send to here and whom to pass the message on to. Matching visits at most `2^depth` nodes, and the depth of a
+//! is a small number: a connection of this lcore, or another lcore that has subscribers of its own, so that one lookup gives
+//! the connections here and the lcores to pass the message to. Matching visits at most `2^depth` nodes, and the depth of a
 //! topic is bounded by [`MAX_TOKENS`].
 
 use std::collections::HashMap;
