@@ -16,17 +16,17 @@ struct Primes;
 const TICK: u64 = 1;
 const RETRY: u64 = 2;
 
-/// Slow work.
-fn count_primes(below: u32) -> usize {
-    let is_prime = |n: &u32| (2..).take_while(|d| *d <= n / d).all(|d| n % d != 0);
+/// Slow work: trial division.
+fn count_primes(below: u16) -> usize {
+    let is_prime = |n: &u16| (2..*n).all(|divisor| !n.is_multiple_of(divisor));
     (2..below).filter(is_prime).count()
 }
 
 impl Handler for Primes {
-    type Conn = Option<u32>; // the number that comes next
+    type Conn = Option<u16>; // the number that comes next
     type Event = usize; // the result of a job
 
-    fn new_conn(&mut self) -> Option<u32> {
+    fn new_conn(&mut self) -> Option<u16> {
         None
     }
 
@@ -56,7 +56,7 @@ impl Handler for Primes {
             return;
         }
         let Some(number) = *next else {
-            let _ = cx.send(Kind::Text, b"not a number");
+            let _ = cx.send(Kind::Text, b"not a number below 65536");
             return;
         };
         // The job runs on another thread. This lcore serves its other connections meanwhile.

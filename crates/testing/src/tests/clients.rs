@@ -40,18 +40,18 @@ fn fragments_are_one_message_wherever_they_are_split() {
 fn pieces_arrive_in_turns_of_their_own() {
     let (mut net, _) = network(1);
     let mut alice = net.connect("/").expect_open();
-    let before = net.totals().reads;
+    let before = net.totals().transport.reads;
     alice.split([2, 4, 100]).send_text("hello");
     assert_eq!(alice.next_text(), "hello");
     net.advance(Duration::from_millis(1));
-    assert!(net.totals().reads >= before + 3);
+    assert!(net.totals().transport.reads >= before + 3);
 }
 
 #[test]
 fn corked_messages_arrive_in_one_turn() {
     let (mut net, _) = network(1);
     let mut alice = net.connect("/").expect_open();
-    let before = net.totals().writes;
+    let before = net.totals().transport.writes;
     alice.cork();
     for n in 0..10 {
         alice.send_text(&n.to_string());
@@ -63,7 +63,7 @@ fn corked_messages_arrive_in_one_turn() {
     }
     alice.send_text("not corked");
     assert_eq!(alice.next_text(), "not corked");
-    assert_eq!(net.totals().writes - before, 2);
+    assert_eq!(net.totals().transport.writes - before, 2);
 }
 
 #[test]
