@@ -84,7 +84,9 @@ pub mod guide;
 
 #[doc = include_str!("testing.md")]
 pub mod testing {
-    pub use hioload_testing::{Client, HttpResponse, Network, Received, TcpState, Upgrade};
+    pub use hioload_testing::{
+        Client, HttpResponse, Network, Received, TcpState, Upgrade, Upstream,
+    };
 }
 
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]

@@ -8,7 +8,6 @@ use hioload_engine::ConnectionId;
 use hioload_transport::fake::Fake;
 use hioload_ws_proto::{CloseCode, Kind, OpCode};
 
-use crate::protocol::{close_frame, frame};
 use crate::received::{Received, TcpState};
 use crate::upgrade::{HttpResponse, Upgrade};
 use crate::world::{End, World};
@@ -93,6 +92,16 @@ impl Client {
         self.end.borrow().protocol.response().cloned()
     }
 
+    /// The request that a server has received.
+    pub(crate) fn take_request(&self) -> Vec<u8> {
+        self.end.borrow().protocol.request().to_vec()
+    }
+
+    /// Frames follow: a server has accepted.
+    pub(crate) fn serve(&mut self) {
+        self.end.borrow_mut().protocol.serve();
+    }
+
     // Sending.
 
     /// Sends a text message in one frame.
@@ -119,7 +128,8 @@ impl Client {
         let (mut bytes, mut opcode) = (Vec::new(), kind.into());
         let mut parts = parts.into_iter().peekable();
         while let Some(part) = parts.next() {
-            bytes.extend(frame(parts.peek().is_none(), opcode, part.as_ref()));
+            let protocol = &self.end.borrow().protocol;
+            bytes.extend(protocol.frame(parts.peek().is_none(), opcode, part.as_ref()));
             opcode = OpCode::Continuation;
         }
         self.send_bytes(&bytes)
@@ -127,13 +137,18 @@ impl Client {
 
     /// Sends a Ping of at most 125 bytes.
     pub fn ping(&mut self, payload: &[u8]) -> &mut Self {
-        self.send_bytes(&frame(true, OpCode::Ping, payload))
+        let bytes = self
+            .end
+            .borrow()
+            .protocol
+            .frame(true, OpCode::Ping, payload);
+        self.send_bytes(&bytes)
     }
 
     /// Begins the closing handshake.
     pub fn close(&mut self, code: CloseCode, reason: &str) -> &mut Self {
-        self.end.borrow_mut().protocol.close_sent = true;
-        self.send_bytes(&close_frame(code, reason))
+        let bytes = self.end.borrow_mut().protocol.close_frame(code, reason);
+        self.send_bytes(&bytes)
     }
 
     /// Sends bytes as they are: a part of a frame, or what no correct client sends.

@@ -1,10 +1,5 @@
 //! Several lcores: topics, events, jobs, panics, and the end.
 
-use std::net::SocketAddr;
-
-use hioload_engine::{Connect, ConnectError, ConnectionId};
-use hioload_ws_proto::handshake::client::Response as ServerReply;
-
 use super::*;
 use crate::TcpState;
 
@@ -128,35 +123,4 @@ fn the_handler_can_be_inspected() {
     let (mut net, log) = network(1);
     net.with_handler(0, |handler| handler.log.borrow_mut().push("seen".into()));
     assert_eq!(*log.borrow(), ["seen"]);
-}
-
-#[test]
-fn connections_that_a_handler_opens_time_out() {
-    struct Caller(Log);
-    impl Handler for Caller {
-        type Conn = ();
-        type Event = ();
-        fn new_conn(&mut self) {}
-        fn on_start(&mut self, cx: &mut impl LcoreContext<Event = ()>) {
-            let server = SocketAddr::from(([192, 0, 2, 2], 80));
-            cx.connect(Connect::new(server)).unwrap();
-        }
-        fn on_connect(
-            &mut self,
-            _: &mut impl LcoreContext<Event = ()>,
-            _: u64,
-            _: ConnectionId,
-            outcome: Result<&ServerReply<'_>, ConnectError>,
-        ) -> Option<()> {
-            let error = outcome.map(drop).unwrap_err();
-            self.0.borrow_mut().push(error.to_string());
-            None
-        }
-        fn on_message(&mut self, (): &mut (), _: &mut impl Context<Event = ()>, _: Message<'_>) {}
-    }
-    let log = Log::default();
-    let mut net = Network::new(Config::default(), 1, |_| Caller(Rc::clone(&log)));
-    assert_eq!(log.borrow().len(), 0);
-    net.advance(Duration::from_secs(11));
-    assert_eq!(*log.borrow(), ["no handshake answer in time"]);
 }

@@ -19,6 +19,7 @@ mod lcores;
 mod limits;
 mod requests;
 mod time;
+mod upstreams;
 
 type Log = Rc<RefCell<Vec<String>>>;
 
