@@ -41,6 +41,7 @@
 //! | to | see |
 //! |---|---|
 //! | write a handler | [`guide`], [`Handler`], [`Context`], [`LcoreContext`] |
+//! | test a handler | [`testing`] |
 //! | refuse requests, check origins, log | [`middleware`] |
 //! | bound memory, time and rates | [`Limits`], [`Tunables`], [`Config`] |
 //! | open connections as a client | [`Connect`], [`LcoreContext::connect`] |
@@ -80,6 +81,13 @@ pub use hioload_ws_proto::handshake::{HandshakeError, server::Request};
 pub use hioload_ws_proto::{CloseCode, Kind, Message};
 
 pub mod guide;
+
+#[doc = include_str!("testing.md")]
+pub mod testing {
+    pub use hioload_testing::{
+        Client, HttpResponse, Network, Received, TcpState, Upgrade, Upstream,
+    };
+}
 
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
 pub mod af_xdp;
