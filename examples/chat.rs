@@ -1,5 +1,5 @@
-//! Chat rooms over topics: the path of the request names the room, and everybody in a room receives its messages, on whichever
-//! lcore they are.
+//! Chat rooms over topics: the path of the request names the room, and every member of a room receives its messages, on any
+//! lcore.
 //!
 //! ```sh
 //! cargo run --example chat

@@ -18,7 +18,7 @@ use hioload_ws::{
 #[derive(Clone)]
 struct Client {
     server: Endpoint,
-    /// Tells the thread of `main` what has happened.
+    /// Reports the outcome to the thread of `main`.
     outcome: Sender<String>,
 }
 

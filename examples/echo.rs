@@ -16,7 +16,7 @@ struct Echo;
 
 impl Handler for Echo {
     type Conn = (); // the state of a connection
-    type Event = (); // what jobs and other threads send
+    type Event = (); // the events of jobs and other threads
 
     fn new_conn(&mut self) {}
 

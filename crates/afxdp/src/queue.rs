@@ -232,7 +232,7 @@ impl Queue {
         }
     }
 
-    /// Makes one system call to send. Its result also tells whether the interface is up.
+    /// Makes one system call to send. Its result also shows whether the interface is up.
     fn call(&mut self) -> Result<(), Errno> {
         self.state.stats.kicks += 1;
         let result = self.socket.kick_tx();
@@ -355,7 +355,7 @@ impl Device for Queue {
     fn tx_burst(&mut self, burst: &mut Burst<Frame>) -> usize {
         self.reap();
         if self.state.down && !burst.is_empty() {
-            // Only a call tells whether the interface is up again.
+            // Only a call shows whether the interface is up again.
             let _ = self.call();
         }
         if self.state.down || self.state.removed {

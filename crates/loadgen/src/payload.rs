@@ -85,7 +85,7 @@ fn letters(n: u32) -> [u8; NUMBER] {
     (x + 0x6161_6161_6161_6161).to_le_bytes()
 }
 
-/// The number that letters stand for; `None` if they stand for none.
+/// The number that letters encode; `None` if they encode none.
 fn number(letters: &[u8]) -> Option<u32> {
     let mut n = 0;
     for (place, letter) in letters.iter().take(NUMBER).enumerate() {

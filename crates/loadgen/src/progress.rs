@@ -1,4 +1,4 @@
-//! The interface to a display that shows a run while it goes on.
+//! The interface to a display that shows a run in progress.
 
 use hioload_report::{Run, Tick};
 

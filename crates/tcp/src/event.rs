@@ -19,7 +19,7 @@ impl fmt::Display for FlowId {
     }
 }
 
-/// The set of things that an [`Event`] reports.
+/// The set of facts that an [`Event`] reports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct EventFlags(u8);
 

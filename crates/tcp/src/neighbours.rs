@@ -173,7 +173,7 @@ impl Neighbours {
         }
     }
 
-    /// The next thing that is due at `now`. The caller repeats the call until it returns `None`.
+    /// The next action that is due at `now`. The caller repeats the call until it returns `None`.
     pub(crate) fn step(&mut self, now: Time) -> Option<Step> {
         loop {
             let (slot, generation) = match self.urgent.pop_front() {

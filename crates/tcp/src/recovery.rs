@@ -90,8 +90,8 @@ impl Losses {
 }
 
 impl<D: Device> Stack<D> {
-    /// Handles the acknowledgement in a segment. `before` and `after` it, so many bytes were outstanding. `expected` is the new
-    /// RCV.NXT, if it is known.
+    /// Handles the acknowledgement in a segment. `before` and `after` are the numbers of bytes outstanding before and after
+    /// it. `expected` is the new RCV.NXT, if it is known.
     #[inline]
     pub(crate) fn on_acknowledgement(
         &mut self,

@@ -3,7 +3,7 @@
 //!
 //! A clock hand passes over the slots, a part of them at a time, once around in [`StackConfig::ring_idle`]. It clears the mark
 //! that a flow is active. A flow without the mark was idle since the last round. The resident memory is estimated: a receive
-//! ring is filled page by page, so the sequence numbers tell when a new page begins; an empty send ring begins at its first
+//! ring is filled page by page, so the sequence numbers show when a new page begins; an empty send ring begins at its first
 //! page.
 
 use std::ops::Range;

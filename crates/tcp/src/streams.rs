@@ -172,7 +172,7 @@ impl<D: Device> Stack<D> {
             .unwrap_or(0)
     }
 
-    /// Ends the sending side after the queued bytes. Receiving goes on. A flow that is not established yet is reset.
+    /// Ends the sending side after the queued bytes. Receiving continues. A flow that is not established yet is reset.
     pub fn finish(&mut self, id: FlowId) {
         let Some(slot) = self.flows.owned(id) else {
             return;

@@ -12,10 +12,10 @@ use crate::received::{Received, TcpState};
 use crate::upgrade::{HttpResponse, Upgrade};
 use crate::world::{End, World};
 
-/// A client. Every call that sends returns when the lcores and all clients have done everything that follows at the same time,
-/// so that the next line of the test can look at the result.
+/// A client. Every call that sends returns when the lcores and all clients have no more work at the present time, so that
+/// the next line of the test can check the result.
 ///
-/// By itself a client answers Pings with Pongs and a Close with a Close, and ends TCP after the server has, as RFC 6455 wants:
+/// By default a client answers Pings with Pongs and a Close with a Close, and ends TCP after the server has, as RFC 6455 requires:
 /// [`answer`](Self::answer) changes that. Sending on a connection that has ended has no effect.
 ///
 /// Calls that expect something panic if it is not there. The message shows everything that the client has received.
@@ -40,7 +40,7 @@ impl Client {
         }
     }
 
-    /// The name of the connection, for [`send_to`](hioload_engine::LcoreContext::send_to) and the like.
+    /// The id of the connection, for [`send_to`](hioload_engine::LcoreContext::send_to) and similar calls.
     pub fn id(&self) -> ConnectionId {
         let end = self.end.borrow();
         ConnectionId {

@@ -2,7 +2,7 @@
 //!
 //! A [`Network`] holds the lcores of a server, each with its own instance of the handler, on the thread of the test. A
 //! [`Client`] is a peer of one of them. The engine is the one that a server runs; only the transport below it is scripted
-//! ([`hioload_transport::fake`]), and the clock moves when the test says so.
+//! ([`hioload_transport::fake`]), and the clock moves only when the test moves it.
 //!
 //! ```
 //! use std::time::Duration;

@@ -165,7 +165,7 @@ impl<H: Handler> Network<H> {
         self.world.borrow().jobs.waiting()
     }
 
-    /// Hands an event to the handler of an lcore, as another thread does.
+    /// Sends an event to the handler of an lcore, as another thread does.
     ///
     /// # Panics
     /// There is no such lcore, or its mailbox is full.

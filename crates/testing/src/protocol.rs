@@ -13,7 +13,7 @@ use hioload_ws_proto::{
 use crate::received::Received;
 use crate::upgrade::{HttpResponse, KEY, Upgrade};
 
-/// RFC 6455 §5.3 wants the key of each frame to be unpredictable. A test wants the same bytes in every run.
+/// RFC 6455 §5.3 requires an unpredictable key for each frame. A test needs the same bytes in every run.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 /// Bytes of a response head.
 const MAX_HEAD: usize = 64 << 10;
@@ -30,7 +30,7 @@ pub(crate) struct Protocol {
     deflation: Deflation,
     response: Option<HttpResponse>,
     received: Vec<Received>,
-    /// Which of `received` the test has taken.
+    /// The events of `received` that the test has taken.
     taken: Vec<bool>,
     /// Whether a Close was sent, after which no other follows.
     close_sent: bool,
@@ -284,7 +284,7 @@ fn copy_event(event: &Event<'_>) -> Received {
 }
 
 impl fmt::Display for Protocol {
-    /// What the client has received, for a failure message.
+    /// The received events, for a failure message.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.response {
             None => return f.write_str("it has received no response to its request"),

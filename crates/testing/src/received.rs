@@ -1,4 +1,4 @@
-//! What a client has received.
+//! The events that a client receives.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use hioload_ws_proto::CloseCode;
 /// Bytes of a payload that a failure message shows.
 const SHOWN: usize = 64;
 
-/// Something that a client has received after the handshake.
+/// An event that a client has received after the handshake.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Received {

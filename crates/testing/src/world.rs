@@ -217,7 +217,7 @@ impl<H: Handler> World for Lcores<H> {
             let busy = self.turn_all();
             let sent = self.pump();
             let ended = self.finish_done();
-            // What a timer does is not work of the turn, so that the turn after it has to be seen too.
+            // The effect of a timer does not count as work of the turn, so the turn after it has to run too.
             quiet = if busy || sent || ended { 0 } else { quiet + 1 };
             if quiet == 2 {
                 return;

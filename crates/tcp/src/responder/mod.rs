@@ -162,7 +162,7 @@ impl Responder {
         }
     }
 
-    /// The next thing that is due at `now`. The caller repeats the call until it returns `None`.
+    /// The next action that is due at `now`. The caller repeats the call until it returns `None`.
     pub(crate) fn poll(&mut self, now: Time) -> Option<Due> {
         match self.announcements.front() {
             Some(&(due, ip, times)) if due <= now => {

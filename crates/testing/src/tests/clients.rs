@@ -1,4 +1,4 @@
-//! What a client can do.
+//! The operations of a client.
 
 use super::*;
 use crate::{Received, TcpState};
@@ -37,7 +37,7 @@ fn fragments_are_one_message_wherever_they_are_split() {
 }
 
 #[test]
-fn pieces_arrive_in_turns_of_their_own() {
+fn each_piece_arrives_in_its_own_turn() {
     let (mut net, _) = network(1);
     let mut alice = net.connect("/").expect_open();
     let before = net.totals().transport.reads;

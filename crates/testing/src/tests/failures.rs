@@ -74,7 +74,7 @@ fn long_payloads_and_long_histories_are_cut() {
 }
 
 #[test]
-fn timers_of_zero_and_jobs_leave_the_network_at_rest() {
+fn timers_of_zero_and_jobs_do_not_keep_the_network_busy() {
     struct Hasty;
     impl Handler for Hasty {
         type Conn = ();
@@ -126,7 +126,7 @@ fn a_handler_with_turns_may_always_have_work() {
 }
 
 #[test]
-fn a_handler_that_posts_to_itself_for_ever_fails_the_test() {
+fn a_handler_that_posts_to_itself_without_end_fails_the_test() {
     struct Restless(Option<Remote<()>>);
     impl Handler for Restless {
         type Conn = ();

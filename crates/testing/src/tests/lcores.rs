@@ -36,7 +36,7 @@ fn events_arrive_from_the_test_and_from_other_threads() {
 }
 
 #[test]
-fn jobs_run_when_the_test_says_so_in_their_order() {
+fn jobs_run_in_order_when_the_test_runs_them() {
     let (mut net, _) = network(2);
     let mut alice = net.connect_to(1, "/").expect_open();
     alice.send_text("job one").send_text("job two");

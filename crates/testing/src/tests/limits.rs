@@ -20,7 +20,7 @@ fn a_client_that_does_not_read_fills_its_queue_and_is_closed() {
 }
 
 #[test]
-fn a_full_queue_drops_the_newest_message_if_the_policy_says_so() {
+fn with_drop_new_a_full_queue_drops_the_newest_message() {
     let mut config = Config::default();
     config.tunables.limits.send_queue = 10_000;
     config.tunables.limits.send_policy = SendPolicy::DropNew;

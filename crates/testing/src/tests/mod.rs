@@ -1,4 +1,4 @@
-//! One handler that obeys its clients, and what the network makes of it.
+//! Tests of the network, with one handler that executes the commands of its clients.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -23,7 +23,7 @@ mod upstreams;
 
 type Log = Rc<RefCell<Vec<String>>>;
 
-/// Does what its clients say. Everything that a client cannot see is in the log.
+/// Executes the commands in messages. The log has the callbacks that a client cannot observe.
 struct Obedient {
     log: Log,
 }

@@ -9,7 +9,7 @@ use hioload_ws_proto::handshake::client::Response as ServerReply;
 use super::*;
 use crate::TcpState;
 
-/// Opens a connection at its start, greets the server, and logs what it says.
+/// Opens a connection at its start, sends a message, and logs the messages of the server.
 struct Caller(Log);
 
 impl Handler for Caller {
