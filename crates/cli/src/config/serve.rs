@@ -8,6 +8,7 @@ use hioload_ws::deflate::{DeflateConfig, Sharing};
 use hioload_ws::{Config, Endpoint, Lcores, Limits, ServerOptions, SocketOptions, Tunables};
 
 use super::Settings;
+use super::apply::{bytes, set, span, within};
 use super::bypass::{self, BypassSettings};
 use super::sections::{AfXdpArgs, DeflateArgs, DpdkArgs, EngineArgs, LimitArgs, SocketArgs};
 use super::values::{
@@ -133,26 +134,6 @@ impl ServeConfig {
     }
 }
 
-/// Sets each target whose source holds a value.
-macro_rules! set {
-    ($($target:expr => $source:expr;)*) => {
-        $(if let Some(value) = $source { $target = value; })*
-    };
-}
-pub(super) use set;
-
-pub(super) fn bytes<const A: u64, const B: u64>(size: Option<Within<Size, A, B>>) -> Option<usize> {
-    size.map(|size| size.0.0)
-}
-
-pub(super) fn within<T, const A: u64, const B: u64>(value: Option<Within<T, A, B>>) -> Option<T> {
-    value.map(|value| value.0)
-}
-
-pub(super) fn span(span: Option<Span>) -> Option<Duration> {
-    span.map(|span| span.0)
-}
-
 fn limits_from(args: &LimitArgs) -> Limits {
     let mut limits = Limits::default();
     set! {
@@ -196,7 +177,7 @@ fn deflate_from(args: &DeflateArgs) -> Option<DeflateConfig> {
     Some(config)
 }
 
-/// The settings that can change while the server runs: those that [`Change`](super::reference::Change) calls `Running` or
+/// The settings that can change while the server runs: those that [`Change`](super::declaration::Change) calls `Running` or
 /// `UpToStart`.
 pub(super) fn tunables(settings: &Settings) -> Tunables {
     let Settings {
