@@ -3,7 +3,7 @@
 
 mod apply;
 pub(crate) mod bypass;
-mod declaration;
+pub(crate) mod declaration;
 pub(crate) mod file;
 pub(crate) mod reference;
 pub(crate) mod sections;

@@ -43,7 +43,7 @@ pub(crate) struct Setting {
 
 impl Setting {
     /// The paragraphs of the documentation.
-    fn paragraphs(&self) -> Vec<String> {
+    pub(super) fn paragraphs(&self) -> Vec<String> {
         let lines: Vec<&str> = self.docs.iter().map(|line| line.trim()).collect();
         let paragraphs = lines.split(|line| line.is_empty());
         paragraphs.map(|lines| lines.join(" ")).collect()
@@ -64,7 +64,7 @@ impl Setting {
     }
 
     /// The accepted values, what happens beyond the bound, and when the setting can change.
-    fn facts(&self) -> String {
+    pub(super) fn facts(&self) -> String {
         let mut text = format!("Accepts {}.", (self.accepts)());
         for beyond in self.beyond {
             let _ = write!(text, " Beyond it {beyond}.");

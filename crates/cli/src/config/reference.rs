@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::declaration::{Change, Section, Setting};
+use super::declaration::{Change, Setting};
 use super::sections::SECTIONS;
 
 /// All settings, each with the name of its section.

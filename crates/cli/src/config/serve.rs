@@ -1,7 +1,6 @@
 //! What `hioload serve` runs: the settings with their defaults, checked against this machine.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use hioload_lcore::topology::Topology;
 use hioload_ws::deflate::{DeflateConfig, Sharing};
@@ -11,9 +10,7 @@ use super::Settings;
 use super::apply::{bytes, set, span, within};
 use super::bypass::{self, BypassSettings};
 use super::sections::{AfXdpArgs, DeflateArgs, DpdkArgs, EngineArgs, LimitArgs, SocketArgs};
-use super::values::{
-    AllowOrigin, Control, Deflate, LogFilter, LogFormat, Size, Span, TransportKind, Within,
-};
+use super::values::{AllowOrigin, Control, Deflate, LogFilter, LogFormat, Size, TransportKind};
 use crate::Failure;
 
 /// Everything `hioload serve` needs to run.
