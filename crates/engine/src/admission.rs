@@ -1,6 +1,6 @@
-//! How many connections there are, in all and from each source: the only state that lcores share.
+//! The number of connections, in total and from each source. Lcores share it.
 //!
-//! It is touched once when a connection is accepted and once when it ends, never for a message. The total is exact. The
+//! It changes once when a connection is accepted and once when it ends, never for a message. The total is exact. The
 //! count per source is a counting sketch (Fan et al., "Summary cache", 1998: a Bloom filter of counters): `ROWS` counters
 //! chosen by independent bits of a keyed hash, of which the smallest is the estimate. It never under-counts; it over-counts
 //! a source only when each of its counters is shared with other busy sources. It costs the same for one source and for a
@@ -28,7 +28,7 @@ pub(crate) struct Admission {
     working: AtomicUsize,
 }
 
-/// The right to be open; given back with [`Admission::release`].
+/// The permission of a connection to be open. [`Admission::release`] returns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ticket(u64);
 
@@ -68,13 +68,13 @@ impl Admission {
         self.working.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Whether all lcores have drained. Until then none may end: a frame or connection that arrives at one may be for another,
-    /// and each answers health checks.
+    /// Whether all lcores have drained. Until then none may end: a frame or connection that arrives at one may be for another
+    /// one, and each answers health checks.
     pub(crate) fn all_have_drained(&self) -> bool {
         self.working.load(Ordering::Relaxed) == 0
     }
 
-    /// Replaces the bounds. What is open stays, and counts.
+    /// Replaces the bounds. Open connections stay, and count.
     pub(crate) fn set_bounds(&self, max_open: usize, max_per_source: u32) {
         self.max_open.store(max_open, Ordering::Relaxed);
         self.max_per_source.store(max_per_source, Ordering::Relaxed);
@@ -118,7 +118,7 @@ impl Admission {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// A hash of the source, 0 for a Unix socket, which has none. Sources are counted without a bound too: it may come later.
+    /// A hash of the source; 0 for a Unix socket. Sources are counted without a bound too: a later configuration may set one.
     fn key(&self, peer: Peer) -> u64 {
         match peer {
             Peer::Ip(addr) => self.hasher.hash_one(source_of(addr)).max(1),
@@ -134,7 +134,7 @@ impl Admission {
     }
 }
 
-/// IPv4 sources are counted by address, IPv6 ones by /64, which is what one subscriber holds.
+/// IPv4 sources are counted by address, IPv6 ones by /64, the usual prefix of one subscriber.
 fn source_of(addr: SocketAddr) -> u64 {
     match addr.ip().to_canonical() {
         IpAddr::V4(ip) => u64::from(u32::from(ip)),

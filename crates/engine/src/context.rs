@@ -72,7 +72,7 @@ impl<C: Connections, E: Send + 'static> LcoreCx<'_, C, E> {
                 Ok(event) => Command::Event { to, event },
                 Err(_) => Command::JobPanicked { to },
             });
-            // A full mailbox is full for a moment. The result of finished work is kept until there is room.
+            // The mailbox has room again after a turn. Until then the result is kept.
             Box::new(
                 move || match command.take().map(|command| poster.post(command)) {
                     None | Some(Ok(())) => true,
@@ -152,7 +152,7 @@ impl<C: Connections, E: Send + 'static> LcoreContext for LcoreCx<'_, C, E> {
             self.core
                 .begin_close(self.io, to.conn, code, reason, ClosedBy::Application);
         } else {
-            // A full mailbox is counted. To the caller it looks like a peer that does not close.
+            // A full mailbox is counted. For the caller it has the effect of a peer that does not close.
             let _ = self.core.post(
                 to.lcore,
                 Command::Close {
@@ -198,7 +198,7 @@ impl<C: Connections, E: Send + 'static> LcoreContext for LcoreCx<'_, C, E> {
     }
 }
 
-/// Passes the calls that need no connection to the lcore's context.
+/// Forwards the calls that need no connection to the lcore's context.
 macro_rules! delegate {
     ($($name:ident(&mut self $(, $arg:ident: $ty:ty)*) $(-> $ret:ty)?;)*) => {
         $(fn $name(&mut self $(, $arg: $ty)*) $(-> $ret)? { self.lcore.$name($($arg),*) })*
@@ -340,7 +340,7 @@ impl<E: Send + 'static> Core<E> {
         Ok(true)
     }
 
-    /// Connections of this lcore subscribed with exactly this pattern: none, one, or two for more.
+    /// The number of connections of this lcore with exactly this pattern: 0, 1, or 2 if there are more.
     fn local_subscribers(&self, pattern: &str) -> usize {
         let local = |subscriber: &u32| subscriber & SUBSCRIBER_IS_LCORE == 0;
         self.topics
@@ -350,7 +350,7 @@ impl<E: Send + 'static> Core<E> {
             .count()
     }
 
-    /// Tells the other lcores whether this one has subscribers to `pattern`.
+    /// Informs the other lcores whether this one has subscribers to `pattern`.
     fn announce(&mut self, pattern: &str, wanted: bool) {
         if self.lcores == 1 {
             return;
@@ -358,8 +358,8 @@ impl<E: Send + 'static> Core<E> {
         let pattern: Arc<str> = pattern.into();
         for other in (0..self.lcores).filter(|other| *other != self.lcore) {
             let waiting = &mut self.unsent_interest[usize::from(other)];
-            // If the opposite still waits, the other lcore does not know of it, and both cancel out. So subscriptions that come
-            // and go faster than a busy lcore takes commands do not pile up.
+            // If the opposite command still waits, the two cancel out. So commands for repeated subscriptions do not accumulate
+            // while the other lcore is busy.
             if waiting.swap_remove(&pattern).is_none() {
                 waiting.insert(Arc::clone(&pattern), wanted);
             }
@@ -367,7 +367,7 @@ impl<E: Send + 'static> Core<E> {
         self.send_interest();
     }
 
-    /// Sends the interests that have found a full mailbox. They must not be lost, or messages would be.
+    /// Sends the interests that found a full mailbox. A lost interest would lose messages.
     pub(crate) fn send_interest(&mut self) {
         for (to, waiting) in self.unsent_interest.iter_mut().enumerate() {
             while let Some((pattern, wanted)) = waiting.pop() {

@@ -1,7 +1,7 @@
-//! The state of an lcore that is the engine's own: everything but the transport, the handler and what the decoders hold.
+//! The engine's own state of an lcore: everything but the transport, the handler and the decoders.
 //!
-//! It is apart from those so that a handler, called with a message that lies in the transport's or a decoder's memory, can be
-//! lent all of it mutably.
+//! It is separate from those, so that a handler can borrow all of it mutably while its message borrows the memory of the
+//! transport or of a decoder.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::session::{Phase, Session, SessionFlags, millis};
 use crate::timers::UserTimers;
 use crate::topics::Topics;
 
-/// What an lcore is started with.
+/// The arguments of the start of an lcore.
 pub(crate) struct LcoreInit<E> {
     pub(crate) lcore: u16,
     pub(crate) lcores: u16,
@@ -57,15 +57,15 @@ pub(crate) struct Core<E> {
     pub(crate) published: Held,
     pub(crate) mailbox: Mailbox<Command<E>>,
     pub(crate) poster: Poster<Command<E>>,
-    /// By lcore: patterns whose interest a full mailbox did not take, and whether they are wanted. They must not be lost, so
-    /// they wait here.
+    /// By lcore: patterns whose interest found a full mailbox, and whether this lcore has subscribers to them. They wait
+    /// here, because a lost interest would lose messages.
     pub(crate) unsent_interest: Vec<IndexMap<Arc<str>, bool>>,
-    /// Executor jobs watch it: once it is dropped, no lcore takes their results.
+    /// Executor jobs hold a weak reference. Once this is dropped, no lcore takes their results.
     pub(crate) alive: Arc<()>,
     pub(crate) counters: Arc<LcoreCounters>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) executor: Executor,
-    /// Compresses what is sent; `None` where the configuration has no compression, or while it is in use.
+    /// The compressor; `None` where the configuration has no compression, or while it is in use.
     pub(crate) compressor: Option<Compressor>,
     pub(crate) rng: StdRng,
     /// Scratch for heads and response bodies.
@@ -83,7 +83,7 @@ pub(crate) struct Core<E> {
     pub(crate) refusals: usize,
 }
 
-/// Bytes of compressed output that the lcore's compressor keeps room for between messages.
+/// The capacity of the output buffer that the lcore's compressor keeps between messages, in bytes.
 pub(crate) const RETAINED_OUTPUT: usize = 256 << 10;
 
 /// Marks a wheel key as one of the application's timers.
@@ -200,7 +200,7 @@ impl<E: Send + 'static> Core<E> {
         }
     }
 
-    /// Sets the session's timer anew.
+    /// Sets the session's timer again.
     pub(crate) fn rearm(&mut self, index: u32) {
         let session = &mut self.sessions[index as usize];
         if let Some(timer) = session.timer.take() {

@@ -75,13 +75,13 @@ impl<E: Send + 'static> Core<E> {
     /// One command to each lcore among `targets`.
     fn pass_on(&mut self, targets: &[u32], topic: &str, kind: Kind, frame: &Shared) {
         let mut name: Option<Arc<str>> = None;
-        let mut told = [false; MAX_LCORES];
+        let mut notified = [false; MAX_LCORES];
         let lcores = targets
             .iter()
             .filter(|target| **target & SUBSCRIBER_IS_LCORE != 0);
         for lcore in lcores.map(|target| (target & !SUBSCRIBER_IS_LCORE) as usize) {
-            // An lcore with several patterns that match is there several times.
-            if std::mem::replace(&mut told[lcore], true) {
+            // An lcore with several matching patterns occurs several times.
+            if std::mem::replace(&mut notified[lcore], true) {
                 continue;
             }
             let command = Command::Publish {
@@ -154,8 +154,8 @@ impl<E: Send + 'static> Core<E> {
         Ok(())
     }
 
-    /// The message compressed by itself for the window of this connection, made once for each window size. A compressor
-    /// that spans messages does not know of it and starts afresh.
+    /// The message compressed without context for the window of this connection, made once for each window size. A
+    /// compressor with context has not seen this message, so its next message starts without context.
     fn compressed_for(
         &mut self,
         index: u32,

@@ -19,7 +19,7 @@ type Subscribers<S> = IndexSet<S>;
 
 #[derive(Debug)]
 struct Node<S> {
-    // Boxed: a table has at least four places, and most nodes have one child.
+    // Boxed: a table has at least four buckets, and most nodes have one child.
     children: HashMap<Box<str>, Box<Node<S>>>,
     any: Option<Box<Node<S>>>,
     here: Subscribers<S>,
@@ -82,7 +82,7 @@ impl<S: Copy + Eq + std::hash::Hash> Topics<S> {
         }
     }
 
-    /// Adds a subscription; `false` if it was there. `pattern` must satisfy [`is_pattern`].
+    /// Adds a subscription. Returns `false` if it was there. `pattern` must satisfy [`is_pattern`].
     pub(crate) fn subscribe(&mut self, pattern: &str, subscriber: S) -> bool {
         let mut node = &mut self.root;
         for token in pattern.split('.') {
@@ -99,7 +99,7 @@ impl<S: Copy + Eq + std::hash::Hash> Topics<S> {
         node.here.insert(subscriber)
     }
 
-    /// Removes a subscription and the nodes that held only it; `false` if there was none.
+    /// Removes a subscription and the nodes that held only it. Returns `false` if there was none.
     pub(crate) fn unsubscribe(&mut self, pattern: &str, subscriber: S) -> bool {
         fn walk<S: Eq + std::hash::Hash>(
             node: &mut Node<S>,
@@ -134,7 +134,7 @@ impl<S: Copy + Eq + std::hash::Hash> Topics<S> {
         walk(&mut self.root, Some(pattern), &subscriber)
     }
 
-    /// Those subscribed with exactly this pattern.
+    /// The subscribers with exactly this pattern.
     pub(crate) fn subscribers(&self, pattern: &str) -> impl Iterator<Item = S> {
         self.set(pattern).into_iter().flatten().copied()
     }
@@ -157,7 +157,8 @@ impl<S: Copy + Eq + std::hash::Hash> Topics<S> {
         Some(&node.here)
     }
 
-    /// Calls `f` for each subscription that `topic` matches. A subscriber with several comes several times.
+    /// Calls `f` for each subscription that `topic` matches. A subscriber with several matching
+    /// subscriptions occurs several times.
     pub(crate) fn matches(&self, topic: &str, mut f: impl FnMut(S)) {
         fn walk<S: Copy>(node: &Node<S>, topic: Option<&str>, f: &mut impl FnMut(S)) {
             let Some(topic) = topic else {
@@ -293,7 +294,7 @@ mod tests {
             for (pattern, who) in model {
                 topics.unsubscribe(&pattern, who);
             }
-            prop_assert!(topics.is_empty(), "nodes were left behind");
+            prop_assert!(topics.is_empty(), "nodes remain");
         }
     }
 }

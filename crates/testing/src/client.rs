@@ -1,4 +1,4 @@
-//! A client of a network: it sends what a test wants, and keeps what it receives.
+//! A client of a network: it sends as the test commands, and keeps the frames that it receives.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -238,7 +238,7 @@ impl Client {
         self
     }
 
-    // What came back.
+    // The responses.
 
     /// Takes the next message, which has to be text.
     ///

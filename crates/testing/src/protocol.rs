@@ -43,7 +43,7 @@ enum State {
         arrived: Vec<u8>,
     },
     Open(Decoder),
-    /// The response was not 101: what follows is its body.
+    /// The response was not 101: its body follows.
     Body,
     /// A server keeps the request that arrives.
     Request(Vec<u8>),

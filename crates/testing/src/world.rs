@@ -35,7 +35,7 @@ pub(crate) struct End {
     pub(crate) ended: bool,
 }
 
-/// What a client needs of a network, whatever the handler is.
+/// The operations of a network that a client needs, independent of the handler.
 pub(crate) trait World {
     /// Runs lcores and clients until nothing is left to do at the present time.
     fn settle(&mut self);

@@ -45,7 +45,7 @@ impl Options {
     }
 }
 
-/// A step of the peer in seat `who`. Peers 0 to 3 have connected to us, we have connected to peers 4 and 5.
+/// A step of the peer number `who`. Peers 0 to 3 have connected to us, we have connected to peers 4 and 5.
 #[derive(Clone, Debug)]
 pub enum Step<'a> {
     /// It sends these bytes.
@@ -64,12 +64,12 @@ pub enum Step<'a> {
     Window(u16),
     /// Milliseconds pass.
     Pass(u16),
-    /// Another peer takes the seat. The old one stays connected and sends nothing more.
+    /// Another peer gets this number. The old one stays connected and sends nothing more.
     Fresh,
 }
 
 impl<'a> Step<'a> {
-    /// Reads a step: a byte with the kind, one with the seat, then its arguments.
+    /// Reads a step: a byte with the kind, one with the number of the peer, then its arguments.
     fn read(input: &mut Input<'a>) -> (usize, Self) {
         let (what, who) = (input.byte(), usize::from(input.byte() % 6));
         let step = match what % 10 {

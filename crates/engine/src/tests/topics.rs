@@ -1,10 +1,10 @@
-//! Publishing, on one lcore and across them.
+//! Publishing, on one lcore and across lcores.
 
 use super::*;
 use crate::Limits;
 
 #[test]
-fn subscribers_get_each_message_once_and_only_theirs() {
+fn a_subscriber_receives_each_matching_message_once() {
     let mut lab = Lab::new(Config::default());
     let (a, b, c) = (lab.open(), lab.open(), lab.open());
     for pattern in ["news.*", "news.>", "news.eu"] {
@@ -22,7 +22,7 @@ fn subscribers_get_each_message_once_and_only_theirs() {
 }
 
 #[test]
-fn unsubscribing_and_ending_stop_delivery() {
+fn unsubscribing_and_the_end_of_a_connection_stop_delivery() {
     let mut lab = Lab::new(Config::default());
     let (a, b) = (lab.open(), lab.open());
     lab.say(a, "sub t");
@@ -88,11 +88,11 @@ fn messages_cross_lcores_only_to_subscribers() {
     labs[0].say(ids[0], "pub x.y one");
     turn_all(&mut labs);
     assert_eq!(labs[1].frames(ids[1]), ["text one"]);
-    // Lcore 2 has no subscriber: it was not even told.
+    // Lcore 2 has no subscriber, so no command was sent to it.
     assert!(labs[2].lcore.app.core.mailbox.is_empty());
     assert_eq!(labs[2].frames(ids[2]), [""; 0]);
 
-    // A second subscriber on the same lcore, then the first goes: delivery goes on, until the last is gone.
+    // The first of two subscribers on the same lcore leaves. Delivery ends only when the second has left too.
     let second = labs[1].open();
     labs[1].say(second, "sub x.*");
     labs[1].io().reset(ids[1]);
@@ -117,7 +117,7 @@ fn a_full_mailbox_drops_messages_but_never_subscriptions() {
         },
     );
     let ids: Vec<_> = labs.iter_mut().map(Lab::open).collect();
-    // More interests than the mailbox holds, while the other lcore sleeps.
+    // More subscriptions than the mailbox holds, while the other lcore does not turn.
     for n in 0..10 {
         labs[1].say(ids[1], &format!("sub t{n}"));
     }
@@ -130,7 +130,7 @@ fn a_full_mailbox_drops_messages_but_never_subscriptions() {
     }
     let expected: Vec<_> = (0..10).map(|n| format!("text {n}")).collect();
     assert_eq!(labs[1].frames(ids[1]), expected);
-    // More messages than it holds: counted, not queued without bound.
+    // More messages than it holds: the excess is dropped and counted.
     for n in 0..10 {
         labs[0].say(ids[0], &format!("pub t0 {n}"));
     }
@@ -162,11 +162,14 @@ fn an_lcore_that_ends_wakes_the_lcores_it_has_sent_commands_to() {
     assert!(second.lcore.app.core.mailbox.prepare_sleep());
     first.lcore.finish();
     assert!(!second.lcore.app.core.mailbox.is_empty());
-    assert!(second.io().woken(), "it sleeps although a command waits");
+    assert!(
+        second.io().woken(),
+        "it was not woken although a command waits"
+    );
 }
 
 #[test]
-fn subscriptions_that_come_and_go_leave_nothing_waiting_for_a_busy_lcore() {
+fn repeated_subscriptions_do_not_accumulate_commands_for_a_busy_lcore() {
     let config = Config {
         mailbox: 4,
         ..Config::default()
@@ -180,7 +183,7 @@ fn subscriptions_that_come_and_go_leave_nothing_waiting_for_a_busy_lcore() {
     let waiting = labs[0].lcore.app.core.interest_waiting();
     assert!(waiting <= 4, "{waiting} commands wait");
 
-    // Nor does one that takes none keep the others from theirs.
+    // An lcore that does not turn does not delay the commands for the others.
     for n in 0..20 {
         labs[0].say(ids[0], &format!("sub t{n}"));
         labs[1].turn();
@@ -190,7 +193,7 @@ fn subscriptions_that_come_and_go_leave_nothing_waiting_for_a_busy_lcore() {
         labs[0].turn();
     }
     assert_eq!(labs[0].frames(ids[0]).len(), 20);
-    // The one that slept learns all of it when it looks.
+    // Lcore 2 receives all subscriptions when it turns again.
     for _ in 0..20 {
         labs[2].turn();
         labs[0].turn();
@@ -203,7 +206,7 @@ fn subscriptions_that_come_and_go_leave_nothing_waiting_for_a_busy_lcore() {
 }
 
 #[test]
-fn messages_for_those_who_do_not_read_are_copied_when_too_many_are_shared() {
+fn published_memory_bounds_the_shared_messages_and_further_ones_are_copied() {
     let limits = Limits {
         published_memory: 100_000,
         ..Limits::default()
@@ -223,7 +226,11 @@ fn messages_for_those_who_do_not_read_are_copied_when_too_many_are_shared() {
     let held = lab.lcore.app.core.published.bytes();
     assert!((80_000..=100_000).contains(&held), "{held} bytes held");
     assert!(lab.totals().published_copied > 0);
-    assert_eq!(lab.frames(other).len(), 5, "who reads gets everything");
+    assert_eq!(
+        lab.frames(other).len(),
+        5,
+        "the subscriber that reads receives every message"
+    );
     lab.io().set_window(slow, usize::MAX);
     lab.turn();
     assert_eq!(lab.frames(slow).len(), 5);

@@ -1,4 +1,4 @@
-//! The receiving half of a turn: what happened to flows, and visits to connections that have more to read.
+//! The receiving half of a turn: events of flows, and visits to connections that have more to read.
 
 use std::mem;
 
@@ -213,7 +213,7 @@ impl<D: Device> Bypass<D> {
         self.consumed(id, n, took, taken.rest);
     }
 
-    /// Lends the driver what it left, if it wanted that later; else that and what has come since.
+    /// Lends the driver the bytes that it left. Unless it left them as `Later`, the bytes received since are included.
     fn present_next<Dr: Driver>(&mut self, driver: &mut Dr, id: ConnId, turn: &mut Turn) {
         let Some(entry) = self.table.get_mut(id) else {
             return;

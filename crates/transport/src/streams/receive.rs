@@ -117,7 +117,7 @@ impl<N: Network> Streams<N> {
         let silent = entry.flags.any(flag::PAUSED | flag::END | flag::CLOSE);
         if entry.flags.any(flag::ERROR) {
             entry.flags.clear(flag::ERROR);
-            // A receive reports the error behind what arrived before it. A connection that receives nothing has to ask.
+            // A receive reports an error only after the bytes that arrived before it. Without a receive, the error must be read.
             if silent
                 && let Some(stream) = &mut entry.own.stream
                 && let Some(error) = self.net.take_error(stream)

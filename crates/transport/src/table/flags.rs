@@ -5,7 +5,7 @@
 pub(crate) struct Flags(u32);
 
 pub(crate) mod flag {
-    //! What is known and wanted of one connection. `READ_CLOSED`, `ERROR` and `WANT_WRITE` are of readiness-based networks
+    //! The state of one connection, and the requests of its driver. `READ_CLOSED`, `ERROR` and `WANT_WRITE` are of readiness-based networks
     //! alone, `ACCEPT_PENDING` of flows.
 
     /// The slot is in use.
