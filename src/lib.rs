@@ -95,7 +95,7 @@ pub mod af_xdp;
 #[cfg(all(feature = "dpdk", target_os = "linux"))]
 pub mod dpdk;
 
-/// User-space TCP: what the modules `af_xdp` and `dpdk` share (features `af-xdp`, `dpdk`).
+/// User-space TCP: the items that the modules `af_xdp` and `dpdk` share (features `af-xdp`, `dpdk`).
 #[cfg(any(feature = "af-xdp", feature = "dpdk"))]
 pub mod bypass {
     pub use hioload_bypass::{Cidr, Error, ListenError, ParseCidrError, StackConfig};

@@ -130,12 +130,12 @@ fn engine(ends: Vec<PendingQueue>, last: u8, listen: bool) -> Server<Bypass<Queu
     let handoffs = Handoff::mesh(lcores, 1518);
     let make = ends.into_iter().zip(handoffs).map(|(end, mut handoff)| {
         let stack = stack.clone();
-        let make = move |place: LcorePlacement| {
+        let make = move |placement: LcorePlacement| {
             let queue = end.claim().map_err(StartError::transport)?;
             handoff.set_waker(queue.waker());
             let handoff = (!alone).then_some(handoff);
             let stack =
-                Stack::new(queue, stack, handoff, place.now).map_err(StartError::transport)?;
+                Stack::new(queue, stack, handoff, placement.now).map_err(StartError::transport)?;
             let pool = Pool::new(&PoolOptions::new(256, 1 << 14)).map_err(StartError::transport)?;
             Ok(Bypass::over(stack, options, pool))
         };

@@ -192,8 +192,8 @@ def tap(variant, folder):
 
 def tshark(path, filter, *more):
     """The frames of a file that match a display filter, one per line."""
-    told = ["-d", "tcp.port==9001,http", *more]
-    done = subprocess.run(["tshark", "-r", path, *told, "-Y", filter], capture_output=True, text=True)
+    options = ["-d", "tcp.port==9001,http", *more]
+    done = subprocess.run(["tshark", "-r", path, *options, "-Y", filter], capture_output=True, text=True)
     noise = [line for line in done.stderr.splitlines() if "Running as user" not in line and line.strip()]
     check(done.returncode == 0 and not noise, f"tshark reports errors in {path}: {done.returncode} {done.stderr}")
     return done.stdout

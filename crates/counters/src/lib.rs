@@ -96,7 +96,7 @@ impl CounterMeta {
         }
     }
 
-    /// One or two sentences that say what it counts.
+    /// The help text: one or two sentences.
     pub const fn help(&self) -> &'static str {
         self.help.trim_ascii()
     }

@@ -192,7 +192,7 @@ pub struct Tunables {
     /// What an lcore does when it has nothing to do. Changes: now.
     pub idle: Idle,
     /// permessage-deflate (RFC 7692), if it is to be negotiated. Changes: for handshakes that begin later. Open connections
-    /// keep what they have agreed on. Level and threshold of the lcore's compressor change now; those of a compressor that a
+    /// keep the agreed parameters. Level and threshold of the lcore's compressor change now; those of a compressor that a
     /// connection has of its own do not.
     pub deflate: Option<DeflateConfig>,
     /// Window over which a drain spreads its Close frames. Changes: for a drain that begins later.

@@ -224,7 +224,7 @@ impl<E: Send + 'static> Core<E> {
     }
 
     /// Ends our side of TCP and gives the peer time to end its own (RFC 6455 §7.1.1: closing at once could reset the
-    /// connection and lose what was sent last). A client leaves the first step to the server.
+    /// connection and lose the last bytes sent). A client leaves the first step to the server.
     // RFC 6455 §5.5.1: "After both sending and receiving a Close message, an endpoint considers the WebSocket
     // connection closed and MUST close the underlying TCP connection."
     pub(crate) fn linger<C: Connections>(&mut self, io: &mut C, id: ConnId) {

@@ -1,7 +1,7 @@
 //! Middleware: layers around a handler, each of which sees a connection's events before the handler does.
 //!
 //! A [`Layer`] may refuse an upgrade, answer a plain request, keep state of its own for each connection, and drop a message.
-//! Layers compose by type, so that a chain of them costs what its bodies do: no indirection, no allocation.
+//! Layers compose by type, so that a chain of layers costs no indirection and no allocation.
 //!
 //! ```
 //! use hioload_engine::middleware::{AllowOrigins, HandlerExt, Trace};

@@ -47,7 +47,7 @@ impl From<Vec<usize>> for Lcores {
     }
 }
 
-/// The place of an lcore, when its transport is made.
+/// The number, CPU and NUMA node of an lcore, for the function that makes its transport.
 #[derive(Debug, Clone, Copy)]
 pub struct LcorePlacement {
     /// The number of the lcore, from 0.
@@ -131,7 +131,7 @@ pub enum StartError {
     Cpu(usize),
     /// No lcore was asked for, or too many.
     LcoreCount(usize),
-    /// A transport could not be set up. The cause says what is missing.
+    /// A transport could not be set up. The cause names the missing part.
     Transport(Box<dyn Error + Send + Sync>),
     /// The operating system refused something else.
     System(&'static str, io::Error),
@@ -243,8 +243,8 @@ impl Server<Sockets> {
             .send_queue(options.config.send_bound());
         let transports = listeners.into_iter().map(|listeners| {
             let sockets = sockets.clone();
-            let make = move |place: LcorePlacement| {
-                let node = sockets.node.or(place.node);
+            let make = move |placement: LcorePlacement| {
+                let node = sockets.node.or(placement.node);
                 let sockets = sockets.node(node);
                 Sockets::new(&sockets, listeners)
                     .map_err(|e| StartError::System("set up the sockets transport", e))
@@ -258,7 +258,7 @@ impl Server<Sockets> {
 
 impl<T: Transport + 'static> Server<T> {
     /// A server with an lcore for each of `transports`. [`Config::slots`] and [`Config::send_bound`] say what each must
-    /// have room for; `endpoints` is what they listen on.
+    /// have room for; `endpoints` are the endpoints that they listen on.
     ///
     /// # Errors
     /// The numbers of lcores and of transports differ, or a CPU is not allowed to this process.
@@ -377,13 +377,13 @@ fn run_lcore<T: Transport, H: Handler>(
         );
     }
     let mut clock = Clock::new();
-    let place = LcorePlacement {
+    let placement = LcorePlacement {
         lcore: n,
         cpu,
         node: cpu.and_then(|cpu| Topology::detect().node_of(cpu)),
         now: clock.tick(),
     };
-    let io = match transport(place) {
+    let io = match transport(placement) {
         Ok(io) => io,
         Err(e) => {
             let _ = ready.send(Err(e));

@@ -151,7 +151,7 @@ impl Client {
         self.send_bytes(&bytes)
     }
 
-    /// Sends bytes as they are: a part of a frame, or what no correct client sends.
+    /// Sends bytes unchanged: a part of a frame, or invalid ones.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> &mut Self {
         if let Some(corked) = &mut self.corked {
             corked.extend_from_slice(bytes);
@@ -180,13 +180,13 @@ impl Client {
         self
     }
 
-    /// Keeps what is sent from here on, until [`uncork`](Self::uncork) sends all of it at once: it arrives in one turn.
+    /// Keeps all further bytes until [`uncork`](Self::uncork) sends them at once, so that they arrive in one turn.
     pub fn cork(&mut self) -> &mut Self {
         self.corked.get_or_insert_default();
         self
     }
 
-    /// Sends what [`cork`](Self::cork) has kept.
+    /// Sends the bytes that [`cork`](Self::cork) has kept.
     pub fn uncork(&mut self) -> &mut Self {
         let bytes = self.corked.take().unwrap_or_default();
         self.send_bytes(&bytes)

@@ -30,7 +30,7 @@ pub struct Network<H: Handler> {
 }
 
 impl<H: Handler> Network<H> {
-    /// Starts lcores with the handlers that `make` builds from their numbers. `make` takes a clone of whatever the test shares with
+    /// Starts lcores with the handlers that `make` builds from their numbers. `make` takes a clone of the values that the test shares with
     /// its handlers, such as an `Rc<RefCell<_>>`: all of them run on this thread.
     ///
     /// Of the configuration, `executor_threads` counts only if it is 0: then every job is refused.
@@ -46,7 +46,7 @@ impl<H: Handler> Network<H> {
 
     // Clients.
 
-    /// A client of lcore 0 requests a WebSocket. [`Client::expect_open`] or [`Client::expect_refused`] says what the test expects.
+    /// A client of lcore 0 requests a WebSocket. [`Client::expect_open`] or [`Client::expect_refused`] states the expected response.
     #[track_caller]
     pub fn connect(&mut self, upgrade: impl Into<Upgrade>) -> Client {
         self.connect_to(0, upgrade)

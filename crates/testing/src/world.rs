@@ -234,7 +234,7 @@ impl<H: Handler> World for Lcores<H> {
 }
 
 impl End {
-    /// Receives what the server has sent. Returns whether the client has sent something.
+    /// Receives the bytes that the server has sent. Returns whether the client has sent something.
     fn pump(&mut self, io: &mut Fake) -> bool {
         let mut answers = Vec::new();
         let bytes = io.sent(self.id);

@@ -251,18 +251,18 @@ fn the_last_quarter_of_the_pool_is_for_connections_that_are_not_blocked() {
         send_queue: 64 << 20,
         ..Setup::default()
     });
-    let (_deaf, deaf) = world.dial();
+    let (_stalled, stalled) = world.dial();
     let (mut wire, id) = world.dial();
     world.until(
         "the peer that does not read has filled its share",
         |world| {
             let io = world.io();
-            let room = io.send_room(deaf).min(10_000);
+            let room = io.send_room(stalled).min(10_000);
             if room > 0 {
-                write(io, deaf, &pattern(room));
+                write(io, stalled, &pattern(room));
             }
             world.turn();
-            world.io().is_blocked(deaf) && world.io().send_room(deaf) == 0
+            world.io().is_blocked(stalled) && world.io().send_room(stalled) == 0
         },
     );
     assert!(world.io().pool().available() >= 4096 / 4);

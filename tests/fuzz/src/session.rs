@@ -2,7 +2,7 @@
 //!
 //! Input: a byte of options ([`Options`]), the seed of the splits (4 bytes), then steps ([`Step::read`]).
 //!
-//! Whatever the peers do, the engine does not panic, the messages of the bystander are echoed at once, every peer is sent only what
+//! The engine does not panic, the messages of the bystander are echoed at once, every peer is sent only bytes that
 //! RFC 6455 allows, and when all peers have gone, no state of them is left. Unless the options make timing relevant (small windows
 //! and queues), splitting the bytes of the peers changes neither the bytes that they are sent nor the counters.
 

@@ -86,7 +86,7 @@ impl ServeConfig {
         }
     }
 
-    /// Checks what parsing cannot: that settings agree, and that the CPUs exist.
+    /// The checks that need more than one setting: that settings agree, and that the CPUs exist.
     ///
     /// # Errors
     /// Code 2, and the flag to change.

@@ -341,14 +341,14 @@ fn peers_that_do_not_read_leave_send_memory_to_those_that_do() {
     let mut lab = Lab::new(Config::default());
     let bystander = lab.open();
     // Full send queues of this many connections would exceed the pool.
-    let hogs: Vec<_> = (0..60).map(|_| lab.open()).collect();
+    let stalled: Vec<_> = (0..60).map(|_| lab.open()).collect();
     let mut frame = Vec::new();
     encode::frame_into(&mut frame, OpCode::Binary, &[7; 60_000], Some([1; 4]));
-    for id in &hogs {
+    for id in &stalled {
         lab.io().set_window(*id, 0);
     }
     for round in 0..20 {
-        for id in &hogs {
+        for id in &stalled {
             lab.io().deliver(*id, &frame);
         }
         lab.turn();

@@ -43,9 +43,9 @@ fn a_server_runs_on_the_transports_that_it_is_given() {
     let (made_tx, made) = mpsc::channel();
     let fakes = (0..2).map(|_| {
         let made_tx = made_tx.clone();
-        let make = move |place: LcorePlacement| {
+        let make = move |placement: LcorePlacement| {
             let fake = Fake::new(&FakeOptions::default()).unwrap();
-            made_tx.send((place.lcore, fake.waker())).unwrap();
+            made_tx.send((placement.lcore, fake.waker())).unwrap();
             Ok(fake)
         };
         Box::new(make) as MakeTransport<Fake>

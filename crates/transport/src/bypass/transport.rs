@@ -180,7 +180,7 @@ impl<D: Device> Transport for Bypass<D> {
         }
         turn.activity.events += self.report(driver);
         self.accept_waiting(driver, &mut turn);
-        // Listed connections have half of the budget before the burst, and what the burst leaves of the rest.
+        // Listed connections have half of the budget before the burst, and after it the part that the burst did not use.
         let listed = self.table.ready.len();
         let first = listed.min(budget.events.div_ceil(2));
         self.visit_listed(driver, first, &mut turn);

@@ -67,7 +67,7 @@ fn shown(port: &PortInfo) -> String {
     )
 }
 
-/// The parent: starts a child and adds what it reports to the findings.
+/// The parent: starts a child and adds its report to the findings.
 ///
 /// Without `--dpdk-args`, and if DPDK can use none of the NICs (`has_nic`), EAL gets `--no-pci`.
 pub(super) fn look(findings: &mut Findings, arguments: &CheckArgs, has_nic: bool) {
