@@ -47,7 +47,7 @@ impl Run {
     }
 }
 
-impl Handler for Asker {
+impl Handler for Client {
     type Conn = Run;
     type Event = ();
 

@@ -10,6 +10,7 @@ mod dpdk;
 mod files;
 mod handler;
 mod histogram;
+mod link;
 pub(crate) mod load;
 mod log;
 mod page;

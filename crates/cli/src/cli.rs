@@ -12,7 +12,8 @@ pub(crate) mod load;
 
 use crate::Failure;
 use crate::config::Settings;
-use crate::config::reference::{Setting, settings};
+use crate::config::declaration::Setting;
+use crate::config::reference::settings;
 use crate::config::sections::{AfXdpArgs, BypassArgs, DpdkArgs};
 use crate::config::values::{
     AtLeastOne, EalArguments, LcoreSet, PeerFilter, ReferenceFormat, Size, Span, TransportKind,

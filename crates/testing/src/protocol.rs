@@ -181,13 +181,10 @@ impl Protocol {
             if let Some(event) = event {
                 self.received.push(copy_event(&event));
                 match event {
-                    // RFC 6455 §5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in response,
-                    // unless it already received a Close frame."
+                    // RFC 6455 §5.5.2 and §5.5.1: a Pong answers a Ping, and a Close the first Close.
                     Event::Ping(payload) => {
                         encode::frame_into(&mut answers, OpCode::Pong, payload, self.mask);
                     }
-                    // RFC 6455 §5.5.1: "If an endpoint receives a Close frame and did not previously send a Close frame,
-                    // the endpoint MUST send a Close frame in response."
                     Event::Close(frame) if !self.close_sent => {
                         let frame = frame.map(|frame| CloseFrame {
                             reason: "",

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use hioload_ws::{HugePages, Idle, SendPolicy};
 
-use super::reference::{Change, Section, Setting};
+use super::declaration::{Change, Section, Setting};
 use super::text;
 use super::values::{
     Accepts, AllowOrigin, AtLeastOne, AutoOff, BusyPoll, Control, Deflate, EalArguments, Gateway,

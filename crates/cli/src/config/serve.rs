@@ -1,18 +1,16 @@
 //! What `hioload serve` runs: the settings with their defaults, checked against this machine.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use hioload_lcore::topology::Topology;
 use hioload_ws::deflate::{DeflateConfig, Sharing};
 use hioload_ws::{Config, Endpoint, Lcores, Limits, ServerOptions, SocketOptions, Tunables};
 
 use super::Settings;
+use super::apply::{bytes, set, span, within};
 use super::bypass::{self, BypassSettings};
 use super::sections::{AfXdpArgs, DeflateArgs, DpdkArgs, EngineArgs, LimitArgs, SocketArgs};
-use super::values::{
-    AllowOrigin, Control, Deflate, LogFilter, LogFormat, Size, Span, TransportKind, Within,
-};
+use super::values::{AllowOrigin, Control, Deflate, LogFilter, LogFormat, Size, TransportKind};
 use crate::Failure;
 
 /// Everything `hioload serve` needs to run.
@@ -133,26 +131,6 @@ impl ServeConfig {
     }
 }
 
-/// Sets each target whose source holds a value.
-macro_rules! set {
-    ($($target:expr => $source:expr;)*) => {
-        $(if let Some(value) = $source { $target = value; })*
-    };
-}
-pub(super) use set;
-
-pub(super) fn bytes<const A: u64, const B: u64>(size: Option<Within<Size, A, B>>) -> Option<usize> {
-    size.map(|size| size.0.0)
-}
-
-pub(super) fn within<T, const A: u64, const B: u64>(value: Option<Within<T, A, B>>) -> Option<T> {
-    value.map(|value| value.0)
-}
-
-pub(super) fn span(span: Option<Span>) -> Option<Duration> {
-    span.map(|span| span.0)
-}
-
 fn limits_from(args: &LimitArgs) -> Limits {
     let mut limits = Limits::default();
     set! {
@@ -196,7 +174,7 @@ fn deflate_from(args: &DeflateArgs) -> Option<DeflateConfig> {
     Some(config)
 }
 
-/// The settings that can change while the server runs: those that [`Change`](super::reference::Change) calls `Running` or
+/// The settings that can change while the server runs: those that [`Change`](super::declaration::Change) calls `Running` or
 /// `UpToStart`.
 pub(super) fn tunables(settings: &Settings) -> Tunables {
     let Settings {
