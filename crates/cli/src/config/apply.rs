@@ -1,4 +1,4 @@
-//! From the values of an operator to fields of options.
+//! Copies the values of settings into the fields of options.
 
 use std::time::Duration;
 

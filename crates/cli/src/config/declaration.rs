@@ -1,8 +1,8 @@
-//! What the declaration of a setting says, and its texts.
+//! The declaration of a setting, and the texts that are generated from it.
 
 use std::fmt::Write;
 
-/// When a setting can change.
+/// The time at which a setting can change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Change {
     /// Only when the server starts.
@@ -17,7 +17,7 @@ pub(crate) enum Change {
 pub(crate) struct Section {
     /// The section's name in the file.
     pub name: &'static str,
-    /// What it is about.
+    /// Its subject.
     pub heading: &'static str,
     /// Its settings.
     pub settings: &'static [Setting],
@@ -35,9 +35,9 @@ pub(crate) struct Setting {
     pub default: &'static str,
     /// Whether the file holds an array.
     pub is_list: bool,
-    /// When it can change.
+    /// The time at which it can change.
     pub change: Change,
-    /// What happens beyond the bound that it sets: one text, or none.
+    /// The effect beyond the bound that it sets: one text, or none.
     pub beyond: &'static [&'static str],
 }
 
@@ -55,7 +55,7 @@ impl Setting {
         format!("{summary} [default: {}]", self.default)
     }
 
-    /// Everything about it: the help of `--help`.
+    /// The complete text: the help of `--help`.
     pub(crate) fn long_help(&self) -> String {
         let mut text = self.paragraphs().join("\n");
         let _ = write!(text, "\n{}", self.facts());
@@ -63,7 +63,7 @@ impl Setting {
         text
     }
 
-    /// The accepted values, what happens beyond the bound, and when the setting can change.
+    /// The accepted values, the effect beyond the bound, and the time at which the setting can change.
     pub(super) fn facts(&self) -> String {
         let mut text = format!("Accepts {}.", (self.accepts)());
         for beyond in self.beyond {
