@@ -67,7 +67,11 @@ mod session;
 mod tests;
 mod ticks;
 mod timers;
+#[path = "old_topics.rs"]
 mod topics;
+#[cfg(test)]
+#[path = "topics/mod.rs"]
+mod topic_index;
 
 pub use config::{Config, Limits, SendPolicy};
 pub use counters::{Counter, Counters, CountersHandle, Totals};
