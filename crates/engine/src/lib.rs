@@ -64,14 +64,16 @@ mod send;
 mod server;
 mod session;
 #[cfg(test)]
+mod sources;
+#[cfg(test)]
 mod tests;
 mod ticks;
 mod timers;
-#[path = "old_topics.rs"]
-mod topics;
 #[cfg(test)]
 #[path = "topics/mod.rs"]
 mod topic_index;
+#[path = "old_topics.rs"]
+mod topics;
 
 pub use config::{Config, Limits, SendPolicy};
 pub use counters::{Counter, Counters, CountersHandle, Totals};

@@ -462,7 +462,12 @@ impl Index {
 /// What a new subscription to `pattern` adds at most: all of its nodes, and a list of two.
 fn most_bytes(pattern: &str) -> usize {
     let tokens = pattern.split('.').count();
-    tokens * (size_of::<Node>() + HEAD) + Token::most_heap_bytes(pattern) + size_of::<Member>() + HEAD + LIST + 16
+    tokens * (size_of::<Node>() + HEAD)
+        + Token::most_heap_bytes(pattern)
+        + size_of::<Member>()
+        + HEAD
+        + LIST
+        + 16
 }
 
 /// Spreads the bits of a keyed hash that was combined with a node's number (the finalizer of SplitMix64).

@@ -55,7 +55,12 @@ fn wildcards_are_those_of_nats() {
 #[test]
 fn a_pattern_has_its_subscribers_and_a_set_its_pattern() {
     let mut index = Index::new(BUDGET);
-    for pattern in ["a.*", "a.>", "a.b", "a-token-longer-than-fourteen-bytes.*.x"] {
+    for pattern in [
+        "a.*",
+        "a.>",
+        "a.b",
+        "a-token-longer-than-fourteen-bytes.*.x",
+    ] {
         let set = index.subscribe(pattern, 1).unwrap().unwrap();
         assert_eq!(index.pattern(set), pattern);
         assert!(!subscribe(&mut index, pattern, 1));
@@ -83,7 +88,11 @@ fn a_full_index_refuses_and_stays_within_its_budget() {
     }
     assert!(taken > 1000, "{taken} subscriptions");
     assert_eq!(index.subscribe("room.x", 1), Err(NoRoom));
-    assert_eq!(index.subscribe("room.0", 0), Ok(None), "it is there already");
+    assert_eq!(
+        index.subscribe("room.0", 0),
+        Ok(None),
+        "it is there already"
+    );
     for n in 0..taken {
         assert!(index.unsubscribe(&format!("room.{n}"), n).is_some());
     }
