@@ -1,5 +1,4 @@
-//! Compiles `ebpf/redirect.bpf.c` when the feature `af-xdp` is on; else does nothing. The object is
-//! `$OUT_DIR/redirect.bpf.o`. And says whether a transport with a TCP of our own is in the build: `cfg(bypass)`.
+//! Compiles `ebpf/redirect.bpf.c` to `$OUT_DIR/redirect.bpf.o` for builds with the feature `af-xdp`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -11,19 +10,12 @@ fn main() -> ExitCode {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=ebpf");
     println!("cargo::rerun-if-env-changed=CLANG");
-    println!("cargo::rustc-check-cfg=cfg(bypass)");
-    let with = |feature: &str| env::var_os(format!("CARGO_FEATURE_{feature}")).is_some();
-    if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("linux") {
-        return ExitCode::SUCCESS;
-    }
-    if with("AF_XDP") || with("DPDK") {
-        println!("cargo::rustc-cfg=bypass");
-    }
-    if !with("AF_XDP") {
+    let on_linux = env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux");
+    if !on_linux || env::var_os("CARGO_FEATURE_AF_XDP").is_none() {
         return ExitCode::SUCCESS;
     }
     let Some(out) = env::var_os("OUT_DIR").map(PathBuf::from) else {
-        return fail("cargo has not said where to build");
+        return fail("OUT_DIR is not set: this script is run by cargo");
     };
     match compile(&out.join("redirect.bpf.o")) {
         Ok(()) => ExitCode::SUCCESS,
@@ -36,7 +28,7 @@ fn fail(why: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Compiles to `object`. What is wrong is said in one line, with the package that is missing if one is.
+/// Compiles to `object`. An error is one line, and names the package that is missing.
 fn compile(object: &Path) -> Result<(), String> {
     for (header, package) in [
         ("bpf/bpf_helpers.h", "libbpf-dev"),
@@ -60,7 +52,7 @@ fn compile(object: &Path) -> Result<(), String> {
         command.arg("-idirafter").arg(path);
     }
     command.args(["-c", SOURCE, "-o"]).arg(object);
-    // Where the compiler was run is nobody's business, and would make two builds differ.
+    // The object must not contain the build directory: two builds of the same source are the same.
     command.arg(format!("-ffile-prefix-map={}=.", cwd().display()));
     let output = command.output().map_err(|why| {
         format!("the feature af-xdp needs clang ({clang}: {why}): apt-get install clang")
@@ -81,8 +73,8 @@ fn cwd() -> PathBuf {
     env::current_dir().unwrap_or_default()
 }
 
-/// Where Debian has the headers: `<asm/types.h>` is in the directory of the machine's architecture, which clang does not
-/// look into for the BPF target.
+/// The directories of the headers on Debian. `<asm/types.h>` is in that of the machine's architecture, where clang does not search
+/// for the BPF target.
 fn include_paths() -> Vec<PathBuf> {
     let machine = env::var("HOST").unwrap_or_default();
     let machine = machine.split('-').next().unwrap_or_default();

@@ -1,6 +1,6 @@
-//! The codec beside its peers, by criterion: `cargo bench -p hioload-benches`.
+//! The codec beside its peers, with criterion: `cargo bench -p hioload-benches`.
 
-#![allow(missing_docs)] // of what `criterion_group!` makes
+#![allow(missing_docs)] // `criterion_group!` generates undocumented items
 
 use std::hint::black_box;
 use std::rc::Rc;
@@ -35,7 +35,7 @@ fn decoder(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, mut bench: impl
 
 fn decode(c: &mut Criterion) {
     for content in [Content::Ascii, Content::Mixed, Content::Binary] {
-        // As many frames as keep the batch small enough for L2, and long against a clock read.
+        // Enough frames that a batch takes much longer than a clock read, and few enough that it fits into L2.
         for (len, frames) in [(16, 256), (128, 64), (1024, 16), (16 * 1024, 4)] {
             let wire: Rc<[u8]> = masked_frames(content, len, frames).into();
             let group = &mut c.benchmark_group(format!("decode {}, {len} B", content.name()));
@@ -101,8 +101,8 @@ fn validating(c: &mut Criterion) {
     }
 }
 
-/// A server's binary frame, header and payload, into a buffer that is there already. Into a slice it is what the engine
-/// does with its send buffers.
+/// Writes a server's binary frame, header and payload, into an existing buffer. The engine writes into a slice of its send
+/// buffers.
 fn encoding(c: &mut Criterion) {
     for len in [16, 128, 1024, 16 * 1024] {
         let payload = Bytes::from(Content::Binary.payload(len));
@@ -120,7 +120,7 @@ fn encoding(c: &mut Criterion) {
             b.iter(|| {
                 out.clear();
                 let opcode = TungsteniteOpCode::Data(Data::Binary);
-                // Cloning shares the payload.
+                // The clone shares the payload.
                 let frame = Frame::message(black_box(&payload).clone(), opcode, true);
                 frame.format(&mut out).expect("a Vec takes all");
                 black_box(&out);
@@ -146,7 +146,7 @@ fn encoding(c: &mut Criterion) {
     }
 }
 
-/// permessage-deflate; neither of the two peers has it. The context is taken over or, as with shared compressors, not.
+/// permessage-deflate, with and without context takeover. Neither of the two peers implements it.
 fn deflate(c: &mut Criterion) {
     for len in [256, 1024, 16 * 1024] {
         let plain = Content::Mixed.payload(len);
@@ -202,7 +202,7 @@ fn deflate(c: &mut Criterion) {
     }
 }
 
-/// Short runs: the figures are for comparing, and there are many of them.
+/// Short runs: there are many figures, and they are for comparison only.
 fn settings() -> Criterion {
     Criterion::default()
         .warm_up_time(Duration::from_millis(200))

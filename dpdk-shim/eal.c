@@ -1,4 +1,4 @@
-/* The environment abstraction layer: start, stop, threads, log. */
+/* The environment abstraction layer (EAL): start, stop, threads, log. */
 #define _GNU_SOURCE
 #include "shim.h"
 
@@ -18,7 +18,7 @@ static FILE *logged, *printed;
 static ssize_t on_logged(void *cookie, const char *text, size_t len)
 {
 	(void)cookie;
-	/* DPDK flushes its log after each message, so "the current one" is this one. */
+	/* DPDK flushes its log after each message, so the level of the current message is the level of this text. */
 	sink((uint32_t)rte_log_cur_msg_loglevel(), text, len);
 	return (ssize_t)len;
 }
@@ -50,14 +50,14 @@ int hl_eal_init(int argc, char **argv)
 	FILE *const out = stdout, *const err = stderr;
 	cpu_set_t affinity;
 	const int known = sched_getaffinity(0, sizeof(affinity), &affinity);
-	int done, error;
+	int result, error;
 
-	/* Of wrong arguments DPDK complains on stderr, and prints two pages on stdout. */
+	/* DPDK prints errors about its arguments on stderr, and two pages of usage on stdout. */
 	if (printed != NULL) {
 		stdout = printed;
 		stderr = printed;
 	}
-	done = rte_eal_init(argc, argv);
+	result = rte_eal_init(argc, argv);
 	error = rte_errno;
 	if (printed != NULL) {
 		fflush(printed);
@@ -68,7 +68,7 @@ int hl_eal_init(int argc, char **argv)
 		rte_openlog_stream(logged);
 	if (known == 0)
 		sched_setaffinity(0, sizeof(affinity), &affinity);
-	if (done >= 0)
+	if (result >= 0)
 		return 0;
 	return error > 0 ? -error : -EINVAL;
 }

@@ -1,4 +1,4 @@
-/* Flow rules: the device hands over only what is the appliance's. */
+/* Flow rules: the device delivers only the flows of the port. */
 #include "shim.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 
 #define MAX_QUEUES 128
 
-/* The items of one rule, and what they point to. */
+/* The items of one rule, and the structures to which they point. */
 struct pattern {
 	struct rte_flow_item items[5];
 	struct rte_flow_item_eth eth, eth_mask;
@@ -74,7 +74,7 @@ int hl_flow_isolate(uint16_t port)
 }
 
 int hl_flow_add(uint16_t port, const struct hl_rule *rule, uint16_t queues, const struct hl_port_config *config,
-		const char **why)
+		const char **reason)
 {
 	static uint16_t all[MAX_QUEUES];
 	const struct rte_flow_attr attr = {.ingress = 1};
@@ -86,7 +86,7 @@ int hl_flow_add(uint16_t port, const struct hl_rule *rule, uint16_t queues, cons
 	struct pattern pattern;
 	uint16_t i;
 
-	*why = NULL;
+	*reason = NULL;
 	memset(&error, 0, sizeof(error));
 	if (queues > MAX_QUEUES || rule->prefix > (rule->ether_type == RTE_ETHER_TYPE_IPV4 ? 32 : 128))
 		return -EINVAL;
@@ -103,7 +103,7 @@ int hl_flow_add(uint16_t port, const struct hl_rule *rule, uint16_t queues, cons
 		actions[0] = (struct rte_flow_action){.type = RTE_FLOW_ACTION_TYPE_RSS, .conf = &rss};
 	}
 	if (rte_flow_create(port, &attr, pattern.items, actions, &error) == NULL) {
-		*why = error.message;
+		*reason = error.message;
 		return -(rte_errno != 0 ? rte_errno : ENOTSUP);
 	}
 	return 0;

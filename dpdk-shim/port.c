@@ -1,4 +1,4 @@
-/* Ports: what they can do, set-up, link, counters, events. */
+/* Ports: properties, configuration, link, counters, events. */
 #include "shim.h"
 
 #include <assert.h>
@@ -11,7 +11,6 @@
 #include <rte_dev.h>
 #include <rte_devargs.h>
 #include <rte_ethdev.h>
-
 
 static_assert(HL_RX_OFFLOAD_IPV4 == RTE_ETH_RX_OFFLOAD_IPV4_CKSUM && HL_RX_OFFLOAD_TCP == RTE_ETH_RX_OFFLOAD_TCP_CKSUM &&
 		      HL_RX_OFFLOAD_SCATTER == RTE_ETH_RX_OFFLOAD_SCATTER && HL_TX_OFFLOAD_TCP == RTE_ETH_TX_OFFLOAD_TCP_CKSUM &&
@@ -88,7 +87,7 @@ int hl_port_configure(uint16_t port, struct hl_port_config *config, const char *
 	error = rte_eth_dev_configure(port, config->queues, config->queues, &conf);
 	if (error != 0)
 		return error;
-	*step = "size its rings";
+	*step = "adjust the number of descriptors";
 	return rte_eth_dev_adjust_nb_rx_tx_desc(port, &config->rx_descriptors, &config->tx_descriptors);
 }
 
@@ -100,7 +99,7 @@ int hl_port_queue(uint16_t port, uint16_t queue, const struct hl_port_config *co
 	struct rte_eth_txconf tx;
 	int error;
 
-	*step = "ask what it can do";
+	*step = "read its properties";
 	error = rte_eth_dev_info_get(port, &dev);
 	if (error != 0)
 		return error;
@@ -116,7 +115,7 @@ int hl_port_queue(uint16_t port, uint16_t queue, const struct hl_port_config *co
 	return rte_eth_tx_queue_setup(port, queue, config->tx_descriptors, (unsigned)socket, &tx);
 }
 
-/* Hash value i to queue i modulo queues, whatever the device's habit is. */
+/* Maps entry i of the indirection table to queue i modulo `queues`, whatever the device's default is. */
 static int spread(uint16_t port, uint16_t queues)
 {
 	struct rte_eth_rss_reta_entry64 table[RTE_ETH_RSS_RETA_SIZE_512 / RTE_ETH_RETA_GROUP_SIZE];
@@ -134,7 +133,7 @@ static int spread(uint16_t port, uint16_t queues)
 	return rte_eth_dev_rss_reta_update(port, table, dev.reta_size);
 }
 
-static int unless_unknown(int error)
+static int unless_unsupported(int error)
 {
 	return error == -ENOTSUP || error == -ENOSYS ? 0 : error;
 }
@@ -148,19 +147,19 @@ int hl_port_start(uint16_t port, uint16_t queues, const char **step)
 	if (error != 0)
 		return error;
 	*step = "leave promiscuous mode";
-	error = unless_unknown(rte_eth_promiscuous_disable(port));
+	error = unless_unsupported(rte_eth_promiscuous_disable(port));
 	if (error == 0) {
-		/* IPv6 neighbours are asked for by multicast. */
+		/* IPv6 neighbour solicitations are sent to multicast addresses. */
 		*step = "receive multicast";
-		error = unless_unknown(rte_eth_allmulticast_enable(port));
+		error = unless_unsupported(rte_eth_allmulticast_enable(port));
 	}
 	if (error == 0 && queues > 1) {
 		*step = "spread hash values over the queues";
-		error = unless_unknown(spread(port, queues));
+		error = unless_unsupported(spread(port, queues));
 	}
 	if (error == 0) {
 		*step = "raise the link";
-		error = unless_unknown(rte_eth_dev_set_link_up(port));
+		error = unless_unsupported(rte_eth_dev_set_link_up(port));
 	}
 	if (error != 0)
 		rte_eth_dev_stop(port);
@@ -201,7 +200,7 @@ int hl_port_origin(uint16_t port, struct hl_port_origin *origin)
 	return error;
 }
 
-int hl_port_revive(const struct hl_port_origin *origin)
+int hl_port_reattach(const struct hl_port_origin *origin)
 {
 	const int error = rte_eal_hotplug_remove(origin->bus, origin->device);
 
@@ -210,17 +209,12 @@ int hl_port_revive(const struct hl_port_origin *origin)
 	return rte_eal_hotplug_add(origin->bus, origin->device, origin->arguments);
 }
 
-int hl_port_promiscuous(uint16_t port)
+int hl_port_is_promiscuous(uint16_t port)
 {
 	return rte_eth_promiscuous_get(port);
 }
 
-int hl_port_all_multicast(uint16_t port)
-{
-	return rte_eth_allmulticast_get(port);
-}
-
-int hl_port_be_promiscuous(uint16_t port)
+int hl_port_set_promiscuous(uint16_t port)
 {
 	return rte_eth_promiscuous_enable(port);
 }
@@ -282,7 +276,7 @@ int hl_port_xstats(uint16_t port, char (*names)[64], uint64_t *values, unsigned 
 		return have;
 	if (n > RTE_DIM(value))
 		n = RTE_DIM(value);
-	/* Both calls want room for all there are. */
+	/* Both calls need room for all counters. */
 	if (have > (int)n)
 		return -ENOBUFS;
 	count = rte_eth_xstats_get_names(port, name, n);
@@ -318,7 +312,7 @@ const uint32_t *hl_port_events(uint16_t port)
 	if (port >= RTE_MAX_ETHPORTS)
 		return NULL;
 	__atomic_store_n(&events[port], 0, __ATOMIC_RELEASE);
-	/* A device without such an interrupt never calls. */
+	/* A device without such an interrupt never calls the function. */
 	rte_eth_dev_callback_register(port, RTE_ETH_EVENT_INTR_RMV, on_event, NULL);
 	rte_eth_dev_callback_register(port, RTE_ETH_EVENT_INTR_LSC, on_event, NULL);
 	return &events[port];

@@ -1,4 +1,4 @@
-/* The yardstick of the raw path's benchmark: the same loop without any Rust, as an example program of DPDK has it. */
+/* The reference of the raw path's benchmark: the same loop in C, in the style of DPDK's example programs. */
 #include "shim.h"
 
 #include <rte_branch_prediction.h>

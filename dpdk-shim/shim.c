@@ -1,4 +1,4 @@
-/* Frames by the burst: receive, send, take, give back; pools and rings. */
+/* Bursts of frames: receive, send, allocate, free. Pools and rings. */
 #include "shim.h"
 
 #include <assert.h>
@@ -38,20 +38,20 @@ static_assert(HL_TX_L4_MASK == RTE_MBUF_F_TX_L4_MASK && HL_TX_TCP == RTE_MBUF_F_
 		      HL_TX_UDP == RTE_MBUF_F_TX_UDP_CKSUM,
 	      "transmit flags");
 
-/* What fits into the mbuf's field for the length of the IP header and its extensions. */
+/* The largest value of the mbuf's field for the length of the IP header and its extensions. */
 #define MAX_L3_LEN ((1u << RTE_MBUF_L3_LEN_BITS) - 1)
 
 /*
- * What says whether a frame is plain lies in 16 bytes: data_off, refcnt, nb_segs and port, two bytes each, and ol_flags. They are
- * read at once: for each frame of a burst, one load instead of three.
+ * The fields that tell whether a frame is plain lie in 16 bytes: data_off, refcnt, nb_segs and port, two bytes each, and ol_flags.
+ * One load reads them all, instead of three for each frame of a burst.
  */
 typedef uint16_t state __attribute__((vector_size(16), may_alias));
 #define STATE_AT offsetof(struct rte_mbuf, data_off)
 static_assert(STATE_AT % sizeof(state) == 0 && offsetof(struct rte_mbuf, refcnt) == STATE_AT + 2 &&
 		      offsetof(struct rte_mbuf, nb_segs) == STATE_AT + 4 && offsetof(struct rte_mbuf, ol_flags) == STATE_AT + 8,
-	      "read at once");
+	      "the fields of one load");
 
-/* In the first half of them, any bit of the two counts but the lowest; in the middle, so in either byte order. */
+/* In the first half, all bits of the two counts except the lowest. They are in the middle, so this holds in either byte order. */
 #define COUNTS_BEYOND_1 0x0000fffefffe0000ULL
 
 static inline state state_of(const struct rte_mbuf *m)
@@ -66,15 +66,15 @@ static inline struct rte_mbuf **theirs(struct hl_mbuf **frames)
 	return (struct rte_mbuf **)frames;
 }
 
-/* One segment, one owner, data of its own (or an external buffer of its own), nothing asked of the transmit side. */
+/* Whether a frame has one segment, one owner, a buffer of its own (external or not), and requests no transmit offload. */
 static inline int is_plain(const struct rte_mbuf *m)
 {
 	return m->nb_segs == 1 && m->refcnt == 1 && !(m->ol_flags & (RTE_MBUF_F_INDIRECT | RTE_MBUF_F_TX_OFFLOAD_MASK));
 }
 
 /*
- * Makes a frame plain: into its own first segment if all of it fits there and nobody else has it, else into one of `pool`.
- * NULL, and the frame is gone, if there is none large enough.
+ * Makes a frame plain: copies it into its own first segment if it fits there and has no other owner, otherwise into a buffer of
+ * `whole`. Drops the frame and returns NULL if no buffer is free or large enough.
  */
 static __rte_noinline struct rte_mbuf *make_plain(struct rte_mbuf *m, struct hl_queue *q)
 {
@@ -106,7 +106,7 @@ static __rte_noinline struct rte_mbuf *make_plain(struct rte_mbuf *m, struct hl_
 	return whole;
 }
 
-/* Makes each frame plain; returns how many are left. */
+/* Makes each frame plain; returns the number of frames that remain. */
 static __rte_noinline uint16_t make_all_plain(struct rte_mbuf **m, uint16_t n, struct hl_queue *q)
 {
 	uint16_t i, kept = 0;
@@ -124,9 +124,9 @@ static __rte_noinline uint16_t make_all_plain(struct rte_mbuf **m, uint16_t n, s
 }
 
 /*
- * Whether all of these are plain (they are, but for jumbo frames in segments), and their bytes. No branch for each, and two sums
- * side by side: one would wait for itself, a cycle for each frame. Neither count of a frame is ever 0, so all are 1 if no other
- * bit is set in any.
+ * Returns whether all frames are plain (all are, except jumbo frames in segments), and sums their bytes. There is no branch for a
+ * frame, and there are two sums: the additions of one sum depend on each other, which costs a cycle for each frame. Neither count of
+ * a frame is ever 0, so all counts are 1 if no other bit is set in any of them.
  */
 static inline int all_plain(struct rte_mbuf *const *m, unsigned n, uint32_t *bytes)
 {
@@ -156,8 +156,8 @@ static inline int all_plain(struct rte_mbuf *const *m, unsigned n, uint32_t *byt
 }
 
 /*
- * rte_eth_rx_burst and rte_eth_tx_burst keep what a callback may need across the call of the driver, for each burst. There is
- * one only while somebody captures: these ask first.
+ * rte_eth_rx_burst and rte_eth_tx_burst keep the arguments of callbacks in registers across the call of the driver, for each burst.
+ * There is a callback only while a capture runs, so these functions check for one first.
  */
 static __rte_noinline uint16_t receive_with_callbacks(struct hl_queue *q, struct rte_mbuf **m, uint16_t n)
 {
@@ -206,7 +206,7 @@ static inline int is_tag(const uint8_t *ether_type)
 	return (ether_type[0] == 0x81 && ether_type[1] == 0x00) || (ether_type[0] == 0x88 && ether_type[1] == 0xa8);
 }
 
-/* Tells the driver what it needs to know to fill in a checksum; whether the request makes sense. */
+/* Sets the fields that the driver needs to fill in a checksum; returns 0 if the request does not match the frame. */
 static int describe(struct rte_mbuf *m)
 {
 	const uint8_t *data = rte_pktmbuf_mtod(m, uint8_t *);
@@ -228,7 +228,7 @@ static int describe(struct rte_mbuf *m)
 	return 1;
 }
 
-/* Sends frames of which some want a checksum, after the driver's last look. What makes no sense or is refused is dropped. */
+/* Sends frames of which some request a checksum, after rte_eth_tx_prepare. Drops frames with a wrong request, and rejected frames. */
 static __rte_noinline uint16_t send_described(struct hl_queue *q, struct rte_mbuf **m, uint16_t n)
 {
 	uint16_t taken = 0;
@@ -269,14 +269,14 @@ static inline uint32_t bytes_of(struct rte_mbuf *const *m, unsigned n)
 	return sum[0] + sum[1];
 }
 
-/* The driver left these: they are still ours to look at. */
+/* Counts the frames that the driver did not take; the caller still owns them. */
 static __rte_noinline void left_over(struct hl_queue *q, struct rte_mbuf *const *m, uint16_t n)
 {
 	q->tx_full++;
 	q->tx_bytes -= bytes_of(m, n);
 }
 
-/* After the bytes of all were counted. */
+/* Completes the counters. The bytes of all n frames have been added before. */
 static inline uint16_t sent(struct hl_queue *q, struct rte_mbuf *const *m, uint16_t n, uint16_t taken)
 {
 	if (unlikely(taken < n))
@@ -307,7 +307,7 @@ uint16_t hl_tx_burst_fill(struct hl_queue *q, struct hl_mbuf **frames, uint16_t 
 uint16_t hl_alloc_bulk(struct rte_mempool *pool, struct hl_mbuf **frames, uint16_t n)
 {
 	calls++;
-	/* All or nothing, says DPDK: near the end of the pool ask for less. */
+	/* DPDK allocates all or none: request fewer frames near the end of the pool. */
 	for (; n > 0; n /= 2)
 		if (rte_pktmbuf_alloc_bulk(pool, theirs(frames), n) == 0)
 			return n;
@@ -326,10 +326,10 @@ uint64_t hl_burst_calls(void)
 }
 
 /*
- * Without huge pages DPDK lets no frame cross the border of a page, so each gets a page of its own and begins where the page
- * does: the headers of all frames then compete for one set of the first-level cache, which holds a dozen. If devices use virtual
- * addresses the borders mean nothing, and frames can lie back to back, as they do in huge pages. These two take the place of
- * DPDK's own in the pool's operations.
+ * Without huge pages DPDK places no frame across a page boundary, so each frame has a page of its own and begins at its start: the
+ * headers of all frames compete for one set of the first-level cache, which has about a dozen ways. If devices use virtual addresses,
+ * page boundaries do not matter, and frames can lie back to back, as they do in huge pages. The next two functions replace DPDK's in
+ * the operations of the pool.
  */
 static ssize_t packed_size(const struct rte_mempool *pool, uint32_t n, uint32_t page_shift, size_t *min_chunk, size_t *align)
 {
@@ -353,7 +353,7 @@ static int packed_populate(struct rte_mempool *pool, unsigned n, void *memory, r
 	return i;
 }
 
-/* The name of operations that are DPDK's best ones here but for that; NULL if there are none. */
+/* Registers operations that equal DPDK's best ones for mbufs except for these two functions. Returns their name, or NULL. */
 static const char *packed_ops(void)
 {
 	struct rte_mempool_ops packed = { .name = "hioload_packed" };
@@ -363,7 +363,7 @@ static const char *packed_ops(void)
 	for (i = 0; i < rte_mempool_ops_table.num_ops; i++) {
 		const struct rte_mempool_ops *const ops = rte_mempool_get_ops(i);
 
-		/* Those with a layout of their own have a reason for it. */
+		/* Operations with a layout of their own are not changed. */
 		if (strcmp(ops->name, best) != 0 || ops->populate != NULL || ops->calc_mem_size != NULL)
 			continue;
 		packed.alloc = ops->alloc;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Steers the appliance's packets to the AF_XDP socket of the queue they arrived on, and passes everything else to the kernel
-// untouched.
+// Redirects the port's packets to the AF_XDP socket of the queue on which they arrive, and passes all other packets to the
+// kernel unchanged.
 //
-// There are two ways to own an address. Its own (`shared` is 0): the kernel does not have the address, so TCP to any port,
-// ICMP, ARP and neighbour discovery for it, and fragments, are the appliance's. Shared: the kernel has it configured and
-// answers ARP and ICMP itself; only TCP to what is listened on is the appliance's, and ICMP errors that quote a segment
-// it sent from there. A packet of ours whose queue has no socket is dropped: the kernel would answer it with a reset.
+// An address is owned in one of two ways. Own (SHARED is 0): the kernel does not have the address configured. The port receives
+// TCP to any of its TCP ports, ICMP, ARP and neighbour discovery for it, and fragments. Shared: the kernel has the address
+// configured, and answers ARP and ICMP. The port receives only TCP to the listened endpoints, and ICMP errors that quote a
+// segment from them. A packet for the port whose queue has no socket is dropped, because the kernel would answer with a reset.
 //
-// No helper used here is for GPL programs only, so the licence is the project's own.
+// All helpers used here are available to programs of any licence, so the program has the licence of the project.
 
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -22,15 +22,15 @@ char LICENSE[] SEC("license") = "Apache-2.0";
 
 #define NO_VLAN 0xffffu
 #define VLAN_ID 0x0fff
-// IPv6 extension headers looked through; a packet with more is passed to the kernel.
+// The number of IPv6 extension headers that are parsed. A packet with more is passed to the kernel.
 #define MAX_EXTENSIONS 6
 
-// Written by the loader before the program is loaded: to the verifier these are constants.
+// The loader writes these before it loads the program, so that they are constants to the verifier.
 volatile const __u32 SHARED = 0;
-// The 802.1Q identifier of our frames; NO_VLAN: ours have no tag.
+// The 802.1Q identifier of the port's frames; NO_VLAN: the port's frames have no tag.
 volatile const __u32 VLAN = NO_VLAN;
 
-// What was done with a packet. The loader reads the counters by these numbers.
+// The outcome for a packet. The loader reads the counters by these numbers.
 enum verdict {
 	TCP,
 	ARP,
@@ -70,7 +70,7 @@ struct {
 	__type(value, __u8);
 } LISTENED SEC(".maps");
 
-// The loader makes it as large as the interface has queues.
+// The loader sets the number of entries to the number of queues.
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
 	__uint(max_entries, 64);
@@ -109,7 +109,7 @@ struct icmp_header {
 	__be32 rest;
 };
 
-// An extension header, as far as all of them agree.
+// The part that all extension headers have in common.
 struct extension {
 	__u8 next;
 	__u8 len;
@@ -127,7 +127,7 @@ static __always_inline int count(enum verdict verdict)
 	__u32 key = verdict;
 	__u64 *counter = bpf_map_lookup_elem(&COUNTERS, &key);
 
-	// Each CPU has its own: no other writes it at the same time.
+	// Each CPU has a counter of its own, so the addition need not be atomic.
 	if (counter)
 		*counter += 1;
 	return XDP_PASS;
@@ -135,7 +135,7 @@ static __always_inline int count(enum verdict verdict)
 
 static __always_inline int redirect(struct xdp_md *ctx, enum verdict verdict)
 {
-	// The flags are what is returned if the queue has no socket.
+	// The lower bits of the flags are the result if the queue has no socket.
 	int action = bpf_redirect_map(&SOCKETS, ctx->rx_queue_index, XDP_DROP);
 
 	count(action == XDP_REDIRECT ? verdict : NO_SOCKET);
@@ -149,7 +149,7 @@ static __always_inline int own4(__be32 address)
 
 static __always_inline int own6(const struct in6_addr *address)
 {
-	// The map wants its key on the stack.
+	// The key of a map must be on the stack.
 	struct in6_addr key;
 
 	__builtin_memcpy(&key, address, sizeof(key));
@@ -189,8 +189,8 @@ static __always_inline int arp(struct xdp_md *ctx, void *at, void *end)
 	return own4(target) ? redirect(ctx, ARP) : count(PASSED);
 }
 
-// An ICMP error quotes the packet it is about: is that a segment of ours?
-static __always_inline int quotes_ours4(struct icmp_header *icmp, void *end)
+// Whether an ICMP error quotes a segment from a listened endpoint (RFC 792).
+static __always_inline int quotes_listened4(struct icmp_header *icmp, void *end)
 {
 	struct iphdr *quoted = (void *)(icmp + 1);
 	struct ports *ports;
@@ -220,7 +220,7 @@ static __always_inline int ipv4(struct xdp_md *ctx, void *at, void *end)
 		return count(MALFORMED);
 	if (!own4(ip->daddr))
 		return count(PASSED);
-	// Where the address is shared the kernel gets all fragments: it alone sees enough of them to answer.
+	// If the address is shared, the kernel receives all fragments: only the first one has the TCP ports.
 	if (ip->frag_off & bpf_htons(0x3fff))
 		return SHARED ? count(PASSED) : redirect(ctx, FRAGMENT);
 	transport = at + header;
@@ -241,17 +241,17 @@ static __always_inline int ipv4(struct xdp_md *ctx, void *at, void *end)
 			return redirect(ctx, ICMP);
 		if ((void *)(icmp + 1) > end)
 			return count(MALFORMED);
-		return quotes_ours4(icmp, end) ? redirect(ctx, ICMP) : count(PASSED);
+		return quotes_listened4(icmp, end) ? redirect(ctx, ICMP) : count(PASSED);
 	}
 	return count(PASSED);
 }
 
-static __always_inline int quotes_ours6(struct icmp_header *icmp, void *end)
+static __always_inline int quotes_listened6(struct icmp_header *icmp, void *end)
 {
 	struct ipv6hdr *quoted = (void *)(icmp + 1);
 	struct ports *ports = (void *)(quoted + 1);
 
-	// Our segments have no extension headers.
+	// The port sends segments without extension headers.
 	if (icmp->type < 1 || icmp->type > 4 || (void *)(ports + 1) > end)
 		return 0;
 	if (quoted->version != 6 || quoted->nexthdr != IPPROTO_TCP)
@@ -259,26 +259,26 @@ static __always_inline int quotes_ours6(struct icmp_header *icmp, void *end)
 	return listened6(&quoted->saddr, ports->source);
 }
 
-// Neighbour discovery that asks for an address: RFC 4861 4.3, sent to the group that the address belongs to.
-static __always_inline int solicits_ours(struct icmp_header *icmp, void *end)
+// Whether this is a neighbour solicitation for an own address (RFC 4861, section 4.3). It is sent to the solicited-node group.
+static __always_inline int solicits_own(struct icmp_header *icmp, void *end)
 {
 	struct in6_addr *target = (void *)(icmp + 1);
 
 	return icmp->type == 135 && (void *)(target + 1) <= end && own6(target);
 }
 
-static __always_inline int icmp6(struct xdp_md *ctx, struct icmp_header *icmp, void *end, int ours)
+static __always_inline int icmp6(struct xdp_md *ctx, struct icmp_header *icmp, void *end, int own)
 {
 	if ((void *)(icmp + 1) > end)
 		return count(MALFORMED);
 	if (SHARED)
-		return ours && quotes_ours6(icmp, end) ? redirect(ctx, ICMP) : count(PASSED);
-	if (ours)
+		return own && quotes_listened6(icmp, end) ? redirect(ctx, ICMP) : count(PASSED);
+	if (own)
 		return redirect(ctx, icmp->type == 135 || icmp->type == 136 ? ND : ICMP);
-	return solicits_ours(icmp, end) ? redirect(ctx, ND) : count(PASSED);
+	return solicits_own(icmp, end) ? redirect(ctx, ND) : count(PASSED);
 }
 
-// A solicited-node group, ff02::1:ffxx:xxxx (RFC 4291 2.7.1).
+// Whether this is a solicited-node group, ff02::1:ffxx:xxxx (RFC 4291, section 2.7.1).
 static __always_inline int solicited_node(const struct in6_addr *address)
 {
 	return address->s6_addr32[0] == bpf_htonl(0xff020000) && address->s6_addr32[1] == 0 &&
@@ -288,13 +288,13 @@ static __always_inline int solicited_node(const struct in6_addr *address)
 static __always_inline int ipv6(struct xdp_md *ctx, void *at, void *end)
 {
 	struct ipv6hdr *ip = at;
-	int ours;
+	int own;
 	__u8 next;
 
 	if ((void *)(ip + 1) > end || ip->version != 6)
 		return count(MALFORMED);
-	ours = own6(&ip->daddr);
-	if (!ours && (SHARED || !solicited_node(&ip->daddr)))
+	own = own6(&ip->daddr);
+	if (!own && (SHARED || !solicited_node(&ip->daddr)))
 		return count(PASSED);
 	next = ip->nexthdr;
 	at = ip + 1;
@@ -302,11 +302,11 @@ static __always_inline int ipv6(struct xdp_md *ctx, void *at, void *end)
 		struct extension *extension = at;
 
 		if (next == IPPROTO_ICMPV6)
-			return icmp6(ctx, at, end, ours);
+			return icmp6(ctx, at, end, own);
 		if (next == IPPROTO_TCP) {
 			struct ports *ports = at;
 
-			if (!ours)
+			if (!own)
 				return count(PASSED);
 			if (!SHARED)
 				return redirect(ctx, TCP);
@@ -321,9 +321,9 @@ static __always_inline int ipv6(struct xdp_md *ctx, void *at, void *end)
 		if ((void *)(extension + 1) > end)
 			return count(MALFORMED);
 		if (next == IPPROTO_FRAGMENT) {
-			// A fragment that is the whole packet is none (RFC 6946).
+			// An atomic fragment is the whole packet (RFC 6946).
 			if (extension->fragment & bpf_htons(0xfff9))
-				return SHARED || !ours ? count(PASSED) : redirect(ctx, FRAGMENT);
+				return SHARED || !own ? count(PASSED) : redirect(ctx, FRAGMENT);
 			at += sizeof(*extension);
 		} else {
 			at += (extension->len + 1) * 8;
@@ -370,7 +370,7 @@ int redirect_linear(struct xdp_md *ctx)
 	return steer(ctx);
 }
 
-// The same for packets that may be in several buffers; the headers looked at are in the first.
+// The same for packets in several buffers. The headers are in the first buffer.
 SEC("xdp.frags")
 int redirect_frags(struct xdp_md *ctx)
 {

@@ -1,14 +1,13 @@
-//! hioload-ws: a WebSocket data plane that owns its cores.
+//! A WebSocket server and client library that owns its CPU cores.
 //!
-//! A [`Server`] runs one pinned thread per core, an *lcore*. Each owns its connections, its memory, its timers and one
-//! instance of your [`Handler`], and shares nothing: no lock is taken and no message crosses a core unless you send it
-//! there. A message is handed to the handler where it arrived, and the replies of a turn leave in one write.
+//! A [`Server`] runs one pinned thread for each core, an *lcore*. Each lcore owns its connections, its memory, its timers and one
+//! instance of your [`Handler`]. Lcores share nothing: no lock is taken, and no message crosses a core unless you send it there. A
+//! message reaches the handler in the memory where it arrived, and the replies of a turn leave in one write.
+//!
+//! # A server
 //!
 //! ```no_run
-//! use hioload_ws::{
-//!     Accept, Config, Context, Endpoint, Handler, LcoreContext, Lcores, Message, Peer, Request, Response, Server,
-//!     ServerOptions, SocketOptions,
-//! };
+//! use hioload_ws::{Context, Handler, Message, Server, ServerOptions};
 //!
 //! struct Echo;
 //!
@@ -16,90 +15,83 @@
 //!     type Conn = u64; // messages of this connection so far
 //!     type Event = ();
 //!
-//!     fn on_open(
-//!         &mut self,
-//!         _: &mut impl LcoreContext<Event = ()>,
-//!         _: Peer,
-//!         request: &Request<'_>,
-//!     ) -> Result<Accept<u64>, Response> {
-//!         if request.path() == "/echo" { Ok(Accept::new(0)) } else { Err(Response::not_found()) }
+//!     fn new_conn(&mut self) -> u64 {
+//!         0
 //!     }
 //!
 //!     fn on_message(&mut self, seen: &mut u64, cx: &mut impl Context<Event = ()>, message: Message<'_>) {
 //!         *seen += 1;
-//!         // A full send queue is answered by the policy of the configuration.
+//!         // If the send queue is full, the send policy has been applied.
 //!         let _ = cx.send(message.kind(), message.as_bytes());
 //!     }
 //! }
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let server = Server::bind(ServerOptions {
-//!         listen: vec![Endpoint::Tcp("127.0.0.1:9001".parse()?)],
-//!         lcores: Lcores::Count(2),
-//!         config: Config::default(),
-//!         sockets: SocketOptions::default(),
-//!     })?;
-//!     let running = server.start(|_lcore| Echo)?;
-//!     running.join()?;
+//!     let options = ServerOptions::new().listen("127.0.0.1:9001")?.lcores(2);
+//!     let running = Server::bind(options)?.start(|_lcore| Echo)?;
+//!     // `running.remote()` is a handle for other threads: it drains or stops the server and reads its counters.
+//!     let totals = running.join()?;
+//!     println!("{totals}");
 //!     Ok(())
 //! }
 //! ```
 //!
-//! # Where things are
+//! # What to read next
 //!
-//! - [`Handler`], [`Context`] and [`LcoreContext`]: what an application implements and what it may call.
-//! - [`middleware`]: layers around a handler, and some ready ones.
-//! - [`Config`] and [`Limits`]: every bound, with what happens there.
-//! - [`proto`]: the WebSocket protocol without I/O, for use on its own.
-//! - [`transport`], [`tcp`], [`device`], [`mem`], [`lcore`]: the layers below, for who adds a transport or a device.
+//! | to | see |
+//! |---|---|
+//! | write a handler | [`guide`], [`Handler`], [`Context`], [`LcoreContext`] |
+//! | refuse requests, check origins, log | [`middleware`] |
+//! | bound memory, time and rates | [`Limits`], [`Tunables`], [`Config`] |
+//! | open connections as a client | [`Connect`], [`LcoreContext::connect`] |
+//! | watch and stop a running server | [`Remote`], [`Totals`] |
+//! | run without the kernel's TCP | the modules `af_xdp` and `dpdk` (features) |
+//! | use the protocol alone, without I/O | [`proto`] |
 //!
-//! The feature `af-xdp` adds frames off a NIC queue; building it needs clang, libbpf-dev and linux-libc-dev.
-//! The feature `dpdk` adds ports of DPDK; building it needs libdpdk-dev, libclang-dev and pkg-config.
+//! # Features
 //!
-//! The feature `cli` (on by default) is what the `hioload` command needs; a library user turns it off with
-//! `default-features = false`.
+//! By default a server runs over sockets, on any system. `af-xdp` adds the module `af_xdp`; building it needs Debian's clang,
+//! libbpf-dev and linux-libc-dev. `dpdk` adds the module `dpdk`; building it needs libdpdk-dev, libclang-dev and pkg-config. Both need
+//! Linux.
+//!
+//! # Stability
+//!
+//! The items of this crate follow semantic versioning. The crates below it (`hioload-engine`, `hioload-transport`, and others) are
+//! internal: they change with any release.
 
 #![forbid(unsafe_code)]
 
-pub use hioload_device as device;
-pub use hioload_engine as engine;
-pub use hioload_lcore as lcore;
-pub use hioload_mem as mem;
-pub use hioload_tcp as tcp;
-pub use hioload_transport as transport;
-pub use hioload_ws_proto as proto;
-
 pub use hioload_engine::middleware;
+pub use hioload_ws_proto as proto;
 pub use hioload_ws_proto::deflate;
 
 pub use hioload_engine::{
     Accept, Busy, ClosedBy, Closure, Config, Connect, ConnectError, ConnectionId, Context,
-    CountersHandle, Handler, LcoreContext, Lcores, Limits, Remote, Response, RunError, Running,
-    SendError, SendPolicy, Server, ServerOptions, StartError, TimerHandle, TopicError, Totals,
+    CountersHandle, Handler, LcoreContext, Lcores, Limits, ReconfigureError, Remote, Response,
+    RunError, Running, SendError, SendPolicy, Server, ServerOptions, StartError, TimerHandle,
+    TopicError, Totals, Tunables,
 };
 pub use hioload_lcore::{Idle, Time};
 pub use hioload_mem::HugePages;
 pub use hioload_transport::sockets::SocketOptions;
-pub use hioload_transport::{ConnId, Endpoint, Peer};
+pub use hioload_transport::{Endpoint, ParseEndpointError, Peer, Transport};
 pub use hioload_ws_proto::handshake::client::Response as ServerReply;
 pub use hioload_ws_proto::handshake::{HandshakeError, server::Request};
 pub use hioload_ws_proto::{CloseCode, Kind, Message};
 
-/// AF_XDP: queues of a network interface as devices (feature `af-xdp`, Linux).
+pub mod guide;
+
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
-pub mod afxdp {
-    pub use hioload_afxdp::*;
+pub mod af_xdp;
 
-    /// `ebpf/redirect.bpf.c` as this build compiled it.
-    #[must_use]
-    pub fn object() -> XdpObject {
-        XdpObject::new(include_bytes!(concat!(env!("OUT_DIR"), "/redirect.bpf.o")))
-    }
-}
-
-/// DPDK: queues of ports that its drivers run, as devices (feature `dpdk`, Linux).
 #[cfg(all(feature = "dpdk", target_os = "linux"))]
-pub use hioload_dpdk as dpdk;
+pub mod dpdk;
+
+/// User-space TCP: what the modules `af_xdp` and `dpdk` share (features `af-xdp`, `dpdk`).
+#[cfg(any(feature = "af-xdp", feature = "dpdk"))]
+pub mod bypass {
+    pub use hioload_bypass::{Cidr, Error, ListenError, ParseCidrError, StackConfig};
+}
 
 /// The examples of README.md, compiled.
 #[cfg(doctest)]

@@ -1,4 +1,4 @@
-//! `hioload check`, as somebody would run it.
+//! `hioload check` as a process.
 #![cfg(target_os = "linux")]
 
 use std::process::{Command, Output};
@@ -8,7 +8,7 @@ fn check(arguments: &[&str]) -> Output {
         .arg("check")
         .args(arguments)
         .output()
-        .expect("it runs")
+        .expect("hioload runs")
 }
 
 /// The findings' levels, by subject.
@@ -22,7 +22,7 @@ fn findings(output: &Output) -> Vec<(String, String)> {
     findings
         .map(|finding| {
             if finding["level"] == "missing" {
-                assert!(finding["mend"].is_string(), "what mends it: {finding}");
+                assert!(finding["hint"].is_string(), "a hint: {finding}");
             }
             (text(finding, "subject"), text(finding, "level"))
         })
@@ -35,7 +35,7 @@ fn level<'a>(findings: &'a [(String, String)], subject: &str) -> Option<&'a str>
 }
 
 #[test]
-fn its_code_says_whether_something_is_missing() {
+fn the_exit_code_reports_a_missing_requirement() {
     let output = check(&["--json"]);
     let found = findings(&output);
     let missing = found.iter().any(|(_, level)| level == "missing");
@@ -52,7 +52,7 @@ fn its_code_says_whether_something_is_missing() {
 }
 
 #[test]
-fn its_lines_say_the_same_as_its_json() {
+fn the_lines_and_the_json_hold_the_same_findings() {
     let (lines, json) = (check(&[]), check(&["--json"]));
     assert_eq!(lines.status.code(), json.status.code());
     let text = String::from_utf8(lines.stdout).expect("UTF-8");
@@ -76,16 +76,16 @@ fn its_lines_say_the_same_as_its_json() {
 
 #[cfg(feature = "af-xdp")]
 #[test]
-fn an_interface_that_is_not_there_is_missing() {
+fn an_unknown_interface_is_missing() {
     let output = check(&["--interface", "nonesuch0", "--json"]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(level(&findings(&output), "interface"), Some("missing"));
 }
 
-/// With root: a veth pair in a namespace of its own, found fit, tried, and left as it was.
+/// Needs root: checks a veth pair in a network namespace. The trial leaves nothing attached.
 #[cfg(feature = "af-xdp")]
 #[test]
-fn a_veth_is_fit_and_a_trial_leaves_nothing() {
+fn a_trial_on_a_veth_succeeds_and_detaches_the_program() {
     let script = format!(
         "mount -t sysfs none /sys && ip link add va type veth peer name vb && ip link set va up && ip link set vb up && \
          ! ip -d link show va | grep -q xdp && {} check --interface va --lcores 1 --trial --json && \
@@ -116,6 +116,6 @@ fn a_veth_is_fit_and_a_trial_leaves_nothing() {
     ] {
         assert_eq!(level(&found, subject), Some("ok"), "{subject}");
     }
-    // A veth has none.
+    // A veth has no zero-copy.
     assert_eq!(level(&found, "zero-copy"), Some("note"));
 }

@@ -1,4 +1,4 @@
-//! 15,000 connections open at once in one server, all of them alive.
+//! 15,000 connections are open in one server, and every one of them echoes.
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 

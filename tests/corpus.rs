@@ -1,7 +1,7 @@
-//! The fuzz targets without a fuzzer: every committed input, and random ones made of them.
+//! The fuzz targets without a fuzzer: every committed input, and random changes of these.
 //!
-//! What fuzzing finds is added to `tests/fuzz/corpus/<target>` when it is mended, so it stays mended. An input that fails is
-//! written to `tests/fuzz/artifacts`, where the fuzzer's own finds lie too.
+//! An input that fuzzing finds is added to `tests/fuzz/corpus/<target>` together with the fix. An input that fails here is
+//! written to `tests/fuzz/artifacts`, as the fuzzer does.
 #![allow(missing_docs, unreachable_pub)]
 
 #[path = "fuzz/src/lib.rs"]
@@ -34,7 +34,7 @@ fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
         .collect()
 }
 
-/// Runs one input; says which it was if it fails.
+/// Runs one input, and prints its name if it fails.
 fn check(run: fn(&[u8]), input: &[u8], what: impl FnOnce() -> String) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(input))) {
         eprintln!("failed: {}", what());
@@ -49,7 +49,7 @@ fn replay(target: usize) {
     }
 }
 
-/// How many random inputs: `HIOLOAD_FUZZ_INPUTS`, or as many as take a second or two.
+/// The number of random inputs: `HIOLOAD_FUZZ_INPUTS`, or a number that takes a second or two.
 fn rounds(default: u64) -> u64 {
     let asked = std::env::var("HIOLOAD_FUZZ_INPUTS").ok();
     asked.map_or(default, |n| {
@@ -74,7 +74,7 @@ fn random(target: usize, inputs: u64) {
     }
 }
 
-/// An input made of one or two committed ones.
+/// An input made from one or two committed ones.
 fn mutated(corpus: &[(PathBuf, Vec<u8>)], random: &mut Random) -> Vec<u8> {
     let mut input = corpus[random.below(corpus.len())].1.clone();
     if random.below(3) == 0 {
@@ -150,6 +150,30 @@ fn packets_corpus() {
 }
 
 #[test]
+fn parse_corpus() {
+    replay(5);
+}
+
+#[test]
+fn the_inputs_of_parse_reach_every_result() {
+    use hioload_tcp::Reason;
+    use hioload_tcp::fuzzing::Parsed;
+
+    let inputs = corpus("parse");
+    let results: Vec<Parsed> = inputs
+        .iter()
+        .map(|(_, input)| fuzz::parse::outcome(input))
+        .collect();
+    for &reason in Reason::ALL {
+        assert!(results.contains(&Parsed::Dropped(reason)), "{reason:?}");
+    }
+    let is = |is: fn(&Parsed) -> bool| results.iter().filter(|&result| is(result)).count();
+    assert!(is(|result| matches!(result, Parsed::Tcp(_))) >= 13);
+    assert_eq!(is(|result| matches!(result, Parsed::Arp(..))), 1);
+    assert_eq!(is(|result| matches!(result, Parsed::Icmp(..))), 2);
+}
+
+#[test]
 fn handshake_random() {
     random(0, 3000);
 }
@@ -172,4 +196,9 @@ fn session_random() {
 #[test]
 fn packets_random() {
     random(4, 1000);
+}
+
+#[test]
+fn parse_random() {
+    random(5, 20_000);
 }

@@ -1,6 +1,5 @@
-//! `hioload load` as a process: every scenario, on sockets and in memory, and one line for each thing that goes wrong.
-//!
-//! Nothing is asserted about how fast it was.
+//! `hioload load` as a process: every scenario, on sockets and in memory, and one line for each error. The tests assert nothing about
+//! speed.
 
 mod common;
 
@@ -118,7 +117,7 @@ fn passes(arguments: &[&str], name: &str) {
 }
 
 #[test]
-fn every_scenario_on_sockets() {
+fn every_scenario_runs_on_sockets() {
     let server = Server::start(&[]);
     let echo = format!("ws://{}/echo", server.addr());
     let topics = format!("ws://{}/topics", server.addr());
@@ -130,7 +129,7 @@ fn every_scenario_on_sockets() {
 }
 
 #[test]
-fn every_scenario_in_memory() {
+fn every_scenario_runs_in_memory() {
     for scenario in SCENARIOS {
         passes(&[&["--transport=memory"], *scenario].concat(), "memory");
     }
@@ -184,7 +183,7 @@ fn read_some(stream: &mut TcpStream) {
 }
 
 #[test]
-fn what_is_wrong_is_one_line() {
+fn a_usage_error_is_one_line() {
     let refused = {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         format!("ws://{}/", listener.local_addr().expect("an address"))
@@ -220,7 +219,7 @@ fn what_is_wrong_is_one_line() {
     let url = refused.as_str();
     for (arguments, part) in [
         (&["--scenario=rate"][..], "needs a --rate"),
-        (&["--scenario=echo", "--rate=5"], "--rate does not go"),
+        (&["--scenario=echo", "--rate=5"], "takes no --rate"),
         (&["--connections=16000000"], "file descriptors"),
         (&["--size=9..1"], "ends before it begins"),
         (&["--scenario=dance"], "none of"),
@@ -256,12 +255,12 @@ fn packets_are_recorded_to_a_new_file() {
     assert_eq!(fs::read(&path).expect("the capture"), bytes);
     let attack = [&words[..], &["--attack=syn-flood"]].concat();
     let (code, line) = failure(&attack);
-    assert!(code == 2 && line.contains("leave out --attack"), "{line}");
+    assert!(code == 2 && line.contains("exclude each other"), "{line}");
     fs::remove_file(&path).expect("the capture");
 }
 
 #[test]
-fn a_server_that_goes_away_fails_the_run() {
+fn a_server_that_ends_fails_the_run() {
     let server = Server::start(&[]);
     let url = format!("ws://{}/echo", server.addr());
     let loads = thread::spawn(move || load(&[&url, "--duration=60s"], "away"));

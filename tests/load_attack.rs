@@ -1,4 +1,4 @@
-//! `hioload load --attack` as a command: both parts of a repeat over the memory pair, and what is refused.
+//! `hioload load --attack` as a process: both parts of a repeat over devices in memory, and wrong arguments.
 #![allow(clippy::unwrap_used)]
 
 use std::process::{Command, Output};
@@ -12,7 +12,7 @@ fn load(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn a_load_is_run_without_and_with_attacks() {
+fn a_load_runs_without_and_with_attacks() {
     let file = std::env::temp_dir().join(format!("hioload-attack-{}.json", std::process::id()));
     let path = file.to_str().unwrap();
     let done = load(&[
@@ -63,7 +63,7 @@ fn what_cannot_be_is_one_line_and_code_2() {
     for (arguments, says) in [
         (
             &["ws://127.0.0.1:9/", "--attack", "syn-flood"][..],
-            "it needs --transport",
+            "needs --transport",
         ),
         (
             &[&memory[..], &["--attack", "teardrop"]].concat(),

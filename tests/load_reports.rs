@@ -1,4 +1,4 @@
-//! `hioload load` as a command: what it leaves behind, how it judges it, and what is done with reports afterwards.
+//! `hioload load` as a process: its reports, its conditions, and the subcommands for reports.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -99,7 +99,7 @@ fn a_load_leaves_a_summary_a_report_and_a_page() {
 }
 
 #[test]
-fn json_on_standard_output_is_json_alone_and_quiet_is_quiet() {
+fn json_on_standard_output_stands_alone_and_quiet_shows_no_progress() {
     let output = load(&["--json", "-", "--quiet"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let report: serde_json::Value =
@@ -139,7 +139,7 @@ fn conditions_decide_the_exit_code() {
     assert_eq!(lines[2], "hioload: 2 of 3 conditions not met");
     assert!(
         text(&output.stdout).contains("p99.9"),
-        "the summary is there all the same"
+        "the summary is printed too"
     );
 
     for (condition, part) in [
@@ -176,8 +176,8 @@ fn reports_are_compared_and_plotted() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let shown = text(&output.stdout);
     for part in [
-        "warning: not the same was asked for (in_flight)",
-        "plan: what differs",
+        "warning: the plans differ (in_flight)",
+        "plan: differences",
         "p99.9",
         "b/a",
     ] {
@@ -213,7 +213,7 @@ fn reports_are_compared_and_plotted() {
 }
 
 #[test]
-fn what_is_no_report_is_one_line() {
+fn a_file_that_is_not_a_report_is_one_line() {
     let folder = Folder::new("lines");
     let (text_file, newer) = (folder.file("text"), folder.file("newer.json"));
     fs::write(&text_file, "hello").expect("it can be written");
@@ -248,7 +248,7 @@ fn what_is_no_report_is_one_line() {
                 "--report",
                 folder.0.to_str().unwrap_or(""),
             ],
-            "it is a folder",
+            "it is a directory",
         ),
     ] {
         let output = hioload(&arguments);

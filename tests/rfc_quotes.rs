@@ -1,7 +1,7 @@
-//! Every MUST of the two RFCs is quoted where it is kept and where it is proved.
+//! Every MUST of the two RFCs is quoted at the code that implements it and at the test that proves it.
 //!
-//! `rfc/musts.txt` lists them; comments are searched for their words after the number of their section. `RFC.md` says
-//! where they were found, and is written anew by `RFC_WRITE=1 cargo test --test rfc_quotes`.
+//! `rfc/musts.txt` lists the MUSTs. The test searches comments for the words of each after the number of its section. `RFC.md` holds the
+//! places; `RFC_WRITE=1 cargo test --test rfc_quotes` writes it.
 #![allow(missing_docs)]
 
 use std::fmt::Write as _;
@@ -22,13 +22,13 @@ struct Must<'a> {
     rfc: &'a str,
     section: &'a str,
     quote: &'a str,
-    /// Why it does not apply, if it does not.
+    /// The reason, if it does not apply.
     not: Option<&'a str>,
 }
 
 impl<'a> Must<'a> {
     fn read(line: &'a str) -> Self {
-        // The RFCs set the names of headers between bars: those have no spaces around them.
+        // The RFCs put the names of headers between bars without spaces around them.
         let columns: Vec<_> = line.split(" | ").collect();
         let (rfc, section) = columns[0].split_once(' ').expect("an RFC and a section");
         Must {
@@ -43,7 +43,7 @@ impl<'a> Must<'a> {
     fn is_in(&self, comment: &str) -> bool {
         let section = format!("§{}", self.section);
         let found = comment.match_indices(&section).find(|(at, name)| {
-            // §5 is not named by §5.1, but by the full stop at the end of a sentence.
+            // §5.1 does not name §5; a full stop at the end of a sentence follows §5.
             let mut after = comment[at + name.len()..].chars();
             match after.next() {
                 Some('.') => !after.next().is_some_and(|c| c.is_ascii_digit()),
@@ -53,7 +53,7 @@ impl<'a> Must<'a> {
         found.is_some_and(|(at, _)| comment[at..].contains(self.quote))
     }
 
-    /// Enough words to find it by.
+    /// Enough words to find the quote.
     fn first_words(&self) -> String {
         let words: Vec<_> = self.quote.split(' ').collect();
         let end = if words.len() > 12 { " ..." } else { "" };

@@ -1,19 +1,19 @@
-//! A client that is no TCP stack: it knows of each flow the next byte to send and the next to come, builds segments from a
-//! template and checks the answers. Everything arrives in order on a pair of devices, so nothing else is needed; a segment out of
-//! order, a reset, a wrong sum or a wrong byte ends the run. 12 bytes a flow, so a million of them leave the caches to the server.
+//! A client without a TCP stack: of each flow it keeps the next sequence number to send and the next one expected, builds segments
+//! and checks the replies. On a pair of devices everything arrives in order; a segment out of order, a reset, a wrong checksum or
+//! a wrong byte ends the run. A flow has 12 bytes, so that a million of them leave the caches to the server.
 
 use hioload_device::{Burst, Device, Frame};
 
 use crate::packet::{self, Header, Link, Source, flag};
 
-/// What the client knows of a flow.
+/// The client's state of a flow.
 #[derive(Clone, Copy, Default)]
 struct Flow {
     /// Next sequence number to send.
     seq: u32,
     /// Next sequence number expected.
     ack: u32,
-    /// Its place in the batch it was last in.
+    /// Its index in the last batch that contained it.
     place: u32,
 }
 
@@ -23,10 +23,10 @@ pub struct Client<D: Device> {
     flows: Vec<Flow>,
     tx: Burst<D::Frame>,
     rx: Burst<D::Frame>,
-    /// The flows that are waited for, and the bytes of answers each has received.
+    /// The flows of the batch, and the bytes of replies that each has received.
     batch: Vec<u32>,
     got: Vec<u32>,
-    /// Flows whose connection ended.
+    /// Connections that the server has ended.
     pub closed: usize,
     tsval: u32,
 }
@@ -39,7 +39,7 @@ impl<D: Device> Client<D> {
         Self {
             device,
             link,
-            // Touched here, so that it is no part of what the server's connections cost.
+            // Touched here, so that it does not count as memory of the server's connections.
             flows: (0..flows)
                 .map(|n| Flow {
                     seq: 0x1000_0000 ^ n as u32,
@@ -84,7 +84,7 @@ impl<D: Device> Client<D> {
         Ok(())
     }
 
-    /// Hands what was sent to the device.
+    /// Hands the queued segments to the device.
     pub fn push(&mut self) -> Result<(), Failure> {
         self.device.tx_burst(&mut self.tx);
         if self.tx.is_empty() {
@@ -94,7 +94,7 @@ impl<D: Device> Client<D> {
         }
     }
 
-    /// Begins a batch: these flows will be waited for.
+    /// Begins a batch of flows that wait for replies.
     pub fn begin(&mut self, batch: &[u32]) {
         self.batch.clear();
         self.batch.extend_from_slice(batch);
@@ -105,8 +105,8 @@ impl<D: Device> Client<D> {
         }
     }
 
-    /// Reads what has come, in order. The payload of each answer to a flow of the batch is shown to `check`, with the payload
-    /// bytes received on that flow so far in the batch. Gives the frames read.
+    /// Reads the frames that arrived, in order. `check` gets the payload of each reply to a flow of the batch, and the number of
+    /// payload bytes received on that flow before it in the batch. Returns the number of frames.
     pub fn receive(
         &mut self,
         mut check: impl FnMut(usize, &[u8]) -> Result<(), Failure>,
@@ -118,28 +118,28 @@ impl<D: Device> Client<D> {
                     continue;
                 };
                 if segment.flags & flag::RST != 0 {
-                    return Err(format!("reset of {:?}", segment.to));
+                    return Err(format!("the server reset {:?}", segment.to));
                 }
-                // One in 64 is enough to notice sums that are wrong.
+                // Every 64th is enough to notice wrong checksums.
                 if self.tsval.is_multiple_of(64) && !packet::is_sound(frame.bytes()) {
-                    return Err("a checksum is wrong".into());
+                    return Err("a reply has a wrong checksum".into());
                 }
                 self.tsval = self.tsval.wrapping_add(1);
-                let index = segment.to.index().ok_or("an answer to nobody")?;
+                let index = segment.to.index().ok_or("a reply to an unknown flow")?;
                 let flow = self
                     .flows
                     .get_mut(index as usize)
-                    .ok_or("an answer to nobody")?;
+                    .ok_or("a reply to an unknown flow")?;
                 if segment.ack.wrapping_sub(flow.seq) as i32 > 0 {
                     return Err(format!(
-                        "flow {index}: bytes acknowledged that were never sent"
+                        "flow {index}: the server acknowledged bytes that were not sent"
                     ));
                 }
                 if segment.flags & flag::SYN != 0 {
                     flow.ack = segment.seq.wrapping_add(1);
                 } else if segment.seq != flow.ack {
                     return Err(format!(
-                        "flow {index}: sequence {} for {}",
+                        "flow {index}: sequence number {}, expected {}",
                         segment.seq, flow.ack
                     ));
                 }

@@ -1,5 +1,5 @@
 //! The data plane without a NIC: one server lcore (engine, WebSocket, TCP in user space) on a memory pair, driven frame by frame
-//! by a client that costs the server nothing. Prints CPU time of the server's turns for each message, and what connections cost.
+//! by a client whose time does not count. Prints the CPU time of the server for each message, and the cost of connections.
 #![forbid(unsafe_code)]
 #![allow(missing_docs, unreachable_pub)]
 
@@ -20,11 +20,11 @@ use client::Failure;
 use report::{Row, median};
 use world::{Ack, Load, Order, World};
 
-/// Measures the data plane on a memory pair. Ratios are of rounds taken in turn in one run.
+/// Measures the data plane on a memory pair. A ratio compares rounds that alternate within one run.
 #[derive(Parser)]
 #[command(name = "dataplane")]
 struct Args {
-    /// What to measure: echo, scale, idle, open, in-place. All, if none is named.
+    /// What to measure: echo, layer, in-place, open, scale, idle. All, if none is named.
     what: Vec<String>,
     /// Flows of the large case.
     #[arg(long, default_value_t = 1_000_000)]
@@ -41,20 +41,20 @@ struct Args {
 }
 
 const FEW: u32 = 100;
-/// The default of a server.
+/// The server's default.
 const RING_IDLE: Duration = Duration::from_secs(2);
-/// A round over a million flows takes some seconds, and all of them talk.
+/// A round over a million flows takes some seconds, and no ring may be reclaimed meanwhile.
 const RINGS_STAY: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let names = ["echo", "in-place", "open", "scale", "idle"];
+    let names = ["echo", "layer", "in-place", "open", "scale", "idle"];
     if let Some(unknown) = args
         .what
         .iter()
         .find(|what| !names.contains(&what.as_str()))
     {
-        eprintln!("'{unknown}' is none of {}", names.join(", "));
+        eprintln!("unknown measurement '{unknown}'; use {}", names.join(", "));
         return ExitCode::from(2);
     }
     let wanted = |name: &str| args.what.is_empty() || args.what.iter().any(|what| what == name);
@@ -75,6 +75,7 @@ fn main() -> ExitCode {
         }
     };
     let good = run("echo", &echo)
+        && run("layer", &layer)
         && run("in-place", &in_place)
         && run("open", &open)
         && run("scale", &scale)
@@ -127,7 +128,56 @@ fn echo(args: &Args) -> Result<Vec<Row>, Failure> {
     ])
 }
 
-/// The share of received bytes that the decoder got in the frame they arrived in.
+/// A layer that passes everything through, beside none: the median of the ratios of rounds that follow each other.
+fn layer(args: &Args) -> Result<Vec<Row>, Failure> {
+    // Short rounds, and many of them: what else the machine does then changes little within a pair of rounds.
+    const ROUNDS: usize = 15;
+    let how = (Order::Scattered, Ack::WithNext);
+    let mut rows = Vec::new();
+    for (batch, name) in [
+        (1, "1 message in a segment"),
+        (16, "16 messages in a segment"),
+    ] {
+        let (mut bare, load) = (few()?, Load::new(64, batch));
+        let mut layered = set_up::layered(FEW, RING_IDLE)?;
+        layered.open(FEW)?;
+        let messages = args.messages / 4 * batch.min(4);
+        bare.round(FEW, messages, &load, how)?;
+        layered.round(FEW, messages, &load, how)?;
+        let before = layered.server().transport().layer().bytes_of_all();
+        let (mut times, mut ratios) = (Vec::new(), Vec::new());
+        for round in 0..args.rounds * ROUNDS {
+            let (without, with) = if round % 2 == 0 {
+                let without = bare.round(FEW, messages, &load, how)?;
+                (without, layered.round(FEW, messages, &load, how)?)
+            } else {
+                let with = layered.round(FEW, messages, &load, how)?;
+                (bare.round(FEW, messages, &load, how)?, with)
+            };
+            times.push(with);
+            ratios.push(with / without);
+        }
+        let after = layered.server().transport().layer().bytes_of_all();
+        let least = (args.rounds * ROUNDS * messages * 64) as u64;
+        if after.received - before.received < least || after.sent - before.sent < least {
+            return Err("the messages did not go through the layer".into());
+        }
+        rows.push(Row::nanos(
+            format!("echo 64 B, 100 flows, {name}, through a layer"),
+            median(&times),
+            None,
+        ));
+        rows.push(Row::at_most(
+            "  ratio to no layer",
+            median(&ratios),
+            "x",
+            1.02,
+        ));
+    }
+    Ok(rows)
+}
+
+/// The share of received bytes that the decoder processed in the frame they arrived in.
 fn in_place(args: &Args) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     for (size, name) in [(64, "64 B"), (1024, "1 KiB"), (16 << 10, "16 KiB")] {
@@ -153,7 +203,7 @@ fn in_place(args: &Args) -> Result<Vec<Row>, Failure> {
     Ok(rows)
 }
 
-/// TCP handshake, upgrade; closing handshake, both FINs.
+/// Opening: TCP handshake and upgrade. Closing: closing handshake and both FINs.
 fn open(args: &Args) -> Result<Vec<Row>, Failure> {
     const EACH: u32 = 20_000;
     let (mut opened, mut churned) = (Vec::new(), Vec::new());
@@ -175,14 +225,14 @@ fn open(args: &Args) -> Result<Vec<Row>, Failure> {
     ])
 }
 
-/// Many flows, each in its turn, beside few.
+/// Many flows, each in its turn, compared with few.
 fn scale(args: &Args) -> Result<Vec<Row>, Failure> {
     const FLOWS: (Order, Ack) = (Order::Scattered, Ack::Alone);
     let load = Load::new(64, 1);
     let mut large = set_up::world(args.flows, RINGS_STAY)?;
     let mut small = few()?;
     large.open(args.flows)?;
-    // Each flow once: what is measured is then the same for all.
+    // Each flow once first, so that every measured message finds the same state.
     large.round(args.flows, args.flows as usize, &load, FLOWS)?;
     small.round(FEW, args.messages, &load, FLOWS)?;
     let (mut of_few, mut as_opened, mut scattered, mut of_active) =
@@ -219,16 +269,19 @@ fn scale(args: &Args) -> Result<Vec<Row>, Failure> {
 /// Resident memory of established connections that have been silent for a while.
 fn idle(args: &Args) -> Result<Vec<Row>, Failure> {
     let mut world = set_up::world(args.flows, RING_IDLE)?;
-    // What all connections share is there before the first is counted.
+    // Memory that all connections share is resident before the first one is counted.
     let before = report::resident()?;
     world.open(args.flows)?;
     world.idle(Duration::from_secs(20))?;
     let after = report::resident()?;
     let connections = world.server().connections();
     if connections != args.flows as usize {
-        return Err(format!("{connections} connections are open"));
+        return Err(format!(
+            "{connections} of {} connections are open",
+            args.flows
+        ));
     }
-    // They are alive: some of them echo.
+    // Some of them echo, which proves that they are open.
     let batch: Vec<u32> = (0..args.flows.min(world::BATCH as u32)).collect();
     world.echo(&batch, &Load::new(64, 1))?;
     let each = (after as f64 - before as f64) / f64::from(args.flows);

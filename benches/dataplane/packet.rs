@@ -1,4 +1,4 @@
-//! TCP segments by hand: what the client sends and reads. It shares no code with the stack it drives.
+//! TCP segments as the client writes and reads them. They share no code with the stack under test.
 
 /// Ethernet, IPv4 without options, TCP without options.
 const ETH: usize = 14;
@@ -9,7 +9,7 @@ const TIMESTAMP: usize = 12;
 /// MSS, SACK permitted, timestamp, NOP, window scale: what Linux sends in a SYN.
 const SYN_OPTIONS: usize = 20;
 
-/// Bytes before the payload of a segment that is no SYN.
+/// Bytes before the payload of a segment other than a SYN.
 pub const HEADERS: usize = ETH + IP + TCP + TIMESTAMP;
 /// The most payload in a segment at an MTU of 1500.
 pub const MSS: usize = 1500 - IP - TCP - TIMESTAMP;
@@ -22,7 +22,7 @@ pub mod flag {
     pub const ACK: u8 = 16;
 }
 
-/// The two stations and the server's end.
+/// The two hosts, and the server's endpoint.
 #[derive(Clone, Copy)]
 pub struct Link {
     pub client_mac: [u8; 6],
@@ -30,14 +30,14 @@ pub struct Link {
     pub server: ([u8; 4], u16),
 }
 
-/// One end of a flow at the client.
+/// The client's endpoint of a flow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Source {
     pub ip: [u8; 4],
     pub port: u16,
 }
 
-/// Ports used of each source address.
+/// Ports that each source address uses.
 const PORTS: u32 = 50_000;
 const FIRST_PORT: u32 = 10_000;
 
@@ -58,7 +58,7 @@ impl Source {
     }
 }
 
-/// What goes into a segment's header.
+/// The variable fields of a segment's header.
 pub struct Header {
     pub flags: u8,
     pub seq: u32,
@@ -66,7 +66,7 @@ pub struct Header {
     pub tsval: u32,
 }
 
-/// Writes a segment into `out` and gives its length. The payload is copied behind the header; checksums are complete.
+/// Writes a segment into `out` and returns its length. The payload is copied behind the header; checksums are complete.
 pub fn write(
     out: &mut [u8],
     link: &Link,
@@ -128,7 +128,7 @@ pub struct Segment<'a> {
     pub payload: &'a [u8],
 }
 
-/// Reads one; `None` if it is no TCP over IPv4.
+/// Reads one; `None` if it is not TCP over IPv4.
 pub fn read(frame: &[u8]) -> Option<Segment<'_>> {
     if frame.get(12..15)? != [8, 0, 0x45] || *frame.get(23)? != 6 {
         return None;
@@ -149,7 +149,7 @@ pub fn read(frame: &[u8]) -> Option<Segment<'_>> {
     })
 }
 
-/// Whether the TCP checksum of a frame that `read` takes is right.
+/// Whether the IP and TCP checksums of a frame that `read` accepts are right.
 pub fn is_sound(frame: &[u8]) -> bool {
     let total = u16::from_be_bytes([frame[16], frame[17]]) as usize;
     let tcp = &frame[ETH + IP..ETH + total];

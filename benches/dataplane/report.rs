@@ -1,4 +1,4 @@
-//! Rows of the table, and where they stand to their targets.
+//! Rows of the table, and whether they reach their targets.
 
 use std::fs;
 

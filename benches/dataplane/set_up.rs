@@ -1,12 +1,14 @@
-//! How the server and the client of a [`World`] are made.
+//! Construction of a [`World`].
 
 use hioload_device::memory::{MemoryDevice, PairOptions, pair};
 use hioload_device::{Capabilities, Device};
-use hioload_engine::{Config, Limits};
+use hioload_engine::Config;
 use hioload_lcore::Clock;
 use hioload_mem::{Pool, PoolOptions};
 use hioload_tcp::{Stack, StackConfig};
+use hioload_transport::Transport;
 use hioload_transport::bypass::{Bypass, BypassOptions};
+use hioload_transport::layer::{Layered, PassThrough};
 use std::time::Duration;
 
 use crate::client::{Client, Failure};
@@ -15,21 +17,48 @@ use crate::world::World;
 
 const SERVER: ([u8; 4], u16) = ([10, 77, 0, 2], 9001);
 
-/// On a memory pair: a server with room for `flows` flows, whose empty rings are given back after `ring_idle`.
+/// On a memory pair: a server with room for `flows` flows. Rings that are empty for `ring_idle` are reclaimed.
 pub fn world(flows: u32, ring_idle: Duration) -> Result<World<MemoryDevice>, Failure> {
-    let system = |error| format!("no memory pair: {error}");
-    // Neither end offers checksums: both are computed and verified, as on a NIC without offloads.
-    let (a, b) = pair(&PairOptions::default()).map_err(system)?;
-    over(a.open(), b.open(), flows, ring_idle)
+    let (a, b) = joined()?;
+    over(a, b, flows, ring_idle)
 }
 
-/// The same on two devices that are joined.
+/// The same with a layer that passes everything through, between the transport and the engine.
+#[allow(dead_code)]
+pub fn layered(
+    flows: u32,
+    ring_idle: Duration,
+) -> Result<World<MemoryDevice, Layered<Bypass<MemoryDevice>, PassThrough>>, Failure> {
+    let (a, b) = joined()?;
+    build(a, b, flows, ring_idle, |io| {
+        Layered::new(io, PassThrough::new())
+    })
+}
+
+/// Neither end offers checksums: both are computed and verified, as on a NIC without offloads.
+fn joined() -> Result<(MemoryDevice, MemoryDevice), Failure> {
+    let (a, b) =
+        pair(&PairOptions::default()).map_err(|error| format!("no memory pair: {error}"))?;
+    Ok((a.open(), b.open()))
+}
+
+/// The same on two joined devices.
 pub fn over<D: Device>(
     server: D,
     client: D,
     flows: u32,
     ring_idle: Duration,
 ) -> Result<World<D>, Failure> {
+    build(server, client, flows, ring_idle, |io| io)
+}
+
+fn build<D: Device, T: Transport>(
+    server: D,
+    client: D,
+    flows: u32,
+    ring_idle: Duration,
+    wrap: impl FnOnce(Bypass<D>) -> T,
+) -> Result<World<D, T>, Failure> {
     let Capabilities {
         mac: server_mac, ..
     } = server.capabilities();
@@ -40,34 +69,23 @@ pub fn over<D: Device>(
     let mut clock = Clock::new();
     let now = clock.tick();
     let address = "10.77.0.2/8".parse().map_err(|e| format!("{e}"))?;
-    let config = StackConfig {
-        addresses: vec![address],
-        listen: vec![SERVER.into()],
-        max_flows: flows as usize,
-        // Rings of flows that talk in turn stay resident.
-        ring_memory: 12 << 30,
-        ring_idle,
-        secret: *b"a bench's secret",
-        ..StackConfig::default()
-    };
+    let mut config = StackConfig::new([address]);
+    config.listen = vec![SERVER.into()];
+    config.max_flows = flows as usize;
+    // Rings of flows that talk in turn stay resident.
+    config.ring_memory = 12 << 30;
+    config.ring_idle = ring_idle;
+    config.secret = *b"a bench's secret";
     let stack = Stack::new(server, config, None, now).map_err(|e| e.to_string())?;
-    let pool = Pool::new(&PoolOptions {
-        buffers: 1024,
-        buffer_size: 16 << 10,
-        ..PoolOptions::default()
-    })
-    .map_err(|e| format!("no send pool: {e}"))?;
-    let io = Bypass::over(stack, BypassOptions::default(), pool);
-    let config = Config {
-        limits: Limits {
-            max_connections: flows as usize,
-            // The client answers no pings.
-            ping_interval: Duration::ZERO,
-            idle_timeout: Duration::ZERO,
-            ..Limits::default()
-        },
-        ..Config::default()
-    };
+    let pool =
+        Pool::new(&PoolOptions::new(1024, 16 << 10)).map_err(|e| format!("no send pool: {e}"))?;
+    let io = wrap(Bypass::over(stack, BypassOptions::default(), pool));
+    let mut config = Config::default();
+    let limits = &mut config.tunables.limits;
+    limits.max_connections = flows as usize;
+    // The client answers no pings.
+    limits.ping_interval = Duration::ZERO;
+    limits.idle_timeout = Duration::ZERO;
     let client = Client::new(
         client,
         Link {

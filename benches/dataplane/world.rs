@@ -5,19 +5,19 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 use hioload_device::Device;
-use hioload_engine::{Accept, Config, Context, Handler, Lcore, LcoreContext, Response};
+use hioload_engine::{Config, Lcore};
 use hioload_lcore::{Clock, Time};
+use hioload_testkit::Echo;
+use hioload_transport::Transport;
 use hioload_transport::bypass::Bypass;
-use hioload_transport::{Peer, Transport};
-use hioload_ws_proto::handshake::server::Request;
-use hioload_ws_proto::{Message, OpCode, encode};
+use hioload_ws_proto::{OpCode, encode};
 
 use crate::client::{Client, Failure};
 use crate::packet::{MSS, flag};
 
 /// Flows whose segments are sent before the server has a turn: a full burst.
 pub const BATCH: usize = 64;
-/// A prime: it visits all flows of any number that is no multiple of it.
+/// A prime: its multiples visit every flow, unless their number is a multiple of it.
 const STRIDE: u64 = 611_953;
 const MASK: [u8; 4] = [0x1f, 0x2e, 0x3d, 0x4c];
 
@@ -25,58 +25,37 @@ pub const REQUEST: &[u8] =
     b"GET /echo HTTP/1.1\r\nHost: 10.77.0.2:9001\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-pub struct Echo;
-
-impl Handler for Echo {
-    type Conn = ();
-    type Event = ();
-
-    fn on_open(
-        &mut self,
-        _: &mut impl LcoreContext<Event = ()>,
-        _: Peer,
-        _: &Request<'_>,
-    ) -> Result<Accept<()>, Response> {
-        Ok(Accept::new(()))
-    }
-
-    fn on_message(&mut self, _: &mut (), cx: &mut impl Context<Event = ()>, message: Message<'_>) {
-        // A reply that finds no room would be missed by the client.
-        let _ = cx.send(message.kind(), message.as_bytes());
-    }
-}
-
-pub struct World<D: Device> {
-    lcore: Lcore<Bypass<D>, Echo>,
+pub struct World<D: Device, T: Transport = Bypass<D>> {
+    lcore: Lcore<T, Echo>,
     clock: Clock,
-    /// Added to the clock: time that the idle are given without waiting for it.
+    /// Added to the clock: time that passes for the server without a wait.
     skipped: Duration,
     /// Time the server has spent in its turns.
     pub spent: Duration,
     pub client: Client<D>,
-    /// Flows that had a turn.
+    /// Flows served so far.
     cursor: u64,
 }
 
-/// How the client acknowledges answers.
+/// How the client acknowledges replies.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Ack {
-    /// With its next message: it comes at once.
+    /// With its next message, which follows at once.
     WithNext,
-    /// In a segment of its own, which the server has to take as well: the next message is seconds away.
+    /// In a segment of its own, which the server has to process as well: the next message of the flow is seconds away.
     Alone,
 }
 
-/// In which order flows have their turns.
+/// The order in which flows are served.
 #[derive(Clone, Copy)]
 pub enum Order {
-    /// As they were opened: what the server keeps of them lies side by side.
+    /// As they were opened: the server's state of consecutive flows is adjacent in memory.
     Opened,
-    /// No two neighbours after each other.
+    /// Consecutive flows are far apart in memory.
     Scattered,
 }
 
-/// Messages as they are sent, and as they come back.
+/// Messages as the client sends them, and as the server returns them.
 pub struct Load {
     pub sent: Vec<u8>,
     pub answer: Vec<u8>,
@@ -104,8 +83,8 @@ impl Load {
     }
 }
 
-impl<D: Device> World<D> {
-    pub fn new(io: Bypass<D>, client: Client<D>, config: Config, clock: Clock, now: Time) -> Self {
+impl<D: Device, T: Transport> World<D, T> {
+    pub fn new(io: T, client: Client<D>, config: Config, clock: Clock, now: Time) -> Self {
         Self {
             lcore: Lcore::alone(io, Echo, config, now),
             clock,
@@ -116,7 +95,7 @@ impl<D: Device> World<D> {
         }
     }
 
-    pub fn server(&mut self) -> &mut Lcore<Bypass<D>, Echo> {
+    pub fn server(&mut self) -> &mut Lcore<T, Echo> {
         &mut self.lcore
     }
 
@@ -129,8 +108,8 @@ impl<D: Device> World<D> {
         waited.map_err(|e| format!("the device failed: {e}"))
     }
 
-    /// Lets `time` pass for the server, in steps of 1 ms with a turn each: while rings are still to be given back, an lcore does
-    /// not sleep, and does a part of it in each turn.
+    /// Lets `time` pass for the server, in steps of 1 ms with a turn each: an lcore reclaims a part of its empty rings in each
+    /// turn, and does not sleep before it has reclaimed all.
     pub fn idle(&mut self, time: Duration) -> Result<(), Failure> {
         let step = Duration::from_millis(1);
         for _ in 0..time.as_millis() / step.as_millis() {
@@ -141,7 +120,8 @@ impl<D: Device> World<D> {
         Ok(())
     }
 
-    /// Turns of the server until every flow of the batch has received `bytes`; what comes in pieces is acknowledged.
+    /// Runs turns of the server until every flow of the batch has received `bytes`. Replies of several segments are
+    /// acknowledged.
     fn until_received(
         &mut self,
         bytes: usize,
@@ -157,7 +137,7 @@ impl<D: Device> World<D> {
             }
             barren = if frames == 0 { barren + 1 } else { 0 };
             if barren > 64 {
-                return Err(format!("{} flows got no answer", lacking.len()));
+                return Err(format!("{} flows received no reply", lacking.len()));
             }
             if frames > 0 && bytes > MSS {
                 for index in lacking {
@@ -168,7 +148,7 @@ impl<D: Device> World<D> {
         }
     }
 
-    /// Opens WebSocket connections on flows `0..n`; gives the server's time for it.
+    /// Opens WebSocket connections on flows `0..n`; returns the server's time.
     pub fn open(&mut self, n: u32) -> Result<Duration, Failure> {
         let before = self.spent;
         for batch in batches(n) {
@@ -180,7 +160,7 @@ impl<D: Device> World<D> {
             self.turn()?;
             let answers = self.client.receive(|_, _| Ok(()))?;
             if answers != batch.len() {
-                return Err(format!("{answers} answers to {} SYNs", batch.len()));
+                return Err(format!("{answers} replies to {} SYNs", batch.len()));
             }
             for &index in &batch {
                 self.client.send(index, flag::ACK, &[])?;
@@ -192,7 +172,7 @@ impl<D: Device> World<D> {
                 if good {
                     Ok(())
                 } else {
-                    Err("no upgrade".into())
+                    Err("the server refused the upgrade".into())
                 }
             })?;
             self.acknowledge(&batch)?;
@@ -200,7 +180,7 @@ impl<D: Device> World<D> {
         Ok(self.spent - before)
     }
 
-    /// One echo of `load` on each flow of the batch; gives the server's time for it.
+    /// One echo of `load` on each flow of the batch; returns the server's time.
     pub fn echo(&mut self, batch: &[u32], load: &Load) -> Result<Duration, Failure> {
         let before = self.spent;
         self.client.begin(batch);
@@ -215,14 +195,14 @@ impl<D: Device> World<D> {
         self.until_received(load.answer.len(), |at, bytes| {
             match load.answer.get(at..at + bytes.len()) {
                 Some(wanted) if wanted == bytes => Ok(()),
-                _ => Err("a wrong byte".into()),
+                _ => Err("a reply has a wrong byte".into()),
             }
         })?;
         Ok(self.spent - before)
     }
 
-    /// A round of echoes, at least `messages` of them, over `flows` flows; gives nanoseconds for each message. The flows take
-    /// turns, going on where the last round ended.
+    /// A round of at least `messages` echoes over `flows` flows; returns nanoseconds of server time for each message. It continues
+    /// with the flow after the last one of the round before.
     pub fn round(
         &mut self,
         flows: u32,
@@ -252,7 +232,7 @@ impl<D: Device> World<D> {
         Ok(spent.as_nanos() as f64 / done as f64)
     }
 
-    /// Acknowledges what flows have received; gives the server's time for it.
+    /// Acknowledges what flows have received; returns the server's time.
     pub fn acknowledge(&mut self, batch: &[u32]) -> Result<Duration, Failure> {
         let before = self.spent;
         for &index in batch {
@@ -263,7 +243,7 @@ impl<D: Device> World<D> {
         Ok(self.spent - before)
     }
 
-    /// Closes flows `0..n`, each with a closing handshake and both FINs; gives the server's time for it.
+    /// Closes flows `0..n`, each with a closing handshake and both FINs; returns the server's time.
     pub fn close(&mut self, n: u32) -> Result<Duration, Failure> {
         let before = self.spent;
         let mut frame = Vec::new();
@@ -305,7 +285,7 @@ impl<D: Device> World<D> {
     }
 }
 
-/// CPU time of this thread: what other processes take is not the server's.
+/// CPU time of this thread, so that other processes do not count.
 pub fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

@@ -1,4 +1,4 @@
-"""What the project has set itself, and whether it is reached."""
+"""Budgets: the targets of the project, with the measured figures."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ HEAD = ["budget", "set", "measured", "", "by"]
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """One line: what it is about, its bound, the figure."""
+    """One line: the subject, the bound, the figure."""
 
     what: str
     set: str
@@ -33,7 +33,7 @@ def _spaced(unit):
 
 
 def lines(budgets):
-    """The table of some budgets, as one benchmark prints it at its end."""
+    """Returns the table of budgets that a benchmark prints at its end."""
     if not budgets:
         return []
     rows = [[budget.what, budget.set, budget.got, budget.verdict()] for budget in budgets]

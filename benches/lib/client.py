@@ -1,11 +1,11 @@
-"""The load clients: `hioload load`, and `wsload`, which shares no code with it. Both give the same figures:
+"""The load clients: `hioload load`, and `wsload`, which shares no code with it. Both return the same figures:
 
   rate         messages (fan-out: deliveries) per second
   done         messages in the measured part
   seconds      its length
   server_ns    CPU time of the server for each message, ns
-  server_busy  part of a core the server used
-  client_busy  part of its core the client had something to do in
+  server_busy  share of a core that the server used
+  client_busy  share of its core in which the client had work
   p50, p99     times, ns
 """
 
@@ -16,11 +16,11 @@ from pathlib import Path
 
 
 class Failed(Exception):
-    """The client says what went wrong."""
+    """The client failed; the text says why."""
 
 
 def load(binary, url, scenario, *flags, pid=None, core=None, prefix=(), keep=None):
-    """Runs `hioload load` with one lcore on `core`; gives the figures. The whole report goes into `keep`, a list, if given."""
+    """Runs `hioload load` with one lcore on `core`; returns the figures. Appends the whole report to `keep`, a list, if given."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "load.json"
         command = [*prefix, *_pinned(core), binary, "load", *([url] if url else []), "--scenario", scenario, "--json", file]
@@ -34,7 +34,7 @@ def load(binary, url, scenario, *flags, pid=None, core=None, prefix=(), keep=Non
 
 
 def figures(report):
-    """The figures of the only repeat of a report."""
+    """Returns the figures of the only repeat of a report."""
     run = report["runs"][0]
     server, latency = run["server"] or {}, run["latency"] or {}
     return {
@@ -48,7 +48,7 @@ def figures(report):
 
 
 def add_repeats(reports, name, more):
-    """Adds the runs of reports to those of the same name, as the repeats of one."""
+    """Adds the runs of reports to those of the same name, as repeats of one report."""
     for report in more:
         if name in reports:
             reports[name]["runs"] += report["runs"]
@@ -57,7 +57,7 @@ def add_repeats(reports, name, more):
 
 
 def wsload(binary, address, mode, *flags, pid, core, prefix=()):
-    """Runs `wsload` on its core; gives the figures."""
+    """Runs `wsload` on its core; returns the figures."""
     said = json.loads(_run([*prefix, *_pinned(core), binary, mode, "--server", address, "--pid", pid, *flags]))
     return {
         "rate": said["messages_per_second"], "done": said["messages"], "seconds": said["seconds"],
@@ -76,7 +76,7 @@ def _run(command):
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600)
     except subprocess.TimeoutExpired:
-        raise Failed(f"{' '.join(command)}: not over after ten minutes") from None
+        raise Failed(f"{' '.join(command)}: still running after ten minutes") from None
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["nothing"]
         raise Failed(f"{' '.join(command)}: exit code {done.returncode}: {said[-1]}")

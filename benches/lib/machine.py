@@ -1,4 +1,4 @@
-"""The machine of a run: what it is, what is built on it, and what it is asked for."""
+"""The machine of a run: its description, the builds on it, its limits and priorities."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ def say(text):
 
 
 def line():
-    """What the figures depend on, in a line."""
+    """Describes the machine in a line."""
     with open("/proc/cpuinfo") as info:
         model = next((text.split(":")[1].strip() for text in info if text.startswith("model name")), platform.machine())
     commit = ["git", "describe", "--always", "--dirty"]
@@ -31,20 +31,20 @@ def line():
 
 
 def locked(name):
-    """The version of a dependency in Cargo.lock."""
+    """Returns the version of a dependency in Cargo.lock."""
     with open(ROOT / "Cargo.lock", "rb") as lock:
         return next((p["version"] for p in tomllib.load(lock)["package"] if p["name"] == name), "?")
 
 
 def binaries():
-    """The folder of the release binaries."""
+    """Returns the folder of the release binaries."""
     meta = ["cargo", "metadata", "--format-version", "1", "--no-deps"]
     found = subprocess.run(meta, cwd=ROOT, check=True, capture_output=True, text=True)
     return Path(json.loads(found.stdout)["target_directory"]) / "release"
 
 
 def can_build_af_xdp():
-    """Whether there is what the feature needs, and so whether binaries have it."""
+    """Returns whether the machine can build the feature af-xdp, and so whether the binaries have it."""
     clang = subprocess.run(["clang", "--version"], capture_output=True).returncode == 0 if _has("clang") else False
     return clang and Path("/usr/include/bpf/bpf_helpers.h").exists()
 
@@ -54,8 +54,8 @@ def _has(program):
 
 
 def build():
-    """Builds hioload and the benchmarks' own binaries, once and with the same features for all: with others cargo would link
-    again, which takes minutes."""
+    """Builds hioload and the benchmarks' own binaries. All have the same features: with others cargo would link again, which takes
+    minutes."""
     say("building")
     features = ["--features", "hioload/af-xdp"] if can_build_af_xdp() else []
     packages = ["-p", "hioload", "-p", "hioload-benches"]
@@ -64,18 +64,19 @@ def build():
 
 
 def raise_open_files():
-    """Each connection is a descriptor at both ends."""
+    """Raises the limit on open files: each connection is a descriptor at both ends."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def take_precedence():
-    """What else runs on the machine waits for what we start; root only. Between sessions only the weight of a session counts."""
+    """Gives the commands that this process starts precedence over others; root only. With autogroups the scheduler weighs sessions,
+    so the session gets the weight as well."""
     if os.geteuid() != 0:
         return
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, -19)
-    with contextlib.suppress(OSError):  # a kernel that does not group by session
+    with contextlib.suppress(OSError):  # a kernel without autogroups
         if os.getsid(0) != os.getpid() and os.getpgid(0) != os.getpid():
             os.setsid()
         Path("/proc/self/autogroup").write_text("-20")

@@ -1,4 +1,4 @@
-"""One page of HTML that contains what it shows, from the Markdown that the benchmarks print: headings, paragraphs, tables, plots."""
+"""Makes one self-contained page of HTML from the Markdown that the benchmarks print: headings, paragraphs, tables, plots."""
 
 import html as escape
 import re
@@ -14,7 +14,7 @@ figure { margin: 1.5rem 0; max-width: 48rem } figcaption { color: #555 }
 
 
 def html(title, text, root):
-    """The page. Plots are files named from `root` on, and are put into it."""
+    """Returns the page. The files of plots are relative to `root`; the page contains them."""
     body = "\n".join(_block(block, root) for block in text.strip().split("\n\n") if block.strip())
     return (f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
             f"<title>{escape.escape(title)}</title><style>{STYLE}</style>\n<h1>{escape.escape(title)}</h1>\n{body}\n</html>\n")
@@ -22,7 +22,7 @@ def html(title, text, root):
 
 def _block(block, root):
     if heading := re.fullmatch(r"(#+) (.*)", block.strip()):
-        level = min(len(heading[1]) - 1, 6)
+        level = min(len(heading[1]), 6)
         return f"<h{level}>{_inline(heading[2])}</h{level}>"
     if plot := re.fullmatch(r"!\[(.*)\]\((.*)\)", block.strip()):
         file = root / plot[2]

@@ -1,4 +1,4 @@
-"""Tables in Markdown, and the statistics that stand in them."""
+"""Tables in Markdown, and the statistics in them."""
 
 import statistics
 
@@ -8,24 +8,24 @@ def row(columns):
 
 
 def table(head, rows, words=1):
-    """Lines of a table and an empty one. The first `words` columns are words, the others numbers."""
+    """Returns the lines of a table and an empty one. The first `words` columns are text, the others numbers."""
     rule = ["---"] * words + ["---:"] * (len(head) - words)
     return [row(head), row(rule), *map(row, rows), ""]
 
 
 def median(rounds, key):
-    """The median of a figure over the rounds."""
+    """Returns the median of a figure over the rounds."""
     return statistics.median(figures[key] for figures in rounds)
 
 
 def ratio(ours, theirs, key):
-    """The median of our figure over theirs, round by round: what disturbs a round disturbs both."""
+    """Returns the median over the rounds of our figure divided by theirs. A disturbance of a round affects both."""
     pairs = [(a[key], b[key]) for a, b in zip(ours, theirs)]
     return statistics.median(a / b if b else float("nan") for a, b in pairs)
 
 
 def rotated(items, by):
-    """The items, beginning with another one in each round."""
+    """Returns the items, starting with another one in each round."""
     by %= len(items)
     return [*items[by:], *items[:by]]
 
@@ -39,7 +39,7 @@ def ns(x):
 
 
 def us(nanos):
-    """Nanoseconds, shown as microseconds."""
+    """Formats nanoseconds as microseconds."""
     return f"{nanos / 1e3:,.1f} µs" if nanos < 1e5 else f"{nanos / 1e3:,.0f} µs"
 
 

@@ -9,31 +9,31 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::wire::Place;
 
-/// The sample key of RFC 6455 section 1.3 and its answer: a load client has no use for fresh ones.
+/// The sample key of RFC 6455 §1.3 and its answer. A load client does not need a fresh key.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// Handshakes under way at a time, well below any listen backlog.
+/// Concurrent handshakes: fewer than any listen backlog.
 const OPENING: usize = 64;
 
-/// Connections that share a source address, so that no server takes us for one greedy host.
+/// Connections from one source address, so that the limit of a server per source is not reached.
 const PER_SOURCE: usize = 500;
 
 /// One WebSocket connection of the client.
 pub(crate) struct Conn {
     stream: TcpStream,
-    /// Where it stands in the stream of replies.
+    /// Its position in the stream of replies.
     pub(crate) place: Place,
     /// The counter of the next message it sends.
     pub(crate) sent: u32,
-    /// Bytes that came with the handshake's answer.
+    /// Bytes that arrived with the handshake's answer.
     pub(crate) early: Vec<u8>,
-    /// What the socket did not take yet.
+    /// Bytes that the socket has not accepted yet.
     unsent: Vec<u8>,
 }
 
 impl Conn {
-    /// Sends now what the socket takes and keeps the rest.
+    /// Sends the bytes that the socket accepts now and keeps the rest.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let taken = if self.unsent.is_empty() {
             self.write(bytes)?
@@ -44,7 +44,7 @@ impl Conn {
         Ok(())
     }
 
-    /// Sends what was kept; to be called when the socket is writable again.
+    /// Sends the kept bytes. Call it when the socket is writable again.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         if !self.unsent.is_empty() {
             let unsent = std::mem::take(&mut self.unsent);
@@ -67,7 +67,7 @@ impl Conn {
         Ok(taken)
     }
 
-    /// Receives into `buf`; 0 when nothing is there.
+    /// Receives into `buf`; returns 0 if nothing has arrived.
     pub(crate) fn receive(&self, buf: &mut [u8]) -> io::Result<usize> {
         match (&self.stream).read(buf) {
             Ok(0) => Err(io::Error::new(
@@ -79,7 +79,7 @@ impl Conn {
         }
     }
 
-    /// Waits for bytes for as long as `patience`; `buf` holds what came. For the steps before a measurement.
+    /// Waits up to `patience` for bytes and receives into `buf`. For the steps before a measurement.
     pub(crate) fn receive_waiting(&self, buf: &mut [u8], patience: Duration) -> io::Result<usize> {
         self.stream.set_nonblocking(false)?;
         self.stream.set_read_timeout(Some(patience))?;
@@ -133,12 +133,12 @@ fn connect(server: SocketAddrV4, source: usize) -> io::Result<TcpStream> {
     }
     socket.connect(&SocketAddr::from(server).into())?;
     socket.set_tcp_nodelay(true)?;
-    // Closing resets the connection: a run leaves no TIME_WAIT behind that the next one would meet.
+    // Closing resets the connection, so that a run leaves no TIME_WAIT entries for the next one.
     SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
     Ok(socket.into())
 }
 
-/// Reads the answer to the upgrade; returns the bytes behind it.
+/// Reads the answer to the upgrade; returns the bytes after it.
 fn finish_handshake(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut head = Vec::new();

@@ -1,4 +1,4 @@
-//! Closed-loop echo: each reply is answered with the next message, so that the number in flight never changes.
+//! Closed-loop echo: the client answers each reply with the next message, so that the number in flight is constant.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -13,17 +13,17 @@ use crate::hist::Histogram;
 use crate::window::{Phase, Window};
 use crate::wire::{Batch, Reply, Shape};
 
-/// What a closed loop looks like.
+/// The options of a closed loop.
 pub(crate) struct EchoOptions<'a> {
     pub(crate) server: SocketAddrV4,
     pub(crate) path: &'a str,
     pub(crate) connections: usize,
     /// Messages in flight on each connection.
     pub(crate) in_flight: usize,
-    /// If set: this many messages in flight in all, at most one on a connection; each reply lets the connection that
-    /// has waited longest send next, so that all connections take their turns.
+    /// If set: messages in flight on all connections together, at most one on each. After a reply, the connection that has
+    /// waited longest sends next.
     pub(crate) rotating: Option<usize>,
-    /// Connections besides, which are open and say nothing.
+    /// Further connections that are open and send nothing.
     pub(crate) silent: usize,
     pub(crate) text: bool,
     pub(crate) size: usize,
@@ -36,7 +36,7 @@ struct Echo {
     /// When each message in flight was sent, in nanoseconds since `epoch`; a ring for each connection.
     sent_at: Vec<u64>,
     in_flight: usize,
-    /// Connections that wait for their turn.
+    /// Connections that wait to send.
     waiting: Option<VecDeque<usize>>,
     received: Vec<u8>,
     pongs: Vec<u8>,
@@ -45,7 +45,7 @@ struct Echo {
     latency: Histogram,
 }
 
-/// Runs the loop through its window and returns the figures.
+/// Runs the loop for its window and returns the figures.
 pub(crate) fn run(
     options: &EchoOptions<'_>,
     server: Option<u32>,
@@ -56,7 +56,7 @@ pub(crate) fn run(
         options.path,
         options.connections + options.silent,
     )?;
-    // Those that talk are spread over those that do not, as the server keeps them in the order in which they came.
+    // Active connections are spread evenly among silent ones, because a server keeps connections in the order of arrival.
     let talking = spread(options.connections, conns.len());
     let (conns, _silent) = split(&mut conns, &talking);
     let mut echo = Echo::new(options, conns)?;
@@ -79,14 +79,14 @@ pub(crate) fn run(
     Ok(window.report(echo.replies, events.idle_nanos(), &echo.latency)?)
 }
 
-/// Which of `of` connections are the `n` that talk: evenly spaced.
+/// Chooses `n` active connections of `of`, evenly spaced.
 fn spread(n: usize, of: usize) -> Vec<bool> {
     let mut chosen = vec![false; of];
     (0..n).for_each(|i| chosen[i * of / n.max(1)] = true);
     chosen
 }
 
-/// The connections that were chosen, and the others.
+/// Separates the chosen connections from the others.
 fn split(conns: &mut Vec<Conn>, chosen: &[bool]) -> (Vec<Conn>, Vec<Conn>) {
     let (talking, silent): (Vec<_>, Vec<_>) = conns
         .drain(..)
@@ -106,7 +106,7 @@ impl Echo {
             suffix: "",
         };
         if options.size < shape.smallest() {
-            return Err(format!("a message has {} bytes at least", shape.smallest()).into());
+            return Err(format!("a message needs at least {} bytes", shape.smallest()).into());
         }
         if options.rotating.is_some_and(|all| all > conns.len()) || options.in_flight == 0 {
             return Err("more messages in flight than connections to carry them".into());
@@ -138,7 +138,7 @@ impl Echo {
         }
     }
 
-    /// Reads what one connection has and sends as many messages as replies have come.
+    /// Reads one connection and sends one message for each reply.
     fn serve(&mut self, ready: Ready) -> Result<(), Box<dyn Error>> {
         let i = ready.index;
         if ready.writable {
@@ -177,7 +177,7 @@ impl Echo {
             .check(&mut conn.place, &self.received[..n], &mut self.pongs)
             .map_err(|e| format!("connection {i}: {e}"))?;
         if conn.sent.wrapping_sub(conn.place.next) as usize > self.in_flight {
-            return Err(format!("connection {i}: a reply to what was never sent").into());
+            return Err(format!("connection {i}: a reply to a message that was not sent").into());
         }
         let ring = &self.sent_at[i * self.in_flight..(i + 1) * self.in_flight];
         for counter in first..first + whole as u32 {

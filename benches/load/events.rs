@@ -1,7 +1,7 @@
 //! The client's event loop: edge-triggered epoll that spins instead of sleeping.
 //!
-//! Spinning costs the client its own core and nothing else. It spares the server the wake-up of a sleeping peer in
-//! each of its writes, which would otherwise be a good part of what is measured, and a different one for each server.
+//! Spinning costs the client its own core and nothing else. A sleeping client would have to be woken by each write of the server.
+//! That work would be a large share of the measured time, and a different one for each server.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -13,21 +13,21 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 /// Events taken in one call.
 const BATCH: usize = 512;
 
-/// What happened to a connection.
+/// A connection that is readable or writable.
 #[derive(Clone, Copy)]
 pub(crate) struct Ready {
-    /// The number it was added under.
+    /// The number given to [`Events::add`].
     pub(crate) index: usize,
     pub(crate) readable: bool,
     pub(crate) writable: bool,
 }
 
-/// The sockets of the client, and how long it found nothing to do.
+/// The sockets of the client, and the time in which none of them was ready.
 pub(crate) struct Events {
     epoll: OwnedFd,
     buffer: Vec<MaybeUninit<Event>>,
     ready: Vec<Ready>,
-    /// When the last call that found nothing ended, while that goes on.
+    /// End of the last call that found nothing ready; `None` after a call that found something.
     idle_since: Option<Instant>,
     idle_nanos: u64,
 }
@@ -43,15 +43,15 @@ impl Events {
         })
     }
 
-    /// Adds a socket. Edge-triggered: whoever reads less than its buffer holds has emptied the socket and will be told
-    /// of the next byte, so no extra read is needed.
+    /// Adds a socket, edge-triggered. A read that returns less than the buffer holds has emptied the socket, and the next byte
+    /// causes an event, so no further read is needed.
     pub(crate) fn add(&self, socket: impl AsFd, index: usize) -> io::Result<()> {
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         epoll::add(&self.epoll, socket, EventData::new_u64(index as u64), flags)?;
         Ok(())
     }
 
-    /// What is ready now, without waiting.
+    /// Returns the connections that are ready now, without waiting.
     pub(crate) fn poll(&mut self) -> io::Result<&[Ready]> {
         let now = rustix::event::Timespec {
             tv_sec: 0,
@@ -68,7 +68,7 @@ impl Events {
             });
         }
         if self.ready.is_empty() {
-            // Reading the clock is free here: there is nothing to do.
+            // The clock is read only when there is nothing else to do.
             let now = Instant::now();
             if let Some(since) = self.idle_since.replace(now) {
                 self.idle_nanos += (now - since).as_nanos() as u64;
@@ -79,7 +79,7 @@ impl Events {
         Ok(&self.ready)
     }
 
-    /// Nanoseconds spent finding nothing ready, so far.
+    /// Returns the nanoseconds in which nothing was ready, so far.
     pub(crate) fn idle_nanos(&self) -> u64 {
         self.idle_nanos
     }

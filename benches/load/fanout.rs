@@ -1,4 +1,4 @@
-//! Fan-out: one publisher keeps a window of messages under way to all subscribers; deliveries are counted.
+//! Fan-out: one publisher keeps a window of messages in flight to all subscribers; deliveries are counted.
 
 use std::error::Error;
 use std::io;
@@ -13,16 +13,16 @@ use crate::hist::Histogram;
 use crate::window::{Phase, Window};
 use crate::wire::{Batch, Reply, Shape, masked_frame};
 
-/// The dialects in which a server is asked for fan-out.
+/// The protocol of a server's fan-out.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Dialect {
-    /// Binary messages on `/publish` reach whoever is connected to `/subscribe`, who is greeted with a message.
+    /// A binary message to `/publish` reaches every client of `/subscribe`. The server greets each of these with a message.
     Plain,
     /// The topics of hioload: JSON text on `/topics`.
     Topics,
 }
 
-/// What a fan-out run looks like.
+/// The options of a fan-out run.
 pub(crate) struct FanoutOptions {
     pub(crate) server: SocketAddrV4,
     pub(crate) dialect: Dialect,
@@ -33,7 +33,7 @@ pub(crate) struct FanoutOptions {
     pub(crate) size: usize,
 }
 
-/// Publishing times are kept for this many messages; a subscriber that is further behind spoils its latency only.
+/// Messages whose publishing times are kept. A subscriber that is further behind gets a wrong latency, and nothing else.
 const REMEMBERED: usize = 4096;
 
 struct Fanout {
@@ -50,7 +50,7 @@ struct Fanout {
     latency: Histogram,
 }
 
-/// Runs the fan-out through its window and returns the figures; a message is a delivery.
+/// Runs the fan-out for its window and returns the figures; they count a delivery as a message.
 pub(crate) fn run(
     options: &FanoutOptions,
     server: Option<u32>,
@@ -103,7 +103,7 @@ impl Fanout {
             Dialect::Topics => (topics, "/topics", "/topics"),
         };
         if options.size < shape.smallest() {
-            return Err(format!("a message has {} bytes at least", shape.smallest()).into());
+            return Err(format!("a message needs at least {} bytes", shape.smallest()).into());
         }
         let mut subscribers = conn::open(options.server, listen, options.subscribers)?;
         subscribe(&mut subscribers, options.dialect)?;
@@ -123,7 +123,7 @@ impl Fanout {
         })
     }
 
-    /// Publishes what the window has room for.
+    /// Publishes messages until the window is full.
     fn publish(&mut self) -> io::Result<()> {
         let complete = self.deliveries / self.subscribers.len() as u64;
         let under_way = u64::from(self.publisher.sent) - complete;
@@ -141,7 +141,7 @@ impl Fanout {
         self.publisher.send(frames)
     }
 
-    /// Takes the deliveries that one subscriber has.
+    /// Reads the deliveries of one subscriber.
     fn serve(&mut self, ready: Ready) -> Result<(), Box<dyn Error>> {
         let conn = &mut self.subscribers[ready.index];
         if ready.writable {
@@ -172,7 +172,7 @@ impl Fanout {
         }
     }
 
-    /// The publisher subscribes to nothing; it may be pinged, and its messages may have to wait.
+    /// Serves the publisher: it receives pings only, and its messages may have to wait.
     fn serve_publisher(&mut self, ready: Ready) -> Result<(), Box<dyn Error>> {
         if ready.writable {
             self.publisher.flush()?;
@@ -192,8 +192,8 @@ impl Fanout {
     }
 }
 
-/// Waits until the server has surely subscribed every connection: in the plain dialect it says so, in the other one a
-/// ping that follows the request is answered in order.
+/// Waits until the server has subscribed every connection. In the plain dialect the greeting says so; in the other one the
+/// pong to a ping that follows the request does, because the server answers in order.
 fn subscribe(subscribers: &mut [Conn], dialect: Dialect) -> Result<(), Box<dyn Error>> {
     if dialect == Dialect::Topics {
         for conn in &mut *subscribers {

@@ -1,4 +1,4 @@
-//! A latency histogram: 32 steps in each power of two, so any percentile is right within about 3 %.
+//! A latency histogram: 32 buckets for each power of two, so every percentile is exact within about 3 %.
 
 const STEPS: u64 = 32;
 
@@ -26,7 +26,7 @@ impl Histogram {
         self.total = 0;
     }
 
-    /// The duration that `share` (0 to 1) of the recorded ones do not exceed, in nanoseconds; 0 when empty.
+    /// Returns the duration in nanoseconds that a `share` (0 to 1) of the recorded ones does not exceed; 0 if there are none.
     pub(crate) fn percentile(&self, share: f64) -> u64 {
         let wanted = (self.total as f64 * share).ceil().max(1.0) as u64;
         let mut seen = 0;
@@ -44,7 +44,7 @@ fn bucket(nanos: u64) -> usize {
     if nanos < STEPS {
         return nanos as usize;
     }
-    // The highest bit picks the octave, the five bits below it the step.
+    // The highest bit selects the power of two, the five bits below it the bucket.
     let octave = u64::from(nanos.ilog2()) - 5;
     ((octave + 1) * STEPS + (nanos >> octave) - STEPS) as usize
 }

@@ -1,4 +1,4 @@
-//! Many idle connections: what each of them costs the server in user-space memory.
+//! Many idle connections: the user-space memory that the server uses for each.
 
 use std::error::Error;
 use std::net::SocketAddrV4;
@@ -17,7 +17,7 @@ pub(crate) fn run(
     count: usize,
     pid: u32,
 ) -> Result<Value, Box<dyn Error>> {
-    // One served connection first: what a process sets up once is not what a connection costs.
+    // One connection is served first, so that memory that a process sets up once is not counted.
     let mut first = conn::open(server, path, 1)?;
     echo_once(&mut first)?;
     let before = Memory::settled(pid)?;

@@ -1,4 +1,4 @@
-//! `wsload`: a WebSocket load client on one thread, made to be cheaper than the servers it measures.
+//! `wsload`: a single-threaded WebSocket load client that needs less CPU time than the servers it measures.
 //!
 //! It prints one JSON object: messages, seconds, latencies and, given the server's process id, the CPU time that all
 //! its threads used in the measured window. Every reply is compared with what was sent, byte for byte.
@@ -35,7 +35,7 @@ struct Command {
 
 #[derive(Subcommand)]
 enum Mode {
-    /// A closed loop: every reply is followed by the next message.
+    /// A closed loop: the client answers every reply with the next message.
     Echo {
         #[command(flatten)]
         common: Common,
@@ -48,10 +48,10 @@ enum Mode {
         /// Messages in flight on each connection
         #[arg(long, default_value_t = 1)]
         in_flight: usize,
-        /// Keep this many messages in flight in all, one on a connection at most, and give each connection its turn
+        /// Keep this many messages in flight on all connections together, at most one on each, in turns
         #[arg(long)]
         rotating: Option<usize>,
-        /// Further connections that are open and say nothing
+        /// Further connections that are open and send nothing
         #[arg(long, default_value_t = 0)]
         silent: usize,
         /// Send text, not binary
@@ -62,13 +62,13 @@ enum Mode {
     Fanout {
         #[command(flatten)]
         common: Common,
-        /// How the server is asked
+        /// The dialect of the server
         #[arg(long, value_enum, default_value = "plain")]
         dialect: Dialect,
         /// Subscribed connections
         #[arg(long, default_value_t = 1000)]
         subscribers: usize,
-        /// Messages under way at a time
+        /// Messages in flight
         #[arg(long, default_value_t = 1)]
         window: usize,
     },

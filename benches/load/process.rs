@@ -1,4 +1,4 @@
-//! What the kernel says a server process has used: run time of all its threads, and memory.
+//! CPU time and memory of a server process, from /proc.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,7 +17,7 @@ impl CpuMark {
         let mut threads = HashMap::new();
         for task in fs::read_dir(format!("/proc/{pid}/task"))? {
             let task = task?;
-            // A thread may end between the listing and the reading.
+            // A thread may end after it was listed.
             let Ok(stat) = fs::read_to_string(task.path().join("schedstat")) else {
                 continue;
             };
@@ -31,7 +31,7 @@ impl CpuMark {
         Ok(Self { pid, threads })
     }
 
-    /// Nanoseconds that all threads have run since this mark.
+    /// Returns the nanoseconds that all threads have run since this mark.
     pub(crate) fn elapsed(&self) -> io::Result<u64> {
         let now = Self::now(self.pid)?;
         let ran = |(tid, nanos): (&String, &u64)| {
@@ -44,7 +44,7 @@ impl CpuMark {
 /// User-space memory of a process in bytes.
 #[derive(Clone, Copy)]
 pub(crate) struct Memory {
-    /// `VmRSS`: everything resident, code and shared mappings included.
+    /// `VmRSS`: all resident memory, code and shared mappings included.
     pub(crate) rss: u64,
     /// Resident anonymous memory that no other process shares: heap, stacks, arenas.
     pub(crate) private_anonymous: u64,
@@ -60,7 +60,7 @@ impl Memory {
         })
     }
 
-    /// Reads until two readings in a row agree within a page for each thousandth part, or three seconds have gone.
+    /// Reads until two consecutive readings agree to one thousandth, or three seconds have passed.
     pub(crate) fn settled(pid: u32) -> io::Result<Self> {
         let mut last = Self::of(pid)?;
         for _ in 0..15 {

@@ -1,4 +1,4 @@
-//! The measured window: what the server, the client and the clock did between two instants.
+//! The measured window: the server's CPU time, the client's idle time and the messages between two instants.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::hist::Histogram;
 use crate::process::CpuMark;
 
-/// Where a run is in time.
+/// The window of a run.
 pub(crate) struct Window {
     server: Option<u32>,
     starts: Instant,
@@ -23,12 +23,12 @@ struct Opened {
     client_idle: u64,
 }
 
-/// What the caller has to do.
+/// The phase of a run.
 #[derive(PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Go on.
+    /// Nothing changes.
     Running,
-    /// The measured part begins now: forget the latencies of the warm-up.
+    /// The measured part begins now: the caller clears the latencies of the warm-up.
     Opened,
     /// The measured part is over.
     Over,
@@ -44,7 +44,7 @@ impl Window {
         }
     }
 
-    /// To be called once per turn with what was counted so far.
+    /// Call it once per turn with the messages counted so far.
     pub(crate) fn turn(&mut self, now: Instant, count: u64, client_idle: u64) -> io::Result<Phase> {
         match &self.opened {
             None if now >= self.starts => {
@@ -62,7 +62,7 @@ impl Window {
         }
     }
 
-    /// The figures of the window, which ends now.
+    /// Returns the figures of the window, which ends now.
     pub(crate) fn report(
         &self,
         count: u64,

@@ -1,30 +1,29 @@
-//! The bytes a client sends and expects: made once, then only their counters are patched.
+//! The bytes that a client sends and expects. They are built once; later only their counters change.
 //!
-//! Every message carries a counter right behind a fixed prefix, as eight letters (one for each nibble), so that the
-//! payload is ASCII whatever the number. A batch of K masked frames lies ready back to back; sending costs eight bytes
-//! of patching for each message and one write, which keeps the client cheaper than any server it measures.
+//! Every message has a counter after a fixed prefix, as eight letters, one for each nibble, so that the payload is ASCII. A batch of
+//! K masked frames is stored back to back. To send it, the client changes eight bytes in each message and writes once.
 
 use std::fmt;
 
 /// Bytes of the counter inside a payload.
 pub(crate) const COUNTER: usize = 8;
 
-/// What the messages of a run look like.
+/// The shape of the messages of a run.
 pub(crate) struct Shape<'a> {
     /// Text frames if set, else binary ones.
     pub(crate) text: bool,
     /// Payload bytes, prefix and suffix included.
     pub(crate) size: usize,
-    /// What the client's payload starts with, before the counter.
+    /// The start of the client's payload, before the counter.
     pub(crate) sent_prefix: &'a str,
-    /// What the server's payload starts with; as long as `sent_prefix`.
+    /// The start of the server's payload; as long as `sent_prefix`.
     pub(crate) reply_prefix: &'a str,
-    /// What both end with.
+    /// The end of both payloads.
     pub(crate) suffix: &'a str,
 }
 
 impl Shape<'_> {
-    /// The smallest payload that has room for prefix, counter and suffix.
+    /// Returns the length of the smallest payload with prefix, counter and suffix.
     pub(crate) fn smallest(&self) -> usize {
         self.sent_prefix.len() + COUNTER + self.suffix.len()
     }
@@ -49,7 +48,7 @@ fn digits(n: u32) -> [u8; COUNTER] {
     (x + 0x6161_6161_6161_6161).to_le_bytes()
 }
 
-/// Writes a frame header (RFC 6455 section 5.2) for a final data frame and appends the key if there is one.
+/// Writes a frame header (RFC 6455 §5.2) for a final data frame and appends the key if there is one.
 fn header(text: bool, len: usize, key: Option<[u8; 4]>) -> Vec<u8> {
     let mut head = vec![0x80 | if text { 1 } else { 2 }];
     let mask_bit = if key.is_some() { 0x80 } else { 0 };
@@ -66,7 +65,7 @@ fn header(text: bool, len: usize, key: Option<[u8; 4]>) -> Vec<u8> {
     head
 }
 
-/// A short masked frame of its own, for the messages outside of the measured stream.
+/// Returns one short masked frame, for messages outside the measured stream.
 pub(crate) fn masked_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let key = [0x5a, 0x13, 0xc7, 0x2e];
     let mut frame = header(false, payload.len(), Some(key));
@@ -85,7 +84,7 @@ pub(crate) struct Batch {
     bytes: Vec<u8>,
     frame_len: usize,
     counter_at: usize,
-    /// For each frame its key, turned to the counter's place and doubled to the counter's width.
+    /// For each frame its key, rotated to the counter's position and repeated to the counter's width.
     keys: Vec<u64>,
 }
 
@@ -95,7 +94,7 @@ impl Batch {
         let (mut bytes, mut keys) = (Vec::new(), Vec::new());
         let mut head_len = 0;
         for i in 0..frames as u32 {
-            // Any odd multiplier spreads the index over all four bytes; the servers must not see a constant key.
+            // An odd multiplier spreads the index over all four bytes: servers must not see a constant key.
             let key = (i + 1).wrapping_mul(0x9e37_79b1).to_le_bytes();
             let head = header(shape.text, payload.len(), Some(key));
             head_len = head.len();
@@ -121,7 +120,7 @@ impl Batch {
         }
     }
 
-    /// The bytes of `count` frames that carry `first`, `first + 1` and so on.
+    /// Returns the bytes of `count` frames with the counters `first`, `first + 1` and so on.
     pub(crate) fn numbered(&mut self, first: u32, count: usize) -> &[u8] {
         let frames = self.bytes.chunks_exact_mut(self.frame_len).zip(&self.keys);
         for (i, (frame, key)) in frames.take(count).enumerate() {
@@ -133,24 +132,24 @@ impl Batch {
     }
 }
 
-/// Where a connection stands in the stream of replies.
+/// The position of a connection in the stream of replies.
 #[derive(Default)]
 pub(crate) struct Place {
-    /// Bytes of the current reply that have come.
+    /// Bytes of the current reply that have arrived.
     pos: usize,
     /// The counter of the current reply.
     pub(crate) next: u32,
-    /// A control frame, as far as it has come.
+    /// The part of a control frame that has arrived.
     control: Vec<u8>,
 }
 
-/// What the server sends for each message, compared byte for byte as it arrives in whatever pieces.
+/// The server's reply to each message, compared byte for byte as it arrives, in pieces of any length.
 pub(crate) struct Reply {
     bytes: Vec<u8>,
     counter_at: usize,
 }
 
-/// A reply that is not what was sent.
+/// A reply that differs from the message.
 #[derive(Debug)]
 pub(crate) struct Mismatch {
     message: u32,
@@ -184,8 +183,8 @@ impl Reply {
         self.bytes.len()
     }
 
-    /// Checks `got`, the next bytes of a connection, and says how many replies they complete. Answers to pings are
-    /// appended to `pongs`.
+    /// Checks `got`, the next bytes of a connection, and returns the number of replies they complete. Appends answers to pings to
+    /// `pongs`.
     pub(crate) fn check(
         &mut self,
         place: &mut Place,
@@ -198,12 +197,12 @@ impl Reply {
                 got = take_control(place, got, pongs)?;
                 continue;
             }
-            // Always: since this connection's last piece another one may have put its own counter here.
+            // Always: another connection may have written its counter here since this connection's last piece.
             self.bytes[self.counter_at..self.counter_at + COUNTER]
                 .copy_from_slice(&digits(place.next));
             let piece = got.len().min(self.bytes.len() - place.pos);
             if got[..piece] != self.bytes[place.pos..place.pos + piece] {
-                let what = "bytes that were not sent";
+                let what = "different bytes";
                 return Err(Mismatch {
                     message: place.next,
                     position: place.pos,
@@ -222,7 +221,7 @@ impl Reply {
     }
 }
 
-/// Takes bytes of a control frame; returns what is behind it.
+/// Consumes bytes of a control frame; returns the bytes after it.
 fn take_control<'a>(
     place: &mut Place,
     got: &'a [u8],
@@ -266,7 +265,7 @@ mod tests {
         }
     }
 
-    /// What an echo server that knows nothing of this module would answer to `count` frames.
+    /// Returns the answer of an echo server to `count` frames, computed without this module.
     fn echoed(batch: &mut Batch, size: usize, first: u32, count: usize) -> Vec<u8> {
         let mut replies = Vec::new();
         let head = header(false, size, None);

@@ -1,5 +1,5 @@
 // The peer on Bun, whose server is uWebSockets: /echo, and fan-out from /publish to /subscribe.
-// Compression is off; every limit that could slow a benchmark down is out of the way.
+// Compression is off, and no limit slows the benchmark down.
 
 const [host, port] = (process.argv[2] ?? "127.0.0.1:9103").split(":");
 
@@ -18,7 +18,7 @@ const server = Bun.serve({
     backpressureLimit: 64 * 1024 * 1024,
     maxPayloadLength: 16 * 1024 * 1024,
     open(ws) {
-      // The cheapest of the forms in which Bun hands out binary messages.
+      // The cheapest form of a binary message in Bun.
       ws.binaryType = "uint8array";
       if (ws.data.path === "/subscribe") {
         ws.subscribe("bench");

@@ -1,9 +1,9 @@
 //! The peer on fastwebsockets: `/echo`, and fan-out from `/publish` to `/subscribe`.
 //!
-//! It is the library's own echo server: hyper upgrades the connection, one single-threaded tokio runtime, unconstrained
-//! tasks, `FragmentCollector`, vectored writes; TCP_NODELAY is set besides. Two options go further than the library's
-//! documents do: with `--bare` the WebSocket runs on the TCP stream itself, not on hyper's boxed `Upgraded`; with `--batch`
-//! it does, too, and replies gather in a `BufWriter` for as long as more frames are buffered.
+//! It is the library's own echo server with TCP_NODELAY: hyper upgrades the connection; one single-threaded tokio runtime,
+//! unconstrained tasks, `FragmentCollector`, vectored writes. Two options go beyond the library's documentation. With `--bare` the
+//! WebSocket runs on the TCP stream itself, not on hyper's boxed `Upgraded`. With `--batch` it does as well, and replies are
+//! gathered in a `BufWriter` while more frames are buffered.
 
 #![forbid(unsafe_code)]
 
@@ -31,7 +31,7 @@ use tokio::task::unconstrained;
 
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
-/// Messages a subscriber may be behind before it misses some, which the load client would notice.
+/// Messages that a subscriber may be behind before it misses some. The load client would detect that.
 const BACKLOG: usize = 4096;
 
 /// Echo and fan-out on fastwebsockets.
@@ -43,7 +43,7 @@ struct Options {
     /// Gather the replies to frames that arrived together into one write
     #[arg(long)]
     batch: bool,
-    /// Run on the TCP stream, not on what hyper makes of it
+    /// Run on the TCP stream, not on hyper's `Upgraded`
     #[arg(long)]
     bare: bool,
 }
@@ -123,7 +123,7 @@ async fn answer(
     Ok(response)
 }
 
-/// The bare TCP stream beneath an upgraded connection.
+/// Returns the bare TCP stream of an upgraded connection.
 async fn tcp(upgrade: upgrade::UpgradeFut) -> Result<TcpStream, Box<dyn Error + Send + Sync>> {
     let upgraded = upgrade.await?.into_inner().into_inner();
     let parts = upgraded
@@ -146,7 +146,7 @@ async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut ws: FragmentCollector<S>) -
     }
 }
 
-/// The echo that flushes only when the next frame is not there yet.
+/// Echoes, and flushes only if the next frame has not arrived yet.
 async fn echo_batched(upgrade: upgrade::UpgradeFut) -> Outcome {
     let (reader, writer) = tcp(upgrade).await?.into_split();
     let writer = BufWriter::with_capacity(64 * 1024, writer);
@@ -179,7 +179,7 @@ async fn publish(upgrade: upgrade::UpgradeFut, topic: broadcast::Sender<Bytes>) 
         let frame = ws.read_frame().await?;
         match (frame.opcode, frame.payload) {
             (OpCode::Close, _) => return Ok(()),
-            // The payload is shared by all subscribers, not copied for each.
+            // All subscribers share the payload.
             (OpCode::Text | OpCode::Binary, Payload::Bytes(payload)) => {
                 topic.send(payload.freeze())?;
             }
@@ -191,7 +191,7 @@ async fn publish(upgrade: upgrade::UpgradeFut, topic: broadcast::Sender<Bytes>) 
     }
 }
 
-/// Sends what is published; messages that are there together leave in one write.
+/// Sends published messages; those that are available together leave in one write.
 async fn subscribe(upgrade: upgrade::UpgradeFut, mut topic: broadcast::Receiver<Bytes>) -> Outcome {
     let (reader, writer) = tcp(upgrade).await?.into_split();
     let writer = BufWriter::with_capacity(16 * 1024, writer);

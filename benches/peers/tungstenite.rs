@@ -1,8 +1,8 @@
 //! The peer on tokio-tungstenite: `/echo`, and fan-out from `/publish` to `/subscribe`.
 //!
-//! One single-threaded tokio runtime, TCP_NODELAY. Messages are fed and flushed only when no further one is ready, as
-//! the library's own echo example does by `forward`, but without splitting the stream. The read buffer is smaller than
-//! the default of 128 KiB, which is zeroed before each read.
+//! One single-threaded tokio runtime, TCP_NODELAY. The server flushes only if no further message is ready, as `forward` does in the
+//! library's own echo example, but without splitting the stream. The read buffer is smaller than the default of 128 KiB, which is
+//! zeroed before each read.
 
 #![forbid(unsafe_code)]
 
@@ -22,7 +22,7 @@ use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
-/// Messages a subscriber may be behind before it misses some, which the load client would notice.
+/// Messages that a subscriber may be behind before it misses some. The load client would detect that.
 const BACKLOG: usize = 4096;
 
 /// Echo and fan-out on tokio-tungstenite.
@@ -36,7 +36,7 @@ struct Options {
     read_buffer: usize,
 }
 
-/// Remembers the path that was asked for.
+/// Stores the requested path.
 struct Path<'a>(&'a mut String);
 
 impl Callback for Path<'_> {
@@ -101,14 +101,14 @@ async fn echo(mut ws: WebSocketStream<TcpStream>) -> Outcome {
 async fn publish(mut ws: WebSocketStream<TcpStream>, topic: broadcast::Sender<Message>) -> Outcome {
     while let Some(message) = ws.next().await.transpose()? {
         if message.is_text() || message.is_binary() {
-            // Cloning a message shares its bytes.
+            // The clone of a message shares its bytes.
             topic.send(message)?;
         }
     }
     Ok(())
 }
 
-/// Sends what is published; messages that are there together leave in one write.
+/// Sends published messages; those that are available together leave in one write.
 async fn subscribe(
     mut ws: WebSocketStream<TcpStream>,
     mut topic: broadcast::Receiver<Message>,

@@ -1,16 +1,16 @@
 //! The processor's time-stamp counter, where there is one.
 //!
-//! On x86-64 it ticks at a constant rate close to the nominal frequency, not at the momentary one: with a clock boosted above
-//! nominal, a core spends more of its own cycles than these count. Ratios are not affected.
+//! On x86-64 it ticks at a constant rate close to the nominal frequency. A core that is clocked higher executes more cycles than the
+//! counter shows. Ratios are not affected.
 
-/// What [`now`] counts.
+/// The unit of [`now`].
 #[cfg(target_arch = "x86_64")]
 pub const UNIT: &str = "cycles";
-/// What [`now`] counts.
+/// The unit of [`now`].
 #[cfg(not(target_arch = "x86_64"))]
 pub const UNIT: &str = "ns";
 
-/// The counter, read after everything before it has finished and before anything after it begins.
+/// Reads the counter after all earlier instructions have finished and before any later one begins.
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 #[inline]
@@ -26,7 +26,7 @@ pub fn now() -> u64 {
     }
 }
 
-/// Nanoseconds since the first call.
+/// Returns the nanoseconds since the first call.
 #[cfg(not(target_arch = "x86_64"))]
 #[must_use]
 pub fn now() -> u64 {
@@ -36,7 +36,7 @@ pub fn now() -> u64 {
     EPOCH.get_or_init(Instant::now).elapsed().as_nanos() as u64
 }
 
-/// Ticks of [`now`] in a second, by comparison with the operating system's clock.
+/// Returns the ticks of [`now`] in a second, measured with the operating system's clock.
 #[must_use]
 pub fn per_second() -> f64 {
     let (start, ticks) = (std::time::Instant::now(), now());

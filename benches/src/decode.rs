@@ -1,14 +1,14 @@
-//! The decoders under comparison, each in the cheapest way its public interface allows.
+//! The decoders that are compared, each driven in the cheapest way of its public interface.
 //!
-//! Two jobs, because the libraries differ in how bytes reach them:
+//! There are two jobs, because the libraries receive bytes in different ways:
 //!
-//! - *in place*: the bytes lie in the decoder's own buffer before the clock starts. Ours and tungstenite (by
-//!   `from_partially_read`) can do that.
+//! - *in place*: the bytes are in the decoder's own buffer before the clock starts. hioload and tungstenite (by
+//!   `from_partially_read`) support it.
 //! - *from a stream*: the bytes are copied into the decoder's buffer while the clock runs, as a `read` from a socket does.
-//!   All three; for fastwebsockets it is the only way.
+//!   All three support it; fastwebsockets supports only this.
 //!
-//! In both every message is parsed, unmasked, checked for UTF-8 if it is text, and looked at. Loading, which for ours means
-//! masking the bytes again by copying the wire's, is never timed.
+//! In both jobs every message is parsed, unmasked, checked for UTF-8 if it is text, and read. Loading the bytes, which for hioload
+//! restores the masked bytes, is not timed.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -22,21 +22,21 @@ use hioload_ws_proto::{Assembler, AssemblerOptions, Decoder, Event, Role};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tungstenite::protocol::{self, WebSocketConfig};
 
-/// Payload bytes that came out, or why they did not.
+/// The number of decoded payload bytes, or the error.
 pub type Decoded = Result<usize, Box<dyn Error>>;
 
-/// A decoder and the bytes it is measured on.
+/// A decoder and the bytes that it decodes.
 pub trait Bench {
-    /// Puts the masked bytes where the decoder will find them; not timed.
+    /// Loads the masked bytes into the decoder; not timed.
     fn load(&mut self);
     /// Decodes them all; the timed part.
     ///
     /// # Errors
-    /// If the decoder refuses the bytes.
+    /// The decoder rejected the bytes.
     fn run(&mut self) -> Decoded;
 }
 
-/// This project's decoder, on bytes that lie in the receive buffer.
+/// This project's decoder, on bytes in the receive buffer.
 pub struct Ours {
     wire: Rc<[u8]>,
     received: Vec<u8>,
@@ -95,14 +95,14 @@ impl Bench for Ours {
     }
 }
 
-/// A stream that has all of the wire ready, and begins again at its end.
+/// A stream that is always ready and repeats the same bytes.
 struct Stream {
     wire: Rc<[u8]>,
     at: usize,
 }
 
 impl Stream {
-    /// The next bytes, `most` of them at most.
+    /// Returns the next bytes, at most `most`.
     fn take(&mut self, most: usize) -> &[u8] {
         if self.at == self.wire.len() {
             self.at = 0;
@@ -198,8 +198,8 @@ impl Tungstenite {
         }
     }
 
-    /// A connection whose buffer holds the whole wire, with room for one frame more: without it tungstenite would move
-    /// the rest of the buffer at each frame, which it would not in use.
+    /// Returns a connection whose buffer holds all bytes, with room for one more frame: without it, tungstenite would move the rest of
+    /// the buffer at each frame, which it does not in normal use.
     fn preloaded(wire: &Rc<[u8]>, frames: usize) -> protocol::WebSocket<Stream> {
         let room = wire.len() + 2 * wire.len() / frames + 64;
         let config = WebSocketConfig::default().read_buffer_size(room);

@@ -1,4 +1,4 @@
-//! What the benchmarks of hioload-ws share: the same bytes for every codec, a cycle counter.
+//! Shared by the benchmarks of hioload-ws: the same bytes for every codec, the decoders, a cycle counter.
 
 #![deny(unsafe_code)]
 

@@ -1,8 +1,8 @@
-//! The bytes that every codec is given: masked frames back to back, as a server receives them.
+//! The bytes that every codec decodes: masked frames back to back, as a server receives them.
 
 use hioload_ws_proto::{OpCode, encode};
 
-/// What the messages consist of.
+/// The content of the messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Content {
     /// Bytes of all values, in binary frames.
@@ -14,7 +14,7 @@ pub enum Content {
 }
 
 impl Content {
-    /// A short name for tables.
+    /// Returns a short name for tables.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -24,7 +24,7 @@ impl Content {
         }
     }
 
-    /// The opcode of its frames.
+    /// Returns the opcode of its frames.
     #[must_use]
     pub const fn opcode(self) -> OpCode {
         match self {
@@ -33,7 +33,7 @@ impl Content {
         }
     }
 
-    /// A payload of exactly `len` bytes.
+    /// Returns a payload of exactly `len` bytes.
     #[must_use]
     pub fn payload(self, len: usize) -> Vec<u8> {
         let text = match self {
@@ -48,13 +48,13 @@ impl Content {
             }
             payload.push(character);
         }
-        // Where the next character would not fit, spaces fill up.
+        // Spaces fill the bytes in which the next character would not fit.
         payload.extend(std::iter::repeat_n(' ', len - payload.len()));
         payload.into_bytes()
     }
 }
 
-/// `count` masked frames with `len` bytes of payload each; every frame has a key of its own.
+/// Returns `count` masked frames with `len` bytes of payload each; every frame has its own key.
 #[must_use]
 pub fn masked_frames(content: Content, len: usize, count: usize) -> Vec<u8> {
     let payload = content.payload(len);

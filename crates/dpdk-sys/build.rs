@@ -1,4 +1,5 @@
-//! Compiles `dpdk-shim` and binds its header. What is missing is named in one line.
+//! Compiles `dpdk-shim` and generates bindings to its header. A missing dependency is an error of one line with the command that
+//! installs it.
 
 use std::env;
 use std::panic;
@@ -7,8 +8,8 @@ use std::process::Command;
 
 const OLDEST: &str = "22.11";
 
-/// What the shim links against, where this DPDK has it (`rte_log` came with 23.11). Drivers are loaded by EAL; the ring
-/// driver is linked because rings are made ports by calling it.
+/// The libraries that the shim needs, if this DPDK has them (`rte_log` is new in 23.11). EAL loads the drivers; only the ring
+/// driver is linked, because the shim calls it to create ports of rings.
 const LIBRARIES: [&str; 7] = [
     "rte_ethdev",
     "rte_net",
@@ -20,14 +21,18 @@ const LIBRARIES: [&str; 7] = [
 ];
 
 fn main() {
-    // Cargo stops at an error that is told to it so, and shows that line alone; a failed exit would add pages.
+    // Cargo prints only this line and stops; after a failed exit it would print the whole output.
     if let Err(missing) = build() {
         println!("cargo::error={missing}");
     }
 }
 
 fn build() -> Result<(), String> {
-    let shim = Path::new(&var("CARGO_MANIFEST_DIR")?).join("../../dpdk-shim");
+    // A symlink in the repository, a folder in the package.
+    let shim = Path::new(&var("CARGO_MANIFEST_DIR")?).join("dpdk-shim");
+    let shim = shim
+        .canonicalize()
+        .map_err(|error| format!("cannot find {}: {error}", shim.display()))?;
     let out = PathBuf::from(var("OUT_DIR")?);
     println!("cargo::rerun-if-changed={}", shim.display());
     println!("cargo::rerun-if-changed=build.rs");
@@ -37,10 +42,10 @@ fn build() -> Result<(), String> {
         .probe("libdpdk")
         .map_err(|error| match error {
             pkg_config::Error::Command { .. } => {
-                "pkg-config is not there; on Debian: apt-get install pkg-config".into()
+                "pkg-config is missing; on Debian: apt-get install pkg-config".into()
             }
             _ => format!(
-                "the feature `dpdk` needs DPDK {OLDEST} or later with its headers, and pkg-config does not find libdpdk; on Debian: \
+                "the feature `dpdk` needs DPDK {OLDEST} or later with its headers, and pkg-config cannot find libdpdk; on Debian: \
                  apt-get install libdpdk-dev"
             ),
         })?;
@@ -72,14 +77,14 @@ fn compile(shim: &Path, dpdk: &pkg_config::Library) -> Result<(), String> {
     cc.includes(&dpdk.include_paths)
         .opt_level(3)
         .force_frame_pointer(false)
-        // A few counters at the end of a burst are no work for vectors.
+        // The compiler would vectorise the updates of a few counters at the end of a burst, which is slower.
         .flag_if_supported("-fno-tree-slp-vectorize")
         .warnings(true)
         .extra_warnings(true);
     for (name, value) in &dpdk.defines {
         cc.define(name, value.as_deref());
     }
-    // `-include rte_config.h` and the instruction set DPDK's inline functions are written for.
+    // `-include rte_config.h`, and the instruction set that DPDK's inline functions need.
     for flag in other_flags()? {
         cc.flag(flag);
     }
@@ -94,7 +99,7 @@ fn compile(shim: &Path, dpdk: &pkg_config::Library) -> Result<(), String> {
         .map_err(|error| format!("dpdk-shim does not compile against this DPDK: {error}"))
 }
 
-/// The flags that the crate pkg-config does not hand over.
+/// The compiler flags that the crate pkg-config does not report.
 fn other_flags() -> Result<Vec<String>, String> {
     println!("cargo::rerun-if-env-changed=PKG_CONFIG");
     let program = env::var_os("PKG_CONFIG").unwrap_or_else(|| "pkg-config".into());
@@ -123,10 +128,10 @@ fn bind(header: &Path, to: &Path) -> Result<(), String> {
     let _ = panic::take_hook();
     match bindings {
         Err(_) => Err(
-            "bindgen does not find libclang; on Debian: apt-get install libclang-dev (or set LIBCLANG_PATH)"
+            "bindgen cannot find libclang; on Debian: apt-get install libclang-dev (or set LIBCLANG_PATH)"
                 .into(),
         ),
-        Ok(Err(error)) => Err(format!("clang does not understand dpdk-shim/shim.h: {error}")),
+        Ok(Err(error)) => Err(format!("clang cannot parse dpdk-shim/shim.h: {error}")),
         Ok(Ok(bindings)) => bindings
             .write_to_file(to)
             .map_err(|error| format!("cannot write {}: {error}", to.display())),

@@ -1,8 +1,8 @@
 # shellcheck shell=sh
-# What the scripts beside this one share: writing with a dry run, and remembering what was there for the undo.
+# Functions that the scripts of this folder share: write a setting or print it in a dry run, and save the previous value for undo.
 #
-# HIOLOAD_ROOT   looks for /sys and /proc below this folder (tests)
-# HIOLOAD_STATE  keeps what was there before in this folder; default /var/lib/hioload/dpdk
+# HIOLOAD_ROOT   the folder that has sys and proc (for tests); default: the root
+# HIOLOAD_STATE  the folder for the saved values; default /var/lib/hioload/dpdk
 
 set -eu
 
@@ -20,7 +20,7 @@ die() {
     exit 1
 }
 
-# run COMMAND...: carries it out, or says so.
+# run COMMAND...: runs the command, or prints it in a dry run.
 run() {
     if [ -n "$DRY_RUN" ]; then
         echo "would run: $*"
@@ -29,7 +29,7 @@ run() {
     fi
 }
 
-# put VALUE FILE: writes a setting, unless it has that value already.
+# put VALUE FILE: writes a setting, unless the file already has that value.
 put() {
     if [ -r "$2" ] && [ "$(cat "$2" 2>/dev/null)" = "$1" ]; then
         return 0
@@ -41,20 +41,20 @@ put() {
     fi
 }
 
-# save KIND KEY VALUE: remembers a value under KIND, the first one only: doing a thing twice must not forget what was there
-# before the first time. Keys are paths or addresses; a slash becomes a '!'.
+# save GROUP KEY VALUE: saves a value, unless GROUP already has one for KEY: a command that runs twice must not overwrite the value
+# from before its first run. Keys are paths or addresses; in the file name a slash becomes a '!'.
 save() {
     saved=$STATE/$1/$(printf '%s' "$2" | tr / !)
     [ ! -e "$saved" ] || return 0
     if [ -n "$DRY_RUN" ]; then
-        echo "would remember '$3' for $2"
+        echo "would save '$3' for $2"
     else
         mkdir -p "$STATE/$1"
         printf '%s\n' "$3" >"$saved"
     fi
 }
 
-# saved_keys KIND: what is remembered under KIND, one a line.
+# saved_keys GROUP: prints the keys in GROUP, one a line.
 saved_keys() {
     [ -d "$STATE/$1" ] || return 0
     for entry in "$STATE/$1"/*; do
@@ -63,19 +63,19 @@ saved_keys() {
     done
 }
 
-# saved KIND KEY
+# saved GROUP KEY: prints the value.
 saved() {
     cat "$STATE/$1/$(printf '%s' "$2" | tr / !)"
 }
 
-# forget KIND KEY
+# forget GROUP KEY: deletes the value.
 forget() {
     run rm -f "$STATE/$1/$(printf '%s' "$2" | tr / !)"
 }
 
-# Writing to another root needs no privileges.
+# Exits without root privileges, unless this is a dry run or HIOLOAD_ROOT is set.
 need_root() {
     if [ -z "$DRY_RUN" ] && [ -z "$ROOT" ] && [ "$(id -u)" -ne 0 ]; then
-        die "needs root (or --dry-run)"
+        die "this needs root; --dry-run does not"
     fi
 }

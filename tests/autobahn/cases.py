@@ -14,8 +14,8 @@ SIZES = {
 
 ALL = [f"{group}.{number}" for group, size in SIZES.items() for number in range(1, size + 1)]
 
-# Of compression (12: payloads of five kinds, 13: seven sets of negotiated parameters) the numbers 1 to 10 are a thousand
-# messages each of growing size, 11 to 18 the same in fragments. These few touch every group, small and fragmented.
+# In the groups of compression (12: payloads of five kinds, 13: seven sets of negotiated parameters) the numbers 1 to 10 are
+# 1000 messages each, of growing size, and 11 to 18 the same in fragments. These cases cover every group, small and fragmented.
 COMPRESSION_IN_CI = (1, 5, 11)
 COMPRESSION_IN_CI_ONCE = ("12.1.10", "12.3.8", "13.2.16", "13.6.9")
 
@@ -25,13 +25,13 @@ def compression(case):
 
 
 def for_ci():
-    """Everything of 1 to 10, and a part of 12 and 13."""
+    """All cases of 1 to 10, and a part of 12 and 13."""
     return [case for case in ALL if not compression(case) or case in COMPRESSION_IN_CI_ONCE
             or int(case.rsplit(".", 1)[1]) in COMPRESSION_IN_CI]
 
 
 def chunks(cases):
-    """Groups the cases into runs of the engine: one case that hangs takes only its own group along."""
+    """Groups the cases into runs of the engine: a case that hangs stops only its own group."""
     groups = {}
     for case in cases:
         first, second, *_ = case.split(".")

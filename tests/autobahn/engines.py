@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 import tools
 
-# The versions that autobahntestsuite 25.10.1 asks for, less its optional accelerators; wsaccel is one we do want.
+# The versions that autobahntestsuite 25.10.1 requires, without its optional accelerators except wsaccel.
 SUITE = "autobahntestsuite==25.10.1"
 ACCELERATOR = "wsaccel==0.6.2"
 SUITE_NEEDS = (
@@ -22,7 +22,7 @@ SUITE_NEEDS = (
     "pyOpenSSL==19.1.0", "Twisted==19.10.0", "zope.interface==4.6.0", "jinja2==2.11.3", "markupsafe==1.1.1",
     "Werkzeug==1.0.1", "klein==17.10.0", "service_identity==18.1.0", "unittest2==1.1.0", "autobahn==0.10.9",
 )
-VIRTUALENV = "virtualenv==20.21.1"  # the last that can make environments for Python 2.7
+VIRTUALENV = "virtualenv==20.21.1"  # the last version that can make environments for Python 2.7
 KOSOKU = "kosoku==0.1.0"
 
 
@@ -55,10 +55,10 @@ class Kosoku:
 
 
 def best():
-    """`wstest` if this machine can run it, otherwise `kosoku`, said aloud."""
+    """`wstest` if this machine can run it, otherwise `kosoku`, with a message."""
     if _python2():
         return Wstest()
-    print("NOTE: no Python 2.7 here, so the laxer kosoku replaces the reference engine wstest", flush=True)
+    print("NOTE: there is no Python 2.7, so the less strict kosoku replaces the reference engine wstest", flush=True)
     return Kosoku()
 
 
@@ -78,7 +78,7 @@ def _install_wstest(python2):
     quiet = os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONWARNINGS": "ignore"}
 
     def install(folder):
-        # Virtualenv would keep its seed packages in the home folder otherwise.
+        # Otherwise virtualenv keeps its seed packages in the home folder.
         env = quiet | {"VIRTUALENV_OVERRIDE_APP_DATA": str(tools.TOOLS / "virtualenv-data")}
         subprocess.run([virtualenv, "-q", "--no-download", "-p", python2, folder], check=True, env=env)
         pip = [folder / "bin/pip", "install", "-q"]
@@ -87,6 +87,6 @@ def _install_wstest(python2):
         try:
             tools.patiently(pip + ["--no-deps", ACCELERATOR], env=quiet)
         except tools.Missing as error:
-            print(f"  without the accelerator the suite is only slower: {error}", flush=True)
+            print(f"  without the accelerator the suite is slower: {error}", flush=True)
 
     return tools.once(tools.TOOLS / "wstest", (SUITE, ACCELERATOR, *SUITE_NEEDS), install)

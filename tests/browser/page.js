@@ -1,4 +1,4 @@
-// Headless Chromium clicks through the server's page as a person would: node page.js URL CHROMIUM OUTPUT_FOLDER
+// Headless Chromium uses the server's page: node page.js URL CHROMIUM OUTPUT_FOLDER
 'use strict';
 
 const assert = require('node:assert/strict');
@@ -9,7 +9,7 @@ const { chromium } = require('playwright-core');
 
 const [url, executablePath, output] = process.argv.slice(2);
 const PATIENCE_MS = 20000;
-// Nothing but the page: no updates, no telemetry, no QUIC.
+// Only the page: no updates, no telemetry, no QUIC.
 const FLAGS = [
   '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync',
@@ -41,7 +41,7 @@ async function reads(tab, selector, pattern, timeout = PATIENCE_MS) {
   }
 }
 
-// A page may connect by itself when it loads; if it does not, a person clicks.
+// A page may connect by itself when it loads. If it does not, the test clicks.
 async function connected(tab) {
   await reads(tab, '#status', /^\s*connected/, 2000).catch(() => tab.click('#connect'));
   await reads(tab, '#status', /^\s*connected/);
@@ -76,7 +76,7 @@ async function clickThrough(browser) {
       await tab.fill('#topic-input', 'chat.lobby');
       await tab.click('#topic-subscribe');
     }
-    // A subscription has no visible sign to wait for, so say it again until it is heard.
+    // A subscription shows nothing on the page, so the message is repeated until it arrives.
     const heard = reads(second, '#chat-log', /first says hi/);
     let waiting = true;
     heard.finally(() => { waiting = false; }).catch(() => {});
@@ -110,7 +110,7 @@ async function clickThrough(browser) {
   const browser = await chromium.launchPersistentContext(profile, { executablePath, args: FLAGS, chromiumSandbox: false });
   try {
     await clickThrough(browser);
-    assert.deepEqual(complaints, [], 'the page complained');
+    assert.deepEqual(complaints, [], 'the page logged errors');
   } catch (error) {
     console.log(`  FAIL  ${error.stack}`);
     process.exitCode = 1;

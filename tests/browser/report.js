@@ -1,4 +1,4 @@
-// The page of a load report in headless Chromium, as a person sees it: node report.js PAGE JSON CHROMIUM OUTPUT_FOLDER NAME
+// Checks the page of a load report in headless Chromium: node report.js PAGE JSON CHROMIUM OUTPUT_FOLDER NAME
 'use strict';
 
 const assert = require('node:assert/strict');
@@ -23,7 +23,7 @@ function median(values) {
 
 const sum = (values) => Object.values(values).reduce((all, value) => all + value, 0);
 
-// What the table must hold, computed from the JSON by other code than the page's.
+// The expected contents of the table, computed from the JSON by code that the page does not share.
 const FIGURES = {
   rate: (run) => run.rate,
   bytes: (run) => run.bytes_rate,
@@ -57,7 +57,7 @@ async function open(browser, colorScheme, width) {
   return tab;
 }
 
-// The boxes and colours of all lines of all plots, as they are drawn.
+// The boxes and colours of all drawn lines of all plots.
 const drawn = () => [...document.querySelectorAll('svg.plot')].map((plot) => ({
   id: plot.id,
   width: plot.getBoundingClientRect().width,
@@ -81,9 +81,9 @@ async function plots(tab) {
     assert.ok(plot.width > 200, `${plot.id} is ${plot.width} wide`);
     assert.ok(plot.lines.length >= report.runs.length, `${plot.id} has ${plot.lines.length} lines for ${report.runs.length} runs`);
     for (const line of plot.lines) {
-      assert.ok(line.width > 50 && line.length > 50, `${plot.id}: ${line.label} is not to be seen: ${JSON.stringify(line)}`);
+      assert.ok(line.width > 50 && line.length > 50, `${plot.id}: ${line.label} is not visible: ${JSON.stringify(line)}`);
       assert.match(line.stroke, /^rgb/, `${plot.id}: ${line.label} has no colour`);
-      assert.notEqual(line.stroke, plot.paper, `${plot.id}: ${line.label} has the colour of the paper`);
+      assert.notEqual(line.stroke, plot.paper, `${plot.id}: ${line.label} has the colour of the background`);
     }
     for (const word of plot.words) assert.ok(word.inside, `${plot.id}: "${word.text}" is cut off`);
   }
@@ -103,7 +103,7 @@ async function table(tab) {
     const wanted = parts.map((part) => median(report.runs.filter((run) => run.part === part).map(read))).filter((value) => !Number.isNaN(value));
     const row = rows.find((one) => one.name === figure);
     if (wanted.length === 0) {
-      assert.equal(row, undefined, `${figure} was not measured and is shown`);
+      assert.equal(row, undefined, `${figure} is shown without having been measured`);
       continue;
     }
     assert.ok(row, `no row of ${figure}`);
@@ -117,7 +117,7 @@ async function cursor(tab) {
   const plot = tab.locator('#plot-percentiles');
   await plot.hover();
   const words = await plot.locator('.tip text').allTextContents();
-  assert.ok(words.length > report.runs.length, `the cursor says ${words}`);
+  assert.ok(words.length > report.runs.length, `the tooltip reads ${words}`);
   await tab.mouse.move(1, 1);
   assert.equal(await plot.locator('.tip').count(), 0);
 }
@@ -153,7 +153,7 @@ async function step(about, run) {
       assert.ok(width <= room, `${width} in ${room}`);
       await narrow.screenshot({ path: join(output, `${name}-narrow.png`), fullPage: true });
     });
-    assert.deepEqual(complaints, [], 'the page complained');
+    assert.deepEqual(complaints, [], 'the page logged errors');
   } catch (error) {
     console.log(`  FAIL  ${name}: ${error.stack}`);
     process.exitCode = 1;

@@ -35,7 +35,7 @@ def client(path="/echo", **options):
 async def echoes(socket, data):
     await socket.send(data)
     answer = await socket.recv()
-    assert answer == data, f"sent {len(data)}, got {len(answer)} and not the same"
+    assert answer == data, f"sent {len(data)} bytes, received {len(answer)} other bytes"
 
 
 async def text_and_binary():

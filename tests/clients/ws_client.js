@@ -13,7 +13,7 @@ const MIB = 1 << 20;
 const LARGE = randomBytes(MIB + 1);
 const PROSE = 'The quick brown fox jumps over the lazy dog, λ and 🦊 too. '.repeat(50);
 
-// What a client may ask of permessage-deflate (RFC 7692 section 7.1), and what the answer then has to say.
+// Offers of permessage-deflate (RFC 7692 section 7.1), and the parameters that the answer must have.
 const DEFLATE = {
   'no parameters': [{}, []],
   'server_no_context_takeover': [{ serverNoContextTakeover: true }, ['server_no_context_takeover']],
@@ -173,7 +173,7 @@ const tests = {
     assert.deepEqual(await hear(bob), { ok: 3 });
     assert.deepEqual(await hear(alice), { msg: 'chat.room1', data });
 
-    // Neither a deeper topic nor a foreign one matches `*`; `>` takes any depth.
+    // `*` matches neither a deeper topic nor another one; `>` matches any depth.
     say(bob, { pub: 'chat.room1.deep', data: 'not for alice' });
     say(bob, { pub: 'weather.today', data: 'nor this' });
     say(bob, { pub: 'news.world.today', data: 42 });
@@ -204,7 +204,7 @@ for (const [name, [parameters, answer]] of Object.entries(DEFLATE)) {
     assert.match(agreed, /^permessage-deflate/);
     const told = agreed.split(';').map((part) => part.trim());
     for (const wanted of answer) assert(told.includes(wanted), `answered '${agreed}', which lacks ${wanted}`);
-    // The same text thrice: the second and third lean on the context, where it is kept.
+    // The same text three times: with context takeover, the second and third refer to the first.
     for (let i = 0; i < 3; i++) await client.echoes(PROSE);
     await client.echoes('');
     await client.echoes(randomBytes(100));

@@ -1,4 +1,4 @@
-//! A well-behaved client that must not notice what the others do.
+//! A well-behaved client, which the other clients must not affect.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::wire::{self, BINARY, FIN, TEXT};
 use super::{Client, Server, eventually};
 
-/// Sends messages of several sizes and checks every echo, until it is told to finish.
+/// Sends messages of several sizes and checks every echo, until the test ends it.
 pub struct Bystander {
     stop: Arc<AtomicBool>,
     echoes: Arc<AtomicU64>,

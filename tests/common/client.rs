@@ -1,4 +1,4 @@
-//! A client that can misbehave: it writes whatever bytes it is given and reads frames one by one.
+//! A client that can misbehave: it writes any bytes and reads frames one by one.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
@@ -165,7 +165,7 @@ impl Client {
         !nothing
     }
 
-    /// Closes our side for writing.
+    /// Ends the client's sending side.
     pub fn finish(&self) {
         self.stream
             .shutdown(Shutdown::Write)
@@ -192,7 +192,7 @@ impl Client {
         Ok(len > 0)
     }
 
-    /// The next frame, or how the connection ended. Panics if neither comes.
+    /// The next frame, or the end of the connection. Panics if neither arrives.
     pub fn next(&mut self) -> Got {
         loop {
             if let Some(frame) = self.take_frame() {
@@ -333,7 +333,7 @@ impl Client {
             .ok()
     }
 
-    /// Reads an HTTP answer. Panics if none comes.
+    /// Reads an HTTP response. Panics if none arrives.
     pub fn response(&mut self) -> Response {
         self.try_response().expect("an answer before the end")
     }

@@ -1,6 +1,6 @@
-//! What the whole-system tests share: the server as a process, a raw client, and the bystander.
+//! Shared by the whole-system tests: the server as a process, a raw client, and the bystander.
 //!
-//! Nothing here uses the project's own codec: a mistake in it must not cancel itself out.
+//! Nothing here uses the project's codec, so that an error in the codec cannot hide itself.
 
 #![allow(dead_code, unused_imports, unreachable_pub)] // each test program uses a part of it
 

@@ -1,12 +1,12 @@
-//! The server as a process of its own.
+//! The server as a process.
 //!
-//! By default it listens on a free port of 127.0.0.1. Three variables of the environment put it elsewhere, so that the same
-//! tests run against a server behind another interface or on another transport (`tests/netns` sets them):
+//! By default it listens on a free port of 127.0.0.1. Three environment variables change that, so that the same tests run against a
+//! server behind another interface or on another transport (`tests/netns` sets them):
 //!
-//! - `HIOLOAD_TEST_SERVER_PREFIX`: words before the command, as `ip netns exec NAME`. They have to become the program, not
-//!   start it: its process id is that of the child.
-//! - `HIOLOAD_TEST_SERVE_ARGS`: the words that say where and how it listens, in place of the usual ones.
-//! - `HIOLOAD_TEST_SOURCES`: addresses of the clients' side, with commas between, in place of 127.0.0.1 and so on.
+//! - `HIOLOAD_TEST_SERVER_PREFIX`: words before the command, such as `ip netns exec NAME`. They must exec the program, not start
+//!   it: the tests use the process id of the child.
+//! - `HIOLOAD_TEST_SERVE_ARGS`: the arguments of the listener and the transport, in place of the default ones.
+//! - `HIOLOAD_TEST_SOURCES`: addresses of the clients, separated by commas, in place of 127.0.0.1 and the following ones.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Client, PATIENCE, wire};
 
-/// The program under test: the one built along with the tests, or the one that HIOLOAD_BIN names.
+/// The program under test: that of this build, or the one that HIOLOAD_BIN names.
 fn binary() -> OsString {
     env::var_os("HIOLOAD_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_hioload").into())
 }
@@ -38,7 +38,7 @@ pub fn run(arguments: &[&str]) -> Output {
     child.wait_with_output().expect("its output")
 }
 
-/// A running `hioload serve`. Killed when dropped; what it logged is shown if the test failed.
+/// A running `hioload serve`. Dropping it kills the process, and prints its log if the test has failed.
 pub struct Server {
     child: Child,
     addr: SocketAddr,
@@ -75,7 +75,7 @@ impl Server {
         };
         assert!(
             read.is_ok() && addr.is_some(),
-            "the server did not start; it said {:?}",
+            "the server did not start; it printed {:?}",
             server.start_line
         );
         server
@@ -89,7 +89,7 @@ impl Server {
         self.child.id()
     }
 
-    /// What it said when it had started.
+    /// The start line.
     pub fn start_line(&self) -> &str {
         &self.start_line
     }

@@ -1,4 +1,4 @@
-//! The bytes of frames and requests, written plainly.
+//! The bytes of frames and requests.
 
 pub const FIN: u8 = 0x80;
 pub const CONTINUATION: u8 = 0x0;

@@ -1,4 +1,4 @@
-//! What cannot be is one line and code 2.
+//! Usage errors: one line and exit code 2.
 
 use super::EAL;
 use super::ends::hioload;
@@ -36,7 +36,7 @@ fn refused(eal: &str, more: &[&str], words: &[&str]) {
 }
 
 #[test]
-fn wrong_arguments_of_eal() {
+fn wrong_eal_arguments_are_reported() {
     for (more, words) in [
         ("--wrong", &["--wrong", "unrecognized option"][..]),
         ("-l 4000", &["4000"]),
@@ -48,7 +48,7 @@ fn wrong_arguments_of_eal() {
 }
 
 #[test]
-fn ports_that_are_not_there() {
+fn unknown_ports_are_reported() {
     let ring = format!("{EAL} --vdev=net_ring0");
     refused(
         &ring,
@@ -66,7 +66,7 @@ fn ports_that_are_not_there() {
 }
 
 #[test]
-fn what_a_port_cannot_do() {
+fn a_request_that_the_port_cannot_fulfil_is_reported() {
     let ring = format!("{EAL} --vdev=net_ring0");
     refused(
         &ring,
@@ -102,7 +102,7 @@ fn an_address_is_needed_and_cannot_be_shared() {
 }
 
 #[test]
-fn check_asks_eal_itself() {
+fn check_starts_eal_and_lists_its_ports() {
     let asked = |eal: &str| hioload(&["check", "--transport", "dpdk", "--dpdk-args", eal]);
     let good = asked(&format!("{EAL} --vdev=net_ring0"));
     let text = String::from_utf8_lossy(&good.stdout);
@@ -118,7 +118,7 @@ fn check_asks_eal_itself() {
     }
     for (eal, part) in [
         (format!("{EAL} --wrong"), "unrecognized option"),
-        (EAL.to_owned(), "has no port"),
+        (EAL.to_owned(), "finds no port"),
     ] {
         let bad = asked(&eal);
         let text = String::from_utf8_lossy(&bad.stdout);

@@ -1,4 +1,4 @@
-//! `hioload serve` and `hioload connect` on ports of DPDK.
+//! `hioload serve` and `hioload connect` on DPDK ports.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
@@ -42,7 +42,7 @@ impl Socket {
         Self(env::temp_dir().join(name))
     }
 
-    /// Waits until somebody has made it.
+    /// Waits until the other process has created it.
     pub(crate) fn await_made(&self) {
         let until = Instant::now() + PATIENCE;
         while !self.0.exists() {
@@ -62,7 +62,7 @@ impl Drop for Socket {
     }
 }
 
-/// A server on a virtual device; `more` are flags that come on top.
+/// A server on a virtual device; `more` are additional flags.
 pub(crate) struct Server {
     child: Child,
     log: Option<thread::JoinHandle<String>>,

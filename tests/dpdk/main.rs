@@ -1,5 +1,5 @@
-//! The whole stack on ports of DPDK that need no hardware: `serve` and `connect` as they are, on virtual devices, and the library
-//! within one process. Needs libdpdk with its drivers; no root and no huge pages, but where a test says so.
+//! The whole stack on DPDK ports without hardware: `serve` and `connect` on virtual devices, and the library within one process. The
+//! tests need libdpdk with its drivers. They need neither root nor huge pages, unless a test says so.
 #![cfg(all(feature = "dpdk", target_os = "linux"))]
 
 mod command;

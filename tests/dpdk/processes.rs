@@ -1,4 +1,4 @@
-//! Server and client in two processes, joined by shared memory.
+//! Server and client in two processes, connected by shared memory.
 
 use std::fs;
 use std::thread;
@@ -12,7 +12,7 @@ fn memif(role: &str, socket: &Socket) -> String {
 }
 
 #[test]
-fn over_memif() {
+fn serve_and_connect_over_memif() {
     let socket = Socket::new("memif");
     let server = Server::start(&memif("server", &socket), &[]);
     let client = memif("client", &socket);
@@ -22,7 +22,7 @@ fn over_memif() {
     echoes(&client, "--count 40 --size 1000000 --in-flight 4");
     let log = server.stop();
     assert!(
-        log.contains("net_memif0 (net_memif): mtu 1500, 1 queue, checksums here"),
+        log.contains("net_memif0 (net_memif): mtu 1500, 1 queue, checksums in software"),
         "{log}"
     );
 }
@@ -35,7 +35,7 @@ fn virtio(socket: &Socket) -> String {
     format!("net_virtio_user0,path={}", socket.path())
 }
 
-/// Neither side computes a sum: each trusts, and leaves what it sends unfinished, as its device agreed to.
+/// Neither side computes checksums: each leaves them to its device and trusts the other.
 #[test]
 fn over_vhost_with_checksums_left_to_the_devices() {
     let socket = Socket::new("vhost");
@@ -80,7 +80,7 @@ fn one_side_may_compute_its_checksums() {
     echoes(&client, "--count 500 --size 3000");
     echoes(&client, "--count 500 --size 3000 --checksum-offload off");
     let log = server.stop();
-    assert!(log.contains("checksums here"), "{log}");
+    assert!(log.contains("checksums in software"), "{log}");
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn jumbo_frames() {
     assert!(log.contains("mtu 9000"), "{log}");
 }
 
-/// What comes by a queue whose lcore does not own the flow is handed over: there is no RSS here.
+/// Without RSS, a frame arrives at an lcore that does not own its flow, and is handed to the owner.
 #[test]
 fn two_queues_have_two_lcores() {
     let socket = Socket::new("queues");
@@ -111,14 +111,14 @@ fn two_queues_have_two_lcores() {
 }
 
 #[test]
-fn a_peer_that_is_killed_is_told_and_the_next_one_is_served() {
+fn a_killed_peer_is_reported_and_the_next_one_is_served() {
     let socket = Socket::new("killed");
     let server = Server::start(&vhost(&socket), &[]);
     let mut peer = spawn(&virtio(&socket), "--count 100000000");
     thread::sleep(Duration::from_secs(2));
     peer.kill().expect("it runs");
     peer.wait().expect("it ends");
-    // The link is looked at four times a second.
+    // The server checks the link four times a second.
     thread::sleep(Duration::from_secs(1));
     echoes(&virtio(&socket), "--count 500");
     let log = server.stop();

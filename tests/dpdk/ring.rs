@@ -1,48 +1,29 @@
-//! Server and client in one process, each with its lcores and a TCP of its own, on two ports that are joined by rings: what one
-//! sends is in the other's hands as the same mbuf.
+//! Server and client in one process, each with its lcores and its TCP, on two ports that are connected by rings: an mbuf that one sends
+//! is the mbuf that the other receives.
 
+use std::net::SocketAddr;
 use std::sync::mpsc;
 
-use hioload_ws::device::Device;
-use hioload_ws::dpdk::{
-    Eal, Port, PortName, PortOptions, QueueEnd, RingEnd, ring_pair, split_arguments,
+use hioload_device::Device;
+use hioload_dpdk::{
+    Eal, PendingQueue, Port, PortName, PortOptions, RingEnd, ring_pair, split_arguments,
 };
-use hioload_ws::engine::{LcorePlacement, MakeTransport, StartError};
-use hioload_ws::mem::{Pool, PoolOptions};
-use hioload_ws::tcp::{Stack, StackConfig, Strays};
-use hioload_ws::transport::bypass::{Bypass, BypassOptions};
+use hioload_engine::{LcorePlacement, MakeTransport, StartError};
+use hioload_mem::{Pool, PoolOptions};
+use hioload_tcp::{Handoff, Stack, StackConfig};
+use hioload_testkit::Echo;
+use hioload_transport::bypass::{Bypass, BypassOptions};
 use hioload_ws::{
-    Accept, CloseCode, Closure, Config, Connect, ConnectError, ConnectionId, Context, Endpoint,
-    Handler, Kind, LcoreContext, Lcores, Message, Peer, Request, Response, Server, ServerReply,
+    Accept, CloseCode, Closure, Config, Connect, ConnectError, ConnectionId, Context, Handler,
+    Kind, LcoreContext, Lcores, Message, Peer, Request, Response, Server, ServerReply,
 };
 
 use super::EAL;
 
-type Queue = hioload_ws::dpdk::Queue;
+type Queue = hioload_dpdk::Queue;
 
 const COUNT: u64 = 20_000;
 const IN_FLIGHT: u64 = 16;
-
-struct Echo;
-
-impl Handler for Echo {
-    type Conn = ();
-    type Event = ();
-
-    fn on_open(
-        &mut self,
-        _: &mut impl LcoreContext<Event = ()>,
-        _: Peer,
-        _: &Request<'_>,
-    ) -> Result<Accept<()>, Response> {
-        Ok(Accept::new(()))
-    }
-
-    fn on_message(&mut self, _: &mut (), cx: &mut impl Context<Event = ()>, message: Message<'_>) {
-        cx.send(message.kind(), message.as_bytes())
-            .expect("there is room for what is in flight");
-    }
-}
 
 /// Sends numbers on a connection of each lcore, awaits each back, and tells.
 #[derive(Clone)]
@@ -71,16 +52,7 @@ impl Handler for Asker {
     type Event = ();
 
     fn on_start(&mut self, cx: &mut impl LcoreContext<Event = ()>) {
-        let connect = Connect {
-            endpoint: Endpoint::Tcp(([10, 77, 0, 2], 9001).into()),
-            host: "10.77.0.2".into(),
-            target: "/".into(),
-            origin: None,
-            protocols: Vec::new(),
-            headers: Vec::new(),
-            deflate: false,
-            token: 0,
-        };
+        let connect = Connect::new(SocketAddr::from(([10, 77, 0, 2], 9001)));
         cx.connect(connect).expect("it can begin");
     }
 
@@ -131,49 +103,40 @@ impl Handler for Asker {
     }
 }
 
-fn open(eal: &Eal, end: RingEnd, queues: u16) -> (Port, Vec<QueueEnd>) {
-    let options = PortOptions {
-        port: PortName::Ring(end),
-        queues,
-        ..PortOptions::default()
-    };
+fn open(eal: &Eal, end: RingEnd, queues: u16) -> (Port, Vec<PendingQueue>) {
+    let mut options = PortOptions::new(PortName::Ring(end));
+    options.queues = queues;
     Port::open(eal, &options).expect("a port")
 }
 
 /// An engine with an lcore for each queue; `last` is the last byte of its IP and MAC addresses.
-fn engine(ends: Vec<QueueEnd>, last: u8, listen: bool) -> Server<Bypass<Queue>> {
+fn engine(ends: Vec<PendingQueue>, last: u8, listen: bool) -> Server<Bypass<Queue>> {
     let address = ([10, 77, 0, 2], 9001).into();
-    let stack = StackConfig {
-        addresses: vec![format!("10.77.0.{last}/24").parse().expect("an address")],
-        listen: if listen { vec![address] } else { Vec::new() },
-        mac: Some([2, 0, 0, 0, 0, last]),
-        secret: [last; 16],
-        max_flows: 64,
-        ..StackConfig::default()
-    };
+    let own = format!("10.77.0.{last}/24").parse().expect("an address");
+    let mut stack = StackConfig::new([own]);
+    if listen {
+        stack.listen.push(address);
+    }
+    stack.mac = Some([2, 0, 0, 0, 0, last]);
+    stack.secret = [last; 16];
+    stack.max_flows = 64;
     let mut config = Config::default();
-    config.limits.max_connections = 16;
-    let options = BypassOptions {
-        rx_buffer: 1 << 16,
-        send_queue: config.send_bound(),
-        backlog: 16,
-    };
+    config.tunables.limits.max_connections = 16;
+    let options = BypassOptions::default()
+        .rx_buffer(1 << 16)
+        .send_queue(config.send_bound())
+        .backlog(16);
     let (lcores, alone) = (ends.len(), ends.len() == 1);
-    let strays = Strays::mesh(lcores, 1518);
-    let make = ends.into_iter().zip(strays).map(|(end, mut strays)| {
+    let handoffs = Handoff::mesh(lcores, 1518);
+    let make = ends.into_iter().zip(handoffs).map(|(end, mut handoff)| {
         let stack = stack.clone();
         let make = move |place: LcorePlacement| {
-            let failed = |why: &dyn std::fmt::Display| StartError::Transport(why.to_string());
-            let queue = end.claim().map_err(|why| failed(&why))?;
-            strays.set_waker(queue.waker());
-            let strays = (!alone).then_some(strays);
-            let stack = Stack::new(queue, stack, strays, place.now).map_err(|why| failed(&why))?;
-            let pool = Pool::new(&PoolOptions {
-                buffers: 256,
-                buffer_size: 1 << 14,
-                ..PoolOptions::default()
-            })
-            .map_err(|why| failed(&why))?;
+            let queue = end.claim().map_err(StartError::transport)?;
+            handoff.set_waker(queue.waker());
+            let handoff = (!alone).then_some(handoff);
+            let stack =
+                Stack::new(queue, stack, handoff, place.now).map_err(StartError::transport)?;
+            let pool = Pool::new(&PoolOptions::new(256, 1 << 14)).map_err(StartError::transport)?;
             Ok(Bypass::over(stack, options, pool))
         };
         Box::new(make) as MakeTransport<_>
@@ -207,7 +170,7 @@ fn converse(eal: &Eal, queues: u16) {
     // The second to be closed knows of both: each has the other's frames.
     port_a.close().expect("closed");
     let closed = port_b.close().expect("closed");
-    assert_eq!((closed.frames_in_use, closed.frames_in_hand), (Some(0), 0));
+    assert_eq!((closed.frames_in_use, closed.frames_held), (Some(0), 0));
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! What an operator does wrong is answered with one clear line and exit code 2.
+//! Errors of an operator: one line that names the error, and exit code 2.
 
 use std::fs;
 use std::net::TcpListener;
 
 use crate::common::{Server, run};
 
-/// Runs `hioload` with something wrong and gives the one line it must say.
+/// Runs `hioload` with wrong arguments and returns the line that it prints.
 fn complaint(arguments: &[&str]) -> String {
     let output = run(arguments);
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
@@ -16,7 +16,7 @@ fn complaint(arguments: &[&str]) -> String {
     stderr
 }
 
-/// The line has to name what is wrong.
+/// The line has to contain these words.
 fn assert_names(line: &str, words: &[&str]) {
     for word in words {
         assert!(line.contains(word), "`{word}` is missing in: {line}");
@@ -24,19 +24,19 @@ fn assert_names(line: &str, words: &[&str]) {
 }
 
 #[test]
-fn a_port_that_is_taken() {
+fn a_port_in_use_is_reported() {
     let other = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = other.local_addr().expect("bound").to_string();
     assert_names(&complaint(&["serve", "--listen", &addr]), &[&addr]);
 
-    // Also when it was taken by a server that shares its port between its own lcores.
+    // The same for the port of a server that shares it among its lcores.
     let server = Server::start(&[]);
     let addr = server.addr().to_string();
     assert_names(&complaint(&["serve", "--listen", &addr]), &[&addr]);
 }
 
 #[test]
-fn wrong_addresses() {
+fn wrong_addresses_are_reported() {
     for addr in [
         "nonsense",
         "127.0.0.1",
@@ -48,7 +48,7 @@ fn wrong_addresses() {
         let line = complaint(&["serve", "--listen", addr]);
         assert_names(&line, &["listen", addr]);
     }
-    // Well formed, but not an address of this machine (it is reserved for documentation).
+    // A valid address that no machine has: it is reserved for documentation.
     assert_names(
         &complaint(&["serve", "--listen", "192.0.2.1:9001"]),
         &["192.0.2.1:9001"],
@@ -56,7 +56,7 @@ fn wrong_addresses() {
 }
 
 #[test]
-fn wrong_flags_and_values() {
+fn wrong_flags_and_values_are_reported() {
     for (arguments, words) in [
         (&["serve", "--no-such-flag"][..], &["--no-such-flag"][..]),
         (&["no-such-command"], &["no-such-command"]),
@@ -93,7 +93,7 @@ fn wrong_flags_and_values() {
 }
 
 #[test]
-fn af_xdp_says_what_it_needs() {
+fn af_xdp_reports_what_is_missing() {
     let asked = |more: &[&'static str]| {
         let mut arguments = vec!["serve", "--transport", "af-xdp"];
         arguments.extend(more);
@@ -104,7 +104,7 @@ fn af_xdp_says_what_it_needs() {
     let ours = ["--interface", "nosuchif0", "--ip", "10.77.0.2/24"];
     assert_names(&asked(&ours), &["127.0.0.1:9001", "10.77.0.2"]);
     let whole = [&ours[..], &["--listen", "10.77.0.2:9001"]].concat();
-    // With everything said, only the build or the machine can be in the way.
+    // The arguments are complete: only the build or the machine can be missing something.
     if cfg!(feature = "af-xdp") {
         assert_names(&asked(&whole), &["nosuchif0"]);
     } else {
@@ -113,7 +113,7 @@ fn af_xdp_says_what_it_needs() {
 }
 
 #[test]
-fn wrong_files() {
+fn wrong_files_are_reported() {
     let folder = std::env::temp_dir().join(format!("hioload-files-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder");
     let path = folder.join("hioload.toml");
@@ -137,11 +137,11 @@ fn wrong_files() {
         assert_names(&line, words);
         assert_names(&line, &["hioload.toml"]);
     }
-    fs::remove_dir_all(&folder).expect("a folder of ours");
+    fs::remove_dir_all(&folder).expect("the folder");
 }
 
 #[test]
-fn help_is_for_people_and_goes_to_standard_output() {
+fn help_goes_to_standard_output() {
     for arguments in [
         &["--help"][..],
         &["serve", "--help"],
@@ -166,9 +166,9 @@ fn help_is_for_people_and_goes_to_standard_output() {
     }
 }
 
-/// Scripts and people find the server by this line.
+/// Scripts and people read this line.
 #[test]
-fn the_start_is_one_line_that_says_what_listens_where() {
+fn the_start_line_names_the_endpoints() {
     let server = Server::start(&[]);
     let line = server.start_line();
     assert!(

@@ -1,4 +1,4 @@
-//! The control socket of a running server, and what asks over it.
+//! The control socket of a running server, and the subcommands that use it.
 
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -24,7 +24,7 @@ fn ask(path: &PathBuf, question: &[u8]) -> String {
 }
 
 #[test]
-fn over_sockets_the_connections_are_said_to_be_the_kernels() {
+fn over_sockets_flows_points_to_ss() {
     let path = socket("sockets");
     let name = path.to_str().expect("a path in UTF-8");
     let mut server = Server::start(&["--control", name]);
@@ -32,7 +32,7 @@ fn over_sockets_the_connections_are_said_to_be_the_kernels() {
         .expect("the socket")
         .permissions()
         .mode();
-    assert_eq!(mode & 0o777, 0o600, "for our user alone");
+    assert_eq!(mode & 0o777, 0o600, "only the user may open it");
 
     let output = run(&["flows", "--socket", name]);
     let said = String::from_utf8(output.stderr).expect("UTF-8");
@@ -51,11 +51,11 @@ fn over_sockets_the_connections_are_said_to_be_the_kernels() {
 
     server.terminate();
     server.wait();
-    assert!(!path.exists(), "the file goes with the server");
+    assert!(!path.exists(), "the server removes the file");
 }
 
 #[test]
-fn who_asks_nonsense_or_nothing_keeps_nobody_else_waiting_for_long() {
+fn a_client_that_sends_nonsense_or_nothing_blocks_the_control_socket_briefly() {
     let path = socket("silent");
     let name = path.to_str().expect("a path in UTF-8");
     let _server = Server::start(&["--control", name]);
@@ -65,7 +65,7 @@ fn who_asks_nonsense_or_nothing_keeps_nobody_else_waiting_for_long() {
     let flood = vec![b'x'; 1 << 20];
     let path_too = path.clone();
     let flooder = thread::spawn(move || {
-        // The server reads a line's worth of it and hangs up.
+        // The server reads one line and closes the connection.
         let mut stream = UnixStream::connect(path_too).expect("it listens");
         let _ = stream.write_all(&flood);
     });
@@ -76,7 +76,7 @@ fn who_asks_nonsense_or_nothing_keeps_nobody_else_waiting_for_long() {
 }
 
 #[test]
-fn a_socket_left_behind_is_replaced_and_a_servers_is_not() {
+fn a_stale_socket_is_replaced_and_one_in_use_is_not() {
     let path = socket("stale");
     drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket"));
     let name = path.to_str().expect("a path in UTF-8");
@@ -88,12 +88,12 @@ fn a_socket_left_behind_is_replaced_and_a_servers_is_not() {
     assert!(said.contains("--control") && said.contains(name), "{said}");
     assert!(
         ask(&path, b"flows\n").contains("\"end\":true"),
-        "the first still answers"
+        "the first server still answers"
     );
 }
 
 #[test]
-fn where_no_server_is_that_is_said() {
+fn a_missing_server_is_reported() {
     let path = socket("nobody");
     let name = path.to_str().expect("a path in UTF-8");
     let output = run(&["flows", "--socket", name]);

@@ -1,4 +1,4 @@
-//! SIGTERM: everybody is told to go, a health probe learns of it, and the process ends in order, whatever the peers do.
+//! SIGTERM: every connection gets a Close, a health probe gets 503, and the process ends with code 0, whatever the peers do.
 
 use crate::common::wire::{self, TEXT};
 use crate::common::{Client, Server, eventually};
@@ -6,7 +6,7 @@ use crate::common::{Client, Server, eventually};
 const HEALTH: [&str; 2] = ["GET /healthz HTTP/1.1", "Host: x"];
 
 #[test]
-fn everybody_is_sent_away_with_1001() {
+fn every_connection_is_closed_with_1001() {
     let mut server = Server::start(&["--drain-jitter", "500ms"]);
     let mut clients: Vec<_> = (0..50).map(|_| Client::open(&server, "/echo")).collect();
     clients
@@ -20,15 +20,15 @@ fn everybody_is_sent_away_with_1001() {
 }
 
 #[test]
-fn with_nobody_there_it_ends_at_once() {
+fn without_connections_a_drain_ends_at_once() {
     let mut server = Server::start(&["--drain-jitter", "1h", "--drain-deadline", "2h"]);
     server.terminate();
     assert_eq!(server.wait().code(), Some(0));
 }
 
-/// Peers that do not answer the Close, or never said anything, are given up at the deadline.
+/// Peers that do not answer the Close, or that never sent anything, are reset at the deadline.
 #[test]
-fn the_stubborn_do_not_keep_it_alive() {
+fn clients_that_ignore_the_close_do_not_delay_the_end() {
     let mut server = Server::start(&[
         "--drain-jitter",
         "0",
@@ -50,9 +50,9 @@ fn the_stubborn_do_not_keep_it_alive() {
     stubborn.expect_end();
 }
 
-/// While the last one is waited for, `/healthz` says 503 and nobody new gets in.
+/// While the server waits for the last connection, `/healthz` answers 503 and upgrades are refused.
 #[test]
-fn a_draining_server_says_so_and_takes_nobody_new() {
+fn a_draining_server_answers_503_and_accepts_no_upgrade() {
     let mut server = Server::start(&[
         "--drain-jitter",
         "0",
@@ -82,16 +82,19 @@ fn a_draining_server_says_so_and_takes_nobody_new() {
         refused.is_none_or(|response| response.status == 503),
         "an upgrade was granted"
     );
-    assert!(server.is_running(), "it waits for the stubborn one");
+    assert!(
+        server.is_running(),
+        "the server waits for the last connection"
+    );
 
     stubborn.write(&wire::close(1001, ""));
     stubborn.expect_end();
     assert_eq!(server.wait().code(), Some(0));
 }
 
-/// A second signal ends it at once, whoever is still there.
+/// A second signal ends the server at once, with open connections.
 #[test]
-fn being_told_twice_ends_it_at_once() {
+fn a_second_signal_ends_the_server_at_once() {
     let mut server = Server::start(&[
         "--drain-jitter",
         "0",
@@ -113,7 +116,7 @@ fn being_told_twice_ends_it_at_once() {
 
 /// Messages that were sent before the signal are answered before the Close.
 #[test]
-fn what_was_sent_before_is_answered() {
+fn messages_sent_before_the_drain_are_answered() {
     let mut server = Server::start(&["--drain-jitter", "200ms"]);
     let mut client = Client::open(&server, "/echo");
     for n in 0..100_u32 {

@@ -1,4 +1,4 @@
-//! Peers that vanish, in every state a connection can be in, and peers that never read.
+//! Peers that disappear in every state of a connection, and peers that never read.
 
 use std::thread;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::beside_a_bystander;
 use crate::common::wire::{self, BINARY, CLOSE, CONTINUATION, FIN, PING, TEXT};
 use crate::common::{Client, Server, eventually};
 
-/// What was said before the connection ended, by the name of the state that leaves it in.
+/// The states of a connection, and the bytes that lead to each.
 fn states() -> Vec<(&'static str, Vec<u8>)> {
     let upgrade = wire::upgrade("/echo", &[]);
     let with = |more: &[u8]| [&upgrade, more].concat();
@@ -40,7 +40,7 @@ fn states() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Few connections are allowed, so one that leaked would soon keep the others out.
+/// The limit on connections is low, so that a leaked connection would soon block the others.
 #[test]
 fn a_reset_in_any_state_frees_everything() {
     beside_a_bystander(&["--max-connections", "8"], |server, bystander| {
@@ -72,7 +72,7 @@ fn connect_when_there_is_room(server: &Server) -> Client {
     Client::connect(server)
 }
 
-/// What was asked before the end of our side is answered, then the server ends its side: nothing is left half open.
+/// Requests before the end of the client's side are answered; then the server ends its side. No connection stays half open.
 #[test]
 fn a_half_closed_connection_is_answered_and_ended() {
     beside_a_bystander(&[], |server, bystander| {
@@ -112,10 +112,10 @@ fn a_half_closed_connection_is_answered_and_ended() {
     });
 }
 
-/// A client that sends and sends and never reads is no longer read itself, and what it costs is bounded. Once it reads, all
-/// of its echoes are there.
+/// The server stops reading a client that sends and never reads, and its memory is bounded. Once the client reads, it gets all
+/// echoes.
 #[test]
-fn a_client_that_never_reads_is_not_read_either() {
+fn the_server_does_not_read_a_client_that_never_reads() {
     const SENT: usize = 256 << 20;
     const BOUND: u64 = 64 << 20;
     beside_a_bystander(&[], |server, bystander| {
@@ -150,7 +150,7 @@ fn a_client_that_never_reads_is_not_read_either() {
 
 /// The same with many at once that vanish in the end.
 #[test]
-fn many_that_never_read_cost_a_bounded_amount() {
+fn many_clients_that_never_read_cost_bounded_memory() {
     const CLIENTS: u64 = 20;
     const EACH: u64 = 4 << 20;
     beside_a_bystander(&["--send-queue", "65536"], |server, bystander| {

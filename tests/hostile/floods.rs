@@ -1,4 +1,4 @@
-//! Too much of everything: pings, fragments, messages, and bytes out of few bytes.
+//! Floods: pings, fragments, messages, and compressed data that inflates to much more.
 
 use std::thread;
 use std::time::Duration;
@@ -11,7 +11,7 @@ const MIB: u64 = 1 << 20;
 
 /// RFC 6455 §5.5.3 lets an endpoint answer only the latest ping; the last one has to be among the answered.
 #[test]
-fn a_flood_of_pings_is_answered_up_to_the_last() {
+fn every_ping_of_a_flood_is_answered() {
     beside_a_bystander(&[], |server, bystander| {
         let mut client = Client::open(server, "/echo");
         let mut reader = client.reader();
@@ -48,7 +48,7 @@ fn a_flood_of_pings_is_answered_up_to_the_last() {
 }
 
 #[test]
-fn a_flood_of_pings_from_one_that_never_reads_costs_a_bounded_amount() {
+fn pings_from_a_client_that_never_reads_cost_bounded_memory() {
     beside_a_bystander(&[], |server, bystander| {
         let mut client = Client::open(server, "/echo");
         let before = server.memory();
@@ -142,7 +142,7 @@ fn a_decompression_bomb_is_stopped_before_it_is_inflated() {
 }
 
 #[test]
-fn what_does_not_inflate_is_answered_with_a_close() {
+fn invalid_compressed_data_closes_the_connection() {
     beside_a_bystander(&[], |server, _| {
         // A block of the reserved type, a distance before the start, and a stored block whose lengths disagree.
         for garbage in [

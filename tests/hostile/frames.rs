@@ -1,4 +1,4 @@
-//! Frames that break the protocol, and frames that only look odd.
+//! Frames that break the protocol, and unusual frames that do not.
 
 use crate::beside_a_bystander;
 use crate::common::wire::{self, BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT};
@@ -146,9 +146,9 @@ fn bad_utf8_is_answered_at_its_byte() {
     });
 }
 
-/// The Go server had buffers of 4 KiB and 64 KiB, and cut what was longer.
+/// Sizes around 4 KiB and 64 KiB: the server that this one replaces truncated messages at its buffer sizes.
 #[test]
-fn messages_around_every_buffer_size_come_back_whole() {
+fn messages_around_every_buffer_size_are_echoed_unchanged() {
     beside_a_bystander(&[], |server, _| {
         let mut client = Client::open(server, "/echo");
         for size in [4 << 10, 16 << 10, 64 << 10, 128 << 10, 1 << 20] {
@@ -163,7 +163,7 @@ fn messages_around_every_buffer_size_come_back_whole() {
 
 /// All of these are in the server's buffer at once, cut into segments at every possible place.
 #[test]
-fn any_cut_of_the_bytes_gives_the_same_messages() {
+fn any_split_of_the_bytes_gives_the_same_messages() {
     let text = "split anywhere: ü€🦀";
     let bytes = [
         wire::frame(FIN | TEXT, text.as_bytes()),
@@ -209,7 +209,7 @@ fn a_ping_is_answered_by_a_pong_and_is_not_data() {
 
 /// RFC 6455 §5.5.1: "the endpoint typically echos the status code it received".
 #[test]
-fn a_close_is_answered_in_kind() {
+fn a_close_is_answered_with_the_same_code() {
     beside_a_bystander(&[], |server, _| {
         for code in [1000, 1001, 1003, 1011, 3000, 4999] {
             let mut client = Client::open(server, "/echo");

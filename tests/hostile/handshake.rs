@@ -1,4 +1,4 @@
-//! Opening handshakes that are wrong, unusual or never finished, and plain HTTP.
+//! Opening handshakes that are wrong, unusual or unfinished, and plain HTTP.
 
 use std::net::Shutdown;
 
@@ -153,7 +153,7 @@ fn wrong_requests_are_refused_with_the_right_status() {
     });
 }
 
-/// What every refusal has in common, and what some have besides.
+/// The properties of every refusal, and additional ones of some.
 fn check_refusal(response: &Response, status: u16) {
     assert_eq!(response.status, status, "{response:?}");
     let connection = response.header("connection").unwrap_or_default();
@@ -179,7 +179,7 @@ fn check_refusal(response: &Response, status: u16) {
 
 /// RFC 6455 §4.2.1 and HTTP allow more than browsers make use of.
 #[test]
-fn unusual_but_right_requests_are_accepted() {
+fn unusual_valid_requests_are_accepted() {
     let cases: &[&[&str]] = &[
         &[
             "GET /echo HTTP/1.1",
@@ -266,7 +266,7 @@ fn plain_http_is_answered() {
 
 /// The Go server stopped listening after one bad handshake.
 #[test]
-fn a_bad_handshake_spoils_nothing_for_the_next() {
+fn a_bad_handshake_does_not_affect_the_next_one() {
     beside_a_bystander(&[], |server, _| {
         for _ in 0..20 {
             let mut bad = Client::connect(server);
@@ -288,7 +288,7 @@ fn a_bad_handshake_spoils_nothing_for_the_next() {
 }
 
 #[test]
-fn what_is_not_http_is_refused_or_dropped() {
+fn bytes_that_are_not_http_are_refused_or_dropped() {
     let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xFC\x03\x03 a TLS client says hello \r\n\r\n";
     let binary = wire::noise(7, 3000);
     beside_a_bystander(&[], |server, _| {
@@ -347,7 +347,7 @@ fn a_request_with_a_body_is_refused() {
 }
 
 #[test]
-fn a_handshake_may_come_byte_by_byte_and_together_with_frames() {
+fn a_handshake_arrives_byte_by_byte_or_together_with_frames() {
     beside_a_bystander(&[], |server, _| {
         let mut client = Client::connect(server);
         for byte in wire::upgrade("/echo", &[]) {
@@ -371,7 +371,7 @@ fn a_handshake_may_come_byte_by_byte_and_together_with_frames() {
 }
 
 #[test]
-fn a_handshake_that_never_ends_is_given_up() {
+fn an_unfinished_handshake_times_out() {
     beside_a_bystander(&["--handshake-timeout", "1s"], |server, _| {
         let mut silent = Client::connect(server);
         let mut half = Client::connect(server);

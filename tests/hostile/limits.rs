@@ -1,4 +1,4 @@
-//! Every limit an operator can set: at it, the documented answer, and nobody else suffers.
+//! Every limit that an operator can set: beyond it the documented response, and no effect on other connections.
 
 use std::fs;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::beside_a_bystander;
 use crate::common::wire::{self, BINARY, CONTINUATION, FIN, PING, PONG, TEXT};
 use crate::common::{Bystander, Client, Got, Server, eventually};
 
-/// The refusal comes before the body does: only the header is ever sent.
+/// The refusal precedes the payload: the client sends only the header.
 #[test]
 fn a_message_over_the_limit_is_refused_at_its_header() {
     beside_a_bystander(&["--max-message", "65536"], |server, _| {
@@ -60,7 +60,7 @@ fn is_let_in(mut client: Client) -> bool {
 }
 
 #[test]
-fn one_source_cannot_take_all_the_places() {
+fn one_source_cannot_use_all_connections() {
     beside_a_bystander(&["--max-connections-per-source", "3"], |server, _| {
         let source = |nth| server.source(nth);
         let greedy: Vec<_> = (0..3)
@@ -79,9 +79,9 @@ fn one_source_cannot_take_all_the_places() {
     });
 }
 
-/// Those beyond the rate wait in the backlog; nobody is turned away.
+/// Connections beyond the rate wait in the backlog; none is refused.
 #[test]
-fn a_burst_beyond_the_accept_rate_waits_its_turn() {
+fn a_burst_beyond_the_accept_rate_waits_in_the_backlog() {
     beside_a_bystander(&["--accept-rate", "50"], |server, bystander| {
         let burst: Vec<_> = (0..120).map(|_| Client::connect(server)).collect();
         bystander.is_served();
@@ -108,7 +108,7 @@ fn beyond_the_message_rate_the_connection_is_closed_1008() {
     assert_eq!(server.wait().code(), Some(0));
 }
 
-/// No bystander here: it would be closed too if the machine stood still for a moment.
+/// Without a bystander: a pause of the machine would close it too.
 #[test]
 fn a_silent_connection_is_pinged_and_then_closed() {
     let server = Server::start(&["--ping-interval", "200ms", "--idle-timeout", "2s"]);
@@ -152,7 +152,7 @@ fn stays_by_pongs_alone(server: &Server) -> bool {
 
 /// No bystander here: it would reach the end of its life as well.
 #[test]
-fn a_connection_past_its_lifetime_is_closed_however_busy() {
+fn a_busy_connection_is_closed_at_its_max_lifetime() {
     let server = Server::start(&["--max-lifetime", "1s"]);
     let mut client = Client::open(&server, "/echo");
     let mut echoes = 0;
@@ -173,9 +173,9 @@ fn a_connection_past_its_lifetime_is_closed_however_busy() {
     );
 }
 
-/// Memory for unfinished messages is shared by an lcore; who asks for more than there is, goes.
+/// The connections of an lcore share the memory for unfinished messages. A connection that needs more than is left is closed.
 #[test]
-fn unfinished_messages_cannot_take_all_the_memory() {
+fn unfinished_messages_use_bounded_memory() {
     beside_a_bystander(
         &["--reassembly-memory", "4194304", "--max-message", "1048576"],
         |server, bystander| {
@@ -203,7 +203,7 @@ fn unfinished_messages_cannot_take_all_the_memory() {
     );
 }
 
-/// The same names, with underscores, in a file; what the command line says goes first.
+/// The file has the same names with underscores. The command line wins over it.
 #[test]
 fn limits_can_be_set_in_a_file() {
     let folder = std::env::temp_dir().join(format!("hioload-limits-{}", std::process::id()));

@@ -1,6 +1,6 @@
-//! Hostile clients: whatever one of them does, it gets the documented answer, and nobody else notices.
+//! Hostile clients: each gets the documented response, and other connections are not affected.
 //!
-//! A bystander keeps echoing before, during and after each scenario. Memory and descriptors are read from /proc.
+//! A bystander echoes before, during and after each scenario. Memory and descriptors are read from /proc.
 #![cfg(target_os = "linux")]
 #![allow(missing_docs)]
 

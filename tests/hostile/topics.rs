@@ -1,4 +1,4 @@
-//! `/topics`: subscribers that do not read, and messages that are none.
+//! `/topics`: subscribers that do not read, and messages that are not commands.
 
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ fn subscribe(client: &mut Client, topic: &str) {
     assert_eq!(hear(client), json!({"ok": "s"}));
 }
 
-/// A subscriber that asks for messages and does not read them, and one that does, which must miss nothing.
+/// A subscriber that does not read, and one that reads and must miss nothing.
 fn publish_to_a_slow_one(server: &Server) -> Client {
     let mut slow =
         Client::connect_as(server, server.source(1), 16 << 10).upgraded("/topics", &[PROTOCOL]);
@@ -80,12 +80,12 @@ fn a_subscriber_that_falls_behind_is_closed_1013() {
 }
 
 #[test]
-fn a_subscriber_that_falls_behind_misses_the_newest() {
+fn drop_new_drops_the_newest_messages_of_a_slow_subscriber() {
     beside_a_bystander(
         &[&SMALL[..], &["--send-policy", "drop-new"]].concat(),
         |server, _| {
             let mut slow = publish_to_a_slow_one(server);
-            // Said once it reads again, "the end" is what follows the messages that had a place in the queue.
+            // "the end" is published once it reads again, and follows the messages that were in the queue.
             let mut reader = slow.reader();
             let collected = std::thread::spawn(move || numbers(&mut reader, u64::MAX));
             let mut publisher = connect(server);
@@ -103,7 +103,7 @@ fn a_subscriber_that_falls_behind_misses_the_newest() {
                 "{} messages got through",
                 got.len()
             );
-            // What the peer's kernel refuses for want of room, our own TCP sends again: then a later one may get a place.
+            // User-space TCP repeats bytes that the peer's kernel had no room for: then a later message may get a place.
             let in_row = got.iter().zip(0..).take_while(|(got, n)| *got == n);
             assert!(
                 in_row.count() >= if server.has_sockets() { got.len() } else { 1 }
@@ -117,7 +117,7 @@ fn a_subscriber_that_falls_behind_misses_the_newest() {
 }
 
 #[test]
-fn a_subscriber_that_falls_behind_misses_the_oldest() {
+fn drop_oldest_drops_the_oldest_messages_of_a_slow_subscriber() {
     beside_a_bystander(
         &[&SMALL[..], &["--send-policy", "drop-oldest"]].concat(),
         |server, _| {
@@ -146,7 +146,7 @@ fn a_subscriber_that_falls_behind_misses_the_oldest() {
 }
 
 #[test]
-fn what_is_not_the_protocol_is_answered_with_an_error() {
+fn a_message_that_is_not_a_command_gets_an_error() {
     let wrong = [
         "",
         "x",
@@ -230,7 +230,7 @@ fn subscriptions_are_limited() {
 
 /// Subscribers that vanish are forgotten while messages for them are under way.
 #[test]
-fn subscribers_may_vanish_at_any_time() {
+fn subscribers_can_disconnect_at_any_time() {
     beside_a_bystander(&[], |server, bystander| {
         let (mut publisher, mut faithful) = (connect(server), connect(server));
         subscribe(&mut faithful, "news");

@@ -21,7 +21,7 @@ BINARY = Path(os.environ.get("HIOLOAD_BIN", ROOT / "target/release/hioload"))
 
 
 def words(variable):
-    """The words of a variable: one a line, or, in a single line, with white space between."""
+    """The words of a variable: one per line, or separated by white space in a single line."""
     text = os.environ.get(variable, "")
     return text.splitlines() if "\n" in text else text.split()
 
@@ -34,10 +34,11 @@ STOP_SECONDS = 30
 
 
 class Server:
-    """A running server on a free port, or where the environment says; a context manager that ends it with SIGTERM and insists on exit code 0."""
+    """A running server on a free port, or where the environment says; a context manager that ends it with SIGTERM and
+    requires exit code 0."""
 
     def __init__(self, *arguments, log, prefix=PREFIX, serve=SERVE):
-        """`arguments` follow those that say where to listen; standard error goes to the file `log`."""
+        """`arguments` follow the arguments that say where to listen. Standard error goes to the file `log`."""
         self.log = Path(log)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         command = [*prefix, BINARY, "serve", *serve, *arguments]
@@ -54,7 +55,7 @@ class Server:
     def _started(self):
         deadline = time.monotonic() + START_SECONDS
         said = b""
-        poll = select.poll()  # not select(), which knows no descriptors beyond 1023
+        poll = select.poll()  # not select(), which is limited to descriptors below 1024
         poll.register(self.process.stdout, select.POLLIN)
         while (left := deadline - time.monotonic()) > 0:
             if not poll.poll(left * 1000):
@@ -66,7 +67,7 @@ class Server:
                 return line, match[1], int(match[2])
             if newline or not piece:
                 break
-        raise RuntimeError(f"the server did not start (said {said!r}); its log:\n{self.log.read_text()}")
+        raise RuntimeError(f"the server did not start (it printed {said!r}); its log:\n{self.log.read_text()}")
 
     def url(self, path="", scheme="ws"):
         return f"{scheme}://{self.host}:{self.port}{path}"
@@ -82,7 +83,7 @@ class Server:
     def stop(self):
         """SIGTERM, then wait; raises if the server died before, hangs, or ends with another code than 0."""
         if (code := self.process.poll()) is not None:
-            raise RuntimeError(f"the server had ended by itself with code {code}; its log:\n{self.log.read_text()}")
+            raise RuntimeError(f"the server ended by itself with code {code}; its log:\n{self.log.read_text()}")
         self.process.send_signal(signal.SIGTERM)
         try:
             code = self.process.wait(STOP_SECONDS)
@@ -102,7 +103,7 @@ class Server:
         except RuntimeError as error:
             if kind is None:
                 raise
-            print(f"(besides: {error})", file=sys.stderr)  # the first failure is the one to report
+            print(f"(a second failure: {error})", file=sys.stderr)  # the first failure is the one to report
         finally:
             self.process.stdout.close()
 

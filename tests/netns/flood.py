@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A SYN flood: opening segments from addresses that are nobody's, as fast as asked for, until SIGTERM. Prints how many.
+"""A SYN flood: SYNs from unused addresses at a given rate, until SIGTERM. Prints their number.
 
     flood.py INTERFACE SERVER_MAC SERVER_ADDRESS PORT RATE
 
@@ -43,7 +43,7 @@ def syn(source, destination, source_port, port, sequence):
 
 
 def packet(chance, destination, port):
-    """An IP packet with such a segment from an address of nobody."""
+    """An IP packet with such a segment from an unused address."""
     source_port, sequence = chance.randint(1024, 65535), chance.getrandbits(32)
     if len(destination) == 4:
         source = (0xC6120000 | chance.getrandbits(17)).to_bytes(4)
@@ -88,7 +88,7 @@ def main():
         if left > 0:
             time.sleep(left)
         elif left < -1:
-            due = time.monotonic()  # this machine cannot do more: do not catch up
+            due = time.monotonic()  # the machine is at its limit: the flood does not catch up
     print(json.dumps({"sent": sent, "full": full}))
 
 

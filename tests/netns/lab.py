@@ -1,10 +1,10 @@
-"""Network namespaces joined by veth pairs, with a server in one and clients in another; all of it goes away again.
+"""Network namespaces connected by veth pairs, with a server in one and clients in another. All are removed at the end.
 
     client  va ------------------------ vb  server
     client  va -- ma  middle  mb ------ vb  server       (Lab(middle=...))
 
-In the middle is a bridge on which nft drops, or a relay that reorders. The server's own namespace could do neither: its
-traffic does not pass its kernel. Everything is named after this process, so that several runs do not meet.
+In the middle is a bridge on which nft drops frames, or a relay that reorders them. The server's own namespace could do
+neither, since its traffic bypasses its kernel. All names contain the id of this process, so that several runs do not conflict.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ sys.path.insert(0, str(HERE.parent / "lib"))
 from server import BINARY, Server
 from variant import INTERFACE
 
-PATIENCE = 60  # seconds for anything that has to happen; far more than it needs
+PATIENCE = 60  # seconds that any expected event may take; far more than it needs
 NUMBERS = itertools.count(1)
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
@@ -40,16 +40,16 @@ def check(condition, what):
 
 
 def eventually(what, condition, patience=PATIENCE):
-    """Waits until `condition()` is true and gives what it gave; fails with `what` if it never is."""
+    """Waits until `condition()` is true and returns its value; fails with `what` if it never is."""
     deadline = time.monotonic() + patience
     while not (got := condition()):
-        check(time.monotonic() < deadline, f"waited {patience} s in vain until {what}")
+        check(time.monotonic() < deadline, f"not after {patience} s: {what}")
         time.sleep(0.05)
     return got
 
 
 def command(*words, **options):
-    """Runs a command to its end; gives its output, raises with what it said if it fails."""
+    """Runs a command to its end; returns its output, or raises with the output if it fails."""
     words = [str(word) for word in words]
     done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           **{"timeout": 2 * PATIENCE} | options)
@@ -70,7 +70,7 @@ class Namespace:
         self.prefix = ["ip", "netns", "exec", self.name]
         command("ip", "netns", "add", self.name)
         self.ip("link", "set", "dev", "lo", "up")
-        # An address has to outlive the interface being down, and nothing may be said that no test asked for.
+        # Addresses stay while the interface is down, and the kernel sends no packets that no test asked for.
         self.sysctl("net.ipv6.conf.all.keep_addr_on_down=1", "net.ipv6.conf.default.accept_ra=0",
                     "net.ipv6.conf.default.router_solicitations=0")
 
@@ -78,11 +78,11 @@ class Namespace:
         return command("ip", "-n", self.name, *words)
 
     def run(self, *words, **options):
-        """Runs a command in here."""
+        """Runs a command in this namespace."""
         return command(*self.prefix, *words, **options)
 
     def start(self, *words, **options):
-        """Starts a command in here."""
+        """Starts a command in this namespace."""
         words = [str(word) for word in (*self.prefix, *words)]
         return subprocess.Popen(words, stdin=subprocess.DEVNULL, **options)
 
@@ -97,7 +97,7 @@ class Namespace:
 
     @contextlib.contextmanager
     def inside(self):
-        """This thread is in here within the block. A socket stays where it was made."""
+        """Moves this thread into the namespace for the block. A socket stays in the namespace in which it was made."""
         with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{self.name}") as there:
             _setns(there)
             try:
@@ -106,7 +106,7 @@ class Namespace:
                 _setns(home)
 
     def remove(self):
-        """Ends what still runs in here, then removes it."""
+        """Ends the processes in the namespace, then removes it."""
         listed = subprocess.run(["ip", "netns", "pids", self.name], capture_output=True, text=True).stdout
         for pid in listed.split():
             with contextlib.suppress(ProcessLookupError):
@@ -115,7 +115,7 @@ class Namespace:
 
 
 def sweep():
-    """Removes what runs that were killed have left: namespaces in which nothing runs, named after a process that is gone."""
+    """Removes the namespaces of killed runs: those without processes, named after a process that no longer exists."""
     for line in command("ip", "netns", "list").splitlines():
         match = re.fullmatch(r"(hioload-(\d+)-\d+-\w+)( .*)?", line)
         if match and not Path(f"/proc/{match[2]}").exists() and not command("ip", "netns", "pids", match[1]).strip():
@@ -123,13 +123,13 @@ def sweep():
 
 
 def accounted(log):
-    """Whether a server on DPDK says that no mbuf is missing. (That one is missing would also be its exit code.)"""
+    """Whether the log of a server on DPDK says that no mbuf is missing. (A missing one would also change its exit code.)"""
     return "mbufs are back in their pools" in log or "mbufs are accounted for" in log
 
 
 class Lab:
     """The namespaces and veth pairs of one case; a context manager. `shared`: the kernel of the server's namespace has the
-    addresses, also where the server brings a TCP of its own. `offloads`: which ones the ends of the pairs keep."""
+    addresses, even if the server has TCP in user space. `offloads`: the offloads that the ends of the pairs keep."""
 
     def __init__(self, variant, folder, middle=False, shared=False, offloads=()):
         self.variant, self.folder, self.shared = variant, Path(folder), shared
@@ -174,7 +174,7 @@ class Lab:
         self.client.ip("address", "add", "10.77.0.11/24", "dev", "va")
         self.client.ip("address", "add", "10.77.0.12/24", "dev", "va")
         for source in ("fd77::1", "fd77:0:0:1::1", "fd77:0:0:2::1"):
-            # What is not asked to come from another address comes from the first.
+            # Connections without a chosen source address use the first one.
             later = [] if source == "fd77::1" else ["preferred_lft", "0"]
             self.client.ip("address", "add", f"{source}/64", "dev", "va", "nodad", *later)
         self.far.ip("link", "set", "dev", INTERFACE, "addrgenmode", "none")
@@ -190,7 +190,7 @@ class Lab:
         near.ip("link", "add", near_end, "mtu", self.variant.mtu, *queues, "type", "veth",
                 "peer", "name", far_end, "netns", far.name, "mtu", self.variant.mtu, *queues)
         for namespace, end in ((near, near_end), (far, far_end)):
-            # A veth leaves checksums and segments to a NIC that is not there; a TCP that looks at frames needs both done.
+            # A veth leaves checksums and segmentation to a NIC that does not exist; TCP in user space needs both done.
             without = [name for name in ("tx", "tso", "gso") if name not in self.offloads]
             if without:
                 namespace.offload(end, *without)
@@ -211,11 +211,11 @@ class Lab:
 
     @property
     def control(self):
-        """The control socket: a short path, for a socket's name has 107 bytes at most."""
+        """The control socket. Its path is short, since the name of a socket has at most 107 bytes."""
         return Path(f"/run/{self.far.name}.sock")
 
     def words(self):
-        """How the server of this lab is to be reached, in its own words."""
+        """The arguments of `hioload serve` that say where the server of this lab listens."""
         return self.variant.serve(self.shared, verify="tx" not in self.offloads, control=str(self.control))
 
     def serve(self, *arguments, prefix=()):
@@ -227,7 +227,7 @@ class Lab:
         return self.server
 
     def environment(self):
-        """What makes the tests of sockets start their servers in the server's namespace."""
+        """The environment with which the tests of sockets start their servers in the server's namespace."""
         return os.environ | {
             "HIOLOAD_BIN": str(BINARY),
             "HIOLOAD_TEST_SERVER_PREFIX": " ".join(self.far.prefix),
@@ -252,29 +252,29 @@ class Lab:
         for line in Path(f"/proc/{self.server.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) * 1024
-        raise Failed("the server has no memory: it has ended")
+        raise Failed("the server has ended")
 
     def attached(self):
-        """What `ip link` says of an XDP program on the server's interface; nothing if there is none."""
+        """The line of `ip link` on the XDP program of the server's interface; empty if there is none."""
         shown = self.far.ip("-d", "link", "show", INTERFACE)
         return " ".join(line.strip() for line in shown.splitlines() if "xdp" in line)
 
     def _last_counters(self):
         try:
             return self.get("/stats")[1]
-        except Exception as error:  # whatever it is: the failure that brought us here is the one to report
+        except Exception as error:  # the first failure is the one to report
             return f"(no counters: {error})"
 
     # --- others ------------------------------------------------------------------------------------------------------
 
     def start(self, namespace, *words, **options):
-        """Starts a helper that ends with the case at the latest."""
+        """Starts a helper, which ends at the end of the case at the latest."""
         process = namespace.start(*words, **options)
         self.processes.append(process)
         return process
 
     def finish(self, process, patience=PATIENCE):
-        """Ends a helper with SIGTERM and gives what it said in JSON."""
+        """Ends a helper with SIGTERM and returns the JSON that it printed."""
         process.send_signal(signal.SIGTERM)
         try:
             said, _ = process.communicate(timeout=patience)

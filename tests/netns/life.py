@@ -1,4 +1,4 @@
-"""Cases: how it ends, how it comes back, and how one looks into it."""
+"""Cases: how the server ends and restarts, and how an operator observes it."""
 
 import json
 import signal
@@ -14,7 +14,7 @@ KILLS = 10
 
 
 @case("kill -9 and start again at once, ten times; nothing stays attached", ci=spread(), all=one_mtu(),
-      only=("sockets", "af-xdp", "dpdk-af-packet"))  # DPDK's net_af_xdp leaves its program behind
+      only=("sockets", "af-xdp", "dpdk-af-packet"))  # DPDK's net_af_xdp leaves its program attached
 def kill(variant, folder):
     with Lab(variant, folder) as lab:
         for turn in range(KILLS):
@@ -26,7 +26,7 @@ def kill(variant, folder):
             server.process.kill()
             server.process.wait()
             server.process.stdout.close()
-            if turn % 2:  # every other time the next one is started without a look
+            if turn % 2:  # every other time the next server starts without this check
                 check(not lab.attached(), f"attached after kill -9: {lab.attached()}")
             client.drop()
         lab.serve()
@@ -38,7 +38,7 @@ def kill(variant, folder):
 
 
 def variant_attached(lab):
-    """Whether the program is attached in the way the variant says."""
+    """Whether the program is attached in the mode of the variant."""
     shown = lab.attached()
     return "xdpgeneric" in shown if lab.variant.mode == "skb" else "xdp" in shown and "xdpgeneric" not in shown
 
@@ -51,7 +51,7 @@ def updown(variant, folder):
         for end, interface in ((lab.far, INTERFACE), (lab.client, "va"), (lab.far, INTERFACE)):
             client.echo(ws.noise(1, 100_000))
             end.ip("link", "set", "dev", interface, "down")
-            if interface == INTERFACE:  # with its own end down a client could not even try
+            if interface == INTERFACE:  # with its own end down a client could not connect
                 client.send(b"said while it was down")
             time.sleep(1)
             end.ip("link", "set", "dev", interface, "up")
@@ -77,7 +77,7 @@ def gone(variant, folder):
         code = server.process.wait(60)
         log = server.log.read_text()
         check(code == 1, f"it ended with {code}: {log}")
-        check(log.splitlines()[-1].endswith("has been taken away"), f"its last line: {log}")
+        check(log.splitlines()[-1].endswith("has been removed"), f"its last line: {log}")
         check(accounted(log), f"frames are missing: {log}")
         server.process.stdout.close()
 
@@ -113,10 +113,10 @@ def flows(variant, folder):
             found = listed(lab, "--details", "--peer", end)
             check([row["peer"] for row in found] == [end], f"asked for {end}, got {found}")
             row = found[0]
-            check(row["state"] == "ESTABLISHED" and row["rtt"] is not None and row["cwnd"] > 0, f"strange: {row}")
+            check(row["state"] == "ESTABLISHED" and row["rtt"] is not None and row["cwnd"] > 0, f"implausible: {row}")
             check(abs(row["mss"] - client.mss) <= 12, f"an MSS of {row['mss']} here, of {client.mss} there")
         empty = lambda: not any(row["recv_queue"] or row["send_queue"] for row in listed(lab))
-        eventually("all is acknowledged and consumed", empty)
+        eventually("all bytes are acknowledged and consumed", empty)
         said = lab.far.run(BINARY, "flows", "--socket", lab.control, "--details")
         for word in ("State", "Recv-Q", "Send-Q", "ESTAB", "rtt:", "cwnd:", "mss:"):
             check(word in said, f"{word} is missing in: {said}")
@@ -147,8 +147,8 @@ def vanish(variant, folder):
             client.echo(b"here")
         check(len(established(lab)) == 20, f"{len(established(lab))} connections are listed, not 20")
         lab.client.ip("link", "set", "dev", "va", "down")
-        # The server's pings are not acknowledged.
-        eventually("nobody is left", lambda: not established(lab))
+        # The server's pings get no acknowledgement.
+        eventually("no connection is left", lambda: not established(lab))
         lab.client.ip("link", "set", "dev", "va", "up")
         late = ws.Client(lab)
         late.echo(b"a new one")
@@ -173,12 +173,12 @@ def tap(variant, folder):
         print(f"        {lab.far.run(BINARY, 'tap', 'stop', '--socket', lab.control).strip()}", flush=True)
         size = recorded.stat().st_size
         before.echo(ws.noise(1, 100_000))
-        check(recorded.stat().st_size == size, "it goes on recording after the end")
+        check(recorded.stat().st_size == size, "the recording continues after its end")
         before.close()
         lab.server.stop()
     faults = tshark(recorded, "_ws.malformed || _ws.expert.severity == error")
-    check(not faults, f"tshark finds fault with it:\n{faults}")
-    # What goes out is recorded before the kernel has filled in its checksum, so only what comes in is looked at.
+    check(not faults, f"tshark reports errors:\n{faults}")
+    # Sent frames are recorded before the kernel has filled in their checksum, so only received ones are checked.
     address = f"ip{'v6' if variant.family == 'v6' else ''}.dst == {variant.server}"
     verify = ["-o", "ip.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE"]
     faults = tshark(recorded, f"{address} && tcp.checksum.status == 0", *verify)
@@ -191,11 +191,11 @@ def tap(variant, folder):
 
 
 def tshark(path, filter, *more):
-    """The frames of a file that a display filter lets through, one a line."""
+    """The frames of a file that match a display filter, one per line."""
     told = ["-d", "tcp.port==9001,http", *more]
     done = subprocess.run(["tshark", "-r", path, *told, "-Y", filter], capture_output=True, text=True)
     noise = [line for line in done.stderr.splitlines() if "Running as user" not in line and line.strip()]
-    check(done.returncode == 0 and not noise, f"tshark complains of {path}: {done.returncode} {done.stderr}")
+    check(done.returncode == 0 and not noise, f"tshark reports errors in {path}: {done.returncode} {done.stderr}")
     return done.stdout
 
 
@@ -211,7 +211,7 @@ def machine(variant, folder):
             code, found = looked(lab, *lab.far.prefix, BINARY, "check", "--interface", INTERFACE, *trial)
             check(code == 0, f"exit code {code}: {found}")
             if missing := set(LOOKED_AT) - set(found):
-                check(False, f"nothing is said of {missing}: {found}")
+                check(False, f"no finding on {missing}: {found}")
             check(found["xdp mode"]["level"] == "ok" and "native" in found["xdp mode"]["found"], f"{found['xdp mode']}")
             check(found["queues"]["found"].startswith(str(variant.queues)), f"{found['queues']}")
             eventually("nothing is attached", lambda: not lab.attached())
@@ -220,15 +220,15 @@ def machine(variant, folder):
             check(any(line[9:].startswith(subject) for line in said.splitlines()), f"no line of {subject} in:\n{said}")
         # A note or a want is mended by a command; the interface can be mended at once.
         code, found = looked(lab, *lab.far.prefix, BINARY, "check", "--interface", "nonesuch")
-        check(code == 1 and found["interface"]["level"] == "missing" and found["interface"]["mend"], f"{code}: {found}")
-        # Without root the missing capabilities are named, and so is the command that gives them.
+        check(code == 1 and found["interface"]["level"] == "missing" and found["interface"]["hint"], f"{code}: {found}")
+        # Without root it names the missing capabilities and the command that grants them.
         nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set=-all"]
         code, found = looked(lab, *lab.far.prefix, *nobody, BINARY, "check")
         check(code == 1 and "CAP_NET_ADMIN" in found["privileges"]["found"], f"{code}: {found}")
-        check("setcap" in found["privileges"]["mend"], f"{found['privileges']}")
+        check("setcap" in found["privileges"]["hint"], f"{found['privileges']}")
         lab.serve()
         code, found = looked(lab, *lab.far.prefix, BINARY, "check", "--interface", INTERFACE)
-        check(code == 1 and f"kill {lab.server.pid}" in found["xdp program"]["mend"], f"{code}: {found}")
+        check(code == 1 and f"kill {lab.server.pid}" in found["xdp program"]["hint"], f"{code}: {found}")
         client = ws.Client(lab)
         client.echo(b"not disturbed")
         client.close()

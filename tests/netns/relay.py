@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Stands between two interfaces and hands frames over, some of them later, some twice. Prints what it did when it ends.
+"""Forwards frames between two interfaces, some of them later, some twice. Prints its counters when it ends.
 
     relay.py LEFT RIGHT [--late PER_MILLE] [--twice PER_MILLE] [--seed N] [--tag VLAN]
 
@@ -25,12 +25,12 @@ PATIENCE = 0.003  # seconds that a late frame waits when nothing overtakes it
 
 
 class Direction:
-    """From one interface to the other."""
+    """Forwards from one interface to the other."""
 
     def __init__(self, source, sink, options, chance):
         self.source, self.sink, self.chance = source, sink, chance
         self.late, self.twice = options.late / 1000, options.twice / 1000
-        self.waiting = []  # [frames still to overtake it, since when, frame]
+        self.waiting = []  # [number of frames that overtake it, time of its arrival, frame]
         self.counts = collections.Counter()
         self.put_tag = self.take_tag = None
 
@@ -85,7 +85,7 @@ class Direction:
 
 
 def tag_of(auxiliary):
-    """The VLAN of a received frame; the kernel has taken the tag out and says so beside."""
+    """The VLAN of a received frame: the kernel removes the tag and passes it as auxiliary data."""
     for level, kind, data in auxiliary:
         if (level, kind) == (SOL_PACKET, PACKET_AUXDATA):
             status, _, _, _, _, tag, _ = struct.unpack("=IIIHHHH", data[:20])

@@ -12,12 +12,12 @@ from variant import PORT
 
 MIB = 1 << 20
 BULK = 100 * MIB  # each way
-BULK_SECONDS = 150  # on a good path it takes one; nothing in between is judged
+BULK_SECONDS = 150  # on a good path it takes 1 s
 CROWD = 10_000
 BATCH = 250
-SETTLED = 4  # seconds in which an idle connection gives back what it can
+SETTLED = 4  # seconds after which an idle connection has returned its rings
 FLOOD_RATE = 50_000  # segments a second
-BYSTANDERS = 200  # of those who were there before the flood
+BYSTANDERS = 200  # connections from before the flood that are checked
 FLOOD_GROWTH = 64 * MIB
 
 
@@ -33,8 +33,8 @@ def bulk(variant, folder):
 def loss(variant, folder):
     with Lab(variant, folder, middle=True) as lab:
         bridge(lab)
-        # The kernel takes a drop in its own output for a full queue and does not call it sent: frames have to be lost
-        # on the way.
+        # The kernel treats a drop in its own output as a full queue and does not count the frame as sent, so frames are
+        # dropped in the middle.
         lab.nft(lab.middle, """
             table bridge loss {
                 chain way {
@@ -48,7 +48,7 @@ def loss(variant, folder):
         took = move(lab)
         rules = lab.middle.run("nft", "list", "ruleset")
         dropped = [int(rule.split("packets ")[1].split()[0]) for rule in rules.splitlines() if "packets " in rule]
-        check(len(dropped) == 2 and min(dropped) > 100, f"too little was lost for a test: {rules}")
+        check(len(dropped) == 2 and min(dropped) > 100, f"too few frames were lost for a test: {rules}")
         report(lab, took, f"lost {dropped[0]} to the server and {dropped[1]} from it")
         lab.server.stop()
 
@@ -63,12 +63,12 @@ def reorder(variant, folder):
         took = move(lab)
         lab.server.stop()
         counts = lab.finish(relay)
-        check(counts["late"] > 100 and counts["twice"] > 50, f"too little happened for a test: {counts}")
+        check(counts["late"] > 100 and counts["twice"] > 50, f"too few frames were reordered for a test: {counts}")
         report(lab, took, f"{counts}")
 
 
 def bridge(lab):
-    """Joins the two ends in the middle."""
+    """Connects the two ends in the middle."""
     lab.middle.ip("link", "add", "br0", "type", "bridge", "mcast_snooping", 0)
     lab.middle.ip("link", "set", "dev", "br0", "mtu", lab.variant.mtu, "up")
     for end in ("ma", "mb"):
@@ -76,7 +76,7 @@ def bridge(lab):
 
 
 def move(lab):
-    """100 MB there and back over one WebSocket; gives the seconds it took. A second, small one has to get through too."""
+    """100 MB there and back over one WebSocket; returns the seconds it took. A second connection must make progress too."""
     client, other = ws.Client(lab, patience=BULK_SECONDS), ws.Client(lab, patience=BULK_SECONDS)
     other.echo(b"before")
     began = time.monotonic()
@@ -97,7 +97,7 @@ def report(lab, seconds, more=""):
 def crowd(variant, folder):
     allow_open_files(CROWD + 1000)
     with Lab(variant, folder) as lab:
-        # An lcore that polls shares few CPUs with the flood and its clients: who answers late has to be remembered longer.
+        # An lcore that polls shares few CPUs with the flood and the clients, so half-open connections need more time.
         more = ["--half-open", 65536] if variant.dpdk else []
         lab.serve("--max-connections", CROWD + 1000, "--ping-interval", "0", "--idle-timeout", "0", *more)
         clients = []
@@ -118,12 +118,12 @@ def crowd(variant, folder):
         everyone_echoes(clients, b"still here, number")
         for client in clients:
             client.drop()
-        eventually("all of them are gone", lambda: lab.stats()["open"] == 0)
+        eventually("no connection is open", lambda: lab.stats()["open"] == 0)
         lab.server.stop()
 
 
 def gather(lab, clients, until):
-    """Opens connections, the handshakes of a batch under way at once."""
+    """Opens connections, with all handshakes of a batch in flight at once."""
     while len(clients) < until:
         batch = [ws.Client(lab, upgrade=False) for _ in range(min(BATCH, until - len(clients)))]
         for client in batch:
@@ -134,7 +134,7 @@ def gather(lab, clients, until):
 
 
 def everyone_echoes(clients, text):
-    """A message on each connection, in an order unlike that of their opening, all of a batch under way at once."""
+    """Exchanges a message on each connection, not in the order of their opening, with all of a batch in flight at once."""
     order = [place * 6427 % len(clients) for place in range(len(clients))]  # a prime that does not divide their number
     for start in range(0, len(order), BATCH):
         batch = order[start:start + BATCH]
@@ -145,17 +145,17 @@ def everyone_echoes(clients, text):
 
 
 def flooded(lab, clients):
-    """While segments come from nobody, real clients connect and echo, every one of them."""
+    """During a SYN flood from unused addresses, every real client connects and gets its echo."""
     memory, signs = lab.memory(), half_open(lab)
     flood = lab.start(lab.client, sys.executable, HERE / "flood.py", "va", lab.far.mac(INTERFACE), lab.variant.server,
                       PORT, FLOOD_RATE, stdout=subprocess.PIPE, text=True)
     flood.stdout.readline()
     began, fresh, served = time.monotonic(), [], 0
-    # The flood has to have filled whatever has a bound by the time it ends, and enough clients have to have come.
+    # The flood lasts until it has filled every bounded table and enough clients have connected.
     while time.monotonic() - began < 5 or served < 200:
         client = ws.Client(lab)  # the kernel sends its SYN again if it was dropped
         client.echo(ws.noise(served, 2000))
-        # Always the same few: a connection that talks keeps its windows for a while, and that is not the flood's doing.
+        # Always the same connections: one that exchanges messages keeps its rings for a while, independent of the flood.
         clients[served * 17 % BYSTANDERS].echo(b"not disturbed")
         fresh.append(client)
         served += 1
@@ -168,17 +168,17 @@ def flooded(lab, clients):
     went_up = {name: now[name] - signs.get(name, 0) for name in now if now[name] > signs.get(name, 0)}
     print(f"        flood: {counts['sent']} SYNs in {seconds:.0f} s ({counts['full']} did not go out), {served} clients "
           f"served, the server grew by {grown // 1024} KiB; {went_up}", flush=True)
-    check(counts["sent"] > 5000, f"that was no flood: {counts}")
+    check(counts["sent"] > 5000, f"too few segments for a flood: {counts}")
     check(grown < FLOOD_GROWTH, f"the server grew by {grown} bytes")
-    # Where so many are remembered, the bound may not be reached.
-    check(went_up or lab.variant.dpdk, f"no counter tells of half-open connections: {now}")
+    # With a large table the bound may not be reached.
+    check(went_up or lab.variant.dpdk, f"no counter of half-open connections has increased: {now}")
     for client in fresh:
         client.echo(b"and after the flood")
         client.close()
 
 
 def half_open(lab):
-    """What counts opening segments that nobody followed up: the server's counters, or the kernel's."""
+    """The counters of SYNs without a following ACK: those of the server, or of the kernel."""
     if lab.variant.bypass:
         return {name: value for name, value in lab.stats().items() if "half_open" in name or "syn" in name}
     said = lab.far.run("nstat", "-asz", "TcpExtSyncookiesSent", "TcpExtTCPReqQFullDoCookies", "TcpExtListenDrops")

@@ -1,17 +1,17 @@
-"""What a case runs on: the transport and its mode, queues, the address family, the MTU."""
+"""The variants of a case: the transport and its mode, the number of queues, the address family, the MTU."""
 
 import dataclasses
 import itertools
 
 PORT = 9001
 DPDK = ("dpdk-af-packet", "dpdk-af-xdp")
-EAL = "--no-pci --no-huge --no-shconf --no-telemetry -m 512"  # needs nothing of the machine, leaves nothing behind
+EAL = "--no-pci --no-huge --no-shconf --no-telemetry -m 512"  # requires no setup of the machine and leaves no files
 INTERFACE = "vb"  # the server's end of the veth pair; the clients' end is va
 
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """One combination. `mode` says how the XDP program of af-xdp is attached and means nothing elsewhere."""
+    """One combination. `mode` says how the XDP program of af-xdp is attached; other transports ignore it."""
 
     transport: str = "af-xdp"
     mode: str = "native"
@@ -26,12 +26,12 @@ class Variant:
 
     @property
     def bypass(self):
-        """Whether the server has a TCP of its own."""
+        """Whether the server has TCP in user space."""
         return self.transport != "sockets"
 
     @property
     def dpdk(self):
-        """The driver of DPDK that it is on, if any: af-packet or af-xdp."""
+        """The driver of DPDK that it uses, if any: af-packet or af-xdp."""
         return self.transport.removeprefix("dpdk-") if self.transport in DPDK else None
 
     @property
@@ -60,15 +60,15 @@ class Variant:
                 f"--family {self.family} --mtu {self.mtu}")
 
     def listen(self):
-        """Where it listens. The address of the family comes first, because what is read from the line the server prints is
-        the first."""
+        """Where it listens. The address of the family comes first, since the first address of the line that the server prints is
+        the one that is used."""
         v4, v6 = joined("10.77.0.2"), joined("fd77::2")
         addresses = [v6, v4] if self.family == "v6" else [v4, v6]
         return [word for address in addresses for word in ("--listen", address)]
 
     def serve(self, shared=False, verify=True, control="none"):
-        """The words after `hioload serve` that say how it is reached. `verify`: checksums of what arrives are looked at, as
-        by default they are not on a veth."""
+        """The arguments of `hioload serve` that say where it listens. `verify`: it verifies checksums of received frames, which it
+        does not by default on a veth."""
         words = [*self.listen(), "--control", control]
         if not self.bypass:
             return [*words, "--lcores", str(self.queues)]
@@ -83,7 +83,7 @@ class Variant:
 
 
     def device(self):
-        """The virtual device of DPDK that stands on the interface."""
+        """The virtual device of DPDK on the interface."""
         if self.dpdk == "af-xdp":
             return f"net_af_xdp0,iface={INTERFACE},start_queue=0,queue_count={self.queues}"
         return f"net_af_packet0,iface={INTERFACE},qpairs={self.queues}"

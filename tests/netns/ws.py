@@ -1,4 +1,4 @@
-"""A WebSocket client as plain as can be, on a blocking socket made in a namespace. It shares no code with the project."""
+"""A simple WebSocket client on a blocking socket that is made in a namespace. It shares no code with the project."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455 §1.3
 
 
 def masked(payload, key=KEY):
-    """The payload as it goes over the wire."""
+    """The masked payload."""
     stream = (key * (len(payload) // 4 + 1))[:len(payload)]
     return (int.from_bytes(payload) ^ int.from_bytes(stream)).to_bytes(len(payload))
 
@@ -62,7 +62,7 @@ class Client:
         self.socket.sendall(REQUEST.format(path=path).encode())
 
     def granted(self):
-        """Reads the answer, which has to be yes."""
+        """Reads the answer, which must accept the upgrade."""
         while (end := self.unread.find(b"\r\n\r\n")) < 0:
             self._fill()
         head = bytes(self.unread[:end])
@@ -87,12 +87,12 @@ class Client:
     def next(self):
         """The next frame: opcode and payload."""
         first, size = self._exactly(2)
-        check(first & 0x70 == 0 and size & 0x80 == 0, f"not a plain frame of a server: {first:#x} {size:#x}")
+        check(first & 0x70 == 0 and size & 0x80 == 0, f"not a valid frame of a server: {first:#x} {size:#x}")
         if size == 126:
             size, = struct.unpack(">H", self._exactly(2))
         elif size == 127:
             size, = struct.unpack(">Q", self._exactly(8))
-        check(first & 0x80, "the echo is in fragments")
+        check(first & 0x80, "the echo is fragmented")
         return first & 0x0F, self._exactly(size)
 
     def message(self):
@@ -127,7 +127,7 @@ class Client:
         try:
             self.send(payload, CLOSE)
         except OSError:
-            pass  # it was the answer to our own, and TCP is closed already
+            pass  # it answers our Close, and TCP is closed already
         while True:
             try:
                 if not self.socket.recv(4096):
@@ -137,7 +137,7 @@ class Client:
         self.socket.close()
 
     def drop(self):
-        """Closes TCP without a word."""
+        """Closes TCP without a Close frame."""
         self.socket.close()
 
     @property
@@ -150,8 +150,8 @@ def noise(seed, size):
 
 
 def transfer(client, total, size=1 << 20, patience=150):
-    """Sends `total` bytes as messages of `size` and reads their echoes at the same time; the digests have to agree. After
-    `patience` seconds in all it is given up."""
+    """Sends `total` bytes as messages of `size` and reads their echoes at the same time; their digests must agree. It
+    fails after `patience` seconds."""
     count = total // size
     deadline = time.monotonic() + patience
     block = noise(os.getpid(), size)
@@ -173,11 +173,11 @@ def transfer(client, total, size=1 << 20, patience=150):
     try:
         for number in range(count):
             payload = client.message()
-            check(time.monotonic() < deadline, f"after {patience} s only {number + 1} of {count} messages are back")
-            check(len(payload) == size and payload[:8] == number.to_bytes(8), f"message {number} is another one")
+            check(time.monotonic() < deadline, f"after {patience} s only {number + 1} of {count} echoes have arrived")
+            check(len(payload) == size and payload[:8] == number.to_bytes(8), f"message {number} is a different one")
             got.update(payload)
     except OSError as error:
-        raise OSError(f"{error} (after {number} of {count} messages; the writer: {troubles or 'fine'})") from error
+        raise OSError(f"{error} (after {number} of {count} messages; the writer: {troubles or 'no error'})") from error
     writer.join(PATIENCE)
     check(not writer.is_alive() and not troubles, f"not all was sent: {troubles}")
-    check(sent.digest() == got.digest(), "what came back has another checksum")
+    check(sent.digest() == got.digest(), "the echoes have a different digest")

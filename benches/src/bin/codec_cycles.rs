@@ -1,7 +1,7 @@
-//! `codec-cycles`: what one masked message costs each decoder, and how fast masking is, side by side.
+//! `codec-cycles`: the cycles that each decoder needs for one masked message, and the speed of masking, side by side.
 //!
-//! Every round measures all decoders once on the same bytes, so that whatever else the machine does hits all of them. The table
-//! has the median round and a good one (the best twentieth).
+//! Every round measures all decoders once on the same bytes, so that a disturbance of the machine affects all of them. The table
+//! has the median round and a good one (the 5th percentile).
 
 use std::error::Error;
 use std::hint::black_box;
@@ -33,14 +33,14 @@ struct Options {
     check: bool,
 }
 
-/// Frames back to back in one batch: with 128-byte messages 8.5 KiB, which stays in L1.
+/// Frames in one batch: with 128-byte messages 8.5 KiB, which fit into L1.
 const FRAMES: usize = 64;
 
-/// Bytes that are masked over and over, and how often in a round.
+/// Bytes that are masked repeatedly, and the repetitions in a round.
 const MASKED: usize = 8 * 1024;
 const REPEATS: usize = 64;
 
-/// A row: who, in which job, and what each round showed.
+/// A row of a table: decoder, job, and the sample of each round.
 struct Row {
     job: &'static str,
     name: &'static str,
@@ -48,7 +48,7 @@ struct Row {
 }
 
 impl Row {
-    /// The sample that `share` of all lie below.
+    /// Returns the sample below which a `share` of all samples lies.
     fn at(&self, share: f64) -> f64 {
         let mut sorted = self.samples.clone();
         sorted.sort_by(f64::total_cmp);
@@ -56,7 +56,7 @@ impl Row {
     }
 }
 
-/// Cycles per message of each decoder.
+/// Measures the cycles per message of each decoder.
 fn decoding(content: Content, options: &Options) -> Result<Vec<Row>, Box<dyn Error>> {
     let wire: Rc<[u8]> = masked_frames(content, options.size, FRAMES).into();
     let (inside, stream) = ("in place", "from a stream");
@@ -95,7 +95,7 @@ fn decoding(content: Content, options: &Options) -> Result<Vec<Row>, Box<dyn Err
             samples: Vec::with_capacity(options.rounds),
         })
         .collect();
-    // A tenth more rounds first, unmeasured: caches, branch predictors, the clock.
+    // One tenth more rounds run first, unmeasured, to warm caches, branch predictors and the clock.
     for round in 0..options.rounds + options.rounds / 10 {
         for ((_, _, bench), row) in benches.iter_mut().zip(&mut rows) {
             bench.load();
@@ -110,7 +110,7 @@ fn decoding(content: Content, options: &Options) -> Result<Vec<Row>, Box<dyn Err
     Ok(rows)
 }
 
-/// Gigabytes per second of masking 8 KiB that lie in L1, and of copying them as a measure of the machine.
+/// Measures the gigabytes per second of masking 8 KiB in L1, and of copying them as a reference for the machine.
 fn masking(options: &Options) -> Vec<Row> {
     let key = [0x5a, 0x13, 0xc7, 0x2e];
     let mut buffer = vec![0x55; MASKED];
@@ -144,7 +144,7 @@ fn speed(mut work: impl FnMut()) -> f64 {
     (MASKED * REPEATS) as f64 / start.elapsed().as_secs_f64() / 1e9
 }
 
-/// Prints one table; `more_is_better` decides what a good round is.
+/// Prints one table; `more_is_better` selects the good round.
 fn print(title: &str, unit: &str, rows: &[Row], more_is_better: bool) {
     let good = if more_is_better { 0.95 } else { 0.05 };
     println!("### {title}\n");
@@ -174,8 +174,7 @@ fn as_json(rows: &[Row]) -> Vec<Value> {
         .collect()
 }
 
-/// Compares with what the project has set itself, and prints it as a table unless it is to be JSON; true if all of it is
-/// reached.
+/// Compares the samples with the budgets and prints these as a table, unless the output is JSON; returns whether all are reached.
 fn judge(text: &[Row], masked: &[Row], quiet: bool) -> bool {
     let [ours, tungstenite] = [text[0].at(0.5), text[1].at(0.5)];
     let speed = masked[0].at(0.5);

@@ -1,7 +1,7 @@
-//! Frames over a veth pair from one AF_XDP port to another, which swaps their addresses, and back: how many, at what CPU
-//! time of both threads together (receiving into a veth is done on the sender's core), and how long a round trip takes.
-//! With one frame under way both ends spin; otherwise they sleep when nothing is there, so that no idling is counted. Each
-//! frame crosses the veth twice. Needs root.
+//! Sends frames over a veth pair from one AF_XDP port to another, which swaps their addresses and sends them back. Prints the
+//! rate, the CPU time of both threads together (the sender's core does the work of receiving from a veth), and the round-trip
+//! time. With one frame in flight both ends spin; otherwise they sleep when there is no frame, so that idle time is not counted.
+//! Each frame crosses the veth twice. Needs root.
 //!
 //! `cargo bench -p hioload-afxdp --bench echo`
 #![cfg(target_os = "linux")]
@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::packet::{ETHERTYPE4, ethernet, ipv4, tcp};
-use common::{Net, OURS4, PEER4, open, options};
+use common::{Net, PEER4, PORT4, open, options};
 use hioload_afxdp::{PortOptions, Queue, XdpMode};
 use hioload_device::{Burst, Device};
 
@@ -37,7 +37,7 @@ fn main() {
 
 /// CPU time of the calling thread.
 fn cpu() -> Duration {
-    // SAFETY: the kernel writes the time into what outlives the call.
+    // SAFETY: the kernel writes the time into `time`, which outlives the call.
     unsafe {
         let mut time = std::mem::zeroed();
         libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time);
@@ -63,7 +63,7 @@ fn port(mode: XdpMode, interface: &str, address: &str) -> PortOptions {
     options
 }
 
-/// Sends everything back until told to stop.
+/// Sends every frame back until `stop` is set.
 fn echo(queue: &mut Queue, stop: &AtomicBool, spin: bool) {
     let mut burst = Burst::new();
     while !stop.load(Ordering::Relaxed) {
@@ -92,7 +92,7 @@ fn case(mode: XdpMode, size: usize, window: usize) -> bool {
     let (spent, echo_cpu) = channel();
     let stopped = Arc::clone(&stop);
     thread::scope(|scope| {
-        let (mut near, mac) = (open(&port(mode, "va", OURS4)), net.mac());
+        let (mut near, mac) = (open(&port(mode, "va", PORT4)), net.mac());
         let far = scope.spawn(|| {
             net.at_peer(move || {
                 pin(1);
@@ -110,7 +110,7 @@ fn case(mode: XdpMode, size: usize, window: usize) -> bool {
             far_mac,
             None,
             ETHERTYPE4,
-            &ipv4(OURS4, PEER4, 6, 0, &tcp(1, 2, &payload)),
+            &ipv4(PORT4, PEER4, 6, 0, &tcp(1, 2, &payload)),
         );
         packet[6..12].copy_from_slice(&mac);
         let before = cpu();
@@ -135,29 +135,29 @@ fn case(mode: XdpMode, size: usize, window: usize) -> bool {
     true
 }
 
-/// Keeps `window` frames under way: how many came back, and the sorted times between bursts that did (of a window of 1:
-/// round trips).
+/// Keeps `window` frames in flight. Returns the number of frames that came back, and the sorted times between the bursts in which
+/// they came back; with a window of 1 these are round-trip times.
 fn drive(queue: &mut Queue, packet: &[u8], window: usize) -> (u64, Vec<Duration>) {
-    let (mut burst, mut away, mut frames) = (Burst::new(), 0, 0);
+    let (mut burst, mut in_flight, mut frames) = (Burst::new(), 0, 0);
     let mut times = Vec::with_capacity(4_000_000);
     let start = Instant::now();
     let mut last = start;
     while start.elapsed() < SPAN {
-        while away < window && !burst.is_full() {
+        while in_flight < window && !burst.is_full() {
             let Some(mut frame) = queue.alloc() else {
                 break;
             };
             frame.set_len(packet.len());
             frame.bytes_mut().copy_from_slice(packet);
             burst.push(frame);
-            away += 1;
+            in_flight += 1;
         }
         queue.tx_burst(&mut burst);
-        away -= burst.len();
+        in_flight -= burst.len();
         burst.clear();
         let got = queue.rx_burst(&mut burst);
         burst.clear();
-        away -= got.min(away);
+        in_flight -= got.min(in_flight);
         frames += got as u64;
         if got == 0 && window > 1 {
             queue.wait(Some(NAP)).expect("the interface is there");
@@ -166,8 +166,8 @@ fn drive(queue: &mut Queue, packet: &[u8], window: usize) -> (u64, Vec<Duration>
             times.push(last.elapsed());
             last = Instant::now();
         } else if last.elapsed() > Duration::from_millis(500) {
-            // What is away will not come back; the devices have counted why.
-            away = 0;
+            // The frames in flight are lost; the devices have counted them.
+            in_flight = 0;
             last = Instant::now();
         }
     }

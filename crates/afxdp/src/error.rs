@@ -1,84 +1,114 @@
-//! Why a port cannot be opened, and what to do about it.
+//! The error of opening a port.
 
 use std::error::Error;
-use std::{fmt, io};
+use std::fmt;
 
-/// Who has to act.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Blame {
-    /// Whoever wrote the options.
-    Options,
-    /// The machine's administrator: something is missing or in the way.
-    Environment,
-}
+use hioload_device::Party;
 
-/// Why a port cannot be opened: what is wrong, and the command or the option that mends it, in one line.
+/// The reason that a port cannot be opened. Its text is one line: what failed, the causes, and the command or the option that
+/// fixes it.
 #[derive(Debug)]
 pub struct OpenError {
-    blame: Blame,
+    party: Party,
     what: String,
-    mend: String,
-    source: Option<io::Error>,
+    hint: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl OpenError {
-    pub(crate) fn options(what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self::new(Blame::Options, what, mend)
+    /// An error of the options.
+    pub(crate) fn caller(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(Party::Caller, what, hint)
     }
 
-    pub(crate) fn environment(what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self::new(Blame::Environment, what, mend)
+    /// Something that the machine lacks, or that is occupied.
+    pub(crate) fn environment(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(Party::Environment, what, hint)
     }
 
-    fn new(blame: Blame, what: impl Into<String>, mend: impl Into<String>) -> Self {
+    fn new(party: Party, what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
-            blame,
+            party,
             what: what.into(),
-            mend: mend.into(),
+            hint: hint.into(),
             source: None,
         }
     }
 
-    /// With the system's own words.
-    pub(crate) fn because(mut self, source: io::Error) -> Self {
-        self.source = Some(source);
+    /// Adds the cause.
+    pub(crate) fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
         self
     }
 
-    /// Who has to act.
+    /// The party that has to act.
     #[must_use]
-    pub fn blame(&self) -> Blame {
-        self.blame
+    pub fn party(&self) -> Party {
+        self.party
     }
 
-    /// What is wrong.
+    /// What failed, with the value that caused it.
     #[must_use]
     pub fn what(&self) -> &str {
         &self.what
     }
 
-    /// What mends it.
+    /// The command or the option that fixes it, if there is one.
     #[must_use]
-    pub fn mend(&self) -> &str {
-        &self.mend
+    pub fn hint(&self) -> Option<&str> {
+        Some(&*self.hint).filter(|hint| !hint.is_empty())
     }
 }
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;
-        if let Some(source) = &self.source {
-            write!(f, " ({source})")?;
+        let mut previous = self.what.clone();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Some libraries repeat a cause at the end of the text of the error that holds it.
+            if !previous.ends_with(&text) {
+                write!(f, ": {text}")?;
+            }
+            previous = text;
+            cause = error.source();
         }
-        if !self.mend.is_empty() {
-            write!(f, ": {}", self.mend)?;
+        match self.hint() {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
 impl Error for OpenError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_ref().map(|source| source as _)
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn the_text_has_the_causes_once_and_then_the_hint() {
+        let bare = OpenError::caller("a ring of 3 slots", "");
+        assert_eq!(
+            (bare.to_string(), bare.hint()),
+            ("a ring of 3 slots".into(), None)
+        );
+        assert!(bare.source().is_none());
+        let cause = io::Error::other(io::Error::from_raw_os_error(libc::EBUSY));
+        let error = OpenError::environment("cannot bind", "end the other process").because(cause);
+        let busy = io::Error::from_raw_os_error(libc::EBUSY);
+        assert_eq!(
+            error.to_string(),
+            format!("cannot bind: {busy}; end the other process")
+        );
+        let source = error.source().expect("a cause");
+        assert!(source.is::<io::Error>());
     }
 }

@@ -1,6 +1,7 @@
-//! What is asked of the kernel, as calls that are safe to make.
+//! Safe wrappers of the kernel's interfaces.
 //!
-//! Unsafe code is here (system calls that no library has a safe form of; the mapping of the rings) and in `umem`.
+//! The crate's unsafe code is here (system calls for which no library has a safe wrapper, and the mapping of the rings) and in
+//! `umem`.
 
 pub(crate) mod ethtool;
 pub(crate) mod mapping;

@@ -1,5 +1,6 @@
-//! What is asked for when a port is opened.
+//! The options of a port.
 
+use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -8,21 +9,21 @@ use std::{fmt, fs, io};
 
 use hioload_mem::HugePages;
 
-/// `ebpf/redirect.bpf.c`, compiled: whoever embeds this crate also embeds the object, or reads it from a file.
+/// `ebpf/redirect.bpf.c`, compiled. A program that uses this crate embeds the object, or reads it from a file.
 #[derive(Clone)]
 pub struct XdpObject(Arc<[u8]>);
 
 impl XdpObject {
-    /// The object file's bytes, as clang wrote them.
+    /// An object from the bytes of the file that clang wrote.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
         Self(bytes.into())
     }
 
-    /// The same from a file.
+    /// An object from a file.
     ///
     /// # Errors
-    /// What reading it says.
+    /// The errors of reading the file.
     pub fn read(path: &std::path::Path) -> io::Result<Self> {
         Ok(Self(fs::read(path)?.into()))
     }
@@ -38,7 +39,25 @@ impl fmt::Debug for XdpObject {
     }
 }
 
-/// Declares an enum of choices that have names, as a command line or a file gives them.
+/// A text that names none of the choices of an option.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct UnknownChoice {
+    /// The text.
+    pub text: String,
+    /// The names of the choices.
+    pub choices: &'static [&'static str],
+}
+
+impl fmt::Display for UnknownChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}' is none of {}", self.text, self.choices.join(", "))
+    }
+}
+
+impl Error for UnknownChoice {}
+
+/// Declares an enum of named choices, as a command line or a file gives them.
 macro_rules! choice {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)* }) => {
         $(#[$meta])*
@@ -52,11 +71,14 @@ macro_rules! choice {
         }
 
         impl FromStr for $name {
-            type Err = String;
-            fn from_str(text: &str) -> Result<Self, String> {
+            type Err = UnknownChoice;
+            fn from_str(text: &str) -> Result<Self, UnknownChoice> {
                 match text {
                     $($text => Ok(Self::$variant),)*
-                    _ => Err(format!("'{text}' is none of {}", [$($text),*].join(", "))),
+                    _ => Err(UnknownChoice {
+                        text: text.to_owned(),
+                        choices: &[$($text),*],
+                    }),
                 }
             }
         }
@@ -64,109 +86,122 @@ macro_rules! choice {
 }
 
 choice! {
-    /// Where the program is to run.
+    /// The place where the XDP program runs.
     XdpMode {
-        /// In the driver; if it has no XDP, in the stack.
+        /// In the driver; if the driver does not support XDP, in the kernel's stack.
         #[default]
         Auto = "auto",
         /// In the driver.
         Native = "native",
-        /// In the stack (generic XDP): any driver, slower.
+        /// In the kernel's stack (generic XDP): works with any driver, and is slower.
         Skb = "skb",
     }
 }
 
 choice! {
-    /// How packets get into the frames.
+    /// The way in which packets get into the frames.
     BindMode {
-        /// The NIC writes them there if its driver can; else the kernel copies them.
+        /// The NIC writes packets into the frames if its driver supports that; otherwise the kernel copies them.
         #[default]
         Auto = "auto",
-        /// The NIC must write them there.
+        /// The NIC writes packets into the frames; opening fails if the driver does not support that.
         ZeroCopy = "zero-copy",
-        /// The kernel copies them.
+        /// The kernel copies packets into the frames.
         Copy = "copy",
     }
 }
 
 choice! {
-    /// What is said of the checksums of received frames.
+    /// The treatment of the checksums of received frames.
     RxChecksum {
-        /// `Trust` on drivers that only carry packets within this machine (veth), where a sender leaves its checksums
-        /// unfinished; else `Verify`.
+        /// `Trust` on drivers that carry packets only within this machine (veth), because a sender leaves its checksums
+        /// unfinished there; `Verify` on all others.
         #[default]
         Auto = "auto",
-        /// Nothing: the stack verifies them.
+        /// Frames are marked as unverified: the TCP stack verifies the checksums.
         Verify = "verify",
-        /// That they are good.
+        /// Frames are marked as good.
         Trust = "trust",
     }
 }
 
 choice! {
-    /// Whose the port's addresses are.
+    /// The owner of the port's addresses.
     Ownership {
-        /// Ours alone, not configured in the kernel: all their TCP, ICMP, ARP, neighbour discovery and fragments are ours.
+        /// The port alone owns its addresses, and the kernel does not have them configured. The port receives all TCP, ICMP,
+        /// ARP, neighbour discovery and fragments for them.
         #[default]
         Own = "own",
-        /// Shared with the kernel, which has them configured: only TCP to the listened ports is ours, and ICMP errors about
-        /// it. Everything else goes its way as if we were not there.
+        /// The kernel has the addresses configured. The port receives only TCP to the listened ports, and ICMP errors about
+        /// it. The kernel receives everything else.
         Shared = "shared",
     }
 }
 
-/// Busy polling: the application drives the driver's receive work from its own thread, rather than an interrupt.
+/// Busy polling: the application's thread does the driver's receive work, instead of an interrupt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct BusyPoll {
-    /// How long one call may poll an empty queue; microseconds.
+    /// The longest time that one call polls an empty queue, in microseconds.
     pub micros: u32,
-    /// Frames per call.
+    /// The largest number of frames per call.
     pub budget: u32,
 }
 
-/// What [`Port::open`](crate::Port::open) is to open.
+impl BusyPoll {
+    /// Polls an empty queue for up to `micros` microseconds, and takes up to `budget` frames, in one call.
+    #[must_use]
+    pub fn new(micros: u32, budget: u32) -> Self {
+        Self { micros, budget }
+    }
+}
+
+/// The options of [`Port::open`](crate::Port::open). [`new`](Self::new) sets the defaults; the fields are public, to be changed
+/// afterwards.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct PortOptions {
-    /// The program to attach.
+    /// The XDP program.
     pub object: XdpObject,
     /// The interface's name.
     pub interface: String,
-    /// Its queues to take, each once; empty: all of them. Traffic of ours that arrives on another queue is dropped and
-    /// counted ([`XdpCounters::no_socket`](crate::XdpCounters)): the kernel would answer it with resets.
+    /// The queues to open, each once; empty: all queues of the interface. A packet for the port that arrives on another queue is
+    /// dropped and counted ([`XdpCounters::no_socket`](crate::XdpCounters)), because the kernel would answer it with a reset.
     pub queues: Vec<u32>,
-    /// Where the program runs.
+    /// The place where the XDP program runs.
     pub mode: XdpMode,
-    /// How packets get into the frames.
+    /// The way in which packets get into the frames.
     pub bind: BindMode,
-    /// Whose the addresses are.
+    /// The owner of the addresses.
     pub ownership: Ownership,
-    /// The addresses; at most 1024.
+    /// The port's addresses, 1 to 1024.
     pub addresses: Vec<IpAddr>,
-    /// For [`Ownership::Shared`]: what is listened on; an unspecified address means each of `addresses` of its family. At
-    /// most 4096 once that is expanded. Not looked at otherwise.
+    /// For [`Ownership::Shared`]: the listened addresses and ports. An unspecified address stands for each of `addresses` of its
+    /// family; after that expansion there may be 1 to 4096. Unused with [`Ownership::Own`].
     pub listen: Vec<SocketAddr>,
-    /// `Some`: only frames with this 802.1Q tag are ours. `None`: only frames without a tag. The program looks for the tag
-    /// in the packet: a NIC must not take it off (`ethtool -K IF rxvlan off`), nor a veth's other end keep it beside the
-    /// packet (`ethtool -K PEER txvlan off`).
+    /// `Some`: the port receives only frames with this 802.1Q tag, 1 to 4094. `None`: it receives only frames without a tag. The
+    /// program reads the tag from the packet: a NIC must not remove it (`ethtool -K IF rxvlan off`), and the other end of a veth
+    /// must not keep it in metadata (`ethtool -K PEER txvlan off`).
     pub vlan: Option<u16>,
-    /// Slots of the receive ring and of the transmit ring of each queue; powers of two.
+    /// Slots of each queue's receive ring and of its transmit ring; a power of two, 64 to 32768.
     pub ring: u32,
-    /// Frames of each queue; at least four times `ring` serves a busy queue. `None`: eight times `ring`.
+    /// Frames of each queue, at least twice `ring`; a busy queue needs four times `ring`. `None`: four times `ring`, or twice
+    /// `ring` for frames larger than a page.
     pub frames: Option<usize>,
-    /// The pages for them.
+    /// The pages of the frames' memory.
     pub huge_pages: HugePages,
-    /// What is said of received checksums.
+    /// The treatment of the checksums of received frames.
     pub rx_checksum: RxChecksum,
-    /// Let the kernel or the NIC fill in TCP checksums where it can.
+    /// Whether the kernel or the NIC fills in TCP checksums, if it can.
     pub tx_checksum: bool,
-    /// Poll from the application's thread.
+    /// Busy polling; `None`: the driver's interrupts are used.
     pub busy_poll: Option<BusyPoll>,
-    /// How long a queue or an interface may stay taken by somebody who is just going away.
-    pub patience: Duration,
+    /// The time for which opening waits until another process releases a queue or the interface.
+    pub busy_timeout: Duration,
 }
 
 impl PortOptions {
-    /// All queues of `interface`, with defaults, for `addresses` of its own.
+    /// All queues of `interface`, owning `addresses`. Rings have 2048 slots, `busy_timeout` is 5 s.
     #[must_use]
     pub fn new(
         object: XdpObject,
@@ -189,7 +224,7 @@ impl PortOptions {
             rx_checksum: RxChecksum::Auto,
             tx_checksum: true,
             busy_poll: None,
-            patience: Duration::from_secs(5),
+            busy_timeout: Duration::from_secs(5),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! An interface with our program on it, and its queues.
+//! A port: an interface with the XDP program on it, and the queues of that interface.
 
 use std::fmt;
 use std::io;
@@ -15,26 +15,28 @@ use rustix::net::xdp::SocketAddrXdpFlags as Flags;
 use crate::kernel::netlink::LinkEvents;
 use crate::kernel::socket::XskSocket;
 use crate::nic::{self, Nic};
+use crate::options::{BindMode, Ownership, PortOptions, RxChecksum, XdpMode};
 use crate::program::{Attached, RETRY, listened_endpoints};
 use crate::queue::{METADATA, Queue, State};
+use crate::stats::XdpCounters;
 use crate::umem::Umem;
-use crate::{BindMode, OpenError, Ownership, PortOptions, RxChecksum, XdpCounters, XdpMode, blame};
+use crate::{OpenError, diagnose};
 
-/// Addresses and endpoints that the program's maps hold.
+/// The capacity of the program's maps.
 const MAX_ADDRESSES: usize = 1024;
 const MAX_LISTENED: usize = 4096;
-/// Slots of a ring.
+/// The possible numbers of slots of a ring.
 const RINGS: std::ops::RangeInclusive<u32> = 64..=32768;
 
-/// An interface with our program on it. The program goes when the port and all its queues have gone.
+/// An interface with the XDP program on it. The program is detached when the port and all its queues have been dropped.
 pub struct Port {
     nic: Nic,
     queues: Vec<u32>,
     attached: Arc<Attached>,
 }
 
-/// One bound queue, on its way to the lcore that is to own it.
-pub struct QueueSeed {
+/// A bound queue that no lcore owns yet. The lcore's thread calls [`claim`](Self::claim).
+pub struct PendingQueue {
     queue: u32,
     node: Option<u32>,
     umem: Umem,
@@ -51,21 +53,23 @@ pub struct QueueSeed {
 }
 
 impl Port {
-    /// Attaches the program to the interface and binds a socket to each queue. Until its queue is opened, what is ours is
-    /// dropped.
+    /// Attaches the program to the interface and binds a socket to each queue. A packet for the port is dropped until the queue
+    /// on which it arrives is claimed.
     ///
     /// # Errors
-    /// What is wrong, and what mends it.
-    pub fn open(options: &PortOptions) -> Result<(Self, Vec<QueueSeed>), OpenError> {
+    /// [`OpenError`] has the reason, the party at fault, and the command that fixes it.
+    pub fn open(options: &PortOptions) -> Result<(Self, Vec<PendingQueue>), OpenError> {
         check(options)?;
-        let nic =
-            Nic::find(&options.interface).map_err(|why| blame::find(&options.interface, why))?;
+        let nic = Nic::find(&options.interface)
+            .map_err(|cause| diagnose::find(&options.interface, cause))?;
         let queues = queues(options, &nic)?;
         if nic.chunk_sizes().is_none() {
             return Err(OpenError::environment(
                 format!(
-                    "no frame holds a packet of {}, the MTU of {}",
-                    nic.mtu, nic.name
+                    "{} has an MTU of {}, and the largest frame holds an MTU of {}",
+                    nic.name,
+                    nic.mtu,
+                    nic::largest_mtu()
                 ),
                 format!(
                     "ip link set {} mtu {}",
@@ -76,9 +80,9 @@ impl Port {
         }
         let most = queues.iter().max().map_or(1, |queue| queue + 1);
         let attached = Arc::new(Attached::new(options, &nic, most.max(nic.queues))?);
-        let seeds = queues
+        let pending = queues
             .iter()
-            .map(|&queue| QueueSeed::new(options, &nic, queue, &attached))
+            .map(|&queue| PendingQueue::new(options, &nic, queue, &attached))
             .collect::<Result<_, _>>()?;
         Ok((
             Self {
@@ -86,11 +90,11 @@ impl Port {
                 queues,
                 attached,
             },
-            seeds,
+            pending,
         ))
     }
 
-    /// Where the program runs: `Native` or `Skb`.
+    /// The place where the program runs: `Native` or `Skb`.
     #[must_use]
     pub fn mode(&self) -> XdpMode {
         self.attached.mode
@@ -102,39 +106,39 @@ impl Port {
         &self.nic
     }
 
-    /// Its queues that are not ours. What is ours and arrives there is dropped, so there should be none; fewer queues
-    /// (`ethtool -L`) or a narrower RSS table (`ethtool -X`) see to that.
+    /// The queues of the interface that the port does not have. Packets for the port that arrive on them are dropped, so there
+    /// should be none; `ethtool -L` reduces the number of queues, and `ethtool -X` narrows the RSS table.
     pub fn uncovered_queues(&self) -> impl Iterator<Item = u32> + '_ {
         (0..self.nic.queues).filter(|queue| !self.queues.contains(queue))
     }
 
-    /// What the program counted.
+    /// The program's counters.
     ///
     /// # Errors
-    /// What the system says.
+    /// The errors of reading a BPF map.
     pub fn counters(&self) -> io::Result<XdpCounters> {
         self.attached.counters()
     }
 }
 
 fn check(options: &PortOptions) -> Result<(), OpenError> {
-    let wrong = |what: String| Err(OpenError::options(what, ""));
+    let wrong = |what: String| Err(OpenError::caller(what, ""));
     if options.addresses.is_empty() || options.addresses.len() > MAX_ADDRESSES {
         return wrong(format!(
-            "{} addresses: there must be 1 to {MAX_ADDRESSES}",
+            "{} addresses: a port has 1 to {MAX_ADDRESSES}",
             options.addresses.len()
         ));
     }
     if !options.ring.is_power_of_two() || !RINGS.contains(&options.ring) {
         return wrong(format!(
-            "a ring of {} slots: they must be a power of two, {} to {}",
+            "a ring of {} slots: the number must be a power of two, {} to {}",
             options.ring,
             RINGS.start(),
             RINGS.end()
         ));
     }
-    if options.vlan.is_some_and(|vlan| !(1..=4094).contains(&vlan)) {
-        return wrong("a VLAN is a number from 1 to 4094".to_owned());
+    if let Some(vlan) = options.vlan.filter(|vlan| !(1..=4094).contains(vlan)) {
+        return wrong(format!("VLAN {vlan}: the number must be 1 to 4094"));
     }
     if let Some(frames) = options.frames
         && frames < 2 * options.ring as usize
@@ -155,7 +159,7 @@ fn check(options: &PortOptions) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// The queues asked for, or all there are.
+/// The queues that the options name, or all queues of the interface.
 fn queues(options: &PortOptions, nic: &Nic) -> Result<Vec<u32>, OpenError> {
     if options.queues.is_empty() {
         return Ok((0..nic.queues).collect());
@@ -163,20 +167,20 @@ fn queues(options: &PortOptions, nic: &Nic) -> Result<Vec<u32>, OpenError> {
     let mut seen = Vec::new();
     for &queue in &options.queues {
         if seen.contains(&queue) {
-            return Err(OpenError::options(
-                format!("queue {queue} twice"),
-                "name each once",
+            return Err(OpenError::caller(
+                format!("the options name queue {queue} twice"),
+                "name each queue once",
             ));
         }
         if queue >= nic.queues {
-            return Err(blame::no_queue(nic, queue));
+            return Err(diagnose::no_queue(nic, queue));
         }
         seen.push(queue);
     }
     Ok(seen)
 }
 
-impl QueueSeed {
+impl PendingQueue {
     fn new(
         options: &PortOptions,
         nic: &Nic,
@@ -186,26 +190,26 @@ impl QueueSeed {
         let (frame, piece) = nic.chunk_sizes().unwrap_or((2048, 2048));
         let jumbo = frame > piece;
         let ring = options.ring;
-        let arena = FrameArena::new(&FrameArenaOptions {
-            chunks: options
-                .frames
-                .unwrap_or(ring as usize * if jumbo { 2 } else { 4 }),
-            chunk_size: frame,
-            huge_pages: options.huge_pages,
-            node: nic.node,
-        })
-        .map_err(|why| blame::memory(0, why))?;
-        let socket = XskSocket::new().map_err(blame::socket)?;
-        // A piece of a large frame has no room for metadata of its own.
-        let metadata = register(&socket, &arena, piece, options.tx_checksum && !jumbo)
-            .map_err(|why| blame::memory(arena.bytes(), why))?;
-        let memory = |why| blame::memory(arena.bytes(), why);
-        let rings = socket.rings(ring, ring).map_err(memory)?;
+        let frames = options
+            .frames
+            .unwrap_or(ring as usize * if jumbo { 2 } else { 4 });
+        let arena = FrameArena::new(
+            &FrameArenaOptions::new(frames, frame)
+                .huge_pages(options.huge_pages)
+                .node(nic.node),
+        )
+        .map_err(|cause| diagnose::allocate(frames, frame, cause))?;
+        let socket = XskSocket::new().map_err(diagnose::socket)?;
+        let share = |cause| diagnose::share(arena.bytes(), cause);
+        // A piece of a large frame has no room for metadata.
+        let metadata = register(&socket, &arena, piece, options.tx_checksum && !jumbo);
+        let metadata = metadata.map_err(share)?;
+        let rings = socket.rings(ring, ring).map_err(share)?;
         socket.tune(ring);
         bind(&socket, options, nic, queue, attached.mode, jumbo)?;
-        let zero_copy = socket.zero_copy().map_err(blame::socket)?;
+        let zero_copy = socket.zero_copy().map_err(diagnose::socket)?;
         if let Some(how) = options.busy_poll {
-            socket.busy_poll(how).map_err(blame::busy_poll)?;
+            socket.busy_poll(how).map_err(diagnose::busy_poll)?;
         }
         let trust = match options.rx_checksum {
             RxChecksum::Auto => nic.is_virtual_cable(),
@@ -213,7 +217,7 @@ impl QueueSeed {
             RxChecksum::Trust => true,
         };
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map_err(|why| blame::socket(why.into()))?;
+            .map_err(|cause| diagnose::socket(cause.into()))?;
         Ok(Self {
             queue,
             node: nic.node,
@@ -222,7 +226,8 @@ impl QueueSeed {
             capabilities: Capabilities {
                 name: "af-xdp",
                 mtu: nic.mtu,
-                // In copy mode the kernel takes care of it, whatever the driver can; otherwise the driver would have to.
+                // In copy mode the kernel fills in checksums, whatever the driver supports. In zero-copy mode the driver would
+                // have to, and no interface reports whether it does.
                 tx_checksum: metadata && !zero_copy,
                 rx_checksum: trust,
                 zero_copy,
@@ -233,7 +238,7 @@ impl QueueSeed {
             to_receive: ring,
             metadata,
             busy_poll: options.busy_poll.is_some(),
-            links: LinkEvents::new().map_err(blame::socket)?,
+            links: LinkEvents::new().map_err(diagnose::socket)?,
             wake: Arc::new(wake),
             interface: nic.name.clone(),
             attached: Arc::clone(attached),
@@ -242,27 +247,27 @@ impl QueueSeed {
 
     /// The queue's number on its interface.
     #[must_use]
-    pub fn queue(&self) -> u32 {
+    pub fn number(&self) -> u32 {
         self.queue
     }
 
-    /// The NUMA node of the NIC, where the frames are.
+    /// The NUMA node of the NIC. The frames are on it.
     #[must_use]
     pub fn node(&self) -> Option<u32> {
         self.node
     }
 
-    /// What the queue will be able to do.
+    /// The capabilities that the queue will have.
     #[must_use]
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities
     }
 
-    /// The queue, to be used on the calling thread only. From now on its traffic of ours comes here.
+    /// Makes the calling thread the owner of the queue. From now on the queue receives the packets for the port.
     ///
     /// # Errors
-    /// What the system says.
-    pub fn open(self) -> Result<Queue, OpenError> {
+    /// [`OpenError`], if the socket cannot be entered in the program's map.
+    pub fn claim(self) -> Result<Queue, OpenError> {
         let arena = self.umem.arena();
         let pool = arena
             .pool(arena.chunks())
@@ -286,12 +291,13 @@ impl QueueSeed {
         queue.refill();
         self.attached
             .steer(self.queue, queue.socket.as_raw_fd())
-            .map_err(blame::socket)?;
+            .map_err(diagnose::socket)?;
         Ok(queue)
     }
 }
 
-/// Registers the frames, with room for metadata if that is wanted and the kernel knows of it: whether it does.
+/// Registers the frames' memory, with room for metadata if `metadata` is set and the kernel supports it. Returns whether there is
+/// room for metadata.
 fn register(
     socket: &XskSocket,
     arena: &FrameArena,
@@ -305,7 +311,7 @@ fn register(
     Ok(false)
 }
 
-/// Binds a socket, the best way that works, and waits for the queue's last owner if need be.
+/// Binds a socket in the first way that works, and waits up to `busy_timeout` for the previous owner to release the queue.
 fn bind(
     socket: &XskSocket,
     options: &PortOptions,
@@ -316,7 +322,7 @@ fn bind(
 ) -> Result<(), OpenError> {
     let mut flags = Flags::XDP_USE_NEED_WAKEUP;
     flags.set(Flags::XDP_USE_SG, jumbo);
-    // A program in the stack never sees what the driver writes into our frames.
+    // A program in the kernel's stack never sees a packet that the driver writes into the frames.
     let tries: &[Flags] = match (options.bind, mode) {
         (BindMode::ZeroCopy, _) => &[Flags::XDP_ZEROCOPY],
         (BindMode::Auto, XdpMode::Native) => &[Flags::XDP_ZEROCOPY, Flags::XDP_COPY],
@@ -328,16 +334,22 @@ fn bind(
         loop {
             match socket.bind(nic.index, queue, flags | how) {
                 Ok(()) => return Ok(()),
-                Err(why) => last = why,
+                Err(cause) => last = cause,
             }
             let busy = last.raw_os_error() == Some(libc::EBUSY);
-            if !busy || start.elapsed() >= options.patience {
+            if !busy || start.elapsed() >= options.busy_timeout {
                 break;
             }
             thread::sleep(RETRY);
         }
     }
-    Err(blame::bind(nic, queue, options.bind, start.elapsed(), last))
+    Err(diagnose::bind(
+        nic,
+        queue,
+        options.bind,
+        start.elapsed(),
+        last,
+    ))
 }
 
 impl fmt::Debug for Port {
@@ -350,9 +362,9 @@ impl fmt::Debug for Port {
     }
 }
 
-impl fmt::Debug for QueueSeed {
+impl fmt::Debug for PendingQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("QueueSeed")
+        f.debug_struct("PendingQueue")
             .field("interface", &self.interface)
             .field("queue", &self.queue)
             .finish_non_exhaustive()

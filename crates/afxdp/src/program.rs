@@ -1,4 +1,4 @@
-//! The XDP program: loading it, its maps, and attaching it.
+//! The XDP program: loads it, fills its maps, and attaches it.
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -11,36 +11,38 @@ use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, XskMap};
 use aya::programs::links::FdLink;
 use aya::programs::xdp::XdpError;
 use aya::programs::{ProgramError, Xdp, XdpMode as AyaMode};
-use aya::{Ebpf, EbpfError, EbpfLoader};
+use aya::{Ebpf, EbpfLoader};
 
-use crate::blame;
 use crate::nic::Nic;
-use crate::{OpenError, Ownership, PortOptions, XdpCounters, XdpMode, XdpObject};
+use crate::options::{Ownership, PortOptions, XdpMode, XdpObject};
+use crate::stats::XdpCounters;
+use crate::{OpenError, diagnose};
 
-/// The C source's NO_VLAN.
+/// `NO_VLAN` of the C source.
 const NO_VLAN: u32 = 0xffff;
-/// How often a taken interface or queue is tried again.
+/// The interval between two attempts on an occupied interface or queue.
 pub(crate) const RETRY: Duration = Duration::from_millis(5);
 
-/// The program on an interface. Dropped, it is detached: the kernel keeps it there for as long as somebody has a file
-/// descriptor of the link, and only this process has, so that ends at the latest when the process does, however it ends.
+/// The program on an interface. The drop detaches it. The kernel keeps the program attached while a file descriptor of the link is
+/// open; only this process has one, so the program is detached at the latest when the process ends, for whatever reason.
 pub(crate) struct Attached {
     pub mode: XdpMode,
     _link: FdLink,
     sockets: Mutex<XskMap<MapData>>,
     counters: Mutex<PerCpuArray<MapData, u64>>,
-    /// Keeps the program and its maps.
+    /// Keeps the program and its maps loaded.
     _program: Ebpf,
 }
 
 impl Attached {
-    /// Loads the program and attaches it to `nic`. `queues`: one more than the greatest number of a queue.
+    /// Loads the program and attaches it to `nic`. `queues` is the greatest queue number plus one.
     pub(crate) fn new(options: &PortOptions, nic: &Nic, queues: u32) -> Result<Self, OpenError> {
         let mut program = load(options, queues)?;
         let (mode, link) = attach(&mut program, options, nic)?;
-        let broken = |why: MapError| blame::object(&why.to_string());
-        let sockets = XskMap::try_from(take(&mut program, "SOCKETS")?).map_err(broken)?;
-        let counters = PerCpuArray::try_from(take(&mut program, "COUNTERS")?).map_err(broken)?;
+        let sockets = XskMap::try_from(take(&mut program, "SOCKETS")?);
+        let sockets = sockets.map_err(|cause| map_failed("SOCKETS", cause))?;
+        let counters = PerCpuArray::try_from(take(&mut program, "COUNTERS")?);
+        let counters = counters.map_err(|cause| map_failed("COUNTERS", cause))?;
         Ok(Self {
             mode,
             _link: link,
@@ -50,11 +52,11 @@ impl Attached {
         })
     }
 
-    /// From now on a queue's packets go to `socket`. When that is closed the kernel takes it out.
+    /// Enters `socket` in the map: it receives the packets of `queue` from now on. The kernel removes a closed socket from the map.
     pub(crate) fn steer(&self, queue: u32, socket: RawFd) -> io::Result<()> {
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        sockets.set(queue, socket, 0).map_err(|why| match why {
-            MapError::SyscallError(why) => why.io_error,
+        sockets.set(queue, socket, 0).map_err(|cause| match cause {
+            MapError::SyscallError(cause) => cause.io_error,
             other => io::Error::other(other),
         })
     }
@@ -78,21 +80,21 @@ impl Attached {
     }
 }
 
-/// Has this kernel's verifier look at both variants of the program. Nothing is attached, and nothing remains.
+/// Lets this kernel's verifier check both variants of the program. Attaches nothing, and leaves nothing loaded.
 ///
 /// # Errors
-/// What is wrong, and what mends it.
+/// [`OpenError`] has the verifier's reason, or the missing privilege, and the command that fixes it.
 pub fn verify(object: &XdpObject) -> Result<(), OpenError> {
     let options = PortOptions::new(object.clone(), "", []);
     let mut program = load(&options, 1)?;
     for (_, variant) in program.programs_mut() {
-        let variant: &mut Xdp = variant.try_into().map_err(|why| blame::program(&why))?;
-        variant.load().map_err(|why| blame::program(&why))?;
+        let variant: &mut Xdp = variant.try_into().map_err(diagnose::program)?;
+        variant.load().map_err(diagnose::program)?;
     }
     Ok(())
 }
 
-/// Creates the maps, with what is ours in them, and has the verifier look at the programs.
+/// Creates the maps and writes the port's addresses and endpoints into them.
 fn load(options: &PortOptions, queues: u32) -> Result<Ebpf, OpenError> {
     let shared = u32::from(options.ownership == Ownership::Shared);
     let vlan = options.vlan.map_or(NO_VLAN, u32::from);
@@ -101,7 +103,7 @@ fn load(options: &PortOptions, queues: u32) -> Result<Ebpf, OpenError> {
         .override_global("VLAN", &vlan, true)
         .map_max_entries("SOCKETS", queues)
         .load(options.object.bytes())
-        .map_err(|why| blame::load(&why))?;
+        .map_err(diagnose::load)?;
     fill(&mut program, options)?;
     Ok(program)
 }
@@ -109,31 +111,36 @@ fn load(options: &PortOptions, queues: u32) -> Result<Ebpf, OpenError> {
 fn take(program: &mut Ebpf, name: &str) -> Result<Map, OpenError> {
     program
         .take_map(name)
-        .ok_or_else(|| blame::object(&format!("no map {name}")))
+        .ok_or_else(|| diagnose::object(&format!("it has no map {name}")))
 }
 
-/// Writes what is ours into the maps. They stay with the program: it is loaded with their file descriptors.
+fn map_failed(name: &str, cause: MapError) -> OpenError {
+    diagnose::object(&format!("its map {name} is not as expected")).because(cause)
+}
+
+/// Writes the port's addresses and endpoints into the maps. The program is loaded later, with the maps' file descriptors.
 fn fill(program: &mut Ebpf, options: &PortOptions) -> Result<(), OpenError> {
-    let full = |why: MapError| blame::object(&why.to_string());
+    let failed = |cause| map_failed("OWN4 or OWN6", cause);
     for address in &options.addresses {
         match address {
             IpAddr::V4(v4) => {
                 let map = borrow(program, "OWN4")?;
-                let mut own = HashMap::<_, u32, u8>::try_from(map).map_err(full)?;
+                let mut own = HashMap::<_, u32, u8>::try_from(map).map_err(failed)?;
                 own.insert(u32::from_ne_bytes(v4.octets()), 1, 0)
             }
             IpAddr::V6(v6) => {
                 let map = borrow(program, "OWN6")?;
-                let mut own = HashMap::<_, [u8; 16], u8>::try_from(map).map_err(full)?;
+                let mut own = HashMap::<_, [u8; 16], u8>::try_from(map).map_err(failed)?;
                 own.insert(v6.octets(), 1, 0)
             }
         }
-        .map_err(full)?;
+        .map_err(failed)?;
     }
+    let failed = |cause| map_failed("LISTENED", cause);
     let map = borrow(program, "LISTENED")?;
-    let mut listened = HashMap::<_, [u8; 20], u8>::try_from(map).map_err(full)?;
+    let mut listened = HashMap::<_, [u8; 20], u8>::try_from(map).map_err(failed)?;
     for at in listened_endpoints(options) {
-        listened.insert(endpoint(at), 1, 0).map_err(full)?;
+        listened.insert(key(at), 1, 0).map_err(failed)?;
     }
     Ok(())
 }
@@ -141,10 +148,10 @@ fn fill(program: &mut Ebpf, options: &PortOptions) -> Result<(), OpenError> {
 fn borrow<'a>(program: &'a mut Ebpf, name: &str) -> Result<&'a mut Map, OpenError> {
     program
         .map_mut(name)
-        .ok_or_else(|| blame::object(&format!("no map {name}")))
+        .ok_or_else(|| diagnose::object(&format!("it has no map {name}")))
 }
 
-/// What is listened on, each with an address.
+/// The listened endpoints, with each unspecified address expanded.
 pub(crate) fn listened_endpoints(options: &PortOptions) -> Vec<SocketAddr> {
     let mut all = Vec::new();
     for at in &options.listen {
@@ -161,8 +168,8 @@ pub(crate) fn listened_endpoints(options: &PortOptions) -> Vec<SocketAddr> {
     all
 }
 
-/// The C source's `struct endpoint`: the address, the port, and two bytes of zero.
-fn endpoint(at: SocketAddr) -> [u8; 20] {
+/// `struct endpoint` of the C source: the address, the port, and two bytes of zero.
+fn key(at: SocketAddr) -> [u8; 20] {
     let address: Ipv6Addr = match at.ip() {
         IpAddr::V4(v4) => v4.to_ipv6_mapped(),
         IpAddr::V6(v6) => v6,
@@ -173,7 +180,7 @@ fn endpoint(at: SocketAddr) -> [u8; 20] {
     key
 }
 
-/// Attaches the first combination of mode and program that the driver takes.
+/// Attaches the first combination of mode and program that the driver accepts.
 fn attach(
     program: &mut Ebpf,
     options: &PortOptions,
@@ -184,8 +191,8 @@ fn attach(
         XdpMode::Native => &[XdpMode::Native],
         XdpMode::Skb => &[XdpMode::Skb],
     };
-    // Large packets come in several buffers: the driver wants a program that says it knows. A driver that has no such
-    // packets may not know such programs, and then takes the other.
+    // Large packets arrive in several buffers, for which a driver requires a program of the section "xdp.frags". A driver
+    // without support for several buffers may reject such a program, but accepts the other one.
     let jumbo = nic
         .chunk_sizes()
         .is_some_and(|(frame, piece)| frame > piece);
@@ -194,22 +201,22 @@ fn attach(
     } else {
         ["redirect_linear", "redirect_frags"]
     };
-    let deadline = Instant::now() + options.patience;
+    let deadline = Instant::now() + options.busy_timeout;
     let mut last = None;
     for &mode in modes {
         for name in names {
             match attach_one(program, name, mode, nic.index, deadline) {
                 Ok(link) => return Ok((mode, link)),
-                Err(Refused::Load(why)) => return Err(blame::program(&why)),
-                Err(Refused::Attach(why)) if is_final(&why) => {
-                    return Err(blame::attach(nic, options.mode, mode, why));
+                Err(Refused::Load(cause)) => return Err(diagnose::program(cause)),
+                Err(Refused::Attach(cause)) if is_final(&cause) => {
+                    return Err(diagnose::attach(nic, options.mode, mode, cause));
                 }
-                Err(Refused::Attach(why)) => last = last.or(Some((mode, why))),
+                Err(Refused::Attach(cause)) => last = last.or(Some((mode, cause))),
             }
         }
     }
-    let (mode, why) = last.unwrap_or((XdpMode::Skb, io::ErrorKind::Unsupported.into()));
-    Err(blame::attach(nic, options.mode, mode, why))
+    let (mode, cause) = last.unwrap_or((XdpMode::Skb, io::ErrorKind::Unsupported.into()));
+    Err(diagnose::attach(nic, options.mode, mode, cause))
 }
 
 enum Refused {
@@ -217,15 +224,16 @@ enum Refused {
     Attach(io::Error),
 }
 
-/// Whether another mode would be refused as well.
-fn is_final(why: &io::Error) -> bool {
+/// Whether the kernel would refuse every other mode as well.
+fn is_final(cause: &io::Error) -> bool {
     matches!(
-        why.raw_os_error(),
+        cause.raw_os_error(),
         Some(libc::EBUSY | libc::EEXIST | libc::EPERM | libc::EACCES | libc::ENODEV)
     )
 }
 
-/// Tries again for as long as the interface is taken: the last owner may be just going away.
+/// Attaches one program in one mode. While another program is on the interface, retries until `deadline`: the kernel detaches the
+/// program of a process that ended after a delay.
 fn attach_one(
     program: &mut Ebpf,
     name: &str,
@@ -245,41 +253,31 @@ fn attach_one(
         AyaMode::Skb
     };
     loop {
-        let why = match xdp.attach_to_if_index(interface, aya_mode) {
+        let cause = match xdp.attach_to_if_index(interface, aya_mode) {
             Ok(id) => {
                 let link = xdp.take_link(id).map_err(Refused::Load)?;
                 return FdLink::try_from(link).map_err(|_| {
-                    // Where the kernel refuses a link the library attaches without one, which would outlive this process.
-                    // What it attached is forgotten by now: once more, and off again.
+                    // A kernel without links makes aya attach by netlink, and such a program would outlive this process. aya
+                    // has already dropped its handle, so attach once more to get a handle, and detach by it.
                     if let Ok(id) = xdp.attach_to_if_index(interface, aya_mode) {
                         let _ = xdp.detach(id);
                     }
                     Refused::Attach(io::ErrorKind::Unsupported.into())
                 });
             }
-            Err(ProgramError::SyscallError(why)) => why.io_error,
-            Err(ProgramError::XdpError(XdpError::NetlinkError(why))) => match why.raw_os_error() {
-                Some(code) => io::Error::from_raw_os_error(code),
-                None => io::Error::other(why),
-            },
+            Err(ProgramError::SyscallError(cause)) => cause.io_error,
+            Err(ProgramError::XdpError(XdpError::NetlinkError(cause))) => {
+                match cause.raw_os_error() {
+                    Some(code) => io::Error::from_raw_os_error(code),
+                    None => io::Error::other(cause),
+                }
+            }
             Err(other) => io::Error::other(other),
         };
-        let taken = matches!(why.raw_os_error(), Some(libc::EBUSY | libc::EEXIST));
-        if !taken || Instant::now() >= deadline {
-            return Err(Refused::Attach(why));
+        let occupied = matches!(cause.raw_os_error(), Some(libc::EBUSY | libc::EEXIST));
+        if !occupied || Instant::now() >= deadline {
+            return Err(Refused::Attach(cause));
         }
         thread::sleep(RETRY);
     }
-}
-
-/// The system's number for an error of the loader, if it has one.
-pub(crate) fn errno(why: &EbpfError) -> Option<i32> {
-    let mut source: Option<&dyn std::error::Error> = Some(why);
-    while let Some(error) = source {
-        if let Some(io) = error.downcast_ref::<io::Error>() {
-            return io.raw_os_error();
-        }
-        source = error.source();
-    }
-    None
 }

@@ -1,4 +1,4 @@
-//! One queue as a device.
+//! One queue of an interface as a device.
 
 use std::fmt;
 use std::io;
@@ -17,32 +17,32 @@ use crate::kernel::socket::XskSocket;
 use crate::program::Attached;
 use crate::umem::{Received, Umem};
 
-/// Bytes before a frame for what is asked of the kernel: `struct xsk_tx_metadata`.
+/// Bytes of `struct xsk_tx_metadata`, which precedes a frame whose checksum the kernel fills in.
 pub(crate) const METADATA: usize = 24;
-/// The fill ring is topped up by at least so many.
+/// The smallest number of frames by which the fill ring is refilled.
 const REFILL: u32 = 16;
-/// Cache lines that headers and the beginning of what they carry lie in.
+/// The number of cache lines with the headers and the first bytes of the payload.
 const HEADER_LINES: usize = 3;
-/// System calls of one burst at most.
-const KICKS: usize = 16;
-/// Empty looks without sleeping between two looks at the interface.
-const LOOKS: u32 = 4096;
-/// The longest sleep while the kernel has not taken what it is to send.
+/// The largest number of system calls for one burst.
+const MAX_KICKS: usize = 16;
+/// The number of calls of `wait` without sleep between two checks of the interface.
+const CHECK_INTERVAL: u32 = 4096;
+/// The longest sleep while the transmit ring is not empty.
 const UNSENT: Duration = Duration::from_millis(1);
-/// The same while the interface is down.
+/// The longest sleep while the transmit ring is not empty and the interface is down.
 const UNSENT_DOWN: Duration = Duration::from_millis(100);
 
-/// One queue, owned by one lcore. Made of a [`QueueSeed`](crate::QueueSeed).
+/// One queue, owned by one lcore. [`PendingQueue::claim`](crate::PendingQueue::claim) returns it.
 pub struct Queue {
     pub(crate) umem: Umem,
     pub(crate) pool: FramePool,
     pub(crate) socket: XskSocket,
     pub(crate) capabilities: Capabilities,
-    /// What is said of each received frame.
+    /// The checksum mark of each received frame.
     pub(crate) mark: RxMark,
-    /// Frames the kernel may have for receiving.
+    /// The number of frames that the kernel holds for receiving.
     pub(crate) to_receive: u32,
-    /// The kernel wants room for its metadata before each frame.
+    /// The kernel reserves room for metadata before each frame that is sent.
     pub(crate) metadata: bool,
     pub(crate) busy_poll: bool,
     pub(crate) links: LinkEvents,
@@ -50,24 +50,24 @@ pub struct Queue {
     pub(crate) interface: String,
     pub(crate) number: u32,
     pub(crate) state: State,
-    /// Keeps the program on the interface. Declared after the socket: that is closed first.
+    /// Keeps the program on the interface. Declared after the socket, so that the socket is closed first.
     pub(crate) _attached: Arc<Attached>,
 }
 
-/// What changes while it runs.
+/// The part of a queue that changes while it runs.
 #[derive(Default)]
 pub(crate) struct State {
-    /// The beginning of a packet whose rest is still to come.
+    /// The received part of a packet that spans several chunks.
     partial: Partial,
     stats: DeviceStats,
-    /// Received and too large for a frame.
+    /// Received packets that were too large for a frame.
     oversize: u64,
     /// The interface is down.
     down: bool,
-    /// It has been removed.
-    gone: bool,
-    /// Looks since the last look at the interface.
-    looks: u32,
+    /// The interface has been removed.
+    removed: bool,
+    /// Calls of `wait` without sleep since the last check of the interface.
+    unchecked: u32,
 }
 
 #[derive(Default)]
@@ -75,33 +75,34 @@ enum Partial {
     #[default]
     None,
     Building(Frame),
-    /// It was too large; its rest is thrown away.
+    /// The packet is too large; the rest of it is dropped.
     Discarding,
 }
 
-/// Where the frames of a queue are. Together they are all of them.
+/// The number of frames of a queue in each place. The last four add up to `total`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Census {
-    /// All frames.
+    /// All frames of the queue.
     pub total: usize,
     /// In the pool.
     pub free: usize,
-    /// With the kernel, to receive into, or received and not yet fetched.
+    /// In the kernel, to receive into, or received and not yet fetched.
     pub receiving: usize,
-    /// With the kernel, to be sent.
+    /// In the kernel, to be sent.
     pub sending: usize,
-    /// With whoever has got them from [`Device::rx_burst`] or [`Device::alloc`].
+    /// In the application, which got them from [`Device::rx_burst`] or [`Device::alloc`].
     pub lent: usize,
 }
 
 impl Queue {
-    /// Its number on its interface.
+    /// The queue's number on its interface.
     #[must_use]
     pub fn number(&self) -> u32 {
         self.number
     }
 
-    /// Where its frames are.
+    /// The number of frames in each place.
     #[must_use]
     pub fn census(&self) -> Census {
         let (receiving, sending) = self.umem.held();
@@ -118,13 +119,13 @@ impl Queue {
         }
     }
 
-    /// Whether the interface was down when it was last asked to send.
+    /// Whether the interface was down at the last attempt to send.
     #[must_use]
     pub fn is_down(&self) -> bool {
         self.state.down
     }
 
-    /// Gives the kernel frames to receive into, up to its share.
+    /// Gives the kernel frames to receive into, until it holds `to_receive`.
     pub(crate) fn refill(&mut self) {
         let wanted = self.to_receive.saturating_sub(self.umem.held().0);
         if wanted < REFILL {
@@ -141,13 +142,13 @@ impl Queue {
         self.umem.publish_fill();
     }
 
-    /// Takes back what has been sent.
+    /// Returns the chunks of sent frames to the pool.
     fn reap(&mut self) {
         let pool = &self.pool;
         self.umem.completed(|chunk| pool.put(chunk));
     }
 
-    /// A frame, once all of its packet is there.
+    /// Adds a part of a packet. Returns the frame when the packet is complete.
     fn assemble(&mut self, received: Received) -> Option<Frame> {
         let Received {
             chunk,
@@ -173,7 +174,7 @@ impl Queue {
         None
     }
 
-    /// How many frames from the front of the burst the transmit ring has room for.
+    /// The number of frames from the front of the burst for which the transmit ring has room.
     fn fitting(&mut self, burst: &Burst<Frame>) -> usize {
         let mut slots = 0;
         let mut fits = |frame: &Frame| {
@@ -183,9 +184,9 @@ impl Queue {
         burst.iter().take_while(|frame| fits(frame)).count()
     }
 
-    /// Makes a frame fit to be sent: its parts, and whether metadata stands before it. `None`: it cannot be sent.
+    /// Prepares a frame for sending. Returns its parts, and whether metadata precedes it; `None` if it cannot be sent.
     fn prepare(&self, mut frame: Frame) -> Option<(Parts, bool)> {
-        // Less than an Ethernet header is no packet; the kernel would stop at it.
+        // The kernel stops at a packet that is shorter than an Ethernet header.
         if frame.len() < 14 {
             return None;
         }
@@ -209,44 +210,44 @@ impl Queue {
         Some((frame.into_parts(), true))
     }
 
-    /// Has the kernel send what is in the transmit ring, if it has to be asked.
+    /// Makes the kernel send the frames in the transmit ring, if it needs a system call for that.
     fn kick(&mut self) {
-        for _ in 0..KICKS {
+        for _ in 0..MAX_KICKS {
             let before = self.umem.tx_unread();
             if before == 0 || !self.umem.tx_needs_wakeup() {
                 return;
             }
             match self.call() {
-                // All is sent, or the driver has been told to.
+                // All frames are sent, or the driver has been notified.
                 Ok(()) => return,
-                // A frame was lost: the receiver's ring, or a queue on the way, is full. The others are still to be sent.
+                // The kernel dropped one frame, because the receiver's ring or a queue of the stack is full, and stopped there.
                 Err(Errno::BUSY) if !self.capabilities.zero_copy => {
                     self.state.stats.tx_dropped += 1;
                 }
                 Err(_) => {}
             }
-            if self.state.down || self.state.gone || self.umem.tx_unread() == before {
+            if self.state.down || self.state.removed || self.umem.tx_unread() == before {
                 return;
             }
         }
     }
 
-    /// One call to send, which also says whether the interface is up.
+    /// Makes one system call to send. Its result also tells whether the interface is up.
     fn call(&mut self) -> Result<(), Errno> {
         self.state.stats.kicks += 1;
         let result = self.socket.kick_tx();
         self.state.down = result == Err(Errno::NETDOWN);
-        // The socket has been unbound: there is no interface.
-        self.state.gone |= result == Err(Errno::NXIO);
+        // The kernel unbinds the socket when it removes the interface.
+        self.state.removed |= result == Err(Errno::NXIO);
         result
     }
 
-    /// Looks whether the interface is still there.
+    /// Returns an error if the interface has been removed.
     fn check_interface(&mut self) -> io::Result<()> {
-        if !self.state.gone && self.links.drain() && self.socket.error().is_some() {
-            self.state.gone = true;
+        if !self.state.removed && self.links.drain() && self.socket.error().is_some() {
+            self.state.removed = true;
         }
-        if self.state.gone {
+        if self.state.removed {
             return Err(io::Error::new(
                 io::ErrorKind::NotConnected,
                 format!("the interface {} has been removed", self.interface),
@@ -255,7 +256,7 @@ impl Queue {
         Ok(())
     }
 
-    /// How long it may sleep.
+    /// The time limit of a sleep: shorter than `timeout` while frames wait to be sent.
     fn bounded(&mut self, timeout: Option<Duration>) -> Option<Duration> {
         if self.umem.tx_unread() == 0 {
             return timeout;
@@ -276,11 +277,11 @@ impl Queue {
         ];
         match poll(&mut on, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
-            Err(why) => return Err(why.into()),
+            Err(errno) => return Err(errno.into()),
         }
         let [_, wake, links] = on.map(|fd| !fd.revents().is_empty());
         if wake {
-            // It is non-blocking: nothing to read is no harm.
+            // The read is non-blocking. An empty counter means that the wake-up has been consumed.
             let _ = rustix::io::read(&self.wake, &mut [0; 8]);
         }
         if links {
@@ -291,7 +292,7 @@ impl Queue {
     }
 }
 
-/// Appends bytes to a frame, if there is room.
+/// Appends bytes to a frame. Returns `false` if there is no room.
 fn append(frame: &mut Frame, bytes: &[u8]) -> bool {
     let len = frame.len();
     if bytes.len() > frame.room() - len {
@@ -302,7 +303,8 @@ fn append(frame: &mut Frame, bytes: &[u8]) -> bool {
     true
 }
 
-/// Moves a frame's bytes back in its chunk, to make room for metadata before them. `None`: there is none behind them.
+/// Moves a frame's bytes towards the end of its chunk, to make room for metadata before them. Returns `None` if the chunk has no
+/// room behind them.
 fn move_back(frame: &mut Frame) -> Option<()> {
     let (len, by) = (frame.len(), METADATA - frame.headroom());
     if frame.room() < len + by {
@@ -331,7 +333,7 @@ impl Device for Queue {
             let frame = self.umem.receive().and_then(|part| self.assemble(part));
             if let Some(frame) = frame {
                 self.state.stats.rx_bytes += frame.len() as u64;
-                // Another core wrote it; the lines come while the rest of the burst is taken.
+                // Another core wrote the frame. Its lines arrive while the rest of the burst is taken.
                 prefetch::lines(frame.bytes().as_ptr(), HEADER_LINES);
                 burst.push(frame);
             }
@@ -344,7 +346,7 @@ impl Device for Queue {
         self.refill();
         if available == 0 && (self.busy_poll || self.umem.fill_needs_wakeup()) {
             self.state.stats.kicks += 1;
-            // What can go wrong here shows when it is asked to send or to sleep.
+            // A failure here also shows in the next call to send or to sleep.
             let _ = self.socket.kick_rx();
         }
         count
@@ -353,10 +355,10 @@ impl Device for Queue {
     fn tx_burst(&mut self, burst: &mut Burst<Frame>) -> usize {
         self.reap();
         if self.state.down && !burst.is_empty() {
-            // Only asking tells whether it is up again.
+            // Only a call tells whether the interface is up again.
             let _ = self.call();
         }
-        if self.state.down || self.state.gone {
+        if self.state.down || self.state.removed {
             let count = burst.len();
             self.state.stats.tx_dropped += count as u64;
             burst.clear();
@@ -387,15 +389,15 @@ impl Device for Queue {
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         if timeout == Some(Duration::ZERO) {
-            // Whoever spins pays no system call for it, but learns in the end that the interface has been removed.
-            self.state.looks = (self.state.looks + 1) % LOOKS;
-            return if self.state.looks == 0 || self.state.gone {
+            // A caller that spins pays one system call in `CHECK_INTERVAL` turns to learn that the interface has been removed.
+            self.state.unchecked = (self.state.unchecked + 1) % CHECK_INTERVAL;
+            return if self.state.unchecked == 0 || self.state.removed {
                 self.check_interface()
             } else {
                 Ok(())
             };
         }
-        if self.state.gone {
+        if self.state.removed {
             return self.check_interface();
         }
         if self.umem.received(1) > 0 {
@@ -407,16 +409,16 @@ impl Device for Queue {
     fn waker(&self) -> Waker {
         let wake = Arc::clone(&self.wake);
         Arc::new(move || {
-            // Full is as good as written: it wakes.
+            // A counter that is full wakes the queue as well.
             let _ = rustix::io::write(wake.as_fd(), &1_u64.to_ne_bytes());
         })
     }
 
     fn stats(&self) -> DeviceStats {
         let mut stats = self.state.stats;
-        stats.rx_dropped = self.state.oversize + self.umem.strange();
+        stats.rx_dropped = self.state.oversize + self.umem.invalid();
         if let Ok(kernel) = self.socket.statistics() {
-            // `rx_dropped` counts packets for which there was no frame; the fill ring's own count is of the same.
+            // `rx_dropped` already counts the packets for which the fill ring was empty.
             stats.rx_dropped += kernel.rx_dropped + kernel.rx_ring_full.unwrap_or(0);
             stats.tx_dropped += kernel.tx_invalid_descs;
         }

@@ -1,9 +1,9 @@
-//! Rings of one producer and one consumer, one of which is the kernel.
+//! Single-producer, single-consumer rings that are shared with the kernel.
 //!
-//! A ring's two counts run on and on; their difference is what is in it. Whoever owns a count publishes it with a release
-//! store after it has written (producer) or read (consumer) the slots, and reads the other's with an acquire load before it
-//! reads or overwrites them. The kernel's halves of these pairs are the `smp_store_release` and `smp_load_acquire` of
-//! `net/xdp/xsk_queue.h`. The slots need no order of their own.
+//! A ring has two free-running counts; their difference is the number of filled slots. The owner of a count publishes it with a
+//! release store after it has written (producer) or read (consumer) the slots, and reads the other count with an acquire load
+//! before it reads or overwrites slots. The kernel's halves of these pairs are the `smp_store_release` and `smp_load_acquire` of
+//! `net/xdp/xsk_queue.h`. The accesses to slots need no ordering of their own.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -11,7 +11,7 @@ use crate::kernel::mapping::{AddressSlot, DescriptorSlot, Mapping, Slot};
 
 const NEED_WAKEUP: u32 = libc::XDP_RING_NEED_WAKEUP;
 
-/// One packet, or a part of one.
+/// A packet, or a part of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Descriptor {
     /// An address in the UMEM.
@@ -22,7 +22,7 @@ pub(crate) struct Descriptor {
     pub options: u32,
 }
 
-/// How a value lies in a slot.
+/// Stores a value in a slot.
 pub(crate) trait Store<V> {
     fn put(&self, value: V);
     fn get(&self) -> V;
@@ -56,12 +56,12 @@ impl Store<Descriptor> for DescriptorSlot {
     }
 }
 
-/// A ring we fill: FILL and TX.
+/// A ring that this process fills: FILL or TX.
 pub(crate) struct Producer<S> {
     mapping: Mapping<S>,
-    /// Slots written, published or not.
+    /// The count of slots written, whether published or not.
     written: u32,
-    /// The kernel's count when last looked at.
+    /// The kernel's count at the last load.
     emptied: u32,
 }
 
@@ -74,7 +74,8 @@ impl<S: Slot> Producer<S> {
         }
     }
 
-    /// Free slots, `wanted` at least if there are so many. Looks at the kernel's count only if it must.
+    /// The number of free slots; exact if it is less than `wanted`. Loads the kernel's count only if fewer than `wanted` are known
+    /// to be free.
     #[inline]
     pub(crate) fn free(&mut self, wanted: u32) -> u32 {
         let free = self.mapping.size() - self.written.wrapping_sub(self.emptied);
@@ -84,15 +85,15 @@ impl<S: Slot> Producer<S> {
         self.mapping.size() - self.unread()
     }
 
-    /// Slots the kernel has not emptied.
+    /// The number of slots that the kernel has not emptied.
     #[inline]
     pub(crate) fn unread(&mut self) -> u32 {
-        // Pairs with the kernel's release store of the consumer's count: it has read the slots that we overwrite.
+        // Pairs with the kernel's release store of the consumer's count: the kernel has read the slots that are overwritten next.
         self.emptied = self.mapping.consumer().load(Acquire);
         self.written.wrapping_sub(self.emptied)
     }
 
-    /// Writes the next slot. There must be a free one.
+    /// Writes the next slot. A slot must be free.
     #[inline]
     pub(crate) fn put<V>(&mut self, value: V)
     where
@@ -103,27 +104,27 @@ impl<S: Slot> Producer<S> {
         self.written = self.written.wrapping_add(1);
     }
 
-    /// Lets the kernel see what was written.
+    /// Publishes the written slots to the kernel.
     #[inline]
     pub(crate) fn publish(&self) {
-        // Pairs with the kernel's acquire load of the producer's count: it sees the slots, and the frames they name.
+        // Pairs with the kernel's acquire load of the producer's count: the kernel sees the slots, and the frames that they name.
         self.mapping.producer().store(self.written, Release);
     }
 
-    /// Whether the kernel wants a system call to go on.
+    /// Whether the kernel needs a system call to continue.
     #[inline]
     pub(crate) fn needs_wakeup(&self) -> bool {
-        // Only advice; the slots were published before, and the kernel looks at them again after it has set the flag.
+        // Relaxed: the slots are published before, and the kernel reads them again after it has set the flag.
         self.mapping.flags().load(Relaxed) & NEED_WAKEUP != 0
     }
 }
 
-/// A ring the kernel fills: RX and COMPLETION.
+/// A ring that the kernel fills: RX or COMPLETION.
 pub(crate) struct Consumer<S> {
     mapping: Mapping<S>,
-    /// Slots read, given back or not.
+    /// The count of slots read, whether released or not.
     read: u32,
-    /// The kernel's count when last looked at.
+    /// The kernel's count at the last load.
     filled: u32,
 }
 
@@ -136,17 +137,18 @@ impl<S: Slot> Consumer<S> {
         }
     }
 
-    /// Slots to be read, `wanted` at least if there are so many. Looks at the kernel's count only if it must.
+    /// The number of filled slots; exact if it is less than `wanted`. Loads the kernel's count only if fewer than `wanted` are known
+    /// to be filled.
     #[inline]
     pub(crate) fn available(&mut self, wanted: u32) -> u32 {
         if self.filled.wrapping_sub(self.read) < wanted {
-            // Pairs with the kernel's release store of the producer's count: we see the slots it wrote, and the frames.
+            // Pairs with the kernel's release store of the producer's count: its writes to the slots and the frames are visible.
             self.filled = self.mapping.producer().load(Acquire);
         }
         self.filled.wrapping_sub(self.read)
     }
 
-    /// Reads the next slot. One must be available.
+    /// Reads the next slot. A slot must be filled.
     #[inline]
     pub(crate) fn get<V>(&mut self) -> V
     where
@@ -158,10 +160,10 @@ impl<S: Slot> Consumer<S> {
         value
     }
 
-    /// Gives the slots read back to the kernel.
+    /// Returns the slots that were read to the kernel.
     #[inline]
     pub(crate) fn release(&self) {
-        // Pairs with the kernel's acquire load of the consumer's count: we are done with the slots it overwrites.
+        // Pairs with the kernel's acquire load of the consumer's count: the slots have been read before the kernel overwrites them.
         self.mapping.consumer().store(self.read, Release);
     }
 }

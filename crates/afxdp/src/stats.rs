@@ -1,22 +1,24 @@
-//! What the program counts.
+//! The counters of the XDP program.
 
-/// Packets by what the XDP program did with them, on all queues and CPUs since the port was opened; monotonic.
+/// Packets by the verdict of the XDP program, on all queues and CPUs since the port was opened; monotonic.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub struct XdpCounters {
-    /// TCP of ours, given to a queue's socket.
+    /// TCP for the port, redirected to a queue's socket.
     pub tcp: u64,
-    /// ARP for our addresses, given to a queue's socket.
+    /// ARP for the port's addresses, redirected to a queue's socket.
     pub arp: u64,
-    /// Neighbour discovery for our addresses, given to a queue's socket.
+    /// Neighbour discovery for the port's addresses, redirected to a queue's socket.
     pub nd: u64,
-    /// Other ICMP and ICMPv6 for our addresses (for our flows, where addresses are shared), given to a queue's socket.
+    /// Other ICMP and ICMPv6 for the port's addresses, redirected to a queue's socket. Where the addresses are shared with the
+    /// kernel: only ICMP errors about TCP of the listened ports.
     pub icmp: u64,
-    /// Fragments for our addresses, given to a queue's socket.
+    /// Fragments for the port's addresses, redirected to a queue's socket.
     pub fragments: u64,
-    /// Not ours: passed to the kernel.
+    /// Packets for others, passed to the kernel.
     pub passed: u64,
-    /// Not to be parsed: passed to the kernel.
+    /// Packets that cannot be parsed, passed to the kernel.
     pub malformed: u64,
-    /// Ours, on a queue without a socket: dropped.
+    /// Packets for the port on a queue without a socket, dropped.
     pub no_socket: u64,
 }

@@ -1,11 +1,12 @@
-//! The frames of a queue, and which of them the kernel has.
+//! The memory of a queue's frames (the UMEM), and the frames that the kernel holds.
 //!
-//! A chunk goes to the kernel by the fill ring (to receive into) or the transmit ring, and comes back by the receive ring or
-//! the completion ring. What is given away is a `Chunk`, which cannot be copied, and the kernel gives back what it was given,
-//! once: on that the `unsafe` here rests. (A word that the kernel cannot have been given is not believed, but counted.)
+//! A chunk goes to the kernel through the fill ring (to receive into) or the transmit ring, and comes back through the receive
+//! ring or the completion ring. A `Chunk` cannot be copied, and the kernel returns each chunk once: the `unsafe` code here depends
+//! on that. A descriptor with an address outside of the arena is counted and ignored.
 //!
-//! The kernel's chunks are at most a page. Where packets may be larger than that, a chunk of ours is several of the kernel's:
-//! it receives into the first of them, what follows is appended there, and a frame is sent in several pieces.
+//! A chunk of the kernel is at most a page. If packets may be larger, a chunk of the arena consists of several chunks of the
+//! kernel, called pieces: the kernel receives into the first piece, the parts that follow are appended there, and a frame is sent
+//! in several pieces.
 
 use std::sync::Arc;
 
@@ -29,31 +30,31 @@ pub(crate) struct Rings {
 pub(crate) struct Umem {
     arena: Arc<FrameArena>,
     rings: Rings,
-    /// Bytes of a chunk of ours and of one of the kernel's.
+    /// Bytes of a chunk of the arena, and of a chunk of the kernel.
     chunk: u64,
     piece: u64,
-    /// Pieces of each chunk that the kernel is still sending, if a chunk may have several.
+    /// For each chunk, the pieces that the kernel has not sent yet; empty if a chunk is one piece.
     sending: Vec<u8>,
-    /// Chunks the kernel has, to receive into and to send.
+    /// Chunks that the kernel holds, to receive into and to send.
     receiving: u32,
     transmitting: u32,
-    /// Words from the kernel that make no sense.
-    strange: u64,
+    /// Descriptors from the kernel with an address outside of the arena.
+    invalid: u64,
 }
 
-/// A packet or a part of one, as it came.
+/// A received packet, or a part of one.
 pub(crate) struct Received {
     pub chunk: Chunk,
     /// Bytes into the chunk.
     pub start: usize,
     /// Bytes.
     pub len: usize,
-    /// The packet goes on in the next.
+    /// The packet continues in the next descriptor.
     pub more: bool,
 }
 
 impl Umem {
-    /// `piece`: bytes of the kernel's chunks, a divisor of the arena's.
+    /// `piece` is the size of the kernel's chunks in bytes, a divisor of the arena's chunk size.
     pub(crate) fn new(arena: Arc<FrameArena>, rings: Rings, piece: usize) -> Self {
         let several = arena.chunk_size() > piece;
         Self {
@@ -64,7 +65,7 @@ impl Umem {
             rings,
             receiving: 0,
             transmitting: 0,
-            strange: 0,
+            invalid: 0,
         }
     }
 
@@ -72,22 +73,22 @@ impl Umem {
         &self.arena
     }
 
-    /// Chunks the kernel has: to receive into, and to send.
+    /// The numbers of chunks that the kernel holds to receive into, and to send.
     pub(crate) fn held(&self) -> (u32, u32) {
         (self.receiving, self.transmitting)
     }
 
-    pub(crate) fn strange(&self) -> u64 {
-        self.strange
+    pub(crate) fn invalid(&self) -> u64 {
+        self.invalid
     }
 
-    /// Slots free in the fill ring.
+    /// The number of free slots in the fill ring; see [`Producer::free`].
     #[inline]
     pub(crate) fn fill_room(&mut self, wanted: u32) -> u32 {
         self.rings.fill.free(wanted)
     }
 
-    /// Gives a chunk to receive into. There must be room.
+    /// Gives the kernel a chunk to receive into. The fill ring must have room.
     #[inline]
     #[allow(clippy::needless_pass_by_value)]
     pub(crate) fn fill(&mut self, chunk: Chunk) {
@@ -102,19 +103,19 @@ impl Umem {
         self.rings.fill.publish();
     }
 
-    /// Whether the kernel waits for a call to receive.
+    /// Whether the kernel needs a system call to receive.
     #[inline]
     pub(crate) fn fill_needs_wakeup(&self) -> bool {
         self.rings.fill.needs_wakeup()
     }
 
-    /// Descriptors to be received, `wanted` at least if there are so many.
+    /// The number of received descriptors; see [`Consumer::available`].
     #[inline]
     pub(crate) fn received(&mut self, wanted: u32) -> u32 {
         self.rings.rx.available(wanted)
     }
 
-    /// The next of them. One must be there. `None`: it made no sense.
+    /// Takes the next received descriptor, of which there must be one. Returns `None` if it is invalid.
     #[inline]
     pub(crate) fn receive(&mut self) -> Option<Received> {
         let Descriptor {
@@ -124,12 +125,12 @@ impl Umem {
         } = self.rings.rx.get();
         let (index, start) = (address / self.chunk, address % self.chunk);
         if index >= self.arena.chunks() as u64 || start + u64::from(len) > self.chunk {
-            self.strange += 1;
+            self.invalid += 1;
             return None;
         }
         self.receiving = self.receiving.saturating_sub(1);
-        // SAFETY: the index was given away by `fill`, and the kernel gives it back by this ring, once, when it has
-        // received into the chunk and is done with it.
+        // SAFETY: `fill` gave the index to the kernel, which returns it through this ring once, after its last access to the
+        // chunk.
         let chunk = unsafe { Chunk::from_index(&self.arena, index as u32) };
         Some(Received {
             chunk,
@@ -144,7 +145,7 @@ impl Umem {
         self.rings.rx.release();
     }
 
-    /// Slots that a frame takes in the transmit ring.
+    /// The number of slots that a frame occupies in the transmit ring.
     #[inline]
     pub(crate) fn pieces(&self, start: usize, len: usize) -> u32 {
         if self.sending.is_empty() {
@@ -154,13 +155,13 @@ impl Umem {
         (end.div_ceil(self.piece) - start / self.piece) as u32
     }
 
-    /// Slots free in the transmit ring.
+    /// The number of free slots in the transmit ring; see [`Producer::free`].
     #[inline]
     pub(crate) fn tx_room(&mut self, wanted: u32) -> u32 {
         self.rings.tx.free(wanted)
     }
 
-    /// Sends a frame. There must be room for its `pieces`. `metadata`: it stands before the frame.
+    /// Writes a frame to the transmit ring, which must have room for its `pieces`. `metadata`: metadata precedes the frame.
     #[inline]
     pub(crate) fn transmit(&mut self, parts: Parts, metadata: bool) {
         assert!(parts.chunk.is_of(&self.arena), "a chunk of another arena");
@@ -177,7 +178,7 @@ impl Umem {
         }
         let end = address + parts.len as u64;
         while address < end {
-            // No piece may cross the end of a chunk of the kernel's.
+            // A descriptor must not cross the end of a chunk of the kernel.
             let next = ((address / self.piece + 1) * self.piece).min(end);
             self.rings.tx.put(Descriptor {
                 address,
@@ -194,19 +195,19 @@ impl Umem {
         self.rings.tx.publish();
     }
 
-    /// Descriptors that the kernel has not taken out of the transmit ring.
+    /// The number of descriptors that the kernel has not taken from the transmit ring.
     #[inline]
     pub(crate) fn tx_unread(&mut self) -> u32 {
         self.rings.tx.unread()
     }
 
-    /// Whether the kernel waits for a call to send.
+    /// Whether the kernel needs a system call to send.
     #[inline]
     pub(crate) fn tx_needs_wakeup(&self) -> bool {
         self.rings.tx.needs_wakeup()
     }
 
-    /// Hands over each chunk that has been sent.
+    /// Calls `each` with each chunk that has been sent.
     #[inline]
     pub(crate) fn completed(&mut self, mut each: impl FnMut(Chunk)) {
         let mut count = self.rings.completion.available(u32::MAX);
@@ -223,12 +224,12 @@ impl Umem {
         self.rings.completion.release();
     }
 
-    /// One piece at `address` has been sent: the chunk, if it was the last.
+    /// Notes that the piece at `address` has been sent. Returns the chunk if that was its last piece.
     #[inline]
     fn sent(&mut self, address: u64) -> Option<Chunk> {
         let index = address / self.chunk;
         if index >= self.arena.chunks() as u64 {
-            self.strange += 1;
+            self.invalid += 1;
             return None;
         }
         if let Some(pieces) = self.sending.get_mut(index as usize) {
@@ -238,8 +239,8 @@ impl Umem {
             }
         }
         self.transmitting = self.transmitting.saturating_sub(1);
-        // SAFETY: the index was given away by `transmit`, and the kernel gives it back by this ring when it is done with
-        // a piece: once for each, and this was the last.
+        // SAFETY: `transmit` gave the index to the kernel, which returns it through this ring once for each piece, after its last
+        // access to that piece. This was the last piece.
         Some(unsafe { Chunk::from_index(&self.arena, index as u32) })
     }
 }

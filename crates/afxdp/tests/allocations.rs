@@ -1,19 +1,20 @@
-//! In steady state a queue allocates nothing and calls the system once for a burst. Needs root.
+//! In steady state a queue allocates nothing and makes one system call for each burst. Needs root.
 #![cfg(target_os = "linux")]
 
 mod common;
-#[path = "../../engine/tests/counting/mod.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod counting;
 
 use std::time::Duration;
 
 use common::packet::{ETHERTYPE4, ethernet, ipv4, tcp};
-use common::{Net, OURS4, PEER4, open, options};
+use common::{Net, PEER4, PORT4, open, options};
 use hioload_afxdp::{PortOptions, Queue};
 use hioload_device::{Burst, Device};
+use hioload_testkit::counting::{Counting, allocations};
 
-/// Bursts of all lengths from one port to the other and back, with sleeps in between.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Sends bursts of all lengths from one port to the other and back, with sleeps in between.
 fn exchange(a: &mut Queue, b: &mut Queue, packet: &[u8], turns: usize) -> u64 {
     let (mut out, mut into) = (Burst::new(), Burst::new());
     let mut received = 0;
@@ -38,7 +39,7 @@ fn exchange(a: &mut Queue, b: &mut Queue, packet: &[u8], turns: usize) -> u64 {
 }
 
 #[test]
-fn nothing_is_allocated_in_steady_state() {
+fn a_queue_allocates_nothing_in_steady_state() {
     for mtu in [1500, 9000] {
         let Some(net) = Net::new(1, mtu) else { return };
         let far = net.at_peer(|| {
@@ -49,15 +50,15 @@ fn nothing_is_allocated_in_steady_state() {
         let mut asked = options();
         asked.ring = 2048;
         let (_port, mut near) = open(&asked);
-        let (_far_port, mut seeds) = far;
-        let mut far = seeds.pop().expect("a queue").open().expect("a queue");
+        let (_far_port, mut pending) = far;
+        let mut far = pending.pop().expect("a queue").claim().expect("a queue");
         let payload = vec![3; mtu - 40];
-        let segment = ipv4(OURS4, PEER4, 6, 0, &tcp(1, 2, &payload));
+        let segment = ipv4(PORT4, PEER4, 6, 0, &tcp(1, 2, &payload));
         let packet = ethernet([2, 0, 0, 0, 0, 9], None, ETHERTYPE4, &segment);
         exchange(&mut near[0], &mut far, &packet, 300);
-        let (before, kicks) = (counting::allocations(), near[0].stats().kicks);
+        let (before, kicks) = (allocations(), near[0].stats().kicks);
         let received = exchange(&mut near[0], &mut far, &packet, 1000);
-        assert_eq!(counting::allocations() - before, 0, "{mtu}");
+        assert_eq!(allocations() - before, 0, "{mtu}");
         assert!(received > 1000, "{received} frames");
         let kicks = near[0].stats().kicks - kicks;
         assert!(kicks < 2000, "{kicks} calls for 1000 bursts");

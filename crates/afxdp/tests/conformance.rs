@@ -1,6 +1,6 @@
-//! What every device must do, done by two ports at the ends of a veth pair. Needs root.
+//! The device conformance suite over two ports at the ends of a veth pair. Needs root.
 //!
-//! All of the suite but its check of back-pressure: a veth whose ring is full drops, as any network may.
+//! The suite's check of back-pressure is not run: a veth whose ring is full drops frames, as any network may.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -10,39 +10,36 @@ mod suite;
 use std::time::Duration;
 
 use common::{Net, open, options};
-use hioload_afxdp::{Port, PortOptions, Queue, XdpMode};
+use hioload_afxdp::{Port, Queue, XdpMode};
 use hioload_device::{Burst, Device};
 
 struct Veth {
     near: (Port, Vec<Queue>),
     far: (Port, Vec<Queue>),
-    /// Last: the namespace goes after what is in it.
+    /// The last field: the namespace is deleted after the ports in it are closed.
     _net: Net,
 }
 
 impl Veth {
     fn new(mode: XdpMode) -> Option<Self> {
         let net = Net::new(1, 1500)?;
-        // Only the two ports are to have anything to say.
+        // Only the two ports send packets.
         net.at_peer(|| common::quiet("vb"));
         common::quiet("va");
-        let asked = move |interface: &str| PortOptions {
-            interface: interface.to_owned(),
-            mode,
-            object: common::everything(),
-            ring: 1024,
-            ..options()
+        let asked = move |interface: &str| {
+            let mut options = options();
+            options.interface = interface.to_owned();
+            options.mode = mode;
+            options.object = common::everything();
+            options.ring = 1024;
+            options
         };
-        // A queue belongs to the thread that opened it, but where its interface is does not matter any more.
+        // A queue belongs to the thread that claims it, in whatever namespace its interface is.
         let far = net.at_peer(move || Port::open(&asked("vb")).expect("a port"));
-        let near = open(&PortOptions {
-            mode,
-            object: common::everything(),
-            ring: 1024,
-            ..options()
-        });
-        let seeds = far.1.into_iter();
-        let queues = seeds.map(|seed| seed.open().expect("a queue")).collect();
+        let near = open(&asked("va"));
+        let pending = far.1.into_iter();
+        let queues = pending.map(|queue| queue.claim().expect("a queue"));
+        let queues = queues.collect();
         Some(Self {
             near,
             far: (far.0, queues),
@@ -65,14 +62,14 @@ impl suite::Link for Veth {
         }
     }
     fn free(&self) -> Option<(usize, usize)> {
-        // What is set aside for receiving is free in that sense.
+        // A frame that the kernel holds for receiving counts as free.
         let free = |queue: &Queue| queue.census().free + queue.census().receiving;
         Some((free(&self.near.1[0]), free(&self.far.1[0])))
     }
 }
 
 #[test]
-fn does_what_a_device_must() {
+fn a_queue_conforms_to_the_device_suite() {
     for mode in [XdpMode::Native, XdpMode::Skb] {
         let link = || Veth::new(mode);
         let Some(first) = link() else { return };
@@ -80,7 +77,7 @@ fn does_what_a_device_must() {
         let link = || link().expect("as before");
         suite::bursts_are_never_overfilled(link());
         suite::a_fresh_frame_is_empty_with_headroom(link());
-        suite::no_frame_is_lost_or_made(link());
+        suite::no_frame_is_lost_or_added(link());
         suite::one_way_traffic_does_not_starve_the_sender(link());
         suite::frames_may_be_kept_and_dropped_in_any_order(link());
         suite::the_counters_agree_with_what_was_seen(link());
@@ -88,7 +85,7 @@ fn does_what_a_device_must() {
 }
 
 #[test]
-fn what_is_lost_is_counted() {
+fn every_lost_frame_is_counted() {
     for mode in [XdpMode::Native, XdpMode::Skb] {
         let Some(mut link) = Veth::new(mode) else {
             return;
@@ -96,7 +93,7 @@ fn what_is_lost_is_counted() {
         let (near, far) = suite::Link::ends(&mut link);
         let mut burst = Burst::new();
         let mut sent = 0;
-        // Nobody receives: what can be held is held, by rings on the way and in the end by the sender; the rest is lost.
+        // The far end does not receive: the rings on the path and the sender hold as many frames as they can, and the rest is lost.
         for _ in 0..200 {
             sent += suite::send(near, &mut burst, sent, sent + 64);
             near.tx_burst(&mut burst);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// For tests: the same maps and entry points, but every packet is ours.
+// For tests: the same maps and entry points, but the program redirects every packet.
 
 #define redirect_linear unused_linear
 #define redirect_frags unused_frags

@@ -1,4 +1,4 @@
-//! A port's life over a veth pair: beside the kernel, through an interface that goes down, up and away, and what is left
+//! The life of a port over a veth pair: next to the kernel's stack, while its interface goes down, comes up and is removed, and
 //! after its end. Needs root.
 #![cfg(target_os = "linux")]
 
@@ -13,21 +13,21 @@ use std::{env, panic};
 
 use common::packet::{ETHERTYPE4, ethernet, ipv4, tcp};
 use common::{
-    KERNEL4, KERNEL6, Net, OURS4, PEER4, eventually, has_program, ip, open, options, receive, run,
+    KERNEL4, KERNEL6, Net, PEER4, PORT4, eventually, has_program, ip, open, options, receive, run,
     send,
 };
-use hioload_afxdp::{Blame, Ownership, Port, Queue, XdpMode};
+use hioload_afxdp::{Ownership, Party, Port, Queue, XdpMode};
 use hioload_device::{Burst, Device};
 
 const MODES: [XdpMode; 2] = [XdpMode::Native, XdpMode::Skb];
 
-/// A segment to us.
+/// A segment for the port.
 fn segment(net: &Net) -> Vec<u8> {
-    let packet = ipv4(PEER4, OURS4, 6, 0, &tcp(40000, 9001, b"hello"));
+    let packet = ipv4(PEER4, PORT4, 6, 0, &tcp(40000, 9001, b"hello"));
     ethernet(net.mac(), None, ETHERTYPE4, &packet)
 }
 
-/// Whether the peer's packets come in.
+/// Whether the port receives the peer's packets.
 fn works(net: &Net, queues: &mut [Queue]) -> bool {
     let frame = segment(net);
     net.raw().send(&frame);
@@ -35,7 +35,7 @@ fn works(net: &Net, queues: &mut [Queue]) -> bool {
 }
 
 #[test]
-fn the_kernel_goes_on_beside_it() {
+fn the_kernel_serves_its_own_addresses_next_to_a_port() {
     for mode in MODES {
         for ownership in [Ownership::Own, Ownership::Shared] {
             let Some(net) = Net::new(2, 1500) else { return };
@@ -53,7 +53,7 @@ fn the_kernel_goes_on_beside_it() {
             }
             let (_port, _queues) = open(&asked);
             for address in [KERNEL4, KERNEL6] {
-                // An ssh of sorts: as much as a window holds, both ways, and a checksum of it.
+                // A TCP connection to the kernel that transfers more than a window in both directions.
                 let listener = TcpListener::bind((address, 22)).expect("a listener");
                 let echo = thread::spawn(move || {
                     let (mut stream, _) = listener.accept().expect("a connection");
@@ -78,7 +78,7 @@ fn the_kernel_goes_on_beside_it() {
 }
 
 #[test]
-fn an_interface_goes_down_and_up() {
+fn a_queue_works_again_after_its_interface_was_down() {
     for mode in MODES {
         let Some(net) = Net::new(1, 1500) else { return };
         let mut asked = options();
@@ -91,7 +91,7 @@ fn an_interface_goes_down_and_up() {
             send(&mut queues[0], &packet);
             queues[0]
                 .wait(Some(Duration::ZERO))
-                .expect("down is not gone");
+                .expect("a wait on an interface that is down");
         }
         assert!(queues[0].is_down());
         let stats = queues[0].stats();
@@ -102,7 +102,7 @@ fn an_interface_goes_down_and_up() {
         );
         queues[0]
             .wait(Some(Duration::from_millis(5)))
-            .expect("down is not gone");
+            .expect("a wait on an interface that is down");
         ip("link set va up");
         eventually("carrier", || ip("link show va").contains("LOWER_UP"));
         assert!(works(&net, &mut queues), "{mode}");
@@ -135,7 +135,7 @@ fn a_port_may_be_opened_before_its_interface_is_up() {
 }
 
 #[test]
-fn an_interface_that_goes_away_is_an_error_of_wait() {
+fn wait_fails_after_the_interface_is_removed() {
     for mode in MODES {
         for spinning in [false, true] {
             let Some(_net) = Net::new(1, 1500) else {
@@ -151,11 +151,11 @@ fn an_interface_that_goes_away_is_an_error_of_wait() {
                 Duration::from_secs(5)
             };
             let error = (0..100_000).find_map(|_| queues[0].wait(Some(timeout)).err());
-            let error = error.expect("it is gone").to_string();
+            let error = error.expect("an error").to_string();
             assert!(error.contains("va has been removed"), "{error}");
             send(&mut queues[0], &[0; 60]);
             assert_eq!(queues[0].stats().tx_dropped, 1);
-            assert!(queues[0].wait(None).is_err(), "and remains so");
+            assert!(queues[0].wait(None).is_err(), "every later call fails");
         }
     }
 }
@@ -166,8 +166,7 @@ fn a_sleep_ends_by_a_frame_a_waker_or_time() {
     let (_port, mut queues) = open(&options());
     let (raw, frame) = (net.raw(), segment(&net));
     let queue = &mut queues[0];
-    // By time. How long it really takes is the scheduler's affair, but not less.
-    // News of the interface, which is still coming up, end one too.
+    // By time: the scheduler may extend a sleep, and an event of the interface, which is still coming up, may end it early.
     eventually("a sleep that lasts", || {
         let start = Instant::now();
         queue
@@ -175,7 +174,7 @@ fn a_sleep_ends_by_a_frame_a_waker_or_time() {
             .expect("a sleep");
         start.elapsed() >= Duration::from_millis(19)
     });
-    // By a waker that was used before, and by one from another thread; then not any more.
+    // By a waker that was used before the sleep, and by one on another thread. Each ends one sleep.
     let waker = queue.waker();
     waker();
     queue.wait(None).expect("a sleep");
@@ -183,7 +182,7 @@ fn a_sleep_ends_by_a_frame_a_waker_or_time() {
     queue.wait(None).expect("a sleep");
     other.join().expect("the waker");
     queue.wait(Some(Duration::from_millis(1))).expect("a sleep");
-    // By a frame that was there before, and by one that comes.
+    // By a frame that arrived before the sleep, and by one that arrives during it.
     raw.send(&frame);
     queue.wait(None).expect("a sleep");
     let mut burst = Burst::new();
@@ -201,17 +200,14 @@ fn a_sleep_ends_by_a_frame_a_waker_or_time() {
 fn busy_polling_works_where_the_driver_polls() {
     let Some(net) = Net::new(1, 1500) else { return };
     let mut asked = options();
-    asked.busy_poll = Some(hioload_afxdp::BusyPoll {
-        micros: 20,
-        budget: 64,
-    });
+    asked.busy_poll = Some(hioload_afxdp::BusyPoll::new(20, 64));
     let (_port, mut queues) = open(&asked);
     assert!(works(&net, &mut queues));
     assert!(works(&net, &mut queues));
 }
 
 #[test]
-fn what_is_ours_on_a_queue_without_a_socket_is_dropped_and_counted() {
+fn a_packet_for_the_port_on_a_queue_without_a_socket_is_dropped_and_counted() {
     let Some(net) = Net::new(2, 1500) else { return };
     let mut asked = options();
     asked.queues = vec![1];
@@ -228,7 +224,7 @@ fn what_is_ours_on_a_queue_without_a_socket_is_dropped_and_counted() {
     let counters = port.counters().expect("counters");
     let got = receive(&mut queues, counters.tcp as usize).len() as u64;
     assert_eq!((counters.tcp, counters.no_socket), (got, 50 - got));
-    // The socket of a queue that is gone is out of the map: nobody answers for it any more.
+    // The kernel removes the socket of a dropped queue from the map.
     queues.clear();
     raw.send(&frame);
     eventually("all dropped", || {
@@ -240,9 +236,9 @@ fn what_is_ours_on_a_queue_without_a_socket_is_dropped_and_counted() {
     eventually("detached", || !has_program());
 }
 
-/// Not a test of its own: what the tests below start as another process, and end.
+/// Not a test: the tests below run this function in another process.
 #[test]
-#[ignore = "started by other tests"]
+#[ignore = "other tests run it in a process of its own"]
 fn child() {
     let (_port, _queues) = open(&options());
     println!("ready");
@@ -269,12 +265,12 @@ fn start_child() -> Child {
 }
 
 #[test]
-fn after_kill_9_nothing_is_left_and_the_next_starts_at_once() {
+fn after_kill_9_no_program_remains_and_the_next_process_starts_at_once() {
     let Some(net) = Net::new(2, 1500) else { return };
     for _ in 0..5 {
         let mut child = start_child();
         child.kill().expect("SIGKILL");
-        // Before the process is reaped: as a supervisor might.
+        // Open before the process is reaped, as a supervisor might.
         let (_port, mut queues) = open(&options());
         assert!(works(&net, &mut queues));
         child.wait().expect("an end");
@@ -287,7 +283,7 @@ fn after_kill_9_nothing_is_left_and_the_next_starts_at_once() {
 }
 
 #[test]
-fn after_an_exit_or_a_panic_nothing_is_left() {
+fn after_an_exit_or_a_panic_no_program_remains() {
     let Some(_net) = Net::new(1, 1500) else {
         return;
     };
@@ -309,31 +305,31 @@ fn after_an_exit_or_a_panic_nothing_is_left() {
     eventually("detached", || !has_program());
 }
 
-/// Opening fails; what it says.
-fn refusal(asked: &hioload_afxdp::PortOptions) -> (Blame, String) {
-    let error = Port::open(asked).expect_err("this cannot be");
+/// Opens a port, which must fail. Returns the party at fault and the text, which must be one line.
+fn refusal(asked: &hioload_afxdp::PortOptions) -> (Party, String) {
+    let error = Port::open(asked).expect_err("an error");
     let text = error.to_string();
     assert!(!text.contains('\n'), "{text}");
-    (error.blame(), text)
+    (error.party(), text)
 }
 
 #[test]
-fn who_has_the_interface_is_named() {
+fn the_error_names_the_owner_of_an_occupied_interface() {
     for mode in MODES {
         let Some(_net) = Net::new(1, 1500) else {
             return;
         };
         let mut asked = options();
-        asked.patience = Duration::from_millis(20);
+        asked.busy_timeout = Duration::from_millis(20);
         let mut child = start_child();
-        let (blame, text) = refusal(&asked);
-        assert_eq!(blame, Blame::Environment);
+        let (party, text) = refusal(&asked);
+        assert_eq!(party, Party::Environment);
         assert!(text.contains(&format!("kill {}", child.id())), "{text}");
         child.kill().expect("SIGKILL");
         child.wait().expect("an end");
         eventually("detached", || !has_program());
 
-        // One that belongs to nobody: the command that is named does remove it.
+        // No process owns this program: the command in the hint removes it.
         let file = format!(
             "{}/other-{}.o",
             env!("CARGO_TARGET_TMPDIR"),
@@ -350,92 +346,95 @@ fn who_has_the_interface_is_named() {
             env::consts::ARCH
         ));
         ip(&format!("link set dev va {how} obj {file} sec xdp"));
-        let (blame, text) = refusal(&asked);
-        assert_eq!(blame, Blame::Environment);
-        let command = text.split("ip ").nth(1).unwrap_or_else(|| panic!("{text}"));
+        let (party, text) = refusal(&asked);
+        assert_eq!(party, Party::Environment);
+        let command = text
+            .split("; ip ")
+            .nth(1)
+            .unwrap_or_else(|| panic!("{text}"));
         ip(command);
-        // The queue of who was killed may still be being released.
+        // The kernel may still be releasing the queue of the killed process.
         let (_port, _queues) = open(&options());
         let _ = std::fs::remove_file(file);
     }
 }
 
 #[test]
-fn what_cannot_be_is_said_with_what_mends_it() {
+fn an_impossible_option_is_an_error_with_a_hint() {
     let Some(_net) = Net::new(2, 1500) else {
         return;
     };
     let asked = options();
     let try_with = |change: &dyn Fn(&mut hioload_afxdp::PortOptions)| {
         let mut asked = asked.clone();
-        asked.patience = Duration::from_millis(20);
+        asked.busy_timeout = Duration::from_millis(20);
         change(&mut asked);
         refusal(&asked)
     };
-    for (blame, part, found) in [
+    for (party, part, found) in [
         (
-            Blame::Options,
+            Party::Caller,
             "no interface vx",
             try_with(&|o| o.interface = "vx".into()),
         ),
         (
-            Blame::Options,
+            Party::Caller,
             "lo is not an Ethernet",
             try_with(&|o| o.interface = "lo".into()),
         ),
         (
-            Blame::Options,
+            Party::Caller,
             "cannot be the name",
             try_with(&|o| o.interface = "a".repeat(20)),
         ),
         (
-            Blame::Options,
+            Party::Caller,
             "ethtool -L va combined 3",
             try_with(&|o| o.queues = vec![0, 2]),
         ),
         (
-            Blame::Options,
+            Party::Caller,
             "queue 1 twice",
             try_with(&|o| o.queues = vec![1, 1]),
         ),
         (
-            Blame::Options,
+            Party::Caller,
             "0 addresses",
             try_with(&|o| o.addresses.clear()),
         ),
-        (Blame::Options, "power of two", try_with(&|o| o.ring = 100)),
+        (Party::Caller, "power of two", try_with(&|o| o.ring = 100)),
         (
-            Blame::Options,
+            Party::Caller,
             "at least twice",
             try_with(&|o| o.frames = Some(300)),
         ),
         (
-            Blame::Options,
+            Party::Caller,
             "1 to 4094",
             try_with(&|o| o.vlan = Some(4095)),
         ),
         (
-            Blame::Options,
+            Party::Caller,
             "0 listened",
             try_with(&|o| o.ownership = Ownership::Shared),
         ),
         (
-            Blame::Environment,
+            Party::Environment,
             "copy mode",
             try_with(&|o| o.bind = hioload_afxdp::BindMode::ZeroCopy),
         ),
         (
-            Blame::Environment,
+            Party::Environment,
             "same sources",
             try_with(&|o| o.object = hioload_afxdp::XdpObject::new(b"not an object")),
         ),
     ] {
-        assert_eq!(found.0, blame, "{}", found.1);
+        assert_eq!(found.0, party, "{}", found.1);
         assert!(found.1.contains(part), "{}", found.1);
     }
     ip("link set va mtu 20000");
-    let (blame, text) = try_with(&|_| ());
-    assert_eq!(blame, Blame::Environment);
+    let (party, text) = try_with(&|_| ());
+    assert_eq!(party, Party::Environment);
     assert!(text.contains("ip link set va mtu 9000"), "{text}");
     assert!(!has_program(), "a refusal leaves nothing behind");
 }

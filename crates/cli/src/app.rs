@@ -2,8 +2,6 @@
 
 mod af_xdp;
 pub(crate) mod ask;
-#[cfg_attr(not(bypass), allow(dead_code))]
-mod bypass;
 pub(crate) mod check;
 mod client;
 pub(crate) mod connect;
@@ -15,6 +13,7 @@ mod histogram;
 pub(crate) mod load;
 mod log;
 mod page;
+pub(crate) mod reference;
 pub(crate) mod serve;
 mod signals;
 mod target;

@@ -11,11 +11,13 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 pub(crate) mod load;
 
 use crate::Failure;
+use crate::config::Settings;
+use crate::config::reference::{Setting, settings};
 use crate::config::sections::{AfXdpArgs, BypassArgs, DpdkArgs};
 use crate::config::values::{
-    AtLeastOne, EalArguments, LcoreSet, PeerFilter, Size, Span, TransportKind, UpTo, Within,
+    AtLeastOne, EalArguments, LcoreSet, PeerFilter, ReferenceFormat, Size, Span, TransportKind,
+    UpTo, Within,
 };
-use crate::config::{Settings, reference};
 
 /// A WebSocket data plane that owns its cores.
 #[derive(Parser, Debug)]
@@ -26,7 +28,7 @@ use crate::config::{Settings, reference};
     disable_help_subcommand = true
 )]
 pub(crate) struct Cli {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -36,41 +38,55 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve WebSockets: /echo, /topics, /healthz, and a page to try them at /
     Serve(Box<ServeArgs>),
-    /// Send messages to a server that echoes, and check and time what comes back
+    /// Send messages to an echo server, and check and time the replies
     Connect(Box<ConnectArgs>),
     /// Load a server: closed and open loops, connection ramps, churn, fan-out; every reply is checked
     Load(Box<load::LoadArgs>),
-    /// Look at this machine: what AF_XDP or DPDK needs and has, what is missing, and the command that mends it
+    /// Check this machine for AF_XDP or DPDK: what it has, what is missing, and a hint for each
     Check(CheckArgs),
-    /// List the connections of a running server's own TCP, as ss -ti lists the kernel's
+    /// List the connections of a running server's user-space TCP, as ss -ti lists those of the kernel
     Flows(FlowsArgs),
-    /// Record the packets of a running server's own TCP, which tcpdump does not see
+    /// Record packets of a running server's user-space TCP, which tcpdump does not see
     #[command(subcommand)]
     Tap(TapCommand),
+    /// Print the reference of the settings, as deploy/hioload.toml and docs/configuration.md hold it
+    #[command(subcommand, hide = true)]
+    Config(ConfigCommand),
+}
+
+/// `hioload config`
+#[derive(Subcommand, Debug)]
+pub(crate) enum ConfigCommand {
+    /// Print every setting with its default
+    Reference {
+        /// toml (deploy/hioload.toml) or markdown (docs/configuration.md)
+        #[arg(long, value_name = "NAME", default_value = "toml")]
+        format: ReferenceFormat,
+    },
 }
 
 /// `hioload tap`
 #[derive(Subcommand, Debug)]
 pub(crate) enum TapCommand {
-    /// Begin to record
+    /// Start recording
     Start(TapStartArgs),
-    /// End it, and tell what was recorded
+    /// Stop recording, and print what was recorded
     Stop(TapStopArgs),
 }
 
 /// `hioload tap start`
 #[derive(Args, Debug)]
 pub(crate) struct TapStartArgs {
-    /// The file to write, as pcapng; it must not exist, and the server must be allowed to make it
+    /// The pcapng file that the server creates; it must not exist
     #[arg(long, value_name = "FILE")]
     pub file: PathBuf,
     /// Bytes kept of each packet
     #[arg(long, value_name = "N", default_value = "65535")]
     pub snaplen: UpTo<u32, 65535>,
-    /// The largest file; recording ends there
+    /// The largest file; recording stops at this size
     #[arg(long, value_name = "SIZE", default_value = "1GiB")]
     pub max_size: AtLeastOne<Size>,
-    /// The server's control socket; needed only if several servers run
+    /// The control socket of the server; needed if several servers run
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 }
@@ -78,7 +94,7 @@ pub(crate) struct TapStartArgs {
 /// `hioload tap stop`
 #[derive(Args, Debug)]
 pub(crate) struct TapStopArgs {
-    /// The server's control socket; needed only if several servers run
+    /// The control socket of the server; needed if several servers run
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 }
@@ -86,16 +102,16 @@ pub(crate) struct TapStopArgs {
 /// `hioload flows`
 #[derive(Args, Debug)]
 pub(crate) struct FlowsArgs {
-    /// The server's control socket; needed only if several servers run
+    /// The control socket of the server; needed if several servers run
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     pub json: bool,
-    /// Only connections of this peer: ADDR, or ADDR:PORT
+    /// List only connections of this peer: ADDR, or ADDR:PORT
     #[arg(long, value_name = "ADDR")]
     pub peer: Option<PeerFilter>,
-    /// With the send window, congestion window and segment size, which cost the lcore milliseconds for each connection
+    /// Add the send window, congestion window and segment size; they cost the lcore milliseconds per connection
     #[arg(long)]
     pub details: bool,
 }
@@ -104,18 +120,18 @@ pub(crate) struct FlowsArgs {
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_SERVE)]
 pub(crate) struct ServeArgs {
-    /// A TOML file with any of these settings; what is said here wins over it
+    /// A TOML file with any of these settings; flags win over it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Everything that can also stand in the file.
+    /// The settings, which the file can hold too.
     #[command(flatten)]
     pub settings: Settings,
 }
 
 const AFTER_SERVE: &str = "\
 Sizes: 65536, 64KiB, 16MiB. Times: 500ms, 2s, 5m, 1h, or 0.
-In the file a flag is a key with underscores, in the section its heading names; deploy/hioload.toml has them all.
-SIGTERM or SIGINT drains the connections and ends with 0; a second one ends at once.";
+In the file, a flag is a key with underscores; `hioload config reference` prints a file with every key.
+SIGTERM or SIGINT drains the connections and ends with code 0; a second signal ends the process at once.";
 
 /// `hioload connect`
 #[derive(Args, Debug)]
@@ -125,7 +141,7 @@ pub(crate) struct ConnectArgs {
     /// Messages to send
     #[arg(long, value_name = "N", default_value = "1000")]
     pub count: AtLeastOne<u32>,
-    /// Bytes of each
+    /// Bytes of each message
     #[arg(long, value_name = "SIZE", default_value = "64")]
     pub size: Within<Size, 0, { 1 << 30 }>,
     /// Send text instead of binary messages
@@ -134,16 +150,16 @@ pub(crate) struct ConnectArgs {
     /// Offer permessage-deflate
     #[arg(long)]
     pub deflate: bool,
-    /// Messages under way at once
+    /// Messages in flight
     #[arg(long, value_name = "K", default_value = "1")]
     pub in_flight: UpTo<u32, 65536>,
-    /// An Origin to send
+    /// The Origin to send
     #[arg(long)]
     pub origin: Option<String>,
     /// A subprotocol to offer; repeatable
     #[arg(long, value_name = "NAME")]
     pub protocol: Vec<String>,
-    /// Time for all of it
+    /// Time for the whole run
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub timeout: AtLeastOne<Span>,
     /// How it reaches the network.
@@ -155,11 +171,10 @@ pub(crate) struct ConnectArgs {
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub(crate) struct LinkArgs {
-    /// What moves the bytes: sockets; or TCP of our own over the queues of a network interface (af-xdp), or of a port of DPDK
-    /// (dpdk)
+    /// The transport: sockets, or user-space TCP on the queues of a network interface (af-xdp) or of a DPDK port (dpdk)
     #[arg(long, value_name = "NAME", default_value = "sockets")]
     pub transport: TransportKind,
-    /// For transports with a TCP of our own.
+    /// For transports with user-space TCP.
     #[command(flatten)]
     pub bypass: BypassArgs,
     /// For af-xdp.
@@ -174,19 +189,19 @@ pub(crate) struct LinkArgs {
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_CHECK)]
 pub(crate) struct CheckArgs {
-    /// For what: af-xdp or dpdk
+    /// The transport to check for: af-xdp or dpdk
     #[arg(long, value_name = "NAME", default_value = "af-xdp")]
     pub transport: TransportKind,
-    /// The interface to look at (af-xdp)
+    /// The interface to check (af-xdp)
     #[arg(long, value_name = "IF")]
     pub interface: Option<String>,
-    /// The CPUs that are to be lcores
+    /// The CPUs of the lcores
     #[arg(long, value_name = "LCORES", default_value = "all")]
     pub lcores: LcoreSet,
-    /// Also attach the XDP program and bind the queues for a moment; on some NICs that interrupts the link
+    /// Attach the XDP program and bind the queues for a moment; on some NICs this interrupts the link
     #[arg(long, requires = "interface")]
     pub trial: bool,
-    /// The arguments that DPDK's EAL is tried with (dpdk)
+    /// The arguments to start DPDK's EAL with (dpdk)
     #[arg(
         long,
         value_name = "ARGS",
@@ -197,25 +212,25 @@ pub(crate) struct CheckArgs {
     /// Print a JSON array of findings
     #[arg(long)]
     pub json: bool,
-    /// Start EAL in this process and print its ports: what the check does in a child.
+    /// Start EAL in this process and print its ports; the check runs this in a child.
     #[arg(long, hide = true)]
     pub list_ports: bool,
 }
 
 const AFTER_CHECK: &str = "\
-Nothing is changed, except for a moment with --trial; DPDK is started and ended in a process of its own. Ends with 0 if it would work, with 1 if something required is missing.";
+The check changes nothing, except for a moment with --trial. It starts DPDK in a child process. The exit code is 0 if the transport can work here, and 1 if a requirement is missing.";
 
 impl ConnectArgs {
-    /// Time for all of it.
+    /// Time for the whole run.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout.0.0
     }
 }
 
-/// Parses the command line. `None`: help or the version was asked for and printed.
+/// Parses the command line. `None`: it asked for help or the version, which has been printed.
 ///
 /// # Errors
-/// A bad flag or value, in one line.
+/// Code 2: a wrong flag or value.
 pub(crate) fn parse<T: Into<OsString> + Clone>(
     arguments: impl IntoIterator<Item = T>,
 ) -> Result<Option<Cli>, Failure> {
@@ -230,7 +245,7 @@ pub(crate) fn parse<T: Into<OsString> + Clone>(
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
             ) =>
         {
-            // A closed standard output is not worth an error.
+            // A closed standard output is no error.
             let _ = error.print();
             Ok(None)
         }
@@ -238,24 +253,19 @@ pub(crate) fn parse<T: Into<OsString> + Clone>(
     }
 }
 
-/// The command with the defaults written into the help.
+/// The command, with the texts of the declared settings as the help of `serve`.
 fn command() -> clap::Command {
-    let defaults: HashMap<String, String> = reference()
-        .into_iter()
-        .map(|(_, key, value)| (key, value))
-        .collect();
     Cli::command().mut_subcommand("serve", |serve| {
-        let help = |argument: clap::Arg| match (
-            argument.get_help(),
-            defaults.get(argument.get_id().as_str()),
-        ) {
-            (Some(help), Some(value)) => {
-                let help = format!("{help} [default: {value}]");
-                argument.help(help)
-            }
-            _ => argument,
+        let settings: HashMap<&str, &Setting> = settings()
+            .map(|(_, setting)| (setting.key, setting))
+            .collect();
+        let help = |argument: clap::Arg| match settings.get(argument.get_id().as_str()) {
+            Some(setting) => argument
+                .help(setting.short_help())
+                .long_help(setting.long_help()),
+            None => argument,
         };
-        // `mut_arg` puts the argument last, so all are gone through in their order.
+        // `mut_arg` moves the argument to the end: visiting all in their order keeps it.
         let names: Vec<String> = serve
             .get_arguments()
             .map(|argument| argument.get_id().to_string())
@@ -266,10 +276,10 @@ fn command() -> clap::Command {
     })
 }
 
-/// What clap says over several lines, in one.
+/// The error of clap, which has several lines, in one line.
 fn one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "say what to do: serve, connect, load, check, flows or tap (try hioload --help)"
+        return "a subcommand is missing: serve, connect, load, check, flows or tap (try hioload --help)"
             .to_owned();
     }
     let text = error.to_string();
@@ -292,16 +302,16 @@ mod tests {
 
     fn failure(arguments: &[&str]) -> Failure {
         let arguments = ["hioload"].iter().chain(arguments);
-        parse(arguments).expect_err("these arguments are wrong")
+        parse(arguments).expect_err("wrong arguments")
     }
 
     #[test]
-    fn the_command_is_sound() {
+    fn the_declaration_of_the_command_is_consistent() {
         command().debug_assert();
     }
 
     #[test]
-    fn what_is_wrong_is_said_in_one_line_with_code_2() {
+    fn a_usage_error_is_one_line_with_code_2() {
         for (arguments, part) in [
             (&["serve", "--nonsense"][..], "--nonsense"),
             (&["serve", "--listne", "127.0.0.1:1"], "--listen"),
@@ -337,19 +347,16 @@ mod tests {
             ),
         ] {
             let failure = failure(arguments);
-            assert_eq!(failure.code, 2, "{arguments:?}");
-            assert!(
-                failure.message.contains(part),
-                "{arguments:?}: {}",
-                failure.message
-            );
-            assert!(!failure.message.contains('\n'), "{}", failure.message);
-            assert!(failure.message.contains("--help"), "{}", failure.message);
+            assert_eq!(failure.code(), 2, "{arguments:?}");
+            let message = failure.to_string();
+            assert!(message.contains(part), "{arguments:?}: {message}");
+            assert!(!message.contains('\n'), "{message}");
+            assert!(message.contains("--help"), "{message}");
         }
     }
 
     #[test]
-    fn stats_is_a_switch_that_may_be_turned_off() {
+    fn stats_is_a_switch_with_an_optional_value() {
         for (flag, on) in [
             ("--stats", true),
             ("--stats=true", true),
@@ -359,7 +366,7 @@ mod tests {
                 command: Command::Serve(serve),
             })) = parse(["hioload", "serve", flag])
             else {
-                panic!("{flag} is right");
+                panic!("{flag} is valid");
             };
             assert_eq!(serve.settings.server.stats, Some(on));
         }
@@ -373,15 +380,11 @@ mod tests {
             .render_help()
             .to_string();
         let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
-        for (_, key, value) in reference() {
-            assert!(
-                words.contains(&format!("--{}", key.replace('_', "-"))),
-                "{key}"
-            );
-            assert!(
-                words.contains(&format!("[default: {value}]")),
-                "{key} {value}"
-            );
+        for (_, setting) in settings() {
+            let flag = format!("--{}", setting.key.replace('_', "-"));
+            assert!(words.contains(&flag), "{flag}");
+            let default = format!("[default: {}]", setting.default);
+            assert!(words.contains(&default), "{flag} {default}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a frame costs on its way through the memory pair, both ends on one thread.
+//! Measures the cost of a frame over the memory pair, with both ends on one thread.
 //!
 //! `cargo run --release -p hioload-device --example pair`
 
@@ -29,7 +29,7 @@ fn measure(name: &str, mut turn: impl FnMut() -> usize) {
         }
         best = best.min(start.elapsed().as_nanos() as f64 / frames as f64);
     }
-    println!("{name}: {best:.1} ns a frame");
+    println!("{name}: {best:.1} ns per frame");
 }
 
 fn main() -> std::io::Result<()> {

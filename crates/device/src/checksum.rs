@@ -1,4 +1,4 @@
-//! The Internet checksum (RFC 1071), as far as a device computes it: [`TxChecksum::Fill`] done in software.
+//! The Internet checksum (RFC 1071), for devices that fill in checksums ([`TxChecksum::Fill`]) in software.
 
 use crate::{Frame, TxChecksum};
 
@@ -29,9 +29,9 @@ pub fn sum(bytes: &[u8]) -> u16 {
     u16::from_be(folded as u16)
 }
 
-/// Does what [`TxChecksum::Fill`] asks for: adds everything from `start` to the end, what the field holds included, and writes
-/// the complement to `start + offset`. A sum of zero is written as 0xffff, which means the same to TCP and is what UDP wants.
-/// `false`, with nothing changed, if the field is not within the frame.
+/// Carries out [`TxChecksum::Fill`]: adds all bytes from `start` to the end, including the value of the field, and writes the
+/// complement to `start + offset`. A complement of zero is written as 0xffff, which is equivalent for TCP and required for UDP (RFC
+/// 768). Returns `false`, and changes nothing, if the field is not within the frame.
 #[must_use]
 pub fn fill(bytes: &mut [u8], start: u16, offset: u16) -> bool {
     let (start, field) = (start as usize, start as usize + offset as usize);
@@ -46,7 +46,7 @@ pub fn fill(bytes: &mut [u8], start: u16, offset: u16) -> bool {
     true
 }
 
-/// Completes a frame's checksum if that was left to the device. `false` if what was asked for is not within the frame.
+/// Completes a frame's checksum if that is requested. Returns `false` if the field is not within the frame.
 #[must_use]
 pub fn complete<F: Frame>(frame: &mut F) -> bool {
     match frame.tx_checksum() {
@@ -67,7 +67,7 @@ mod tests {
 
     use super::*;
 
-    /// RFC 1071, section 4.1, in its own words.
+    /// The algorithm of RFC 1071, section 4.1.
     fn plain(bytes: &[u8]) -> u16 {
         let mut total = 0_u32;
         for word in bytes.chunks(2) {
@@ -110,14 +110,14 @@ mod tests {
         }
 
         #[test]
-        fn what_is_filled_verifies(
+        fn a_filled_checksum_verifies(
             mut bytes in proptest::collection::vec(any::<u8>(), 24..200),
             start in 0_usize..20,
             pseudo in any::<u16>(),
         ) {
             bytes[start + 2..start + 4].copy_from_slice(&pseudo.to_be_bytes());
             prop_assert!(fill(&mut bytes, start as u16, 2));
-            // The receiver adds the pseudo-header itself.
+            // The receiver adds the sum of the pseudo-header.
             let total = u32::from(sum(&bytes[start..])) + u32::from(pseudo);
             let total = (total & 0xffff) + (total >> 16);
             prop_assert!(total == 0xffff || total == 0);

@@ -1,17 +1,18 @@
-//! A fault injector: wraps any device and does to its frames what networks do.
+//! A fault injector: wraps a device and impairs its frames as a network does.
 //!
-//! All that is random comes from one seed, and time is what [`Faults::set_now`] was told, so a run in virtual time repeats
-//! itself exactly. Each direction has its own generator: how the two interleave changes nothing.
+//! All random decisions depend on one seed, and the time is that of [`Faults::set_now`], so a run in virtual time can be repeated
+//! exactly. Each direction has a generator of its own, so the result does not depend on how the two interleave.
 //!
-//! A frame that enters may be lost, damaged, doubled and held back, in this order; then it goes through the queue of a link
-//! with a bandwidth, and arrives after a delay. Frames are held in memory of the device below, so a line holds at most
-//! [`Impairment::limit`] plus [`Impairment::late_limit`] of them; they go back to it when this is dropped.
+//! A frame may be lost, corrupted, duplicated and held back, in this order. Then it passes the queue of a link with a bandwidth, and
+//! arrives after a delay. The frames are in the memory of the wrapped device, so a direction holds at most [`Impairment::limit`]
+//! plus [`Impairment::late_limit`] frames. They return to the device when the fault injector is dropped.
 
 use std::io;
 use std::time::Duration;
 
 use hioload_lcore::Time;
 
+use crate::setters::setters;
 use crate::{Burst, Capabilities, Device, DeviceStats, Frame, Waker};
 
 mod line;
@@ -19,38 +20,56 @@ mod rng;
 
 use line::Line;
 
-/// What happens to the frames of one direction. The default: nothing.
+/// The impairment of one direction. By default there is none.
 #[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
 pub struct Impairment {
-    /// Probability that a frame is lost.
+    /// The probability that a frame is lost.
     pub loss: f64,
-    /// Probability that it arrives twice.
+    /// The probability that a frame arrives twice.
     pub duplicate: f64,
-    /// Probability that bits of it are flipped.
+    /// The probability that bits of a frame are flipped.
     pub corrupt: f64,
-    /// How many: 1. One flipped bit never escapes the Internet checksum; two may.
+    /// The number of flipped bits, by default 1. The Internet checksum always detects one flipped bit, but not always two.
     pub corrupt_bits: u32,
-    /// The first byte that may be hit: 14, as nothing above the link guards the Ethernet header.
+    /// The first byte that may be changed, by default 14, because no checksum above the link covers the Ethernet header.
     pub corrupt_from: usize,
-    /// Probability that it is held back, to be overtaken by others.
+    /// The probability that a frame is held back, so that others overtake it.
     pub reorder: f64,
-    /// By how many at most: 3.
+    /// The largest number of frames that overtake a frame that is held back, by default 3.
     pub reorder_by: u32,
-    /// For how long at most, if none comes: 10 ms.
+    /// The longest time for which a frame is held back, by default 10 ms.
     pub reorder_for: Duration,
-    /// How long the way is.
+    /// The one-way delay.
     pub delay: Duration,
-    /// Up to this is added, at random. The order of frames stays.
+    /// The largest random addition to the delay. Frames are not reordered by it.
     pub jitter: Duration,
-    /// Bits per second.
+    /// The bandwidth in bits per second.
     pub bandwidth: Option<u64>,
-    /// Bytes that may wait for the link if it has a bandwidth; beyond, frames are lost: 256 KiB.
+    /// The limit in bytes of the queue before a link with a bandwidth, by default 256 KiB. Further frames are lost.
     pub queue_bytes: u64,
-    /// Frames that may be on their way at once; beyond, they are lost: 1024. Fixed when the device is made.
+    /// The limit of frames in transit, by default 1024. Further frames are lost. Fixed when the device is wrapped.
     pub limit: usize,
-    /// Frames that may be held back at once; beyond, none is: 32. Fixed when the device is made.
+    /// The limit of frames that are held back, by default 32. Further frames are not held back. Fixed when the device is wrapped.
     pub late_limit: usize,
 }
+
+setters!(Impairment {
+    loss: f64,
+    duplicate: f64,
+    corrupt: f64,
+    corrupt_bits: u32,
+    corrupt_from: usize,
+    reorder: f64,
+    reorder_by: u32,
+    reorder_for: Duration,
+    delay: Duration,
+    jitter: Duration,
+    bandwidth: Option<u64>,
+    queue_bytes: u64,
+    limit: usize,
+    late_limit: usize,
+});
 
 impl Default for Impairment {
     fn default() -> Self {
@@ -74,7 +93,7 @@ impl Default for Impairment {
 }
 
 impl Impairment {
-    /// Whether frames pass as they are, at once.
+    /// Whether frames pass unchanged and without delay.
     #[must_use]
     pub fn is_none(&self) -> bool {
         let chances = [self.loss, self.duplicate, self.corrupt, self.reorder];
@@ -85,47 +104,49 @@ impl Impairment {
     }
 }
 
-/// What happened in one direction; monotonic. `entered + duplicated` is what came out, was `lost` or `overflowed`, or is held.
+/// The counters of one direction; monotonic. `entered + duplicated` is the number of frames that left, are held, or are counted in
+/// `lost` or `overflowed`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub struct FaultStats {
-    /// Frames that went in, while there was anything to do to them.
+    /// Frames that entered while there was an impairment.
     pub entered: u64,
-    /// Lost.
+    /// Frames lost.
     pub lost: u64,
-    /// Doubled.
+    /// Frames duplicated.
     pub duplicated: u64,
-    /// Not doubled, for want of a buffer.
+    /// Frames not duplicated, because no buffer was free.
     pub not_duplicated: u64,
-    /// Damaged.
+    /// Frames corrupted.
     pub corrupted: u64,
-    /// Held back.
+    /// Frames held back.
     pub reordered: u64,
-    /// Left later than they came, for delay or bandwidth.
+    /// Frames delayed by the delay or the bandwidth.
     pub delayed: u64,
-    /// Lost because a queue was full.
+    /// Frames lost because a queue was full.
     pub overflowed: u64,
 }
 
 /// A device with a faulty link.
 pub struct Faults<D: Device> {
-    // Before the device: frames go back before it is closed.
+    // Declared before the device, so that frames return to it before it is dropped.
     rx: Line<D::Frame>,
     tx: Line<D::Frame>,
-    /// Due, but the device had no room for it.
+    /// Frames that are due, and for which the device had no room.
     unsent: Burst<D::Frame>,
-    /// On its way from the device into the line.
+    /// Frames between the device and the line.
     arrived: Burst<D::Frame>,
     now: Time,
     device: D,
 }
 
 impl<D: Device> Faults<D> {
-    /// Wraps a device. `rx` happens to what it receives, `tx` to what it sends.
+    /// Wraps a device. `rx` impairs the frames that it receives, `tx` those that it sends.
     #[must_use]
     pub fn new(device: D, seed: u64, rx: &Impairment, tx: &Impairment) -> Self {
         Self {
             rx: Line::new(rx, seed),
-            // Any other seed would do.
+            // Any different seed is sufficient.
             tx: Line::new(tx, seed ^ 0x7478_7478_7478_7478),
             unsent: Burst::new(),
             arrived: Burst::new(),
@@ -134,13 +155,13 @@ impl<D: Device> Faults<D> {
         }
     }
 
-    /// Says what time it is. It never goes back.
+    /// Sets the time. An earlier time than the present one has no effect.
     pub fn set_now(&mut self, now: Time) {
         self.now = self.now.max(now);
     }
 
-    /// When a frame is due: to be received, to be sent (by the next call of anything that moves frames), or to be no longer
-    /// held back. Not later than the time last set if a frame is due that the device or the caller had no room for.
+    /// The time when the next frame is due to be received, to be sent (by the next call that moves frames), or to be no longer held
+    /// back. It is not later than the present time if a frame is due for which the device or the caller had no room.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         let unsent = (!self.unsent.is_empty()).then_some(self.now);
@@ -148,46 +169,46 @@ impl<D: Device> Faults<D> {
         lines.into_iter().flatten().chain(unsent).min()
     }
 
-    /// Changes what happens to received frames from now on, save the two limits.
-    pub fn set_rx(&mut self, what: &Impairment) {
-        change(&mut self.rx, what);
+    /// Sets the impairment of received frames from now on, except the two limits.
+    pub fn set_rx(&mut self, impairment: &Impairment) {
+        change(&mut self.rx, impairment);
     }
 
-    /// Changes what happens to sent frames from now on, save the two limits.
-    pub fn set_tx(&mut self, what: &Impairment) {
-        change(&mut self.tx, what);
+    /// Sets the impairment of sent frames from now on, except the two limits.
+    pub fn set_tx(&mut self, impairment: &Impairment) {
+        change(&mut self.tx, impairment);
     }
 
-    /// What happened to received frames.
+    /// The counters of received frames.
     #[must_use]
     pub fn rx_faults(&self) -> FaultStats {
         self.rx.stats
     }
 
-    /// What happened to sent frames.
+    /// The counters of sent frames.
     #[must_use]
     pub fn tx_faults(&self) -> FaultStats {
         self.tx.stats
     }
 
-    /// Frames on their way: to the caller, and to the device.
+    /// The numbers of frames in transit to the caller, and to the device.
     #[must_use]
     pub fn held(&self) -> (usize, usize) {
         (self.rx.held(), self.tx.held() + self.unsent.len())
     }
 
-    /// The device.
+    /// The wrapped device.
     pub fn get_mut(&mut self) -> &mut D {
         &mut self.device
     }
 
-    /// The device.
+    /// The wrapped device.
     #[must_use]
     pub fn get_ref(&self) -> &D {
         &self.device
     }
 
-    /// Sends what is due; `false` if the device has no room.
+    /// Sends the frames that are due. Returns `false` if the device has no room.
     fn flush(&mut self) -> bool {
         loop {
             while !self.unsent.is_full()
@@ -206,15 +227,15 @@ impl<D: Device> Faults<D> {
     }
 }
 
-fn change<F: Frame>(line: &mut Line<F>, what: &Impairment) {
-    line.what = Impairment {
-        limit: line.what.limit,
-        late_limit: line.what.late_limit,
-        ..what.clone()
+fn change<F: Frame>(line: &mut Line<F>, impairment: &Impairment) {
+    line.impairment = Impairment {
+        limit: line.impairment.limit,
+        late_limit: line.impairment.late_limit,
+        ..impairment.clone()
     };
 }
 
-/// A second frame like this one, in a buffer of the device.
+/// A copy of a frame, in a buffer of the device.
 fn copy<D: Device>(device: &mut D, frame: &D::Frame) -> Option<D::Frame> {
     let mut twin = device.alloc()?;
     if frame.len() > twin.room() {
@@ -239,7 +260,7 @@ impl<D: Device> Device for Faults<D> {
         if self.rx.is_transparent() {
             return self.device.rx_burst(burst);
         }
-        // What the caller had no room for goes first; meanwhile the rest waits in the device.
+        // Frames for which the caller had no room go first. Until then, others wait in the device.
         if !self.rx.is_due(self.now) {
             self.device.rx_burst(&mut self.arrived);
         }
@@ -257,7 +278,7 @@ impl<D: Device> Device for Faults<D> {
     }
 
     fn tx_burst(&mut self, burst: &mut Burst<D::Frame>) -> usize {
-        // What was taken before goes first; while there is no room for that, nothing more is taken.
+        // Frames taken before go first. While there is no room for them, no other is taken.
         if !self.flush() {
             return 0;
         }
@@ -289,7 +310,7 @@ impl<D: Device> Device for Faults<D> {
         self.device.waker()
     }
 
-    /// Those of the device below, so without what was lost here.
+    /// The counters of the wrapped device, without the frames that were lost here.
     fn stats(&self) -> DeviceStats {
         self.device.stats()
     }

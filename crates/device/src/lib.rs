@@ -1,11 +1,11 @@
-//! Frames in bursts: the seam below TCP.
+//! Bursts of frames: the interface between TCP and the devices below it.
 //!
-//! A [`Device`] is one queue of a port: a receive ring and a transmit ring, owned by one lcore. Frames are linear: a
-//! [`Frame`] is moved from ring to stack to ring, never cloned, and goes back to its pool when it is dropped. So a frame
-//! is at any moment in exactly one place, and a device can account for each.
+//! A [`Device`] is one queue of a port: a receive ring and a transmit ring, owned by one lcore. A [`Frame`] is moved from ring to
+//! stack to ring, never cloned, and returns to its pool when it is dropped. So a frame is in exactly one place at any time, and a
+//! device can account for each frame.
 //!
-//! One turn of an lcore is one [`Device::rx_burst`], the work, and one [`Device::tx_burst`]: a device does per burst
-//! whatever can be done per burst (ring indices, doorbells, system calls, refills).
+//! In one turn, an lcore makes one call of [`Device::rx_burst`], does its work, and makes one call of [`Device::tx_burst`]. A device
+//! updates ring indices, rings doorbells, makes system calls and refills rings once for a burst.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -18,106 +18,110 @@ mod arena_frame;
 pub mod checksum;
 pub mod faults;
 pub mod memory;
+mod party;
 pub mod pcapng;
+mod setters;
 pub mod tap;
 
-/// Frames received or sent in one call.
+pub use party::Party;
+
+/// The largest number of frames received or sent in one call.
 pub const BURST: usize = 64;
 
 /// Up to [`BURST`] frames, in order.
 pub type Burst<F> = ArrayVec<F, BURST>;
 
-/// What is known of the checksums of a received frame.
+/// The state of the checksums of a received frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum RxChecksum {
-    /// Nothing: whoever reads the frame has to verify them.
+    /// The checksums are not verified: the receiver must verify them.
     #[default]
     Unknown,
-    /// Good, or never at risk (the sender is in this machine and left them out): the frame may be taken as it is.
+    /// The checksums are good, or the frame never left this machine and its sender left them unfinished. The receiver need not
+    /// verify them.
     Good,
-    /// The device found one wrong.
+    /// The device found a wrong checksum.
     Bad,
 }
 
-/// What the device is asked to do with a frame it sends.
+/// The request for the checksum of a frame to be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum TxChecksum {
-    /// Nothing: all checksums are complete.
+    /// No request: all checksums are complete.
     #[default]
     Complete,
     /// The field at `start + offset` holds the sum of the pseudo-header, not complemented; the device adds everything from
     /// `start` to the end of the frame (the one's complement sum of RFC 1071) and writes the complement of the sum there. An
     /// IPv4 header checksum is always complete.
     Fill {
-        /// Bytes from the start of the frame to the transport header.
+        /// The offset of the transport header in the frame.
         start: u16,
-        /// Bytes from there to the field.
+        /// The offset of the checksum field in the transport header.
         offset: u16,
     },
 }
 
 /// One packet buffer: a UMEM chunk, an mbuf. Its bytes are contiguous, with headroom before and tailroom after them.
 ///
-/// Every method is a few instructions; lengths and offsets are bytes.
+/// Every method is a few instructions. Lengths and offsets are in bytes.
 pub trait Frame: Sized {
-    /// The frame's bytes, from the first of the Ethernet header. No frame check sequence.
+    /// The frame's bytes, from the Ethernet header on, without the frame check sequence.
     fn bytes(&self) -> &[u8];
-    /// The same, to write to.
+    /// The frame's bytes, for writing.
     fn bytes_mut(&mut self) -> &mut [u8];
-    /// How many they are.
+    /// The number of bytes.
     fn len(&self) -> usize {
         self.bytes().len()
     }
-    /// Whether there are none.
+    /// Whether the frame has no bytes.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
     /// The greatest length that [`set_len`](Self::set_len) takes: from the first byte to the end of the buffer.
     fn room(&self) -> usize;
-    /// Moves the end. Bytes that are new to the frame have any value.
+    /// Moves the end. Bytes that are added to the frame have arbitrary values.
     ///
     /// # Panics
     /// If `len` is greater than `room()`.
     fn set_len(&mut self, len: usize);
-    /// Bytes free before the first one.
+    /// The number of free bytes before the first one.
     fn headroom(&self) -> usize;
-    /// Moves the beginning back by `n` bytes, to put a header before what is there.
+    /// Moves the beginning back by `n` bytes, to prepend a header.
     ///
     /// # Panics
     /// If `n` is greater than `headroom()`.
     fn grow_front(&mut self, n: usize);
-    /// Moves the beginning forward by `n` bytes, to take a header away.
+    /// Moves the beginning forward by `n` bytes, to remove a header.
     ///
     /// # Panics
     /// If `n` is greater than `len()`.
     fn shrink_front(&mut self, n: usize);
-    /// What the device said of its checksums when it was received.
+    /// The state of the checksums, as the device reported it when it received the frame.
     fn rx_checksum(&self) -> RxChecksum;
-    /// Says what is known of its checksums: for devices made of software, and for what wraps a device and changes frames.
-    fn set_rx_checksum(&mut self, what: RxChecksum);
-    /// What the device was asked to do when it is sent.
+    /// Sets the state of the checksums. For devices in software, and for wrappers of devices that change frames.
+    fn set_rx_checksum(&mut self, state: RxChecksum);
+    /// The request for the checksum.
     fn tx_checksum(&self) -> TxChecksum;
-    /// What the device is to do when it is sent. Anything but `Complete` only if
-    /// [`Capabilities::tx_checksum`] says it can.
-    fn set_tx_checksum(&mut self, what: TxChecksum);
+    /// Sets the request for the checksum. [`TxChecksum::Fill`] requires [`Capabilities::tx_checksum`].
+    fn set_tx_checksum(&mut self, request: TxChecksum);
 }
 
-/// What a device can do; constant while it is open.
+/// The capabilities of a device; constant while it is open.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Capabilities {
-    /// For logs: `af-xdp`, `memory`, ...
+    /// The name of the device type, for logs: `af-xdp`, `memory`, ...
     pub name: &'static str,
     /// The largest IP packet, in bytes: a frame has 14 more for Ethernet, and 4 for a VLAN tag.
     pub mtu: usize,
-    /// It fills in TCP checksums ([`TxChecksum::Fill`]).
+    /// The device fills in TCP checksums ([`TxChecksum::Fill`]).
     pub tx_checksum: bool,
-    /// It says of received frames whether their checksums are good ([`Frame::rx_checksum`] is not always `Unknown`).
+    /// The device reports the state of the checksums of received frames ([`Frame::rx_checksum`] is not always `Unknown`).
     pub rx_checksum: bool,
-    /// Frames reach the stack in the memory they were received in (the kernel or the NIC copies nothing).
+    /// The device receives frames into the memory in which the stack reads them, without a copy by the kernel or the driver.
     pub zero_copy: bool,
     /// Whether [`Device::wait`] can sleep.
     pub can_block: bool,
-    /// The station's address.
+    /// The MAC address.
     pub mac: [u8; 6],
 }
 
@@ -126,17 +130,17 @@ pub struct Capabilities {
 pub struct DeviceStats {
     /// Frames received.
     pub rx_frames: u64,
-    /// Their bytes.
+    /// Bytes received.
     pub rx_bytes: u64,
-    /// Frames that were lost before they could be received, as far as the device knows: rings full, no buffers.
+    /// Frames dropped before they were received, as far as the device knows: a ring was full, or no buffer was free.
     pub rx_dropped: u64,
-    /// Frames handed over for sending.
+    /// Frames taken for sending.
     pub tx_frames: u64,
-    /// Their bytes.
+    /// Bytes of the frames taken for sending.
     pub tx_bytes: u64,
-    /// Frames taken for sending and known to be lost.
+    /// Frames that were to be sent and are known to be lost.
     pub tx_dropped: u64,
-    /// Times the transmit ring had no room for all of a burst.
+    /// Bursts for which the transmit ring did not have enough room.
     pub tx_full: u64,
     /// System calls made, or doorbells rung.
     pub kicks: u64,
@@ -144,37 +148,37 @@ pub struct DeviceStats {
 
 /// One receive and one transmit queue, with their frames.
 pub trait Device {
-    /// Its packet buffers.
+    /// The packet buffers.
     type Frame: Frame;
 
-    /// What it can do.
+    /// The capabilities.
     fn capabilities(&self) -> Capabilities;
 
-    /// Appends frames that have arrived, at most until `burst` is full; returns how many. Never blocks.
+    /// Appends frames that have arrived, at most until `burst` is full. Returns their number. Never blocks.
     fn rx_burst(&mut self, burst: &mut Burst<Self::Frame>) -> usize;
 
-    /// Sends frames from the front of `burst`, in order, and takes them out; returns how many. What there was no room for
-    /// stays. Never blocks. An empty burst is not useless: it lets the device go on with what it has begun.
+    /// Sends frames from the front of `burst`, in order, and removes them. Returns their number. Frames for which there is no room
+    /// stay in `burst`. Never blocks. A call with an empty burst lets the device continue to send earlier frames.
     fn tx_burst(&mut self, burst: &mut Burst<Self::Frame>) -> usize;
 
-    /// An empty frame (length 0) with headroom; `None` while all are in use.
+    /// Allocates an empty frame (length 0) with headroom. Returns `None` while all frames are in use.
     fn alloc(&mut self) -> Option<Self::Frame>;
 
-    /// Sleeps until a frame may have arrived, the waker was used, or `timeout` is over (`None`: for ever). A device that
+    /// Sleeps until a frame may have arrived, the waker is used, or `timeout` has passed (`None`: no time limit). A device that
     /// cannot sleep returns at once.
     ///
     /// # Errors
-    /// What the system says when the device is gone.
+    /// The device has been removed. Every later call fails as well.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Makes the current or the next `wait` return, from any thread.
+    /// A function that makes the current or the next `wait` return, from any thread.
     fn waker(&self) -> Waker;
 
-    /// Its counters.
+    /// The counters.
     fn stats(&self) -> DeviceStats;
 }
 
-/// Wakes a device that sleeps in [`Device::wait`]. A wake before the sleep is not lost.
+/// Wakes a device that sleeps in [`Device::wait`]. A wake-up before the sleep is not lost.
 pub type Waker = std::sync::Arc<dyn Fn() + Send + Sync>;
 
 impl fmt::Display for Capabilities {

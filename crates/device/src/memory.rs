@@ -1,8 +1,8 @@
-//! A pair of devices in memory: what one end sends, the other receives. For two threads or for one.
+//! A pair of devices in memory: each end receives the frames that the other end sends. The ends may be on one thread or on two.
 //!
-//! Frames move: a token of the chunk goes through a ring, no byte is copied. Both ends use one arena, and chunks migrate with
-//! the traffic; an end that has received more than it has sent gives the difference back in bursts, through a second ring,
-//! which is what a NIC's completion ring is to its driver. So one-way traffic does not starve the sender.
+//! Frames are moved: a token of the chunk goes through a ring, and no byte is copied. Both ends use one arena, and chunks migrate
+//! with the traffic. An end that has received more chunks than it has sent returns the difference in bursts, through a second ring
+//! that works like the completion ring of a NIC. So one-way traffic does not starve the sender.
 //!
 //! ```text
 //!   A: pool --tx_burst--> frames ---> rx_burst --> pool :B       (and the same from B to A)
@@ -13,7 +13,7 @@
 //! use hioload_device::{Burst, Device, memory};
 //!
 //! let (a, b) = memory::pair(&memory::PairOptions::default())?;
-//! // Each on the thread that uses it; here it is the same.
+//! // Each end is opened on the thread that uses it, which is the same thread here.
 //! let (mut a, mut b) = (a.open(), b.open());
 //! let mut burst = Burst::new();
 //! if let Some(mut frame) = a.alloc() {
@@ -37,30 +37,32 @@ use hioload_mem::HugePages;
 use hioload_mem::frames::{Chunk, FrameArena, FrameArenaOptions, HEADROOM, RxMark};
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use crate::setters::setters;
 use crate::{BURST, Capabilities};
 
 mod device;
 
 pub use device::MemoryDevice;
 
-/// What a frame has besides its IP packet: two addresses, a VLAN tag, the type.
+/// Bytes of the link header: two MAC addresses, a VLAN tag and the EtherType.
 const LINK: usize = 18;
 
-/// What [`pair`] is to make.
+/// The options of [`pair`].
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct PairOptions {
-    /// Chunks of each end; at least 1.
+    /// The number of chunks of each end, at least 1.
     pub chunks: usize,
-    /// Bytes of a chunk; `None`: the smallest power of two, at least 2048, that has room for the headroom and the largest
-    /// frame (2048 for 1500, 16384 for 9000).
+    /// Bytes of a chunk; `None`: the smallest power of two, at least 2048, that has room for the headroom and the largest frame
+    /// (2048 for an MTU of 1500, 16384 for 9000).
     pub chunk_size: Option<usize>,
-    /// Frames that may be on their way, in each direction; at least 1.
+    /// The number of slots of the ring in each direction, at least 1.
     pub ring: usize,
-    /// The largest IP packet, in bytes. Longer frames are dropped by the sending end, and counted.
+    /// The largest IP packet, in bytes. The sending end drops and counts longer frames.
     pub mtu: usize,
-    /// The pages to ask for.
+    /// The pages of the memory.
     pub huge_pages: HugePages,
-    /// The NUMA node to prefer.
+    /// The preferred NUMA node.
     pub node: Option<u32>,
     /// The first end.
     pub a: EndOptions,
@@ -68,26 +70,47 @@ pub struct PairOptions {
     pub b: EndOptions,
 }
 
-/// What one end of a pair offers.
+setters!(PairOptions {
+    chunks: usize,
+    chunk_size: Option<usize>,
+    ring: usize,
+    mtu: usize,
+    huge_pages: HugePages,
+    node: Option<u32>,
+    a: EndOptions,
+    b: EndOptions,
+});
+
+/// The capabilities of one end of a pair.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub struct EndOptions {
-    /// Its address.
+    /// The MAC address.
     pub mac: [u8; 6],
-    /// Whether it fills in checksums. They are really computed only if the other end does not offer `rx_checksum`: else the
-    /// frame is delivered as good, with the sum left out, as between two virtual machines.
+    /// Whether the end fills in checksums. It computes them only if the other end does not offer `rx_checksum`. Otherwise the frame
+    /// is delivered as good, with its checksum unfinished, as between two virtual machines.
     pub tx_checksum: bool,
-    /// Whether it vouches for frames whose checksum was left to the device. Of all others it knows nothing.
+    /// Whether the end marks frames as good whose checksum was requested of the device. All other frames are marked as unknown.
     pub rx_checksum: bool,
 }
 
+impl EndOptions {
+    /// An end with this MAC address and these offloads.
+    #[must_use]
+    pub fn new(mac: [u8; 6], tx_checksum: bool, rx_checksum: bool) -> Self {
+        Self {
+            mac,
+            tx_checksum,
+            rx_checksum,
+        }
+    }
+}
+
 impl Default for PairOptions {
-    /// 4096 chunks each, rings of 1024, an MTU of 1500, no huge pages, no offload.
+    /// 4096 chunks for each end, rings of 1024 slots, an MTU of 1500, no huge pages, no offload.
     fn default() -> Self {
-        let end = |last| EndOptions {
-            // Locally administered.
-            mac: [0x02, 0, 0, 0, 0, last],
-            ..EndOptions::default()
-        };
+        // Locally administered addresses.
+        let end = |last| EndOptions::new([0x02, 0, 0, 0, 0, last], false, false);
         Self {
             chunks: 4096,
             chunk_size: None,
@@ -101,7 +124,7 @@ impl Default for PairOptions {
     }
 }
 
-/// A frame on its way.
+/// A frame in a ring.
 struct Token {
     chunk: Chunk,
     start: u16,
@@ -111,15 +134,16 @@ struct Token {
 
 const _: () = assert!(size_of::<Token>() == 16);
 
-/// What the other end sees of an end. Written only by one who sleeps, wakes or leaves, so reading it costs nothing.
+/// The state of an end that the other end reads. It is written only when an end sleeps, wakes up or is dropped, so its cache line
+/// stays shared.
 #[repr(align(128))]
 struct Side {
     bell: Doorbell,
-    /// Its waker was used.
+    /// The waker was used.
     woken: AtomicBool,
-    /// It sleeps, or is about to, for want of chunks or of room in its transmit ring.
-    hungry: AtomicBool,
-    /// It was dropped.
+    /// The end sleeps, or is about to, until it has chunks or room in its transmit ring.
+    starved: AtomicBool,
+    /// The end was dropped.
     gone: AtomicBool,
 }
 
@@ -128,35 +152,35 @@ impl Side {
         Arc::new(Self {
             bell: Doorbell::new(),
             woken: AtomicBool::new(false),
-            hungry: AtomicBool::new(false),
+            starved: AtomicBool::new(false),
             gone: AtomicBool::new(false),
         })
     }
 }
 
-/// The rings, as one end has them.
-struct Lines {
+/// The rings of one end.
+struct Rings {
     tx: Producer<Token>,
     rx: Consumer<Token>,
-    /// Chunks given back to the other end.
-    give: Producer<Chunk>,
-    /// Chunks given back by the other end.
-    back: Consumer<Chunk>,
-    here: Arc<Side>,
+    /// Chunks returned to the other end.
+    returns: Producer<Chunk>,
+    /// Chunks returned by the other end.
+    returned: Consumer<Chunk>,
+    own: Arc<Side>,
     far: Arc<Side>,
 }
 
-impl Drop for Lines {
+impl Drop for Rings {
     fn drop(&mut self) {
-        // Release, with the acquire in `is_connected`: who sees it also sees all that was sent and given back before.
-        self.here.gone.store(true, Ordering::Release);
+        // Release, pairs with the acquire in `is_connected`: an end that sees the flag sees everything sent and returned before.
+        self.own.gone.store(true, Ordering::Release);
         self.far.bell.ring();
     }
 }
 
-/// One end of a pair, not yet opened: it may go to the thread that is to use it.
+/// One end of a pair that is not open yet. It may be sent to the thread that uses it.
 pub struct End {
-    lines: Lines,
+    rings: Rings,
     arena: Arc<FrameArena>,
     chunks: usize,
     capabilities: Capabilities,
@@ -164,7 +188,7 @@ pub struct End {
 }
 
 impl End {
-    /// Opens it, on the thread that uses it.
+    /// Opens the end, on the thread that uses it.
     ///
     /// # Panics
     /// Never: the arena was made with room for both ends.
@@ -174,11 +198,11 @@ impl End {
         let pool = pool.expect("the arena has room for both ends");
         let thread = thread::current();
         let wake = Box::new(move || thread.unpark());
-        // The first waker: an end is opened once.
-        self.lines.here.bell.set_waker(wake);
+        // An end is opened once, so this is the first waker.
+        self.rings.own.bell.set_waker(wake);
         MemoryDevice {
             pool,
-            lines: self.lines,
+            rings: self.rings,
             longest: self.capabilities.mtu + LINK,
             capabilities: self.capabilities,
             far_rx_checksum: self.far_rx_checksum,
@@ -186,14 +210,14 @@ impl End {
             surplus: 0,
             batch: (self.chunks / 8).clamp(1, BURST) as isize,
             reserve: self.chunks / 4,
-            short: false,
+            alloc_failed: false,
             full: false,
-            made_room: false,
-            told_gone: false,
+            freed: false,
+            gone_reported: false,
         }
     }
 
-    /// What it will be able to do.
+    /// The capabilities that the device will have.
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
         self.capabilities.clone()
@@ -208,11 +232,10 @@ impl fmt::Debug for End {
     }
 }
 
-/// Makes two ends joined by rings, with one arena.
+/// Creates two ends that are joined by rings and share an arena.
 ///
 /// # Errors
-/// `InvalidInput` if a size is zero or out of range or a chunk is too small for the MTU, else what the system says when there
-/// is no memory.
+/// `InvalidInput` if a size is zero or out of range, or a chunk is too small for the MTU; the errors of allocating memory.
 pub fn pair(options: &PairOptions) -> io::Result<(End, End)> {
     let largest = HEADROOM.saturating_add(options.mtu).saturating_add(LINK);
     let fitting = || largest.checked_next_power_of_two();
@@ -223,42 +246,41 @@ pub fn pair(options: &PairOptions) -> io::Result<(End, End)> {
     let both = options.chunks.saturating_mul(2);
     if options.chunks == 0 || options.ring == 0 || options.mtu == 0 || chunk_size < largest {
         let text = format!(
-            "a memory pair cannot have {} chunks of {chunk_size} bytes, rings of {} and an MTU of {}",
+            "a memory pair cannot have {} chunks of {chunk_size} bytes, rings of {} slots and an MTU of {}",
             options.chunks, options.ring, options.mtu
         );
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
-    let arena = FrameArena::new(&FrameArenaOptions {
-        chunks: both,
-        chunk_size,
-        huge_pages: options.huge_pages,
-        node: options.node,
-    })?;
+    let arena = FrameArena::new(
+        &FrameArenaOptions::new(both, chunk_size)
+            .huge_pages(options.huge_pages)
+            .node(options.node),
+    )?;
 
     let (a_tx, b_rx) = RingBuffer::new(options.ring);
     let (b_tx, a_rx) = RingBuffer::new(options.ring);
-    // Room for all chunks there are: giving back never fails.
-    let (a_give, b_back) = RingBuffer::new(both);
-    let (b_give, a_back) = RingBuffer::new(both);
+    // These rings have room for all chunks, so that returning one never fails.
+    let (a_returns, b_returned) = RingBuffer::new(both);
+    let (b_returns, a_returned) = RingBuffer::new(both);
     let (a, b) = (Side::new(), Side::new());
-    let a_lines = Lines {
+    let a_rings = Rings {
         tx: a_tx,
         rx: a_rx,
-        give: a_give,
-        back: a_back,
-        here: Arc::clone(&a),
+        returns: a_returns,
+        returned: a_returned,
+        own: Arc::clone(&a),
         far: Arc::clone(&b),
     };
-    let b_lines = Lines {
+    let b_rings = Rings {
         tx: b_tx,
         rx: b_rx,
-        give: b_give,
-        back: b_back,
-        here: b,
+        returns: b_returns,
+        returned: b_returned,
+        own: b,
         far: a,
     };
-    let end = |lines, mine: EndOptions, other: EndOptions| End {
-        lines,
+    let end = |rings, mine: EndOptions, other: EndOptions| End {
+        rings,
         arena: Arc::clone(&arena),
         chunks: options.chunks,
         capabilities: Capabilities {
@@ -273,16 +295,16 @@ pub fn pair(options: &PairOptions) -> io::Result<(End, End)> {
         far_rx_checksum: other.rx_checksum,
     };
     Ok((
-        end(a_lines, options.a, options.b),
-        end(b_lines, options.b, options.a),
+        end(a_rings, options.a, options.b),
+        end(b_rings, options.b, options.a),
     ))
 }
 
-/// Two ports of `queues` queues each, joined queue by queue: queue `i` of one talks to queue `i` of the other. Each pair has
-/// an arena of its own, so a frame is sent on the queue it was received or allocated on.
+/// Creates two ports of `queues` queues each: queue `i` of one is joined with queue `i` of the other. Each pair of queues has an
+/// arena of its own, so a frame must be sent on the queue on which it was received or allocated.
 ///
 /// # Errors
-/// As [`pair`].
+/// Those of [`pair`].
 pub fn ports(options: &PairOptions, queues: usize) -> io::Result<Vec<(End, End)>> {
     (0..queues).map(|_| pair(options)).collect()
 }

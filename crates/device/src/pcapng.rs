@@ -5,7 +5,7 @@
 //! Section Header  Interface Description x n  Enhanced Packet ...  Interface Statistics x n
 //! ```
 
-/// Which way a frame went.
+/// The direction of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Direction {
     /// Received.
@@ -17,28 +17,28 @@ pub enum Direction {
 /// One frame to be written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Packet<'a> {
-    /// Number of its interface: they count from 0 in the order in which they were described.
+    /// The number of the interface. Interfaces are numbered from 0 in the order of their descriptions.
     pub interface: u32,
     /// Nanoseconds since 1970.
     pub time: u64,
-    /// Which way it went.
+    /// The direction.
     pub direction: Direction,
-    /// Its length on the wire, in bytes.
+    /// The length on the wire, in bytes.
     pub length: u32,
-    /// Its first bytes, as many as are kept.
+    /// The captured bytes, from the first one on.
     pub bytes: &'a [u8],
 }
 
 /// Counters of an interface.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Statistics {
-    /// Nanoseconds since 1970 at which the capture began.
+    /// The start of the capture, in nanoseconds since 1970.
     pub start: u64,
-    /// The same for its end.
+    /// The end of the capture, in nanoseconds since 1970.
     pub end: u64,
     /// Frames seen.
     pub received: u64,
-    /// Frames that are not in the file.
+    /// Frames seen that are not in the file.
     pub dropped: u64,
 }
 
@@ -67,16 +67,16 @@ mod option {
     pub(super) const ISB_USRDELIV: u16 = 8;
 }
 
-/// Bytes of an interface's statistics.
+/// Bytes of an Interface Statistics Block.
 pub const STATISTICS_LEN: usize = 12 + 12 + 5 * 12 + 4;
 
-/// Bytes of a packet of which `kept` bytes are written.
+/// Bytes of an Enhanced Packet Block with `kept` captured bytes.
 #[must_use]
 pub fn packet_len(kept: usize) -> usize {
     12 + 20 + kept.next_multiple_of(4) + 8 + 4
 }
 
-/// The Section Header Block, which comes first. The section's length is left open.
+/// Appends the Section Header Block, which is the first block. The section's length is unspecified.
 pub fn section_header(out: &mut Vec<u8>, application: &str) {
     block(out, SECTION_HEADER, |out| {
         put32(out, BYTE_ORDER_MAGIC);
@@ -88,7 +88,7 @@ pub fn section_header(out: &mut Vec<u8>, application: &str) {
     });
 }
 
-/// An Interface Description Block: Ethernet, `snaplen` bytes kept of each frame (0: all), times in nanoseconds.
+/// Appends an Interface Description Block: Ethernet, `snaplen` bytes captured of each frame (0: all), times in nanoseconds.
 pub fn interface(out: &mut Vec<u8>, name: &str, snaplen: u32) {
     block(out, INTERFACE_DESCRIPTION, |out| {
         put16(out, LINKTYPE_ETHERNET);
@@ -100,7 +100,7 @@ pub fn interface(out: &mut Vec<u8>, name: &str, snaplen: u32) {
     });
 }
 
-/// An Enhanced Packet Block.
+/// Appends an Enhanced Packet Block.
 pub fn packet(out: &mut Vec<u8>, packet: &Packet<'_>) {
     block(out, ENHANCED_PACKET, |out| {
         put32(out, packet.interface);
@@ -118,7 +118,7 @@ pub fn packet(out: &mut Vec<u8>, packet: &Packet<'_>) {
     });
 }
 
-/// An Interface Statistics Block.
+/// Appends an Interface Statistics Block.
 pub fn statistics(out: &mut Vec<u8>, interface: u32, what: &Statistics) {
     block(out, INTERFACE_STATISTICS, |out| {
         put32(out, interface);
@@ -145,10 +145,10 @@ pub fn statistics(out: &mut Vec<u8>, interface: u32, what: &Statistics) {
     });
 }
 
-/// A block around what `body` writes: the type, and the length before and after.
-fn block(out: &mut Vec<u8>, kind: u32, body: impl FnOnce(&mut Vec<u8>)) {
+/// Appends a block: the type, the length, the body that `body` writes, and the length again.
+fn block(out: &mut Vec<u8>, block_type: u32, body: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
-    put32(out, kind);
+    put32(out, block_type);
     put32(out, 0);
     body(out);
     let length = (out.len() - start + 4) as u32;
@@ -156,7 +156,7 @@ fn block(out: &mut Vec<u8>, kind: u32, body: impl FnOnce(&mut Vec<u8>)) {
     out[start + 4..start + 8].copy_from_slice(&length.to_le_bytes());
 }
 
-/// A text option, cut at a length that any reader takes.
+/// Appends a text option, truncated to a length that every reader accepts.
 fn text(out: &mut Vec<u8>, code: u16, text: &str) {
     let mut end = text.len().min(255);
     while !text.is_char_boundary(end) {
@@ -176,7 +176,7 @@ fn pad(out: &mut Vec<u8>, len: usize) {
     out.extend_from_slice(&[0; 3][..len.next_multiple_of(4) - len]);
 }
 
-/// The upper half first, whatever the byte order.
+/// Appends a time: the upper half first, whatever the byte order.
 fn time(out: &mut Vec<u8>, nanos: u64) {
     put32(out, (nanos >> 32) as u32);
     put32(out, nanos as u32);
@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lengths_said_are_the_lengths_written() {
+    fn the_announced_lengths_are_the_written_lengths() {
         for kept in 0..9 {
             let mut out = Vec::new();
             let bytes = vec![7; kept];
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_is_laid_out_as_the_draft_says() {
+    fn a_packet_has_the_layout_of_the_draft() {
         let mut out = Vec::new();
         packet(
             &mut out,
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_cut_between_characters() {
+    fn a_long_name_is_truncated_between_characters() {
         let mut out = Vec::new();
         interface(&mut out, &"ä".repeat(200), 0);
         assert_eq!(out.len() % 4, 0);

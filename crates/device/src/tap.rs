@@ -1,12 +1,12 @@
-//! A packet tap: wraps any device and records its frames to a pcapng file. Traffic that bypasses the kernel is invisible to
-//! tcpdump; this is how an operator sees it.
+//! A packet tap: wraps a device and records its frames to a pcapng file, because tcpdump does not see traffic that bypasses the
+//! kernel.
 //!
-//! A [`TapSwitch`] turns the taps of any number of queues on and off while they run, from any thread. Off, a tap costs one
-//! relaxed load for each burst. On, it reads the clock once for each burst and copies the frames into a ring of its own; a
-//! thread of the switch writes them to the file. The data path never waits for that thread: what the ring has no room for is
-//! dropped from the capture, counted, and noted in the file's interface statistics.
+//! A [`TapSwitch`] turns the taps of any number of queues on and off while they run, from any thread. A tap that is off costs one
+//! relaxed load for each burst. A tap that is on reads the clock once for each burst and copies the frames into a ring of its own. A
+//! thread of the switch writes them to the file. The data path never waits for that thread: a frame for which the ring has no room
+//! is missing from the capture, and is counted in the file's interface statistics.
 //!
-//! A frame is recorded as it is handed over: a checksum that is left to the device is not in it yet.
+//! A frame is recorded as it is passed to the device. A checksum that the device fills in is not in the recorded frame.
 
 use std::fmt;
 use std::io;
@@ -20,42 +20,44 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use crate::pcapng::Direction;
 use crate::{BURST, Burst, Capabilities, Device, DeviceStats, Frame, Waker};
 
+mod options;
 mod switch;
 mod writer;
 
-pub use switch::{TapOptions, TapReport, TapSwitch};
+pub use options::{TapOptions, TapReport};
+pub use switch::TapSwitch;
 
-/// Bytes that a tap's ring holds by default. Untouched they cost no memory.
+/// The default size of a tap's ring in bytes. Pages that are never written use no memory.
 pub const RING: usize = 4 << 20;
 
-/// The bytes kept of a frame at most, whatever the snap length: the largest chunk.
-const MOST: usize = 32768;
+/// The largest number of bytes captured of a frame, whatever the snap length: the size of the largest chunk.
+const MAX_CAPTURED: usize = 32768;
 
-/// What the taps and the writer's thread share.
+/// The state that the taps and the writer's thread share.
 struct Core {
-    /// 0: off. Else the number of this capture in the upper half and the snap length in the lower.
+    /// 0: off. Otherwise the number of the capture in the upper half, and the snap length in the lower half.
     state: AtomicU64,
 }
 
-/// Where one queue's records come out, and what it counts.
+/// The writer's side of one queue: its records and its counters.
 struct Source {
     name: String,
     records: Consumer<u8>,
     counts: Arc<Counts>,
 }
 
-/// What a tap counts in a capture. Written by the tap alone, so adding needs no read-modify-write.
+/// The counters of a tap. Only the tap writes them, so that it needs no read-modify-write.
 #[derive(Default)]
 struct Counts {
-    /// The last capture in which it recorded.
+    /// The last capture for which the tap recorded.
     capture: AtomicU32,
-    /// Frames of it that the ring had no room for.
+    /// Frames of that capture for which the ring had no room.
     dropped: AtomicU64,
 }
 
 impl Counts {
     fn set(&self, capture: u32, dropped: u64) {
-        // Relaxed, then release: who sees the capture sees a count that belongs to it, not to the one before.
+        // Relaxed, then release: a reader that sees the capture's number sees a count of that capture, not of an earlier one.
         self.dropped.store(dropped, Ordering::Relaxed);
         self.capture.store(capture, Ordering::Release);
     }
@@ -69,16 +71,16 @@ impl Counts {
     }
 }
 
-/// What precedes a frame's bytes in the ring.
+/// The header of a frame's record in the ring.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Header {
-    /// Of the tap's clock.
+    /// The time of the tap's clock.
     time: Time,
-    /// The capture it belongs to.
+    /// The number of the capture.
     capture: u32,
-    /// Bytes that follow.
+    /// The number of bytes that follow.
     kept: u32,
-    /// Bytes on the wire.
+    /// The frame's length on the wire, in bytes.
     length: u32,
     direction: Direction,
 }
@@ -120,26 +122,26 @@ pub struct Tap<D> {
     core: Arc<Core>,
     records: Producer<u8>,
     counts: Arc<Counts>,
-    /// The capture that it last recorded for, and frames dropped from it.
+    /// The last capture for which the tap recorded, and the number of frames that are missing from it.
     capture: u32,
     dropped: u64,
     clock: Clock,
-    /// Time from outside, if there is one.
+    /// The time that the caller has set, instead of the clock's.
     given: Option<Time>,
-    /// The records of one burst. Its capacity never changes.
+    /// The records of one burst. The capacity never changes.
     staged: Vec<u8>,
-    /// Where each of them ends.
+    /// The end of each record in `staged`.
     ends: Burst<usize>,
 }
 
 impl<D: Device> Tap<D> {
-    /// Wraps a device; `name` is that of the interface in the file (`eth0-queue1`). With the default ring.
+    /// Wraps a device, with a ring of the default size. `name` is the name of the interface in the file (`eth0-queue1`).
     #[must_use]
     pub fn new(device: D, switch: &TapSwitch, name: &str) -> Self {
         Self::with_ring(device, switch, name, RING)
     }
 
-    /// The same with a ring of `bytes` bytes: what is recorded between two looks of the writer, some 5 ms apart, has to fit.
+    /// The same with a ring of `bytes` bytes, which must hold the records of about 5 ms, the interval at which the writer empties it.
     #[must_use]
     pub fn with_ring(device: D, switch: &TapSwitch, name: &str, bytes: usize) -> Self {
         let (producer, records) = RingBuffer::new(bytes.max(1));
@@ -149,7 +151,7 @@ impl<D: Device> Tap<D> {
             records,
             counts: Arc::clone(&counts),
         });
-        let most = MOST.min(device.capabilities().mtu + 18);
+        let largest = MAX_CAPTURED.min(device.capabilities().mtu + 18);
         Self {
             device,
             core,
@@ -159,29 +161,29 @@ impl<D: Device> Tap<D> {
             dropped: 0,
             clock: Clock::new(),
             given: None,
-            // Not touched before it is used.
-            staged: Vec::with_capacity(BURST * (Header::LEN + most)),
+            // The memory is not touched before a capture.
+            staged: Vec::with_capacity(BURST * (Header::LEN + largest)),
             ends: Burst::new(),
         }
     }
 
-    /// Gives it the time of the frames to come, instead of the clock's: for virtual time.
+    /// Sets the time of the frames that follow, instead of the clock's. For virtual time.
     pub fn set_now(&mut self, now: Time) {
         self.given = Some(now);
     }
 
-    /// The device.
+    /// The wrapped device.
     pub fn get_mut(&mut self) -> &mut D {
         &mut self.device
     }
 
-    /// The device.
+    /// The wrapped device.
     #[must_use]
     pub fn get_ref(&self) -> &D {
         &self.device
     }
 
-    /// Copies frames to the stage, beginning at its start.
+    /// Copies the records of frames to the beginning of `staged`.
     #[cold]
     fn stage(&mut self, state: u64, direction: Direction, frames: &[D::Frame]) {
         let time = match self.given {
@@ -196,7 +198,7 @@ impl<D: Device> Tap<D> {
         self.ends.clear();
         for frame in frames {
             let bytes = frame.bytes();
-            // The last bound holds for any frame that the device really takes or gives.
+            // The capacity is sufficient for every frame that the device receives or sends.
             let room = self.staged.capacity() - self.staged.len();
             let kept = bytes
                 .len()
@@ -218,7 +220,7 @@ impl<D: Device> Tap<D> {
         }
     }
 
-    /// Hands the first `frames` staged records to the writer, as many as there is room for.
+    /// Passes the first `frames` staged records to the writer, as many as the ring has room for.
     #[cold]
     fn record(&mut self, frames: usize) {
         let room = self.records.slots();
@@ -226,7 +228,7 @@ impl<D: Device> Tap<D> {
         let fitting = staged.iter().take_while(|&&end| end <= room).count();
         let mut dropped = frames - fitting;
         if fitting > 0 {
-            // Seen by the writer as a whole: no record is ever seen in part.
+            // The writer sees all these bytes at once, so it never sees a part of a record.
             let bytes = &self.staged[..self.ends[fitting - 1]];
             if self.records.push_entire_slice(bytes).is_err() {
                 dropped = frames;
@@ -248,7 +250,7 @@ impl<D: Device> Device for Tap<D> {
     fn rx_burst(&mut self, burst: &mut Burst<D::Frame>) -> usize {
         let before = burst.len();
         let taken = self.device.rx_burst(burst);
-        // Relaxed: nothing else is published by it; that it is seen some bursts late does no harm.
+        // Relaxed: the state publishes no other memory, and a tap may see a change some bursts later.
         let state = self.core.state.load(Ordering::Relaxed);
         if state != 0 && taken > 0 {
             self.stage(state, Direction::Inbound, &burst[before..]);
@@ -263,7 +265,7 @@ impl<D: Device> Device for Tap<D> {
         if state == 0 || burst.is_empty() {
             return self.device.tx_burst(burst);
         }
-        // Before they go: afterwards they are no longer ours. Those that stay will come again.
+        // The frames are copied before they are sent, because the device owns them afterwards. Only those that it takes are recorded.
         self.stage(state, Direction::Outbound, burst);
         let taken = self.device.tx_burst(burst);
         if taken > 0 {
@@ -305,7 +307,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_is_read_as_it_was_written() {
+    fn a_header_is_read_as_written() {
         for direction in [Direction::Inbound, Direction::Outbound] {
             let header = Header {
                 time: Time::from_nanos(0x0102_0304_0506_0708),

@@ -1,8 +1,4 @@
-//! A steady exchange allocates nothing: through the pair alone, with faults, and while it is recorded.
-
-#[path = "../../engine/tests/counting/mod.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod counting;
+//! In steady state an exchange of frames allocates nothing: over the pair, with faults, and during a capture.
 
 use std::io;
 use std::time::Duration;
@@ -12,8 +8,12 @@ use hioload_device::memory::{PairOptions, pair};
 use hioload_device::tap::{Tap, TapOptions, TapSwitch};
 use hioload_device::{Burst, Device, Frame};
 use hioload_lcore::Time;
+use hioload_testkit::counting::{Counting, allocations};
 
-/// Echoes back and forth, now in small bursts, now in large ones, with sleeps in between.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Sends frames back and forth, in bursts of all sizes, with sleeps in between.
 fn exchange<A: Device, B: Device<Frame = A::Frame>>(
     a: &mut A,
     b: &mut B,
@@ -44,23 +44,20 @@ fn exchange<A: Device, B: Device<Frame = A::Frame>>(
     }
 }
 
-/// Runs once to warm up and once more, counting.
+/// Runs the exchange to warm up, and then counts allocations.
 fn steady<A: Device, B: Device<Frame = A::Frame>>(
     a: &mut A,
     b: &mut B,
     mut tick: impl FnMut(&mut A),
 ) {
     exchange(a, b, 500, &mut tick);
-    let before = counting::allocations();
+    let before = allocations();
     exchange(a, b, 2000, &mut tick);
-    assert_eq!(counting::allocations() - before, 0);
+    assert_eq!(allocations() - before, 0);
 }
 
 fn options() -> PairOptions {
-    PairOptions {
-        chunks: 500,
-        ..PairOptions::default()
-    }
+    PairOptions::default().chunks(500)
 }
 
 #[test]
@@ -74,17 +71,15 @@ fn the_pair_allocates_nothing() {
 #[test]
 fn faults_allocate_nothing() {
     let (a, b) = pair(&options()).expect("a pair");
-    let what = Impairment {
-        loss: 0.05,
-        duplicate: 0.1,
-        corrupt: 0.1,
-        reorder: 0.2,
-        delay: Duration::from_micros(20),
-        jitter: Duration::from_micros(20),
-        bandwidth: Some(10_000_000_000),
-        limit: 200,
-        ..Impairment::default()
-    };
+    let what = Impairment::default()
+        .loss(0.05)
+        .duplicate(0.1)
+        .corrupt(0.1)
+        .reorder(0.2)
+        .delay(Duration::from_micros(20))
+        .jitter(Duration::from_micros(20))
+        .bandwidth(Some(10_000_000_000))
+        .limit(200);
     let (mut a, mut b) = (Faults::new(a.open(), 1, &what, &what), b.open());
     let mut now = 0;
     steady(&mut a, &mut b, |a| {

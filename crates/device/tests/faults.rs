@@ -13,7 +13,7 @@ use suite::{Link, fill, number, send};
 
 const CHUNKS: usize = 2048;
 
-/// A faulty first end and a sound second one.
+/// A first end with a faulty link, and a second one without.
 struct Faulty {
     a: Faults<MemoryDevice>,
     b: MemoryDevice,
@@ -22,10 +22,7 @@ struct Faulty {
 
 impl Faulty {
     fn new(seed: u64, rx: &Impairment, tx: &Impairment) -> Self {
-        let mut options = PairOptions {
-            chunks: CHUNKS,
-            ..PairOptions::default()
-        };
+        let mut options = PairOptions::default().chunks(CHUNKS);
         options.a.tx_checksum = true;
         options.a.rx_checksum = true;
         options.b.tx_checksum = true;
@@ -43,8 +40,8 @@ impl Faulty {
         self.a.set_now(self.now);
     }
 
-    /// Sends one frame from the faulty end at a time, `gap` apart, waits until nothing is due any more, and returns the
-    /// numbers of those that arrived, with the time.
+    /// Sends frames from the faulty end one at a time, `gap` apart, until no frame is due any more. Returns the numbers of the frames
+    /// that arrived, with the times.
     fn run(&mut self, frames: u32, gap: Duration) -> Vec<(u32, Time)> {
         let mut seen = Vec::new();
         let (mut out, mut into) = (Burst::new(), Burst::new());
@@ -73,7 +70,7 @@ impl Faulty {
         seen.extend(into.drain(..).map(|frame| (number(&frame), self.now)));
     }
 
-    fn all_home(&mut self) {
+    fn all_returned(&mut self) {
         for _ in 0..2 {
             self.a.get_mut().settle();
             self.b.settle();
@@ -109,45 +106,35 @@ const NONE: fn() -> Impairment = Impairment::default;
 const MICRO: Duration = Duration::from_micros(1);
 
 #[test]
-fn without_faults_it_is_the_device_it_wraps() {
+fn without_faults_a_device_conforms_to_the_suite() {
     suite::all(|| Faulty::new(1, &NONE(), &NONE()));
 }
 
 #[test]
-fn a_line_that_does_nothing_is_a_device_too() {
-    // Every frame goes through the queue of a link that takes no time.
-    let fast = Impairment {
-        bandwidth: Some(u64::MAX),
-        queue_bytes: u64::MAX,
-        ..NONE()
-    };
+fn a_link_with_an_unlimited_bandwidth_conforms_to_the_suite() {
+    // Every frame passes the queue of a link that takes no time.
+    let fast = NONE().bandwidth(Some(u64::MAX)).queue_bytes(u64::MAX);
     suite::all(|| Faulty::new(1, &fast, &fast));
 }
 
 #[test]
-fn loses_as_many_as_asked_for() {
-    let what = Impairment {
-        loss: 0.1,
-        ..NONE()
-    };
+fn the_frequency_of_losses_matches_the_probability() {
+    let what = NONE().loss(0.1);
     let mut link = Faulty::new(3, &NONE(), &what);
     let seen = numbers(&link.run(10_000, MICRO));
     let lost = link.a.tx_faults().lost;
     assert_eq!(seen.len() as u64 + lost, 10_000);
     assert!((900..1100).contains(&lost), "{lost}");
     assert!(seen.is_sorted());
-    link.all_home();
+    link.all_returned();
 }
 
 #[test]
-fn doubles_frames_with_all_that_is_known_of_them() {
-    let what = Impairment {
-        duplicate: 1.0,
-        ..NONE()
-    };
+fn a_duplicate_has_the_checksum_state_of_its_frame() {
+    let what = NONE().duplicate(1.0);
     let mut link = Faulty::new(3, &what, &what);
     assert_eq!(numbers(&link.run(3, MICRO)), [0, 0, 1, 1, 2, 2]);
-    // Received ones keep what the device said of them.
+    // A received duplicate has the state that the device reported.
     let mut burst = Burst::new();
     send(&mut link.b, &mut burst, 9, 10);
     burst[0].set_tx_checksum(TxChecksum::Fill {
@@ -159,7 +146,7 @@ fn doubles_frames_with_all_that_is_known_of_them() {
     for frame in burst.drain(..) {
         assert_eq!((number(&frame), frame.rx_checksum()), (9, RxChecksum::Good));
     }
-    // Sent ones keep what was asked for.
+    // A sent duplicate has the request of its frame.
     send(&mut link.a, &mut burst, 9, 10);
     burst[0].set_tx_checksum(TxChecksum::Fill {
         start: 20,
@@ -174,15 +161,12 @@ fn doubles_frames_with_all_that_is_known_of_them() {
     );
     assert_eq!(link.a.tx_faults().duplicated, 4);
     burst.clear();
-    link.all_home();
+    link.all_returned();
 }
 
 #[test]
-fn without_a_buffer_nothing_is_doubled_and_it_is_counted() {
-    let what = Impairment {
-        duplicate: 1.0,
-        ..NONE()
-    };
+fn a_frame_that_is_not_duplicated_for_lack_of_a_buffer_is_counted() {
+    let what = NONE().duplicate(1.0);
     let mut link = Faulty::new(3, &NONE(), &what);
     let held: Vec<_> = std::iter::from_fn(|| link.a.alloc()).collect();
     let mut burst: Burst<_> = held.into_iter().take(1).collect();
@@ -195,15 +179,12 @@ fn without_a_buffer_nothing_is_doubled_and_it_is_counted() {
 }
 
 #[test]
-fn damages_one_bit_behind_the_ethernet_header_and_vouches_no_more() {
-    let what = Impairment {
-        corrupt: 1.0,
-        ..NONE()
-    };
+fn corruption_flips_one_bit_behind_the_ethernet_header_and_clears_the_mark() {
+    let what = NONE().corrupt(1.0);
     let mut link = Faulty::new(5, &what, &what);
     let mut burst = Burst::new();
     for n in 0..200 {
-        // In both directions, with a checksum that is left to the device.
+        // In both directions, with a requested checksum.
         let mut there = link.a.alloc().expect("a frame");
         let mut back = link.b.alloc().expect("a frame");
         for frame in [&mut there, &mut back] {
@@ -229,7 +210,7 @@ fn damages_one_bit_behind_the_ethernet_header_and_vouches_no_more() {
         let sound = checksum::sum(&whole[18..]) == 0xffff;
         assert_ne!(
             outside, !sound,
-            "the one bit is seen by the sum or lies before it"
+            "the checksum detects the bit, unless the bit is before it"
         );
 
         burst.push(back);
@@ -240,7 +221,7 @@ fn damages_one_bit_behind_the_ethernet_header_and_vouches_no_more() {
     }
     assert_eq!(link.a.tx_faults().corrupted, 200);
     assert_eq!(link.a.rx_faults().corrupted, 200);
-    // Nothing to hit.
+    // This frame has no byte that may be changed.
     let mut short = link.a.alloc().expect("a frame");
     short.set_len(14);
     burst.push(short);
@@ -249,48 +230,37 @@ fn damages_one_bit_behind_the_ethernet_header_and_vouches_no_more() {
 }
 
 #[test]
-fn frames_held_back_are_overtaken_by_a_few_and_wait_no_longer_than_said() {
-    let what = Impairment {
-        reorder: 0.2,
-        reorder_by: 3,
-        ..NONE()
-    };
+fn frames_held_back_are_overtaken_and_released_in_time() {
+    let what = NONE().reorder(0.2).reorder_by(3);
     let mut link = Faulty::new(8, &NONE(), &what);
     let seen = numbers(&link.run(5000, MICRO));
     assert_eq!(seen.len(), 5000);
     assert!(!seen.is_sorted());
     for (at, &n) in seen.iter().enumerate() {
-        // Overtaken by three that were themselves not held back: a little further at worst.
+        // Three frames that are not held back overtake it, so it moves a little further at most.
         assert!(at.abs_diff(n as usize) < 12, "{n} at {at}");
     }
     let held = link.a.tx_faults().reordered;
     assert!((800..1200).contains(&held), "{held}");
 
-    let alone = Impairment {
-        reorder: 1.0,
-        reorder_for: Duration::from_millis(4),
-        ..NONE()
-    };
+    let alone = NONE().reorder(1.0).reorder_for(Duration::from_millis(4));
     link.a.set_tx(&alone);
     let start = link.now;
     let seen = link.run(1, MICRO);
     assert_eq!(seen, [(0, start + Duration::from_millis(4))]);
-    link.all_home();
+    link.all_returned();
 }
 
 #[test]
-fn a_way_takes_its_time_and_keeps_the_order() {
-    let what = Impairment {
-        delay: Duration::from_millis(20),
-        ..NONE()
-    };
+fn a_delay_keeps_the_order() {
+    let what = NONE().delay(Duration::from_millis(20));
     let mut link = Faulty::new(8, &what, &what);
     let seen = link.run(100, Duration::from_millis(1));
     for (n, (number, time)) in seen.iter().enumerate() {
         assert_eq!(*number, n as u32);
         assert_eq!(*time, Time::from_millis(n as u64 + 20));
     }
-    // The other direction has its own.
+    // The other direction has a delay of its own.
     let mut burst = Burst::new();
     send(&mut link.b, &mut burst, 0, 1);
     link.b.tx_burst(&mut burst);
@@ -302,10 +272,7 @@ fn a_way_takes_its_time_and_keeps_the_order() {
     link.pass(Duration::from_millis(20));
     assert_eq!(link.a.rx_burst(&mut burst), 1);
 
-    link.a.set_tx(&Impairment {
-        jitter: Duration::from_millis(5),
-        ..what
-    });
+    link.a.set_tx(&what.jitter(Duration::from_millis(5)));
     let start = link.now;
     let seen = link.run(100, Duration::from_micros(100));
     assert!(numbers(&seen).is_sorted());
@@ -319,13 +286,9 @@ fn a_way_takes_its_time_and_keeps_the_order() {
 }
 
 #[test]
-fn a_link_has_its_bandwidth_and_its_queue_an_end() {
-    // 8 Mb/s: a byte each microsecond.
-    let what = Impairment {
-        bandwidth: Some(8_000_000),
-        queue_bytes: 1000,
-        ..NONE()
-    };
+fn a_link_has_a_bandwidth_and_a_limited_queue() {
+    // 8 Mbit/s: one byte each microsecond.
+    let what = NONE().bandwidth(Some(8_000_000)).queue_bytes(1000);
     let mut link = Faulty::new(8, &NONE(), &what);
     let mut burst = Burst::new();
     for n in 0..15 {
@@ -341,18 +304,16 @@ fn a_link_has_its_bandwidth_and_its_queue_an_end() {
         .map(|n| (n, Time::from_nanos(u64::from(n + 1) * 100_000)))
         .collect();
     assert_eq!(seen, wanted);
-    link.all_home();
+    link.all_returned();
 }
 
 #[test]
-fn a_line_holds_no_more_than_its_limit() {
-    let what = Impairment {
-        delay: Duration::from_secs(1),
-        limit: 50,
-        reorder: 0.5,
-        late_limit: 4,
-        ..NONE()
-    };
+fn a_line_holds_at_most_its_limit() {
+    let what = NONE()
+        .delay(Duration::from_secs(1))
+        .limit(50)
+        .reorder(0.5)
+        .late_limit(4);
     let mut link = Faulty::new(8, &what, &what);
     let mut burst = Burst::new();
     for _ in 0..10 {
@@ -362,10 +323,10 @@ fn a_line_holds_no_more_than_its_limit() {
     }
     let stats = link.a.tx_faults();
     assert!(stats.overflowed >= 200 - 54);
-    // Changed while it runs: the limits stay, and what is on its way stays on it.
+    // After a change, the limits and the frames in transit stay.
     link.a.set_tx(&Impairment::default());
     assert_eq!(link.a.held().1 as u64, 200 - stats.overflowed);
-    // Dropped, it gives back what it holds: to its own pool, and so to the other end.
+    // The drop returns the frames to the pool of the end, and from there to the other end.
     let Faulty { a, mut b, .. } = link;
     let pool = a.get_ref().pool().clone();
     drop(a);
@@ -374,16 +335,9 @@ fn a_line_holds_no_more_than_its_limit() {
 }
 
 #[test]
-fn a_full_device_below_holds_up_the_sender_and_nothing_is_lost() {
-    let (a, b) = pair(&PairOptions {
-        ring: 8,
-        ..PairOptions::default()
-    })
-    .expect("a pair");
-    let slow = Impairment {
-        delay: MICRO,
-        ..NONE()
-    };
+fn a_full_device_delays_the_sender_and_loses_no_frame() {
+    let (a, b) = pair(&PairOptions::default().ring(8)).expect("a pair");
+    let slow = NONE().delay(MICRO);
     let mut a = Faults::new(a.open(), 1, &NONE(), &slow);
     let mut b = b.open();
     let (mut out, mut into) = (Burst::new(), Burst::new());
@@ -406,15 +360,12 @@ fn a_full_device_below_holds_up_the_sender_and_nothing_is_lost() {
 
 #[test]
 fn a_wait_ends_when_a_frame_is_due() {
-    let what = Impairment {
-        delay: Duration::from_millis(2),
-        ..NONE()
-    };
+    let what = NONE().delay(Duration::from_millis(2));
     let mut link = Faulty::new(8, &NONE(), &what);
     let mut burst = Burst::new();
     send(&mut link.a, &mut burst, 0, 1);
     link.a.tx_burst(&mut burst);
-    // For ever, were it not for the frame.
+    // Only the frame ends this wait.
     link.a.wait(None).expect("it returns");
 }
 
@@ -429,35 +380,35 @@ fn impairments() -> impl Strategy<Value = Impairment> {
         ),
         (1_usize..100, 0_usize..10),
     )
-        .prop_map(|(chances, times, link, limits)| Impairment {
-            loss: chances.0,
-            duplicate: chances.1,
-            corrupt: chances.2,
-            reorder: chances.3,
-            delay: Duration::from_micros(times.0),
-            jitter: Duration::from_micros(times.1),
-            reorder_by: times.2,
-            bandwidth: link.0,
-            queue_bytes: link.1,
-            limit: limits.0,
-            late_limit: limits.1,
-            ..Impairment::default()
+        .prop_map(|(chances, times, link, limits)| {
+            Impairment::default()
+                .loss(chances.0)
+                .duplicate(chances.1)
+                .corrupt(chances.2)
+                .reorder(chances.3)
+                .delay(Duration::from_micros(times.0))
+                .jitter(Duration::from_micros(times.1))
+                .reorder_by(times.2)
+                .bandwidth(link.0)
+                .queue_bytes(link.1)
+                .limit(limits.0)
+                .late_limit(limits.1)
         })
 }
 
-/// Traffic both ways; returns what the faulty end received, byte for byte, with the times.
+/// Sends traffic in both directions. Returns the frames that the faulty end received, with the times.
 fn history(seed: u64, rx: &Impairment, tx: &Impairment) -> Vec<(u64, Vec<u8>)> {
     let mut link = Faulty::new(seed, rx, tx);
     let (mut out, mut into) = (Burst::new(), Burst::new());
     let mut seen = Vec::new();
     let (mut turn, mut moved) = (0, true);
-    // What a late frame has let go is still on its way when no deadline is left.
+    // A frame that a late frame has released may still be in transit when no deadline is left.
     while turn < 100 || moved || link.a.next_deadline().is_some() {
         if turn < 100 {
             send(&mut link.a, &mut out, turn * 10, turn * 10 + 3);
         }
         link.a.tx_burst(&mut out);
-        // What arrives is sent back.
+        // The second end sends every frame back.
         moved = link.b.rx_burst(&mut into) > 0;
         link.b.tx_burst(&mut into);
         moved |= link.a.rx_burst(&mut into) > 0;
@@ -478,7 +429,7 @@ fn history(seed: u64, rx: &Impairment, tx: &Impairment) -> Vec<(u64, Vec<u8>)> {
             (false, _) => assert_eq!(came - gone, out),
         }
     }
-    link.all_home();
+    link.all_returned();
     seen
 }
 
@@ -486,7 +437,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn every_frame_is_accounted_for_and_a_seed_repeats_itself(
+    fn every_frame_is_accounted_for_and_a_seed_repeats_the_run(
         seed in any::<u64>(),
         rx in impairments(),
         tx in impairments(),
@@ -497,10 +448,7 @@ proptest! {
 }
 
 #[test]
-fn another_seed_is_another_history() {
-    let what = Impairment {
-        loss: 0.3,
-        ..NONE()
-    };
+fn another_seed_gives_another_history() {
+    let what = NONE().loss(0.3);
     assert_ne!(history(1, &what, &what), history(2, &what, &what));
 }

@@ -1,4 +1,5 @@
-//! The memory pair: what every device must do, and what is its own: migration, checksums, sleeping, parting.
+//! The memory pair: the device conformance suite, and its own properties: migration of chunks, checksums, sleeping, and the drop of
+//! an end.
 
 mod suite;
 
@@ -31,7 +32,7 @@ impl Link for Pair {
         (&mut self.a, &mut self.b)
     }
     fn settle(&mut self) {
-        // Twice: what the second gives back, the first has to take.
+        // Twice, because the first end takes the chunks that the second end returns.
         for _ in 0..2 {
             self.a.settle();
             self.b.settle();
@@ -43,30 +44,20 @@ impl Link for Pair {
 }
 
 #[test]
-fn does_what_a_device_must() {
+fn a_pair_conforms_to_the_device_suite() {
     suite::all(|| Pair::new(&PairOptions::default()));
 }
 
 #[test]
-fn does_so_with_few_chunks_and_with_small_rings() {
+fn a_pair_with_few_chunks_or_small_rings_conforms_to_the_device_suite() {
     for (chunks, ring) in [(128, 64), (128, 7), (200, 1000), (4096, 16)] {
-        suite::all(|| {
-            Pair::new(&PairOptions {
-                chunks,
-                ring,
-                ..PairOptions::default()
-            })
-        });
+        suite::all(|| Pair::new(&PairOptions::default().chunks(chunks).ring(ring)));
     }
 }
 
 #[test]
-fn does_so_with_frames_of_nine_thousand_bytes() {
-    let options = PairOptions {
-        mtu: 9000,
-        chunks: 256,
-        ..PairOptions::default()
-    };
+fn a_pair_with_an_mtu_of_9000_conforms_to_the_device_suite() {
+    let options = PairOptions::default().mtu(9000).chunks(256);
     suite::all(|| Pair::new(&options));
     let pair = Pair::new(&options);
     assert_eq!(pair.a.pool().arena().chunk_size(), 16384);
@@ -81,32 +72,16 @@ fn does_so_with_frames_of_nine_thousand_bytes() {
 }
 
 #[test]
-fn refuses_what_cannot_be() {
+fn impossible_sizes_are_errors() {
     let good = PairOptions::default;
     for bad in [
-        PairOptions {
-            chunks: 0,
-            ..good()
-        },
-        PairOptions { ring: 0, ..good() },
-        PairOptions { mtu: 0, ..good() },
-        PairOptions {
-            mtu: usize::MAX,
-            ..good()
-        },
-        PairOptions {
-            chunks: usize::MAX,
-            ..good()
-        },
-        PairOptions {
-            mtu: 2000,
-            chunk_size: Some(2048),
-            ..good()
-        },
-        PairOptions {
-            chunk_size: Some(3000),
-            ..good()
-        },
+        good().chunks(0),
+        good().ring(0),
+        good().mtu(0),
+        good().mtu(usize::MAX),
+        good().chunks(usize::MAX),
+        good().mtu(2000).chunk_size(Some(2048)),
+        good().chunk_size(Some(3000)),
     ] {
         let error = pair(&bad).expect_err("no pair");
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "{bad:?}");
@@ -114,7 +89,7 @@ fn refuses_what_cannot_be() {
 }
 
 #[test]
-fn ports_have_as_many_queues_as_asked_for_and_they_do_not_mix() {
+fn each_queue_of_a_port_is_joined_with_one_queue() {
     let mut queues = ports(&PairOptions::default(), 3).expect("three pairs");
     let mut opened: Vec<_> = queues
         .drain(..)
@@ -134,8 +109,8 @@ fn ports_have_as_many_queues_as_asked_for_and_they_do_not_mix() {
     assert_eq!(seen, [0, 5, 0]);
 }
 
-/// One thread sends and sleeps when it cannot, the other receives and sleeps when there is nothing; each frame comes once, in
-/// order, and in the end every chunk is at home.
+/// One thread sends, and sleeps while it cannot; the other receives, and sleeps while there is no frame. Each frame arrives once, in
+/// order, and at the end every chunk is in a pool.
 fn across_threads(options: &PairOptions, frames: u32) {
     let (a, b) = pair(options).expect("a pair");
     let chunks = options.chunks;
@@ -167,7 +142,7 @@ fn across_threads(options: &PairOptions, frames: u32) {
     while sent < frames || !out.is_empty() {
         sent += send(&mut device, &mut out, sent, frames);
         if device.tx_burst(&mut out) == 0 {
-            // No chunk, or no room: the other end wakes us when there is some.
+            // There is no chunk or no room: the other end ends the sleep.
             device.wait(None).expect("it can sleep");
         }
     }
@@ -180,33 +155,22 @@ fn across_threads(options: &PairOptions, frames: u32) {
 }
 
 #[test]
-fn two_threads_that_sleep_whenever_they_can_lose_nothing() {
+fn two_threads_that_sleep_whenever_they_can_lose_no_frame() {
     for (chunks, ring, frames) in [(4096, 1024, 200_000), (16, 4, 20_000), (1, 1, 5_000)] {
-        across_threads(
-            &PairOptions {
-                chunks,
-                ring,
-                ..PairOptions::default()
-            },
-            frames,
-        );
+        across_threads(&PairOptions::default().chunks(chunks).ring(ring), frames);
     }
 }
 
 #[test]
-fn two_threads_answer_each_other() {
-    let (a, b) = pair(&PairOptions {
-        chunks: 256,
-        ..PairOptions::default()
-    })
-    .expect("a pair");
+fn two_threads_echo_frames_to_each_other() {
+    let (a, b) = pair(&PairOptions::default().chunks(256)).expect("a pair");
     let stop = Arc::new(AtomicBool::new(false));
     let (send_waker, waker) = mpsc::channel();
     let echo = {
         let stop = Arc::clone(&stop);
         thread::spawn(move || {
             let mut device = b.open();
-            send_waker.send(device.waker()).expect("somebody listens");
+            send_waker.send(device.waker()).expect("a receiver");
             let mut burst = Burst::new();
             while !stop.load(Ordering::Acquire) {
                 device.rx_burst(&mut burst);
@@ -239,38 +203,38 @@ fn two_threads_answer_each_other() {
 }
 
 #[test]
-fn a_wake_before_the_sleep_is_not_lost_and_counts_once() {
+fn a_wake_up_before_the_sleep_is_not_lost_and_ends_one_sleep() {
     let mut pair = Pair::new(&PairOptions::default());
     pair.a.waker()();
     pair.a.wait(None).expect("it returns");
-    // A frame that is there already.
+    // A frame that arrived before the sleep ends it.
     let mut burst = Burst::new();
     send(&mut pair.b, &mut burst, 0, 1);
     pair.b.tx_burst(&mut burst);
     pair.a.wait(None).expect("it returns");
     assert_eq!(pair.a.rx_burst(&mut burst), 1);
-    // Now nothing keeps it awake but the timeout; were it for ever, this would not end.
+    // Now only the timeout ends the sleep.
     pair.a
         .wait(Some(Duration::from_millis(1)))
         .expect("it returns");
 }
 
 #[test]
-fn the_waker_works_from_other_threads_while_it_sleeps() {
+fn the_waker_ends_a_sleep_from_another_thread() {
     let (a, _b) = pair(&PairOptions::default()).expect("a pair");
-    let (tell, told) = mpsc::channel();
+    let (send_waker, wakers) = mpsc::channel();
     let rounds = Arc::new(AtomicUsize::new(0));
     let sleeper = {
         let rounds = Arc::clone(&rounds);
         thread::spawn(move || {
             let mut device = a.open();
-            tell.send(device.waker()).expect("somebody listens");
+            send_waker.send(device.waker()).expect("a receiver");
             while rounds.load(Ordering::Acquire) < 1000 {
                 device.wait(None).expect("it can sleep");
             }
         })
     };
-    let waker = told.recv().expect("a waker");
+    let waker = wakers.recv().expect("a waker");
     for _ in 0..1000 {
         rounds.fetch_add(1, Ordering::Release);
         waker();
@@ -279,13 +243,10 @@ fn the_waker_works_from_other_threads_while_it_sleeps() {
 }
 
 #[test]
-fn when_the_other_end_has_gone_frames_are_dropped_and_counted() {
-    let Pair { mut a, mut b } = Pair::new(&PairOptions {
-        chunks: 64,
-        ..PairOptions::default()
-    });
+fn after_the_drop_of_the_other_end_frames_are_dropped_and_counted() {
+    let Pair { mut a, mut b } = Pair::new(&PairOptions::default().chunks(64));
     let mut burst = Burst::new();
-    // It leaves with frames of ours unread, and with a last word.
+    // The other end is dropped with unread frames, after it has sent one.
     send(&mut a, &mut burst, 0, 20);
     a.tx_burst(&mut burst);
     send(&mut b, &mut burst, 7, 8);
@@ -294,7 +255,7 @@ fn when_the_other_end_has_gone_frames_are_dropped_and_counted() {
     drop(b);
     assert!(!a.is_connected());
     a.wait(None)
-        .expect("it returns for the news, and the frame");
+        .expect("it returns: the end was dropped, and there is a frame");
     assert_eq!(a.rx_burst(&mut burst), 1);
     assert_eq!(number(&burst[0]), 7);
     burst.clear();
@@ -303,13 +264,13 @@ fn when_the_other_end_has_gone_frames_are_dropped_and_counted() {
         assert_eq!(a.tx_burst(&mut burst), 10, "turn {turn}");
     }
     assert_eq!((a.stats().tx_frames, a.stats().tx_dropped), (20, 1000));
-    assert_eq!(a.pool().available(), 64, "all that were unread came back");
-    // It is told once; then it may sleep.
+    assert_eq!(a.pool().available(), 64, "the unread frames were returned");
+    // The drop ends one wait; after that, a wait sleeps.
     a.wait(Some(Duration::from_millis(1))).expect("it returns");
 }
 
 #[test]
-fn an_end_that_sleeps_learns_that_the_other_has_gone() {
+fn the_drop_of_an_end_wakes_the_other() {
     let (a, b) = pair(&PairOptions::default()).expect("a pair");
     let sleeper = thread::spawn(move || {
         let mut device = a.open();
@@ -317,13 +278,16 @@ fn an_end_that_sleeps_learns_that_the_other_has_gone() {
             device.wait(None).expect("it can sleep");
         }
     });
-    // Never opened.
+    // This end was never opened.
     drop(b);
     sleeper.join().expect("it woke up");
 }
 
-/// A frame whose last two bytes are to be the sum from byte 18 on.
-fn ask_for_sum(device: &mut MemoryDevice, number: u32) -> Burst<<MemoryDevice as Device>::Frame> {
+/// A frame that requests the checksum from byte 18 on in its last two bytes.
+fn request_checksum(
+    device: &mut MemoryDevice,
+    number: u32,
+) -> Burst<<MemoryDevice as Device>::Frame> {
     let mut frame = device.alloc().expect("a frame");
     fill(&mut frame, number, 100);
     frame.bytes_mut()[98..].copy_from_slice(&0x1234_u16.to_be_bytes());
@@ -342,35 +306,35 @@ fn offering(tx: bool, rx: bool) -> Pair {
 }
 
 #[test]
-fn a_checksum_left_to_the_device_is_computed_or_vouched_for() {
+fn a_requested_checksum_is_computed_or_the_frame_is_marked_good() {
     for (tx, rx) in [(true, false), (true, true), (false, false), (false, true)] {
         let mut pair = offering(tx, rx);
         assert_eq!(pair.a.capabilities().tx_checksum, tx);
         assert_eq!(pair.b.capabilities().rx_checksum, rx);
-        let mut burst = ask_for_sum(&mut pair.a, 5);
+        let mut burst = request_checksum(&mut pair.a, 5);
         pair.a.tx_burst(&mut burst);
         pair.b.rx_burst(&mut burst);
         let frame = &burst[0];
-        // The field had the pseudo-header's sum, which the receiver adds to the rest.
+        // The field had the sum of the pseudo-header, which the receiver adds to the rest.
         let total = u32::from(checksum::sum(&frame.bytes()[18..])) + 0x1234;
         let correct = matches!((total & 0xffff) + (total >> 16), 0xffff);
         let wanted = match (tx, rx) {
             (true, false) => (RxChecksum::Unknown, true),
             (true, true) => (RxChecksum::Good, false),
-            // Asked of a device that does not offer it: a bad sum that nobody vouches for.
+            // A device that does not offer checksums leaves a bad checksum, and the frame is not marked.
             (false, _) => (RxChecksum::Unknown, false),
         };
         assert_eq!((frame.rx_checksum(), correct), wanted, "{tx} {rx}");
-        // Sent on, it asks for nothing.
+        // The received frame has no request.
         assert_eq!(frame.tx_checksum(), TxChecksum::Complete);
     }
 }
 
 #[test]
-fn a_checksum_beyond_the_frame_and_a_frame_beyond_the_mtu_are_lost_and_counted() {
+fn frames_with_a_wrong_request_or_beyond_the_mtu_are_dropped_and_counted() {
     for rx in [false, true] {
         let mut pair = offering(true, rx);
-        let mut burst = ask_for_sum(&mut pair.a, 1);
+        let mut burst = request_checksum(&mut pair.a, 1);
         burst[0].set_tx_checksum(TxChecksum::Fill {
             start: 18,
             offset: 81,
@@ -393,11 +357,8 @@ fn a_checksum_beyond_the_frame_and_a_frame_beyond_the_mtu_are_lost_and_counted()
 }
 
 #[test]
-fn who_keeps_many_frames_can_still_send() {
-    let mut pair = Pair::new(&PairOptions {
-        chunks: 64,
-        ..PairOptions::default()
-    });
+fn an_end_that_keeps_many_frames_can_still_send() {
+    let mut pair = Pair::new(&PairOptions::default().chunks(64));
     let mut kept = Vec::new();
     let (mut out, mut into) = (Burst::new(), Burst::new());
     for _ in 0..100 {

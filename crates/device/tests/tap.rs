@@ -1,4 +1,4 @@
-//! The tap over the memory pair: what it writes, and that it never stands in the way.
+//! The tap over the memory pair: the file that it writes, and that it never delays the data path.
 
 mod reader;
 mod suite;
@@ -10,6 +10,10 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
+use etherparse::{
+    IcmpEchoHeader, Icmpv4Header, Icmpv4Type, LinkHeader, NetHeaders, PacketBuilder, PacketHeaders,
+    TransportHeader,
+};
 use hioload_device::memory::{MemoryDevice, PairOptions, pair};
 use hioload_device::tap::{Tap, TapOptions, TapSwitch};
 use hioload_device::{Burst, Device, Frame};
@@ -46,11 +50,7 @@ struct Tapped {
 }
 
 fn tapped(switch: &TapSwitch, ring: usize) -> Tapped {
-    let (a, b) = pair(&PairOptions {
-        chunks: 512,
-        ..PairOptions::default()
-    })
-    .expect("a pair");
+    let (a, b) = pair(&PairOptions::default().chunks(512)).expect("a pair");
     Tapped {
         a: Tap::with_ring(a.open(), switch, "a-queue0", ring),
         b: Tap::with_ring(b.open(), switch, "b-queue0", ring),
@@ -77,12 +77,12 @@ impl Link for Tapped {
 }
 
 #[test]
-fn off_it_is_the_device_it_wraps() {
+fn a_tap_that_is_off_conforms_to_the_device_suite() {
     suite::all(|| tapped(&TapSwitch::new(), 1 << 16));
 }
 
 #[test]
-fn on_it_is_too_whatever_its_ring_holds() {
+fn a_tap_that_is_on_conforms_to_the_device_suite_with_any_ring() {
     for ring in [1, 5000, 1 << 20] {
         suite::all(|| {
             let switch = TapSwitch::new();
@@ -115,10 +115,7 @@ fn what_passed_is_in_the_file_with_interface_direction_and_time() {
     traffic(&mut link, 0, 10);
     assert!(!switch.is_on());
     let epoch = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-    let options = TapOptions {
-        epoch: Some(epoch),
-        ..TapOptions::default()
-    };
+    let options = TapOptions::default().epoch(Some(epoch));
     switch.start(file.clone(), &options).expect("it starts");
     assert!(switch.is_on());
     let again = switch.start(io::sink(), &options).expect_err("it is on");
@@ -167,7 +164,7 @@ fn what_passed_is_in_the_file_with_interface_direction_and_time() {
 }
 
 #[test]
-fn the_time_of_day_is_that_of_the_system() {
+fn recorded_times_are_those_of_the_system() {
     let switch = TapSwitch::new();
     let file = File::default();
     let mut link = tapped(&switch, 1 << 20);
@@ -179,7 +176,7 @@ fn the_time_of_day_is_that_of_the_system() {
     traffic(&mut link, 0, 100);
     switch.stop().expect("written");
     let after = now();
-    // The two clocks of the system are read one after the other.
+    // The tap reads the system's two clocks one after the other.
     let slack = 1_000_000_000;
     let capture = file.read();
     assert_eq!(capture.packets.len(), 200);
@@ -199,14 +196,10 @@ fn the_time_of_day_is_that_of_the_system() {
 }
 
 #[test]
-fn frames_that_the_device_did_not_take_are_recorded_when_it_does() {
+fn a_frame_is_recorded_when_the_device_takes_it() {
     let switch = TapSwitch::new();
     let file = File::default();
-    let (a, b) = pair(&PairOptions {
-        ring: 3,
-        ..PairOptions::default()
-    })
-    .expect("a pair");
+    let (a, b) = pair(&PairOptions::default().ring(3)).expect("a pair");
     let (mut a, mut b) = (Tap::new(a.open(), &switch, "a"), b.open());
     switch
         .start(file.clone(), &TapOptions::default())
@@ -229,14 +222,11 @@ fn frames_that_the_device_did_not_take_are_recorded_when_it_does() {
 }
 
 #[test]
-fn no_more_is_kept_than_the_snap_length() {
+fn the_snap_length_limits_the_captured_bytes() {
     let switch = TapSwitch::new();
     let file = File::default();
     let mut link = tapped(&switch, 1 << 20);
-    let options = TapOptions {
-        snaplen: 61,
-        ..TapOptions::default()
-    };
+    let options = TapOptions::default().snaplen(61);
     switch.start(file.clone(), &options).expect("it starts");
     traffic(&mut link, 0, 50);
     switch.stop().expect("written");
@@ -250,26 +240,20 @@ fn no_more_is_kept_than_the_snap_length() {
         let whole = length(n as u32);
         assert_eq!((packet.length, packet.bytes.len()), (whole, whole.min(61)));
     }
-    let none = TapOptions {
-        snaplen: 0,
-        ..options
-    };
+    let none = options.snaplen(0);
     let error = switch
         .start(io::sink(), &none)
-        .expect_err("nothing to keep");
+        .expect_err("a snap length of 0");
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     assert!(!switch.is_on());
 }
 
 #[test]
-fn at_its_limit_a_capture_turns_itself_off_and_the_file_is_whole() {
+fn at_its_limit_a_capture_turns_itself_off_and_the_file_is_complete() {
     let switch = TapSwitch::new();
     let file = File::default();
     let mut link = tapped(&switch, 1 << 22);
-    let options = TapOptions {
-        max_bytes: Some(20_000),
-        ..TapOptions::default()
-    };
+    let options = TapOptions::default().max_bytes(Some(20_000));
     switch.start(file.clone(), &options).expect("it starts");
     let mut from = 0;
     while switch.is_on() {
@@ -293,12 +277,12 @@ fn at_its_limit_a_capture_turns_itself_off_and_the_file_is_whole() {
     assert_eq!(sums[0], sums[1] + sums[2]);
 }
 
-/// A file that is stuck until it is told to go on.
+/// A file whose writes block until the sender is dropped.
 struct Stuck(mpsc::Receiver<()>, File);
 
 impl Write for Stuck {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Fails once the other end is dropped: then it goes on.
+        // Fails after the sender was dropped; then the write continues.
         let _ = self.0.recv();
         self.1.write(bytes)
     }
@@ -308,7 +292,7 @@ impl Write for Stuck {
 }
 
 #[test]
-fn a_stuck_file_costs_records_and_not_frames() {
+fn a_blocked_file_loses_records_and_no_frames() {
     let switch = TapSwitch::new();
     let file = File::default();
     let (go, wait) = mpsc::channel();
@@ -316,7 +300,7 @@ fn a_stuck_file_costs_records_and_not_frames() {
     switch
         .start(Stuck(wait, file.clone()), &TapOptions::default())
         .expect("it starts");
-    // Were it to wait for the file, this would not end.
+    // If the data path waited for the file, this would not end.
     traffic(&mut link, 0, 10_000);
     drop(go);
     let report = switch.stop().expect("written").expect("a report");
@@ -332,7 +316,7 @@ fn a_stuck_file_costs_records_and_not_frames() {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_ends_the_capture_and_says_why() {
+fn a_write_error_ends_the_capture_and_is_returned() {
     struct Full;
     impl Write for Full {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -352,9 +336,9 @@ fn a_file_that_cannot_be_written_ends_the_capture_and_says_why() {
         traffic(&mut link, from, from + 100);
         from += 100;
     }
-    let error = switch.stop().expect_err("it could not");
+    let error = switch.stop().expect_err("the file is full");
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-    // The next one is none the worse for it, and has nothing of what was left in the rings.
+    // The next capture works, and has no record that was left in the rings.
     let file = File::default();
     switch
         .start(file.clone(), &TapOptions::default())
@@ -365,7 +349,7 @@ fn a_file_that_cannot_be_written_ends_the_capture_and_says_why() {
 }
 
 #[test]
-fn queues_come_and_go_while_it_runs_on_threads_of_their_own() {
+fn queues_on_other_threads_come_and_go_during_a_capture() {
     let switch = TapSwitch::new();
     let file = File::default();
     switch
@@ -405,7 +389,7 @@ fn queues_come_and_go_while_it_runs_on_threads_of_their_own() {
 }
 
 #[test]
-fn it_may_be_switched_at_any_moment() {
+fn a_capture_may_start_and_stop_at_any_time() {
     let switch = TapSwitch::new();
     let stop = Arc::new(AtomicBool::new(false));
     let lcore = {
@@ -445,34 +429,75 @@ fn it_may_be_switched_at_any_moment() {
     lcore.join().expect("no panic");
 }
 
-/// A frame that a dissector can look into: an ICMP echo request over IPv4.
+const MAC_A: [u8; 6] = [2, 0, 0, 0, 0, 0xa];
+const MAC_B: [u8; 6] = [2, 0, 0, 0, 0, 0xb];
+
+/// Fills a frame with an ICMP echo request over IPv4, made by etherparse.
 fn ping<F: Frame>(frame: &mut F, number: u16) {
-    frame.set_len(14 + 20 + 8 + 32);
-    let bytes = frame.bytes_mut();
-    bytes.fill(0);
-    bytes[..14].copy_from_slice(&[2, 0, 0, 0, 0, 0xb, 2, 0, 0, 0, 0, 0xa, 8, 0]);
-    bytes[14..34].copy_from_slice(&[
-        0x45, 0, 0, 60, 0, 0, 0x40, 0, 64, 1, 0, 0, 10, 77, 0, 1, 10, 77, 0, 2,
-    ]);
-    let sum = !hioload_device::checksum::sum(&bytes[14..34]);
-    bytes[24..26].copy_from_slice(&sum.to_be_bytes());
-    bytes[34] = 8;
-    bytes[40..42].copy_from_slice(&number.to_be_bytes());
-    let sum = !hioload_device::checksum::sum(&bytes[34..]);
-    bytes[36..38].copy_from_slice(&sum.to_be_bytes());
+    let payload = [0; 32];
+    let packet = PacketBuilder::ethernet2(MAC_A, MAC_B)
+        .ipv4([10, 77, 0, 1], [10, 77, 0, 2], 64)
+        .icmpv4_echo_request(0, number);
+    frame.set_len(packet.size(payload.len()));
+    let mut bytes = frame.bytes_mut();
+    packet.write(&mut bytes, &payload).expect("room");
+}
+
+/// Sends echo requests from one end to the other.
+fn send_pings(link: &mut Tapped, count: u16) {
+    let mut burst = Burst::new();
+    for number in 0..count {
+        let mut frame = link.a.alloc().expect("a frame");
+        ping(&mut frame, number);
+        burst.push(frame);
+        link.a.tx_burst(&mut burst);
+        assert_eq!(link.b.rx_burst(&mut burst), 1);
+        burst.clear();
+    }
 }
 
 #[test]
-fn tshark_reads_it_without_complaint() {
+fn etherparse_reads_the_recorded_packets() {
+    let switch = TapSwitch::new();
+    let file = File::default();
+    let mut link = tapped(&switch, 1 << 20);
+    switch
+        .start(file.clone(), &TapOptions::default())
+        .expect("it starts");
+    send_pings(&mut link, 20);
+    switch.stop().expect("written");
+    let mut packets = file.read().packets;
+    packets.sort_by_key(|packet| packet.interface);
+    assert_eq!(packets.len(), 40);
+    for (at, packet) in packets.iter().enumerate() {
+        let parsed = PacketHeaders::from_ethernet_slice(&packet.bytes).expect("a packet");
+        let Some(LinkHeader::Ethernet2(ethernet)) = &parsed.link else {
+            panic!("{parsed:?}");
+        };
+        assert_eq!((ethernet.source, ethernet.destination), (MAC_A, MAC_B));
+        let Some(NetHeaders::Ipv4(ip, _)) = &parsed.net else {
+            panic!("{parsed:?}");
+        };
+        assert_eq!(ip.header_checksum, ip.calc_header_checksum());
+        let Some(TransportHeader::Icmpv4(icmp)) = &parsed.transport else {
+            panic!("{parsed:?}");
+        };
+        let seq = at as u16 % 20;
+        let echo = Icmpv4Type::EchoRequest(IcmpEchoHeader { id: 0, seq });
+        let payload = parsed.payload.slice();
+        assert_eq!(*icmp, Icmpv4Header::with_checksum(echo, payload));
+    }
+}
+
+#[test]
+fn tshark_reads_a_capture_without_a_warning() {
     let found = Command::new("tshark").arg("--version").output().is_ok();
     if !found {
         assert!(
             std::env::var_os("CI").is_none(),
             "tshark is missing: apt-get install tshark"
         );
-        eprintln!(
-            "LEFT OUT: tshark is missing (apt-get install tshark), so nobody else has read our pcapng"
-        );
+        eprintln!("SKIPPED: tshark is missing (apt-get install tshark)");
         return;
     }
     let directory = tempfile::tempdir().expect("a directory");
@@ -482,15 +507,7 @@ fn tshark_reads_it_without_complaint() {
     switch
         .start_file(&path, &TapOptions::default())
         .expect("it starts");
-    let mut burst = Burst::new();
-    for n in 0..20 {
-        let mut frame = link.a.alloc().expect("a frame");
-        ping(&mut frame, n);
-        burst.push(frame);
-        link.a.tx_burst(&mut burst);
-        assert_eq!(link.b.rx_burst(&mut burst), 1);
-        burst.clear();
-    }
+    send_pings(&mut link, 20);
     switch.stop().expect("written");
     let error = switch
         .start_file(&path, &TapOptions::default())
@@ -517,14 +534,14 @@ fn tshark_reads_it_without_complaint() {
         .arg(&path)
         .output()
         .expect("tshark runs");
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{complaint}");
-    // It warns of being root, and of nothing else.
-    let complaint: Vec<_> = complaint
+    let warnings = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{warnings}");
+    // The only warning is about running as root.
+    let warnings: Vec<_> = warnings
         .lines()
         .filter(|line| !line.contains("root"))
         .collect();
-    assert!(complaint.is_empty(), "{complaint:?}");
+    assert!(warnings.is_empty(), "{warnings:?}");
     let text = String::from_utf8(output.stdout).expect("text");
     let mut lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 40, "{text}");
@@ -541,7 +558,7 @@ fn tshark_reads_it_without_complaint() {
 }
 
 #[test]
-fn a_tap_passes_what_it_is_told_to_its_device() {
+fn a_tap_forwards_every_call_to_its_device() {
     let switch = TapSwitch::new();
     let mut link = tapped(&switch, 1 << 16);
     assert_eq!(link.a.capabilities().name, "memory");

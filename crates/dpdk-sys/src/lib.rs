@@ -1,4 +1,5 @@
-//! Bindings to `dpdk-shim/shim.h`: what `hioload-dpdk` uses of DPDK, in calls of a burst each. `shim.h` documents them.
+//! Bindings to `dpdk-shim/shim.h`, the functions of DPDK that `hioload-dpdk` uses, with one call for each burst. `shim.h` documents
+//! them.
 //!
 //! Needs DPDK 22.11 or later with its headers (Debian: `libdpdk-dev`) and libclang (Debian: `libclang-dev`). DPDK is linked
 //! dynamically: EAL finds the drivers itself, in the folder DPDK was built for.

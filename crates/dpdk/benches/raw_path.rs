@@ -1,9 +1,10 @@
-//! The raw path: receive a burst, swap the MAC addresses, send it; through our device, and the same loop in C against DPDK
-//! itself (`dpdk-shim/raw_loop.c`), in turns on the same port. Prints nanoseconds per frame and the ratio of the rates. A second
-//! loop in C also does what every device has to: it counts bytes both ways and looks whether a frame is in one segment.
+//! The raw path: receives a burst, swaps the MAC addresses and sends it. Compares a [`Queue`] with the same loop in C against DPDK's
+//! own functions (`dpdk-shim/raw_loop.c`), in turns on the same port. Prints nanoseconds per frame and the ratio of the rates. A
+//! second loop in C also does the work that every device must do: it counts bytes in both directions and checks that a frame has one
+//! segment.
 //!
-//! Two ports: a ring whose end is its beginning, primed with frames that go round; and one that makes frames from nothing and
-//! swallows them, where each costs an allocation and a free in the pool. Needs libdpdk alone:
+//! There are two ports: a ring whose transmit side is its receive side, primed with frames that circulate; and one that creates
+//! frames and discards them, where each frame costs an allocation and a free in the pool. Needs libdpdk:
 //! `cargo bench -p hioload-dpdk --bench raw_path`.
 #![allow(clippy::cast_precision_loss)]
 
@@ -12,9 +13,9 @@ use std::time::{Duration, Instant};
 use hioload_device::{BURST, Burst, Device, Frame};
 use hioload_dpdk::{Eal, Error, Port, PortName, PortOptions, Queue, split_arguments};
 
-/// Rounds of each loop.
+/// The number of rounds of each loop.
 const ROUNDS: usize = 201;
-/// Time of one.
+/// The length of a round.
 const ROUND: Duration = Duration::from_millis(3);
 
 fn main() -> Result<(), Error> {
@@ -45,12 +46,9 @@ fn main() -> Result<(), Error> {
 }
 
 fn open(eal: &Eal, name: &str) -> Result<(Port, Queue), Error> {
-    let options = PortOptions {
-        port: PortName::Name(name.into()),
-        ..PortOptions::default()
-    };
-    let (port, mut ends) = Port::open(eal, &options)?;
-    let queue = ends.remove(0).claim()?;
+    let options = PortOptions::new(PortName::Name(name.into()));
+    let (port, mut queues) = Port::open(eal, &options)?;
+    let queue = queues.remove(0).claim()?;
     Ok((port, queue))
 }
 
@@ -73,8 +71,8 @@ fn empty(queue: &mut Queue) {
     }
 }
 
-/// An address in the two pieces that the C compiler makes of one: both are read before either is written, and what is written
-/// is read in the same pieces when the frame comes round.
+/// A MAC address in the two pieces that the C compiler uses. Both addresses are read before either is written, and the next turn of
+/// the frame reads the same pieces that this one writes, so that store forwarding works.
 fn load(&[a, b, c, d, e, f]: &[u8; 6]) -> (u32, u16) {
     (u32::from_ne_bytes([a, b, c, d]), u16::from_ne_bytes([e, f]))
 }
@@ -84,7 +82,7 @@ fn store(address: &mut [u8; 6], (four, two): (u32, u16)) {
     address[4..].copy_from_slice(&two.to_ne_bytes());
 }
 
-/// Ours. Not inlined, as the other is not.
+/// The loop over a device. Not inlined, like the loop in C.
 #[inline(never)]
 fn through_the_device<D: Device>(device: &mut D, turns: u64) -> u64 {
     let mut burst = Burst::new();
@@ -108,7 +106,7 @@ fn through_the_device<D: Device>(device: &mut D, turns: u64) -> u64 {
 
 fn in_c(port: u16, turns: u64) -> u64 {
     #[allow(unsafe_code)]
-    // SAFETY: the port runs and its queue 0 is this thread's.
+    // SAFETY: the port runs, and this thread owns its queue 0.
     unsafe {
         hioload_dpdk_sys::hl_raw_loop(port, 0, BURST as u16, turns)
     }
@@ -117,7 +115,7 @@ fn in_c(port: u16, turns: u64) -> u64 {
 fn in_c_counting(port: u16, turns: u64) -> u64 {
     let mut bytes = [0; 2];
     #[allow(unsafe_code)]
-    // SAFETY: as above; there is room for two numbers.
+    // SAFETY: as above, and the array has room for two numbers.
     unsafe {
         hioload_dpdk_sys::hl_counting_loop(port, 0, BURST as u16, turns, bytes.as_mut_ptr())
     }
@@ -141,7 +139,7 @@ fn compare(what: &str, queue: &mut Queue, port: u16) {
             &mut |turns| in_c_counting(port, turns),
             &mut |turns| through_the_device(queue, turns),
         ];
-        // Each comes first every third time; the first round warms up.
+        // Each loop is first in every third round. Round 0 warms up.
         for at in 0..3 {
             let which = (turn + at) % 3;
             let time = round(loops[which]);
@@ -151,7 +149,7 @@ fn compare(what: &str, queue: &mut Queue, port: u16) {
         }
     }
     let [bare, counting, device] = &times;
-    // Of each round, whose loops ran right after one another.
+    // The ratio of each round, whose loops ran one right after another.
     let rate = |of: &[f64]| {
         let ratios = of.iter().zip(device).map(|(c, device)| c / device);
         median(ratios.collect())

@@ -1,25 +1,25 @@
-//! EAL's arguments: from one line of text to a list, and what is added to them.
+//! EAL's arguments: splits a line of text, and adds the arguments that EAL needs.
 
 use crate::Error;
 
-/// Splits a line into arguments as a shell would: at white space, but not within `'...'` or `"..."`. There are no escapes.
+/// Splits a line into arguments as a shell does: at white space, but not within `'...'` or `"..."`. There are no escapes.
 ///
 /// # Errors
-/// If a quote is not closed.
+/// [`Error::Arguments`] if a quote is not closed.
 pub fn split_arguments(line: &str) -> Result<Vec<String>, Error> {
     let mut arguments = Vec::new();
     let mut current: Option<String> = None;
     let mut quote = None;
-    for letter in line.chars() {
+    for character in line.chars() {
         match quote {
-            Some(open) if letter == open => quote = None,
-            Some(_) => current.get_or_insert_default().push(letter),
-            None if letter == '\'' || letter == '"' => {
-                quote = Some(letter);
+            Some(open) if character == open => quote = None,
+            Some(_) => current.get_or_insert_default().push(character),
+            None if character == '\'' || character == '"' => {
+                quote = Some(character);
                 current.get_or_insert_default();
             }
-            None if letter.is_whitespace() => arguments.extend(current.take()),
-            None => current.get_or_insert_default().push(letter),
+            None if character.is_whitespace() => arguments.extend(current.take()),
+            None => current.get_or_insert_default().push(character),
         }
     }
     if let Some(open) = quote {
@@ -34,29 +34,28 @@ pub fn split_arguments(line: &str) -> Result<Vec<String>, Error> {
 /// Options that name the cores EAL runs on.
 const CORES: [&str; 5] = ["-l", "-c", "--lcores", "--corelist", "--coremask"];
 
-/// What EAL gets: a program name, the user's arguments, and, unless they say something about cores, one EAL thread (the
-/// caller's) that may run wherever it may now. The data plane's threads are not EAL's: they are ours, and only made known to
-/// it, so EAL has to start and pin none.
+/// The arguments for EAL: a program name, the caller's arguments, and, unless those name cores, one EAL thread (the caller's) with
+/// the caller's affinity. The lcores are threads of this process that register with EAL, so EAL must start and pin none.
 ///
 /// # Errors
-/// If an argument cannot be passed on: one with a NUL byte, or one that would end the process.
+/// [`Error::Arguments`] if an argument has a NUL byte, or would end the process.
 pub(crate) fn complete(arguments: &[String], cpus: &str) -> Result<Vec<String>, Error> {
     if let Some(bad) = arguments.iter().find(|text| text.contains('\0')) {
-        let text = format!("an argument has a NUL byte: {}", bad.escape_default());
+        let text = format!("the argument {} has a NUL byte", bad.escape_default());
         return Err(Error::Arguments(text));
     }
     if arguments
         .iter()
         .any(|text| text == "-h" || text == "--help")
     {
-        let text = "EAL's own help ends the process; see DPDK's guide, \"EAL parameters\"";
+        let text = "--help ends the process; the arguments are in DPDK's guide, section \"EAL parameters\"";
         return Err(Error::Arguments(text.into()));
     }
     let mut all = vec!["hioload".to_owned()];
     let names_cores = |text: &String| {
         CORES.iter().any(|name| {
             let rest = text.strip_prefix(name);
-            // `-l0-3` and `--lcores=0` as well as two words.
+            // An option and its value may be one word: `-l0-3`, `--lcores=0`.
             rest.is_some_and(|rest| {
                 !name.starts_with("--") || rest.is_empty() || rest.starts_with('=')
             })
@@ -107,13 +106,13 @@ mod tests {
         for line in ["-l 1", "-l1", "--lcores=1", "--lcores 1", "-c 3", "-c3"] {
             assert_eq!(complete(line).len(), 1 + line.split(' ').count(), "{line}");
         }
-        // Not one of them.
+        // These do not name cores.
         assert_eq!(complete("--legacy-mem").len(), 3);
         assert_eq!(complete("--log-level=8").len(), 3);
     }
 
     #[test]
-    fn what_would_end_the_process_is_refused() {
+    fn an_argument_that_would_end_the_process_is_refused() {
         for bad in ["-h", "--help", "a\0b"] {
             complete(&words(&[bad]), "0").expect_err("refused");
         }

@@ -1,17 +1,18 @@
-//! EAL, once per process.
+//! DPDK's environment abstraction layer (EAL), which starts once in a process.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::{Error, arguments, log, raw};
 
-/// DPDK's environment, running. Clones are handles to the same; when the last is gone (each port has one), EAL is cleaned up.
+/// A handle to the running EAL. Each port has one. The drop of the last handle cleans EAL up.
 #[derive(Clone, Debug)]
 pub struct Eal(Arc<Running>);
 
 #[derive(Debug)]
 struct Running {
     arguments: Vec<String>,
-    heard: Option<String>,
+    logged: Option<String>,
 }
 
 #[derive(Debug)]
@@ -23,16 +24,25 @@ enum State {
 
 static STATE: Mutex<State> = Mutex::new(State::New);
 
+/// Whether EAL must not be cleaned up, because frames in its memory are still in use.
+static CLEANUP_FORBIDDEN: AtomicBool = AtomicBool::new(false);
+
+/// Keeps the memory of EAL mapped until the process ends.
+pub(crate) fn forbid_cleanup() {
+    CLEANUP_FORBIDDEN.store(true, Ordering::Release);
+}
+
 fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Eal {
-    /// Starts EAL, or joins it if it runs with the same arguments. Unless they name cores, EAL gets one thread, the caller's,
-    /// and pins nothing. Its log goes to `tracing`, target `dpdk`.
+    /// Starts EAL, or returns another handle if it runs with the same arguments. Unless the arguments name cores, EAL has one
+    /// thread, the caller's, and pins no thread. EAL's log goes to `tracing` with the target `dpdk`.
     ///
     /// # Errors
-    /// What EAL complains about; or that it runs with other arguments or has run before, which DPDK does not allow.
+    /// [`Error::Eal`] with the error messages of EAL; [`Error::Running`] if it runs with other arguments; [`Error::Finished`] if it
+    /// has ended, because DPDK starts only once in a process.
     pub fn init(arguments: &[String]) -> Result<Self, Error> {
         let mut state = state();
         match &*state {
@@ -47,38 +57,44 @@ impl Eal {
             }
         }
         let all = arguments::complete(arguments, &raw::cpus())?;
-        log::listen();
-        let done = raw::eal_init(&all);
-        let heard = log::heard();
-        if let Err(code) = done {
-            // It may have begun this and that: it is not tried again.
+        log::start_capture();
+        let started = raw::eal_init(&all);
+        let logged = log::end_capture();
+        if let Err(cause) = started {
+            // EAL does not undo the steps that it has carried out, so it cannot be started again.
             *state = State::Finished;
             return Err(Error::Eal {
                 arguments: arguments.join(" "),
-                reason: heard.unwrap_or_else(|| raw::error_text(code)),
+                cause,
+                log: logged,
             });
         }
-        tracing::info!(target: "dpdk", "{} runs, addresses are {}", version(), raw::iova_mode());
+        tracing::info!(
+            target: "dpdk",
+            "{} runs, devices use {} addresses",
+            version(),
+            raw::iova_mode()
+        );
         let running = Arc::new(Running {
             arguments: arguments.to_vec(),
-            heard,
+            logged,
         });
         *state = State::Started(Arc::downgrade(&running));
         Ok(Self(running))
     }
 
-    /// What it was started with.
+    /// The arguments with which EAL was started.
     #[must_use]
     pub fn arguments(&self) -> &[String] {
         &self.0.arguments
     }
 
-    /// What it complained about when it started, and went on.
-    pub(crate) fn heard(&self) -> Option<String> {
-        self.0.heard.clone()
+    /// The error messages that EAL logged when it started.
+    pub(crate) fn logged(&self) -> Option<String> {
+        self.0.logged.clone()
     }
 
-    /// Whether its memory is huge pages.
+    /// Whether EAL's memory consists of huge pages.
     #[must_use]
     pub fn has_huge_pages(&self) -> bool {
         raw::has_huge_pages()
@@ -89,15 +105,15 @@ impl Drop for Running {
     fn drop(&mut self) {
         let mut state = state();
         *state = State::Finished;
-        if crate::pool::any_lost() {
+        if CLEANUP_FORBIDDEN.load(Ordering::Acquire) {
             tracing::warn!(target: "dpdk", "DPDK is not cleaned up: frames are still in use");
-        } else if let Err(code) = raw::eal_cleanup() {
-            tracing::warn!(target: "dpdk", "DPDK does not end cleanly: {}", raw::error_text(code));
+        } else if let Err(errno) = raw::eal_cleanup() {
+            tracing::warn!(target: "dpdk", "DPDK does not end cleanly: {errno}");
         }
     }
 }
 
-/// DPDK's name and version, of the library that is loaded.
+/// The name and the version of the loaded DPDK library.
 #[must_use]
 pub fn version() -> String {
     raw::version()

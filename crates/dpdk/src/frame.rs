@@ -1,8 +1,9 @@
-//! A frame that is an mbuf, and the thread's list of frames to give back.
+//! A frame that is an mbuf, and each thread's list of dropped frames.
 //!
-//! A [`MbufFrame`] is one pointer. It owns its mbuf: one segment, reference count one (`dpdk-shim` makes every received frame
-//! so), hence nobody else reads or writes its data while it lives. Its pool outlives it: a pool is freed only when none of its
-//! mbufs is out (`pool.rs`). It stays on the thread that received or made it, which is the one that gives it back.
+//! A [`MbufFrame`] is one pointer. It owns its mbuf, which has one segment and a reference count of one (`dpdk-shim` ensures that
+//! for every received frame), so nothing else reads or writes its data while it lives. The pool outlives the frame: a pool is freed
+//! only when all its mbufs have been returned (`pool.rs`). A frame stays on the thread that received or allocated it, which returns
+//! it to the pool.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -14,7 +15,9 @@ use hioload_device::{Frame, RxChecksum, TxChecksum};
 use hioload_dpdk_sys as sys;
 use sys::hl_mbuf;
 
-/// Frames a thread collects before it gives them back, if no burst comes first.
+use crate::errno::Errno;
+
+/// The number of dropped frames at which a thread returns them, if it does not receive a burst before.
 const COLLECTED: usize = 128;
 
 /// One packet buffer: an mbuf of one segment, data in place. 8 bytes.
@@ -31,13 +34,13 @@ const _: () = assert!(size_of::<Option<MbufFrame>>() == size_of::<*mut hl_mbuf>(
 impl MbufFrame {
     #[inline]
     fn mbuf(&self) -> &hl_mbuf {
-        // SAFETY: the frame owns the mbuf, which is alive as long as its pool is, which outlives the frame.
+        // SAFETY: the frame owns the mbuf, and the pool of the mbuf outlives the frame.
         unsafe { self.mbuf.as_ref() }
     }
 
     #[inline]
     fn mbuf_mut(&mut self) -> &mut hl_mbuf {
-        // SAFETY: as in `mbuf`, and `&mut self` on the only owner makes the reference unique.
+        // SAFETY: as in `mbuf`; the reference is unique because `&mut self` borrows the only owner.
         unsafe { self.mbuf.as_mut() }
     }
 
@@ -54,8 +57,8 @@ impl Frame for MbufFrame {
     #[inline]
     fn bytes(&self) -> &[u8] {
         let mbuf = self.mbuf();
-        // SAFETY: `data_off + data_len` is at most `buf_len` (DPDK keeps it so, and so does `set_bounds`); the buffer is
-        // memory that EAL mapped, hence initialised, and is this mbuf's alone.
+        // SAFETY: `data_off + data_len` is at most `buf_len`, which DPDK and `set_bounds` ensure. EAL mapped the buffer, so it is
+        // initialised, and it belongs to this mbuf alone.
         unsafe {
             slice::from_raw_parts(
                 mbuf.buf_addr.add(mbuf.data_off.into()),
@@ -67,7 +70,7 @@ impl Frame for MbufFrame {
     #[inline]
     fn bytes_mut(&mut self) -> &mut [u8] {
         let mbuf = self.mbuf();
-        // SAFETY: as in `bytes`, and `&mut self` on the only owner makes the reference unique.
+        // SAFETY: as in `bytes`; the reference is unique because `&mut self` borrows the only owner.
         unsafe {
             slice::from_raw_parts_mut(
                 mbuf.buf_addr.add(mbuf.data_off.into()),
@@ -110,8 +113,8 @@ impl Frame for MbufFrame {
         self.set_bounds(self.headroom() + n, self.len() - n);
     }
 
-    /// A checksum that was left out because the sender is in this machine (virtio) is as good as a good one. A bad IPv4 header
-    /// is bad; one that the device did not look at is not held against the rest.
+    /// A checksum that a sender in this machine left unfinished (virtio) counts as good. A bad checksum of the IPv4 header makes the
+    /// frame bad; one that the device did not verify has no effect, because the stack verifies it.
     #[inline]
     fn rx_checksum(&self) -> RxChecksum {
         let flags = self.mbuf().ol_flags;
@@ -150,10 +153,10 @@ impl Frame for MbufFrame {
         }
     }
 
-    /// What the driver is to know beyond this, the shim reads from the frame when the burst is sent.
+    /// The shim derives the other fields that the driver needs from the frame when the burst is sent.
     #[inline]
     fn set_tx_checksum(&mut self, what: TxChecksum) {
-        /// Where UDP has its checksum; TCP has it at 16.
+        /// The offset of the checksum in the UDP header; in the TCP header it is 16.
         const UDP_OFFSET: u16 = 6;
         let mbuf = self.mbuf_mut();
         mbuf.ol_flags &= !sys::HL_TX_L4_MASK;
@@ -171,7 +174,7 @@ impl Frame for MbufFrame {
 impl Drop for MbufFrame {
     #[inline]
     fn drop(&mut self) {
-        LOCAL.with(|local| local.give_back(self.mbuf.as_ptr()));
+        LOCAL.with(|local| local.collect(self.mbuf.as_ptr()));
     }
 }
 
@@ -181,41 +184,41 @@ impl fmt::Debug for MbufFrame {
     }
 }
 
-/// Frames that queues have got and not sent, less those given back: what is in somebody's hands. Threads add theirs when they
-/// end, so it is exact when no queue is in use.
-static IN_HAND: AtomicI64 = AtomicI64::new(0);
+/// The number of frames that the application holds: received or allocated, and neither sent nor returned. A thread adds its number
+/// when it drops a queue, so the total is exact when no queue is in use.
+static HELD: AtomicI64 = AtomicI64::new(0);
 
-/// Frames in somebody's hands, of all ports; to be asked when no queue is in use.
-pub(crate) fn in_hand() -> usize {
-    usize::try_from(IN_HAND.load(Ordering::Relaxed)).unwrap_or(0)
+/// The number of frames of all ports that the application holds; exact when no queue is in use.
+pub(crate) fn held() -> usize {
+    usize::try_from(HELD.load(Ordering::Relaxed)).unwrap_or(0)
 }
 
-/// These have come by no queue of this thread.
-pub(crate) fn also_came(frames: u64) {
-    IN_HAND.fetch_add(frames as i64, Ordering::Relaxed);
+/// Counts frames that were received without a [`Queue`](crate::Queue).
+pub(crate) fn count_received(frames: u64) {
+    HELD.fetch_add(frames as i64, Ordering::Relaxed);
 }
 
-/// What a thread has of DPDK: the frames it has dropped since the last burst, and how many queues.
+/// The state of a thread: the frames that it has dropped since the last burst, and the number of its queues.
 struct Local {
-    /// The first `collected` are mbufs to be given back.
+    /// The first `collected` are mbufs to be returned.
     frames: [Cell<*mut hl_mbuf>; COLLECTED],
     collected: Cell<usize>,
-    /// Given back since the thread had its first queue.
-    given_back: Cell<u64>,
+    /// The number of frames returned and not yet subtracted from `HELD`.
+    returned: Cell<u64>,
     queues: Cell<usize>,
-    /// Whether a frame was ever asked to have a checksum filled in: on a port that does so nearly all are, on others none is.
+    /// Whether any frame has requested a checksum. On a port with that offload nearly all frames do, on others none does.
     to_fill: Cell<bool>,
-    /// Whether it was us who made the thread known to DPDK.
+    /// Whether this crate registered the thread with DPDK.
     registered: Cell<bool>,
 }
 
 thread_local! {
-    // Without a destructor: a frame may be dropped at any time, even while the thread ends.
+    // `Local` has no destructor, because a frame may be dropped at any time, even while the thread ends.
     static LOCAL: Local = const {
         Local {
             frames: [const { Cell::new(ptr::null_mut()) }; COLLECTED],
             collected: Cell::new(0),
-            given_back: Cell::new(0),
+            returned: Cell::new(0),
             queues: Cell::new(0),
             to_fill: Cell::new(false),
             registered: Cell::new(false),
@@ -225,9 +228,9 @@ thread_local! {
 
 impl Local {
     #[inline]
-    fn give_back(&self, mbuf: *mut hl_mbuf) {
+    fn collect(&self, mbuf: *mut hl_mbuf) {
         let at = self.collected.get();
-        // In bounds: the list is emptied when it is full.
+        // In bounds, because a full list is flushed.
         self.frames[at].set(mbuf);
         self.collected.set(at + 1);
         if at + 1 == COLLECTED || self.queues.get() == 0 {
@@ -239,23 +242,23 @@ impl Local {
     fn flush(&self) {
         let count = self.collected.replace(0);
         if count > 0 {
-            // SAFETY: each of the first `count` was owned by a frame that has been dropped, so it is given back once; the
-            // pointers are read before the call returns.
+            // SAFETY: a frame that has been dropped owned each of the first `count` mbufs, so each is returned once. The call reads
+            // the pointers before it returns.
             unsafe { sys::hl_free_bulk(self.frames.as_ptr().cast_mut().cast(), count as u16) };
-            self.given_back.set(self.given_back.get() + count as u64);
+            self.returned.set(self.returned.get() + count as u64);
         }
         if self.queues.get() == 0 {
             self.settle();
         }
     }
 
-    /// Tells everybody what was given back.
+    /// Subtracts the returned frames from `HELD`.
     fn settle(&self) {
-        IN_HAND.fetch_sub(self.given_back.replace(0) as i64, Ordering::Relaxed);
+        HELD.fetch_sub(self.returned.replace(0) as i64, Ordering::Relaxed);
     }
 }
 
-/// Gives back what was dropped on this thread: called once per burst.
+/// Returns the frames that this thread has dropped to their pools. Called once for each burst.
 #[inline]
 pub(crate) fn flush() {
     LOCAL.with(|local| {
@@ -265,30 +268,27 @@ pub(crate) fn flush() {
     });
 }
 
-/// Whether a frame of this thread may want a checksum: while none was asked to, nobody need look. Frames have it from
-/// [`Frame::set_tx_checksum`] alone, on this thread, which they never leave: the shim gives none that wants one.
+/// Whether a frame of this thread may request a checksum; if not, sending need not check each frame. Only
+/// [`Frame::set_tx_checksum`] makes a frame request one, on the frame's own thread: the shim clears the request of received frames.
 #[inline]
 pub(crate) fn any_to_fill() -> bool {
     LOCAL.with(|local| local.to_fill.get())
 }
 
-/// Frames dropped on this thread and not yet given back.
+/// The number of frames that this thread has dropped and not returned.
 pub(crate) fn collected() -> usize {
     LOCAL.with(|local| local.collected.get())
 }
 
-/// A queue belongs to this thread from now on. The first makes the thread known to DPDK.
-///
-/// # Errors
-/// A negative errno.
-pub(crate) fn queue_comes() -> Result<(), i32> {
+/// Adds a queue to this thread. The first one registers the thread with DPDK.
+pub(crate) fn add_queue() -> Result<(), Errno> {
     LOCAL.with(|local| {
         if local.queues.get() == 0 {
-            // SAFETY: EAL runs: whoever calls has a port.
+            // SAFETY: EAL runs, because the caller has a port.
             match unsafe { sys::hl_thread_register() } {
                 0 => local.registered.set(true),
                 1 => local.registered.set(false),
-                error => return Err(error),
+                code => return Err(Errno::new(code)),
             }
         }
         local.queues.set(local.queues.get() + 1);
@@ -296,9 +296,10 @@ pub(crate) fn queue_comes() -> Result<(), i32> {
     })
 }
 
-/// A queue of this thread is gone, that got so many frames and did not send them. With the last, DPDK forgets the thread.
-pub(crate) fn queue_goes(kept: u64) {
-    IN_HAND.fetch_add(kept as i64, Ordering::Relaxed);
+/// Removes a queue from this thread. The queue received or allocated `kept` more frames than it sent. The last one unregisters the
+/// thread from DPDK.
+pub(crate) fn remove_queue(kept: u64) {
+    HELD.fetch_add(kept as i64, Ordering::Relaxed);
     LOCAL.with(|local| {
         local.flush();
         local.queues.set(local.queues.get() - 1);
@@ -306,7 +307,7 @@ pub(crate) fn queue_goes(kept: u64) {
             local.settle();
         }
         if local.queues.get() == 0 && local.registered.replace(false) {
-            // SAFETY: it was registered by `queue_comes`, on this thread, and EAL still runs.
+            // SAFETY: `add_queue` registered this thread, and EAL still runs.
             unsafe { sys::hl_thread_unregister() };
         }
     });

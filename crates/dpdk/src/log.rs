@@ -1,24 +1,24 @@
-//! DPDK's log, line by line, to `tracing`; and while EAL starts, its complaints kept for the error.
+//! Sends DPDK's log to `tracing`, line by line, and captures error messages for the error that a failed call returns.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Complaints kept: the first says what is wrong, and the last in whose name.
-const KEPT: usize = 8;
+/// The largest number of captured lines. The first one has the reason.
+const MAX_LINES: usize = 8;
 
-static COMPLAINTS: Mutex<Option<Vec<String>>> = Mutex::new(None);
+static CAPTURED: Mutex<Option<Vec<String>>> = Mutex::new(None);
 
-fn complaints() -> MutexGuard<'static, Option<Vec<String>>> {
-    COMPLAINTS.lock().unwrap_or_else(PoisonError::into_inner)
+fn captured() -> MutexGuard<'static, Option<Vec<String>>> {
+    CAPTURED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From now on, keeps what DPDK complains about.
-pub(crate) fn listen() {
-    *complaints() = Some(Vec::new());
+/// Starts to capture the error messages of DPDK.
+pub(crate) fn start_capture() {
+    *captured() = Some(Vec::new());
 }
 
-/// What was kept, as one line; and no more is.
-pub(crate) fn heard() -> Option<String> {
-    let lines = complaints().take()?;
+/// Ends the capture. Returns the captured messages as one line, if there are any.
+pub(crate) fn end_capture() -> Option<String> {
+    let lines = captured().take()?;
     if lines.is_empty() {
         None
     } else {
@@ -26,7 +26,7 @@ pub(crate) fn heard() -> Option<String> {
     }
 }
 
-/// Takes what DPDK logged (`level` 1 for an emergency to 8 for debugging) or printed (0).
+/// Handles a text that DPDK logged (`level` 1 for an emergency to 8 for debugging) or printed (level 0).
 pub(crate) fn take(level: u32, text: &str) {
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         match level {
@@ -36,18 +36,18 @@ pub(crate) fn take(level: u32, text: &str) {
             0 | 7 => tracing::debug!(target: "dpdk", "{line}"),
             _ => tracing::trace!(target: "dpdk", "{line}"),
         }
-        // Printed: a complaint about an argument comes first, then two pages of usage.
-        if let Some(lines) = &mut *complaints()
-            && lines.len() < KEPT
-            && (matches!(level, 1..=4) || level == 0 && lines.is_empty() && is_complaint(line))
+        // DPDK prints an error about an argument first, followed by two pages of usage.
+        if let Some(lines) = &mut *captured()
+            && lines.len() < MAX_LINES
+            && (matches!(level, 1..=4) || level == 0 && lines.is_empty() && is_usage_error(line))
         {
             lines.push(line.trim_end_matches('.').to_owned());
         }
     }
 }
 
-/// getopt's way of complaining: `PROGRAM: ...`.
-fn is_complaint(line: &str) -> bool {
+/// Whether getopt printed the line: `PROGRAM: ...`.
+fn is_usage_error(line: &str) -> bool {
     line.starts_with("hioload: ")
 }
 
@@ -56,8 +56,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn complaints_are_kept_and_usage_is_not() {
-        listen();
+    fn error_messages_are_captured_and_usage_is_not() {
+        start_capture();
         take(6, "EAL: Detected CPU lcores: 2\n");
         take(
             0,
@@ -65,10 +65,10 @@ mod tests {
         );
         take(4, "EAL: FATAL: Invalid 'command line' arguments.\n");
         assert_eq!(
-            heard().expect("something"),
+            end_capture().expect("a message"),
             "hioload: unrecognized option '--wrong'; EAL: FATAL: Invalid 'command line' arguments"
         );
         take(4, "later");
-        assert_eq!(heard(), None);
+        assert_eq!(end_capture(), None);
     }
 }

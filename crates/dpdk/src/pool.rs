@@ -1,39 +1,34 @@
-//! Mempools, and who outlives whom.
+//! Mempools and rings, and the order in which they are freed.
 
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use hioload_dpdk_sys as sys;
 
-use crate::{Eal, raw};
+use crate::eal::{self, Eal};
+use crate::errno::Errno;
+use crate::raw;
 
-/// Whether a pool had to be left behind because frames of it were in use: then EAL must not be cleaned up.
-static LOST: AtomicBool = AtomicBool::new(false);
-
-pub(crate) fn any_lost() -> bool {
-    LOST.load(Ordering::Acquire)
-}
-
-/// Names of pools are the process's: they get a number each.
+/// The number in the name of the next pool: the names are unique in the process.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// What a pool is to have.
+/// The dimensions of a pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct PoolSize {
-    /// Frames, one less than a power of two for best use of memory.
+    /// The number of frames; one less than a power of two uses the memory best.
     pub(crate) frames: u32,
-    /// Frames that each thread keeps for itself.
+    /// The number of frames in the cache of each thread.
     pub(crate) cache: u32,
-    /// Bytes of each, headroom included.
+    /// Bytes of each frame, headroom included.
     pub(crate) room: u16,
 }
 
-/// One mempool. Not freed by being dropped: see [`Estate`].
+/// A mempool. [`PortMemory`] frees it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pool(NonNull<sys::rte_mempool>);
 
 #[allow(unsafe_code)]
-// SAFETY: a mempool may be used from any thread; DPDK synchronises it.
+// SAFETY: a mempool may be used from any thread; DPDK synchronises the accesses.
 unsafe impl Send for Pool {}
 
 #[allow(unsafe_code)]
@@ -43,14 +38,14 @@ unsafe impl Sync for Pool {}
 /// The pools of a queue.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pools {
-    /// Buffers that hold a whole frame: fresh ones, and those made of several segments.
+    /// Buffers that hold a whole frame: for allocation, and for frames that arrive in several segments.
     pub(crate) frames: Pool,
-    /// Buffers to receive into; the same, unless the port is to receive in segments.
+    /// Buffers to receive into; the same pool, unless the port receives in segments.
     pub(crate) receive: Pool,
 }
 
 impl Pools {
-    /// Frames that are not in their pools.
+    /// The number of frames that are not in their pools.
     pub(crate) fn in_use(self) -> usize {
         let segments = if self.receive.0 == self.frames.0 {
             0
@@ -75,12 +70,12 @@ impl Pool {
     }
 }
 
-/// A ring between two ports. Not freed by being dropped either.
+/// A ring between two ports. [`PortMemory`] frees it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ring(NonNull<sys::rte_ring>);
 
 #[allow(unsafe_code)]
-// SAFETY: here it is only made a part of ports and freed when those are gone.
+// SAFETY: this crate only passes a ring to the ports that use it, and frees it after they are closed.
 unsafe impl Send for Ring {}
 
 #[allow(unsafe_code)]
@@ -93,18 +88,19 @@ impl Ring {
     }
 }
 
-/// The memory of a port, or of two that are joined by rings and so have each other's frames: freed together, after the ports.
+/// The memory of a port, or of two ports that are joined by rings and hold frames of each other. It is freed as a whole, after the
+/// ports are closed.
 #[derive(Debug)]
-pub(crate) struct Estate {
+pub(crate) struct PortMemory {
     pools: Vec<Pool>,
     rings: Vec<Ring>,
-    /// Ports made of the rings and not closed yet.
+    /// The ring ports that are not closed yet.
     ring_ports: Vec<u16>,
-    /// Outlived by EAL.
+    /// Keeps EAL running.
     _eal: Eal,
 }
 
-impl Estate {
+impl PortMemory {
     pub(crate) fn new(eal: &Eal) -> Self {
         Self {
             pools: Vec::new(),
@@ -114,62 +110,60 @@ impl Estate {
         }
     }
 
-    /// Makes a pool on the NUMA node `socket`, or where there is memory if that one has none.
-    ///
-    /// # Errors
-    /// Why there is none, as text.
-    pub(crate) fn pool(&mut self, size: PoolSize, socket: i32) -> Result<Pool, String> {
+    /// Creates a pool on the NUMA node `socket`, or on any node if that one has no memory.
+    pub(crate) fn pool(&mut self, size: PoolSize, socket: i32) -> Result<Pool, Errno> {
         let PoolSize {
             frames,
             cache,
             room,
         } = size;
         let name = format!("hioload_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let made = match raw::pool_create(&name, frames, cache, room, socket) {
+        let created = match raw::pool_create(&name, frames, cache, room, socket) {
             Err(_) if socket >= 0 => {
-                tracing::warn!(target: "dpdk", "no memory for frames on NUMA node {socket}; trying the others");
+                tracing::warn!(
+                    target: "dpdk",
+                    "no memory for frames on NUMA node {socket}; trying the others"
+                );
                 raw::pool_create(&name, frames, cache, room, -1)
             }
-            made => made,
+            created => created,
         };
-        let pool = made.map(Pool).map_err(raw::error_text)?;
+        let pool = created.map(Pool)?;
         self.pools.push(pool);
         Ok(pool)
     }
 
-    pub(crate) fn ring(&mut self, name: &str, slots: u32) -> Result<Ring, String> {
-        let ring = raw::ring_create(name, slots)
-            .map(Ring)
-            .map_err(raw::error_text)?;
+    pub(crate) fn ring(&mut self, name: &str, slots: u32) -> Result<Ring, Errno> {
+        let ring = raw::ring_create(name, slots).map(Ring)?;
         self.rings.push(ring);
         Ok(ring)
     }
 
-    /// It has to close this port of rings, unless somebody else does.
-    pub(crate) fn owes_close(&mut self, port: u16) {
+    /// Notes a ring port that must be closed before the rings are freed.
+    pub(crate) fn close_later(&mut self, port: u16) {
         self.ring_ports.push(port);
     }
 
-    /// Somebody else closes this port.
-    pub(crate) fn closed(&mut self, port: u16) {
+    /// Notes that a port has been closed.
+    pub(crate) fn port_closed(&mut self, port: u16) {
         self.ring_ports.retain(|&other| other != port);
     }
 
-    /// Frames of its pools that are not in them: with the driver, in a ring, or in somebody's hands.
+    /// The number of frames that are not in their pools: the driver, a ring or the application has them.
     pub(crate) fn in_use(&self) -> usize {
         self.pools.iter().map(|pool| pool.in_use()).sum()
     }
 
-    /// Frames of its pools, wherever they are.
+    /// The number of all frames of the pools.
     pub(crate) fn size(&self) -> usize {
         self.pools.iter().map(|pool| pool.size()).sum()
     }
 
-    /// Frees everything; returns how many frames were still in use, whose pools stay.
-    pub(crate) fn settle(&mut self) -> usize {
+    /// Frees everything except the pools with frames in use. Returns the number of those frames.
+    pub(crate) fn free(&mut self) -> usize {
         crate::frame::flush();
         for port in self.ring_ports.drain(..) {
-            // Never opened: nothing can be wrong with it.
+            // The port was never opened, so closing it cannot fail.
             let _ = raw::port_close(port, false);
         }
         for ring in self.rings.drain(..) {
@@ -180,20 +174,23 @@ impl Estate {
             match pool.in_use() {
                 0 => raw::pool_free(pool.raw()),
                 count => {
-                    LOST.store(true, Ordering::Release);
+                    eal::forbid_cleanup();
                     lost += count;
                 }
             }
         }
         if lost > 0 {
-            tracing::warn!(target: "dpdk", "{lost} frames are still in use after their port: their memory stays");
+            tracing::warn!(
+                target: "dpdk",
+                "{lost} frames are still in use after their port was closed: their memory is not freed"
+            );
         }
         lost
     }
 }
 
-impl Drop for Estate {
+impl Drop for PortMemory {
     fn drop(&mut self) {
-        self.settle();
+        self.free();
     }
 }

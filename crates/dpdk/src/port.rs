@@ -1,219 +1,42 @@
-//! Ports: set up, looked at, closed.
+//! Ports: opens them, reports on them, and closes them.
 
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::plan::{Offloads, Plan};
-use crate::pool::{Estate, Pools};
-use crate::queue::QueueEnd;
+use crate::errno::Errno;
+use crate::error::CREATE_POOL;
+use crate::info::{LinkState, PortInfo, PortStats};
+use crate::open::Open;
+use crate::options::{PortName, PortOptions};
+use crate::pool::{Pools, PortMemory};
+use crate::queue::PendingQueue;
 use crate::raw::{self, Events};
-use crate::ring::{self, RingEnd};
-use crate::steering::Steering;
-use crate::{Eal, Error, log};
+use crate::setup::{Offloads, PortSetup};
+use crate::steering::{self, Steering};
+use crate::{Eal, Error, frame, log, registry};
 
-/// Ports that are open, so that none is twice.
-static OPEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+/// Drivers that keep the frames in their rings when they are closed.
+const DRIVERS_THAT_KEEP_FRAMES: [&str; 1] = ["net_af_xdp"];
 
-/// A port that was closed: DPDK has it no more, and still has its device.
-struct Former {
-    number: u16,
-    name: String,
-    origin: Box<raw::hl_port_origin>,
-}
-
-static FORMER: Mutex<Vec<Former>> = Mutex::new(Vec::new());
-
-/// Drivers that do not give back what is in their rings when they are closed.
-const KEEPING: [&str; 1] = ["net_af_xdp"];
-
-/// What a device says to what it does not know: ENOTSUP, ENOSYS.
-const UNKNOWN: [i32; 2] = [-95, -38];
-
-/// Which port.
-#[derive(Clone, Debug)]
-pub enum PortName {
-    /// By its number.
-    Number(u16),
-    /// By its name: a PCI address, the name of a virtual device.
-    Name(String),
-    /// One end of a pair of rings.
-    Ring(RingEnd),
-}
-
-impl fmt::Display for PortName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(number) => write!(f, "{number}"),
-            Self::Name(name) => f.write_str(name),
-            Self::Ring(end) => write!(f, "{}", end.port()),
-        }
-    }
-}
-
-/// What is wanted of a port.
-#[derive(Clone, Debug)]
-pub struct PortOptions {
-    /// Which one.
-    pub port: PortName,
-    /// Queues: one for each lcore.
-    pub queues: u16,
-    /// The largest IP packet; `None`: as the device has it.
-    pub mtu: Option<u16>,
-    /// Received frames the device may hold for each queue; it may take fewer.
-    pub rx_descriptors: u16,
-    /// Frames to be sent it may hold.
-    pub tx_descriptors: u16,
-    /// Frames of each queue; `None`: enough for the descriptors and a thousand more.
-    pub frames: Option<u32>,
-    /// Bytes of a receive buffer, where a frame may come in several; `None`: each holds a whole frame.
-    pub segment: Option<u16>,
-    /// Leave checksums to the device, if it offers that.
-    pub checksums: bool,
-    /// Take frames to any address.
-    pub promiscuous: bool,
-    /// Take frames to this address beside the device's own; a device that cannot is made promiscuous.
-    pub mac: Option<[u8; 6]>,
-    /// Take only this, if the device can leave the rest to the kernel; `None`: take everything.
-    pub steering: Option<Steering>,
-    /// How long to wait for the link. A port without one is opened all the same.
-    pub link_wait: Duration,
-}
-
-impl Default for PortOptions {
-    fn default() -> Self {
-        Self {
-            port: PortName::Number(0),
-            queues: 1,
-            mtu: None,
-            rx_descriptors: 1024,
-            tx_descriptors: 1024,
-            frames: None,
-            segment: None,
-            checksums: true,
-            promiscuous: false,
-            mac: None,
-            steering: None,
-            link_wait: Duration::from_secs(5),
-        }
-    }
-}
-
-/// What a port is, whether it is open or not.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PortInfo {
-    /// Its number.
-    pub number: u16,
-    /// Its name: a PCI address, the name of a virtual device.
-    pub name: String,
-    /// The driver: `net_ixgbe`, `net_virtio`, ...
-    pub driver: String,
-    /// The station's address.
-    pub mac: [u8; 6],
-    /// The NUMA node it is attached to, if any.
-    pub node: Option<u32>,
-    /// The most queues it can have.
-    pub max_queues: u16,
-    /// The largest IP packet as it is set now, and as it can be.
-    pub mtu: (u16, u16),
-    /// It offers to verify TCP checksums.
-    pub rx_checksum: bool,
-    /// It offers to fill them in.
-    pub tx_checksum: bool,
-    /// It offers to cut segments larger than the MTU.
-    pub tso: bool,
-    /// It offers to spread flows over queues.
-    pub rss: bool,
-    /// The kernel's network interface that a virtual device stands on, by number.
-    pub interface: Option<u32>,
-}
-
-impl PortInfo {
-    fn new(number: u16, info: &raw::hl_port_info) -> Self {
-        use hioload_dpdk_sys as sys;
-        Self {
-            number,
-            name: raw::array_text(&info.name),
-            driver: raw::array_text(&info.driver),
-            mac: info.mac,
-            node: u32::try_from(info.socket).ok(),
-            max_queues: info.max_rx_queues.min(info.max_tx_queues),
-            mtu: (info.mtu, info.max_mtu),
-            rx_checksum: info.rx_offloads & u64::from(sys::HL_RX_OFFLOAD_TCP) != 0,
-            tx_checksum: info.tx_offloads & u64::from(sys::HL_TX_OFFLOAD_TCP) != 0,
-            tso: info.tx_offloads & u64::from(sys::HL_TX_OFFLOAD_TSO) != 0,
-            rss: info.rss_types & u64::from(sys::HL_RSS_IPV4_TCP | sys::HL_RSS_IPV6_TCP) != 0,
-            interface: Some(info.interface).filter(|&interface| interface != 0),
-        }
-    }
-}
-
-/// A link, as the device sees it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LinkState {
-    /// Whether there is one.
-    pub up: bool,
-    /// Mbit/s, if known.
-    pub speed: Option<u32>,
-}
-
-/// What a port counts, all queues together; as far as its driver does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct PortStats {
-    /// Frames received.
-    pub rx_frames: u64,
-    /// Their bytes.
-    pub rx_bytes: u64,
-    /// Frames sent.
-    pub tx_frames: u64,
-    /// Their bytes.
-    pub tx_bytes: u64,
-    /// Frames that found no descriptor free.
-    pub rx_missed: u64,
-    /// Frames that found no buffer free.
-    pub rx_no_buffer: u64,
-    /// Bad frames.
-    pub rx_errors: u64,
-    /// Frames not sent for an error.
-    pub tx_errors: u64,
-}
-
-/// An open port. It is closed when it and all its queues are gone, and can then be opened again.
+/// An open port. It is closed when the port and all its queues have been dropped, and can then be opened again.
 #[derive(Debug)]
 pub struct Port(Arc<Open>);
 
-/// What the port and its queues share.
-#[derive(Debug)]
-pub(crate) struct Open {
-    pub(crate) info: PortInfo,
-    pub(crate) mtu: u16,
-    pub(crate) offloads: Offloads,
-    pub(crate) events: Option<Events>,
-    /// The interface it stood on is gone: its driver does not tell.
-    gone: AtomicBool,
-    queues: u16,
-    rules: usize,
-    started: bool,
-    /// After the port: fields are dropped in order, and `Drop` closes it before that.
-    estate: Arc<Mutex<Estate>>,
-}
-
-/// How a port ended.
+/// The frames of a port after it was closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Closed {
-    /// Frames of its pools that are still in use; `None` if the other end of its rings is still open and may have some.
+    /// Frames of the port's pools that are still in use; `None` if the other end of its rings is still open and may have some.
     pub frames_in_use: Option<usize>,
-    /// Frames in somebody's hands, of any port of this process; exact if no other port has queues in use. Others that are in use are
-    /// the driver's.
-    pub frames_in_hand: usize,
+    /// Frames of all ports of this process that the application still holds; exact if no other port has queues in use. The driver
+    /// has the other frames that are in use.
+    pub frames_held: usize,
 }
 
 impl Closed {
-    /// Whether frames that are in use are explained by the driver: it does not give back what is in its rings.
+    /// Whether the driver has all frames that are in use, because it does not return the frames in its rings.
     #[must_use]
     pub fn kept_by_driver(&self, driver: &str) -> bool {
-        self.frames_in_hand == 0 && KEEPING.contains(&driver)
+        self.frames_held == 0 && DRIVERS_THAT_KEEP_FRAMES.contains(&driver)
     }
 }
 
@@ -221,21 +44,20 @@ impl Port {
     /// The ports that EAL has.
     #[must_use]
     pub fn list(_eal: &Eal) -> Vec<PortInfo> {
-        let info = |number| Some(PortInfo::new(number, &raw::port_info(number).ok()?));
-        raw::ports().into_iter().filter_map(info).collect()
+        registry::list()
     }
 
-    /// Sets up a port and starts it; gives it and its queues, each to be claimed by its lcore.
+    /// Opens a port and starts it. Returns the port and its queues, each to be claimed by its lcore's thread.
     ///
     /// # Errors
-    /// If there is no such port, it is open, it cannot do what is wanted, or a step fails; then it is closed again.
-    pub fn open(eal: &Eal, options: &PortOptions) -> Result<(Self, Vec<QueueEnd>), Error> {
-        let number = find(eal, &options.port)?;
+    /// If there is no such port, it is open, it does not support an option, or a step fails. Then the port is closed again.
+    pub fn open(eal: &Eal, options: &PortOptions) -> Result<(Self, Vec<PendingQueue>), Error> {
+        let number = registry::find(eal, &options.port)?;
         let label = options.port.to_string();
-        log::listen();
+        log::start_capture();
         let opened = Self::set_up(eal, options, number, &label);
-        let heard = log::heard();
-        opened.map_err(|error| error.because(heard))
+        let logged = log::end_capture();
+        opened.map_err(|error| error.with_log(logged))
     }
 
     fn set_up(
@@ -243,329 +65,193 @@ impl Port {
         options: &PortOptions,
         number: u16,
         label: &str,
-    ) -> Result<(Self, Vec<QueueEnd>), Error> {
-        let asked = raw::port_info(number);
-        let info = asked.map_err(|code| step(label, "ask what it can do", code))?;
-        let mut plan = Plan::new(label, &info, options, raw::headroom())?;
-        let mut taken = lock(&OPEN);
-        if taken.contains(&number) {
+    ) -> Result<(Self, Vec<PendingQueue>), Error> {
+        let info = raw::port_info(number);
+        let info = info.map_err(|errno| failed(label, "read its properties", errno))?;
+        let mut setup = PortSetup::new(label, &info, options, raw::headroom())?;
+        if !registry::reserve(number) {
             return Err(Error::InUse(label.to_owned()));
         }
-        taken.push(number);
-        drop(taken);
-        let isolated = options.steering.is_some() && Steering::isolate(number, label);
-        let estate = match &options.port {
-            PortName::Ring(end) => Arc::clone(end.estate()),
-            _ => Arc::new(Mutex::new(Estate::new(eal))),
+        let isolated = options.steering.is_some() && steering::isolate(number, label);
+        let memory = match &options.port {
+            PortName::Ring(end) => Arc::clone(end.memory()),
+            _ => Arc::new(Mutex::new(PortMemory::new(eal))),
         };
-        // From here on, dropping it undoes what was done.
+        // From here on, the drop of `open` undoes the steps.
         let mut open = Open {
             info: PortInfo::new(number, &info),
-            mtu: plan.config.mtu,
-            offloads: plan.offloads,
+            mtu: setup.config.mtu,
+            offloads: setup.offloads,
             events: None,
-            gone: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
             queues: options.queues,
             rules: 0,
             started: false,
-            estate,
+            memory,
         };
-        let refused = |(name, code): raw::Refused| step(label, &name, code);
-        raw::port_configure(number, &mut plan.config).map_err(refused)?;
-        let pools = open.pools(&plan, options, info.socket, label)?;
+        let refused = |refused: raw::Refused| failed(label, &refused.step, refused.errno);
+        raw::port_configure(number, &mut setup.config).map_err(refused)?;
+        let pools = pools(&open, &setup, options, info.socket);
+        let pools = pools.map_err(|errno| failed(label, CREATE_POOL, errno))?;
         for (queue, pools) in (0..).zip(&pools) {
             let pool = pools.receive.raw();
-            raw::port_queue(number, queue, &plan.config, pool, info.socket).map_err(refused)?;
+            raw::port_queue(number, queue, &setup.config, pool, info.socket).map_err(refused)?;
         }
         open.events = Events::watch(number);
         raw::port_start(number, options.queues).map_err(refused)?;
         open.started = true;
         open.take_addresses(options, label)
-            .map_err(|(name, code)| step(label, name, code))?;
+            .map_err(|(step, errno)| failed(label, step, errno))?;
         if let Some(steering) = options.steering.as_ref().filter(|_| isolated) {
-            open.rules = steering.add(number, &plan).map_err(|reason| Error::Step {
-                port: label.to_owned(),
-                step: "add a flow rule".into(),
-                reason,
-            })?;
+            open.rules = add_rules(steering, number, &setup.config, label)?;
         }
         open.await_link(options.link_wait, label);
         let open = Arc::new(open);
-        let ends = (0..).zip(pools);
-        let ends = ends.map(|(queue, pools)| QueueEnd::new(Arc::clone(&open), queue, pools));
-        let ends = ends.collect();
-        Ok((Self(open), ends))
+        let queues = (0..).zip(pools);
+        let queues =
+            queues.map(|(queue, pools)| PendingQueue::new(Arc::clone(&open), queue, pools));
+        let queues = queues.collect();
+        Ok((Self(open), queues))
     }
 
-    /// What it is.
+    /// The port's properties when it was opened.
     #[must_use]
     pub fn info(&self) -> &PortInfo {
         &self.0.info
     }
 
-    /// The largest IP packet.
+    /// The largest IP packet, in bytes.
     #[must_use]
     pub fn mtu(&self) -> u16 {
         self.0.mtu
     }
 
-    /// What it and we agreed on.
+    /// The offloads in use.
     #[must_use]
     pub fn offloads(&self) -> Offloads {
         self.0.offloads
     }
 
-    /// Flow rules in force; none: everything arrives.
+    /// The number of flow rules in force. With 0 rules, all frames arrive.
     #[must_use]
     pub fn rules(&self) -> usize {
         self.0.rules
     }
 
-    /// Whether it takes frames to any address. It was told not to, which some drivers do not know.
+    /// Whether the port receives frames to any MAC address. Some drivers do not support another mode.
     #[must_use]
     pub fn is_promiscuous(&self) -> bool {
-        raw::port_promiscuous(self.0.info.number)
+        raw::port_is_promiscuous(self.0.info.number)
     }
 
-    /// Its link, now; `None` if the driver does not say.
+    /// The state of the link now; `None` if the driver does not report it.
     #[must_use]
     pub fn link(&self) -> Option<LinkState> {
         self.0.link()
     }
 
-    /// Whether the device was taken away. A driver that stands on an interface of the kernel does not tell that the interface
-    /// is gone: this looks. Its queues learn of it in their [`wait`](hioload_device::Device::wait).
+    /// Whether the device has been removed. The driver of a virtual device does not report that its network interface has been
+    /// removed; this method checks. [`wait`](hioload_device::Device::wait) of the queues fails after that.
     #[must_use]
     pub fn is_removed(&self) -> bool {
         if let Some(interface) = self.0.info.interface
             && !raw::interface_exists(interface)
         {
-            self.0.gone.store(true, Ordering::Relaxed);
+            self.0.removed.store(true, Ordering::Relaxed);
         }
         self.0.is_removed()
     }
 
-    /// What it counts.
+    /// The counters.
     #[must_use]
     pub fn stats(&self) -> PortStats {
-        self.0.stats()
+        PortStats::read(self.0.info.number)
     }
 
-    /// What its driver counts, by the driver's names.
+    /// The driver's own counters, with its names.
     #[must_use]
     pub fn xstats(&self) -> Vec<(String, u64)> {
         raw::port_xstats(self.0.info.number).unwrap_or_default()
     }
 
-    /// Frames of its pools that are not in them now: with the device, with the queues, in somebody's hands.
+    /// The number of frames that are not in the port's pools now: the device, the queues or the application has them.
     #[must_use]
     pub fn frames_in_use(&self) -> usize {
-        lock(&self.0.estate).in_use()
+        self.0.memory().in_use()
     }
 
-    /// Frames of its pools, wherever they are.
+    /// The number of all frames of the port's pools.
     #[must_use]
     pub fn frames(&self) -> usize {
-        lock(&self.0.estate).size()
+        self.0.memory().size()
     }
 
-    /// Stops and closes it.
+    /// Stops the port and closes it.
     ///
     /// # Errors
-    /// If queues of it are still in use: then it is closed with the last.
+    /// [`Error::InUse`] if the port has queues in use. The drop of the last queue closes it then.
     pub fn close(self) -> Result<Closed, Error> {
         let label = self.0.info.number.to_string();
         let open = Arc::try_unwrap(self.0).map_err(|_| Error::InUse(label))?;
-        let estate = Arc::clone(&open.estate);
+        let memory = Arc::clone(&open.memory);
         drop(open);
-        let frames_in_use = Arc::try_unwrap(estate).ok().map(|estate| {
-            let mut estate = estate.into_inner().unwrap_or_else(PoisonError::into_inner);
-            estate.settle()
+        let frames_in_use = Arc::try_unwrap(memory).ok().map(|memory| {
+            let mut memory = memory.into_inner().unwrap_or_else(PoisonError::into_inner);
+            memory.free()
         });
         Ok(Closed {
             frames_in_use,
-            frames_in_hand: crate::frame::in_hand(),
+            frames_held: frame::held(),
         })
     }
 }
 
-impl Open {
-    /// The pools of each queue.
-    fn pools(
-        &self,
-        plan: &Plan,
-        options: &PortOptions,
-        socket: i32,
-        label: &str,
-    ) -> Result<Vec<Pools>, Error> {
-        let mut estate = lock(&self.estate);
-        let (frames, segments) = plan.pools(options);
-        let mut make = || {
-            let frames = estate.pool(frames, socket)?;
-            let receive = match segments {
-                Some(segments) => estate.pool(segments, socket)?,
-                None => frames,
-            };
-            Ok(Pools { frames, receive })
-        };
-        let pools = (0..options.queues).map(|_| make());
-        let pools: Result<_, _> = pools.collect();
-        pools.map_err(|reason| Error::Step {
-            port: label.to_owned(),
-            step: "make a pool of frames (more memory for DPDK: -m, or huge pages)".into(),
-            reason,
-        })
-    }
-
-    /// Beside its own address, the one that is wanted.
-    fn take_addresses(
-        &self,
-        options: &PortOptions,
-        label: &str,
-    ) -> Result<(), (&'static str, i32)> {
-        let number = self.info.number;
-        let mut promiscuous = options.promiscuous;
-        if let Some(mac) = options.mac.filter(|&mac| mac != self.info.mac)
-            && let Err(code) = raw::port_add_mac(number, mac)
-        {
-            let why = raw::error_text(code);
-            tracing::info!(target: "dpdk", "port {label} does not take another address ({why}): it is made promiscuous");
-            promiscuous = true;
-        }
-        if !promiscuous {
-            return Ok(());
-        }
-        match raw::port_be_promiscuous(number) {
-            // Devices without a filter take everything.
-            Err(code) if !UNKNOWN.contains(&code) => Err(("take frames to any address", code)),
-            _ => Ok(()),
-        }
-    }
-
-    fn link(&self) -> Option<LinkState> {
-        let link = raw::port_link(self.info.number).ok()?;
-        // Zero: none; the highest: unknown.
-        let speed = Some(link.speed).filter(|&speed| speed != 0 && speed != u32::MAX);
-        Some(LinkState {
-            up: link.up != 0,
-            speed,
-        })
-    }
-
-    fn await_link(&self, patience: Duration, label: &str) {
-        let until = Instant::now() + patience;
-        while self.link().is_some_and(|link| !link.up) {
-            if Instant::now() >= until {
-                tracing::warn!(target: "dpdk", "port {label} has no link");
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    #[inline]
-    pub(crate) fn is_removed(&self) -> bool {
-        self.gone.load(Ordering::Relaxed) || self.events.is_some_and(Events::removed)
-    }
-
-    pub(crate) fn stats(&self) -> PortStats {
-        let stats = raw::port_stats(self.info.number).unwrap_or_default();
-        PortStats {
-            rx_frames: stats.rx_frames,
-            rx_bytes: stats.rx_bytes,
-            tx_frames: stats.tx_frames,
-            tx_bytes: stats.tx_bytes,
-            rx_missed: stats.rx_missed,
-            rx_no_buffer: stats.rx_no_buffer,
-            rx_errors: stats.rx_errors,
-            tx_errors: stats.tx_errors,
-        }
-    }
-}
-
-impl Drop for Open {
-    /// Closes the port: nobody has a queue of it any more.
-    fn drop(&mut self) {
-        let number = self.info.number;
-        if self.rules > 0 && raw::flow_flush(number).is_err() {
-            tracing::warn!(target: "dpdk", "port {number}: its flow rules could not be taken back");
-        }
-        if self.started {
-            crate::queue::drain(number, self.queues);
-        }
-        let origin = raw::port_origin(number);
-        if let Err(code) = raw::port_close(number, self.started) {
-            let why = raw::error_text(code);
-            tracing::warn!(target: "dpdk", "port {number} does not close cleanly: {why}");
-        }
-        let name = self.info.name.clone();
-        // Our rings go with their port.
-        if let Some(origin) = origin.filter(|_| !name.contains(ring::PREFIX)) {
-            lock(&FORMER).push(Former {
-                number,
-                name,
-                origin,
-            });
-        }
-        lock(&self.estate).closed(number);
-        lock(&OPEN).retain(|&other| other != number);
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn step(port: &str, step: &str, code: i32) -> Error {
+fn failed(port: &str, step: &str, cause: Errno) -> Error {
     Error::Step {
         port: port.to_owned(),
         step: step.to_owned(),
-        reason: raw::error_text(code),
+        cause,
+        log: None,
     }
 }
 
-/// The port of that name or number; one that was closed comes to life again.
-fn find(eal: &Eal, wanted: &PortName) -> Result<u16, Error> {
-    look_up(wanted).or_else(|| revived(wanted)).ok_or_else(|| {
-        let have = Port::list(eal);
-        let have = have
-            .iter()
-            .map(|port| format!("{} ({})", port.number, port.name));
-        Error::NoPort {
-            wanted: wanted.to_string(),
-            heard: eal.heard(),
-            have: have.collect(),
-        }
-    })
-}
-
-fn revived(wanted: &PortName) -> Option<u16> {
-    let mut former = lock(&FORMER);
-    let at = former.iter().rposition(|port| match wanted {
-        PortName::Number(number) => port.number == *number,
-        PortName::Name(name) => port.name == *name,
-        PortName::Ring(_) => false,
-    })?;
-    let Former { name, origin, .. } = former.remove(at);
-    if let Err(code) = raw::port_revive(&origin) {
-        let why = raw::error_text(code);
-        tracing::warn!(target: "dpdk", "{name} was closed and does not come back: {why}");
-        return None;
-    }
-    look_up(&PortName::Name(name))
-}
-
-fn look_up(wanted: &PortName) -> Option<u16> {
-    let ours = |number: &u16| match raw::port_info(*number) {
-        Ok(info) => raw::array_text(&info.name).contains(ring::PREFIX),
-        Err(_) => false,
+/// Creates the pools of each queue.
+fn pools(
+    open: &Open,
+    setup: &PortSetup,
+    options: &PortOptions,
+    socket: i32,
+) -> Result<Vec<Pools>, Errno> {
+    let mut memory = open.memory();
+    let (frames, segments) = setup.pools(options);
+    let mut create = || {
+        let frames = memory.pool(frames, socket)?;
+        let receive = match segments {
+            Some(segments) => memory.pool(segments, socket)?,
+            None => frames,
+        };
+        Ok(Pools { frames, receive })
     };
-    match wanted {
-        PortName::Number(number) => raw::ports()
-            .contains(number)
-            .then_some(*number)
-            .filter(|n| !ours(n)),
-        PortName::Name(name) => raw::port_by_name(name).ok().filter(|number| !ours(number)),
-        PortName::Ring(end) => Some(end.port()),
+    (0..options.queues).map(|_| create()).collect()
+}
+
+/// Adds the flow rules of an isolated port, which receives no frame without them. Returns their number.
+fn add_rules(
+    steering: &Steering,
+    number: u16,
+    config: &raw::hl_port_config,
+    label: &str,
+) -> Result<usize, Error> {
+    let rules = steering.rules();
+    for rule in &rules {
+        raw::flow_add(number, rule, config.queues, config).map_err(|(cause, reason)| {
+            Error::Step {
+                port: label.to_owned(),
+                step: format!("add a flow rule for {}", steering::describe(rule)),
+                cause,
+                log: reason,
+            }
+        })?;
     }
+    Ok(rules.len())
 }

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use hioload_device::{Burst, Capabilities, Device, DeviceStats, Waker};
 
+use crate::info::PortStats;
+use crate::open::Open;
 use crate::pool::Pools;
-use crate::port::Open;
 use crate::raw::{self, hl_queue};
 use crate::{Error, MbufFrame, frame};
 
-/// Drivers that copy each frame on its way in.
-const COPYING: [&str; 6] = [
+/// Drivers that copy each received frame.
+const DRIVERS_THAT_COPY: [&str; 6] = [
     "net_af_packet",
     "net_af_xdp",
     "net_memif",
@@ -21,35 +22,35 @@ const COPYING: [&str; 6] = [
     "net_vhost",
 ];
 
-/// How long a wait is at most; the kernel adds its timer slack (50 µs).
-const NAP: Duration = Duration::from_micros(50);
+/// The longest sleep in `wait`; the kernel adds its timer slack (50 µs).
+const MAX_SLEEP: Duration = Duration::from_micros(50);
 
-/// A queue on its way to its lcore.
+/// A queue that no lcore owns yet. The lcore's thread calls [`claim`](Self::claim).
 #[derive(Debug)]
-#[must_use = "a queue that nobody empties loses what the device puts there"]
-pub struct QueueEnd {
+#[must_use = "frames that arrive on a queue without an owner are lost"]
+pub struct PendingQueue {
     open: Arc<Open>,
     queue: u16,
     pools: Pools,
 }
 
-impl QueueEnd {
+impl PendingQueue {
     pub(crate) fn new(open: Arc<Open>, queue: u16, pools: Pools) -> Self {
         Self { open, queue, pools }
     }
 
-    /// Its number.
+    /// The queue's number on its port.
     #[must_use]
     pub fn number(&self) -> u16 {
         self.queue
     }
 
-    /// Makes it the calling thread's, which is made known to DPDK so that its frames have a cache of their own.
+    /// Makes the calling thread the owner of the queue, and registers the thread with DPDK, so that it has a cache of frames.
     ///
     /// # Errors
-    /// If DPDK does not take the thread.
+    /// [`Error::Thread`] if DPDK does not register the thread.
     pub fn claim(self) -> Result<Queue, Error> {
-        frame::queue_comes().map_err(|code| Error::Thread(raw::error_text(code)))?;
+        frame::add_queue().map_err(Error::Thread)?;
         Ok(Queue {
             raw: hl_queue {
                 port: self.open.info.number,
@@ -59,59 +60,59 @@ impl QueueEnd {
             },
             fresh: Burst::new(),
             taken: 0,
-            end: self,
+            claimed: self,
         })
     }
 }
 
 /// One receive and one transmit queue of a port, with a pool of mbufs.
 ///
-/// A burst is one call of DPDK each way; fresh frames are taken 64 at a time, and frames that were dropped are given back
-/// together before the next burst is received. So up to 64 fresh frames and 128 dropped ones are with the thread.
+/// A burst is one call of DPDK in each direction. Empty frames are taken from the pool 64 at a time, and dropped frames are returned
+/// together before the next burst is received. So the thread holds up to 64 empty and 128 dropped frames.
 #[derive(Debug)]
 pub struct Queue {
-    /// Which it is, and its counters: the shim writes them.
+    /// The queue's identity and its counters, which the shim writes.
     raw: hl_queue,
-    /// Empty frames, taken in advance.
+    /// Empty frames that were taken from the pool in advance.
     fresh: Burst<MbufFrame>,
-    /// Those taken so.
+    /// The number of frames that have been taken from the pool.
     taken: u64,
-    end: QueueEnd,
+    claimed: PendingQueue,
 }
 
 impl Queue {
-    /// Frames that came in several segments and were copied into one.
+    /// The number of frames that arrived in several segments and were copied into one.
     #[must_use]
     pub fn joined(&self) -> u64 {
         self.raw.rx_joined
     }
 
-    /// Frames of its pool that are in use: with the device, or in somebody's hands. Those the thread holds in advance, or has
-    /// not given back yet, are not.
+    /// The number of frames of the queue's pools that the device or the application has. Empty frames that the thread has taken in
+    /// advance, and dropped frames, are not counted.
     #[must_use]
     pub fn frames_in_use(&self) -> usize {
         frame::flush();
-        self.end.pools.in_use() - self.fresh.len()
+        self.claimed.pools.in_use() - self.fresh.len()
     }
 
-    /// Calls into DPDK that this thread has made to receive, send, take or give back frames: one or none of each for a burst,
-    /// whatever the number of frames. Of all its queues together.
+    /// The number of calls of DPDK that this thread has made, for all its queues, to receive, send, take or return frames. There is
+    /// at most one call of each type for a burst, whatever the number of frames.
     #[must_use]
     pub fn calls() -> u64 {
         raw::burst_calls()
     }
 
-    /// Whole frames it has: the size of its pool.
+    /// The number of whole frames of the queue: the size of its pool.
     #[must_use]
     pub fn frames(&self) -> usize {
-        self.end.pools.frames.size()
+        self.claimed.pools.frames.size()
     }
 
     fn take_fresh(&mut self) {
-        raw::alloc(self.end.pools.frames.raw(), &mut self.fresh);
+        raw::alloc(self.claimed.pools.frames.raw(), &mut self.fresh);
         if self.fresh.is_empty() && frame::collected() > 0 {
             frame::flush();
-            raw::alloc(self.end.pools.frames.raw(), &mut self.fresh);
+            raw::alloc(self.claimed.pools.frames.raw(), &mut self.fresh);
         }
         self.taken += self.fresh.len() as u64;
     }
@@ -121,16 +122,16 @@ impl Device for Queue {
     type Frame = MbufFrame;
 
     fn capabilities(&self) -> Capabilities {
-        let open = &self.end.open;
+        let open = &self.claimed.open;
         Capabilities {
             name: "dpdk",
             mtu: open.mtu.into(),
             tx_checksum: open.offloads.tx_checksum,
             rx_checksum: open.offloads.rx_checksum,
-            zero_copy: !COPYING.contains(&open.info.driver.as_str()),
+            zero_copy: !DRIVERS_THAT_COPY.contains(&open.info.driver.as_str()),
             can_block: false,
             mac: match open.info.mac {
-                // A device without an address, as rings are, filters none: it gets a locally administered one.
+                // A device without a MAC address, such as a ring port, has no filter: it gets a locally administered address.
                 [0, 0, 0, 0, 0, 0] => {
                     let [high, low] = open.info.number.to_be_bytes();
                     [0x02, 0, 0, 0, high, low]
@@ -162,28 +163,28 @@ impl Device for Queue {
         self.fresh.pop()
     }
 
-    /// DPDK polls, and nothing wakes it: whoever may sleep naps, so briefly that no ring overflows meanwhile.
+    /// Sleeps for at most 50 µs: DPDK polls, so no event ends the sleep, and a ring must not overflow during it.
     ///
     /// # Errors
-    /// `NotConnected` when the device has been taken away.
+    /// `NotConnected` when the device has been removed.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        if self.end.open.is_removed() {
-            let text = format!("DPDK port {} has been taken away", self.end.open.info.name);
+        if self.claimed.open.is_removed() {
+            let text = format!("DPDK port {} has been removed", self.claimed.open.info.name);
             return Err(io::Error::new(io::ErrorKind::NotConnected, text));
         }
-        let nap = timeout.map_or(NAP, |timeout| timeout.min(NAP));
-        if !nap.is_zero() {
-            std::thread::sleep(nap);
+        let sleep = timeout.map_or(MAX_SLEEP, |timeout| timeout.min(MAX_SLEEP));
+        if !sleep.is_zero() {
+            std::thread::sleep(sleep);
         }
         Ok(())
     }
 
-    /// Does nothing: the device never sleeps for long.
+    /// A waker without effect: no sleep is longer than 50 µs.
     fn waker(&self) -> Waker {
         Arc::new(|| ())
     }
 
-    /// What the device lost as a whole is in the first queue's.
+    /// The counters of the queue. Those of queue 0 include the frames that the device dropped on all queues.
     fn stats(&self) -> DeviceStats {
         let raw = &self.raw;
         let mut stats = DeviceStats {
@@ -196,8 +197,8 @@ impl Device for Queue {
             tx_full: raw.tx_full,
             kicks: raw.tx_bursts,
         };
-        if self.end.queue == 0 {
-            let port = self.end.open.stats();
+        if self.claimed.queue == 0 {
+            let port = PortStats::read(self.claimed.open.info.number);
             stats.rx_dropped += port.rx_missed + port.rx_no_buffer;
         }
         stats
@@ -209,29 +210,6 @@ impl Drop for Queue {
         self.fresh.clear();
         let raw = &self.raw;
         let (got, sent) = (raw.rx_frames + self.taken, raw.tx_frames + raw.tx_dropped);
-        frame::queue_goes(got.wrapping_sub(sent));
+        frame::remove_queue(got.wrapping_sub(sent));
     }
-}
-
-/// Takes what a started port has received, of all its queues, and drops it; whoever calls closes the port next. What keeps
-/// coming is left to the driver.
-pub(crate) fn drain(port: u16, queues: u16) {
-    /// Bursts at most: more than any ring holds.
-    const MOST: usize = 1024;
-    let mut burst = Burst::new();
-    for queue in 0..queues {
-        let mut queue = hl_queue {
-            port,
-            queue,
-            ..hl_queue::default()
-        };
-        for _ in 0..MOST {
-            if raw::rx_burst(&mut queue, &mut burst) == 0 {
-                break;
-            }
-            burst.clear();
-        }
-        frame::also_came(queue.rx_frames);
-    }
-    frame::flush();
 }

@@ -1,21 +1,21 @@
-//! Two ports joined by rings within the process: what one sends, the other receives, as the same mbufs.
+//! Two ports of this process that are joined by rings: a frame that one sends is received by the other as the same mbuf.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::pool::Estate;
+use crate::pool::PortMemory;
 use crate::{Eal, Error, raw};
 
-/// How the ports are named; only a [`RingEnd`] opens them, as it keeps the rings alive.
+/// The prefix of the names of ring ports. Only a [`RingEnd`] opens them, because it keeps the rings allocated.
 pub(crate) const PREFIX: &str = "hioload_";
 
-/// One of two joined ports; to be opened with [`PortName::Ring`](crate::PortName::Ring), once. Not opened, or closed, it is a
-/// port that nobody empties.
+/// One of two joined ports, to be opened once with [`PortName::Ring`](crate::PortName::Ring). While it is not open, the ring to it
+/// fills up.
 #[derive(Clone, Debug)]
 pub struct RingEnd {
     port: u16,
-    /// The memory of both ports: each may have the other's frames.
-    estate: Arc<Mutex<Estate>>,
+    /// The memory of both ports, because each may hold frames of the other.
+    memory: Arc<Mutex<PortMemory>>,
 }
 
 impl RingEnd {
@@ -25,47 +25,57 @@ impl RingEnd {
         self.port
     }
 
-    pub(crate) fn estate(&self) -> &Arc<Mutex<Estate>> {
-        &self.estate
+    pub(crate) fn memory(&self) -> &Arc<Mutex<PortMemory>> {
+        &self.memory
     }
 }
 
-/// Makes two ports of `queues` queues (1 to 16) joined by rings of `slots` frames, less one; a power of two.
+/// Creates two ports of `queues` queues (1 to 16), joined by rings of `slots` slots, a power of two. A ring holds one frame less
+/// than it has slots.
 ///
 /// # Errors
-/// What DPDK refused.
+/// [`Error::Unsupported`] for a wrong number of queues, [`Error::Step`] if DPDK refuses a ring or a port.
 pub fn ring_pair(eal: &Eal, queues: u16, slots: u32) -> Result<(RingEnd, RingEnd), Error> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
-    let failed = |reason| Error::Step {
-        port: format!("ring pair {id}"),
-        step: "make it".into(),
-        reason,
-    };
+    let port = format!("ring pair {id}");
     if !(1..=16).contains(&queues) {
-        return Err(failed(format!("{queues} queues: it can have 1 to 16")));
+        let what = format!("{queues} queues requested, and it has 1 to 16");
+        return Err(Error::Unsupported { port, what });
     }
-    let estate = Arc::new(Mutex::new(Estate::new(eal)));
+    let failed = |cause| Error::Step {
+        port: port.clone(),
+        step: format!("create a ring of {slots} slots"),
+        cause,
+        log: None,
+    };
+    let memory = Arc::new(Mutex::new(PortMemory::new(eal)));
     let mut rings = [Vec::new(), Vec::new()];
-    for (way, list) in rings.iter_mut().enumerate() {
+    for (direction, list) in rings.iter_mut().enumerate() {
         for queue in 0..queues {
-            let mut estate = estate.lock().unwrap_or_else(PoisonError::into_inner);
-            let name = format!("{PREFIX}{id}_{way}_{queue}");
-            list.push(estate.ring(&name, slots).map_err(failed)?.raw());
+            let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            let name = format!("{PREFIX}{id}_{direction}_{queue}");
+            list.push(memory.ring(&name, slots).map_err(failed)?.raw());
         }
     }
-    let port = |name: &str, rx, tx| {
-        let port = raw::ring_port(&format!("{PREFIX}{id}_{name}"), rx, tx);
-        let port = port.map_err(|code| failed(raw::error_text(code)))?;
-        let mut estate = estate.lock().unwrap_or_else(PoisonError::into_inner);
-        estate.owes_close(port);
-        Ok(port)
+    let ring_port = |name: &str, rx, tx| {
+        let created = raw::ring_port(&format!("{PREFIX}{id}_{name}"), rx, tx);
+        let number = created.map_err(|cause| Error::Step {
+            port: port.clone(),
+            step: format!("create the port {name}"),
+            cause,
+            log: None,
+        })?;
+        let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.close_later(number);
+        Ok(number)
     };
-    let [there, back] = &rings;
-    let (a, b) = (port("a", back, there)?, port("b", there, back)?);
+    let [a_to_b, b_to_a] = &rings;
+    let a = ring_port("a", b_to_a, a_to_b)?;
+    let b = ring_port("b", a_to_b, b_to_a)?;
     let end = |port| RingEnd {
         port,
-        estate: Arc::clone(&estate),
+        memory: Arc::clone(&memory),
     };
     Ok((end(a), end(b)))
 }

@@ -1,18 +1,18 @@
-//! Flow rules: a device that can hands over only what is the appliance's, and leaves the rest to the kernel.
+//! Flow rules: a device that supports them delivers only the flows of the port, and leaves the others to the kernel.
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::plan::Plan;
 use crate::raw::{self, hl_rule};
 
-/// What is the appliance's: TCP to these, and ARP, ICMP and neighbour discovery.
+/// The flows of a port: TCP to the listened endpoints, and ARP, ICMP and neighbour discovery for the addresses.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub struct Steering {
-    /// Its own addresses.
+    /// The port's addresses.
     pub addresses: Vec<IpAddr>,
-    /// Where it listens; an unspecified address is all of its own.
+    /// The listened endpoints. An unspecified address stands for all `addresses` of its family, port 0 for every TCP port.
     pub listen: Vec<SocketAddr>,
-    /// Its VLAN.
+    /// The 802.1Q identifier of the port's frames.
     pub vlan: Option<u16>,
 }
 
@@ -24,6 +24,16 @@ const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 
 impl Steering {
+    /// The flows for `addresses` and `listen`, in the VLAN `vlan` if there is one.
+    #[must_use]
+    pub fn new(addresses: Vec<IpAddr>, listen: Vec<SocketAddr>, vlan: Option<u16>) -> Self {
+        Self {
+            addresses,
+            listen,
+            vlan,
+        }
+    }
+
     /// The rules, most specific first.
     pub(crate) fn rules(&self) -> Vec<hl_rule> {
         let mut rules = Vec::new();
@@ -45,7 +55,7 @@ impl Steering {
             });
         }
         if self.addresses.iter().any(IpAddr::is_ipv6) {
-            // Neighbours are asked for by multicast: to any address.
+            // Neighbour solicitations are sent to multicast addresses, so the rule has no address.
             rules.push(hl_rule {
                 ether_type: IPV6,
                 vlan: self.vlan.unwrap_or(0),
@@ -77,41 +87,31 @@ impl Steering {
             port,
         }
     }
+}
 
-    /// Asks the device to hand over nothing but what rules will name; before it is configured. `false` if it cannot: then
-    /// everything arrives, which costs cycles and harms nothing.
-    pub(crate) fn isolate(port: u16, label: &str) -> bool {
-        match raw::flow_isolate(port) {
-            Ok(()) => true,
-            Err(code) => {
-                let why = raw::error_text(code);
-                tracing::info!(target: "dpdk", "port {label} is not isolated ({why}): all its frames arrive here");
-                false
-            }
+/// Restricts a device, before it is configured, to the flows for which rules are added. Returns `false` if the device does not
+/// support that; then all frames arrive, and the stack ignores those for others.
+pub(crate) fn isolate(port: u16, label: &str) -> bool {
+    match raw::flow_isolate(port) {
+        Ok(()) => true,
+        Err(errno) => {
+            tracing::info!(
+                target: "dpdk",
+                "port {label} cannot be isolated ({errno}): all its frames arrive"
+            );
+            false
         }
-    }
-
-    /// Adds the rules of an isolated port.
-    ///
-    /// # Errors
-    /// The driver's reason, and the rule: without it the port would be deaf.
-    pub(crate) fn add(&self, port: u16, plan: &Plan) -> Result<usize, String> {
-        let rules = self.rules();
-        for rule in &rules {
-            raw::flow_add(port, rule, plan.config.queues, &plan.config)
-                .map_err(|why| format!("{why} ({})", describe(rule)))?;
-        }
-        Ok(rules.len())
     }
 }
 
-fn describe(rule: &hl_rule) -> String {
-    let kind = match rule.ether_type {
+/// A rule, for error texts.
+pub(crate) fn describe(rule: &hl_rule) -> String {
+    let network = match rule.ether_type {
         ARP => return "ARP".into(),
         IPV4 => "IPv4",
         _ => "IPv6",
     };
-    format!("{kind} protocol {} port {}", rule.protocol, rule.port)
+    format!("{network} protocol {} port {}", rule.protocol, rule.port)
 }
 
 #[cfg(test)]
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unspecified_address_is_all_own_ones_of_its_family() {
+    fn an_unspecified_address_stands_for_all_addresses_of_its_family() {
         let steering = Steering {
             addresses: vec![
                 "10.1.0.1".parse().expect("an address"),
@@ -158,17 +158,17 @@ mod tests {
     }
 
     #[test]
-    fn without_ipv4_there_is_no_arp() {
+    fn without_an_ipv4_address_there_is_no_rule_for_arp() {
         let steering = Steering {
             addresses: vec!["fd00::1".parse().expect("an address")],
             listen: vec!["0.0.0.0:80".parse().expect("an address")],
             vlan: None,
         };
-        let kinds: Vec<_> = steering
+        let types: Vec<_> = steering
             .rules()
             .iter()
             .map(|rule| rule.ether_type)
             .collect();
-        assert_eq!(kinds, [IPV6, IPV6]);
+        assert_eq!(types, [IPV6, IPV6]);
     }
 }

@@ -1,4 +1,5 @@
-//! A frame that is lost is told apart from one that a driver keeps. One test: it has the process to itself. Needs libdpdk.
+//! A port distinguishes lost frames from frames that a driver keeps. This is the only test of its binary, because it needs a process
+//! of its own. Needs libdpdk.
 
 mod common;
 
@@ -6,18 +7,15 @@ use hioload_device::{Burst, Device, Frame};
 use hioload_dpdk::{Port, PortName, PortOptions, ring_pair};
 
 #[test]
-fn what_was_not_given_back_is_counted() {
+fn frames_that_were_not_returned_are_counted() {
     let eal = common::eal("");
-    // Each frame lost has a pool that stays, so the pair without a loss comes first.
+    // The pools of lost frames are never freed, so the pair without a loss comes first.
     for lost in [0, 3] {
         let (a, b) = ring_pair(eal, 1, 256).expect("two ports");
         let open = |end| {
-            let options = PortOptions {
-                port: PortName::Ring(end),
-                ..PortOptions::default()
-            };
-            let (port, mut ends) = Port::open(eal, &options).expect("a port");
-            (port, ends.remove(0).claim().expect("a queue"))
+            let options = PortOptions::new(PortName::Ring(end));
+            let (port, mut queues) = Port::open(eal, &options).expect("a port");
+            (port, queues.remove(0).claim().expect("a queue"))
         };
         let ((port_a, mut a), (port_b, mut b)) = (open(a), open(b));
         let mut burst = Burst::new();
@@ -36,7 +34,7 @@ fn what_was_not_given_back_is_counted() {
         port_a.close().expect("closed");
         let closed = port_b.close().expect("closed");
         assert_eq!(closed.frames_in_use, Some(lost));
-        assert_eq!(closed.frames_in_hand, lost);
+        assert_eq!(closed.frames_held, lost);
         assert!(!closed.kept_by_driver("net_ring"));
         assert_eq!(closed.kept_by_driver("net_af_xdp"), lost == 0);
     }

@@ -1,12 +1,10 @@
-//! An echo server on a ring port: one call into DPDK for each burst, whatever the number of frames, and no allocation for a
+//! An echo server on a ring port makes one call of DPDK for each burst, whatever the number of frames, and allocates no memory for a
 //! message. Needs libdpdk.
 #![allow(dead_code, unreachable_pub)]
 
 #[path = "../../../benches/dataplane/client.rs"]
 mod client;
 mod common;
-#[path = "../../engine/tests/counting/mod.rs"]
-mod counting;
 #[path = "../../../benches/dataplane/packet.rs"]
 mod packet;
 #[path = "../../../benches/dataplane/set_up.rs"]
@@ -17,22 +15,23 @@ mod world;
 use std::time::Duration;
 
 use hioload_dpdk::{Port, PortName, PortOptions, Queue, ring_pair};
+use hioload_testkit::counting::{Counting, allocations};
 use world::{BATCH, Load};
 
-/// Frames each way.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The number of frames in each direction.
 const ECHOES: u64 = 6400;
 
 #[test]
-fn calls_are_by_the_burst_and_nothing_is_allocated() {
+fn the_number_of_calls_depends_on_bursts_and_nothing_is_allocated() {
     let eal = common::eal("");
     let (a, b) = ring_pair(eal, 1, 1024).expect("two ports");
     let open = |end| {
-        let options = PortOptions {
-            port: PortName::Ring(end),
-            ..PortOptions::default()
-        };
-        let (port, mut ends) = Port::open(eal, &options).expect("a port");
-        (port, ends.remove(0).claim().expect("a queue"))
+        let options = PortOptions::new(PortName::Ring(end));
+        let (port, mut queues) = Port::open(eal, &options).expect("a port");
+        (port, queues.remove(0).claim().expect("a queue"))
     };
     let ((_port_a, a), (_port_b, b)) = (open(a), open(b));
     let flows = BATCH as u32;
@@ -43,26 +42,26 @@ fn calls_are_by_the_burst_and_nothing_is_allocated() {
     for _ in 0..100 {
         world.echo(&all, &load).expect("answers");
     }
-    // What is not acknowledged is sent again sooner or later.
+    // The server would retransmit frames that are not acknowledged.
     world.acknowledge(&all).expect("room");
 
     let mut calls_of = |frames: u64| {
-        let (calls, allocations) = (Queue::calls(), counting::allocations());
+        let (calls, allocations) = (Queue::calls(), allocations());
         for _ in 0..ECHOES / frames {
             let batch = &all[..frames as usize];
             world.echo(batch, &load).expect("answers");
             world.acknowledge(batch).expect("room");
         }
-        assert_eq!(counting::allocations(), allocations, "bursts of {frames}");
+        assert_eq!(allocations(), allocations, "bursts of {frames}");
         Queue::calls() - calls
     };
-    // Besides bursts of frames both ends take fresh ones and give old ones back, at most 64 and 128 at a time: that depends on
-    // how many frames there are, and there are as many in each case.
+    // In addition to the bursts, both ends take empty frames 64 at a time and return dropped ones 128 at a time. The number of those
+    // calls depends on the number of frames, which is the same in each case.
     let in_bulk = 2 * (ECHOES / 64 + 1) + 2 * (ECHOES / 128 + 1);
     for frames in [1, 2, 8, 32, 64] {
         let (calls, bursts) = (calls_of(frames), ECHOES / frames);
-        // Messages and acknowledgements are sent, received by the server, and what was dropped is given back; the answers likewise,
-        // after which the client looks whether there is more.
+        // Messages and acknowledgements are sent, the server receives them, and dropped frames are returned. The same holds for the
+        // replies; after those the client polls once more.
         let most = bursts * 12 + in_bulk;
         assert!(
             (bursts * 6..=most).contains(&calls),

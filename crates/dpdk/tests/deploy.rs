@@ -1,5 +1,5 @@
-//! The scripts of `deploy/dpdk`, against a file tree that looks like /sys and /proc. Needs a POSIX shell; shellcheck (Debian:
-//! shellcheck) for one test.
+//! The scripts of `deploy/dpdk`, on a file tree that imitates /sys and /proc. Needs a POSIX shell; one test needs Debian's
+//! shellcheck.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -42,7 +42,7 @@ impl Machine {
         machine
     }
 
-    /// What a script says; whether it succeeds.
+    /// Runs a script. Returns whether it succeeds, and its output.
     fn run(&self, line: &str) -> (bool, String) {
         let mut words = line.split_whitespace();
         let script = deploy().join(words.next().expect("a script"));
@@ -68,7 +68,7 @@ impl Machine {
         text.trim_end().to_owned()
     }
 
-    /// Every file and what is in it.
+    /// Every file with its contents.
     fn everything(&self) -> BTreeMap<PathBuf, String> {
         let mut all = BTreeMap::new();
         let mut folders = vec![self.0.clone()];
@@ -99,7 +99,7 @@ fn deploy() -> PathBuf {
 }
 
 #[test]
-fn a_dry_run_changes_nothing_and_says_what_would_change() {
+fn a_dry_run_changes_nothing_and_prints_the_changes() {
     let machine = Machine::new("dry");
     let before = machine.everything();
     for (line, words) in [
@@ -113,14 +113,14 @@ fn a_dry_run_changes_nothing_and_says_what_would_change() {
         ("nic --dry-run undo", ""),
         ("isolate-cores --dry-run undo", ""),
     ] {
-        let said = machine.ok(line);
-        assert!(said.contains(words), "{line}: {said}");
+        let output = machine.ok(line);
+        assert!(output.contains(words), "{line}: {output}");
         assert_eq!(machine.everything(), before, "{line}");
     }
 }
 
 #[test]
-fn huge_pages_are_reserved_again_and_again_and_given_back_once() {
+fn undo_restores_the_huge_pages_from_before_the_first_reserve() {
     let machine = Machine::new("huge");
     machine.ok("huge-pages reserve 512");
     machine.ok("huge-pages reserve 512");
@@ -136,14 +136,14 @@ fn huge_pages_are_reserved_again_and_again_and_given_back_once() {
         (machine.read(HUGE), machine.read(NODE)),
         ("3".into(), "0".into())
     );
-    // Nothing is left to undo.
+    // A second undo changes nothing.
     fs::write(machine.0.join("root").join(HUGE), "9\n").expect("written");
     machine.ok("huge-pages undo");
     assert_eq!(machine.read(HUGE), "9");
 }
 
 #[test]
-fn a_nic_changes_hands_and_comes_back() {
+fn a_nic_is_bound_to_vfio_and_back_to_its_driver() {
     let machine = Machine::new("nic");
     let status = machine.ok("nic status");
     assert!(
@@ -160,19 +160,19 @@ fn a_nic_changes_hands_and_comes_back() {
     assert_eq!(machine.read(&machine_override), "vfio-pci", "another one");
     machine.ok("nic undo");
     assert_eq!(machine.read(&machine_override), "");
-    // Bound to what is wanted: nothing to do.
-    let said = machine.ok("nic bind 0000:01:00.0 --driver ixgbe");
-    assert!(said.contains("already"), "{said}");
+    // A NIC that is bound to the requested driver is not changed.
+    let output = machine.ok("nic bind 0000:01:00.0 --driver ixgbe");
+    assert!(output.contains("already"), "{output}");
     assert_eq!(machine.read(&machine_override), "");
 }
 
 #[test]
-fn without_an_iommu_it_has_to_be_said() {
+fn without_an_iommu_binding_needs_an_option() {
     let machine = Machine::new("iommu");
     fs::remove_dir_all(machine.0.join("root/sys/kernel/iommu_groups")).expect("removed");
     let before = machine.everything();
-    let (ok, said) = machine.run("nic bind 0000:01:00.0");
-    assert!(!ok && said.contains("no IOMMU"), "{said}");
+    let (ok, output) = machine.run("nic bind 0000:01:00.0");
+    assert!(!ok && output.contains("no IOMMU"), "{output}");
     assert_eq!(machine.everything(), before);
     let switch = "sys/module/vfio/parameters/enable_unsafe_noiommu_mode";
     let path = machine.0.join("root").join(switch);
@@ -185,7 +185,7 @@ fn without_an_iommu_it_has_to_be_said() {
 }
 
 #[test]
-fn cores_are_isolated_and_let_go() {
+fn cores_are_isolated_and_undo_restores_the_masks() {
     let machine = Machine::new("cores");
     machine.ok("isolate-cores isolate 2-37,39");
     assert_eq!(machine.read("proc/irq/1/smp_affinity_list"), "0,1,38");
@@ -205,7 +205,7 @@ fn cores_are_isolated_and_let_go() {
 }
 
 #[test]
-fn nonsense_is_refused_and_changes_nothing() {
+fn a_wrong_argument_is_an_error_and_changes_nothing() {
     let machine = Machine::new("nonsense");
     let before = machine.everything();
     for line in [
@@ -224,14 +224,14 @@ fn nonsense_is_refused_and_changes_nothing() {
         "isolate-cores isolate 0-39",
         "isolate-cores boot 3-",
     ] {
-        let (ok, said) = machine.run(line);
-        assert!(!ok && !said.is_empty(), "{line}: {said}");
+        let (ok, output) = machine.run(line);
+        assert!(!ok && !output.is_empty(), "{line}: {output}");
         assert_eq!(machine.everything(), before, "{line}");
     }
 }
 
 #[test]
-fn shellcheck_has_nothing_to_say() {
+fn shellcheck_reports_no_problem() {
     let mut check = Command::new("shellcheck");
     check
         .current_dir(deploy())
@@ -245,7 +245,7 @@ fn shellcheck_has_nothing_to_say() {
         Err(_) => {
             assert!(
                 std::env::var_os("CI").is_none(),
-                "CI has to have Debian's shellcheck"
+                "this test needs Debian's shellcheck"
             );
             eprintln!("SKIPPED: needs Debian's shellcheck");
         }

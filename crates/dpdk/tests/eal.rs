@@ -1,5 +1,5 @@
-//! EAL with good and bad arguments, with and without huge pages; ports that are not there. Each in a process of its own.
-//! Needs libdpdk; root where a test says so.
+//! EAL with right and wrong arguments, with and without huge pages; missing ports. Each test runs EAL in another process. Needs
+//! libdpdk; one test needs root.
 
 mod common;
 
@@ -7,18 +7,18 @@ use std::fs;
 
 use common::{arguments, is_root, run};
 
-/// Refused with one line that has `words`; nothing is printed beside it.
+/// Runs `dpdk-port`, which must fail with one line that has `words`, and print nothing else.
 fn refused(options: &str, eal: &str, words: &[&str]) {
-    let said = run(options, eal);
-    assert!(!said.ok && said.out.is_empty(), "{said:?}");
-    assert_eq!(said.err.lines().count(), 1, "{said:?}");
+    let output = run(options, eal);
+    assert!(!output.ok && output.out.is_empty(), "{output:?}");
+    assert_eq!(output.err.lines().count(), 1, "{output:?}");
     for word in words {
-        assert!(said.err.contains(word), "{word} not in {}", said.err);
+        assert!(output.err.contains(word), "{word} not in {}", output.err);
     }
 }
 
 #[test]
-fn wrong_arguments_are_one_clear_line() {
+fn a_wrong_argument_is_an_error_of_one_line() {
     for (more, words) in [
         ("--wrong", &["--wrong", "unrecognized option"][..]),
         ("--vdev=net_nothing0", &["net_nothing0"]),
@@ -31,8 +31,8 @@ fn wrong_arguments_are_one_clear_line() {
 }
 
 #[test]
-fn without_huge_pages_the_line_says_how_to_get_them() {
-    // If this machine has some reserved, there is nothing to be refused.
+fn without_huge_pages_the_error_has_a_hint() {
+    // On a machine with reserved huge pages EAL starts.
     if fs::read_to_string("/proc/sys/vm/nr_hugepages").is_ok_and(|pages| pages.trim() == "0") {
         refused(
             "list",
@@ -43,7 +43,7 @@ fn without_huge_pages_the_line_says_how_to_get_them() {
 }
 
 #[test]
-fn a_missing_port_is_named_with_those_there_are() {
+fn the_error_for_a_missing_port_lists_the_ports() {
     let ring = arguments("--vdev=net_ring0 --vdev=net_null0");
     refused(
         "ping --port 7",
@@ -59,7 +59,7 @@ fn a_missing_port_is_named_with_those_there_are() {
 }
 
 #[test]
-fn what_a_port_cannot_do_is_named() {
+fn the_error_for_an_unsupported_option_names_it() {
     let memif = arguments("--vdev=net_memif0,role=server,socket=/proc/nowhere,socket-abstract=no");
     refused("ping", &memif, &["there are none", "memif"]);
     let null = arguments("--vdev=net_null0");
@@ -70,47 +70,47 @@ fn what_a_port_cannot_do_is_named() {
 
 #[test]
 fn ports_are_listed() {
-    let said = run("list", &arguments("--vdev=net_ring0 --vdev=net_null3"));
-    assert!(said.ok, "{said:?}");
+    let output = run("list", &arguments("--vdev=net_ring0 --vdev=net_null3"));
+    assert!(output.ok, "{output:?}");
     for word in [
         "DPDK ",
         "huge pages: false",
         "0 net_ring0 net_ring",
         "1 net_null3 net_null",
     ] {
-        assert!(said.out.contains(word), "{said:?}");
+        assert!(output.out.contains(word), "{output:?}");
     }
 }
 
-/// A port whose rings end where they begin; one that makes and swallows frames.
+/// Over a port whose transmit ring is its receive ring, and over one that creates and discards frames.
 #[test]
-fn a_loop_gives_back_every_frame() {
-    let said = run(
+fn a_loopback_port_returns_every_frame() {
+    let output = run(
         "ping --frames 50000 --size 777",
         &arguments("--vdev=net_ring0"),
     );
-    assert!(said.ok, "{said:?}");
+    assert!(output.ok, "{output:?}");
     assert_eq!(
-        (said.number("seen"), said.number("unaccounted")),
+        (output.number("seen"), output.number("unaccounted")),
         (50_000, 0)
     );
-    let said = run(
+    let output = run(
         "ping --frames 10 --patience 1",
         &arguments("--vdev=net_null0"),
     );
-    // What it makes is whatever its buffers hold.
-    assert!(!said.ok && said.number("received") > 0, "{said:?}");
-    assert_eq!(said.number("unaccounted"), 0);
+    // The frames that net_null creates have arbitrary contents.
+    assert!(!output.ok && output.number("received") > 0, "{output:?}");
+    assert_eq!(output.number("unaccounted"), 0);
 }
 
 #[test]
-fn a_device_without_flow_rules_hands_over_everything() {
+fn a_device_without_flow_rules_delivers_all_frames() {
     let own = "--own 10.99.0.2 --own fd00::2 --listen 0.0.0.0:80";
-    let said = run(&format!("ping {own}"), &arguments("--vdev=net_ring0"));
-    assert!(said.ok && said.out.contains("rules 0"), "{said:?}");
+    let output = run(&format!("ping {own}"), &arguments("--vdev=net_ring0"));
+    assert!(output.ok && output.out.contains("rules 0"), "{output:?}");
 }
 
-/// Reserves huge pages, and puts the number back.
+/// Reserves huge pages, and restores the number on drop.
 struct HugePages(String);
 
 const NR_HUGEPAGES: &str = "/proc/sys/vm/nr_hugepages";
@@ -130,9 +130,9 @@ impl Drop for HugePages {
     }
 }
 
-/// Needs root, to reserve them.
+/// Needs root, to reserve huge pages.
 #[test]
-fn with_huge_pages_it_uses_them() {
+fn eal_uses_huge_pages_if_there_are_some() {
     if !is_root() {
         return;
     }

@@ -1,5 +1,5 @@
-//! EAL starts once in a process, ends with its last user, and logs where the process does. One test: it has the process to
-//! itself. Needs libdpdk.
+//! EAL starts once in a process, ends with its last handle, and logs to `tracing`. This is the only test of its binary, because it
+//! needs a process of its own. Needs libdpdk.
 
 mod common;
 
@@ -36,7 +36,7 @@ fn affinity() -> String {
 }
 
 #[test]
-fn once() {
+fn eal_starts_once_in_a_process_and_ends_with_its_last_handle() {
     let log = Log::default();
     let writer = log.clone();
     tracing_subscriber::fmt()
@@ -51,7 +51,7 @@ fn once() {
     assert_eq!(
         affinity(),
         before,
-        "this thread may run where it might before"
+        "EAL does not change the affinity of the thread"
     );
     assert!(log.text().contains("INFO dpdk: "), "{}", log.text());
     assert!(log.text().contains("EAL: "), "{}", log.text());
@@ -62,40 +62,34 @@ fn once() {
     assert_eq!(same.arguments(), arguments);
     drop(eal);
 
-    // A port that was closed can be opened again, by its number or its name.
+    // A closed port can be opened again, by its number or its name.
     for port in [PortName::Number(0), PortName::Name("net_null0".into())] {
-        let options = PortOptions {
-            port,
-            ..PortOptions::default()
-        };
-        let (port, mut ends) = Port::open(&same, &options).expect("a port");
+        let options = PortOptions::new(port);
+        let (port, mut queues) = Port::open(&same, &options).expect("a port");
         assert_eq!(port.info().name, "net_null0");
-        let mut queue = ends.remove(0).claim().expect("a queue");
+        let mut queue = queues.remove(0).claim().expect("a queue");
         let mut burst = hioload_device::Burst::new();
         assert_eq!(queue.rx_burst(&mut burst), 64);
         assert_eq!(queue.tx_burst(&mut burst), 64);
         drop(queue);
-        drop(ends);
+        drop(queues);
         let closed = port.close().expect("closed");
         assert_eq!(closed.frames_in_use, Some(0));
     }
 
-    // A port keeps it alive.
-    let options = PortOptions {
-        port: PortName::Name("net_null0".into()),
-        queues: 2,
-        mtu: Some(1400),
-        ..PortOptions::default()
-    };
-    let (port, mut ends) = Port::open(&same, &options).expect("a port");
+    // A port keeps EAL running.
+    let mut options = PortOptions::new(PortName::Name("net_null0".into()));
+    options.queues = 2;
+    options.mtu = Some(1400);
+    let (port, mut queues) = Port::open(&same, &options).expect("a port");
     drop(same);
     assert_eq!(
-        (ends.len(), port.mtu(), port.info().driver.as_str()),
+        (queues.len(), port.mtu(), port.info().driver.as_str()),
         (2, 1400, "net_null")
     );
     assert!(port.link().expect("a link").up && !port.is_removed());
     assert!(port.offloads().rss, "{:?}", port.offloads());
-    let mut queue = ends.pop().expect("two").claim().expect("a queue");
+    let mut queue = queues.pop().expect("two").claim().expect("a queue");
     let mut burst = hioload_device::Burst::new();
     assert_eq!(queue.rx_burst(&mut burst), 64);
     assert_eq!(queue.rx_burst(&mut burst), 0, "no room");
@@ -106,13 +100,13 @@ fn once() {
     assert!(names.into_iter().any(|name| name == "rx_good_packets"));
     assert_eq!(port.stats().tx_frames, 64);
     queue.wait(None).expect("it is there");
-    // With a queue in use it does not close; dropped, it closes with the last queue.
+    // A port with a queue in use does not close; after that, the drop of the last queue closes it.
     let error = port.close().expect_err("a queue is in use");
     assert!(matches!(error, Error::InUse(_)), "{error}");
-    drop(ends);
+    drop(queues);
     assert!(
         Eal::init(&arguments).is_ok(),
-        "it runs as long as there is a queue"
+        "EAL runs while there is a queue"
     );
     drop(queue);
 

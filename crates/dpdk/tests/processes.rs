@@ -1,5 +1,5 @@
-//! Ports of two processes, joined by shared memory. Needs libdpdk with the drivers memif, vhost and virtio (Debian's have
-//! them); neither root nor huge pages.
+//! Ports of two processes, joined by shared memory. Needs libdpdk with the drivers memif, vhost and virtio, which Debian's package
+//! has; needs neither root nor huge pages.
 
 mod common;
 
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use common::{Background, arguments, run};
 
-/// A socket's path of the test's own.
+/// The path of a socket, unique to the test.
 struct Socket(PathBuf);
 
 impl Socket {
@@ -35,7 +35,7 @@ fn memif(role: &str, socket: &Socket) -> String {
 }
 
 #[test]
-fn frames_go_to_another_process_and_back_over_memif() {
+fn frames_cross_to_another_process_and_back_over_memif() {
     let socket = Socket::new("memif");
     let echo = Background::start("", "echo", &memif("server", &socket));
     for size in ["64", "1514"] {
@@ -63,7 +63,7 @@ fn virtio(socket: &Socket) -> String {
 }
 
 #[test]
-fn checksums_are_left_to_the_devices_both_ways() {
+fn devices_handle_checksums_in_both_directions() {
     let socket = Socket::new("vhost");
     let echo = Background::start("", "echo", &vhost(&socket));
     assert!(
@@ -84,11 +84,11 @@ fn checksums_are_left_to_the_devices_both_ways() {
 }
 
 #[test]
-fn an_end_that_computes_its_checksums_understands_one_that_does_not() {
+fn a_port_with_checksum_offload_works_with_one_without() {
     let socket = Socket::new("mixed");
     let echo = Background::start("", "echo --no-checksums", &vhost(&socket));
     assert!(!echo.ready.contains("checksum"), "{}", echo.ready);
-    // The driver completes what its application did not agree to.
+    // The vhost driver completes checksums for an application that has not enabled the offload.
     let ping = run("ping --frames 5000 --size 301", &virtio(&socket));
     assert!(ping.ok, "{ping:?}");
     let ping = run(
@@ -104,7 +104,7 @@ fn an_end_that_computes_its_checksums_understands_one_that_does_not() {
 }
 
 #[test]
-fn frames_in_several_segments_are_made_one() {
+fn a_frame_in_several_segments_is_copied_into_one() {
     let socket = Socket::new("jumbo");
     let echo = Background::start("", "echo --mtu 9000", &vhost(&socket));
     let ping = run(
@@ -122,7 +122,7 @@ fn frames_in_several_segments_are_made_one() {
 }
 
 #[test]
-fn a_peer_that_is_killed_takes_nothing_with_it() {
+fn a_server_works_after_its_client_was_killed() {
     let socket = Socket::new("killed");
     let echo = Background::start("", "echo", &vhost(&socket));
     let ping = Background::start(
@@ -132,7 +132,7 @@ fn a_peer_that_is_killed_takes_nothing_with_it() {
     );
     std::thread::sleep(std::time::Duration::from_millis(300));
     ping.kill();
-    // The next finds all in order.
+    // The next client works.
     let ping = run("ping --frames 5000", &virtio(&socket));
     assert!(ping.ok && ping.number("unaccounted") == 0, "{ping:?}");
     let echo = echo.finish();
@@ -141,14 +141,14 @@ fn a_peer_that_is_killed_takes_nothing_with_it() {
 }
 
 #[test]
-fn a_server_that_is_killed_leaves_a_port_that_ends_cleanly() {
+fn a_client_closes_cleanly_after_its_server_was_killed() {
     let socket = Socket::new("server");
     let echo = Background::start("", "echo", &vhost(&socket));
     let ping = Background::start("", "ping --frames 100000000 --patience 2", &virtio(&socket));
     std::thread::sleep(std::time::Duration::from_millis(300));
     echo.kill();
     let ping = ping.finish();
-    // It has not got all it wanted, says so, and has no frame missing.
+    // Not all frames came back, which is an error of one line, and no frame is lost.
     assert!(!ping.ok && ping.err.lines().count() == 1, "{ping:?}");
     assert_eq!(ping.number("unaccounted"), 0);
 }

@@ -1,4 +1,5 @@
-//! Two ports joined by rings in this process: what every device must do, and what is DPDK's own. Needs libdpdk alone.
+//! Two ports of this process that are joined by rings: the device conformance suite, and the properties of DPDK's queues. Needs
+//! libdpdk.
 
 mod common;
 #[path = "../../device/tests/suite/mod.rs"]
@@ -11,16 +12,13 @@ use hioload_dpdk::{Error, MbufFrame, Port, PortName, PortOptions, Queue, RingEnd
 use suite::{Link, fill, number, send};
 
 fn open(end: RingEnd) -> (Port, Queue) {
-    let options = PortOptions {
-        port: PortName::Ring(end),
-        ..PortOptions::default()
-    };
-    let (port, mut ends) = Port::open(common::eal(""), &options).expect("a port");
-    (port, ends.remove(0).claim().expect("a queue"))
+    let options = PortOptions::new(PortName::Ring(end));
+    let (port, mut queues) = Port::open(common::eal(""), &options).expect("a port");
+    (port, queues.remove(0).claim().expect("a queue"))
 }
 
 struct Pair {
-    // Queues go before their ports.
+    // Declared before the ports, so that the queues are dropped first.
     a: Queue,
     b: Queue,
     ports: [Port; 2],
@@ -34,7 +32,7 @@ impl Pair {
         Self { a, b, ports }
     }
 
-    /// Closes both; returns how many frames were not accounted for.
+    /// Closes both ports. Returns the number of frames that are not in their pools.
     fn close(self) -> usize {
         let Self { a, b, ports } = self;
         drop((a, b));
@@ -59,14 +57,14 @@ impl Link for Pair {
 }
 
 #[test]
-fn does_what_a_device_must() {
+fn a_queue_conforms_to_the_device_suite() {
     for slots in [64, 1024] {
         suite::all(|| Pair::new(slots));
     }
 }
 
 #[test]
-fn every_frame_is_accounted_for() {
+fn every_frame_returns_to_its_pool() {
     let mut pair = Pair::new(256);
     let (mut burst, mut into) = (Burst::new(), Burst::new());
     let mut kept = Vec::new();
@@ -78,7 +76,7 @@ fn every_frame_is_accounted_for() {
         pair.b.rx_burst(&mut into);
         kept.extend(into.drain(..).step_by(3));
     }
-    // Some in the rings, some not sent, some kept: all are out.
+    // Some frames are in the rings, some are not sent, and some are kept.
     assert!(pair.a.frames_in_use() > 200);
     drop(kept);
     burst.clear();
@@ -87,7 +85,7 @@ fn every_frame_is_accounted_for() {
 
 #[test]
 fn a_frame_that_outlives_its_port_keeps_its_memory() {
-    // In a process of its own: EAL cannot be cleaned up after that.
+    // EAL cannot be cleaned up after that; the EAL of this process never is.
     let mut pair = Pair::new(64);
     let mut frame = pair.a.alloc().expect("a frame");
     fill(&mut frame, 3, 100);
@@ -118,22 +116,22 @@ fn frames_end_where_their_mbufs_do() {
 }
 
 #[test]
-fn when_all_frames_are_in_use_there_is_none_until_one_is_dropped() {
+fn an_exhausted_pool_has_frames_again_after_a_drop() {
     let mut pair = Pair::new(64);
     let mut all = Vec::new();
     while let Some(frame) = pair.a.alloc() {
         all.push(frame);
     }
-    // The caches of other threads may hold some.
+    // The caches of other threads may hold some frames.
     assert!(all.len() > pair.a.frames() - 1024, "{}", all.len());
     all.truncate(all.len() - BURST);
-    assert!(pair.a.alloc().is_some(), "dropped frames are found");
+    assert!(pair.a.alloc().is_some(), "dropped frames are available");
     drop(all);
     assert_eq!(pair.close(), 0);
 }
 
 #[test]
-fn marks_are_kept_in_the_mbuf() {
+fn a_frame_stores_its_checksum_state_in_the_mbuf() {
     let mut pair = Pair::new(64);
     let mut frame = pair.a.alloc().expect("a frame");
     assert_eq!(frame.rx_checksum(), RxChecksum::Unknown);
@@ -151,7 +149,7 @@ fn marks_are_kept_in_the_mbuf() {
 }
 
 #[test]
-fn a_checksum_that_cannot_be_filled_in_loses_its_frame_and_no_other() {
+fn a_frame_with_a_wrong_checksum_request_is_dropped_and_no_other() {
     let mut pair = Pair::new(64);
     let mut burst = Burst::new();
     send(&mut pair.a, &mut burst, 0, 6);
@@ -172,19 +170,16 @@ fn a_checksum_that_cannot_be_filled_in_loses_its_frame_and_no_other() {
 }
 
 #[test]
-fn queues_belong_to_threads() {
+fn each_queue_works_on_its_own_thread() {
     let eal = common::eal("");
     let (a, b) = ring_pair(eal, 3, 256).expect("two ports");
     let open = |end| {
-        let options = PortOptions {
-            port: PortName::Ring(end),
-            queues: 3,
-            ..PortOptions::default()
-        };
+        let mut options = PortOptions::new(PortName::Ring(end));
+        options.queues = 3;
         Port::open(eal, &options).expect("a port")
     };
-    let ((port_a, ends_a), (port_b, ends_b)) = (open(a), open(b));
-    let lcores = ends_a.into_iter().zip(ends_b).map(|(a, b)| {
+    let ((port_a, queues_a), (port_b, queues_b)) = (open(a), open(b));
+    let lcores = queues_a.into_iter().zip(queues_b).map(|(a, b)| {
         let echo = thread::spawn(move || {
             let mut queue = b.claim().expect("a queue");
             let mut burst = Burst::new();
@@ -219,22 +214,16 @@ fn queues_belong_to_threads() {
 }
 
 #[test]
-fn a_port_is_opened_once_and_closed_by_the_last() {
+fn a_port_is_opened_once_and_not_closed_while_a_queue_is_in_use() {
     let eal = common::eal("");
     let (a, _b) = ring_pair(eal, 1, 64).expect("two ports");
     let (port, queue) = open(a.clone());
-    let again = PortOptions {
-        port: PortName::Ring(a.clone()),
-        ..PortOptions::default()
-    };
+    let again = PortOptions::new(PortName::Ring(a.clone()));
     let error = Port::open(eal, &again).expect_err("it is open");
     assert_eq!(error, Error::InUse(a.port().to_string()));
-    // Not by its number: somebody has to keep the rings.
-    let number = PortOptions {
-        port: PortName::Number(a.port()),
-        ..PortOptions::default()
-    };
-    let error = Port::open(eal, &number).expect_err("not this way");
+    // A ring port cannot be opened by its number, because only its end keeps the rings allocated.
+    let number = PortOptions::new(PortName::Number(a.port()));
+    let error = Port::open(eal, &number).expect_err("a ring port");
     assert!(matches!(error, Error::NoPort { .. }), "{error}");
     let error = port.close().expect_err("a queue is in use");
     assert!(matches!(error, Error::InUse(_)), "{error}");

@@ -1,5 +1,5 @@
-//! A port on one end of a veth pair (AF_PACKET), the kernel's own stack at the other, both in a network namespace; and a tap.
-//! Needs root, iproute2 and ethtool, and libdpdk.
+//! A port on one end of a veth pair (AF_PACKET) with the kernel's stack at the other end, and a port on a TAP interface, each in a
+//! network namespace. Needs root, iproute2, ethtool and libdpdk.
 
 mod common;
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use common::{Background, arguments, command, is_root};
 
-/// Runs a command that has to succeed; returns what it printed.
+/// Runs a command, which must succeed. Returns its output.
 fn run(line: &str) -> String {
     let mut words = line.split_whitespace();
     let program = words.next().expect("a program");
@@ -21,7 +21,7 @@ fn run(line: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// A network namespace, deleted with all that is in it.
+/// A network namespace, which is deleted on drop.
 struct Namespace(String);
 
 impl Namespace {
@@ -39,7 +39,7 @@ impl Namespace {
         run(&format!("ip -n {} {line}", self.0));
     }
 
-    /// The address of an interface in it.
+    /// The MAC address of an interface in the namespace.
     fn mac(&self, interface: &str) -> String {
         let line = run(&format!("ip -n {} -br link show {interface}", self.0));
         line.split_whitespace()
@@ -48,14 +48,14 @@ impl Namespace {
             .to_owned()
     }
 
-    /// A UDP socket in it, at the kernel's end.
+    /// A UDP socket of the kernel in the namespace.
     fn socket(&self, address: &str) -> UdpSocket {
         let path = format!("/run/netns/{}", self.0);
         let address: SocketAddr = address.parse().expect("an address");
         let made = thread::spawn(move || {
             let namespace = std::fs::File::open(path).expect("a namespace");
             let kind = Some(rustix::thread::LinkNameSpaceType::Network);
-            // Of this thread only.
+            // This changes the namespace of this thread only.
             rustix::thread::move_into_link_name_space(namespace.as_fd(), kind).expect("root may");
             UdpSocket::bind(address).expect("a socket")
         });
@@ -73,7 +73,7 @@ impl Drop for Namespace {
     }
 }
 
-/// Datagrams of all sizes to `to` come back as they were.
+/// Sends datagrams of all sizes to `to`, which must come back unchanged.
 fn converse(socket: &UdpSocket, to: &str, most: usize) {
     let mut buffer = [0; 2048];
     for size in (1..=most).step_by(7) {
@@ -86,7 +86,7 @@ fn converse(socket: &UdpSocket, to: &str, most: usize) {
 
 fn veth(namespace: &Namespace) {
     namespace.ip("link add va type veth peer name vb");
-    // What the kernel leaves out of a checksum, nobody would put in.
+    // With checksum offload, the kernel would send frames with unfinished checksums.
     run(&format!("{} ethtool -K va tx off", namespace.inside()));
     namespace.ip("addr add 10.99.0.1/24 dev va");
     namespace.ip("link set va up");
@@ -96,7 +96,7 @@ fn veth(namespace: &Namespace) {
 }
 
 #[test]
-fn the_kernel_gets_its_datagrams_back_over_af_packet() {
+fn datagrams_of_the_kernel_come_back_over_af_packet() {
     if !is_root() {
         return;
     }
@@ -111,7 +111,7 @@ fn the_kernel_gets_its_datagrams_back_over_af_packet() {
 }
 
 #[test]
-fn an_interface_that_is_deleted_leaves_a_port_that_ends_cleanly() {
+fn a_port_closes_cleanly_after_its_interface_is_deleted() {
     if !is_root() {
         return;
     }
@@ -127,14 +127,14 @@ fn an_interface_that_is_deleted_leaves_a_port_that_ends_cleanly() {
 }
 
 #[test]
-fn a_tap_with_the_kernel_behind_it_fills_in_checksums() {
+fn a_port_on_a_tap_interface_fills_in_checksums() {
     if !is_root() {
         return;
     }
     if !std::path::Path::new("/dev/net/tun").exists() {
         assert!(
             std::env::var_os("CI").is_none(),
-            "CI has to have /dev/net/tun"
+            "this test needs /dev/net/tun"
         );
         eprintln!("SKIPPED: needs /dev/net/tun");
         return;
@@ -147,7 +147,7 @@ fn a_tap_with_the_kernel_behind_it_fills_in_checksums() {
         "{}",
         echo.ready
     );
-    // The kernel has the same interface: another address there, for frames to the port to be foreign to it.
+    // The kernel has the same interface. The neighbour entry has another MAC address, so that the kernel sends the frames out.
     namespace.ip("addr add 10.99.1.1/24 dev hltap");
     namespace.ip("neigh add 10.99.1.2 lladdr 02:00:00:00:99:77 dev hltap");
     converse(&namespace.socket("10.99.1.1:0"), "10.99.1.2:7", 1472);
@@ -156,9 +156,9 @@ fn a_tap_with_the_kernel_behind_it_fills_in_checksums() {
     assert_eq!((echo.number("bad"), echo.number("unaccounted")), (0, 0));
 }
 
-/// A tap can be isolated; whether it takes rules is the kernel's matter (its flower classifier).
+/// A port on a TAP interface can be isolated. Whether it accepts rules depends on the kernel's flower classifier.
 #[test]
-fn an_isolated_port_has_all_its_rules_or_says_which_it_could_not_have() {
+fn an_isolated_port_has_all_its_rules_or_names_the_one_that_failed() {
     if !is_root() {
         return;
     }

@@ -21,8 +21,9 @@ pub(crate) struct Admission {
     open: AtomicUsize,
     sources: Box<[AtomicU32]>,
     hasher: RandomState,
-    max_open: usize,
-    max_per_source: u32,
+    max_open: AtomicUsize,
+    /// 0: no bound.
+    max_per_source: AtomicU32,
     /// Lcores that have not drained.
     working: AtomicUsize,
 }
@@ -44,19 +45,14 @@ pub(crate) enum Refusal {
 }
 
 impl Admission {
-    /// Bounds of zero: `max_open` admits nobody, `max_per_source` admits all.
+    /// A `max_open` of 0 admits no connection, a `max_per_source` of 0 is no bound.
     pub(crate) fn new(max_open: usize, max_per_source: u32) -> Self {
-        let cells = if max_per_source == 0 {
-            0
-        } else {
-            ROWS * COLUMNS
-        };
         Self {
             open: AtomicUsize::new(0),
-            sources: (0..cells).map(|_| AtomicU32::new(0)).collect(),
+            sources: (0..ROWS * COLUMNS).map(|_| AtomicU32::new(0)).collect(),
             hasher: RandomState::new(),
-            max_open,
-            max_per_source,
+            max_open: AtomicUsize::new(max_open),
+            max_per_source: AtomicU32::new(max_per_source),
             working: AtomicUsize::new(1),
         }
     }
@@ -78,9 +74,19 @@ impl Admission {
         self.working.load(Ordering::Relaxed) == 0
     }
 
+    /// Replaces the bounds. What is open stays, and counts.
+    pub(crate) fn set_bounds(&self, max_open: usize, max_per_source: u32) {
+        self.max_open.store(max_open, Ordering::Relaxed);
+        self.max_per_source.store(max_per_source, Ordering::Relaxed);
+    }
+
     pub(crate) fn admit(&self, peer: Peer) -> Result<Ticket, Refusal> {
         // Relaxed throughout: these are counts, and nothing else is published through them.
-        if self.open.fetch_add(1, Ordering::Relaxed) >= self.max_open {
+        let (max_open, max_per_source) = (
+            self.max_open.load(Ordering::Relaxed),
+            self.max_per_source.load(Ordering::Relaxed),
+        );
+        if self.open.fetch_add(1, Ordering::Relaxed) >= max_open {
             self.open.fetch_sub(1, Ordering::Relaxed);
             return Err(Refusal::Total);
         }
@@ -90,7 +96,7 @@ impl Admission {
                 .cells(ticket)
                 .map(|cell| cell.fetch_add(1, Ordering::Relaxed))
                 .min();
-            if estimate.unwrap_or(0) >= self.max_per_source {
+            if max_per_source != 0 && estimate.unwrap_or(0) >= max_per_source {
                 self.release(ticket);
                 return Err(Refusal::Source);
             }
@@ -112,13 +118,11 @@ impl Admission {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// A hash of the source, 0 for one that is not counted: Unix sockets, or no bound.
+    /// A hash of the source, 0 for a Unix socket, which has none. Sources are counted without a bound too: it may come later.
     fn key(&self, peer: Peer) -> u64 {
         match peer {
-            Peer::Ip(addr) if self.max_per_source != 0 => {
-                self.hasher.hash_one(source_of(addr)).max(1)
-            }
-            _ => 0,
+            Peer::Ip(addr) => self.hasher.hash_one(source_of(addr)).max(1),
+            Peer::Unix => 0,
         }
     }
 

@@ -12,7 +12,7 @@ use hioload_ws_proto::{
 use crate::context::{ConnCx, LcoreCx};
 use crate::core::Core;
 use crate::handler::{ClosedBy, Closure, Handler};
-use crate::session::{Phase, flag, millis};
+use crate::session::{Phase, SessionFlags, millis};
 
 /// What the transport drives.
 pub(crate) struct App<H: Handler> {
@@ -146,7 +146,10 @@ impl<H: Handler> App<H> {
             core,
         } = self;
         let decoder = &mut decoders[index];
-        let (rate, share) = (core.config.limits.message_rate, core.config.turn_messages);
+        let (rate, share) = (
+            core.tunables.limits.message_rate,
+            core.tunables.turn_messages,
+        );
         let mut events = 0;
         while *done < data.len() {
             let (n, event) = match decoder.decode(assembler, &mut data[*done..]) {
@@ -191,8 +194,8 @@ impl<H: Handler> App<H> {
             }
             let session = &core.sessions[index];
             if session.phase == Phase::Open {
-                let full = io.queued(id) >= core.config.limits.send_queue;
-                if full || events >= share || session.has(flag::PAUSED) {
+                let full = io.queued(id) >= core.tunables.limits.send_queue;
+                if full || events >= share || session.has(SessionFlags::PAUSED) {
                     return Pumped::Wait;
                 }
             }
@@ -206,15 +209,15 @@ impl<H: Handler> App<H> {
         if session.phase != Phase::Open {
             return false;
         }
-        if session.has(flag::PAUSED) {
+        if session.has(SessionFlags::PAUSED) {
             return true;
         }
-        if io.queued(id) < self.core.config.limits.send_queue {
+        if io.queued(id) < self.core.tunables.limits.send_queue {
             return false;
         }
         if io.is_blocked(id) {
             // Nothing to do until the queue drains; `on_writable` undoes this.
-            session.flags |= flag::THROTTLED;
+            session.set(SessionFlags::THROTTLED);
             io.pause(id);
         }
         true
@@ -238,7 +241,7 @@ impl<H: Handler> App<H> {
             self.core.send_close(io, id, code, "");
         }
         let session = &self.core.sessions[id.index as usize];
-        let role = if session.has(flag::CLIENT) {
+        let role = if session.has(SessionFlags::CLIENT) {
             Role::Client
         } else {
             Role::Server

@@ -1,54 +1,18 @@
 //! The client's side of the opening handshake.
 
 use std::io;
-use std::sync::Arc;
 
 use hioload_transport::{ConnId, Connections, Rest, Taken};
 use hioload_ws_proto::deflate::negotiate;
 use hioload_ws_proto::handshake;
-use hioload_ws_proto::handshake::client::{self, ClientRequest, ResponseError};
+use hioload_ws_proto::handshake::client::{self, ResponseError};
 use hioload_ws_proto::{CloseCode, Role};
 use rand::Rng;
 
 use crate::app::App;
-use crate::handler::{ClosedBy, Connect, ConnectError, ConnectionId, Handler};
+use crate::handler::{ClosedBy, ConnectError, ConnectionId, Handler};
+use crate::opening::Opening;
 use crate::session::Phase;
-
-/// A connection on its way to being open.
-pub(crate) struct Opening {
-    connect: Connect,
-    key: [u8; 16],
-    extensions: Option<String>,
-}
-
-impl Opening {
-    pub(crate) fn new(connect: Connect) -> Self {
-        Self {
-            connect,
-            key: [0; 16],
-            extensions: None,
-        }
-    }
-}
-
-/// The request that an [`Opening`] stands for, lent to `f`.
-fn with_request<R>(opening: &Opening, f: impl FnOnce(&ClientRequest<'_>) -> R) -> R {
-    let connect = &opening.connect;
-    let protocols: Vec<&str> = connect.protocols.iter().map(String::as_str).collect();
-    let headers: Vec<(&str, &str)> = connect
-        .headers
-        .iter()
-        .map(|(n, v)| (n.as_str(), v.as_str()))
-        .collect();
-    f(&ClientRequest {
-        host: &connect.host,
-        target: &connect.target,
-        origin: connect.origin.as_deref(),
-        protocols: &protocols,
-        extensions: opening.extensions.as_deref(),
-        headers: &headers,
-    })
-}
 
 impl<H: Handler> App<H> {
     /// The network has connected, or not: sends the request.
@@ -85,7 +49,6 @@ impl<H: Handler> App<H> {
             return;
         }
         let core = &mut self.core;
-        let config = Arc::clone(&core.config);
         let session = &mut core.sessions[id.index as usize];
         let Some(opening) = session.extra().opening.as_mut() else {
             return;
@@ -93,17 +56,12 @@ impl<H: Handler> App<H> {
         // RFC 6455 §4.1: "a nonce consisting of a randomly selected 16-byte value". "The nonce MUST be selected
         // randomly for each connection."
         core.rng.fill_bytes(&mut opening.key);
-        if opening.connect.deflate {
-            opening.extensions = config
-                .deflate
-                .as_ref()
-                .map(|config| negotiate::client_offer(config).as_str().to_owned());
-        }
+        opening.offer(&core.tunables);
         core.out.clear();
         let (out, key) = (&mut core.out, opening.key);
         // RFC 6455 §4.1: "Once a connection to the server has been established (including a connection via a proxy or
         // over a TLS-encrypted tunnel), the client MUST send an opening handshake to the server."
-        match with_request(opening, |request| client::write_request(out, request, key)) {
+        match opening.with_request(|request| client::write_request(out, request, key)) {
             Ok(()) if core.send_out(io, id) => core.enter(id.index, Phase::Reply),
             Ok(()) => self.connect_failed(io, id, io::ErrorKind::OutOfMemory.into()),
             Err(error) => {
@@ -130,7 +88,7 @@ impl<H: Handler> App<H> {
             return all;
         }
         let session = &mut self.core.sessions[id.index as usize];
-        let limit = self.core.config.limits.max_handshake;
+        let limit = self.core.tunables.limits.max_handshake;
         let Some(end) = handshake::head_end(data, session.mark as usize) else {
             if data.len() > limit {
                 self.handshake_failed(io, id, ResponseError::HeadTooLarge);
@@ -147,10 +105,8 @@ impl<H: Handler> App<H> {
         };
         let (head, rest) = data.split_at_mut(end);
         let limits = self.core.handshake_limits();
-        let config = Arc::clone(&self.core.config);
-        let parsed = with_request(&opening, |request| {
-            client::parse_response(head, opening.key, request, &limits)
-        });
+        let parsed = opening
+            .with_request(|request| client::parse_response(head, opening.key, request, &limits));
         let reply = match parsed {
             Ok(Some((reply, _))) => reply,
             Ok(None) => return self.refuse_reply(io, id, opening, ResponseError::Syntax, all),
@@ -162,14 +118,11 @@ impl<H: Handler> App<H> {
             self.core.abort_transport(io, id);
             return all;
         }
-        let deflate = match config
-            .deflate
-            .as_ref()
-            .filter(|_| opening.extensions.is_some())
-        {
+        let offered_by = opening.offered_by.clone();
+        let deflate = match offered_by.as_ref().and_then(|t| t.deflate.as_ref()) {
             None => None,
             Some(config) => match negotiate::client_accept(config, reply.extensions()) {
-                Ok(agreed) => agreed,
+                Ok(agreed) => agreed.map(|agreed| (agreed, config)),
                 Err(_) => {
                     return self.refuse_reply(io, id, opening, ResponseError::Extension, all);
                 }

@@ -1,14 +1,24 @@
-//! What an operator can set, with the documented answer at each bound.
+//! The configuration: what is chosen at start ([`Config`]), and what may change while the engine runs ([`Tunables`]).
 
+use std::error::Error;
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use hioload_lcore::Idle;
+use hioload_ws_proto::Limits as MessageLimits;
 use hioload_ws_proto::deflate::DeflateConfig;
+
+/// More lcores than any machine has CPUs, and few enough for the mesh of rings between them.
+pub const MAX_LCORES: usize = 256;
+
+/// Slots of each lcore for connections that were refused, while their 503 is being sent. Further ones are reset.
+pub(crate) const REFUSAL_SLOTS: usize = 256;
 
 /// What happens to a message for a connection whose send queue is full.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum SendPolicy {
-    /// Queued messages not yet begun are dropped, the oldest first, until the new one fits.
+    /// Queued messages of which no byte was sent are dropped, the oldest first, until the new one fits.
     DropOldest,
     /// The new message is dropped.
     DropNew,
@@ -17,20 +27,32 @@ pub enum SendPolicy {
     Close,
 }
 
-impl std::str::FromStr for SendPolicy {
-    type Err = &'static str;
+/// A text is not a [`SendPolicy`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ParseSendPolicyError;
+
+impl fmt::Display for ParseSendPolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected drop-oldest, drop-new or close")
+    }
+}
+impl Error for ParseSendPolicyError {}
+
+impl FromStr for SendPolicy {
+    type Err = ParseSendPolicyError;
     fn from_str(s: &str) -> Result<Self, Self::Err> {
         match s {
             "drop-oldest" => Ok(Self::DropOldest),
             "drop-new" => Ok(Self::DropNew),
             "close" => Ok(Self::Close),
-            _ => Err("expected drop-oldest, drop-new or close"),
+            _ => Err(ParseSendPolicyError),
         }
     }
 }
 
-impl std::fmt::Display for SendPolicy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for SendPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::DropOldest => "drop-oldest",
             Self::DropNew => "drop-new",
@@ -40,50 +62,98 @@ impl std::fmt::Display for SendPolicy {
 }
 
 /// Bounds. A zero means "no bound" where that is said. Each has a counter of how often it was met.
+///
+/// All of them may change while the engine runs. *Now* means from the lcore's next turn on. *Sweep* means now for new
+/// connections, and for open ones when the lcore visits them: it visits 1,024 in each turn after the change, so that a
+/// change is no pause.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Limits {
     /// Open connections of the process. Beyond: 503 and close. Counter `rejected_connections`.
+    ///
+    /// Changes: now. Connections over a lowered bound stay; none is admitted until enough have ended. The value at start is
+    /// the size of the tables, which no later value may exceed.
     pub max_connections: usize,
     /// Open connections from one source address (IPv6: one /64). 0: no bound. Beyond: 503 and close. Counter
     /// `rejected_source`.
+    ///
+    /// Changes: now, as `max_connections`.
     pub max_connections_per_source: u32,
     /// Connections accepted per second by the process. 0: no bound. Beyond: they wait in the listener's backlog. Each
     /// lcore has an even share of it, rounded up. Counter `accept_throttled`.
+    ///
+    /// Changes: now.
     pub accept_rate: u32,
     /// Bytes of a request head. Beyond: 431. Counter `heads_too_large`.
+    ///
+    /// Changes: now, for heads that are not complete.
     pub max_handshake: usize,
     /// Time from accept to the end of the request head. Beyond: 408. Counter `handshake_timeouts`.
+    ///
+    /// Changes: sweep.
     pub handshake_timeout: Duration,
     /// Bytes of a message after reassembly and inflation. Beyond: close 1009. Counter `messages_too_big`.
+    ///
+    /// Changes: now, for frames whose header has not arrived.
     pub max_message: usize,
     /// Frames of a message. Beyond: close 1008. Counter `messages_too_fragmented`.
+    ///
+    /// Changes: now, as `max_message`.
     pub max_fragments: u32,
-    /// Bytes of unfinished messages on one lcore. Beyond: the connection that asks for more is closed with 1013; the
-    /// last quarter is for messages of which up to 16 KiB are here. Counter
-    /// `reassembly_exhausted`.
+    /// Bytes of unfinished messages on one lcore. Beyond: the connection that asks for more is closed with 1013. Messages
+    /// of more than 16 KiB may use three quarters of it. Counter `reassembly_exhausted`.
+    ///
+    /// Changes: now. Messages that a lowered bound would not admit are kept until they need more.
     pub reassembly_memory: usize,
     /// Bytes of published messages that one lcore shares among send queues, each counted once. Beyond: they are copied into
     /// send buffers, of which there is a fixed number. Counter `published_copied`.
+    ///
+    /// Changes: now.
     pub published_memory: usize,
     /// Bytes in a connection's send queue at which it counts as full: a message is taken while less is queued. A full
     /// connection is not read until its queue has drained. Counter `send_queue_full`.
+    ///
+    /// Changes: now. The transports have room for [`Config::send_bound`] of the start, which no later value may exceed. A
+    /// connection that is not read because its queue was full is read again when its queue is empty.
     pub send_queue: usize,
     /// What happens to a message for a full send queue. Counters `dropped_oldest`, `dropped_new`, `closed_slow`.
+    ///
+    /// Changes: now. Under `drop-oldest` a compressor must not span messages, so a connection with a compressor of its own
+    /// then gets the lcore's, and keeps it.
     pub send_policy: SendPolicy,
     /// Messages and control frames per second from one connection, with a burst of one second's worth. 0: no bound.
     /// Beyond: close 1008. Counter `rate_exceeded`.
+    ///
+    /// Changes: now for the rate, sweep for a burst that was saved up before.
     pub message_rate: u32,
     /// Silence after which a Ping is sent. Zero: none. Counter `pings_sent`.
+    ///
+    /// Changes: sweep.
     pub ping_interval: Duration,
-    /// Silence after which a connection is closed with 1001. Zero: never. A peer that is slow to take what is sent to it is not
+    /// Silence after which a connection is closed with 1001. Zero: never. A peer that takes what is sent to it slowly is not
     /// silent. Counter `idle_timeouts`.
+    ///
+    /// Changes: sweep.
     pub idle_timeout: Duration,
     /// Age at which a connection is closed with 1001. Zero: never. Counter `lifetime_reached`.
+    ///
+    /// Changes: sweep.
     pub max_lifetime: Duration,
     /// Time for the peer to answer our Close, and then to close TCP. Beyond: reset. Counter `close_timeouts`.
+    ///
+    /// Changes: sweep.
     pub close_timeout: Duration,
     /// Subscriptions of one connection. Beyond: an error to the caller. Counter `subscriptions_refused`.
+    ///
+    /// Changes: now. Subscriptions over a lowered bound stay.
     pub max_subscriptions: u32,
+}
+
+impl Limits {
+    /// Those that the decoders apply.
+    pub(crate) fn of_messages(&self) -> MessageLimits {
+        MessageLimits::new(self.max_message, self.max_message, self.max_fragments)
+    }
 }
 
 impl Default for Limits {
@@ -110,51 +180,32 @@ impl Default for Limits {
     }
 }
 
-/// The configuration of an engine: the same on every lcore.
-#[derive(Clone, Debug)]
-pub struct Config {
+/// What may change while the engine runs: one value, the same on every lcore. [`Remote::reconfigure`] hands the lcores a new
+/// one, which each applies between two turns.
+///
+/// [`Remote::reconfigure`]: crate::Remote::reconfigure
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Tunables {
     /// The bounds.
     pub limits: Limits,
-    /// What an lcore does when it has nothing to do.
+    /// What an lcore does when it has nothing to do. Changes: now.
     pub idle: Idle,
-    /// permessage-deflate (RFC 7692), if it is to be negotiated.
+    /// permessage-deflate (RFC 7692), if it is to be negotiated. Changes: for handshakes that begin later. Open connections
+    /// keep what they have agreed on. Level and threshold of the lcore's compressor change now; those of a compressor that a
+    /// connection has of its own do not.
     pub deflate: Option<DeflateConfig>,
-    /// Window over which a drain spreads its Close frames.
+    /// Window over which a drain spreads its Close frames. Changes: for a drain that begins later.
     pub drain_jitter: Duration,
-    /// Time after which a drain resets what is left.
+    /// Time after which a drain resets what is left. Changes: for a drain that begins later.
     pub drain_deadline: Duration,
-    /// Threads of the executor for slow work; 0: [`crate::LcoreContext::spawn_lcore`] is always busy.
-    pub executor_threads: usize,
-    /// Jobs that may wait for them.
-    pub executor_queue: usize,
-    /// Messages that may wait in a mailbox between two lcores. A full one drops (counter `mail_dropped`).
-    pub mailbox: usize,
-    /// Most connections served in one turn of the loop. Turns in which nothing is published are shorter.
+    /// Most connections served in one turn of the loop. Turns in which nothing is published are shorter. Changes: now.
     pub turn_events: usize,
-    /// Messages taken from one connection in one turn.
+    /// Messages taken from one connection in one turn. Changes: now.
     pub turn_messages: usize,
 }
 
-impl Config {
-    /// Connections that each lcore's transport must have room for: any lcore may get all of them, and some more are there
-    /// to be told that they are too many.
-    pub fn slots(&self) -> usize {
-        self.limits
-            .max_connections
-            .saturating_add(crate::core::MAX_REFUSALS)
-    }
-
-    /// Bytes that a transport must queue for a connection if need be. The bound that counts is the engine's: a message is
-    /// taken while less than `send_queue` is queued, so the queue may exceed it by one message, and by control frames.
-    pub fn send_bound(&self) -> usize {
-        self.limits
-            .send_queue
-            .saturating_add(self.limits.max_message)
-            .saturating_add(64 << 10)
-    }
-}
-
-impl Default for Config {
+impl Default for Tunables {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
@@ -162,11 +213,115 @@ impl Default for Config {
             deflate: None,
             drain_jitter: Duration::from_secs(1),
             drain_deadline: Duration::from_secs(10),
-            executor_threads: 1,
-            executor_queue: 1024,
-            mailbox: 4096,
             turn_events: 256,
             turn_messages: 1024,
         }
     }
 }
+
+/// The configuration of an engine: the same on every lcore. All but [`tunables`](Self::tunables) is chosen at start for good.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// What may change later. Its `max_connections` and `send_queue` at start also size the tables and queues of the
+    /// transports: see [`slots`](Self::slots) and [`send_bound`](Self::send_bound).
+    pub tunables: Tunables,
+    /// Threads of the executor for slow work; 0: [`crate::LcoreContext::spawn_lcore`] is always busy.
+    pub executor_threads: usize,
+    /// Jobs that may wait for them.
+    pub executor_queue: usize,
+    /// Commands that may wait in a mailbox between two lcores. A full one drops (counter `commands_dropped`).
+    pub mailbox: usize,
+}
+
+impl Config {
+    /// The defaults with these tunables.
+    pub fn new(tunables: Tunables) -> Self {
+        Self {
+            tunables,
+            executor_threads: 1,
+            executor_queue: 1024,
+            mailbox: 4096,
+        }
+    }
+
+    /// Connections that each lcore's transport must have room for: any lcore may get all of them, and some more to send a
+    /// 503 to.
+    pub fn slots(&self) -> usize {
+        self.tunables
+            .limits
+            .max_connections
+            .saturating_add(REFUSAL_SLOTS)
+    }
+
+    /// Bytes that a transport must be able to queue for a connection. The engine takes a message while less than
+    /// `send_queue` is queued, so the queue may exceed that by one message, and by control frames.
+    pub fn send_bound(&self) -> usize {
+        self.tunables
+            .limits
+            .send_queue
+            .saturating_add(self.tunables.limits.max_message)
+            .saturating_add(64 << 10)
+    }
+
+    /// Whether an engine that was started with this configuration can be given `new`.
+    ///
+    /// # Errors
+    /// A value exceeds a size that was chosen at start.
+    pub fn check(&self, new: &Tunables) -> Result<(), ReconfigureError> {
+        let (asked, most) = (
+            new.limits.max_connections,
+            self.tunables.limits.max_connections,
+        );
+        if asked > most {
+            return Err(ReconfigureError::MaxConnections { asked, most });
+        }
+        let (asked, most) = (new.limits.send_queue, self.send_bound());
+        if asked > most {
+            return Err(ReconfigureError::SendQueue { asked, most });
+        }
+        Ok(())
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new(Tunables::default())
+    }
+}
+
+/// Why running lcores cannot be given new tunables. None of them has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReconfigureError {
+    /// `max_connections` exceeds the size of the connection tables.
+    MaxConnections {
+        /// The value asked for.
+        asked: usize,
+        /// The value at start.
+        most: usize,
+    },
+    /// `send_queue` exceeds the room that the transports have for a connection.
+    SendQueue {
+        /// The value asked for, in bytes.
+        asked: usize,
+        /// [`Config::send_bound`] at start, in bytes.
+        most: usize,
+    },
+}
+
+impl fmt::Display for ReconfigureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MaxConnections { asked, most } => write!(
+                f,
+                "cannot raise max_connections to {asked} while running: the tables were made for {most}"
+            ),
+            Self::SendQueue { asked, most } => write!(
+                f,
+                "cannot raise send_queue to {asked} bytes while running: the transports have room for {most}"
+            ),
+        }
+    }
+}
+impl Error for ReconfigureError {}

@@ -10,14 +10,15 @@ use hioload_transport::{ConnId, Connections, Peer};
 use hioload_ws_proto::{CloseCode, Kind};
 use indexmap::IndexMap;
 
-use crate::client::Opening;
+use crate::commands::Command;
 use crate::core::{Core, SUBSCRIBER_IS_LCORE, TIMER_OF_USER};
+use crate::executor::Delivery;
 use crate::handler::{
     Busy, ClosedBy, Connect, ConnectionId, Context, LcoreContext, SendError, TimerHandle,
     TopicError,
 };
-use crate::mail::Mail;
-use crate::session::{Phase, flag};
+use crate::opening::Opening;
+use crate::session::{Phase, SessionFlags};
 use crate::timers::UserTimer;
 use crate::topics::is_pattern;
 
@@ -67,18 +68,20 @@ impl<C: Connections, E: Send + 'static> LcoreCx<'_, C, E> {
         let poster = self.core.poster.clone();
         let alive = Arc::downgrade(&self.core.alive);
         let job = move || {
-            let mut mail = match catch_unwind(AssertUnwindSafe(job)) {
-                Ok(event) => Mail::Event { to, event },
-                Err(_) => Mail::JobPanicked { to },
-            };
-            // The result of finished work is not thrown away because the mailbox is full for a moment: this thread may wait.
-            while let Err(back) = poster.post(mail) {
-                if alive.strong_count() == 0 {
-                    return;
-                }
-                mail = back;
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            let mut command = Some(match catch_unwind(AssertUnwindSafe(job)) {
+                Ok(event) => Command::Event { to, event },
+                Err(_) => Command::JobPanicked { to },
+            });
+            // A full mailbox is full for a moment. The result of finished work is kept until there is room.
+            Box::new(
+                move || match command.take().map(|command| poster.post(command)) {
+                    None | Some(Ok(())) => true,
+                    Some(Err(refused)) => {
+                        command = Some(refused);
+                        alive.strong_count() == 0
+                    }
+                },
+            ) as Delivery
         };
         self.core
             .executor
@@ -110,12 +113,12 @@ impl<C: Connections, E: Send + 'static> LcoreContext for LcoreCx<'_, C, E> {
         if to.lcore == self.core.lcore {
             return self.core.send_message(self.io, to.conn, kind, payload);
         }
-        let mail = Mail::Send {
+        let command = Command::Send {
             to: to.conn,
             kind,
             payload: Shared::from_slices(&[payload]),
         };
-        self.core.post(to.lcore, mail)
+        self.core.post(to.lcore, command)
     }
 
     fn send_fragmented(
@@ -137,11 +140,11 @@ impl<C: Connections, E: Send + 'static> LcoreContext for LcoreCx<'_, C, E> {
         if to.lcore == self.core.lcore {
             return self.core.send_ping(self.io, to.conn, payload);
         }
-        let mail = Mail::Ping {
+        let command = Command::Ping {
             to: to.conn,
             payload: Shared::from_slices(&[payload]),
         };
-        self.core.post(to.lcore, mail)
+        self.core.post(to.lcore, command)
     }
 
     fn close_to(&mut self, to: ConnectionId, code: CloseCode, reason: &str) {
@@ -152,7 +155,7 @@ impl<C: Connections, E: Send + 'static> LcoreContext for LcoreCx<'_, C, E> {
             // A full mailbox is counted; the caller learns of it as of a peer that does not close.
             let _ = self.core.post(
                 to.lcore,
-                Mail::Close {
+                Command::Close {
                     to: to.conn,
                     code,
                     reason: reason.into(),
@@ -178,7 +181,7 @@ impl<C: Connections, E: Send + 'static> LcoreContext for LcoreCx<'_, C, E> {
     fn connect(&mut self, connect: Connect) -> std::io::Result<ConnectionId> {
         let id = self.io.connect(&connect.endpoint)?;
         let session = self.core.start(id, Phase::Connecting);
-        session.flags |= flag::CLIENT;
+        session.set(SessionFlags::CLIENT);
         session.extra().opening = Some(Box::new(Opening::new(connect)));
         Ok(ConnectionId {
             lcore: self.core.lcore,
@@ -267,7 +270,7 @@ impl<C: Connections, E: Send + 'static> Context for ConnCx<'_, C, E> {
     fn pause(&mut self) {
         let LcoreCx { core, io } = &mut self.lcore;
         if let Some(session) = core.session(self.id).filter(|s| s.phase == Phase::Open) {
-            session.flags |= flag::PAUSED;
+            session.set(SessionFlags::PAUSED);
             io.pause(self.id);
         }
     }
@@ -275,8 +278,8 @@ impl<C: Connections, E: Send + 'static> Context for ConnCx<'_, C, E> {
     fn resume(&mut self) {
         let LcoreCx { core, io } = &mut self.lcore;
         if let Some(session) = core.session(self.id) {
-            session.flags &= !flag::PAUSED;
-            if !session.has(flag::THROTTLED) {
+            session.clear(SessionFlags::PAUSED);
+            if !session.has(SessionFlags::THROTTLED) {
                 io.resume(self.id);
             }
         }
@@ -306,18 +309,18 @@ impl<C: Connections, E: Send + 'static> Context for ConnCx<'_, C, E> {
 }
 
 impl<E: Send + 'static> Core<E> {
-    pub(crate) fn post(&mut self, lcore: u16, mail: Mail<E>) -> Result<(), SendError> {
+    pub(crate) fn post(&mut self, lcore: u16, command: Command<E>) -> Result<(), SendError> {
         if lcore >= self.lcores {
             return Err(SendError::Closed);
         }
-        self.mailbox.send(usize::from(lcore), mail).map_err(|_| {
-            self.counters.mail_dropped.bump();
+        self.mailbox.send(usize::from(lcore), command).map_err(|_| {
+            self.counters.commands_dropped.bump();
             SendError::Full
         })
     }
 
     fn subscribe(&mut self, id: ConnId, pattern: &str) -> Result<bool, TopicError> {
-        let limit = self.config.limits.max_subscriptions as usize;
+        let limit = self.tunables.limits.max_subscriptions as usize;
         if self.session(id).is_none() || self.topics.contains(pattern, id.index) {
             return Ok(false);
         }
@@ -368,11 +371,11 @@ impl<E: Send + 'static> Core<E> {
     pub(crate) fn send_interest(&mut self) {
         for (to, waiting) in self.unsent_interest.iter_mut().enumerate() {
             while let Some((pattern, wanted)) = waiting.pop() {
-                let mail = Mail::Interest {
+                let command = Command::Interest {
                     pattern: Arc::clone(&pattern),
                     wanted,
                 };
-                if self.mailbox.send(to, mail).is_err() {
+                if self.mailbox.send(to, command).is_err() {
                     waiting.insert(pattern, wanted);
                     break;
                 }

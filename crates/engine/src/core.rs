@@ -17,21 +17,22 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
 use crate::admission::Admission;
-use crate::config::Config;
+use crate::commands::{Command, Pending};
+use crate::config::{Config, Tunables};
 use crate::counters::Counters;
 use crate::executor::Executor;
 use crate::handler::ClosedBy;
-use crate::mail::Mail;
-use crate::session::{Phase, Session, flag, millis};
+use crate::session::{Phase, Session, SessionFlags, millis};
 use crate::timers::UserTimers;
 use crate::topics::Topics;
 
 /// What the lcores of a server are started with.
-pub(crate) struct Seat<E> {
+pub(crate) struct LcoreInit<E> {
     pub(crate) lcore: u16,
     pub(crate) lcores: u16,
     pub(crate) config: Arc<Config>,
-    pub(crate) mailbox: Mailbox<Mail<E>>,
+    pub(crate) pending: Arc<Pending>,
+    pub(crate) mailbox: Mailbox<Command<E>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) executor: Executor,
@@ -40,7 +41,9 @@ pub(crate) struct Seat<E> {
 pub(crate) struct Core<E> {
     pub(crate) lcore: u16,
     pub(crate) lcores: u16,
-    pub(crate) config: Arc<Config>,
+    pub(crate) tunables: Arc<Tunables>,
+    /// The first session that has yet to follow the latest tunables.
+    pub(crate) unvisited: Option<usize>,
     pub(crate) now: Time,
     pub(crate) sessions: Vec<Session>,
     /// Session timers are keyed by slot, the application's by [`UserTimers`]' slot with [`TIMER_OF_USER`] set.
@@ -52,8 +55,8 @@ pub(crate) struct Core<E> {
     pub(crate) epoch: u32,
     /// What published messages hold until they are sent.
     pub(crate) published: Held,
-    pub(crate) mailbox: Mailbox<Mail<E>>,
-    pub(crate) poster: Poster<Mail<E>>,
+    pub(crate) mailbox: Mailbox<Command<E>>,
+    pub(crate) poster: Poster<Command<E>>,
     /// By lcore: patterns whose interest a full mailbox did not take, and whether they are wanted. They must not be lost, so
     /// they wait here.
     pub(crate) unsent_interest: Vec<IndexMap<Arc<str>, bool>>,
@@ -80,11 +83,8 @@ pub(crate) struct Core<E> {
     pub(crate) refusals: usize,
 }
 
-/// Most connections of an lcore that are being told of their refusal at once; more are reset.
-pub(crate) const MAX_REFUSALS: usize = 256;
-
 /// Bytes of compressed output that the lcore's compressor keeps room for between messages.
-const RETAIN: usize = 256 << 10;
+pub(crate) const RETAINED_OUTPUT: usize = 256 << 10;
 
 /// Marks a wheel key as one of the application's timers.
 pub(crate) const TIMER_OF_USER: u32 = 1 << 31;
@@ -92,10 +92,11 @@ pub(crate) const TIMER_OF_USER: u32 = 1 << 31;
 pub(crate) const SUBSCRIBER_IS_LCORE: u32 = 1 << 31;
 
 impl<E: Send + 'static> Core<E> {
-    pub(crate) fn new(seat: Seat<E>, now: Time, max_sessions: usize) -> Self {
+    pub(crate) fn new(init: LcoreInit<E>, now: Time, max_sessions: usize) -> Self {
+        let tunables = Arc::new(init.config.tunables.clone());
         Self {
-            lcore: seat.lcore,
-            lcores: seat.lcores,
+            lcore: init.lcore,
+            lcores: init.lcores,
             now,
             sessions: room_for(max_sessions),
             wheel: TimerWheel::with_capacity(now, max_sessions),
@@ -104,32 +105,28 @@ impl<E: Send + 'static> Core<E> {
             targets: Vec::new(),
             epoch: 0,
             published: Held::default(),
-            poster: seat.mailbox.poster(),
-            mailbox: seat.mailbox,
-            unsent_interest: vec![IndexMap::new(); usize::from(seat.lcores)],
+            poster: init.mailbox.poster(),
+            mailbox: init.mailbox,
+            unsent_interest: vec![IndexMap::new(); usize::from(init.lcores)],
             alive: Arc::new(()),
-            counters: seat.counters,
-            admission: seat.admission,
-            executor: seat.executor,
-            compressor: seat
-                .config
+            counters: init.counters,
+            admission: init.admission,
+            executor: init.executor,
+            compressor: tunables
                 .deflate
                 .as_ref()
-                .map(|config| Compressor::new(config, RETAIN)),
+                .map(|config| Compressor::new(config, RETAINED_OUTPUT)),
             rng: StdRng::from_rng(&mut rand::rng()),
             out: Vec::new(),
             open: 0,
             busy: 0,
             drain_deadline: None,
             stopping: false,
-            accept_tokens: seat
-                .config
-                .limits
-                .accept_rate
-                .div_ceil(u32::from(seat.lcores)),
+            accept_tokens: tunables.limits.accept_rate.div_ceil(u32::from(init.lcores)),
             accept_refilled: now,
             refusals: 0,
-            config: seat.config,
+            unvisited: None,
+            tunables,
         }
     }
 
@@ -138,10 +135,9 @@ impl<E: Send + 'static> Core<E> {
     }
 
     pub(crate) fn handshake_limits(&self) -> HandshakeLimits {
-        HandshakeLimits {
-            max_head: self.config.limits.max_handshake,
-            ..HandshakeLimits::default()
-        }
+        let mut limits = HandshakeLimits::default();
+        limits.max_head = self.tunables.limits.max_handshake;
+        limits
     }
 
     /// A masking key, from a cryptographic generator. RFC 6455 §5.3: "The masking key needs to be unpredictable; thus,
@@ -185,7 +181,7 @@ impl<E: Send + 'static> Core<E> {
         if let Some(timer) = session.timer {
             self.wheel.cancel(timer);
         }
-        if session.has(flag::ADMITTED) {
+        if session.has(SessionFlags::ADMITTED) {
             self.admission.release(session.ticket);
         }
     }
@@ -210,7 +206,7 @@ impl<E: Send + 'static> Core<E> {
         if let Some(timer) = session.timer.take() {
             self.wheel.cancel(timer);
         }
-        if let Some(at) = session.deadline(&self.config.limits, self.now) {
+        if let Some(at) = session.deadline(&self.tunables.limits, self.now) {
             session.timer = Some(self.wheel.insert(at, index));
         }
     }
@@ -232,7 +228,7 @@ impl<E: Send + 'static> Core<E> {
     // RFC 6455 §5.5.1: "After both sending and receiving a Close message, an endpoint considers the WebSocket
     // connection closed and MUST close the underlying TCP connection."
     pub(crate) fn linger<C: Connections>(&mut self, io: &mut C, id: ConnId) {
-        let client = self.sessions[id.index as usize].has(flag::CLIENT);
+        let client = self.sessions[id.index as usize].has(SessionFlags::CLIENT);
         if !client {
             io.finish(id);
         }
@@ -241,7 +237,7 @@ impl<E: Send + 'static> Core<E> {
     }
 
     /// Remembers why the connection ends, unless it was already ending.
-    pub(crate) fn blame(&mut self, index: u32, by: ClosedBy) {
+    pub(crate) fn set_closed_by(&mut self, index: u32, by: ClosedBy) {
         self.sessions[index as usize].closed_by = by;
     }
 
@@ -250,8 +246,8 @@ impl<E: Send + 'static> Core<E> {
         if self.draining() {
             return;
         }
-        self.drain_deadline = Some(self.now + self.config.drain_deadline);
-        let jitter = self.config.drain_jitter.min(self.config.drain_deadline);
+        self.drain_deadline = Some(self.now + self.tunables.drain_deadline);
+        let jitter = self.tunables.drain_jitter.min(self.tunables.drain_deadline);
         let window = u32::try_from(jitter.as_millis()).unwrap_or(u32::MAX);
         for index in 0..self.sessions.len() as u32 {
             let wait = if window == 0 {
@@ -261,7 +257,7 @@ impl<E: Send + 'static> Core<E> {
             };
             let session = &mut self.sessions[index as usize];
             if session.phase == Phase::Open {
-                session.flags |= flag::DRAINING;
+                session.set(SessionFlags::DRAINING);
                 session.mark = millis(self.now).wrapping_add(wait);
                 self.rearm(index);
             }

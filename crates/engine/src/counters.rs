@@ -69,10 +69,10 @@ counters! {
     tcp_rst_limited,
     /// Over af-xdp: ICMP messages not sent because of `icmp_rate`.
     tcp_icmp_limited,
-    /// Over af-xdp: frames handed to the lcore they belonged to.
-    tcp_strays,
+    /// Over af-xdp: frames handed to the lcore that owns their flow.
+    tcp_handoffs,
     /// Over af-xdp: of these, lost because its ring was full.
-    tcp_stray_drops,
+    tcp_handoff_drops,
     /// Over af-xdp: frames with a wrong checksum.
     tcp_bad_checksums,
     /// Over af-xdp: frames too short, or that contradict themselves.
@@ -160,7 +160,7 @@ counters! {
     /// Jobs refused because the executor's queue was full.
     executor_busy,
     /// Messages to another lcore dropped because its mailbox was full.
-    mail_dropped,
+    commands_dropped,
     /// Turns of the loop.
     turns,
     /// Nanoseconds that passed from turns with nothing to do until the next: the rest of the time the lcore had work.
@@ -221,6 +221,10 @@ impl fmt::Display for Totals {
 pub struct CountersHandle(pub(crate) Arc<[Arc<Counters>]>);
 
 impl CountersHandle {
+    /// New counters, for so many lcores.
+    pub(crate) fn new(lcores: usize) -> Self {
+        Self((0..lcores).map(|_| Arc::default()).collect())
+    }
     /// The sum over all lcores.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();

@@ -8,9 +8,9 @@ use hioload_ws_proto::{Decoder, Role};
 
 use crate::admission::Refusal;
 use crate::app::App;
-use crate::core::MAX_REFUSALS;
+use crate::config::REFUSAL_SLOTS;
 use crate::handler::{ClosedBy, Handler};
-use crate::session::{Phase, flag};
+use crate::session::{Phase, SessionFlags};
 
 const ALL: Rest = Rest::NeedsMore;
 
@@ -30,7 +30,7 @@ impl<H: Handler> Driver for App<H> {
             Ok(ticket) => {
                 let session = self.core.start(id, Phase::Request);
                 session.ticket = ticket;
-                session.flags |= flag::ADMITTED;
+                session.set(SessionFlags::ADMITTED);
                 return true;
             }
             Err(refusal) => refusal,
@@ -40,10 +40,12 @@ impl<H: Handler> Driver for App<H> {
             Refusal::Source => self.core.counters.rejected_source.bump(),
         }
         // The answer takes a slot for as long as it needs to be sent; there are some for that, not any number.
-        if self.core.refusals >= MAX_REFUSALS {
+        if self.core.refusals >= REFUSAL_SLOTS {
             return false;
         }
-        self.core.start(id, Phase::Request).flags |= flag::REFUSED;
+        self.core
+            .start(id, Phase::Request)
+            .set(SessionFlags::REFUSED);
         self.core.refusals += 1;
         self.answer_busy(io, id);
         true
@@ -99,9 +101,9 @@ impl<H: Handler> Driver for App<H> {
         if session.phase != Phase::Open {
             return;
         }
-        if session.has(flag::THROTTLED) {
-            session.flags &= !flag::THROTTLED;
-            if !session.has(flag::PAUSED) {
+        if session.has(SessionFlags::THROTTLED) {
+            session.clear(SessionFlags::THROTTLED);
+            if !session.has(SessionFlags::PAUSED) {
                 io.resume(id);
             }
         }
@@ -124,7 +126,7 @@ impl<H: Handler> Driver for App<H> {
         } else {
             self.end(io, id, "");
         }
-        if self.core.sessions[id.index as usize].has(flag::REFUSED) {
+        if self.core.sessions[id.index as usize].has(SessionFlags::REFUSED) {
             self.core.refusals -= 1;
         }
         self.core.release_extra(id.index);
@@ -151,7 +153,7 @@ impl<H: Handler> App<H> {
         let core = &mut self.core;
         core.counters.opened.bump();
         let session = &mut core.sessions[index];
-        session.tokens = core.config.limits.message_rate;
+        session.tokens = core.tunables.limits.message_rate;
         session.refilled = crate::session::millis(core.now);
         session.closed_by = ClosedBy::Network;
         session.mark = 0;
@@ -159,7 +161,7 @@ impl<H: Handler> App<H> {
         core.enter(id.index, Phase::Open);
         if core.draining() {
             // A client-role connection whose handshake ended during the drain.
-            core.sessions[index].flags |= flag::DRAINING;
+            core.sessions[index].set(SessionFlags::DRAINING);
             core.sessions[index].mark = crate::session::millis(core.now);
             core.rearm(id.index);
         }

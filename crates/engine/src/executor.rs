@@ -1,15 +1,21 @@
 //! Threads for slow work, so that handlers need not block their lcore.
 
+use std::collections::VecDeque;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::handler::Busy;
 
-/// Work, with the posting of its result inside.
-pub(crate) type Job = Box<dyn FnOnce() + Send>;
+/// Work. It returns how its result is delivered.
+pub(crate) type Job = Box<dyn FnOnce() -> Delivery + Send>;
+
+/// Posts the result of a job. `false`: the mailbox is full, call it again later.
+pub(crate) type Delivery = Box<dyn FnMut() -> bool + Send>;
 
 /// A bounded queue of jobs. Dropping the last clone ends the threads once the queue is empty.
 #[derive(Clone)]
@@ -19,6 +25,40 @@ pub(crate) struct Executor {
 
 /// The threads behind an [`Executor`].
 pub(crate) struct Workers(Vec<JoinHandle<()>>);
+
+/// The jobs of a [`Group`](crate::Group) of lcores, which run when the caller says so.
+pub struct Jobs {
+    queue: Option<Receiver<Job>>,
+    /// Results that found a full mailbox, in the order of their jobs.
+    undelivered: VecDeque<Delivery>,
+}
+
+impl fmt::Debug for Jobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Jobs")
+            .field("waiting", &self.waiting())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Jobs {
+    /// Runs every job that waits, in order, on this thread. Each result is in the mailbox of its lcore afterwards, or, if that
+    /// is full, is offered again by the next call. Returns the number of jobs that ran.
+    pub fn run(&mut self) -> usize {
+        let mut ran = 0;
+        while let Some(job) = self.queue.as_ref().and_then(|queue| queue.try_recv().ok()) {
+            self.undelivered.push_back(job());
+            ran += 1;
+        }
+        self.undelivered.retain_mut(|deliver| !deliver());
+        ran
+    }
+
+    /// The number of jobs that have not run.
+    pub fn waiting(&self) -> usize {
+        self.queue.as_ref().map_or(0, Receiver::len)
+    }
+}
 
 impl Executor {
     /// One that refuses every job.
@@ -44,6 +84,28 @@ impl Executor {
         Ok((Self { jobs: Some(jobs) }, Workers(workers)))
     }
 
+    /// One without threads. `threads` of 0 refuses every job.
+    pub(crate) fn by_hand(threads: usize, queue: usize) -> (Self, Jobs) {
+        let undelivered = VecDeque::new();
+        if threads == 0 {
+            return (
+                Self::none(),
+                Jobs {
+                    queue: None,
+                    undelivered,
+                },
+            );
+        }
+        let (jobs, queue) = bounded::<Job>(queue.max(1));
+        (
+            Self { jobs: Some(jobs) },
+            Jobs {
+                queue: Some(queue),
+                undelivered,
+            },
+        )
+    }
+
     pub(crate) fn submit(&self, job: Job) -> Result<(), Busy> {
         match self.jobs.as_ref().map(|jobs| jobs.try_send(job)) {
             Some(Ok(())) => Ok(()),
@@ -64,8 +126,13 @@ impl Workers {
 
 fn work(queue: &Receiver<Job>) {
     while let Ok(job) = queue.recv() {
-        // The job posts its own panic; this keeps the thread alive should even that unwind.
-        let _ = catch_unwind(AssertUnwindSafe(job));
+        // The job reports its own panic. This keeps the thread alive if that unwinds too.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            let mut deliver = job();
+            while !deliver() {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }));
     }
 }
 
@@ -74,20 +141,25 @@ mod tests {
     use super::*;
     use std::sync::mpsc;
 
+    fn job(work: impl FnOnce() + Send + 'static) -> Job {
+        Box::new(move || {
+            work();
+            Box::new(|| true)
+        })
+    }
+
     #[test]
-    fn runs_jobs_survives_their_panics_and_ends() {
+    fn jobs_run_their_panics_are_survived_and_the_threads_end() {
         let (executor, workers) = Executor::start(2, 8).unwrap();
         let (tx, rx) = mpsc::channel();
         let first = tx.clone();
         executor
-            .submit(Box::new(move || first.send(1).unwrap()))
+            .submit(job(move || first.send(1).unwrap()))
             .unwrap();
         executor
-            .submit(Box::new(|| std::panic::resume_unwind(Box::new("job"))))
+            .submit(job(|| std::panic::resume_unwind(Box::new("job"))))
             .unwrap();
-        executor
-            .submit(Box::new(move || tx.send(2).unwrap()))
-            .unwrap();
+        executor.submit(job(move || tx.send(2).unwrap())).unwrap();
         drop(executor);
         workers.join();
         let mut seen: Vec<i32> = rx.iter().collect();
@@ -96,24 +168,43 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_and_no_threads_are_busy() {
+    fn a_full_queue_and_an_executor_without_threads_are_busy() {
         let (none, _) = Executor::start(0, 8).unwrap();
-        assert_eq!(none.submit(Box::new(|| {})), Err(Busy));
+        assert_eq!(none.submit(job(|| {})), Err(Busy));
 
         let (executor, workers) = Executor::start(1, 1).unwrap();
         let (hold, held) = mpsc::channel::<()>();
         let (started, running) = mpsc::channel();
         executor
-            .submit(Box::new(move || {
+            .submit(job(move || {
                 started.send(()).unwrap();
                 let _ = held.recv();
             }))
             .unwrap();
         running.recv().unwrap();
-        executor.submit(Box::new(|| {})).unwrap();
-        assert_eq!(executor.submit(Box::new(|| {})), Err(Busy));
+        executor.submit(job(|| {})).unwrap();
+        assert_eq!(executor.submit(job(|| {})), Err(Busy));
         drop(hold);
         drop(executor);
         workers.join();
+    }
+
+    #[test]
+    fn a_result_waits_for_room_behind_those_before_it() {
+        let (executor, mut jobs) = Executor::by_hand(1, 8);
+        let (tx, rx) = mpsc::sync_channel(1);
+        for n in 0..3 {
+            let tx = tx.clone();
+            executor
+                .submit(Box::new(move || Box::new(move || tx.try_send(n).is_ok())))
+                .unwrap();
+        }
+        assert_eq!(jobs.waiting(), 3);
+        assert_eq!(jobs.run(), 3);
+        for n in 0..3 {
+            assert_eq!(rx.try_recv(), Ok(n));
+            assert_eq!(jobs.run(), 0);
+        }
+        assert!(rx.try_recv().is_err(), "each is delivered once");
     }
 }

@@ -28,8 +28,9 @@ impl fmt::Display for ConnectionId {
     }
 }
 
-/// The application's yes to a WebSocket upgrade.
+/// The application accepts a WebSocket upgrade.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Accept<C> {
     /// The state of the new connection.
     pub conn: C,
@@ -53,6 +54,15 @@ impl<C> Accept<C> {
         self.protocol = Some(name.into());
         self
     }
+    /// Adds a header field to the 101 response.
+    pub fn header(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
     /// The same answer with the state wrapped by `f`: what a middleware with state of its own returns.
     pub fn map<D>(self, f: impl FnOnce(C) -> D) -> Accept<D> {
         Accept {
@@ -63,8 +73,9 @@ impl<C> Accept<C> {
     }
 }
 
-/// An HTTP response: the answer to a plain request, or the no to an upgrade. The connection closes after it.
+/// An HTTP response: the answer to a plain request, or the refusal of an upgrade. The connection closes after it.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Response {
     /// Status code, 200 to 599.
     pub status: u16,
@@ -77,18 +88,26 @@ pub struct Response {
 }
 
 impl Response {
+    /// A response with this status (200 to 599), `Content-Type` and body.
+    pub fn new(
+        status: u16,
+        content_type: impl Into<Cow<'static, str>>,
+        body: impl Into<Cow<'static, [u8]>>,
+    ) -> Self {
+        Self {
+            status,
+            content_type: content_type.into(),
+            headers: Vec::new(),
+            body: body.into(),
+        }
+    }
     /// A response with a plain-text body.
     pub fn text(status: u16, body: impl Into<Cow<'static, str>>) -> Self {
         let body = match body.into() {
             Cow::Borrowed(s) => Cow::Borrowed(s.as_bytes()),
             Cow::Owned(s) => Cow::Owned(s.into_bytes()),
         };
-        Self {
-            status,
-            content_type: "text/plain; charset=utf-8".into(),
-            headers: Vec::new(),
-            body,
-        }
+        Self::new(status, "text/plain; charset=utf-8", body)
     }
     /// 404.
     pub fn not_found() -> Self {
@@ -131,6 +150,7 @@ pub enum ClosedBy {
 
 /// Why a send took nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SendError {
     /// The connection is closing or gone.
     Closed,
@@ -150,6 +170,7 @@ impl std::error::Error for SendError {}
 
 /// Why a topic operation was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TopicError {
     /// Empty, too long, an empty token, or a wildcard where none may stand.
     Invalid,
@@ -169,6 +190,7 @@ impl std::error::Error for TopicError {}
 
 /// The executor's queue is full: the work was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Busy;
 
 impl fmt::Display for Busy {
@@ -182,8 +204,21 @@ impl std::error::Error for Busy {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimerHandle(pub(crate) u64);
 
-/// A connection to open.
+/// A connection to open in the client role.
+///
+/// ```
+/// use hioload_engine::Connect;
+/// use hioload_transport::Endpoint;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let endpoint: Endpoint = "127.0.0.1:9001".parse()?;
+/// let connect = Connect::new(endpoint).target("/chat").protocol("chat.v1").token(7);
+/// assert_eq!(connect.host, "127.0.0.1:9001");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Connect {
     /// Where the server listens.
     pub endpoint: Endpoint,
@@ -203,8 +238,66 @@ pub struct Connect {
     pub token: u64,
 }
 
+impl Connect {
+    /// A connection to `endpoint`, with the target `/`. The `Host` field is the address and port, or `localhost` for a
+    /// Unix-domain socket.
+    pub fn new(endpoint: impl Into<Endpoint>) -> Self {
+        let endpoint = endpoint.into();
+        let host = match &endpoint {
+            Endpoint::Tcp(addr) => addr.to_string(),
+            Endpoint::Unix(_) => "localhost".to_owned(),
+        };
+        Self {
+            endpoint,
+            host,
+            target: "/".to_owned(),
+            origin: None,
+            protocols: Vec::new(),
+            headers: Vec::new(),
+            deflate: false,
+            token: 0,
+        }
+    }
+    /// Sets the `Host` field.
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.host = host.into();
+        self
+    }
+    /// Sets the request target.
+    pub fn target(mut self, target: impl Into<String>) -> Self {
+        self.target = target.into();
+        self
+    }
+    /// Sends this `Origin`.
+    pub fn origin(mut self, origin: impl Into<String>) -> Self {
+        self.origin = Some(origin.into());
+        self
+    }
+    /// Offers one more subprotocol, after those offered before.
+    pub fn protocol(mut self, name: impl Into<String>) -> Self {
+        self.protocols.push(name.into());
+        self
+    }
+    /// Adds a header field.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+    /// Says whether permessage-deflate is offered.
+    pub fn deflate(mut self, offer: bool) -> Self {
+        self.deflate = offer;
+        self
+    }
+    /// Sets the token that [`Handler::on_connect`] receives.
+    pub fn token(mut self, token: u64) -> Self {
+        self.token = token;
+        self
+    }
+}
+
 /// Why a connection could not be opened.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum ConnectError {
     /// The network: refused, unreachable, reset.
     Network(std::io::Error),
@@ -229,7 +322,16 @@ impl fmt::Display for ConnectError {
         }
     }
 }
-impl std::error::Error for ConnectError {}
+impl std::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Network(e) => Some(e),
+            Self::Request(e) => Some(e),
+            Self::Handshake(e) => Some(e),
+            Self::Refused(_) | Self::Timeout => None,
+        }
+    }
+}
 
 /// What a handler may do on its lcore, with or without a connection at hand.
 pub trait LcoreContext {
@@ -338,13 +440,26 @@ pub trait Handler: Sized + 'static {
         false
     }
 
+    /// The state of a connection that the default [`on_open`](Self::on_open) accepts.
+    ///
+    /// A handler implements this or `on_open`. A server whose handler implements neither does not build.
+    fn new_conn(&mut self) -> Self::Conn {
+        const { panic!("a handler implements `Handler::new_conn` or `Handler::on_open`") }
+    }
+
     /// A client asks for a WebSocket. The request has passed every check of RFC 6455 §4.2.1.
+    ///
+    /// The default accepts every upgrade, on any path, without a subprotocol, with the state from
+    /// [`new_conn`](Self::new_conn). A bound `Conn: Default` would not do: on the method it would bind the engine, which calls
+    /// it for every handler, and on `Conn` it would demand a meaningless default of states that only a request can fill.
     fn on_open(
         &mut self,
         cx: &mut impl LcoreContext<Event = Self::Event>,
         peer: Peer,
         request: &Request<'_>,
-    ) -> Result<Accept<Self::Conn>, Response>;
+    ) -> Result<Accept<Self::Conn>, Response> {
+        Ok(Accept::new(self.new_conn()))
+    }
 
     /// A plain HTTP request.
     fn on_http(

@@ -5,23 +5,20 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hioload_lcore::mesh::mesh;
 use hioload_lcore::{Clock, IdleStrategy, Time, Wait};
 use hioload_transport::{Activity, Budget, Transport};
-use hioload_ws_proto::{Assembler, AssemblerOptions, Limits};
+use hioload_ws_proto::{Assembler, AssemblerOptions};
 
-use crate::admission::Admission;
 use crate::app::App;
-use crate::config::Config;
-use crate::core::{Core, SUBSCRIBER_IS_LCORE, Seat};
+use crate::commands::{Command, FlowsRequest, Pending};
+use crate::config::{Config, ReconfigureError, Tunables};
+use crate::core::{Core, LcoreInit, SUBSCRIBER_IS_LCORE};
 use crate::counters::Totals;
-use crate::executor::Executor;
 use crate::handler::{ClosedBy, Handler};
-use crate::mail::{FlowsRequest, Mail};
 use crate::session::Phase;
 
-/// Letters taken from the mailbox in one turn.
-const MAIL_PER_TURN: usize = 1024;
+/// Commands taken from the mailbox in one turn.
+const COMMANDS_PER_TURN: usize = 1024;
 /// Connections served in a turn in which nothing is published: few, so that a connection's socket is still in the cache when
 /// its reply is sent. When messages fan out, long turns are better: what goes to one subscriber is then sent in one write.
 const SHORT_TURN: usize = 16;
@@ -37,7 +34,10 @@ const ACCEPTS_PER_TURN: usize = 128;
 pub struct Lcore<T: Transport, H: Handler> {
     pub(crate) io: T,
     pub(crate) app: App<H>,
-    idle: IdleStrategy,
+    /// As at start.
+    config: Arc<Config>,
+    pending: Arc<Pending>,
+    pub(crate) idle: IdleStrategy,
     /// Whether the last turn did anything.
     worked: bool,
     accepting: bool,
@@ -60,25 +60,6 @@ impl<T: Transport, H: Handler> fmt::Debug for Lcore<T, H> {
 }
 
 impl<T: Transport, H: Handler> Lcore<T, H> {
-    /// An lcore with nobody beside it: no other lcores, and no executor, so that [`LcoreContext::spawn_lcore`] is always busy.
-    ///
-    /// [`LcoreContext::spawn_lcore`]: crate::LcoreContext::spawn_lcore
-    pub fn alone(io: T, handler: H, config: Config, now: Time) -> Self {
-        let limits = &config.limits;
-        let admission = Admission::new(limits.max_connections, limits.max_connections_per_source);
-        let mut mailboxes = mesh(1, config.mailbox);
-        let seat = Seat {
-            lcore: 0,
-            lcores: 1,
-            mailbox: mailboxes.pop().expect("a mesh of one has one mailbox"),
-            counters: Arc::default(),
-            admission: Arc::new(admission),
-            executor: Executor::none(),
-            config: Arc::new(config),
-        };
-        Self::new(io, handler, seat, now)
-    }
-
     /// The transport.
     pub fn transport(&mut self) -> &mut T {
         &mut self.io
@@ -96,25 +77,22 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         self.app.core.open
     }
 
-    pub(crate) fn new(io: T, handler: H, mut seat: Seat<H::Event>, now: Time) -> Self {
-        let limits = &seat.config.limits;
-        let assembler = Assembler::new(AssemblerOptions {
-            limits: Limits {
-                max_message: limits.max_message,
-                max_frame: limits.max_message,
-                max_fragments: limits.max_fragments,
-            },
-            budget: limits.reassembly_memory,
-            ..AssemblerOptions::default()
-        });
+    pub(crate) fn new(io: T, handler: H, mut init: LcoreInit<H::Event>, now: Time) -> Self {
+        let tunables = &init.config.tunables;
+        let limits = &tunables.limits;
+        let options = AssemblerOptions::new(limits.of_messages()).budget(limits.reassembly_memory);
+        let assembler = Assembler::new(options);
+        let idle = IdleStrategy::new(tunables.idle);
+        let (config, pending) = (Arc::clone(&init.config), Arc::clone(&init.pending));
         let waker = io.waker();
-        seat.mailbox.set_waker(move || waker.wake());
-        let idle = IdleStrategy::new(seat.config.idle);
+        init.mailbox.set_waker(move || waker.wake());
         let features = io.features();
-        let core = Core::new(seat, now, features.max_connections);
+        let core = Core::new(init, now, features.max_connections);
         let mut lcore = Self {
             io,
             app: App::new(handler, assembler, core),
+            config,
+            pending,
             idle,
             worked: true,
             accepting: true,
@@ -128,6 +106,32 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         // The first turn may be a long sleep away.
         lcore.app.core.mailbox.ring_doorbells();
         lcore
+    }
+
+    /// Applies new tunables between two turns; [`Limits`](crate::Limits) says what that means for open connections. Bounds of the whole
+    /// process (`max_connections`, `max_connections_per_source`) change for all lcores of the group.
+    ///
+    /// # Errors
+    /// A value exceeds a size that was chosen at start. Nothing has changed then.
+    pub fn reconfigure(&mut self, new: Tunables) -> Result<(), ReconfigureError> {
+        self.config.check(&new)?;
+        self.apply(Arc::new(new));
+        Ok(())
+    }
+
+    #[inline]
+    pub(crate) fn apply_pending(&mut self) {
+        if let Some(new) = self.pending.take() {
+            self.apply(new);
+        }
+        self.app.core.visit_sessions();
+    }
+
+    fn apply(&mut self, new: Arc<Tunables>) {
+        if new.idle != self.idle.idle() {
+            self.idle = IdleStrategy::new(new.idle);
+        }
+        self.app.reconfigure(new);
     }
 
     /// Runs until the lcore is told to stop, or a drain has ended.
@@ -147,16 +151,18 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         Ok(())
     }
 
-    /// One turn at `now`, after the transport's `wait`: mail, timers, received bytes, then one flush for all of it.
+    /// One turn at `now`, after the transport's `wait`: command, timers, received bytes, then one flush for all of it.
     pub fn turn(&mut self, now: Time) {
-        let Self { io, app, .. } = self;
+        let core = &mut self.app.core;
         if !self.worked {
-            let idle = now.saturating_sub(app.core.now).as_nanos();
-            app.core.counters.idle_nanos.add(idle as u64);
+            let idle = now.saturating_sub(core.now).as_nanos();
+            core.counters.idle_nanos.add(idle as u64);
         }
-        app.core.now = now;
-        app.core.counters.turns.bump();
-        let letters = app.take_mail(io);
+        core.now = now;
+        core.counters.turns.bump();
+        self.apply_pending();
+        let Self { io, app, .. } = self;
+        let commands = app.run_commands(io);
         app.run_timers(io);
         let acted = H::TURNS
             && app
@@ -169,7 +175,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             io.set_accepting(self.accepting);
         }
         let delivered = app.core.counters.delivered.get();
-        let most = app.core.config.turn_events;
+        let most = app.core.tunables.turn_events;
         let budget = Budget {
             events: if delivered == self.delivered {
                 most.min(SHORT_TURN.max(self.burst))
@@ -184,7 +190,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
 
         app.core.send_interest();
         app.core.mailbox.ring_doorbells();
-        self.worked = events > 0 || letters > 0 || more || acted;
+        self.worked = events > 0 || commands > 0 || more || acted;
         if self.worked {
             self.copy_transport_counters();
         }
@@ -203,10 +209,13 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         }
     }
 
-    /// How long the next `wait` may sleep. From a sleep announced here on, whoever sends mail wakes this lcore.
+    /// How long the next `wait` may sleep. From a sleep announced here on, whoever sends command wakes this lcore.
     fn next_wait(&mut self) -> Option<Duration> {
         let core = &self.app.core;
-        if self.idle.next(self.worked) == Wait::Poll || core.interest_waiting() > 0 {
+        if self.idle.next(self.worked) == Wait::Poll
+            || core.interest_waiting() > 0
+            || core.unvisited.is_some()
+        {
             return Some(Duration::ZERO);
         }
         if !core.mailbox.prepare_sleep() {
@@ -221,7 +230,19 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             .min()
     }
 
-    pub(crate) fn is_done(&self) -> bool {
+    /// Time from this turn until the earliest timer: of a session, of the application, or of a drain.
+    pub fn next_timer(&self) -> Option<Duration> {
+        self.app.core.sleep_limit()
+    }
+
+    /// The handler.
+    pub fn handler(&mut self) -> &mut H {
+        &mut self.app.handler
+    }
+
+    /// Whether the loop has ended: the application or a command has stopped it, or every lcore of the group has drained. Then
+    /// [`finish`](Self::finish) is the last call.
+    pub fn is_done(&self) -> bool {
         let core = &self.app.core;
         core.stopping || (self.drained && core.busy == 0 && core.admission.all_have_drained())
     }
@@ -236,7 +257,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
                 phase => {
                     app.core.counters.drain_resets.bump();
                     if phase == Phase::Open {
-                        app.core.blame(index, ClosedBy::Engine);
+                        app.core.set_closed_by(index, ClosedBy::Engine);
                     }
                 }
             }
@@ -249,12 +270,12 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     }
 
     /// The end of the loop: what is queued gets one last chance, and the application hears of every connection's end.
-    pub(crate) fn finish(mut self) {
+    pub fn finish(mut self) {
         let Self { io, app, .. } = &mut self;
         io.stop_listening();
         for index in 0..app.core.sessions.len() as u32 {
             match app.core.sessions[index as usize].phase {
-                Phase::Open => app.core.blame(index, ClosedBy::Engine),
+                Phase::Open => app.core.set_closed_by(index, ClosedBy::Engine),
                 // Why it ends is known; that it has ended, the application has yet to hear.
                 Phase::Closing => {}
                 _ => continue,
@@ -290,8 +311,8 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         counters.tcp_timeouts.set(stats.tcp.timeouts);
         counters.tcp_rst_limited.set(stats.tcp.rst_limited);
         counters.tcp_icmp_limited.set(stats.tcp.icmp_limited);
-        counters.tcp_strays.set(stats.tcp.strays);
-        counters.tcp_stray_drops.set(stats.tcp.stray_drops);
+        counters.tcp_handoffs.set(stats.tcp.handoffs);
+        counters.tcp_handoff_drops.set(stats.tcp.handoff_drops);
         counters.tcp_bad_checksums.set(stats.tcp.bad_checksums);
         counters.tcp_rx_malformed.set(stats.tcp.rx_malformed);
         counters.tcp_tx_drops.set(stats.tcp.tx_drops);
@@ -307,21 +328,28 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
 }
 
 impl<H: Handler> App<H> {
-    /// Opens the mail that has come; gives how many letters.
-    fn take_mail<T: Transport>(&mut self, io: &mut T) -> usize {
-        for taken in 0..MAIL_PER_TURN {
-            let Some((from, mail)) = self.core.mailbox.pop() else {
+    /// Runs the commands in the mailbox. Returns their number.
+    fn run_commands<T: Transport>(&mut self, io: &mut T) -> usize {
+        for taken in 0..COMMANDS_PER_TURN {
+            let Some((from, command)) = self.core.mailbox.pop() else {
                 return taken;
             };
-            self.open_mail(io, from, mail);
+            self.run_command(io, from, command);
         }
-        MAIL_PER_TURN
+        COMMANDS_PER_TURN
     }
 
-    fn open_mail<T: Transport>(&mut self, io: &mut T, from: Option<usize>, mail: Mail<H::Event>) {
-        match mail {
-            Mail::Publish { topic, kind, frame } => self.core.publish_here(io, &topic, kind, frame),
-            Mail::Interest { pattern, wanted } => {
+    fn run_command<T: Transport>(
+        &mut self,
+        io: &mut T,
+        from: Option<usize>,
+        command: Command<H::Event>,
+    ) {
+        match command {
+            Command::Publish { topic, kind, frame } => {
+                self.core.publish_here(io, &topic, kind, frame)
+            }
+            Command::Interest { pattern, wanted } => {
                 let Some(from) = from else { return };
                 let subscriber = from as u32 | SUBSCRIBER_IS_LCORE;
                 if wanted {
@@ -330,18 +358,18 @@ impl<H: Handler> App<H> {
                     self.core.topics.unsubscribe(&pattern, subscriber);
                 }
             }
-            Mail::Send { to, kind, payload } => {
+            Command::Send { to, kind, payload } => {
                 // The sender could not be told anyway: a closed connection and a full queue are counted.
                 let _ = self.core.send_message(io, to, kind, &payload);
             }
-            Mail::Ping { to, payload } => {
+            Command::Ping { to, payload } => {
                 let _ = self.core.send_ping(io, to, &payload);
             }
-            Mail::Close { to, code, reason } => {
+            Command::Close { to, code, reason } => {
                 self.core
                     .begin_close(io, to, code, &reason, ClosedBy::Application);
             }
-            Mail::Event {
+            Command::Event {
                 to: Some(id),
                 event,
             } => {
@@ -349,14 +377,14 @@ impl<H: Handler> App<H> {
                     handler.on_event(conn, cx, event);
                 });
             }
-            Mail::Event { to: None, event } => {
+            Command::Event { to: None, event } => {
                 self.call_lcore(io, |handler, cx| handler.on_lcore_event(cx, event));
             }
-            Mail::JobPanicked { to } => match to.filter(|id| self.core.session(*id).is_some()) {
+            Command::JobPanicked { to } => match to.filter(|id| self.core.session(*id).is_some()) {
                 Some(id) => self.panicked(io, id),
                 None => self.core.counters.handler_panics.bump(),
             },
-            Mail::Flows(request) => {
+            Command::Flows(request) => {
                 let FlowsRequest {
                     from,
                     wanted,
@@ -367,8 +395,9 @@ impl<H: Handler> App<H> {
                 // Whoever asked may have lost patience.
                 let _ = answer.try_send((rows, next));
             }
-            Mail::Drain => self.core.drain(),
-            Mail::Stop => self.core.stopping = true,
+            Command::Drain => self.core.drain(),
+            Command::Stop => self.core.stopping = true,
+            Command::Wake => {}
         }
     }
 }

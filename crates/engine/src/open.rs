@@ -1,6 +1,9 @@
 //! The server's side of the opening handshake: from the bytes of a request to an open connection or an HTTP answer.
 
+use std::sync::Arc;
+
 use hioload_transport::{ConnId, Connections, Peer, Rest, Taken};
+use hioload_ws_proto::deflate::DeflateConfig;
 use hioload_ws_proto::deflate::negotiate::{self, Agreed};
 use hioload_ws_proto::handshake::{HandshakeError, server};
 use hioload_ws_proto::{Decoder, Deflation, Inflation, Role};
@@ -10,7 +13,7 @@ use crate::app::App;
 use crate::config::SendPolicy;
 use crate::core::Core;
 use crate::handler::{Accept, Handler, Response};
-use crate::session::flag;
+use crate::session::SessionFlags;
 
 /// What the head of a request leads to.
 enum Answer<C> {
@@ -52,6 +55,8 @@ impl<H: Handler> App<H> {
                 rest: Rest::NeedsMore,
             },
             Answer::Open { conn, deflate } => {
+                let tunables = Arc::clone(&self.core.tunables);
+                let deflate = deflate.zip(tunables.deflate.as_ref());
                 let decoder = self.core.set_up_deflate(id, Role::Server, deflate);
                 self.open(io, id, decoder, conn);
                 if rest.is_empty() {
@@ -237,7 +242,7 @@ impl<E: Send + 'static> Core<E> {
             return Err(internal_error());
         }
         let deflate = self
-            .config
+            .tunables
             .deflate
             .as_ref()
             .and_then(|config| negotiate::server(config, request.extensions()));
@@ -282,17 +287,14 @@ impl<E: Send + 'static> Core<E> {
         true
     }
 
-    /// A decoder for what was agreed on, and the compressor of our sending side.
+    /// A decoder for what was agreed on by which configuration, and the compressor of our sending side.
     pub(crate) fn set_up_deflate(
         &mut self,
         id: ConnId,
         role: Role,
-        agreed: Option<Agreed>,
+        agreed: Option<(Agreed, &DeflateConfig)>,
     ) -> Decoder {
-        let Some(agreed) = agreed else {
-            return Decoder::new(role);
-        };
-        let Some(config) = &self.config.deflate else {
+        let Some((agreed, config)) = agreed else {
             return Decoder::new(role);
         };
         let ours = match role {
@@ -301,7 +303,7 @@ impl<E: Send + 'static> Core<E> {
         };
         // A compressor that spans messages cannot have any taken back once compressed, so not with drop-oldest. To take no
         // context over needs nobody's leave (RFC 7692 §7.1.1).
-        let deflation = if self.config.limits.send_policy == SendPolicy::DropOldest {
+        let deflation = if self.tunables.limits.send_policy == SendPolicy::DropOldest {
             Deflation::Shared {
                 window_bits: ours.window_bits,
             }
@@ -309,7 +311,7 @@ impl<E: Send + 'static> Core<E> {
             Deflation::agreed(&agreed, role, config)
         };
         let session = &mut self.sessions[id.index as usize];
-        session.flags |= flag::DEFLATE;
+        session.set(SessionFlags::DEFLATE);
         session.extra().window_bits = ours.window_bits;
         session.extra().deflate = Some(deflation);
         Decoder::with_deflate(role, Inflation::agreed(&agreed, role))

@@ -7,13 +7,12 @@ use hioload_transport::{ConnId, Connections};
 use hioload_ws_proto::header::MAX_HEADER;
 use hioload_ws_proto::{Deflation, Kind, encode};
 
-use crate::config::SendPolicy;
+use crate::commands::Command;
+use crate::config::{MAX_LCORES, SendPolicy};
 use crate::core::{Core, SUBSCRIBER_IS_LCORE};
 use crate::handler::{SendError, TopicError};
-use crate::mail::Mail;
 use crate::send::{COMPRESSED, PLAIN, forget};
-use crate::server::MAX_LCORES;
-use crate::session::{Phase, flag};
+use crate::session::{Phase, SessionFlags};
 use crate::topics::is_topic;
 
 impl<E: Send + 'static> Core<E> {
@@ -73,7 +72,7 @@ impl<E: Send + 'static> Core<E> {
         self.targets = targets;
     }
 
-    /// One letter to each lcore among `targets`.
+    /// One command to each lcore among `targets`.
     fn pass_on(&mut self, targets: &[u32], topic: &str, kind: Kind, frame: &Shared) {
         let mut name: Option<Arc<str>> = None;
         let mut told = [false; MAX_LCORES];
@@ -85,13 +84,13 @@ impl<E: Send + 'static> Core<E> {
             if std::mem::replace(&mut told[lcore], true) {
                 continue;
             }
-            let mail = Mail::Publish {
+            let command = Command::Publish {
                 topic: Arc::clone(name.get_or_insert_with(|| topic.into())),
                 kind,
                 frame: frame.clone(),
             };
-            if self.mailbox.send(lcore, mail).is_err() {
-                self.counters.mail_dropped.bump();
+            if self.mailbox.send(lcore, command).is_err() {
+                self.counters.commands_dropped.bump();
             }
         }
     }
@@ -120,9 +119,9 @@ impl<E: Send + 'static> Core<E> {
                 index,
                 generation: session.generation,
             };
-            let sent = if session.has(flag::CLIENT) {
+            let sent = if session.has(SessionFlags::CLIENT) {
                 self.send_message(io, id, kind, message.payload())
-            } else if session.has(flag::DEFLATE) {
+            } else if session.has(SessionFlags::DEFLATE) {
                 let frame = self.compressed_for(index, kind, message, &mut compressed);
                 self.send_encoded(io, id, frame)
             } else {
@@ -140,11 +139,11 @@ impl<E: Send + 'static> Core<E> {
         id: ConnId,
         frame: LocalShared,
     ) -> Result<(), SendError> {
-        if io.queued(id) >= self.config.limits.send_queue {
+        if io.queued(id) >= self.tunables.limits.send_queue {
             self.make_room(io, id, frame.len())?;
         }
-        let queued = if self.published.bytes() <= self.config.limits.published_memory {
-            let droppable = self.config.limits.send_policy == SendPolicy::DropOldest;
+        let queued = if self.published.bytes() <= self.tunables.limits.published_memory {
+            let droppable = self.tunables.limits.send_policy == SendPolicy::DropOldest;
             io.send_shared(id, frame, droppable)
         } else {
             self.counters.published_copied.bump();

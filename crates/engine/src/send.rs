@@ -8,7 +8,7 @@ use hioload_ws_proto::{CloseCode, CloseFrame, Deflation, Kind, OpCode, encode, m
 use crate::config::SendPolicy;
 use crate::core::Core;
 use crate::handler::{ClosedBy, SendError};
-use crate::session::{Phase, flag};
+use crate::session::{Phase, SessionFlags};
 
 /// RSV1 marks a compressed message (RFC 7692 §6).
 pub(crate) const COMPRESSED: bool = true;
@@ -31,7 +31,7 @@ impl<E: Send + 'static> Core<E> {
         );
         match self.session(id) {
             Some(session) if session.phase == Phase::Open => {
-                if session.has(flag::DEFLATE) {
+                if session.has(SessionFlags::DEFLATE) {
                     return self.send_compressed(io, id, kind, payload);
                 }
             }
@@ -53,7 +53,7 @@ impl<E: Send + 'static> Core<E> {
         // A compressed message that the policy then drops would leave a gap in the window of a compressor that spans
         // messages, so room is made before.
         self.make_room(io, id, payload.len())?;
-        let deflation = self.sessions[id.index as usize].extra().deflate.take();
+        let deflation = self.take_deflation(id);
         // The compressor's output is lent; the rest of the core is needed to send it.
         let (Some(mut compressor), Some(mut deflation)) = (self.compressor.take(), deflation)
         else {
@@ -82,12 +82,12 @@ impl<E: Send + 'static> Core<E> {
         rsv1: bool,
         payload: &[u8],
     ) -> Result<(), SendError> {
-        if io.queued(id) >= self.config.limits.send_queue {
+        if io.queued(id) >= self.tunables.limits.send_queue {
             self.make_room(io, id, payload.len())?;
         }
-        let apart = self.config.limits.send_policy == SendPolicy::DropOldest
+        let apart = self.tunables.limits.send_policy == SendPolicy::DropOldest
             && io.is_blocked(id)
-            && self.published.bytes() <= self.config.limits.published_memory;
+            && self.published.bytes() <= self.tunables.limits.published_memory;
         if apart {
             self.send_droppable(io, id, kind, rsv1, payload)?;
         } else {
@@ -111,13 +111,13 @@ impl<E: Send + 'static> Core<E> {
             return self.send_message(io, id, kind, payload);
         }
         let deflation = match self.session(id) {
-            Some(session) if session.phase == Phase::Open => session
-                .has(flag::DEFLATE)
-                .then(|| session.extra().deflate.take())
-                .flatten(),
+            Some(session) if session.phase == Phase::Open => {
+                let compresses = session.has(SessionFlags::DEFLATE);
+                compresses.then(|| self.take_deflation(id)).flatten()
+            }
             _ => return Err(SendError::Closed),
         };
-        if io.queued(id) >= self.config.limits.send_queue
+        if io.queued(id) >= self.tunables.limits.send_queue
             && let Err(error) = self.make_room(io, id, payload.len())
         {
             self.put_back(id, deflation);
@@ -141,6 +141,19 @@ impl<E: Send + 'static> Core<E> {
         self.compressor = Some(compressor);
         self.put_back(id, Some(deflation));
         result
+    }
+
+    /// Takes out how a connection compresses. Under drop-oldest, which may have come after the connection, a message must not
+    /// refer to an earlier one: it may never be sent. To take no context over needs nobody's leave (RFC 7692 §7.1.1).
+    fn take_deflation(&mut self, id: ConnId) -> Option<Deflation> {
+        let drops = self.tunables.limits.send_policy == SendPolicy::DropOldest;
+        let extra = self.sessions[id.index as usize].extra();
+        match extra.deflate.take() {
+            Some(Deflation::Own { .. }) if drops => Some(Deflation::Shared {
+                window_bits: extra.window_bits,
+            }),
+            deflation => deflation,
+        }
     }
 
     fn put_back(&mut self, id: ConnId, deflation: Option<Deflation>) {
@@ -219,7 +232,7 @@ impl<E: Send + 'static> Core<E> {
         // RFC 6455 §5.1: "a client MUST mask all frames that it sends to the server". "A server MUST NOT mask any
         // frames that it sends to the client." §5.3: "When preparing a masked frame, the client MUST pick a fresh
         // masking key from the set of allowed 32-bit values."
-        let client = self.sessions[id.index as usize].has(flag::CLIENT);
+        let client = self.sessions[id.index as usize].has(SessionFlags::CLIENT);
         let key = client.then(|| self.mask_key());
         if fin
             && !rsv1
@@ -307,7 +320,7 @@ impl<E: Send + 'static> Core<E> {
         payload: &[u8],
     ) -> Result<(), SendError> {
         let key = self.sessions[id.index as usize]
-            .has(flag::CLIENT)
+            .has(SessionFlags::CLIENT)
             .then(|| self.mask_key());
         let mut frame = Vec::new();
         encode::fragment_into(&mut frame, true, rsv1, kind.into(), payload, key);
@@ -323,12 +336,12 @@ impl<E: Send + 'static> Core<E> {
         id: ConnId,
         len: usize,
     ) -> Result<(), SendError> {
-        let limit = self.config.limits.send_queue;
+        let limit = self.tunables.limits.send_queue;
         if io.queued(id) < limit {
             return Ok(());
         }
         self.counters.send_queue_full.bump();
-        if self.config.limits.send_policy == SendPolicy::DropOldest {
+        if self.tunables.limits.send_policy == SendPolicy::DropOldest {
             let target = limit.saturating_sub(len).max(1);
             while io.queued(id) >= target && io.drop_oldest(id).is_some() {
                 self.counters.dropped_oldest.bump();
@@ -359,7 +372,7 @@ impl<E: Send + 'static> Core<E> {
     }
 
     fn refuse<C: Connections>(&mut self, io: &mut C, id: ConnId) -> Result<(), SendError> {
-        match self.config.limits.send_policy {
+        match self.tunables.limits.send_policy {
             SendPolicy::DropNew | SendPolicy::DropOldest => self.counters.dropped_new.bump(),
             SendPolicy::Close => {
                 self.counters.closed_slow.bump();
@@ -405,18 +418,19 @@ impl<E: Send + 'static> Core<E> {
     ) {
         match self.session(id).map(|s| s.phase) {
             Some(Phase::Open) => {
-                self.blame(id.index, by);
+                self.set_closed_by(id.index, by);
                 let said = Some(code).filter(|code| code.is_valid_on_wire());
                 let first = self.sessions[id.index as usize].closing.start(said);
                 debug_assert!(first, "an open connection has sent no Close");
                 self.send_close(io, id, code, reason);
                 // The peer's Close can only be seen if we read.
                 io.resume(id);
-                self.sessions[id.index as usize].flags &= !(flag::PAUSED | flag::THROTTLED);
+                self.sessions[id.index as usize]
+                    .clear(SessionFlags::PAUSED | SessionFlags::THROTTLED);
                 self.enter(id.index, Phase::Closing);
             }
             Some(Phase::Request | Phase::Connecting | Phase::Reply) => {
-                self.blame(id.index, by);
+                self.set_closed_by(id.index, by);
                 self.abort_transport(io, id);
             }
             _ => {}

@@ -1,35 +1,50 @@
 //! A server: its lcores, each with a transport of its own, and the handle that stops it.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
-use hioload_lcore::mesh::{Mailbox, Poster, mesh};
 use hioload_lcore::{Clock, Time, Topology, pin_to};
 use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
-use hioload_transport::{Endpoint, FlowInfo, Transport, Wanted};
+use hioload_transport::{Endpoint, ParseEndpointError, Transport};
 
-use crate::admission::Admission;
-use crate::config::Config;
-use crate::core::Seat;
-use crate::counters::{Counters, CountersHandle, Totals};
+use crate::config::{Config, MAX_LCORES};
+use crate::core::LcoreInit;
+use crate::counters::{CountersHandle, Totals};
 use crate::executor::{Executor, Workers};
+use crate::group::prepare;
 use crate::handler::Handler;
 use crate::lcore::Lcore;
-use crate::mail::{FlowsRequest, Mail};
+use crate::remote::Remote;
 
 /// Which lcores to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Lcores {
+    /// Over sockets, one for each CPU that this process may use; the CPU quota of a container counts. Over the queues of a
+    /// port, one for each queue, on CPUs of the port's NUMA node if there are enough.
+    #[default]
+    Auto,
     /// So many, pinned to the CPUs this process may use: node by node, whole cores before their second hyperthreads.
     /// Unpinned if there are more of them than CPUs.
     Count(usize),
     /// One pinned to each of these CPUs.
     Cpus(Vec<usize>),
+}
+
+impl From<usize> for Lcores {
+    fn from(count: usize) -> Self {
+        Self::Count(count)
+    }
+}
+
+impl From<Vec<usize>> for Lcores {
+    fn from(cpus: Vec<usize>) -> Self {
+        Self::Cpus(cpus)
+    }
 }
 
 /// Where an lcore finds itself, when its transport is made.
@@ -49,7 +64,17 @@ pub struct LcorePlacement {
 pub type MakeTransport<T> = Box<dyn FnOnce(LcorePlacement) -> Result<T, StartError> + Send>;
 
 /// What a server over sockets is started with.
-#[derive(Debug, Clone)]
+///
+/// ```
+/// use hioload_engine::ServerOptions;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let options = ServerOptions::new().listen("127.0.0.1:9001")?.lcores(2);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct ServerOptions {
     /// Where to listen. May be empty: a client has no listeners.
     pub listen: Vec<Endpoint>,
@@ -62,8 +87,43 @@ pub struct ServerOptions {
     pub sockets: SocketOptions,
 }
 
+impl ServerOptions {
+    /// No listeners, an lcore for each CPU ([`Lcores::default`]), and default configurations.
+    pub fn new() -> Self {
+        Self::default()
+    }
+    /// Listens on one more endpoint: `ADDR:PORT`, `[IPV6]:PORT`, `localhost:PORT` or `unix:PATH`.
+    ///
+    /// # Errors
+    /// The text is none of these.
+    pub fn listen(self, endpoint: &str) -> Result<Self, ParseEndpointError> {
+        Ok(self.listen_on(endpoint.parse::<Endpoint>()?))
+    }
+    /// Listens on one more endpoint.
+    pub fn listen_on(mut self, endpoint: impl Into<Endpoint>) -> Self {
+        self.listen.push(endpoint.into());
+        self
+    }
+    /// Sets the lcores: a count, a list of CPUs, or an [`Lcores`].
+    pub fn lcores(mut self, lcores: impl Into<Lcores>) -> Self {
+        self.lcores = lcores.into();
+        self
+    }
+    /// Sets the engine's configuration.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+    /// Sets the sockets' configuration.
+    pub fn sockets(mut self, sockets: SocketOptions) -> Self {
+        self.sockets = sockets;
+        self
+    }
+}
+
 /// Why a server could not start.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum StartError {
     /// An endpoint cannot be listened on: taken, not ours, not permitted.
     Listen(Endpoint, io::Error),
@@ -71,8 +131,8 @@ pub enum StartError {
     Cpu(usize),
     /// No lcore was asked for, or too many.
     LcoreCount(usize),
-    /// A transport could not be set up; the text says why and what mends it.
-    Transport(String),
+    /// A transport could not be set up. The cause says what is missing.
+    Transport(Box<dyn Error + Send + Sync>),
     /// The operating system refused something else.
     System(&'static str, io::Error),
 }
@@ -86,15 +146,32 @@ impl fmt::Display for StartError {
                 "CPU {cpu} does not exist or is not allowed to this process"
             ),
             Self::LcoreCount(n) => write!(f, "{n} lcores: between 1 and {MAX_LCORES} are possible"),
-            Self::Transport(why) => f.write_str(why),
+            Self::Transport(cause) => cause.fmt(f),
             Self::System(what, e) => write!(f, "cannot {what}: {e}"),
         }
     }
 }
-impl std::error::Error for StartError {}
+
+impl Error for StartError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Listen(_, e) | Self::System(_, e) => Some(e),
+            Self::Transport(e) => Some(&**e),
+            Self::Cpu(_) | Self::LcoreCount(_) => None,
+        }
+    }
+}
+
+impl StartError {
+    /// A transport could not be set up, for this cause.
+    pub fn transport(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Transport(cause.into())
+    }
+}
 
 /// Why a running server ended other than by a drain or a stop.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum RunError {
     /// An lcore's poller failed.
     Io(u16, io::Error),
@@ -110,26 +187,15 @@ impl fmt::Display for RunError {
         }
     }
 }
-impl std::error::Error for RunError {}
 
-/// Flows that an lcore describes in one turn.
-pub const FLOWS_AT_ONCE: usize = 64;
-/// How long an lcore may take to answer.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// An lcore has not answered: it is not there, has ended, or is far too busy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoAnswer;
-
-impl fmt::Display for NoAnswer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the lcore does not answer")
+impl Error for RunError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io(_, e) => Some(e),
+            Self::Panic(_) => None,
+        }
     }
 }
-impl std::error::Error for NoAnswer {}
-
-/// More than any machine has, and few enough for the mesh of rings between them.
-pub const MAX_LCORES: usize = 256;
 
 /// A server whose lcores do not run yet; over sockets, its addresses are bound.
 pub struct Server<T: Transport = Sockets> {
@@ -168,18 +234,15 @@ impl Server<Sockets> {
                 listeners[lcore].push(listener);
             }
         }
-        let sockets = SocketOptions {
-            max_connections: options.config.slots(),
-            send_queue: options.config.send_bound(),
-            ..options.sockets
-        };
+        let sockets = options
+            .sockets
+            .max_connections(options.config.slots())
+            .send_queue(options.config.send_bound());
         let transports = listeners.into_iter().map(|listeners| {
             let sockets = sockets.clone();
             let make = move |place: LcorePlacement| {
-                let sockets = SocketOptions {
-                    node: sockets.node.or(place.node),
-                    ..sockets
-                };
+                let node = sockets.node.or(place.node);
+                let sockets = sockets.node(node);
                 Sockets::new(&sockets, listeners)
                     .map_err(|e| StartError::System("set up the sockets transport", e))
             };
@@ -202,7 +265,10 @@ impl<T: Transport + 'static> Server<T> {
         endpoints: Vec<Endpoint>,
         transports: Vec<MakeTransport<T>>,
     ) -> Result<Self, StartError> {
-        let cpus = choose_cpus(lcores)?;
+        let cpus = match lcores {
+            Lcores::Auto => choose_cpus(&Lcores::Count(transports.len()))?,
+            chosen => choose_cpus(chosen)?,
+        };
         if cpus.len() != transports.len() {
             return Err(StartError::LcoreCount(transports.len()));
         }
@@ -215,13 +281,12 @@ impl<T: Transport + 'static> Server<T> {
         endpoints: Vec<Endpoint>,
         transports: Vec<MakeTransport<T>>,
     ) -> Self {
-        let counters = cpus.iter().map(|_| Arc::new(Counters::default())).collect();
         Self {
             config: Arc::new(config),
+            counters: CountersHandle::new(cpus.len()),
             cpus,
             transports,
             endpoints,
-            counters: CountersHandle(counters),
         }
     }
 
@@ -248,41 +313,21 @@ impl<T: Transport + 'static> Server<T> {
         let (executor, workers) =
             Executor::start(self.config.executor_threads, self.config.executor_queue)
                 .map_err(|e| StartError::System("start the executor", e))?;
-        let limits = &self.config.limits;
-        let lcores = self.cpus.len();
-        let admission = Admission::new(limits.max_connections, limits.max_connections_per_source);
-        let admission = Arc::new(admission.of_lcores(lcores));
-        let mailboxes = mesh(lcores, self.config.mailbox);
-        let remote = Remote {
-            posters: mailboxes.iter().map(Mailbox::poster).collect(),
-            counters: self.counters.clone(),
-        };
+        let (inits, remote) = prepare(self.config, &self.counters, &executor);
+        let lcores = inits.len();
         let make = Arc::new(make);
         let (ready, started) = mpsc::channel();
         let (done, ended) = mpsc::channel();
         let mut threads = Vec::new();
-        for (n, ((mailbox, cpu), transport)) in mailboxes
-            .into_iter()
-            .zip(self.cpus)
-            .zip(self.transports)
-            .enumerate()
-        {
-            let seat = Seat {
-                lcore: n as u16,
-                lcores: lcores as u16,
-                config: Arc::clone(&self.config),
-                mailbox,
-                counters: Arc::clone(&self.counters.0[n]),
-                admission: Arc::clone(&admission),
-                executor: executor.clone(),
-            };
+        for ((init, cpu), transport) in inits.into_iter().zip(self.cpus).zip(self.transports) {
+            let n = init.lcore;
             let (make, ready) = (Arc::clone(&make), ready.clone());
             let done = done.clone();
             let run = move || {
-                let run = || run_lcore(seat, cpu, transport, &*make, ready);
+                let run = || run_lcore(init, cpu, transport, &*make, ready);
                 let result = catch_unwind(AssertUnwindSafe(run));
                 // Nobody listens any more if another lcore failed to start.
-                let _ = done.send(result.unwrap_or(Err(RunError::Panic(n as u16))));
+                let _ = done.send(result.unwrap_or(Err(RunError::Panic(n))));
             };
             let thread = thread::Builder::new()
                 .name(format!("lcore-{n}"))
@@ -311,13 +356,13 @@ impl<T: Transport + 'static> Server<T> {
 }
 
 fn run_lcore<T: Transport, H: Handler>(
-    seat: Seat<H::Event>,
+    init: LcoreInit<H::Event>,
     cpu: Option<usize>,
     transport: MakeTransport<T>,
     make: &(impl Fn(u16) -> H + Send + Sync),
     ready: mpsc::Sender<Result<(), StartError>>,
 ) -> Result<(), RunError> {
-    let n = seat.lcore;
+    let n = init.lcore;
     // Pinned first, so that what it allocates and touches is local to its node.
     if let Some(cpu) = cpu
         && pin_to(cpu).is_err()
@@ -338,7 +383,7 @@ fn run_lcore<T: Transport, H: Handler>(
             return Ok(());
         }
     };
-    let lcore = Lcore::new(io, make(n), seat, clock.tick());
+    let lcore = Lcore::new(io, make(n), init, clock.tick());
     let _ = ready.send(Ok(()));
     // Whoever waits for all lcores to start must see that no more will: one that panics says nothing.
     drop(ready);
@@ -347,11 +392,13 @@ fn run_lcore<T: Transport, H: Handler>(
 
 fn choose_cpus(lcores: &Lcores) -> Result<Vec<Option<usize>>, StartError> {
     let allowed = Topology::detect().placement();
+    let pinned = |n: usize| match allowed.get(..n) {
+        Some(cpus) => cpus.iter().copied().map(Some).collect(),
+        None => vec![None; n.min(MAX_LCORES + 1)],
+    };
     let cpus: Vec<Option<usize>> = match lcores {
-        Lcores::Count(n) if *n <= allowed.len() => {
-            allowed[..*n].iter().copied().map(Some).collect()
-        }
-        Lcores::Count(n) => vec![None; (*n).min(MAX_LCORES + 1)],
+        Lcores::Auto => pinned(thread::available_parallelism().map_or(1, usize::from)),
+        Lcores::Count(n) => pinned(*n),
         Lcores::Cpus(cpus) => {
             if let Some(cpu) = cpus.iter().find(|cpu| !allowed.contains(cpu)) {
                 return Err(StartError::Cpu(*cpu));
@@ -405,101 +452,5 @@ impl<E: Send> Running<E> {
             None => Ok(self.remote.counters()),
             Some(e) => Err(e),
         }
-    }
-}
-
-/// Speaks to a running server from any thread.
-pub struct Remote<E> {
-    posters: Arc<[Poster<Mail<E>>]>,
-    counters: CountersHandle,
-}
-
-impl<E> Clone for Remote<E> {
-    fn clone(&self) -> Self {
-        Self {
-            posters: Arc::clone(&self.posters),
-            counters: self.counters.clone(),
-        }
-    }
-}
-
-impl<E> fmt::Debug for Remote<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Remote").finish_non_exhaustive()
-    }
-}
-
-impl<E: Send> Remote<E> {
-    /// Opens no more WebSockets (an upgrade is answered 503, a plain request as ever, so that a load balancer learns of it),
-    /// closes every open one with 1001 within the configured window, and ends.
-    pub fn drain(&self) {
-        self.tell_all(|| Mail::Drain);
-    }
-
-    /// Ends at once.
-    pub fn stop_now(&self) {
-        self.tell_all(|| Mail::Stop);
-    }
-
-    fn tell_all(&self, mail: impl Fn() -> Mail<E>) {
-        for poster in self.posters.iter() {
-            // A mailbox is full for a turn at most; one whose lcore has ended stays full, and nobody needs telling.
-            for _ in 0..1000 {
-                if poster.post(mail()).is_ok() {
-                    break;
-                }
-                thread::sleep(Duration::from_millis(1));
-            }
-        }
-    }
-
-    /// The counters of all lcores.
-    pub fn counters(&self) -> Totals {
-        self.counters.totals()
-    }
-
-    /// How many lcores there are.
-    pub fn lcores(&self) -> usize {
-        self.posters.len()
-    }
-
-    /// Flows of an lcore's transport that are `wanted`, from slot `from` on, and the slot to go on from; `None` after the
-    /// last. One call costs the lcore at most [`FLOWS_AT_ONCE`] descriptions, or one with details, so that a million flows
-    /// are no pause.
-    ///
-    /// # Errors
-    /// There is no such lcore, or it has ended, or it is so busy that it does not answer in two seconds.
-    pub fn flows(
-        &self,
-        lcore: u16,
-        from: u32,
-        wanted: Wanted,
-    ) -> Result<(Vec<FlowInfo>, Option<u32>), NoAnswer> {
-        let poster = self.posters.get(usize::from(lcore)).ok_or(NoAnswer)?;
-        let (answer, answered) = mpsc::sync_channel(1);
-        let request = FlowsRequest {
-            from,
-            wanted,
-            rows: Vec::with_capacity(FLOWS_AT_ONCE),
-            answer,
-        };
-        poster
-            .post(Mail::Flows(Box::new(request)))
-            .map_err(|_| NoAnswer)?;
-        answered.recv_timeout(PATIENCE).map_err(|_| NoAnswer)
-    }
-
-    /// Hands an event to the handler of an lcore ([`Handler::on_lcore_event`]). Gives it back if there is no such lcore or
-    /// its mailbox is full.
-    pub fn post(&self, lcore: u16, event: E) -> Result<(), E> {
-        let Some(poster) = self.posters.get(usize::from(lcore)) else {
-            return Err(event);
-        };
-        poster
-            .post(Mail::Event { to: None, event })
-            .map_err(|mail| match mail {
-                Mail::Event { event, .. } => event,
-                _ => unreachable!("the letter that was refused is the one that was posted"),
-            })
     }
 }

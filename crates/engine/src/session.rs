@@ -1,5 +1,6 @@
 //! What the engine knows of one connection, apart from its decoder and the application's state.
 
+use std::ops::BitOr;
 use std::time::Duration;
 
 use hioload_lcore::{Time, TimerId};
@@ -7,9 +8,9 @@ use hioload_transport::ConnId;
 use hioload_ws_proto::{CloseCode, Closing, Deflation};
 
 use crate::admission::Ticket;
-use crate::client::Opening;
 use crate::config::Limits;
 use crate::handler::ClosedBy;
+use crate::opening::Opening;
 
 /// Where a connection stands in its life.
 ///
@@ -40,21 +41,31 @@ pub(crate) enum Phase {
 }
 
 /// Properties of a session, as bits.
-pub(crate) mod flag {
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct SessionFlags(u8);
+
+impl SessionFlags {
     /// Client role: what we send is masked.
-    pub(crate) const CLIENT: u8 = 1;
-    /// Compression was agreed on: [`super::Extra`] says how.
-    pub(crate) const DEFLATE: u8 = 2;
+    pub(crate) const CLIENT: Self = Self(1);
+    /// Compression was agreed on: [`Extra`] says how.
+    pub(crate) const DEFLATE: Self = Self(2);
     /// The application paused reading.
-    pub(crate) const PAUSED: u8 = 4;
-    /// Reading was paused because the send queue is full.
-    pub(crate) const THROTTLED: u8 = 8;
+    pub(crate) const PAUSED: Self = Self(4);
+    /// The engine paused reading because the send queue is full.
+    pub(crate) const THROTTLED: Self = Self(8);
     /// A drain has given it a time to close, in `mark`.
-    pub(crate) const DRAINING: u8 = 16;
+    pub(crate) const DRAINING: Self = Self(16);
     /// It holds an admission ticket.
-    pub(crate) const ADMITTED: u8 = 32;
-    /// It was refused and is being told so.
-    pub(crate) const REFUSED: u8 = 64;
+    pub(crate) const ADMITTED: Self = Self(32);
+    /// It was refused, and its 503 is being sent.
+    pub(crate) const REFUSED: Self = Self(64);
+}
+
+impl BitOr for SessionFlags {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 }
 
 /// One connection. 64 bytes: an idle connection's share of the engine, the decoder and the application's state come to it.
@@ -62,7 +73,7 @@ pub(crate) mod flag {
 pub(crate) struct Session {
     pub(crate) generation: u32,
     pub(crate) phase: Phase,
-    pub(crate) flags: u8,
+    pub(crate) flags: SessionFlags,
     /// The closing handshake.
     pub(crate) closing: Closing,
     /// Milliseconds (wrapping): when bytes last arrived if `Open`, else when the phase began.
@@ -110,7 +121,7 @@ impl Session {
         Self {
             generation: 0,
             phase: Phase::Free,
-            flags: 0,
+            flags: SessionFlags::default(),
             closing: Closing::new(),
             heard: 0,
             opened: 0,
@@ -136,8 +147,16 @@ impl Session {
     }
 
     #[inline]
-    pub(crate) fn has(&self, flags: u8) -> bool {
-        self.flags & flags != 0
+    pub(crate) fn has(&self, flags: SessionFlags) -> bool {
+        self.flags.0 & flags.0 != 0
+    }
+
+    pub(crate) fn set(&mut self, flags: SessionFlags) {
+        self.flags.0 |= flags.0;
+    }
+
+    pub(crate) fn clear(&mut self, flags: SessionFlags) {
+        self.flags.0 &= !flags.0;
     }
 
     pub(crate) fn extra(&mut self) -> &mut Extra {
@@ -181,7 +200,7 @@ impl Session {
                 });
                 let lifetime = (!limits.max_lifetime.is_zero())
                     .then(|| now + limits.max_lifetime.saturating_sub(self.age(now)));
-                let drain = self.has(flag::DRAINING).then(|| {
+                let drain = self.has(SessionFlags::DRAINING).then(|| {
                     let left = self.mark.wrapping_sub(millis(now)).cast_signed().max(0);
                     now + Duration::from_millis(u64::from(left.cast_unsigned()))
                 });
@@ -284,7 +303,7 @@ mod tests {
         };
         let mut s = open(at(0));
         assert_eq!(s.deadline(&limits, at(5)), None);
-        s.flags |= flag::DRAINING;
+        s.set(SessionFlags::DRAINING);
         s.mark = 700;
         assert_eq!(s.deadline(&limits, at(5)), Some(at(700)));
         assert_eq!(s.deadline(&limits, at(900)), Some(at(900)));

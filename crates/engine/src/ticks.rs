@@ -8,7 +8,7 @@ use hioload_ws_proto::{CloseCode, OpCode};
 use crate::app::App;
 use crate::core::{Core, TIMER_OF_USER};
 use crate::handler::Handler;
-use crate::session::{Phase, flag, millis};
+use crate::session::{Phase, SessionFlags, millis};
 
 impl<H: Handler> App<H> {
     /// Handles every timer that is due.
@@ -44,7 +44,7 @@ impl<H: Handler> App<H> {
             Phase::Request => {
                 if self
                     .core
-                    .is_over_time(id, self.core.config.limits.handshake_timeout)
+                    .is_over_time(id, self.core.tunables.limits.handshake_timeout)
                 {
                     self.answer_timeout(io, id);
                 } else {
@@ -54,7 +54,7 @@ impl<H: Handler> App<H> {
             Phase::Connecting | Phase::Reply => {
                 if self
                     .core
-                    .is_over_time(id, self.core.config.limits.handshake_timeout)
+                    .is_over_time(id, self.core.tunables.limits.handshake_timeout)
                 {
                     self.connect_timed_out(io, id);
                 } else {
@@ -69,7 +69,7 @@ impl<H: Handler> App<H> {
     fn on_close_timer<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         if !self
             .core
-            .is_over_time(id, self.core.config.limits.close_timeout)
+            .is_over_time(id, self.core.tunables.limits.close_timeout)
         {
             return self.core.rearm(id.index);
         }
@@ -87,14 +87,14 @@ impl<H: Handler> App<H> {
             core.sessions[id.index as usize].heard = millis(now);
         }
         // Nor is one that the application paused: its silence is ours.
-        if core.sessions[id.index as usize].has(flag::PAUSED) {
+        if core.sessions[id.index as usize].has(SessionFlags::PAUSED) {
             core.sessions[id.index as usize].heard = millis(now);
         }
         let session = &core.sessions[id.index as usize];
         let over = |limit: Duration, passed: Duration| !limit.is_zero() && passed >= limit;
-        let limits = &core.config.limits;
+        let limits = &core.tunables.limits;
         let (silence, age) = (session.silence(now), session.age(now));
-        let drain_due = session.has(flag::DRAINING)
+        let drain_due = session.has(SessionFlags::DRAINING)
             && millis(now).wrapping_sub(session.mark).cast_signed() >= 0;
         if drain_due {
             core.counters.drained.bump();
@@ -139,7 +139,7 @@ impl<E: Send + 'static> Core<E> {
 
     /// Earns what the accept rate allows for the time since the last turn; gives how many may be accepted in this one.
     pub(crate) fn accept_budget(&mut self, most: usize) -> usize {
-        let rate = self.config.limits.accept_rate;
+        let rate = self.tunables.limits.accept_rate;
         if rate == 0 {
             return most;
         }
@@ -167,7 +167,7 @@ impl<E: Send + 'static> Core<E> {
 
     /// When the accept rate will have earned the next connection, if it stands still for want of one.
     pub(crate) fn accept_wait(&self) -> Option<Duration> {
-        let rate = self.config.limits.accept_rate;
+        let rate = self.tunables.limits.accept_rate;
         (rate != 0 && self.accept_tokens == 0).then(|| {
             let share = rate.div_ceil(u32::from(self.lcores));
             Duration::from_millis(u64::from(1000 / share) + 1)

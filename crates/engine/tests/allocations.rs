@@ -2,9 +2,6 @@
 //! subscriber of a published message. Counted by the allocator, over thousands of each.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-#[allow(dead_code, unreachable_pub)]
-mod counting;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -12,15 +9,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use counting::allocations;
 use hioload_engine::{Accept, Config, Context, Handler, Lcore, LcoreContext, Response};
 use hioload_lcore::{Clock, Time};
+use hioload_testkit::counting::{Counting, allocations};
 use hioload_transport::fake::{Fake, FakeOptions};
 use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
 use hioload_transport::{ConnId, Endpoint, Peer, Transport};
 use hioload_ws_proto::deflate::{DeflateConfig, Deflater};
 use hioload_ws_proto::handshake::server::Request;
 use hioload_ws_proto::{Kind, Message, OpCode, encode};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 const WARM_UP: usize = 300;
 const MESSAGES: usize = 3000;
@@ -222,10 +222,8 @@ fn pings_allocate_nothing() {
 
 #[test]
 fn shared_compression_allocates_nothing() {
-    let config = Config {
-        deflate: Some(DeflateConfig::default()),
-        ..Config::default()
-    };
+    let mut config = Config::default();
+    config.tunables.deflate = Some(DeflateConfig::default());
     let text = "compress me, and then again ".repeat(600);
     let mut payload = Vec::new();
     Deflater::new(1, 15, 8)

@@ -7,20 +7,20 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
-#[allow(dead_code, unreachable_pub)]
-mod counting;
-
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use counting::held;
 use hioload_engine::{Accept, Config, Context, Handler, Lcore, LcoreContext, Response};
 use hioload_lcore::{Clock, Time};
+use hioload_testkit::counting::{Counting, held};
 use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
 use hioload_transport::{Endpoint, Peer, Transport};
 use hioload_ws_proto::handshake::server::Request;
 use hioload_ws_proto::{Message, OpCode, encode};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// What it may be.
 const BYTES: f64 = 256.0;
@@ -62,10 +62,7 @@ fn server(max_connections: usize, now: Time) -> (Server, SocketAddr) {
     let Endpoint::Tcp(address) = listener.local().unwrap() else {
         panic!("a TCP address")
     };
-    let options = SocketOptions {
-        max_connections,
-        ..SocketOptions::default()
-    };
+    let options = SocketOptions::default().max_connections(max_connections);
     let io = Sockets::new(&options, vec![listener]).unwrap();
     (Lcore::alone(io, App, Config::default(), now), address)
 }

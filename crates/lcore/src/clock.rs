@@ -5,15 +5,15 @@ use std::ops::{Add, AddAssign};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// A point in time: nanoseconds since the process first made a [`Clock`]. The same scale on all lcores. Lasts 584
-/// years.
+/// A point in time: nanoseconds since the process made its first [`Clock`]. All lcores share the scale, which ends after
+/// 584 years.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Time(u64);
 
 impl Time {
     /// The start of the scale.
     pub const ZERO: Self = Self(0);
-    /// The end of the scale: as a deadline, never.
+    /// The end of the scale. As a deadline it means never.
     pub const MAX: Self = Self(u64::MAX);
 
     /// From nanoseconds since the start.
@@ -40,7 +40,7 @@ impl Time {
         self.0 / 1_000_000
     }
 
-    /// How long after `earlier` this is; zero if it is not.
+    /// The time from `earlier` to this; zero if `earlier` is later.
     #[must_use]
     pub const fn saturating_sub(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -76,8 +76,8 @@ impl fmt::Display for Time {
     }
 }
 
-/// The coarse clock of one lcore: the system is asked in [`tick`](Self::tick), once per turn; everything else takes
-/// [`now`](Self::now), which is a field.
+/// The coarse clock of one lcore. [`tick`](Self::tick) reads the system's clock, once per turn. Everything else uses
+/// [`now`](Self::now), which reads a field.
 #[derive(Clone, Debug)]
 pub struct Clock {
     start: Instant,
@@ -85,7 +85,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that has just ticked.
+    /// Makes a clock and reads the time.
     #[must_use]
     pub fn new() -> Self {
         static START: OnceLock<Instant> = OnceLock::new();

@@ -1,9 +1,8 @@
-//! How a sleeping lcore is woken, without a lock and without a system call while it is awake.
+//! Wakes a sleeping lcore, without a lock, and without a system call while it is awake.
 //!
-//! The sleeper announces, fences, and looks at its queues once more; whoever queues something fences and looks for
-//! the announcement. Of two fences one comes first: either the sleeper's last look sees what was queued, or the
-//! other side sees the announcement and wakes. The tests at the end let loom try every interleaving of this very
-//! code.
+//! The sleeper announces itself, fences, and checks its queues once more. A thread that has queued something fences and checks
+//! for the announcement. One of the two fences comes first: either the sleeper's check sees the queued item, or the other
+//! thread sees the announcement and wakes the sleeper. The tests at the end let loom try every interleaving of this code.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -18,7 +17,7 @@ mod sync {
     pub(super) use std::sync::atomic::{AtomicBool, Ordering, fence};
 }
 
-/// One sleeper's doorbell. It belongs to one thread, which alone calls `announce` and `awake`; anyone may ring.
+/// The doorbell of one thread. Only that thread, the owner, calls `announce` and `awake`; any thread may ring.
 pub struct Doorbell {
     asleep: AtomicBool,
     /// Set once, by the owner.
@@ -26,7 +25,7 @@ pub struct Doorbell {
 }
 
 impl Doorbell {
-    /// A doorbell whose owner is awake, and as yet cannot be woken.
+    /// A doorbell whose owner is awake and has no waker yet.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -35,51 +34,49 @@ impl Doorbell {
         }
     }
 
-    /// Says how to wake the owner. A wake must not be lost if it comes before the sleep. `false` if that was said
-    /// before.
+    /// Sets the function that wakes the owner. A wake that comes before the sleep must end that sleep. Returns `false`, and
+    /// changes nothing, if a waker was set before.
     pub fn set_waker(&self, waker: Box<dyn Fn() + Send + Sync>) -> bool {
         self.waker.set(waker).is_ok()
     }
 
-    /// Whether somebody could wake the owner.
+    /// Whether a waker is set.
     #[must_use]
     pub fn has_waker(&self) -> bool {
         self.waker.get().is_some()
     }
 
-    /// The owner wants to sleep. It must look at its queues after this, and not sleep if there is something.
+    /// Announces that the owner is about to sleep. It must check its queues after this, and not sleep if one holds an item.
     pub fn announce(&self) {
-        // Relaxed: the fence below orders it before the owner's look at its queues. A swap, not a store, so that it
-        // comes after every ringer's swap that it follows, in the one order the two sides agree on; once per sleep,
-        // it is cheap.
+        // Relaxed: the fence below orders it before the owner's check of its queues. A swap instead of a store places it
+        // after every earlier swap of a ringer in the modification order. It happens once per sleep, so it is cheap.
         self.asleep.swap(true, Ordering::Relaxed);
-        // Pairs with the fence in `published`: if that one comes first, the owner's look sees what was queued before
-        // it; if this one comes first, the ringer's load in `ring_published` sees the store above.
+        // Pairs with the fence in `published`. If that one comes first, the owner's check sees the items queued before it.
+        // If this one comes first, the ringer's load in `ring_published` sees the swap above.
         fence(Ordering::SeqCst);
     }
 
-    /// The owner is up.
+    /// Ends the announcement: the owner is awake.
     pub fn awake(&self) {
-        // Relaxed: a ringer that still sees `true` wakes for nothing, which is harmless; there is nothing to publish.
+        // Relaxed: nothing is published by it, and a ringer that still sees `true` only wakes an owner that is awake.
         self.asleep.store(false, Ordering::Relaxed);
     }
 
-    /// To be called after queueing and before `ring_published`; once is enough for any number of doorbells.
+    /// Must be called after queueing and before `ring_published`. One call serves any number of doorbells.
     pub fn published() {
         // Pairs with the fence in `announce`.
         fence(Ordering::SeqCst);
     }
 
-    /// Wakes the owner if it sleeps or is about to. What was queued must be `published`. Returns whether it was this call
-    /// that woke it.
+    /// Wakes the owner if it sleeps or is about to sleep. `published` must have been called after queueing. Returns whether
+    /// this call woke the owner.
     pub fn ring_published(&self) -> bool {
         // Relaxed: ordered after the queueing by the fence in `published`.
         if !self.asleep.load(Ordering::Relaxed) {
             return false;
         }
-        // One ringer of several does the waking. Relaxed is enough: it decides who, and whoever finds `false` here is
-        // covered: the owner is up, or will be by another's call, and the fences order its next last look after what
-        // was published.
+        // Of several ringers one wakes the owner: the one whose swap returns `true`. Relaxed is enough. If it returns `false`,
+        // the owner is awake or another ringer wakes it, and the fences order the owner's next check after the published items.
         if self.asleep.swap(false, Ordering::Relaxed)
             && let Some(wake) = self.waker.get()
         {
@@ -118,8 +115,8 @@ mod loom_tests {
 
     use super::Doorbell;
 
-    /// A queue as the doorbell sees it: what was pushed is published by a release store and found by an acquire
-    /// load, as the rings do it. Each pusher has one of its own.
+    /// Queues as the doorbell sees them: a push is published by a release store and found by an acquire load, as in the
+    /// rings. Each pusher has its own.
     struct Lcore {
         queues: Vec<AtomicUsize>,
         bell: Doorbell,
@@ -153,8 +150,7 @@ mod loom_tests {
                 .sum()
         }
 
-        /// The lcore's loop until it has seen everything. If a wake-up is lost, it sleeps for ever, and loom reports
-        /// that.
+        /// The lcore's loop until it has seen all items. If a wake-up is lost, it sleeps for ever, which loom reports.
         fn run_until(&self, all: usize) {
             while self.queued() != all {
                 self.bell.announce();
@@ -194,7 +190,7 @@ mod loom_tests {
     #[test]
     fn loom_no_wakeup_is_lost_when_two_ring_at_once() {
         let mut model = loom::model::Builder::new();
-        // Without a bound this takes minutes. Leaving out either fence fails with a bound of two already.
+        // Without a bound this takes minutes. Without either fence the test fails at a bound of two.
         model.preemption_bound = Some(3);
         model.check(|| {
             let lcore = Lcore::new(2);

@@ -1,4 +1,4 @@
-//! What a loop does when there is nothing to do.
+//! What an lcore's loop does when it has no work.
 
 use std::fmt;
 use std::hint;
@@ -8,13 +8,13 @@ use std::thread;
 /// How an lcore idles.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Idle {
-    /// Polls without end: the lowest latency, and the whole of a CPU.
+    /// Polls without end: the lowest latency, and 100 % of a CPU.
     Busy,
-    /// Polls for a while when work has run out, then sleeps. The while grows as long as work comes within it and
-    /// shrinks when it was in vain.
+    /// Polls for a number of turns when there is no work, then sleeps. The number grows when work comes while polling, and
+    /// shrinks when none does.
     #[default]
     Adaptive,
-    /// Sleeps as soon as there is nothing to do: the least CPU per message.
+    /// Sleeps as soon as there is no work: the least CPU per message.
     Block,
 }
 
@@ -29,22 +29,34 @@ impl fmt::Display for Idle {
 }
 
 impl FromStr for Idle {
-    type Err = String;
+    type Err = UnknownIdle;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "busy" => Ok(Self::Busy),
             "adaptive" => Ok(Self::Adaptive),
             "block" => Ok(Self::Block),
-            _ => Err(format!("'{text}' is none of busy, adaptive, block")),
+            _ => Err(UnknownIdle(text.to_owned())),
         }
     }
 }
 
-/// What the next turn's wait is to be.
+/// A text that is not the name of an [`Idle`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnknownIdle(String);
+
+impl fmt::Display for UnknownIdle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}' is none of busy, adaptive, block", self.0)
+    }
+}
+
+impl std::error::Error for UnknownIdle {}
+
+/// How the next turn waits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Wait {
-    /// Look, and return at once: a timeout of zero.
+    /// Check, and return at once: a timeout of zero.
     Poll,
     /// Sleep until something is ready or the next timer is due (after `Mailbox::prepare_sleep`, if there is one).
     Sleep,
@@ -52,10 +64,10 @@ pub enum Wait {
 
 /// Decides, turn by turn, whether to poll or to sleep. It counts turns and reads no clock.
 ///
-/// Adaptive: after work, up to `limit` empty turns poll, the second half of them with pauses in between; then it
-/// sleeps. Work found while polling doubles the limit, sleeping halves it, down to none: then it behaves as `Block`.
-/// Since that could not notice that work has come to follow work closely, one sleep in 64 that follows work is
-/// replaced by a trial of a few turns.
+/// Adaptive: after work, up to `limit` empty turns poll, the second half of them with pauses in between; then the lcore
+/// sleeps. Work found while polling doubles the limit, and sleeping halves it, down to zero: then it behaves as `Block`.
+/// A limit of zero could not notice that work follows work closely again. So one in 64 of the sleeps that follow work is
+/// replaced by a trial of 32 empty turns.
 #[derive(Clone, Debug)]
 pub struct IdleStrategy {
     idle: Idle,
@@ -63,21 +75,21 @@ pub struct IdleStrategy {
     empty: u32,
     /// Empty turns to poll.
     limit: u32,
-    /// Times it gave up polling since the last trial.
+    /// Times that polling ended without work since the last trial.
     gave_up: u32,
 }
 
-/// An empty turn takes about half a microsecond: this is some 250 with the pauses.
+/// An empty turn takes about 0.5 µs without and 1.5 µs with pauses: this is about 250 µs.
 const LIMIT_MAX: u32 = 256;
-/// At the start and in a trial.
+/// The limit at the start and in a trial.
 const LIMIT_TRIAL: u32 = 32;
-/// Below this, polling ends altogether.
+/// A limit below this becomes zero.
 const LIMIT_MIN: u32 = 4;
-/// One trial in so many.
+/// One sleep in this many is replaced by a trial.
 const TRIAL_EVERY: u32 = 64;
-/// Pause hints in a turn of the second half: about a microsecond, in which a sibling hyperthread has the core.
+/// Pause hints in a turn of the second half: about 1 µs, during which a sibling hyperthread has the core.
 const PAUSES: u32 = 24;
-/// One turn in so many offers the CPU to other threads.
+/// One turn in this many offers the CPU to other threads.
 const YIELD_EVERY: u32 = 16;
 
 impl IdleStrategy {
@@ -92,13 +104,14 @@ impl IdleStrategy {
         }
     }
 
-    /// Which one it is.
+    /// The way of idling that it was made with.
     #[must_use]
     pub fn idle(&self) -> Idle {
         self.idle
     }
 
-    /// To be called once per turn; `worked` says whether the turn did anything. May pause for about a microsecond.
+    /// Decides how the next turn waits. Call it once per turn; `worked` says whether the turn did any work. It may pause for
+    /// about 1 µs.
     pub fn next(&mut self, worked: bool) -> Wait {
         match self.idle {
             Idle::Busy => Wait::Poll,
@@ -120,7 +133,7 @@ impl IdleStrategy {
             };
         }
         if self.empty >= self.limit {
-            // Nothing found, or asleep before and woken for nothing: in either case no polling until there is work.
+            // Polling found nothing, or the lcore was woken without work. In both cases it does not poll until there is work.
             return if self.empty == self.limit {
                 self.give_up()
             } else {
@@ -138,7 +151,7 @@ impl IdleStrategy {
         Wait::Poll
     }
 
-    /// Polling was in vain (or is not even tried): sleep, and poll less the next time.
+    /// Sleeps, and polls less the next time.
     fn give_up(&mut self) -> Wait {
         self.limit = if self.limit / 2 < LIMIT_MIN {
             0
@@ -150,7 +163,7 @@ impl IdleStrategy {
             self.gave_up = 0;
             self.limit = self.limit.max(LIMIT_TRIAL);
         }
-        // More than any limit: asleep.
+        // More than any limit: marks that the lcore sleeps.
         self.empty = u32::MAX;
         Wait::Sleep
     }
@@ -160,7 +173,7 @@ impl IdleStrategy {
 mod tests {
     use super::*;
 
-    /// Polls until it sleeps, without work; how many times it polled.
+    /// The number of turns without work that poll before one sleeps.
     fn polls_before_sleep(strategy: &mut IdleStrategy) -> u32 {
         (0..10_000)
             .take_while(|_| strategy.next(false) == Wait::Poll)

@@ -1,9 +1,9 @@
 //! Messages between lcores, and from other threads to an lcore.
 //!
-//! Every ordered pair of lcores has a bounded ring with one producer and one consumer; every lcore has an inbox that
-//! any thread may post to. Nothing here blocks: a full ring gives the message back. An lcore that sleeps is woken by
-//! its doorbell: other threads ring it with each post, lcores once at the end of a turn, with
-//! [`Mailbox::ring_doorbells`]. The order of a loop is
+//! Every ordered pair of lcores has a bounded ring with one producer and one consumer. Every lcore has an inbox that any
+//! thread may post to. Nothing here blocks: a full ring returns the message to the caller. A doorbell wakes an lcore that
+//! sleeps: other threads ring it with each post, lcores once at the end of a turn, with [`Mailbox::ring_doorbells`]. A loop does
+//! these steps in this order:
 //!
 //! ```
 //! # use hioload_lcore::mesh::{Mailbox, mesh};
@@ -13,15 +13,15 @@
 //! # mailbox.set_waker(|| ());
 //! # let mut seen = 0;
 //! # while seen == 0 {
-//! // 1. Nothing to do: sleep, unless something is queued already.
+//! // 1. Without work: sleep, unless a message is queued already.
 //! if mailbox.prepare_sleep() {
 //!     sleep_in_poller(&mailbox);
 //! #   ;
 //! }
 //! mailbox.awake();
-//! // 2. Take what came and work on it; this may `send`.
+//! // 2. Handle the messages; this may `send`.
 //! mailbox.drain(256, |_from, _message| seen += 1);
-//! // 3. Wake those written to.
+//! // 3. Wake the lcores that messages were sent to.
 //! mailbox.ring_doorbells();
 //! # }
 //! ```
@@ -34,10 +34,10 @@ use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
 use crate::doorbell::Doorbell;
 
-/// Messages taken from one source before the next one has its turn.
+/// Messages taken from one source before the next source has its turn.
 const SHARE: usize = 32;
 
-/// What other threads see of an lcore.
+/// The part of a mailbox that other threads use.
 struct Inbox<M> {
     posts: ArrayQueue<M>,
     bell: Doorbell,
@@ -50,13 +50,13 @@ pub struct Mailbox<M> {
     to: Vec<Producer<M>>,
     /// From each lcore, this one included.
     from: Vec<Consumer<M>>,
-    /// Everyone's; `inboxes[index]` is this lcore's own.
+    /// Those of all lcores; `inboxes[index]` is this lcore's own.
     inboxes: Arc<[Arc<Inbox<M>>]>,
-    /// A bit for each lcore sent to since the last `ring_doorbells`.
+    /// A bit for each lcore that a message was sent to since the last `ring_doorbells`.
     unrung: Box<[u64]>,
-    /// Source being drained: an lcore, or, at `from.len()`, the posts.
+    /// The source being drained: the index of an lcore, or `from.len()` for the posts.
     source: usize,
-    /// What it may still give before the next source has its turn.
+    /// Messages that may still be taken from it before the next source has its turn.
     share: usize,
 }
 
@@ -107,10 +107,10 @@ impl<M> Mailbox<M> {
         self.to.len()
     }
 
-    /// Queues a message for lcore `to` (which may be this one). It is woken by `ring_doorbells`.
+    /// Queues a message for lcore `to`, which may be this one. `ring_doorbells` wakes it.
     ///
     /// # Errors
-    /// Gives the message back if the ring is full or there is no such lcore.
+    /// Returns the message if the ring is full or there is no such lcore.
     pub fn send(&mut self, to: usize, message: M) -> Result<(), M> {
         let Some(ring) = self.to.get_mut(to) else {
             return Err(message);
@@ -121,8 +121,8 @@ impl<M> Mailbox<M> {
         Ok(())
     }
 
-    /// Wakes the lcores sent to since the last call, as far as they sleep. Costs one fence for all of them, and
-    /// nothing if nothing was sent.
+    /// Wakes those lcores that messages were sent to since the last call and that sleep. It costs one fence for all of them,
+    /// and nothing if no message was sent.
     pub fn ring_doorbells(&mut self) {
         if self.unrung.iter().all(|&word| word == 0) {
             return;
@@ -138,10 +138,10 @@ impl<M> Mailbox<M> {
         }
     }
 
-    /// Takes one message and says which lcore it came from; `None` for a post of another thread. Sources take turns.
+    /// Takes one message, with the lcore that it came from (`None`: another thread). Sources take turns.
     pub fn pop(&mut self) -> Option<(Option<usize>, M)> {
         let sources = self.from.len() + 1;
-        // Once around, and the first source again, if it was left because its share was used up.
+        // Every source once, and the first one again: it may have been left because its share was used up.
         for _ in 0..=sources {
             if self.share > 0 {
                 let message = match self.from.get_mut(self.source) {
@@ -164,13 +164,12 @@ impl<M> Mailbox<M> {
 
     fn pop_post(&self) -> Option<M> {
         let posts = &self.inboxes[self.index].posts;
-        // To find the queue empty, `pop` needs a fence; the look before it needs none.
+        // `pop` needs a fence to find the queue empty; `is_empty` needs none.
         if posts.is_empty() { None } else { posts.pop() }
     }
 
-    /// Passes up to `max` messages to `f`, with the lcore each came from (`None`: another thread). Sources take
-    /// turns, also from one call to the next. Returns how many there were; fewer than `max` means that all were
-    /// empty.
+    /// Passes up to `max` messages to `f`, each with the lcore that it came from (`None`: another thread). Sources take turns,
+    /// also from one call to the next. Returns the number of messages; fewer than `max` means that all sources are empty.
     pub fn drain(&mut self, max: usize, mut f: impl FnMut(Option<usize>, M)) -> usize {
         for taken in 0..max {
             let Some((from, message)) = self.pop() else {
@@ -193,15 +192,15 @@ impl<M> Mailbox<M> {
         Poster(Arc::clone(&self.inboxes[self.index]))
     }
 
-    /// Says how to wake this lcore out of its poller, from any thread; a wake that comes before the sleep must end
-    /// that sleep. To be said once, before the first `prepare_sleep`; `false` if it was said before, which changes
-    /// nothing.
+    /// Sets the function that wakes this lcore out of its poller, from any thread. A wake that comes before the sleep must end
+    /// that sleep. Call it once, before the first `prepare_sleep`. Returns `false`, and changes nothing, if a waker was set
+    /// before.
     pub fn set_waker(&mut self, wake: impl Fn() + Send + Sync + 'static) -> bool {
         self.inboxes[self.index].bell.set_waker(Box::new(wake))
     }
 
-    /// Announces that this lcore is going to sleep. `false`: do not, something is queued (or nobody could wake it,
-    /// for want of a waker). From `true` on, whatever is queued leads to a wake. Call `awake` afterwards either way.
+    /// Announces that this lcore is going to sleep. Returns `false` if it must not: a message is queued, or no waker is set.
+    /// After `true`, every queued message leads to a wake. Call `awake` afterwards in both cases.
     #[must_use]
     pub fn prepare_sleep(&self) -> bool {
         let bell = &self.inboxes[self.index].bell;
@@ -216,7 +215,7 @@ impl<M> Mailbox<M> {
         sleep
     }
 
-    /// This lcore is up: nobody need ring.
+    /// Ends the announcement of `prepare_sleep`.
     pub fn awake(&self) {
         self.inboxes[self.index].bell.awake();
     }
@@ -238,7 +237,7 @@ impl<M> Poster<M> {
     /// Queues a message and wakes the lcore if it sleeps.
     ///
     /// # Errors
-    /// Gives the message back if the inbox is full.
+    /// Returns the message if the inbox is full.
     pub fn post(&self, message: M) -> Result<(), M> {
         self.0.posts.push(message)?;
         self.0.bell.ring();

@@ -5,8 +5,8 @@ use std::io;
 /// Binds the calling thread to one CPU.
 ///
 /// # Errors
-/// `InvalidInput` if there is no such CPU or the process may not use it (its cpuset, for instance a container's,
-/// leaves it out); `Unsupported` where the system has no such call.
+/// `InvalidInput` if there is no such CPU, or the process may not use it because its cpuset (for instance a container's)
+/// excludes it; `Unsupported` where the system has no such call.
 #[cfg(target_os = "linux")]
 pub fn pin_to(cpu: usize) -> io::Result<()> {
     use rustix::thread::{CpuSet, sched_setaffinity};
@@ -21,7 +21,9 @@ pub fn pin_to(cpu: usize) -> io::Result<()> {
     let mut only = CpuSet::new();
     only.set(cpu);
     sched_setaffinity(None, &only).map_err(|error| match error {
-        rustix::io::Errno::INVAL => refuse("it does not exist or this process may not use it"),
+        rustix::io::Errno::INVAL => {
+            refuse("it does not exist, or the cpuset of this process excludes it")
+        }
         other => other.into(),
     })
 }
@@ -57,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cpu_that_is_not_there_is_refused_by_name() {
+    fn a_cpu_that_does_not_exist_is_refused_by_its_number() {
         for cpu in [1023, 1024, usize::MAX] {
             let error = pin_to(cpu).expect_err("there is no such CPU");
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);

@@ -6,10 +6,10 @@ use std::io;
 use std::path::Path;
 use std::thread;
 
-/// CPU numbers from here on are taken for nonsense; Linux is never built for more.
+/// CPU numbers from here on are invalid; Linux is never built for more.
 const MAX_CPUS: usize = 8192;
 
-/// A CPU as the scheduler counts them: a hardware thread.
+/// A CPU as the scheduler counts it: a hardware thread.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Cpu {
     /// Its number, as for `pin_to`.
@@ -26,14 +26,13 @@ pub struct Cpu {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Topology {
     cpus: Vec<Cpu>,
-    /// How many threads can really run at once.
+    /// How many threads can run at once.
     parallelism: usize,
 }
 
 impl Topology {
-    /// The CPUs that the calling thread may use: those of its affinity mask, which is never more than its cpuset (a
-    /// container's, for instance). Where that cannot be found out, as many CPUs as the system says, each a core of
-    /// its own on node 0.
+    /// The CPUs that the calling thread may use: those of its affinity mask, which is a subset of its cpuset (for instance a
+    /// container's). Where the mask is not known, as many CPUs as the system reports, each a core of its own on node 0.
     #[must_use]
     pub fn detect() -> Self {
         let parallelism = thread::available_parallelism().map_or(1, usize::from);
@@ -43,8 +42,8 @@ impl Topology {
         topology
     }
 
-    /// The CPUs online according to a sysfs tree; `root` is the directory that is `/sys/devices/system` on a live
-    /// machine. What the tree leaves out is taken to be 0, a core's number that of its CPU.
+    /// The CPUs online according to a sysfs tree; `root` is the directory that is `/sys/devices/system` on a live machine. A
+    /// value that the tree lacks is 0, except that a core's number is that of its CPU.
     ///
     /// # Errors
     /// If the list of online CPUs is missing or malformed.
@@ -73,7 +72,7 @@ impl Topology {
         })
     }
 
-    /// `count` CPUs of which nothing is known.
+    /// `count` CPUs of unknown place.
     fn uniform(count: usize) -> Self {
         let cpu = |id| Cpu {
             id,
@@ -143,7 +142,7 @@ fn system() -> Option<Topology> {
     let mask = sched_getaffinity(None).ok()?;
     let allowed = |id| id < CpuSet::MAX_CPU && mask.is_set(id);
     let known = Topology::from_sysfs(Path::new("/sys/devices/system"));
-    // Without sysfs (a sandbox) the mask alone still tells the numbers.
+    // Without sysfs, as in a sandbox, the mask still has the numbers.
     let all = known.unwrap_or_else(|_| Topology::uniform(CpuSet::MAX_CPU));
     Some(all.restricted(allowed))
 }
@@ -153,7 +152,7 @@ fn system() -> Option<Topology> {
     None
 }
 
-/// The NUMA nodes and their CPUs. A machine (or a tree) without any has none.
+/// The NUMA nodes and their CPUs.
 fn nodes(root: &Path) -> Vec<(u32, Vec<usize>)> {
     let Ok(entries) = fs::read_dir(root.join("node")) else {
         return Vec::new();
@@ -176,10 +175,10 @@ fn read_number(path: &Path) -> Option<u32> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// A list of CPUs that cannot be understood.
+/// A malformed list of CPUs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CpuListError {
-    /// The part at fault.
+    /// The part between commas that is malformed.
     part: String,
 }
 
@@ -195,11 +194,11 @@ impl fmt::Display for CpuListError {
 
 impl std::error::Error for CpuListError {}
 
-/// Parses a list as the kernel writes them: numbers and ranges between commas, such as `0-3,8`. The order is kept,
+/// Parses a list in the format of the kernel: numbers and ranges between commas, such as `0-3,8`. The order is kept,
 /// repetitions are dropped, and an empty text is an empty list.
 ///
 /// # Errors
-/// For anything else, backward ranges and numbers above 8191 among it.
+/// The first part that has another format, is a backward range, or has a number above 8191.
 pub fn parse_cpu_list(text: &str) -> Result<Vec<usize>, CpuListError> {
     let text = text.trim();
     let mut cpus = Vec::new();
@@ -284,7 +283,7 @@ mod tests {
         let root = two_sockets();
         let topology = Topology::from_sysfs(root.path()).expect("a topology");
         assert_eq!(topology.placement(), [0, 1, 4, 5, 2, 3, 7]);
-        // A mask that leaves of core 0 only its second hyperthread: it counts as the core's first.
+        // A mask with only the second hyperthread of core 0: it counts as the core's first.
         let restricted = topology.restricted(|cpu| [1, 4, 5].contains(&cpu));
         assert_eq!(restricted.placement(), [1, 4, 5]);
         assert_eq!(restricted.parallelism(), 3);

@@ -1,17 +1,16 @@
 //! A hierarchical timer wheel.
 //!
-//! Time is cut into ticks of one millisecond. Level 0 has a slot for each of 64 ticks, level 1 one for each 64 of
-//! those, and so on: the slot of a timer on level `l` is the `l`-th base-64 digit of its tick. A timer is kept on
-//! the level of the highest digit in which its tick differs from the wheel's position; when the position comes to
-//! the slot, its timers move down, at last into the list of those due. So everything on a lower level is due before
-//! anything on a higher one, and within a level the lowest occupied slot comes first: the next one to look at is
-//! found with one bit scan, however long the wheel stood still. Eight levels hold every tick that a [`Time`] can
-//! name, so nothing overflows.
+//! Time is divided into ticks of 1 ms. Level 0 has a slot for each of 64 ticks, level 1 a slot for each 64 of those, and so
+//! on: the slot of a timer on level `l` is the `l`-th base-64 digit of its tick. A timer is kept on the level of the highest
+//! digit in which its tick differs from the wheel's position. When the position reaches the slot, its timers move down, in
+//! the end into the list of due timers. So every timer on a lower level is due before any timer on a higher one, and within
+//! a level the lowest occupied slot comes first: one bit scan finds the next slot, however long the wheel has not moved.
+//! Eight levels hold every tick of a [`Time`], so nothing overflows.
 //!
 //! Timers lie in one slab and are linked by 32-bit indices. Setting, cancelling and firing are O(1), apart from the
-//! moves down (at most seven in a timer's life, two or three for one of a minute). A slot of a higher level may hold
-//! very many timers: of a million spread over a minute, 68,000 come down together every four seconds. So the moves
-//! of one turn are bounded, and the wheel stands still until the slot is empty.
+//! moves down: at most seven in a timer's life, two or three for a timer of 1 min. A slot of a higher level may hold very many
+//! timers: of 1,000,000 spread over 1 min, 68,000 move down together every 4 s. So the moves of one turn are bounded,
+//! and the wheel does not advance until the slot is empty.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -24,19 +23,19 @@ const SLOTS: usize = 1 << DIGIT_BITS;
 /// 64^8 ticks are 8,900 years.
 const LEVELS: usize = 8;
 
-/// List of the timers that are due, after the slots' lists.
+/// The list of the due timers, after the slots' lists.
 const DUE: usize = LEVELS * SLOTS;
 const LISTS: usize = DUE + 1;
 
-/// Timers moved down in one series of polls: some 50 microseconds if none of them is in cache.
+/// Timers moved down in one series of polls: about 50 µs if none of them is in cache.
 const MOVES: usize = 1024;
 
-/// Links from here on name a list's head instead of a timer; so there are at most this many timers.
+/// Links from here on name a list's head instead of a timer, so there are at most this many timers.
 const FIRST_HEAD: u32 = u32::MAX - LISTS as u32;
 /// The end of a list.
 const NIL: u32 = u32::MAX;
 
-/// Names a timer set in a [`TimerWheel`]. Stale once the timer has fired or was cancelled; a stale one is harmless.
+/// Names a timer set in a [`TimerWheel`]. It is stale once the timer has fired or was cancelled. A stale id names nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TimerId(NonZeroU64);
 
@@ -55,8 +54,8 @@ impl TimerId {
         (self.0.get() >> 32) as u32
     }
 
-    /// Half the name: enough for an owner who knows that his timer is set, and has no room for all of it. See
-    /// [`TimerWheel::set_in`].
+    /// The index of the timer, half of its id. It is enough for an owner that knows that its timer is set, and has no room for
+    /// the whole id. See [`TimerWheel::set_in`].
     #[must_use]
     pub fn place(self) -> u32 {
         self.index()
@@ -72,40 +71,39 @@ impl fmt::Debug for TimerId {
 /// 32 bytes with a key of 8, 24 with one of 4.
 struct Entry<K> {
     tick: u64,
-    /// The next timer in the list, or `NIL`. Of an unused entry: the next unused one.
+    /// The next timer in the list, or `NIL`. In an unused entry: the next unused entry.
     next: u32,
-    /// The timer before, or, of the first one, `FIRST_HEAD` plus the number of the list.
+    /// The timer before. In the first one: `FIRST_HEAD` plus the number of the list.
     prev: u32,
     /// Odd while the timer is set.
     generation: u32,
     key: K,
 }
 
-/// Timers of one lcore. `K` says what a timer is for; it is handed back when the timer fires.
+/// Timers of one lcore. `K` identifies what a timer is for; `poll` returns it when the timer fires.
 ///
-/// A timer fires in the first [`poll`](Self::poll) whose `now` is in or after the tick (millisecond) that begins at
-/// or next after its deadline: never early, and less than one tick late by the `now` given. One that is set for a
-/// tick already polled fires in the next tick, never in the same series of polls. (A series is all polls up to one
-/// that gives `None`.)
+/// A timer fires in the first [`poll`](Self::poll) whose `now` is in or after the tick (1 ms) that begins at or next after
+/// its deadline: never early, and less than one tick late by the `now` given. A timer that is set for a tick already polled
+/// fires in the next tick, never in the same series of polls. A series is all polls up to one that returns `None`.
 ///
-/// One thing can make timers late: a series moves at most 1024 timers within the wheel. If more have to move, the
-/// rest is left to the next series, and `next_deadline` is not later than `now`.
+/// Timers can be late for one reason: a series moves at most 1024 timers within the wheel. If more have to move, the rest
+/// moves in the next series, and `next_deadline` is not later than `now`.
 pub struct TimerWheel<K> {
     entries: Vec<Entry<K>>,
-    /// First of the unused entries, or `NIL`.
+    /// The first unused entry, or `NIL`.
     unused: u32,
     len: usize,
-    /// First timer of each list, or `NIL`.
+    /// The first timer of each list, or `NIL`.
     heads: Box<[u32; LISTS]>,
     /// For each level, a bit for each slot whose list is not empty.
     occupied: [u64; LEVELS],
-    /// The tick the wheel has been turned to: timers in slots are all after it.
+    /// The tick that the wheel has reached: all timers in slots are after it.
     position: u64,
-    /// The tick of the last `poll` (or of the start): `position` may still be on the way there.
+    /// The tick of the last `poll`, or of the start. `position` may be before it.
     polled: u64,
-    /// The slot at `position` whose timers are moving down, as the number of its list; `DUE` when there is none.
+    /// The slot at `position` whose timers are moving down, as the number of its list; `DUE` if there is none.
     opening: usize,
-    /// Moves left in this series of polls, and in each.
+    /// Moves left in this series of polls, and moves of each series.
     moves: usize,
     moves_each: usize,
 }
@@ -117,8 +115,8 @@ impl<K: Copy> TimerWheel<K> {
         Self::with_capacity(now, 0)
     }
 
-    /// A wheel with address space for `timers`, so that it need not move when it grows to that. Memory is touched as
-    /// timers are set, and used again.
+    /// A wheel with address space for `timers`, so that it does not move until it has more. Memory is touched as timers are
+    /// set, and reused.
     #[must_use]
     pub fn with_capacity(now: Time, timers: usize) -> Self {
         let tick = now.as_nanos() / TICK_NANOS;
@@ -136,7 +134,7 @@ impl<K: Copy> TimerWheel<K> {
         }
     }
 
-    /// Where timers lie, and how many bytes there are for them: for who wants to choose the pages behind.
+    /// The memory reserved for timers, as address and bytes, for a caller that chooses its pages.
     #[must_use]
     pub fn memory(&self) -> (*const u8, usize) {
         let bytes = self.entries.capacity() * size_of::<Entry<K>>();
@@ -158,7 +156,7 @@ impl<K: Copy> TimerWheel<K> {
     /// Sets a timer. A deadline that has passed is due in the next tick.
     ///
     /// # Panics
-    /// With four thousand million timers.
+    /// If more than 4,294,966,782 timers are set at once.
     pub fn insert(&mut self, deadline: Time, key: K) -> TimerId {
         let tick = deadline
             .as_nanos()
@@ -188,7 +186,7 @@ impl<K: Copy> TimerWheel<K> {
         TimerId::new(index, self.entries[index as usize].generation)
     }
 
-    /// Takes a timer back; `None` if it has fired or was cancelled before.
+    /// Cancels a timer and returns its key; `None` if it has fired or was cancelled before.
     pub fn cancel(&mut self, id: TimerId) -> Option<K> {
         let entry = self.entries.get(id.index() as usize)?;
         if entry.generation != id.generation() {
@@ -212,8 +210,8 @@ impl<K: Copy> TimerWheel<K> {
         (entry.generation == id.generation()).then(|| Time::from_millis(entry.tick))
     }
 
-    /// Takes the next timer that is due at `now`, in order of their ticks. Call it until it gives `None`; timers may
-    /// be set and cancelled in between. A `now` before the last one counts as the last one.
+    /// Removes the next timer that is due at `now` and returns its key, in the order of ticks. Call it until it returns `None`;
+    /// timers may be set and cancelled in between. A `now` before the last one counts as the last one.
     pub fn poll(&mut self, now: Time) -> Option<K> {
         self.polled = self.polled.max(now.as_nanos() / TICK_NANOS);
         loop {
@@ -232,7 +230,7 @@ impl<K: Copy> TimerWheel<K> {
             match self.next_slot() {
                 Some((level, slot, tick)) if tick <= self.polled => self.open(level, slot, tick),
                 _ => {
-                    // No slot begins on the way, so no digit that a timer's level was chosen by changes.
+                    // No slot begins in between, so no digit changes that a timer's level depends on.
                     self.position = self.polled;
                     break;
                 }
@@ -242,8 +240,8 @@ impl<K: Copy> TimerWheel<K> {
         None
     }
 
-    /// When to `poll` next: not later than the first timer is due, maybe earlier (when the wheel has to move timers
-    /// down first). `None` without timers.
+    /// When to `poll` next: not later than the first timer is due, and earlier if the wheel has to move timers down first.
+    /// `None` without timers.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         if self.heads[DUE] != NIL || self.opening != DUE {
@@ -262,7 +260,7 @@ impl<K: Copy> TimerWheel<K> {
         Some((level, slot, above | (slot as u64) << shift))
     }
 
-    /// Turns the wheel to the beginning of `slot`. Its timers are due, or are to move down.
+    /// Advances the wheel to the beginning of `slot`. Its timers are due, or have to move down.
     fn open(&mut self, level: usize, slot: usize, tick: u64) {
         self.position = tick;
         let list = level * SLOTS + slot;
@@ -270,15 +268,15 @@ impl<K: Copy> TimerWheel<K> {
             self.opening = list;
             return;
         }
-        // All of one tick, and due: the list moves as a whole. The list of those due is empty, or `poll` would not
-        // turn.
+        // All timers of the slot have one tick and are due, so the list moves as a whole. The list of due timers is empty:
+        // otherwise `poll` would not advance.
         let first = std::mem::replace(&mut self.heads[list], NIL);
         self.occupied[0] &= !(1 << slot);
         self.heads[DUE] = first;
         self.entries[first as usize].prev = FIRST_HEAD + DUE as u32;
     }
 
-    /// Moves timers of the slot being opened down, as many as this series of polls still may.
+    /// Moves timers of the slot `opening` down, at most the moves left in this series.
     fn empty_opening(&mut self) {
         while self.moves > 0 {
             let index = self.heads[self.opening];
@@ -292,7 +290,7 @@ impl<K: Copy> TimerWheel<K> {
         }
     }
 
-    /// Links an entry into the list that its tick belongs to, seen from the position.
+    /// Links an entry into the list that its tick belongs to at this position.
     fn place(&mut self, index: u32) {
         let tick = self.entries[index as usize].tick;
         let differing = tick ^ self.position;

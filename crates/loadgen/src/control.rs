@@ -1,74 +1,48 @@
-//! The thread that steers a run: gives the lcores their orders, gathers an interval from each five times a second, and reckons.
+//! The control thread of a run: it sends commands to the lcores, collects an interval from each five times a second, and computes the
+//! figures.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod gather;
+
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use hdrhistogram::serialization::{Serializer, V2Serializer};
 use hioload_engine::{CountersHandle, Server};
 use hioload_transport::Transport;
 
-use crate::generator::{Generator, Order, Orders, Word, seat};
+use crate::bottleneck::bottleneck;
+use crate::channel::{Command, CommandSender, Notice, control_link};
+use crate::error::RepeatError;
+use crate::figures::{Mark, Memory, Moment, latency, tick_of};
+use crate::generator::Generator;
 use crate::job::{Job, Scenario};
-use crate::meter::{Interval, Times};
+use crate::meter::Interval;
 use crate::process;
 use crate::progress::{Phase, Progress};
-use crate::report::{Latency, Run, Tick, Usage};
-use crate::verdict;
+use crate::stop::Stop;
+use crate::usage::ServerProbe;
+use hioload_report::{Run, Tick, Usage};
 
 /// Between two intervals.
 const INTERVAL: Duration = Duration::from_millis(200);
-/// How long lcores may take to answer and to end.
+/// Time limit for the lcores to answer and to end.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// How often the run was asked to stop, by a signal for example.
-#[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicUsize>);
-
-impl Stop {
-    /// Asks; gives how often it was asked before.
-    pub fn ask(&self) -> usize {
-        self.0.fetch_add(1, Ordering::SeqCst)
-    }
-
-    /// Whether it was.
-    pub fn is_asked(&self) -> bool {
-        self.0.load(Ordering::SeqCst) > 0
-    }
-}
-
-/// How one knows what the server uses.
-#[derive(Debug, Clone)]
-pub enum ServerProbe {
-    /// One does not.
-    Unknown,
-    /// It is a process of this machine.
-    Process(u32),
-    /// Its lcores are in this process: their counters tell time with work from time without.
-    Lcores {
-        /// The counters.
-        counters: CountersHandle,
-        /// Their threads.
-        threads: Vec<u32>,
-    },
-}
-
-/// What came of a repeat.
+/// The result of one repeat.
 #[derive(Debug)]
-pub struct Outcome {
-    /// The figures, as far as it came.
+#[non_exhaustive]
+pub struct RepeatResult {
+    /// The figures, up to the end or the failure.
     pub run: Run,
-    /// Why it failed, in one line.
+    /// The reason of the failure, in one line; `None` if the repeat succeeded.
     pub failure: Option<String>,
 }
 
-/// Runs one repeat over `server`, which has no listeners and as many lcores as the job says. `which` is the repeat and their
-/// number, for `progress`.
+/// Runs one repeat of `job` over `server`, which has no listeners and as many lcores as the job. `which` is the number of the repeat,
+/// from 1, and the number of all repeats, for `progress`.
 ///
 /// # Errors
-/// The lcores could not be started, or did not end as they should.
+/// If the lcores cannot be started, or one of them fails.
 pub fn run<T: Transport + 'static>(
     server: Server<T>,
     job: &Arc<Job>,
@@ -76,34 +50,35 @@ pub fn run<T: Transport + 'static>(
     which: (usize, usize),
     progress: &mut dyn Progress,
     stop: &Stop,
-) -> Result<Outcome, String> {
+) -> Result<RepeatResult, RepeatError> {
     let lcores = server.lcores();
     let counters = server.counters();
-    let (words, heard) = channel();
-    let (orders, seats): (Vec<Orders>, Vec<_>) = (0..lcores).map(|_| seat(words.clone())).unzip();
-    drop(words);
-    let seats: Mutex<Vec<Option<_>>> = Mutex::new(seats.into_iter().map(Some).collect());
+    let (notices, received) = channel();
+    let (commands, links): (Vec<CommandSender>, Vec<_>) =
+        (0..lcores).map(|_| control_link(notices.clone())).unzip();
+    drop(notices);
+    let links: Mutex<Vec<Option<_>>> = Mutex::new(links.into_iter().map(Some).collect());
     let for_lcores = Arc::clone(job);
     let others = process::lcore_threads();
     let running = server
         .start(move |lcore| {
-            let mut seats = seats.lock().expect("no lcore panics with it");
-            let seat = seats[usize::from(lcore)].take();
+            let mut links = links.lock().expect("no lcore panics with it");
+            let link = links[usize::from(lcore)].take();
             Generator::new(
                 Arc::clone(&for_lcores),
                 lcore,
-                seat.expect("each lcore starts once"),
+                link.expect("each lcore starts once"),
             )
             .in_real_time()
         })
-        .map_err(|why| why.to_string())?;
+        .map_err(RepeatError::Start)?;
     let mut threads = process::lcore_threads();
     threads.retain(|thread| !others.contains(thread));
     let mut control = Control {
         threads,
         job,
-        orders,
-        heard,
+        commands,
+        notices: received,
         counters,
         probe,
         which,
@@ -119,21 +94,21 @@ pub fn run<T: Transport + 'static>(
     };
     let run = control.steer();
     let failure = control.failure.take();
-    running.join().map_err(|why| why.to_string())?;
-    Ok(Outcome { run, failure })
+    running.join().map_err(RepeatError::Lcore)?;
+    Ok(RepeatResult { run, failure })
 }
 
 struct Control<'a> {
     job: &'a Arc<Job>,
-    orders: Vec<Orders>,
-    heard: Receiver<Word>,
+    commands: Vec<CommandSender>,
+    notices: Receiver<Notice>,
     counters: CountersHandle,
     threads: Vec<u32>,
     probe: &'a ServerProbe,
     which: (usize, usize),
     progress: &'a mut dyn Progress,
     stop: &'a Stop,
-    #[allow(clippy::vec_box, reason = "they go back and forth in their boxes")]
+    #[allow(clippy::vec_box, reason = "the boxes travel between the threads")]
     spares: Vec<Box<Interval>>,
     failure: Option<String>,
     first_error: Option<String>,
@@ -143,40 +118,25 @@ struct Control<'a> {
     ready: usize,
 }
 
-/// What both ends have used up to a moment.
-#[derive(Clone)]
-struct Mark {
-    at: Instant,
-    own: verdict::Lcores,
-    server: Option<verdict::Server>,
-}
-
-/// One gathered moment.
-struct Moment {
-    interval: Interval,
-    open: usize,
-    mark: Mark,
-}
-
 impl Control<'_> {
     fn steer(&mut self) -> Run {
         let mut run = Run::default();
         let before = Memory::now(self.probe);
         self.phase(Phase::Opening, None);
-        self.order(|| Order::Open);
+        self.send_all(|| Command::Open);
         let mut total = Interval::empty();
         self.open(&mut total);
-        if !self.over() {
+        if !self.must_end() {
             self.load(&mut run, &mut total);
         }
         self.finish(run, &total, &before)
     }
 
-    /// Waits until everything is open.
+    /// Waits until all connections are open.
     fn open(&mut self, total: &mut Interval) {
         let mut next = Instant::now() + INTERVAL;
         let wanted = self.job.connections;
-        while self.ready < self.orders.len() && !self.over() {
+        while self.ready < self.commands.len() && !self.must_end() {
             self.listen(next.saturating_duration_since(Instant::now()), &mut |_| {});
             if Instant::now() >= next {
                 next += INTERVAL;
@@ -185,7 +145,7 @@ impl Control<'_> {
                 self.progress.connections(moment.open.min(wanted), wanted);
             }
         }
-        // What the opening brought are handshakes, and errors.
+        // Only handshakes and errors count in this phase.
         if let Some(moment) = self.gather() {
             total.add(&moment.interval);
         }
@@ -193,11 +153,11 @@ impl Control<'_> {
         total.times.reset();
     }
 
-    /// The load, from its first message to its last.
+    /// Runs the load from its first message to its last.
     fn load(&mut self, run: &mut Run, total: &mut Interval) {
         let opens = matches!(self.job.scenario, Scenario::Ramp);
         let (warmup, duration) = (self.job.warmup, self.job.duration);
-        self.order(|| Order::Go);
+        self.send_all(|| Command::Go);
         if !warmup.is_zero() && !opens {
             self.phase(Phase::Warmup, Some(warmup.as_secs_f64()));
             let mut before = self.mark();
@@ -209,7 +169,7 @@ impl Control<'_> {
                 &mut series,
                 -warmup.as_secs_f64(),
             );
-            // It counts for nothing, but for what went wrong.
+            // Of the warm-up only errors count, and handshakes unless the scenario measures them.
             let errors = std::mem::take(&mut total.errors);
             let handshakes = std::mem::replace(&mut total.handshakes, crate::meter::times());
             total.clear();
@@ -219,7 +179,7 @@ impl Control<'_> {
             }
             run.series = series;
         }
-        if self.over() {
+        if self.must_end() {
             return;
         }
         self.phase(Phase::Measuring, Some(duration.as_secs_f64()));
@@ -240,7 +200,7 @@ impl Control<'_> {
         }
     }
 
-    /// Gathers intervals for `length`.
+    /// Collects intervals for `length`.
     fn measure(
         &mut self,
         length: Duration,
@@ -264,8 +224,9 @@ impl Control<'_> {
             total.add(&moment.interval);
             second.add(&moment.interval);
             *last = moment.mark.clone();
-            let over =
-                start.elapsed() >= length || self.over() || self.finished >= self.orders.len();
+            let over = start.elapsed() >= length
+                || self.must_end()
+                || self.finished >= self.commands.len();
             let span = (moment.mark.at - second_from.at).as_secs_f64();
             if span >= 0.95 || over {
                 let gathered = Moment {
@@ -281,13 +242,13 @@ impl Control<'_> {
         }
     }
 
-    /// Waits for what is under way. In an open loop its times belong to what is measured: they count from when it was due.
+    /// Waits for the answers in flight. In an open loop their latencies count, since the messages were due during the measurement.
     fn drain(&mut self, total: &mut Interval) {
         self.phase(Phase::Ending, None);
-        self.order(|| Order::Halt);
+        self.send_all(|| Command::Halt);
         let end = Instant::now() + self.job.timeout + GRACE;
-        while self.drained < self.orders.len() && self.failure.is_none() && Instant::now() < end {
-            if self.stop.0.load(Ordering::SeqCst) > 1 {
+        while self.drained < self.commands.len() && self.failure.is_none() && Instant::now() < end {
+            if self.stop.is_urgent() {
                 return;
             }
             self.listen(Duration::from_millis(50), &mut |_| {});
@@ -308,26 +269,26 @@ impl Control<'_> {
             && matches!(self.job.scenario, Scenario::Rate | Scenario::Fanout);
         run.latency = latency(&total.times, from_due);
         run.handshake = latency(&total.handshakes, false);
-        self.counted(&mut run);
+        self.add_tcp_counters(&mut run);
         let after = Memory::now(self.probe);
         after.write(before, &mut run, self.job, self.probe);
-        // Errors that are allowed are none that fail the run.
+        // Up to `max_errors` errors do not fail the run.
         if self.failure.is_none() && self.errors > self.job.max_errors {
-            let what = self
+            let first = self
                 .first_error
                 .take()
                 .unwrap_or_else(|| "errors".to_owned());
             self.failure = Some(match self.errors {
-                1 => what,
-                n => format!("{what} ({n} errors)"),
+                1 => first,
+                n => format!("{first} ({n} errors)"),
             });
         }
         self.phase(Phase::Ending, None);
-        self.order(|| Order::Close);
-        // They end by themselves, and say nothing more.
+        self.send_all(|| Command::Close);
+        // The channel closes when the last lcore has ended.
         let end = Instant::now() + GRACE;
-        while Instant::now() < end && self.stop.0.load(Ordering::SeqCst) < 2 {
-            match self.heard.recv_timeout(Duration::from_millis(50)) {
+        while Instant::now() < end && !self.stop.is_urgent() {
+            match self.notices.recv_timeout(Duration::from_millis(50)) {
                 Err(RecvTimeoutError::Disconnected) => break,
                 _ => continue,
             }
@@ -350,224 +311,21 @@ impl Control<'_> {
             let (cores, busiest) = last.since(first, wall);
             run.server = Some(usage(cores, busiest));
         }
-        run.bottleneck = Some(verdict::bottleneck(run, self.job).to_owned());
+        run.bottleneck = Some(bottleneck(run, self.job).to_owned());
     }
 
-    /// What TCP of our own has counted, on either side that is known.
-    fn counted(&self, run: &mut Run) {
+    /// Adds the counters of the user-space TCP of both sides, where they are known.
+    fn add_tcp_counters(&self, run: &mut Run) {
         let mut note = |side: &str, counters: &CountersHandle| {
             let all = counters.totals();
-            let telling = |name: &str| name.starts_with("tcp_") || name.starts_with("rx_bytes_");
-            for (name, n) in all.iter().filter(|(name, n)| telling(name) && *n > 0) {
+            let reported = |name: &str| name.starts_with("tcp_") || name.starts_with("rx_bytes_");
+            for (name, n) in all.iter().filter(|(name, n)| reported(name) && *n > 0) {
                 run.extra.insert(format!("{side}_{name}"), n as f64);
             }
         };
         note("generator", &self.counters);
         if let ServerProbe::Lcores { counters, .. } = self.probe {
             note("server", counters);
-        }
-    }
-
-    fn mark(&self) -> Mark {
-        Mark {
-            at: Instant::now(),
-            own: verdict::Lcores::now(&self.counters, &self.threads),
-            server: verdict::Server::now(self.probe),
-        }
-    }
-
-    /// Whether it makes no sense to go on.
-    fn over(&self) -> bool {
-        self.failure.is_some() || self.stop.is_asked() || self.errors > self.job.max_errors
-    }
-
-    /// An interval of all lcores; `None` if they do not answer.
-    fn gather(&mut self) -> Option<Moment> {
-        let lcores = self.orders.len();
-        for lcore in 0..lcores {
-            let spare = self.spares.pop();
-            let spare = spare.unwrap_or_else(|| Box::new(Interval::empty()));
-            self.orders[lcore].give(Order::Report(spare));
-        }
-        let mut sum = Interval::empty();
-        let (mut open, mut answers) = (0, 0);
-        let end = Instant::now() + GRACE;
-        while answers < lcores && Instant::now() < end {
-            let mut spares = Vec::new();
-            let alive = self.listen(Duration::from_millis(100), &mut |word| {
-                if let Word::Interval {
-                    open: here,
-                    mut interval,
-                    ..
-                } = word
-                {
-                    answers += 1;
-                    open += here;
-                    sum.add(&interval);
-                    interval.clear();
-                    spares.push(interval);
-                }
-            });
-            self.spares.append(&mut spares);
-            if !alive {
-                return None;
-            }
-        }
-        self.errors += sum.error_count();
-        (answers == lcores).then(|| Moment {
-            interval: sum,
-            open,
-            mark: self.mark(),
-        })
-    }
-
-    /// Waits, and listens to what the lcores have to say.
-    fn wait(&mut self, time: Duration) {
-        let end = Instant::now() + time;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.failure.is_some() || self.finished >= self.orders.len() {
-                return;
-            }
-            if self.stop.is_asked() {
-                return;
-            }
-            self.listen(left.min(Duration::from_millis(50)), &mut |_| {});
-        }
-    }
-
-    /// Takes one word if there is one; intervals are handed to `intervals`. `false` if all lcores have ended.
-    fn listen(&mut self, time: Duration, intervals: &mut dyn FnMut(Word)) -> bool {
-        match self.heard.recv_timeout(time) {
-            Ok(Word::Ready) => self.ready += 1,
-            Ok(Word::Finished) => self.finished += 1,
-            Ok(Word::Drained) => self.drained += 1,
-            Ok(Word::Error(line)) => {
-                self.progress.note(&line);
-                self.first_error.get_or_insert(line);
-            }
-            Ok(Word::Failed(line)) => {
-                self.failure.get_or_insert(line);
-            }
-            Ok(interval @ Word::Interval { .. }) => intervals(interval),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => {
-                self.failure
-                    .get_or_insert_with(|| "the generator's lcores have ended".to_owned());
-                return false;
-            }
-        }
-        true
-    }
-
-    fn order(&self, order: impl Fn() -> Order) {
-        for lcore in &self.orders {
-            lcore.give(order());
-        }
-    }
-
-    fn phase(&mut self, phase: Phase, total: Option<f64>) {
-        let (run, of) = self.which;
-        self.progress.phase(run, of, phase, total);
-    }
-}
-
-/// What a moment looked like.
-fn tick_of(moment: &Moment, last: &Mark, start: Instant, offset: f64) -> Tick {
-    let Moment {
-        interval,
-        open,
-        mark,
-    } = moment;
-    let span = (mark.at - last.at).as_secs_f64();
-    let wall = span * 1e9;
-    let at = |quantile| match interval.times.len() {
-        0 => 0,
-        _ => interval.times.value_at_quantile(quantile),
-    };
-    Tick {
-        at: (last.at - start).as_secs_f64() + offset,
-        span,
-        done: interval.done,
-        errors: interval.error_count(),
-        open: *open as u64,
-        p50: at(0.5),
-        p99: at(0.99),
-        p999: at(0.999),
-        max: at(1.0),
-        generator_cpu: mark.own.since(&last.own, wall).0,
-        server_cpu: last
-            .server
-            .as_ref()
-            .zip(mark.server.as_ref())
-            .map(|(last, now)| now.since(last, wall).0),
-    }
-}
-
-/// A distribution as it is reported; `None` if nothing was recorded.
-fn latency(times: &Times, from_due: bool) -> Option<Latency> {
-    if times.is_empty() {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    // It writes to memory.
-    V2Serializer::new().serialize(times, &mut bytes).ok()?;
-    Some(Latency {
-        count: times.len(),
-        mean: times.mean(),
-        stdev: times.stdev(),
-        min: times.min(),
-        max: times.max(),
-        p50: times.value_at_quantile(0.5),
-        p75: times.value_at_quantile(0.75),
-        p90: times.value_at_quantile(0.9),
-        p99: times.value_at_quantile(0.99),
-        p999: times.value_at_quantile(0.999),
-        p9999: times.value_at_quantile(0.9999),
-        histogram: base64::engine::general_purpose::STANDARD.encode(&bytes),
-        from_due,
-    })
-}
-
-/// Resident memory of both ends.
-struct Memory {
-    own: u64,
-    server: Option<u64>,
-}
-
-impl Memory {
-    fn now(probe: &ServerProbe) -> Self {
-        Self {
-            own: process::rss(std::process::id()).unwrap_or(0),
-            server: match probe {
-                ServerProbe::Process(pid) => process::rss(*pid),
-                _ => None,
-            },
-        }
-    }
-
-    /// Writes it into the figures.
-    fn write(&self, before: &Self, run: &mut Run, job: &Job, probe: &ServerProbe) {
-        let connections = job.connections.max(1) as f64;
-        let each = |after: u64, before: u64| (after as f64 - before as f64) / connections;
-        let holds = matches!(job.scenario, Scenario::Hold | Scenario::Ramp);
-        run.generator.rss = self.own;
-        let both = matches!(probe, ServerProbe::Lcores { .. });
-        if holds {
-            let own = each(self.own, before.own);
-            if both {
-                run.extra
-                    .insert("rss_per_connection_both_ends".to_owned(), own);
-            } else {
-                run.generator.rss_per_connection = Some(own);
-            }
-        }
-        if let Some(rss) = self.server {
-            let usage = run.server.get_or_insert_default();
-            usage.rss = rss;
-            if let (true, Some(before)) = (holds, before.server) {
-                usage.rss_per_connection = Some(each(rss, before));
-            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a generator is to do.
+//! The description of a load.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,9 +7,10 @@ use std::time::Duration;
 use hioload_transport::Endpoint;
 use hioload_ws_proto::Kind;
 
+use crate::error::UnknownName;
 use crate::sizes::Sizes;
 
-/// Makes an enumeration that is written on a command line.
+/// Makes an enumeration whose variants have names on the command line.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $word:literal => $variant:ident,)* }) => {
         $(#[$doc])*
@@ -23,11 +24,11 @@ macro_rules! words {
         }
 
         impl FromStr for $name {
-            type Err = String;
-            fn from_str(text: &str) -> Result<Self, String> {
+            type Err = UnknownName;
+            fn from_str(text: &str) -> Result<Self, UnknownName> {
                 match text {
                     $($word => Ok(Self::$variant),)*
-                    _ => Err(format!("'{text}' is none of {}", [$($word,)*].join(", "))),
+                    _ => Err(UnknownName { given: text.to_owned(), known: &[$($word,)*] }),
                 }
             }
         }
@@ -35,15 +36,15 @@ macro_rules! words {
 }
 
 words! {
-    /// What the load is.
+    /// The kind of load.
     Scenario {
         /// Closed loop: each answer is followed by the next message.
         "echo" => Echo,
-        /// Open loop: messages are sent when they are due, whatever is still under way.
+        /// Open loop: messages are sent when they are due, however many are in flight.
         "rate" => Rate,
-        /// Connections are opened and stay.
+        /// Connections are opened and stay open.
         "ramp" => Ramp,
-        /// Connections are open and say nothing.
+        /// Connections are open and send nothing.
         "hold" => Hold,
         /// Connections are opened, used a little and closed, over and over.
         "churn" => Churn,
@@ -55,88 +56,89 @@ words! {
 }
 
 words! {
-    /// When messages of an open loop are due.
+    /// The arrival process of an open loop.
     Arrival {
-        /// At equal distances on each connection; the connections are spread evenly.
+        /// Equal gaps on each connection, with the connections spread evenly.
         "even" => Even,
-        /// A Poisson process: at distances that are exponentially distributed.
+        /// A Poisson process: exponentially distributed gaps.
         "poisson" => Poisson,
     }
 }
 
 words! {
-    /// What is compared of an answer.
+    /// The part of an answer that is compared.
     Verify {
-        /// Its length and its number, so that nothing is missing, sent twice or out of order.
+        /// Length and number: detects answers that are missing, sent twice or out of order.
         "length" => Length,
-        /// These and every byte.
+        /// Length, number and every byte.
         "content" => Content,
     }
 }
 
 words! {
-    /// How fan-out is asked for.
+    /// The protocol by which fan-out is requested.
     Dialect {
         /// The subprotocol `hioload.topics.v1`.
         "topics" => Topics,
-        /// Binary messages that the server passes on to everybody.
+        /// Binary messages that the server sends on to all connections.
         "plain" => Plain,
-        /// The same, from a server that greets a subscriber with a message as soon as it will get what is published.
+        /// As `plain`, from a server that sends each subscriber a message once it receives publications.
         "greeted" => Greeted,
     }
 }
 
-/// What a generator is to do; counts are of all lcores together.
+/// The description of a load. Counts are for all lcores together. Made by [`Job::new`] and changed field by field.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Job {
-    /// The load.
+    /// The kind of load.
     pub scenario: Scenario,
-    /// Where the server listens: the first of these that answers.
+    /// Addresses of the server. The first that answers is used.
     pub endpoints: Vec<Endpoint>,
-    /// The `Host` field.
+    /// Value of the `Host` field.
     pub host: String,
-    /// Request target.
+    /// Request target of connections.
     pub target: String,
     /// Request target of publishers.
     pub publish_target: String,
-    /// `Origin`, if one is to be sent.
+    /// Value of the `Origin` field, if it is sent.
     pub origin: Option<String>,
     /// Subprotocols to offer.
     pub protocols: Vec<String>,
     /// Further header fields.
     pub headers: Vec<(String, String)>,
-    /// Whether to offer permessage-deflate.
+    /// Whether permessage-deflate is offered.
     pub deflate: bool,
-    /// Connections; with `fanout` subscribers.
+    /// Connections; with `fanout`, subscribers.
     pub connections: usize,
-    /// Handshakes under way at once, of an lcore.
+    /// Handshakes in flight on each lcore, at most.
     pub opening: usize,
-    /// Messages under way at once on each connection; with `fanout` publications of each topic.
+    /// Messages in flight on each connection, at most; with `fanout`, publications of each topic.
     pub in_flight: usize,
-    /// With `echo`: messages under way at once on all connections together, one at most on each, which take turns; 0: all
-    /// have theirs.
+    /// With `echo`: messages in flight on all connections together. Each connection has at most one, and they take turns. 0: no
+    /// turns.
     pub active: usize,
-    /// With `echo`: connections that are open and say nothing.
+    /// With `echo`: connections that are open and send nothing.
     pub silent: usize,
-    /// Bytes of messages.
+    /// Sizes of messages.
     pub sizes: Sizes,
-    /// Text or binary.
+    /// Text or binary messages.
     pub kind: Kind,
     /// Messages, opens or publications per second.
     pub rate: Option<f64>,
-    /// When they are due.
+    /// The arrival process of an open loop.
     pub arrival: Arrival,
-    /// What is measured.
+    /// Duration of the measurement.
     pub duration: Duration,
-    /// What comes before and counts for nothing.
+    /// Duration of the load before the measurement.
     pub warmup: Duration,
     /// Frames that each message is split into.
     pub fragments: usize,
-    /// What is compared.
+    /// The part of an answer that is compared.
     pub verify: Verify,
-    /// For a handshake, and for an answer.
+    /// Time limit of a handshake, and of an answer.
     pub timeout: Duration,
-    /// Errors of connections that do not fail the run.
+    /// Errors of connections that are allowed before the run fails.
     pub max_errors: u64,
     /// With `churn`: messages on each connection.
     pub echoes: usize,
@@ -144,15 +146,15 @@ pub struct Job {
     pub publishers: usize,
     /// With `fanout`: topics.
     pub topics: usize,
-    /// With `fanout`: how it is asked for.
+    /// With `fanout`: the protocol.
     pub dialect: Dialect,
     /// Generator lcores.
     pub lcores: usize,
 }
 
 impl Job {
-    /// A small one, to a server at an address: two connections that echo 64 bytes for a second, a message under way on each,
-    /// every byte compared.
+    /// A small load for one server: two connections that echo 64 bytes for one second, with one message in flight on each and every
+    /// byte compared.
     #[must_use]
     pub fn new(scenario: Scenario, server: Endpoint) -> Self {
         let host = match &server {
@@ -192,13 +194,13 @@ impl Job {
         }
     }
 
-    /// The part of `all` that an lcore has.
+    /// The part of `all` that belongs to an lcore.
     pub(crate) fn share(&self, all: usize, lcore: u16) -> usize {
         let (lcore, lcores) = (usize::from(lcore), self.lcores.max(1));
         all * (lcore + 1) / lcores - all * lcore / lcores
     }
 
-    /// The most messages that are under way on one connection.
+    /// The most messages in flight on one connection.
     pub(crate) fn window(&self) -> usize {
         self.in_flight.max(1)
     }
@@ -208,13 +210,13 @@ impl Job {
 pub(crate) mod tests {
     use super::*;
 
-    /// A small one.
+    /// A small job.
     pub(crate) fn job(scenario: Scenario) -> Job {
         Job::new(scenario, Endpoint::Tcp(([127, 0, 0, 1], 9001).into()))
     }
 
     #[test]
-    fn the_shares_are_all() {
+    fn the_shares_of_the_lcores_add_up_to_the_whole() {
         for lcores in 1..5 {
             let mut job = job(Scenario::Echo);
             job.lcores = lcores;

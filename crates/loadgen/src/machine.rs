@@ -1,12 +1,12 @@
-//! The machine that this runs on.
+//! The machine of the generator.
 
 use std::fs;
 use std::thread::available_parallelism;
 
 use crate::process::kib_field;
-use crate::report::Machine;
+use hioload_report::Machine;
 
-/// What it is, and how busy it is.
+/// Reads the properties and the load average of this machine from `/proc`. Missing values are empty or 0.
 pub fn detect() -> Machine {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");

@@ -1,5 +1,5 @@
-//! The data plane without a NIC: lcores of a server and of a generator in one process, each pair of them joined by a pair of devices
-//! in memory.
+//! The data plane without a NIC: lcores of a server and of a generator in one process, each pair connected by a pair of devices in
+//! memory.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -11,22 +11,22 @@ use hioload_mem::{Pool, PoolOptions};
 use hioload_tcp::{Cidr, Stack, StackConfig};
 use hioload_transport::bypass::{Bypass, BypassOptions};
 
-/// Where the server listens.
+/// The address of the server.
 pub const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1)), 9001);
-/// The network that both ends are in.
+/// Prefix length of the network of both ends.
 const PREFIX: u8 = 16;
 /// Source ports of each address of the generator.
 const PORTS: std::ops::RangeInclusive<u16> = 1024..=65_535;
-/// Connections that one of its addresses is taken to have room for: fewer than ports, since some are in TIME_WAIT.
+/// Connections for each address of the generator: fewer than ports, since some are in TIME_WAIT.
 const EACH: usize = 50_000;
-/// Addresses there are besides the server's.
+/// Addresses available to the generator.
 const ADDRESSES: usize = 50_000;
 
-/// The transports of lcores; one of `servers` is joined to one of `clients`.
+/// The transports of the lcores. Each of `servers` is connected to the one of `clients` with the same index.
 pub struct Ends<S: Device, C: Device> {
-    /// The server's.
+    /// Transports of the server.
     pub servers: Vec<MakeTransport<Bypass<S>>>,
-    /// The generator's.
+    /// Transports of the generator.
     pub clients: Vec<MakeTransport<Bypass<C>>>,
 }
 
@@ -36,11 +36,11 @@ impl<S: Device, C: Device> std::fmt::Debug for Ends<S, C> {
     }
 }
 
-/// Both ends of `pairs` pairs of devices, for a server and a generator of these configurations. `on_server` and `on_client` may
-/// put something around a device, such as a tap; they are given the number of the pair.
+/// Makes both ends of `pairs` pairs of devices, for a server and a generator with these configurations. `on_server` and `on_client`
+/// may wrap a device, for example in a tap or an attacker; they receive the number of the pair.
 ///
 /// # Errors
-/// There is no memory for the frames, or for so many connections there are no addresses.
+/// If there is no memory for the frames, or there are not enough addresses for the connections.
 pub fn ends<S, C>(
     pairs: usize,
     (server, client): (&Config, &Config),
@@ -58,16 +58,12 @@ where
         clients: Vec::new(),
     };
     for (n, (near, far)) in both.into_iter().enumerate() {
-        let at_server = StackConfig {
-            addresses: vec![cidr(SERVER.ip())?],
-            listen: vec![SERVER],
-            ..stack(server)
-        };
-        let at_client = StackConfig {
-            addresses: addresses(client.limits.max_connections)?,
-            source_ports: PORTS,
-            ..stack(client)
-        };
+        let mut at_server = stack(server);
+        at_server.addresses = vec![cidr(SERVER.ip())?];
+        at_server.listen = vec![SERVER];
+        let mut at_client = stack(client);
+        at_client.addresses = addresses(client.tunables.limits.max_connections)?;
+        at_client.source_ports = PORTS;
         ends.servers
             .push(make(near, n, on_server.clone(), at_server, server));
         ends.clients
@@ -76,30 +72,29 @@ where
     Ok(ends)
 }
 
-/// What both stacks have in common.
+/// The settings of both stacks.
 fn stack(config: &Config) -> StackConfig {
-    StackConfig {
-        max_flows: config.slots(),
-        secret: rand::random(),
-        // A closed connection is gone: its port is needed.
-        linger: std::time::Duration::from_secs(2),
-        ..StackConfig::default()
-    }
+    let mut stack = StackConfig::default();
+    stack.max_flows = config.slots();
+    stack.secret = rand::random();
+    // Frees the port of a closed connection early.
+    stack.linger = std::time::Duration::from_secs(2);
+    stack
 }
 
 fn cidr(address: IpAddr) -> io::Result<Cidr> {
     Cidr::new(address, PREFIX).ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
-/// As many addresses of the generator as so many connections need.
+/// The addresses of the generator for this many connections.
 fn addresses(connections: usize) -> io::Result<Vec<Cidr>> {
     let count = connections.div_ceil(EACH).max(1);
     if count > ADDRESSES {
-        let text = format!("there are no source addresses for {connections} connections");
+        let text = format!("not enough source addresses for {connections} connections");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
     let addresses = (0..count as u32).map(|n| {
-        // 10.77.1.0 and on, but for the ends of the network.
+        // From 10.77.1.0 on.
         let host = 0x0a4d_0100 + n;
         cidr(Ipv4Addr::from(host).into())
     });
@@ -113,22 +108,12 @@ fn make<D: Device + 'static>(
     stack: StackConfig,
     config: &Config,
 ) -> MakeTransport<Bypass<D>> {
-    let options = BypassOptions {
-        send_queue: config.send_bound(),
-        ..BypassOptions::default()
-    };
+    let options = BypassOptions::default().send_queue(config.send_bound());
     let make = move |place: LcorePlacement| {
         let device = wrap(end.open(), pair);
-        let stack = Stack::new(device, stack, None, place.now)
-            .map_err(|why| StartError::Transport(why.to_string()))?;
-        let pool = Pool::new(&PoolOptions {
-            // Chunks cost memory once they are used.
-            buffers: 16_384,
-            buffer_size: 16 << 10,
-            node: place.node,
-            ..PoolOptions::default()
-        })
-        .map_err(|why| StartError::System("reserve the send buffers", why))?;
+        let stack = Stack::new(device, stack, None, place.now).map_err(StartError::transport)?;
+        let pool = Pool::new(&PoolOptions::new(16_384, 16 << 10).node(place.node))
+            .map_err(|why| StartError::System("reserve the send buffers", why))?;
         Ok(Bypass::over(stack, options, pool))
     };
     Box::new(make)
@@ -139,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_million_connections_have_their_addresses() {
+    fn a_million_connections_get_enough_addresses() {
         let all = addresses(1_000_000).expect("addresses");
         assert_eq!(all.len(), 20);
         assert!(

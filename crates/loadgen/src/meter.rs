@@ -1,40 +1,38 @@
-//! What an lcore counts between two intervals.
+//! The counters of an lcore in one interval.
 
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-use crate::report;
-
-/// Times in nanoseconds, to three digits.
+/// Times in nanoseconds, with three significant digits.
 pub(crate) type Times = Histogram<u64>;
 
-/// An empty one.
+/// An empty histogram.
 pub(crate) fn times() -> Box<Times> {
-    Box::new(report::histogram())
+    Box::new(hioload_report::histogram())
 }
 
-/// What happened in an interval on one lcore.
+/// The counters of one lcore, or of several together, in one interval.
 #[derive(Debug, Clone)]
 pub struct Interval {
     /// Messages sent.
     pub sent: u64,
-    /// As [`Run::done`](crate::report::Run::done).
+    /// As [`Run::done`](hioload_report::Run::done).
     pub done: u64,
     /// Payload bytes received.
     pub bytes: u64,
     /// Connections opened.
     pub opened: u64,
-    /// By name.
+    /// Errors by name.
     pub errors: BTreeMap<String, u64>,
-    /// From sent or due to answered.
+    /// Times from sent or due to answered.
     pub times: Box<Histogram<u64>>,
-    /// From connect to the 101.
+    /// Times from connect to the 101 response.
     pub handshakes: Box<Histogram<u64>>,
 }
 
 impl Interval {
-    /// In which nothing has happened.
+    /// An interval without any event.
     pub fn empty() -> Self {
         Self {
             sent: 0,
@@ -47,7 +45,7 @@ impl Interval {
         }
     }
 
-    /// Makes it as new.
+    /// Resets all counters.
     pub(crate) fn clear(&mut self) {
         (self.sent, self.done, self.bytes, self.opened) = (0, 0, 0, 0);
         self.errors.clear();
@@ -55,7 +53,7 @@ impl Interval {
         self.handshakes.reset();
     }
 
-    /// Adds another lcore's, or a later one.
+    /// Adds the interval of another lcore, or a later one.
     pub(crate) fn add(&mut self, other: &Self) {
         self.sent += other.sent;
         self.done += other.done;
@@ -69,14 +67,14 @@ impl Interval {
         let _ = self.handshakes.add(&*other.handshakes);
     }
 
-    /// All errors.
+    /// The number of all errors.
     pub(crate) fn error_count(&self) -> u64 {
         self.errors.values().sum()
     }
 }
 
-/// Writes an [`Interval`]. Messages that were sent in one turn and answered in one turn took equally long: they are recorded
-/// as one.
+/// Counts into an [`Interval`]. Messages that were sent in the same turn and answered in the same turn have the same latency, so a
+/// run of equal latencies is recorded at once.
 #[derive(Debug)]
 pub(crate) struct Meter {
     interval: Box<Interval>,
@@ -141,7 +139,7 @@ impl Meter {
         }
     }
 
-    /// Ends the interval; `next` is the empty one that comes after.
+    /// Ends the interval and begins `next`, which is empty.
     pub(crate) fn take(&mut self, next: Box<Interval>) -> Box<Interval> {
         self.settle();
         std::mem::replace(&mut self.interval, next)

@@ -1,38 +1,39 @@
-//! Which connections are to be opened, and how fast.
+//! The connections to be opened, and their rate.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use hioload_lcore::Time;
 
-/// After a connection could not be opened nothing is tried for so long.
+/// Pause after a failed attempt.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Connections that an lcore opens.
 #[derive(Debug, Default)]
 pub(crate) struct Opener {
-    /// Connections of it all.
+    /// Connections wanted.
     pub(crate) wanted: usize,
-    /// The next that was never tried.
+    /// The next connection that was never tried.
     fresh: usize,
-    /// Those to be opened again.
+    /// Connections to be opened again.
     again: VecDeque<usize>,
-    /// Handshakes under way.
-    pub(crate) under_way: usize,
-    /// And the most of them.
+    /// Handshakes in flight.
+    pub(crate) in_flight: usize,
+    /// Limit of the handshakes in flight.
     at_once: usize,
-    /// Nanoseconds between two, if there is a rate; and when the next is due.
+    /// Nanoseconds between two attempts, if there is a rate.
     gap: Option<f64>,
+    /// Time at which the next attempt is due, ns.
     due: f64,
     not_before: Option<Time>,
-    /// One has been opened: the server is there.
+    /// A connection was opened before: the server exists.
     pub(crate) proven: bool,
-    /// Connections opened and not given up.
+    /// Connections open now.
     pub(crate) opened: usize,
 }
 
 impl Opener {
-    /// For `wanted` connections, of which at most `at_once` are begun and not open.
+    /// For `wanted` connections, with at most `at_once` handshakes in flight.
     pub(crate) fn new(wanted: usize, at_once: usize) -> Self {
         Self {
             wanted,
@@ -41,17 +42,17 @@ impl Opener {
         }
     }
 
-    /// Opens at this rate from `now` on.
+    /// Sets the rate of attempts from `now` on.
     pub(crate) fn pace(&mut self, rate: f64, now: Time) {
         self.gap = Some(1e9 / rate);
         self.due = now.as_nanos() as f64;
     }
 
-    /// The next connection to open, and since when that is due.
+    /// The next connection to open, and the time from which its handshake is timed.
     pub(crate) fn next(&mut self, now: Time) -> Option<(usize, u64)> {
-        // The first one goes ahead: if nobody answers it, one line says so.
+        // The first attempt is alone, so that an absent server causes one error.
         let most = if self.proven { self.at_once } else { 1 };
-        if self.under_way >= most || self.not_before.is_some_and(|at| now < at) {
+        if self.in_flight >= most || self.not_before.is_some_and(|at| now < at) {
             return None;
         }
         if self.again.is_empty() && self.fresh >= self.wanted {
@@ -69,29 +70,29 @@ impl Opener {
             self.fresh += 1;
             self.fresh - 1
         });
-        self.under_way += 1;
+        self.in_flight += 1;
         Some((n, since))
     }
 
-    /// A connection is to be opened again.
+    /// Schedules a connection to be opened again.
     pub(crate) fn again(&mut self, n: usize) {
         self.again.push_back(n);
     }
 
-    /// One could not be opened.
+    /// An attempt failed.
     pub(crate) fn failed(&mut self, now: Time) {
-        self.under_way = self.under_way.saturating_sub(1);
+        self.in_flight = self.in_flight.saturating_sub(1);
         self.not_before = Some(now + PAUSE);
     }
 
-    /// One is open.
+    /// An attempt succeeded.
     pub(crate) fn succeeded(&mut self) {
-        self.under_way = self.under_way.saturating_sub(1);
+        self.in_flight = self.in_flight.saturating_sub(1);
         self.opened += 1;
         self.proven = true;
     }
 
-    /// Opens no more.
+    /// Stops opening connections.
     pub(crate) fn stop(&mut self) {
         self.fresh = self.wanted;
         self.again.clear();

@@ -1,7 +1,7 @@
-//! The open loop: when the next message of each connection is due.
+//! The open loop: the time at which the next message of each connection is due.
 //!
-//! Each connection has a schedule of its own, so that one that is stalled falls behind its schedule and not the others. What is
-//! due on it while it is stalled is sent later, and its time counts from when it was due.
+//! Each connection has a schedule of its own, so that a stalled connection does not delay the others. A message that is due during a
+//! stall is sent later, and its latency counts from the time at which it was due.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -18,12 +18,12 @@ pub(crate) struct Pacer {
     gap: f64,
     arrival: Arrival,
     rng: SmallRng,
-    /// Due time and connection, the earliest first; connections that are behind because they cannot send are not in it.
+    /// Due time and connection, the earliest first. A connection that cannot send is not in it.
     queue: BinaryHeap<Reverse<(u64, u32)>>,
 }
 
 impl Pacer {
-    /// For `connections` that send `rate` messages per second together.
+    /// Schedules for `connections` that send `rate` messages per second together.
     pub(crate) fn new(rate: f64, connections: usize, arrival: Arrival, seed: u64) -> Self {
         Self {
             gap: connections as f64 * 1e9 / rate,
@@ -33,7 +33,7 @@ impl Pacer {
         }
     }
 
-    /// When the first message of connection `n` of `of` is due, if the load begins at `start`.
+    /// Due time of the first message of connection `n` of `of`, if the load begins at `start`.
     pub(crate) fn first(&mut self, start: u64, n: usize, of: usize) -> u64 {
         match self.arrival {
             Arrival::Even => start + (self.gap * n as f64 / of.max(1) as f64) as u64,
@@ -41,7 +41,7 @@ impl Pacer {
         }
     }
 
-    /// When the message after the one that was due at `due` is.
+    /// Due time of the message after the one that was due at `due`.
     #[inline]
     pub(crate) fn next(&mut self, due: u64) -> u64 {
         let gap = match self.arrival {
@@ -54,13 +54,13 @@ impl Pacer {
         due.saturating_add(gap.max(1.0) as u64)
     }
 
-    /// A connection has a message that is due at `due`.
+    /// Schedules a message of a connection.
     #[inline]
     pub(crate) fn put(&mut self, due: u64, connection: usize) {
         self.queue.push(Reverse((due, connection as u32)));
     }
 
-    /// The next that is due by now.
+    /// Takes the next message that is due by `now`.
     #[inline]
     pub(crate) fn take(&mut self, now: u64) -> Option<(u64, usize)> {
         let Reverse((due, connection)) = *self.queue.peek()?;
@@ -82,7 +82,7 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    /// What is due in ten seconds at 1000 a second on 10 connections.
+    /// The messages due in ten seconds at 1000 a second on 10 connections.
     fn played(arrival: Arrival) -> Vec<(u64, usize)> {
         let mut pacer = Pacer::new(1000.0, 10, arrival, 7);
         for n in 0..10 {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn an_even_load_is_even() {
+    fn an_even_load_has_equal_gaps() {
         let all = played(Arrival::Even);
         assert!((10_000..=10_001).contains(&all.len()), "{}", all.len());
         assert!(
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_poisson_load_has_its_rate_and_its_spread() {
+    fn a_poisson_load_has_its_rate_and_exponential_gaps() {
         let all = played(Arrival::Poisson);
         // Ten standard deviations of the count are 1000.
         assert!((9_000..=11_000).contains(&all.len()), "{}", all.len());
@@ -120,7 +120,7 @@ mod tests {
             .collect();
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
         let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
-        // Exponential: the deviation is the mean.
+        // The standard deviation of an exponential distribution is its mean.
         assert!((0.9..1.1).contains(&(variance.sqrt() / mean)));
     }
 }

@@ -1,8 +1,8 @@
-//! What messages are made of: a template made once, of which each message is a piece with its number patched in.
+//! Payloads: one template, of which each message is a slice with its number patched in.
 //!
-//! A message begins with its number, as up to eight letters, and goes on with the bytes that follow in the template. Where its
-//! piece begins and how long it is follows from the number. So the next answer of a connection is known to the byte without
-//! anything being kept of the message, and what belongs to another message, or comes in another order, is told apart.
+//! A message begins with its number, as up to eight letters, and continues with the bytes that follow in the template. The number
+//! determines the start and the length of the slice. The next answer of a connection is therefore known to the byte without storing
+//! the message, and an answer to another message, or in another order, is detected.
 
 use std::fmt;
 
@@ -11,28 +11,28 @@ use crate::sizes::Sizes;
 
 /// Bytes of the number.
 const NUMBER: usize = 8;
-/// Pieces begin at one of so many places.
+/// Number of offsets at which a slice can begin.
 const SHIFTS: usize = 256;
-/// An answer is looked for among so many messages before and behind the one awaited.
+/// A wrong answer is searched among this many messages before and after the expected one.
 const NEAR: u32 = 1 << 16;
 
-/// How an answer is wrong.
+/// The way in which an answer is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wrong {
-    /// Another length.
-    Length { sent: usize, came: usize },
-    /// Another byte, the first at this place.
+    /// The length differs.
+    Length { expected: usize, received: usize },
+    /// A byte differs; the first at this offset.
     Byte { at: usize },
-    /// It is the answer to the message so many places later (or, negative, before).
+    /// It is the answer to the message this many places later or, if negative, earlier.
     Order { by: i64 },
-    /// Text for binary, or the other way round.
+    /// Text instead of binary, or binary instead of text.
     Kind,
-    /// Nothing was under way.
+    /// No message was in flight.
     Unasked,
 }
 
 impl Wrong {
-    /// The name it is counted under.
+    /// The name under which the error is counted.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Length { .. } => "wrong length",
@@ -47,21 +47,23 @@ impl Wrong {
 impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Length { sent, came } => write!(f, "{came} bytes came for {sent}"),
+            Self::Length { expected, received } => {
+                write!(f, "{received} bytes were received instead of {expected}")
+            }
             Self::Byte { at } => write!(f, "byte {at} is wrong"),
             Self::Order { by } if *by < 0 => {
                 write!(
                     f,
-                    "it is the one {} before: sent twice, or out of order",
+                    "it is the answer of {} messages before: sent twice, or out of order",
                     -by
                 )
             }
             Self::Order { by } => write!(
                 f,
-                "it is the one {by} later: one is missing, or out of order"
+                "it is the answer of {by} later: one is missing, or out of order"
             ),
-            Self::Kind => f.write_str("text and binary are mixed up"),
-            Self::Unasked => f.write_str("nobody asked for it"),
+            Self::Kind => f.write_str("text instead of binary, or binary instead of text"),
+            Self::Unasked => f.write_str("no message was in flight"),
         }
     }
 }
@@ -74,7 +76,7 @@ pub(crate) struct Payload {
     content: bool,
 }
 
-/// The letters of a number: `a` for 0 to `p` for 15, the lowest four bits first, so that a short message has those.
+/// The letters of a number: `a` for 0 to `p` for 15, the lowest four bits first, so that a short message contains those.
 fn letters(n: u32) -> [u8; NUMBER] {
     let mut x = u64::from(n);
     x = (x | x << 16) & 0x0000_ffff_0000_ffff;
@@ -83,7 +85,7 @@ fn letters(n: u32) -> [u8; NUMBER] {
     (x + 0x6161_6161_6161_6161).to_le_bytes()
 }
 
-/// The number of such letters; `None` if they are none.
+/// The number that letters stand for; `None` if they stand for none.
 fn number(letters: &[u8]) -> Option<u32> {
     let mut n = 0;
     for (place, letter) in letters.iter().take(NUMBER).enumerate() {
@@ -94,7 +96,7 @@ fn number(letters: &[u8]) -> Option<u32> {
 }
 
 impl Payload {
-    /// Messages of these sizes: ASCII if `text`, else any bytes behind the number.
+    /// Messages of these sizes: ASCII if `text`, else any bytes after the number.
     pub(crate) fn new(sizes: &Sizes, text: bool, verify: Verify) -> Self {
         let mut state = 0x2545_f491_4f6c_dd1d_u64;
         let template = (0..SHIFTS + NUMBER + sizes.largest()).map(|_| {
@@ -102,7 +104,7 @@ impl Payload {
             state ^= state >> 7;
             state ^= state << 17;
             let byte = (state >> 32) as u8;
-            // No quotes and no backslashes, so that it may stand in a JSON string.
+            // Capital letters need no escape in a JSON string.
             if text { b'A' + byte % 26 } else { byte }
         });
         Self {
@@ -112,7 +114,7 @@ impl Payload {
         }
     }
 
-    /// Bytes of message `n`.
+    /// The length of message `n`.
     #[inline]
     pub(crate) fn size(&self, n: u32) -> usize {
         self.sizes[n.wrapping_mul(0x9e37_79b1).rotate_left(15) as usize & (self.sizes.len() - 1)]
@@ -124,7 +126,7 @@ impl Payload {
         n.wrapping_mul(37) as usize % SHIFTS
     }
 
-    /// Message `n`, lent to `f`.
+    /// Calls `f` with message `n`.
     #[inline]
     pub(crate) fn lend<R>(&mut self, n: u32, f: impl FnOnce(&[u8]) -> R) -> R {
         let (start, size) = (Self::start(n), self.size(n));
@@ -137,13 +139,13 @@ impl Payload {
         result
     }
 
-    /// Whether `came` is message `n`.
+    /// Checks that `received` is message `n`.
     #[inline]
-    pub(crate) fn check(&self, n: u32, came: &[u8]) -> Result<(), Wrong> {
+    pub(crate) fn check(&self, n: u32, received: &[u8]) -> Result<(), Wrong> {
         let (start, size) = (Self::start(n), self.size(n));
-        // A number that is there whole is compared as one word.
-        if came.len() == size
-            && let Some((number, rest)) = came.split_first_chunk::<NUMBER>()
+        // A complete number is compared as one word.
+        if received.len() == size
+            && let Some((number, rest)) = received.split_first_chunk::<NUMBER>()
             && *number == letters(n)
             && (!self.content || *rest == self.template[start + NUMBER..start + size])
         {
@@ -151,31 +153,31 @@ impl Payload {
         }
         let head = NUMBER.min(size);
         let rest = &self.template[start + head..start + size];
-        if came.len() == size
-            && came[..head] == letters(n)[..head]
-            && (!self.content || came[head..] == *rest)
+        if received.len() == size
+            && received[..head] == letters(n)[..head]
+            && (!self.content || received[head..] == *rest)
         {
             return Ok(());
         }
-        Err(self.wrong(n, came))
+        Err(self.wrong(n, received))
     }
 
     #[cold]
-    fn wrong(&self, n: u32, came: &[u8]) -> Wrong {
+    fn wrong(&self, n: u32, received: &[u8]) -> Wrong {
         let size = self.size(n);
-        if let Some(other) = number(came)
+        if let Some(other) = number(received)
             && other != n
-            && self.size(other) == came.len()
+            && self.size(other) == received.len()
             && other.wrapping_sub(n).wrapping_add(NEAR) < 2 * NEAR
         {
             return Wrong::Order {
                 by: i64::from(other.wrapping_sub(n).cast_signed()),
             };
         }
-        if came.len() != size {
+        if received.len() != size {
             return Wrong::Length {
-                sent: size,
-                came: came.len(),
+                expected: size,
+                received: received.len(),
             };
         }
         let start = Self::start(n);
@@ -183,8 +185,8 @@ impl Payload {
         let expected = letters(n)[..head]
             .iter()
             .chain(&self.template[start + head..start + size])
-            .zip(came)
-            .position(|(sent, came)| sent != came);
+            .zip(received)
+            .position(|(sent, received)| sent != received);
         Wrong::Byte {
             at: expected.unwrap_or(0),
         }
@@ -200,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_passes_as_itself_alone() {
+    fn a_message_passes_only_as_itself() {
         for sizes in [
             "0",
             "1",
@@ -234,14 +236,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn a_wrong_answer_is_classified() {
         let mut payload = payload("64", false, Verify::Content);
         let message = payload.lend(5, <[u8]>::to_vec);
         assert_eq!(payload.check(4, &message), Err(Wrong::Order { by: 1 }));
         assert_eq!(payload.check(8, &message), Err(Wrong::Order { by: -3 }));
         assert_eq!(
             payload.check(5, &message[..63]),
-            Err(Wrong::Length { sent: 64, came: 63 })
+            Err(Wrong::Length {
+                expected: 64,
+                received: 63
+            })
         );
         let mut bad = message.clone();
         bad[63] ^= 1;
@@ -249,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn without_content_length_and_order_are_compared() {
+    fn without_content_only_length_and_order_are_compared() {
         let mut payload = payload("64", false, Verify::Length);
         let mut message = payload.lend(5, <[u8]>::to_vec);
         message[30] ^= 1;

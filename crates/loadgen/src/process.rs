@@ -1,15 +1,15 @@
-//! What the kernel says a process has used.
+//! CPU time and memory of processes, from `/proc`.
 
 use std::collections::HashMap;
 use std::fs;
 
-/// The time that each thread of a process has run, in nanoseconds. From `/proc/PID/task/*/schedstat`, whose first number it is:
-/// the ticks of `/proc/PID/stat` are too coarse.
+/// CPU time of each thread of a process at one moment, in nanoseconds: the first number of `/proc/PID/task/*/schedstat`. The clock
+/// ticks of `/proc/PID/stat` are too coarse.
 #[derive(Debug, Clone)]
 pub struct CpuMark(HashMap<u32, u64>);
 
 impl CpuMark {
-    /// Now; `None` if there is no such process, or no /proc.
+    /// The CPU times now; `None` if there is no such process, or no /proc.
     pub fn now(pid: u32) -> Option<Self> {
         let mut threads = HashMap::new();
         for task in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
@@ -27,14 +27,14 @@ impl CpuMark {
         (!threads.is_empty()).then_some(Self(threads))
     }
 
-    /// Of these threads of this process.
+    /// The CPU times now of these threads of this process.
     pub fn of_threads(threads: &[u32]) -> Option<Self> {
         let Self(mut all) = Self::now(std::process::id())?;
         all.retain(|tid, _| threads.contains(tid));
         (!all.is_empty()).then_some(Self(all))
     }
 
-    /// Nanoseconds that all threads have run since `earlier`, and those of the one that has run most.
+    /// CPU time since `earlier` in nanoseconds: of all threads together, and of the busiest thread.
     pub fn since(&self, earlier: &Self) -> (u64, u64) {
         let ran = |(tid, nanos): (&u32, &u64)| {
             nanos.saturating_sub(earlier.0.get(tid).copied().unwrap_or(0))
@@ -44,7 +44,7 @@ impl CpuMark {
     }
 }
 
-/// Threads of this process that are lcores.
+/// The threads of this process that are lcores.
 pub fn lcore_threads() -> Vec<u32> {
     let tasks = fs::read_dir("/proc/self/task")
         .into_iter()
@@ -65,7 +65,7 @@ pub fn rss(pid: u32) -> Option<u64> {
     kib_field(&status, "VmRSS:").map(|kib| kib * 1024)
 }
 
-/// A field of /proc in KiB.
+/// A field of a file in /proc, in KiB.
 pub(crate) fn kib_field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().trim_end_matches(" kB").trim().parse().ok()
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_found_by_their_whole_name() {
+    fn a_field_is_found_by_its_whole_name() {
         let text = "VmHWM:\t  99 kB\nVmRSS:\t    1234 kB\nRssAnon:\t 7 kB\n";
         assert_eq!(kib_field(text, "VmRSS:"), Some(1234));
         assert_eq!(kib_field(text, "Rss:"), None);
@@ -84,7 +84,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn this_process_uses_something() {
+    fn cpu_time_and_memory_of_this_process_are_read() {
         let pid = std::process::id();
         let before = CpuMark::now(pid).expect("a mark");
         let spun = (0..20_000_000_u64).fold(0, |sum, n| std::hint::black_box(sum ^ n));

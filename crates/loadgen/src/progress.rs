@@ -1,22 +1,22 @@
-//! How whoever shows a run hears of it while it goes on.
+//! The interface to a display that shows a run while it goes on.
 
-use crate::report::{Run, Tick};
+use hioload_report::{Run, Tick};
 
-/// What a repeat is doing.
+/// The phase of a repeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Connections are being opened.
     Opening,
-    /// The load runs and counts for nothing yet.
+    /// The load runs and is not measured yet.
     Warmup,
-    /// What is reported is measured.
+    /// The load is measured.
     Measuring,
-    /// What is under way is waited for, and connections are closed.
+    /// The generator waits for the answers in flight and closes the connections.
     Ending,
 }
 
 impl Phase {
-    /// `opening`, `warm-up`, `measuring`, `ending`.
+    /// The name to show: `opening`, `warm-up`, `measuring`, `ending`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Opening => "opening",
@@ -27,26 +27,26 @@ impl Phase {
     }
 }
 
-/// Hears of a run: called on the thread that controls it, never on an lcore, so it may write to a terminal.
+/// Receives the progress of a run. The control thread calls it, never an lcore, so it may write to a terminal.
 pub trait Progress {
     /// Repeat `run` of `of`, counted from 1, enters a phase that takes `total` seconds, if that is known.
     fn phase(&mut self, run: usize, of: usize, phase: Phase, total: Option<f64>);
-    /// About five times a second: what happened since the last call, `elapsed` seconds into the phase. The spans of these
-    /// are shorter than those of [`Run::series`], which are gathered from them.
+    /// About five times a second: the figures since the last call, `elapsed` seconds into the phase. Their spans are shorter than
+    /// those of [`Run::series`], which are sums of them.
     fn tick(&mut self, tick: &Tick, elapsed: f64);
-    /// While connections are opened or closed: how many of how many are.
+    /// While connections are opened: `open` of `of` are open.
     fn connections(&mut self, open: usize, of: usize) {
         let _ = (open, of);
     }
-    /// Something worth a line of its own.
+    /// A line to show, such as an error.
     fn note(&mut self, line: &str);
-    /// A repeat has ended: what came of it.
+    /// A repeat has ended with these figures.
     fn done(&mut self, run: &Run) {
         let _ = run;
     }
 }
 
-/// Shows nothing.
+/// A display that shows nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 

@@ -1,4 +1,4 @@
-//! How the engine and the transport of a generator are set, so that neither bounds what the job asks for.
+//! Settings of the engine and the transport of a generator, chosen so that neither limits the job.
 
 use std::time::Duration;
 
@@ -9,20 +9,18 @@ use hioload_ws_proto::deflate::DeflateConfig;
 
 use crate::job::{Job, Scenario};
 
-/// Header of a frame, and what a dialect puts around a payload.
+/// Space for the frame header and the JSON of a dialect around a payload.
 const AROUND: usize = 256;
 
 /// The engine's configuration for a job.
 pub fn config(job: &Job) -> Config {
-    let mut config = Config {
-        // A generator that sleeps is late.
-        idle: Idle::Busy,
-        executor_threads: 0,
-        deflate: job.deflate.then(DeflateConfig::default),
-        ..Config::default()
-    };
+    let mut config = Config::default();
+    config.executor_threads = 0;
+    // A generator that sleeps sends late.
+    config.tunables.idle = Idle::Busy;
+    config.tunables.deflate = job.deflate.then(DeflateConfig::default);
     let largest = job.sizes.largest();
-    let limits = &mut config.limits;
+    let limits = &mut config.tunables.limits;
     limits.max_connections = job.connections + job.publishers + 1;
     limits.handshake_timeout = job.timeout;
     limits.close_timeout = Duration::from_secs(2);
@@ -31,11 +29,11 @@ pub fn config(job: &Job) -> Config {
         .reassembly_memory
         .max(limits.max_message.saturating_mul(2))
         .max(whole(job).saturating_mul(2));
-    // Silence is what some scenarios are about, and a lost connection is seen by what does not come back.
+    // Some scenarios are silent on purpose, and a lost connection is detected by its missing answers.
     limits.ping_interval = Duration::ZERO;
     limits.idle_timeout = Duration::ZERO;
-    // All that is under way has room. A full queue would stop the reading, and two ends that both wait for the other to read
-    // would wait for ever.
+    // The queue has space for everything in flight. A full queue would stop the reading, and two ends that both wait for the other
+    // to read would deadlock.
     limits.send_queue = limits.send_queue.max(each(job));
     limits.send_policy = SendPolicy::DropNew;
     config
@@ -44,10 +42,10 @@ pub fn config(job: &Job) -> Config {
 /// The largest send chunk.
 const LARGEST_CHUNK: usize = 64 << 10;
 
-/// Sockets for a job.
+/// The options of sockets for a job.
 pub fn sockets(job: &Job) -> SocketOptions {
     let mut sockets = SocketOptions::default();
-    // What goes out to a connection at once lies in one chunk, and so leaves in a plain send.
+    // Everything sent to a connection at once fits one chunk, so that it leaves in one send call.
     let memory = sockets.tx_chunk.saturating_mul(sockets.tx_chunks);
     let once = each(job).min(LARGEST_CHUNK).next_multiple_of(4 << 10);
     sockets.tx_chunk = sockets.tx_chunk.max(once);
@@ -57,19 +55,19 @@ pub fn sockets(job: &Job) -> SocketOptions {
     sockets
 }
 
-/// The largest windows of a TCP of our own: a kernel's grow that far, too.
+/// The largest window of the user-space TCP, as large as a kernel's grows.
 const LARGEST_RING: usize = 1 << 20;
 
-/// Bytes of its windows for a job: what is under way on a connection has room, within bounds.
+/// Window of the user-space TCP for a job, in bytes: everything in flight on a connection fits, up to 1 MiB.
 pub fn ring(job: &Job) -> usize {
     each(job).next_power_of_two().min(LARGEST_RING)
 }
 
-/// Bytes under way on one connection, at most.
+/// Bytes in flight on one connection, at most.
 fn each(job: &Job) -> usize {
     let frames = job.fragments.saturating_mul(16);
     let message = job.sizes.largest().saturating_add(AROUND + frames);
-    // An open loop sends what is due however much is under way, up to its window: what does not fit waits for its turn.
+    // An open loop sends what is due up to its window. A message that does not fit waits.
     match job.scenario {
         Scenario::Rate => message.saturating_mul(job.in_flight.min(64)),
         Scenario::Hold | Scenario::Ramp => 0,
@@ -77,7 +75,7 @@ fn each(job: &Job) -> usize {
     }
 }
 
-/// And on all of an lcore's.
+/// Bytes in flight on all connections of an lcore, at most.
 fn whole(job: &Job) -> usize {
     let connections = job.connections.div_ceil(job.lcores.max(1));
     match job.scenario {

@@ -3,19 +3,19 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What a message may have at most, in bytes.
+/// The largest message, in bytes.
 const MAX_SIZE: u64 = 1 << 30;
-/// Sizes that a distribution is played from: message `n` has the size at a place that `n` alone says.
+/// Entries of the table of sizes. The number of a message alone selects its entry.
 const TABLE: usize = 4096;
 
-/// How many bytes messages have: `64`, `64..4096` (each size in it as often), `64:90,4096:10` (weights).
+/// The sizes of messages in bytes: `64`, `64..4096` (uniform), `64:90,4096:10` (weights).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sizes {
     parts: Vec<Part>,
     text: String,
 }
 
-/// Sizes `from..=to`, each as often as the next, with a weight.
+/// Sizes `from..=to`, uniformly distributed, with a weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Part {
     from: u64,
@@ -24,7 +24,7 @@ struct Part {
 }
 
 impl Sizes {
-    /// One size.
+    /// One size for all messages.
     pub fn fixed(bytes: usize) -> Self {
         let size = bytes as u64;
         let part = Part {
@@ -38,17 +38,17 @@ impl Sizes {
         }
     }
 
-    /// The largest there is.
+    /// The largest size.
     pub fn largest(&self) -> usize {
         self.parts.iter().map(|part| part.to).max().unwrap_or(0) as usize
     }
 
-    /// The smallest there is.
+    /// The smallest size.
     pub fn smallest(&self) -> usize {
         self.parts.iter().map(|part| part.from).min().unwrap_or(0) as usize
     }
 
-    /// A table to play from, whose length is a power of two.
+    /// The table of sizes, whose length is a power of two.
     pub(crate) fn table(&self) -> Box<[u32]> {
         if let [Part { from, to, .. }] = self.parts[..]
             && from == to
@@ -60,7 +60,7 @@ impl Sizes {
         let mut upto = 0;
         for part in &self.parts {
             upto += part.weight;
-            // Exact up to one place in the table, and of a range each size is as often there.
+            // Weights are exact to one entry, and the sizes of a range are spread evenly.
             let end = (TABLE as u64 * upto / total) as usize;
             let n = end.saturating_sub(table.len());
             for i in 0..n {
@@ -74,7 +74,7 @@ impl Sizes {
     }
 }
 
-/// The same order each time: a run can be repeated.
+/// Shuffles the table in the same order each time, so that a run can be repeated.
 fn shuffle(table: &mut [u32]) {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     for i in (1..table.len()).rev() {
@@ -91,17 +91,33 @@ impl fmt::Display for Sizes {
     }
 }
 
+/// The reason why a text is not a [`Sizes`], in one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SizesError(String);
+
+impl fmt::Display for SizesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for SizesError {}
+
+fn expected() -> SizesError {
+    SizesError(EXPECTED.to_owned())
+}
+
 const EXPECTED: &str =
     "expected a size (64, 16KiB), a range (64..4096) or weighted sizes (64:90,4096:10)";
 
 impl FromStr for Sizes {
-    type Err = String;
+    type Err = SizesError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, SizesError> {
         let mut parts = Vec::new();
         for part in text.split(',') {
             let (sizes, weight) = match part.split_once(':') {
-                Some((sizes, weight)) => (sizes, weight.trim().parse().map_err(|_| EXPECTED)?),
+                Some((sizes, weight)) => (sizes, weight.trim().parse().map_err(|_| expected())?),
                 None => (part, 1),
             };
             let (from, to) = match sizes.split_once("..") {
@@ -109,13 +125,19 @@ impl FromStr for Sizes {
                 None => (size(sizes)?, size(sizes)?),
             };
             if from > to {
-                return Err(format!("'{sizes}' ends before it begins"));
+                return Err(SizesError(format!(
+                    "'{sizes}': the range ends before it begins"
+                )));
             }
             if to > MAX_SIZE {
-                return Err(format!("'{sizes}': at most 1 GiB is possible"));
+                return Err(SizesError(format!(
+                    "'{sizes}' is more than the limit of 1 GiB"
+                )));
             }
             if !(1..=1_000_000).contains(&weight) {
-                return Err(format!("'{part}': a weight is from 1 to 1000000"));
+                return Err(SizesError(format!(
+                    "'{part}': the weight must be from 1 to 1000000"
+                )));
             }
             parts.push(Part { from, to, weight });
         }
@@ -126,8 +148,8 @@ impl FromStr for Sizes {
     }
 }
 
-/// `64`, `64KiB`, `1MiB`, `1kB`, `1MB`.
-fn size(text: &str) -> Result<u64, String> {
+/// Parses `64`, `64KiB`, `1MiB`, `1kB`, `1MB`.
+fn size(text: &str) -> Result<u64, SizesError> {
     let text = text.trim();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -139,10 +161,10 @@ fn size(text: &str) -> Result<u64, String> {
         "kB" => 1000,
         "MB" => 1_000_000,
         "GB" => 1_000_000_000,
-        _ => return Err(EXPECTED.to_owned()),
+        _ => return Err(expected()),
     };
-    let number: u64 = number.parse().map_err(|_| EXPECTED)?;
-    number.checked_mul(unit).ok_or_else(|| EXPECTED.to_owned())
+    let number: u64 = number.parse().map_err(|_| expected())?;
+    number.checked_mul(unit).ok_or_else(expected)
 }
 
 #[cfg(test)]
@@ -154,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_played() {
+    fn the_table_has_the_sizes_that_were_given() {
         assert_eq!(&*sizes("64").table(), &[64]);
         assert_eq!(sizes("1KiB").largest(), 1024);
         let range = sizes("10..20").table();
@@ -173,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_refused() {
+    fn malformed_sizes_are_refused() {
         for bad in [
             "", "x", "9..1", "1..", "..2", "64:", "64:0", "2GiB", "64;65", "-1",
         ] {

@@ -1,16 +1,18 @@
-//! Once running, a message costs the generator no allocation: not to send, to check, nor to time it.
+//! In a running load, a message costs the generator no allocation to send, check and time it.
 #![allow(missing_docs)]
 
-#[allow(dead_code, unreachable_pub)]
-mod counting;
 mod lab;
 
 use std::time::Duration;
 
 use hioload_loadgen::{Job, Scenario};
+use hioload_testkit::counting::{Counting, allocations};
 use lab::{Lab, echo, job};
 
-/// Allocations of the generator's turns while it exchanges some thousand messages, and how many those were.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations in the generator's turns while it exchanges messages, and the number of the messages.
 fn exchanged(job: Job) -> (u64, u64) {
     let mut lab = Lab::new(job, Box::new(|_, message| echo(message)));
     lab.go();
@@ -18,7 +20,7 @@ fn exchanged(job: Job) -> (u64, u64) {
     lab.report();
     let mut count = 0;
     for _ in 0..1000 {
-        count += lab.counted_turn(counting::allocations);
+        count += lab.counted_turn(allocations);
     }
     lab.report();
     assert_eq!(lab.failure, None);

@@ -1,4 +1,4 @@
-//! A server that lies is caught every time: the run fails, and the line says how it was wrong.
+//! Every wrong answer of a server is detected: the run fails, and its error names the fault.
 #![allow(missing_docs)]
 
 mod lab;
@@ -13,15 +13,14 @@ const TIME: Duration = Duration::from_millis(50);
 
 /// The job with one connection, so that the server's count is the connection's.
 fn one(sizes: &str) -> Job {
-    Job {
-        connections: 1,
-        in_flight: 4,
-        sizes: sizes.parse::<Sizes>().expect("sizes"),
-        ..job(Scenario::Echo)
-    }
+    let mut job = job(Scenario::Echo);
+    job.connections = 1;
+    job.in_flight = 4;
+    job.sizes = sizes.parse::<Sizes>().expect("sizes");
+    job
 }
 
-/// What comes of a server that treats message `at` as `lie` says, and all others well.
+/// The failure of a run whose server answers message `at` with `lie`, and all others correctly.
 fn lied(job: Job, at: usize, mut lie: impl FnMut(&[u8]) -> Vec<Vec<u8>> + 'static) -> String {
     let answer: Answer = Box::new(
         move |n, message| {
@@ -30,7 +29,7 @@ fn lied(job: Job, at: usize, mut lie: impl FnMut(&[u8]) -> Vec<Vec<u8>> + 'stati
     );
     let mut lab = Lab::new(job, answer);
     lab.run(TIME);
-    lab.failure.expect("the lie is caught")
+    lab.failure.expect("the fault is detected")
 }
 
 fn binary(payload: &[u8]) -> Vec<Vec<u8>> {
@@ -38,7 +37,7 @@ fn binary(payload: &[u8]) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn an_honest_server_passes() {
+fn a_correct_server_passes() {
     for sizes in ["0", "1", "64", "5000", "0..300", "64:9,70000:1"] {
         for fragments in [1, 3] {
             let mut job = one(sizes);
@@ -56,7 +55,7 @@ fn an_honest_server_passes() {
 }
 
 #[test]
-fn a_wrong_length() {
+fn a_wrong_length_fails_the_run() {
     for at in [0, 1, 17, 100] {
         let line = lied(one("64"), at, |message| binary(&message[..63]));
         assert!(line.contains("wrong length"), "{line}");
@@ -68,7 +67,7 @@ fn a_wrong_length() {
 }
 
 #[test]
-fn any_wrong_byte() {
+fn any_wrong_byte_fails_the_run() {
     for place in 0..64 {
         let line = lied(one("64"), 9, move |message| {
             let mut message = message.to_vec();
@@ -89,13 +88,13 @@ fn any_wrong_byte() {
 }
 
 #[test]
-fn a_message_that_is_missing() {
+fn a_missing_answer_fails_the_run() {
     let line = lied(one("64"), 9, |_| Vec::new());
     assert!(
         line.contains("wrong order") && line.contains("1 later"),
         "{line}"
     );
-    // The only one there is: nothing comes after it that could show that.
+    // With one message in flight no later answer shows the gap: the timeout does.
     let mut job = one("64");
     job.in_flight = 1;
     let line = lied(job, 9, |_| Vec::new());
@@ -103,7 +102,7 @@ fn a_message_that_is_missing() {
 }
 
 #[test]
-fn a_message_that_comes_twice() {
+fn a_repeated_answer_fails_the_run() {
     for in_flight in [1, 4] {
         let mut job = one("64");
         job.in_flight = in_flight;
@@ -113,14 +112,13 @@ fn a_message_that_comes_twice() {
 }
 
 #[test]
-fn the_last_message_twice_or_not_at_all() {
+fn a_missing_or_repeated_last_answer_fails_the_run() {
     // Of an open loop, whose last message is known: 100 in a second.
-    let paced = || Job {
-        rate: Some(100.0),
-        ..Job {
-            scenario: Scenario::Rate,
-            ..one("64")
-        }
+    let paced = || {
+        let mut job = one("64");
+        job.scenario = Scenario::Rate;
+        job.rate = Some(100.0);
+        job
     };
     for (lie, name) in [(0, "missing"), (2, "unasked")] {
         let answer: Answer = Box::new(move |n, message| match n {
@@ -133,13 +131,13 @@ fn the_last_message_twice_or_not_at_all() {
         lab.go();
         lab.turns(Duration::from_micros(990_100));
         lab.halt();
-        let line = lab.failure.expect("the lie is caught");
+        let line = lab.failure.expect("the fault is detected");
         assert!(line.contains(name), "{line}");
     }
 }
 
 #[test]
-fn messages_out_of_order() {
+fn answers_out_of_order_fail_the_run() {
     let mut kept = Vec::new();
     let answer: Answer = Box::new(move |n, message| match n {
         9 => {
@@ -151,14 +149,14 @@ fn messages_out_of_order() {
     });
     let mut lab = Lab::new(one("64"), answer);
     lab.run(TIME);
-    let line = lab.failure.expect("caught");
+    let line = lab.failure.expect("the fault is detected");
     assert!(line.contains("wrong order"), "{line}");
 }
 
 #[test]
-fn text_for_binary_and_binary_for_text() {
+fn an_answer_of_the_wrong_kind_fails_the_run() {
     let line = lied(one("64"), 9, |message| {
-        // A text has to be UTF-8, or the engine finds it before.
+        // The text is UTF-8, so that the engine accepts it.
         vec![frame(OpCode::Text, &vec![b'x'; message.len()])]
     });
     assert!(line.contains("wrong kind"), "{line}");
@@ -166,16 +164,16 @@ fn text_for_binary_and_binary_for_text() {
     job.kind = Kind::Text;
     let mut lab = Lab::new(job, Box::new(|_, message| binary(message)));
     lab.run(TIME);
-    let line = lab.failure.expect("caught");
+    let line = lab.failure.expect("the fault is detected");
     assert!(line.contains("wrong kind"), "{line}");
 }
 
 #[test]
-fn an_answer_to_another_connection() {
+fn answers_on_the_wrong_connection_fail_the_run() {
     let mut job = one("64");
     job.connections = 2;
     let mut kept: Option<Vec<u8>> = None;
-    // Both get what the other had sent.
+    // Each connection gets the message of the other.
     let answer: Answer = Box::new(move |n, message| match (n, kept.take()) {
         (9, Some(other)) => echo(&other),
         (9, None) => {
@@ -193,7 +191,7 @@ fn an_answer_to_another_connection() {
 }
 
 #[test]
-fn lengths_and_order_are_enough_if_so_wished() {
+fn verify_length_ignores_wrong_bytes() {
     let wrong_byte = |verify| {
         let mut job = one("64");
         job.verify = verify;
@@ -211,7 +209,7 @@ fn lengths_and_order_are_enough_if_so_wished() {
 }
 
 #[test]
-fn a_connection_that_is_lost_is_counted_and_opened_again() {
+fn a_lost_connection_is_counted_and_opened_again() {
     let mut job = one("64");
     job.max_errors = 10;
     let mut lab = Lab::new(job, Box::new(|_, message| echo(message)));

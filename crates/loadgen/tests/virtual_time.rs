@@ -1,4 +1,4 @@
-//! The open loop, in virtual time, against a server that stalls: what was due meanwhile counts from when it was due.
+//! The open loop in virtual time against a server that stalls: latencies count from the time at which a message was due.
 #![allow(missing_docs)]
 
 mod lab;
@@ -11,16 +11,15 @@ use lab::{Lab, TURN, echo, job};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn paced(arrival: Arrival, in_flight: usize) -> Job {
-    Job {
-        rate: Some(1000.0),
-        arrival,
-        in_flight,
-        connections: 10,
-        ..job(Scenario::Rate)
-    }
+    let mut job = job(Scenario::Rate);
+    job.rate = Some(1000.0);
+    job.arrival = arrival;
+    job.in_flight = in_flight;
+    job.connections = 10;
+    job
 }
 
-/// Ten seconds at 1000 a second, with a stall of one second in the midst.
+/// Ten seconds at 1000 messages a second, with a stall of one second after four.
 fn stalled(job: Job) -> Lab {
     let mut lab = Lab::new(job, Box::new(|_, message| echo(message)));
     lab.delay = Duration::from_micros(200);
@@ -34,20 +33,20 @@ fn stalled(job: Job) -> Lab {
 }
 
 #[test]
-fn a_stall_of_a_second_is_seen_by_everything_that_was_due_in_it() {
-    // However few messages a connection may have under way: what waits to be sent counts too.
+fn a_stall_delays_every_message_that_was_due_in_it() {
+    // This holds for any window: a message that waits to be sent counts too.
     for in_flight in [1, 4, 1024] {
         let lab = stalled(paced(Arrival::Even, in_flight));
         let times = &lab.interval.times;
         assert!((9_990..=10_010).contains(&times.len()), "{}", times.len());
-        // A tenth of all was due in the stall, and waited between nothing and a second for its end.
+        // A tenth of all messages was due in the stall and waited up to one second for its end.
         let (p50, p88) = (times.value_at_quantile(0.5), times.value_at_quantile(0.88));
         assert!(p50 < 2_000_000 && p88 < 20_000_000, "{p50} {p88}");
         for (quantile, expected) in [(0.95, 500e6), (0.99, 900e6), (0.999, 990e6)] {
             let came = times.value_at_quantile(quantile) as f64;
             assert!(
                 (came - expected).abs() < 25e6,
-                "{in_flight} under way, {quantile}: {came}"
+                "{in_flight} in flight, {quantile}: {came}"
             );
         }
         assert!(times.max() <= 1_010_000_000);
@@ -55,8 +54,8 @@ fn a_stall_of_a_second_is_seen_by_everything_that_was_due_in_it() {
 }
 
 #[test]
-fn from_when_it_was_sent_the_stall_would_hide() {
-    // The closed loop has a message or so of each connection in it.
+fn a_closed_loop_hides_the_stall() {
+    // Of the closed loop, the stall delays one message of each connection.
     let mut closed = job(Scenario::Echo);
     (closed.connections, closed.in_flight) = (10, 1);
     let mut lab = Lab::new(closed, Box::new(|_, message| echo(message)));
@@ -73,7 +72,7 @@ fn from_when_it_was_sent_the_stall_would_hide() {
 }
 
 #[test]
-fn an_open_loop_sends_at_its_rate_whatever_comes_back() {
+fn an_open_loop_keeps_its_rate_while_answers_are_late() {
     for arrival in [Arrival::Even, Arrival::Poisson] {
         let mut lab = Lab::new(paced(arrival, 1024), Box::new(|_, message| echo(message)));
         lab.delay = Duration::from_millis(700);
@@ -88,7 +87,7 @@ fn an_open_loop_sends_at_its_rate_whatever_comes_back() {
 }
 
 #[test]
-fn times_are_exact_to_a_turn() {
+fn latencies_are_exact_to_a_turn() {
     let mut lab = Lab::new(
         paced(Arrival::Even, 1024),
         Box::new(|_, message| echo(message)),

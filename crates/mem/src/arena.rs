@@ -1,4 +1,4 @@
-//! One zeroed region of memory, and how it came to be.
+//! One zeroed region of memory.
 
 use std::fmt;
 use std::io;
@@ -13,22 +13,22 @@ mod sys;
 #[path = "arena/linux.rs"]
 mod sys;
 
-/// Bytes of the huge pages asked for.
+/// Bytes of a huge page.
 pub(crate) const HUGE: usize = 2 << 20;
 
-/// Bytes of base pages (where they are larger, giving memory back fails, and nothing is lost).
+/// Bytes of a base page. Where base pages are larger, `give_back` fails and changes nothing.
 const PAGE: usize = 4096;
 
 /// The huge pages to ask for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum HugePages {
-    /// None. The kernel is told not to use them on its own either, so that touching one buffer costs one base page.
+    /// None. The kernel is also asked not to use them by itself, so that touching one buffer costs one base page.
     #[default]
     Off,
-    /// Transparent ones, where the kernel finds them. Touching one byte may then cost 2 MiB.
+    /// Transparent huge pages, where the kernel has them. Touching one byte may then cost 2 MiB.
     Transparent,
-    /// Pages of 2 MiB from the reserved pool (`vm.nr_hugepages`). The whole region is taken from that pool at once;
-    /// if the pool is too small, this falls back to `Transparent`.
+    /// Pages of 2 MiB from the reserved pool (`vm.nr_hugepages`). The whole region is taken from that pool at once. If the
+    /// pool is too small, this falls back to `Transparent`.
     Explicit,
 }
 
@@ -43,20 +43,32 @@ impl fmt::Display for HugePages {
 }
 
 impl FromStr for HugePages {
-    type Err = String;
+    type Err = UnknownHugePages;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "off" => Ok(Self::Off),
             "transparent" => Ok(Self::Transparent),
             "explicit" => Ok(Self::Explicit),
-            _ => Err(format!("'{text}' is none of off, transparent, explicit")),
+            _ => Err(UnknownHugePages(text.to_owned())),
         }
     }
 }
 
-/// Asks the system to back the whole huge pages in this piece of memory with such, as it is touched: for large arrays that are
-/// read at random, whose owner has them from the allocator. A wish; contents stay as they are.
+/// A text that is not the name of a [`HugePages`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnknownHugePages(String);
+
+impl fmt::Display for UnknownHugePages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}' is none of off, transparent, explicit", self.0)
+    }
+}
+
+impl std::error::Error for UnknownHugePages {}
+
+/// Asks the system to use huge pages for the aligned 2 MiB pieces of this memory when they are touched. It is meant for large
+/// arrays of the allocator that are read at random. It is a hint and changes no contents.
 pub fn prefer_huge_pages<T>(start: *const T, items: usize) {
     let start = start.cast::<u8>();
     let bytes = items.saturating_mul(size_of::<T>());
@@ -68,14 +80,14 @@ pub fn prefer_huge_pages<T>(start: *const T, items: usize) {
     }
 }
 
-/// Arrays from this size on are worth huge pages even if little of them is used.
+/// Arrays of at least this size get huge pages, even if little of them is used.
 const LARGE: usize = 8 << 20;
 
-/// An empty vector with room for `items`, so that it need never move; on huge pages, if the system has them, where that much
-/// room is large. What is not used of it costs address space only.
+/// An empty vector with capacity for `items`, so that it does not move before it has more. From 8 MiB on it asks for huge
+/// pages. Unused capacity costs address space only.
 ///
 /// # Panics
-/// If there is not so much address space.
+/// If the system has not enough address space.
 #[must_use]
 pub fn room_for<T>(items: usize) -> Vec<T> {
     let mut vec = Vec::new();
@@ -86,7 +98,7 @@ pub fn room_for<T>(items: usize) -> Vec<T> {
     vec
 }
 
-/// The pages a region got.
+/// The pages of a region.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Backing {
     /// Reserved pages of 2 MiB.
@@ -95,7 +107,7 @@ pub enum Backing {
     Transparent,
     /// Base pages.
     Base,
-    /// The heap: not Linux.
+    /// The heap, on systems other than Linux.
     Heap,
 }
 
@@ -110,42 +122,68 @@ impl fmt::Display for Backing {
     }
 }
 
-/// What [`Arena::new`] is to make.
+/// Options of [`Arena::new`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ArenaOptions {
-    /// Bytes; at least 1.
+    /// Bytes of the region; at least 1.
     pub bytes: usize,
     /// The pages to ask for.
     pub huge_pages: HugePages,
-    /// The NUMA node to prefer. A wish: [`Arena::node`] says whether the kernel took it.
+    /// The NUMA node to prefer. The kernel may decline: [`Arena::node`] returns the node that it accepted.
     pub node: Option<u32>,
 }
 
-/// A zeroed region of memory, aligned to 4096 bytes at least (2 MiB if the pages are or may be huge). Its untouched
-/// pages cost no memory, except with [`Backing::Huge2M`], where the kernel sets all of them aside.
+impl ArenaOptions {
+    /// `bytes` of base pages, on no particular node.
+    #[must_use]
+    pub const fn new(bytes: usize) -> Self {
+        Self {
+            bytes,
+            huge_pages: HugePages::Off,
+            node: None,
+        }
+    }
+
+    /// Asks for these pages.
+    #[must_use]
+    pub const fn huge_pages(mut self, huge_pages: HugePages) -> Self {
+        self.huge_pages = huge_pages;
+        self
+    }
+
+    /// Prefers this NUMA node.
+    #[must_use]
+    pub const fn node(mut self, node: Option<u32>) -> Self {
+        self.node = node;
+        self
+    }
+}
+
+/// A zeroed region of memory, aligned to at least 4096 bytes, and to 2 MiB if its pages are or may become huge. Untouched
+/// pages cost no memory, except with [`Backing::Huge2M`], where the kernel reserves all of them.
 pub struct Arena {
     /// First usable byte.
     base: NonNull<u8>,
     /// Usable bytes.
     len: usize,
-    /// What to give back to the system in the end, and how.
+    /// Describes the memory to return to the system on drop.
     region: sys::Region,
     backing: Backing,
     node: Option<u32>,
 }
 
-// SAFETY: an `Arena` is the only owner of its region, and neither mapping nor heap block is tied to the thread that
-// made it.
+// SAFETY: an `Arena` is the only owner of its region, and neither a mapping nor a heap block is tied to the thread that made
+// it.
 unsafe impl Send for Arena {}
-// SAFETY: through `&Arena` the region can only be read; `base()` gives a pointer whose use is the caller's to justify.
+// SAFETY: through `&Arena` the region can only be read; `base()` returns a pointer, and a caller that uses it must justify it.
 unsafe impl Sync for Arena {}
 
 impl Arena {
     /// Makes a region.
     ///
     /// # Errors
-    /// `InvalidInput` if `bytes` is 0 or more than half the address space; `OutOfMemory` and the like if the system has
-    /// no room. Missing huge pages and an unknown NUMA node are not errors.
+    /// `InvalidInput` if `bytes` is 0 or more than half the address space; the error of the system, such as `OutOfMemory`, if
+    /// it has no memory. Missing huge pages and an unknown NUMA node are not errors.
     pub fn new(options: &ArenaOptions) -> io::Result<Self> {
         if options.bytes == 0 || options.bytes > isize::MAX as usize - 2 * HUGE {
             return Err(io::Error::new(
@@ -156,25 +194,25 @@ impl Arena {
         sys::map(options)
     }
 
-    /// The pages it got.
+    /// The pages that it has.
     #[must_use]
     pub fn backing(&self) -> Backing {
         self.backing
     }
 
-    /// The NUMA node it prefers, if one was asked for and the kernel agreed.
+    /// The NUMA node that it prefers, if one was asked for and the kernel accepted it.
     #[must_use]
     pub fn node(&self) -> Option<u32> {
         self.node
     }
 
-    /// Usable bytes: what was asked for.
+    /// Usable bytes: the number that was asked for.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Never: an arena has at least one byte.
+    /// Always `false`: an arena has at least one byte.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -183,35 +221,35 @@ impl Arena {
     /// The whole region.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
-        // SAFETY: `base` points to `len` bytes that live as long as `self`, all initialised (the system zeroed
-        // them); `&self` keeps `as_mut_slice` out, and users of `base()` answer for themselves.
+        // SAFETY: `base` points to `len` bytes that live as long as `self` and that the system zeroed; `&self` excludes
+        // `as_mut_slice`, and users of `base()` must justify their accesses.
         unsafe { slice::from_raw_parts(self.base.as_ptr(), self.len) }
     }
 
-    /// The whole region, to write to.
+    /// The whole region, mutable.
     #[must_use]
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         // SAFETY: as in `as_slice`, and `&mut self` makes this the only reference.
         unsafe { slice::from_raw_parts_mut(self.base.as_ptr(), self.len) }
     }
 
-    /// The first byte. Good for `len()` bytes, reading and writing, while the arena lives; whoever does so answers for
-    /// himself that nobody else does.
+    /// The first byte. It is valid for reads and writes of `len()` bytes while the arena lives. A caller that uses it must
+    /// ensure that no other access conflicts.
     #[must_use]
     pub fn base(&self) -> NonNull<u8> {
         self.base
     }
 
-    /// Gives the memory behind whole pages within `range` (bytes from the beginning) back to the system: what they held is
-    /// lost, they read as zero and cost nothing until they are written again. Whether that was done: not for reserved huge
-    /// pages, nor on systems that have no such call, where nothing changes.
+    /// Returns the memory of whole pages within `range` (bytes from the beginning) to the system. Their contents are lost: they
+    /// read as zero and cost nothing until they are written again. Returns whether that was done. With reserved huge pages, and
+    /// on systems without such a call, nothing changes.
     pub fn give_back(&mut self, range: std::ops::Range<usize>) -> bool {
         if self.backing == Backing::Huge2M {
             return false;
         }
         let start = range.start.next_multiple_of(PAGE);
         let end = range.end.min(self.len) / PAGE * PAGE;
-        // SAFETY: of a range within the region, which is owned by `self`.
+        // SAFETY: the range lies within the region, which `self` owns.
         start < end && unsafe { sys::give_back(self.base.add(start), end - start) }
     }
 }
@@ -269,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_back_reads_as_zero_and_the_rest_as_before() {
+    fn pages_given_back_read_as_zero_and_the_rest_is_unchanged() {
         let mut arena = arena(8 * PAGE, HugePages::Off);
         arena.as_mut_slice().fill(7);
         let given = arena.give_back(PAGE - 1..3 * PAGE + 1);
@@ -280,14 +318,14 @@ mod tests {
         assert_eq!(arena.as_slice()[3 * PAGE], 7);
         assert!(!arena.give_back(1..PAGE), "not a whole page");
         assert!(!arena.give_back(7 * PAGE..7 * PAGE), "nothing");
-        // Beyond the end there is nothing to give.
+        // A range beyond the end is cut.
         arena.give_back(0..usize::MAX);
         arena.as_mut_slice()[0] = 1;
         assert_eq!(arena.as_slice()[0], 1);
     }
 
     #[test]
-    fn refuses_sizes_that_cannot_be() {
+    fn impossible_sizes_are_refused() {
         for bytes in [0, usize::MAX, isize::MAX as usize] {
             let error = Arena::new(&ArenaOptions {
                 bytes,
@@ -300,9 +338,9 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn says_which_pages_it_got() {
+    fn backing_returns_the_pages_of_the_region() {
         assert_eq!(arena(HUGE, HugePages::Off).backing(), Backing::Base);
-        // 1 GiB more than is reserved: the ladder leads to what transparent pages would have got.
+        // 1 GiB more than is reserved falls back to what transparent pages would get.
         let memory = std::fs::read_to_string("/proc/meminfo").expect("/proc is mounted");
         let free = memory
             .lines()
@@ -321,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn an_impossible_node_is_no_error_but_reported() {
+    fn an_unknown_node_is_no_error_but_reported() {
         for node in [999, 1024, u32::MAX] {
             let arena = Arena::new(&ArenaOptions {
                 bytes: 4096,

@@ -1,38 +1,38 @@
 //! Frames: packet buffers of one arena that pass between lcores, devices and the kernel by ownership.
 //!
-//! A [`FrameArena`] is cut into chunks of equal size. Each chunk is at any moment owned by exactly one of: a [`FramePool`]
-//! (free), a [`Frame`] (in use on an lcore), or a [`Chunk`] (a token on its way: in a ring between two lcores, or standing
-//! for what the kernel holds). None of the three can be copied, so what a chunk holds has one reader or writer at a time;
-//! that is what the `unsafe` here rests on.
+//! A [`FrameArena`] is cut into chunks of equal size. At any moment exactly one of these owns a chunk: a [`FramePool`] (free), a
+//! [`Frame`] (in use on an lcore), or a [`Chunk`] (a token: in a ring between two lcores, or for a chunk that the kernel
+//! holds). None of the three can be copied, so the bytes of a chunk have one reader or writer at a time. The `unsafe` code here
+//! relies on that.
 //!
 //! ```text
 //! FramePool --alloc--> Frame --into_parts--> Chunk --(ring)--> Chunk --FramePool::frame--> Frame --drop--> FramePool
 //! ```
 
-use std::cell::RefCell;
+mod pool;
+
 use std::fmt;
 use std::io;
-use std::mem::ManuallyDrop;
-use std::ptr::{self, NonNull};
-use std::rc::Rc;
-use std::slice;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::{Arena, ArenaOptions, Backing, HugePages};
 
-/// Bytes kept free before the data of a fresh frame: for headers, and for a device's metadata.
+pub use pool::{Frame, FramePool, Parts};
+
+/// Bytes kept free before the data of a fresh frame, for headers and for a device's metadata.
 pub const HEADROOM: usize = 256;
 
 /// The smallest and the largest chunk.
 const CHUNK_SIZES: std::ops::RangeInclusive<usize> = 1024..=32768;
 
-/// What [`FrameArena::new`] is to make.
+/// Options of [`FrameArena::new`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FrameArenaOptions {
-    /// Chunks; 1 to `u32::MAX`.
+    /// The number of chunks; 1 to `u32::MAX`.
     pub chunks: usize,
-    /// Bytes of each, headroom included: a power of two, 1024 to 32768. AF_XDP takes 2048 and 4096.
+    /// Bytes of each chunk, headroom included: a power of two, 1024 to 32768. AF_XDP takes 2048 and 4096.
     pub chunk_size: usize,
     /// The pages to ask for.
     pub huge_pages: HugePages,
@@ -40,13 +40,40 @@ pub struct FrameArenaOptions {
     pub node: Option<u32>,
 }
 
+impl FrameArenaOptions {
+    /// `chunks` of `chunk_size` bytes, on base pages and no particular node.
+    #[must_use]
+    pub const fn new(chunks: usize, chunk_size: usize) -> Self {
+        Self {
+            chunks,
+            chunk_size,
+            huge_pages: HugePages::Off,
+            node: None,
+        }
+    }
+
+    /// Asks for these pages.
+    #[must_use]
+    pub const fn huge_pages(mut self, huge_pages: HugePages) -> Self {
+        self.huge_pages = huge_pages;
+        self
+    }
+
+    /// Prefers this NUMA node.
+    #[must_use]
+    pub const fn node(mut self, node: Option<u32>) -> Self {
+        self.node = node;
+        self
+    }
+}
+
 /// Memory for frames, shared by the pools cut from it.
 pub struct FrameArena {
-    /// Tells its chunks from those of other arenas.
+    /// Distinguishes its chunks from those of other arenas.
     id: u32,
     chunk_size: usize,
     chunks: u32,
-    /// Chunks given to pools so far.
+    /// Chunks that belong to pools.
     given: AtomicU32,
     arena: Arena,
 }
@@ -54,10 +81,10 @@ pub struct FrameArena {
 static NEXT_ID: AtomicU32 = AtomicU32::new(1);
 
 impl FrameArena {
-    /// Makes an arena. Nothing of it is touched.
+    /// Makes an arena without touching its memory.
     ///
     /// # Errors
-    /// `InvalidInput` if a size is out of range, else what [`Arena::new`] says.
+    /// `InvalidInput` if a size is out of range; otherwise the error of [`Arena::new`].
     pub fn new(options: &FrameArenaOptions) -> io::Result<Arc<Self>> {
         let FrameArenaOptions {
             chunks,
@@ -74,14 +101,10 @@ impl FrameArena {
             let text = format!("a frame arena cannot have {chunks} chunks of {chunk_size} bytes");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         };
-        let arena = Arena::new(&ArenaOptions {
-            bytes,
-            huge_pages,
-            node,
-        })?;
+        let arena = Arena::new(&ArenaOptions::new(bytes).huge_pages(huge_pages).node(node))?;
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         // Two arenas with one id would make `frame` unsound.
-        assert_ne!(id, u32::MAX, "four thousand million arenas");
+        assert_ne!(id, u32::MAX, "more than u32::MAX frame arenas");
         Ok(Arc::new(Self {
             id,
             chunk_size,
@@ -91,8 +114,7 @@ impl FrameArena {
         }))
     }
 
-    /// A pool with the next `chunks` chunks of the arena; `None` if there are not so many left. To be made on the thread
-    /// that uses it.
+    /// A pool with the next `chunks` chunks of the arena; `None` if fewer are left. Make it on the thread that uses it.
     #[must_use]
     pub fn pool(self: &Arc<Self>, chunks: usize) -> Option<FramePool> {
         let wanted = u32::try_from(chunks).ok()?;
@@ -101,7 +123,7 @@ impl FrameArena {
             let end = first
                 .checked_add(wanted)
                 .filter(|&end| end <= self.chunks)?;
-            // The counter alone decides who owns which chunks; no other memory depends on its order.
+            // Relaxed: the counter alone decides which chunks a pool owns; no other memory depends on its order.
             match self
                 .given
                 .compare_exchange_weak(first, end, Ordering::Relaxed, Ordering::Relaxed)
@@ -110,24 +132,20 @@ impl FrameArena {
                 Err(now) => first = now,
             }
         }
-        // Any chunk of the arena may end up here. The last on the stack is the first of the arena.
+        // Any chunk of the arena may be put here. The last one on the stack is the first one of the arena.
         let mut free = Vec::with_capacity(self.chunks as usize);
         free.extend((first..first + wanted).rev());
-        Some(FramePool(Rc::new(Inner {
-            base: self.arena.base(),
-            free: RefCell::new(free),
-            exhausted: RefCell::new(0),
-            arena: Arc::clone(self),
-        })))
+        Some(FramePool::new(Arc::clone(self), free))
     }
 
-    /// Where it begins. For handing the region to a device; whoever reads or writes through it answers for itself.
+    /// Its first byte, for registering the region with a device. A caller that reads or writes through it must ensure that no
+    /// other access conflicts.
     #[must_use]
     pub fn base(&self) -> NonNull<u8> {
         self.arena.base()
     }
 
-    /// Bytes in all: chunks times chunk size.
+    /// All bytes: chunks times chunk size.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.arena.len()
@@ -139,19 +157,19 @@ impl FrameArena {
         self.chunk_size
     }
 
-    /// Chunks in all.
+    /// The number of chunks.
     #[must_use]
     pub fn chunks(&self) -> usize {
         self.chunks as usize
     }
 
-    /// The pages it got.
+    /// The pages that it has.
     #[must_use]
     pub fn backing(&self) -> Backing {
         self.arena.backing()
     }
 
-    /// The NUMA node it prefers, if one was asked for and the kernel agreed.
+    /// The NUMA node that it prefers, if one was asked for and the kernel accepted it.
     #[must_use]
     pub fn node(&self) -> Option<u32> {
         self.arena.node()
@@ -168,7 +186,7 @@ impl fmt::Debug for FrameArena {
     }
 }
 
-/// The ownership of one chunk, on its way between pools. Dropped, its chunk is lost to all pools until the arena is gone.
+/// The ownership of one chunk between pools. If it is dropped, no pool has its chunk again until the arena is dropped.
 #[derive(PartialEq, Eq, Debug)]
 #[must_use = "a chunk that is dropped is lost"]
 pub struct Chunk {
@@ -177,7 +195,7 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// Its place: the chunk begins at `index * chunk_size` bytes from the arena's beginning.
+    /// Its index: the chunk begins `index * chunk_size` bytes after the arena's beginning.
     #[must_use]
     pub fn index(&self) -> usize {
         self.index as usize
@@ -190,16 +208,16 @@ impl Chunk {
         self.arena == arena.id
     }
 
-    /// Gives the token away as a number, for a ring that can only hold numbers.
+    /// Turns the token into a number, for a ring that can only hold numbers.
     pub fn into_index(self) -> u32 {
         self.index
     }
 
-    /// The token back from the number.
+    /// Turns a number back into the token.
     ///
     /// # Safety
-    /// `index` must come from [`into_index`](Self::into_index) of a chunk of `arena`, and be taken back once only for each
-    /// time it was given away: whoever held it meanwhile (the kernel, a device) must be done with the chunk.
+    /// `index` must come from [`into_index`](Self::into_index) of a chunk of `arena`, and must be turned back only once for each
+    /// such call. The kernel or the device that held it meanwhile must no longer use the chunk.
     #[allow(unsafe_code)]
     pub unsafe fn from_index(arena: &FrameArena, index: u32) -> Self {
         debug_assert!(index < arena.chunks);
@@ -210,12 +228,12 @@ impl Chunk {
     }
 }
 
-/// What a device is asked to do with a frame's checksum; [`TxMark::NONE`] is nothing.
+/// A request to the device to fill in a checksum; [`TxMark::NONE`] is no request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TxMark {
-    /// Bytes from the start of the frame to where the sum begins.
+    /// Bytes from the start of the frame to the first summed byte.
     pub start: u16,
-    /// Bytes from there to the field. Zero: nothing is asked for.
+    /// Bytes from there to the checksum field. Zero means no request.
     pub offset: u16,
 }
 
@@ -227,310 +245,17 @@ impl TxMark {
     };
 }
 
-/// What a device said of a received frame's checksums.
+/// A device's verdict on the checksums of a received frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum RxMark {
-    /// Nothing.
+    /// The device did not check.
     #[default]
     None,
-    /// They are good.
+    /// All are right.
     Good,
     /// One is wrong.
     Bad,
 }
 
-/// One lcore's free chunks. Cheap to clone: clones are handles to the same pool. The chunk returned last is given out
-/// first. Contents are not cleared.
-#[derive(Clone)]
-pub struct FramePool(Rc<Inner>);
-
-struct Inner {
-    base: NonNull<u8>,
-    /// Room for all chunks of the arena, so that a put never allocates.
-    free: RefCell<Vec<u32>>,
-    exhausted: RefCell<u64>,
-    arena: Arc<FrameArena>,
-}
-
-impl FramePool {
-    /// An empty frame with [`HEADROOM`] bytes before it; `None` (counted) if no chunk is free.
-    #[inline]
-    #[must_use]
-    pub fn alloc(&self) -> Option<Frame> {
-        match self.0.free.borrow_mut().pop() {
-            Some(index) => Some(Frame::new(Rc::clone(&self.0), index, HEADROOM as u16, 0)),
-            None => {
-                *self.0.exhausted.borrow_mut() += 1;
-                None
-            }
-        }
-    }
-
-    /// A free chunk as a token.
-    #[inline]
-    #[must_use]
-    pub fn take(&self) -> Option<Chunk> {
-        let index = self.0.free.borrow_mut().pop()?;
-        Some(Chunk {
-            arena: self.0.arena.id,
-            index,
-        })
-    }
-
-    /// Takes a chunk among the free ones. It may come from another pool of the same arena.
-    ///
-    /// # Panics
-    /// If it is a chunk of another arena.
-    #[inline]
-    #[allow(clippy::needless_pass_by_value)]
-    pub fn put(&self, chunk: Chunk) {
-        assert_eq!(chunk.arena, self.0.arena.id, "a chunk of another arena");
-        self.0.free.borrow_mut().push(chunk.index);
-    }
-
-    /// Makes a chunk a frame of this pool: `len` bytes, `start` bytes into the chunk.
-    ///
-    /// # Panics
-    /// If it is a chunk of another arena, or `start + len` is beyond it.
-    #[inline]
-    #[allow(clippy::needless_pass_by_value)]
-    #[must_use]
-    pub fn frame(&self, chunk: Chunk, start: usize, len: usize, mark: RxMark) -> Frame {
-        assert_eq!(chunk.arena, self.0.arena.id, "a chunk of another arena");
-        assert!(
-            start <= self.0.arena.chunk_size && len <= self.0.arena.chunk_size - start,
-            "a frame beyond its chunk"
-        );
-        let mut frame = Frame::new(Rc::clone(&self.0), chunk.index, start as u16, len as u16);
-        frame.rx = mark;
-        frame
-    }
-
-    /// Free chunks.
-    #[must_use]
-    pub fn available(&self) -> usize {
-        self.0.free.borrow().len()
-    }
-
-    /// Times `alloc` had nothing to give.
-    #[must_use]
-    pub fn exhausted(&self) -> u64 {
-        *self.0.exhausted.borrow()
-    }
-
-    /// The arena it is cut from.
-    #[must_use]
-    pub fn arena(&self) -> &Arc<FrameArena> {
-        &self.0.arena
-    }
-}
-
-impl fmt::Debug for FramePool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FramePool")
-            .field("available", &self.available())
-            .field("arena", &self.0.arena)
-            .finish()
-    }
-}
-
-/// One packet buffer. Has one owner; returns to its pool when dropped. 32 bytes.
-pub struct Frame {
-    pool: Rc<Inner>,
-    /// The chunk's first byte.
-    chunk: NonNull<u8>,
-    index: u32,
-    /// The data: `start + len` is at most the chunk size.
-    start: u16,
-    len: u16,
-    tx: TxMark,
-    rx: RxMark,
-}
-
-const _: () = assert!(size_of::<Frame>() == 32);
-
-/// What a [`Frame`] was, when its chunk goes elsewhere.
-#[derive(Debug)]
-pub struct Parts {
-    /// The chunk.
-    pub chunk: Chunk,
-    /// Bytes into it.
-    pub start: usize,
-    /// Bytes of data.
-    pub len: usize,
-    /// What the device is to do.
-    pub tx: TxMark,
-    /// What the device said.
-    pub rx: RxMark,
-}
-
-impl Frame {
-    #[inline]
-    fn new(pool: Rc<Inner>, index: u32, start: u16, len: u16) -> Self {
-        let offset = index as usize * pool.arena.chunk_size;
-        // SAFETY: `index` is that of a chunk of this arena (it comes from the pool's list or from a `Chunk` with the
-        // arena's id), so the chunk lies within the arena.
-        let chunk = unsafe { pool.base.add(offset) };
-        Self {
-            pool,
-            chunk,
-            index,
-            start,
-            len,
-            tx: TxMark::NONE,
-            rx: RxMark::None,
-        }
-    }
-
-    /// The data.
-    #[inline]
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        // SAFETY: `start + len` is at most the chunk size, the chunk lies in an arena that `pool` keeps alive and that is
-        // initialised (zeroed when made), and nobody else owns the chunk (see the module's head).
-        unsafe {
-            slice::from_raw_parts(
-                self.chunk.as_ptr().add(self.start as usize),
-                self.len as usize,
-            )
-        }
-    }
-
-    /// The data, to write to.
-    #[inline]
-    #[must_use]
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as in `bytes`, and `&mut self` on the chunk's only owner makes the reference unique.
-        unsafe {
-            slice::from_raw_parts_mut(
-                self.chunk.as_ptr().add(self.start as usize),
-                self.len as usize,
-            )
-        }
-    }
-
-    /// Bytes of data.
-    #[inline]
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.len as usize
-    }
-
-    /// Whether there is no data.
-    #[inline]
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The greatest length that `set_len` takes.
-    #[inline]
-    #[must_use]
-    pub fn room(&self) -> usize {
-        self.pool.arena.chunk_size - self.start as usize
-    }
-
-    /// Bytes free before the data.
-    #[inline]
-    #[must_use]
-    pub fn headroom(&self) -> usize {
-        self.start as usize
-    }
-
-    /// Moves the end of the data. Bytes that come in hold whatever was there.
-    ///
-    /// # Panics
-    /// If `len` is greater than `room()`.
-    #[inline]
-    pub fn set_len(&mut self, len: usize) {
-        assert!(len <= self.room(), "a frame beyond its chunk");
-        self.len = len as u16;
-    }
-
-    /// Moves the beginning of the data back.
-    ///
-    /// # Panics
-    /// If `n` is greater than `headroom()`.
-    #[inline]
-    pub fn grow_front(&mut self, n: usize) {
-        assert!(n <= self.headroom(), "a frame before its chunk");
-        self.start -= n as u16;
-        self.len += n as u16;
-    }
-
-    /// Moves the beginning of the data forward.
-    ///
-    /// # Panics
-    /// If `n` is greater than `len()`.
-    #[inline]
-    pub fn shrink_front(&mut self, n: usize) {
-        assert!(n <= self.len(), "more than the frame holds");
-        self.start += n as u16;
-        self.len -= n as u16;
-    }
-
-    /// What the device said of it.
-    #[inline]
-    #[must_use]
-    pub fn rx_mark(&self) -> RxMark {
-        self.rx
-    }
-
-    /// Says what a device knows of it.
-    #[inline]
-    pub fn set_rx_mark(&mut self, mark: RxMark) {
-        self.rx = mark;
-    }
-
-    /// What the device is to do with it.
-    #[inline]
-    #[must_use]
-    pub fn tx_mark(&self) -> TxMark {
-        self.tx
-    }
-
-    /// Asks the device for a checksum.
-    #[inline]
-    pub fn set_tx_mark(&mut self, mark: TxMark) {
-        self.tx = mark;
-    }
-
-    /// Gives up the frame for its chunk.
-    #[inline]
-    #[must_use]
-    pub fn into_parts(self) -> Parts {
-        let this = ManuallyDrop::new(self);
-        let parts = Parts {
-            chunk: Chunk {
-                arena: this.pool.arena.id,
-                index: this.index,
-            },
-            start: this.start as usize,
-            len: this.len as usize,
-            tx: this.tx,
-            rx: this.rx,
-        };
-        // SAFETY: `this` is not used again and, being `ManuallyDrop`, not dropped: the reference to the pool is moved out
-        // of it once.
-        drop(unsafe { ptr::read(&raw const this.pool) });
-        parts
-    }
-}
-
-impl Drop for Frame {
-    #[inline]
-    fn drop(&mut self) {
-        // Fits: there is room for all chunks of the arena.
-        self.pool.free.borrow_mut().push(self.index);
-    }
-}
-
-impl fmt::Debug for Frame {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Frame({} bytes in chunk {})", self.len, self.index)
-    }
-}
-
 #[cfg(test)]
-#[path = "frames_tests.rs"]
 mod tests;

@@ -1,14 +1,12 @@
 //! Memory that an lcore owns: arenas, pools of fixed-size buffers, and shared payloads.
 //!
-//! * [`Arena`]: one zeroed region, on Linux a private mapping whose untouched pages cost nothing, on huge pages and
-//!   on a NUMA node where that can be had. [`Arena::backing`] and [`Arena::node`] say what was got.
-//! * [`Pool`] and [`Buf`]: buffers of one size cut from an arena; get and put are O(1), last in first out, and neither
-//!   allocates, locks, nor uses an atomic. A `Buf` is linear: it has one owner and goes back to its pool when dropped.
-//! * [`Shared`] and [`LocalShared`]: an encoded message that many connections send. `Shared` crosses lcores; within one
-//!   lcore a `LocalShared` is cloned instead, which costs no atomic.
-//!
+//! * [`Arena`]: one zeroed region. On Linux it is a private mapping whose untouched pages cost nothing, on huge pages and on a
+//!   NUMA node where the system has them. [`Arena::backing`] and [`Arena::node`] return what the system provided.
+//! * [`Pool`] and [`Buf`]: buffers of one size cut from an arena. Get and put are O(1), last in first out, and neither
+//!   allocates, locks, nor uses an atomic. A `Buf` has one owner and returns to its pool when dropped.
+//! * [`Shared`] and [`LocalShared`]: an encoded message that many connections send. A `Shared` crosses lcores. A
+//!   `LocalShared` is cloned within one lcore, which costs no atomic.
 //! * [`frames`]: packet buffers that move between lcores, devices and the kernel by ownership.
-//!
 //! * [`prefetch`]: hints to the caches.
 //!
 //! `unsafe` is in four modules: `arena` (the mapping), `pool` and `frames` (handing out disjoint pieces of it), and
@@ -26,7 +24,9 @@ mod pool;
 pub mod prefetch;
 mod shared;
 
-pub use arena::{Arena, ArenaOptions, Backing, HugePages, prefer_huge_pages, room_for};
+pub use arena::{
+    Arena, ArenaOptions, Backing, HugePages, UnknownHugePages, prefer_huge_pages, room_for,
+};
 pub use pool::{Buf, Pool, PoolOptions, PoolStats};
 pub use shared::{Held, LocalShared, Shared};
 

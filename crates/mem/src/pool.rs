@@ -1,4 +1,4 @@
-//! Fixed-size buffers cut from one arena.
+//! Buffers of one size, cut from one arena.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -10,12 +10,12 @@ use std::slice;
 
 use crate::{ALIGN, Arena, ArenaOptions, Backing, HugePages};
 
-/// What [`Pool::new`] is to make.
+/// Options of [`Pool::new`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PoolOptions {
-    /// Buffers; 1 to `u32::MAX`.
+    /// The number of buffers; 1 to `u32::MAX`.
     pub buffers: usize,
-    /// Bytes of each; at least 1. They lie [`ALIGN`]-aligned, so a multiple of that wastes nothing.
+    /// Bytes of each buffer; at least 1. Buffers are [`ALIGN`]-aligned, so a multiple of that wastes nothing.
     pub buffer_size: usize,
     /// The pages to ask for.
     pub huge_pages: HugePages,
@@ -23,23 +23,51 @@ pub struct PoolOptions {
     pub node: Option<u32>,
 }
 
+impl PoolOptions {
+    /// `buffers` of `buffer_size` bytes, on base pages and no particular node.
+    #[must_use]
+    pub const fn new(buffers: usize, buffer_size: usize) -> Self {
+        Self {
+            buffers,
+            buffer_size,
+            huge_pages: HugePages::Off,
+            node: None,
+        }
+    }
+
+    /// Asks for these pages.
+    #[must_use]
+    pub const fn huge_pages(mut self, huge_pages: HugePages) -> Self {
+        self.huge_pages = huge_pages;
+        self
+    }
+
+    /// Prefers this NUMA node.
+    #[must_use]
+    pub const fn node(mut self, node: Option<u32>) -> Self {
+        self.node = node;
+        self
+    }
+}
+
 /// Counters of a pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub struct PoolStats {
-    /// Times [`Pool::get`] had nothing to give.
+    /// Calls of [`Pool::get`] that found no free buffer.
     pub exhausted: u64,
-    /// The most buffers ever in use at once.
+    /// The largest number of buffers in use at once.
     pub high_water: usize,
 }
 
-/// A pool of equal buffers, for one thread. Cheap to clone: clones are handles to the same pool.
+/// A pool of equal buffers, for one thread. Clones are handles to the same pool.
 ///
-/// The buffer returned last is given out first, since it is the likeliest to be in cache; one that was never used is
-/// taken only when there is no other, so memory that was never needed is never touched. The free list is kept
-/// outside the buffers and is itself touched only as far as buffers were in use at once.
+/// `get` returns the buffer that was returned last, since it is most likely in cache. A buffer that was never used is taken
+/// only when there is no other, so the pool touches no more memory than the largest number of buffers in use at once needs.
+/// The free list is outside the buffers, and is touched only as far.
 ///
-/// Buffers are **not cleared** between uses: what the last owner wrote is still there. They are never uninitialised
-/// (fresh ones are zero), and a buffer never leaves its lcore, but whoever sends from one must send only what it
+/// Buffers are **not cleared** between uses: the bytes of the last owner are still there. They are never uninitialised, since
+/// fresh ones are zero, and a buffer never leaves its lcore. But a caller that sends from a buffer must send only bytes that it
 /// wrote.
 #[derive(Clone)]
 pub struct Pool(Rc<Inner>);
@@ -52,16 +80,15 @@ struct Inner {
     buffer_size: usize,
     capacity: usize,
     free: RefCell<Free>,
-    /// Declared last: the memory goes after everything that points to it.
+    /// Declared last, so that the memory is freed after everything that points to it.
     arena: Arena,
 }
 
-/// Which buffers nobody holds. `returned` and `fresh..capacity` are disjoint and together all of them.
+/// The free buffers: those of `returned` and those of `fresh..capacity`, which are disjoint.
 struct Free {
-    /// A stack. Allocated for the pool's capacity at the start, so that a put never allocates; never written beyond
-    /// need.
+    /// A stack. It has the pool's capacity from the start, so that a put never allocates. Unused places are never written.
     returned: Vec<u32>,
-    /// Buffers from here on were never given out.
+    /// Buffers from this index on were never taken.
     fresh: u32,
     stats: PoolStats,
 }
@@ -70,7 +97,7 @@ impl Pool {
     /// Makes a pool. No buffer is touched.
     ///
     /// # Errors
-    /// `InvalidInput` if a size is 0 or too large; otherwise what [`Arena::new`] says.
+    /// `InvalidInput` if a size is 0 or too large; otherwise the error of [`Arena::new`].
     pub fn new(options: &PoolOptions) -> io::Result<Self> {
         let invalid = || {
             let PoolOptions {
@@ -90,11 +117,10 @@ impl Pool {
             .ok_or_else(invalid)?;
         let bytes = stride.checked_mul(options.buffers).ok_or_else(invalid)?;
 
-        let arena = Arena::new(&ArenaOptions {
-            bytes,
-            huge_pages: options.huge_pages,
-            node: options.node,
-        })?;
+        let arena = ArenaOptions::new(bytes)
+            .huge_pages(options.huge_pages)
+            .node(options.node);
+        let arena = Arena::new(&arena)?;
         Ok(Self(Rc::new(Inner {
             base: arena.base(),
             stride,
@@ -109,7 +135,7 @@ impl Pool {
         })))
     }
 
-    /// Takes a buffer, or `None` (counted) if all are in use.
+    /// Takes a buffer; `None`, which is counted, if all are in use.
     #[must_use]
     pub fn get(&self) -> Option<Buf> {
         let mut free = self.0.free.borrow_mut();
@@ -117,7 +143,7 @@ impl Pool {
             index
         } else if (free.fresh as usize) < self.0.capacity {
             free.fresh += 1;
-            // Nothing is on the stack: all that was ever given out is in use.
+            // The stack is empty: every buffer that was ever taken is in use.
             free.stats.high_water = free.fresh as usize;
             free.fresh - 1
         } else {
@@ -130,20 +156,20 @@ impl Pool {
         })
     }
 
-    /// Buffers that `get` would give now.
+    /// The number of free buffers.
     #[must_use]
     pub fn available(&self) -> usize {
         let free = self.0.free.borrow();
         self.0.capacity - free.fresh as usize + free.returned.len()
     }
 
-    /// Buffers in all.
+    /// The number of all buffers.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.0.capacity
     }
 
-    /// Bytes of each buffer: as asked for.
+    /// Bytes of each buffer: the number that was asked for.
     #[must_use]
     pub fn buffer_size(&self) -> usize {
         self.0.buffer_size
@@ -155,13 +181,13 @@ impl Pool {
         self.0.free.borrow().stats
     }
 
-    /// The pages it got.
+    /// The pages that it has.
     #[must_use]
     pub fn backing(&self) -> Backing {
         self.0.arena.backing()
     }
 
-    /// The NUMA node it prefers, if one was asked for and the kernel agreed.
+    /// The NUMA node that it prefers, if one was asked for and the kernel accepted it.
     #[must_use]
     pub fn node(&self) -> Option<u32> {
         self.0.arena.node()
@@ -179,11 +205,11 @@ impl fmt::Debug for Pool {
     }
 }
 
-/// One buffer of a [`Pool`]: has one owner, derefs to all its bytes, and returns to the pool when dropped. It keeps the
-/// pool's memory alive, so it may outlive the last `Pool` handle. 16 bytes.
+/// One buffer of a [`Pool`]. It has one owner, derefs to all its bytes, and returns to the pool when dropped. It keeps the
+/// pool's memory alive, so it may outlive the last `Pool` handle. A `Buf` has 16 bytes.
 pub struct Buf {
     pool: Rc<Inner>,
-    /// Less than the pool's capacity, and in no other `Buf` and not free.
+    /// Less than the pool's capacity; neither free nor in another `Buf`.
     index: u32,
 }
 
@@ -198,8 +224,8 @@ impl Deref for Buf {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: `start` is good for `stride >= buffer_size` bytes, initialised since the arena was zeroed, alive
-        // while `self.pool` is. No other `Buf` has this index, so writers need `&mut self`.
+        // SAFETY: `start` is valid for `stride >= buffer_size` bytes, which are initialised since the arena was zeroed, and
+        // which live as long as `self.pool`. No other `Buf` has this index, so writers need `&mut self`.
         unsafe { slice::from_raw_parts(self.start().as_ptr(), self.pool.buffer_size) }
     }
 }
@@ -213,7 +239,7 @@ impl DerefMut for Buf {
 
 impl Drop for Buf {
     fn drop(&mut self) {
-        // Fits: there are as many places on the stack as buffers.
+        // Never allocates: the stack has a place for each buffer.
         self.pool.free.borrow_mut().returned.push(self.index);
     }
 }
@@ -231,12 +257,7 @@ mod tests {
     use super::*;
 
     fn pool(buffers: usize, buffer_size: usize) -> Pool {
-        Pool::new(&PoolOptions {
-            buffers,
-            buffer_size,
-            ..PoolOptions::default()
-        })
-        .expect("a pool")
+        Pool::new(&PoolOptions::new(buffers, buffer_size)).expect("a pool")
     }
 
     #[test]
@@ -246,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn gives_out_all_and_then_none() {
+    fn get_returns_each_buffer_and_then_none() {
         let pool = pool(3, 100);
         let held: Vec<_> = (0..3).map_while(|_| pool.get()).collect();
         assert_eq!((held.len(), pool.available(), pool.capacity()), (3, 0, 3));
@@ -272,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_returned_is_the_next_given() {
+    fn get_returns_the_buffer_returned_last() {
         let pool = pool(4, 64);
         let a = pool.get().expect("a buffer");
         let b = pool.get().expect("a buffer");
@@ -286,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn buffers_are_aligned_and_as_long_as_asked() {
+    fn buffers_are_aligned_and_have_the_size_asked_for() {
         for size in [1, 63, 64, 65, 1500, 16384] {
             let pool = pool(5, size);
             let held: Vec<_> = (0..5).map_while(|_| pool.get()).collect();
@@ -310,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn contents_stay_from_use_to_use_and_start_as_zero() {
+    fn fresh_buffers_are_zero_and_used_ones_are_not_cleared() {
         let pool = pool(1, 8);
         let mut buf = pool.get().expect("a buffer");
         assert_eq!(&*buf, [0; 8]);
@@ -320,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_sizes_that_cannot_be() {
+    fn impossible_sizes_are_refused() {
         let too_many = u32::MAX as usize + 1;
         for (buffers, buffer_size) in [
             (0, 1),
@@ -329,11 +350,7 @@ mod tests {
             (1, usize::MAX),
             (1 << 30, 1 << 60),
         ] {
-            let result = Pool::new(&PoolOptions {
-                buffers,
-                buffer_size,
-                ..PoolOptions::default()
-            });
+            let result = Pool::new(&PoolOptions::new(buffers, buffer_size));
             assert_eq!(
                 result.expect_err("no pool").kind(),
                 io::ErrorKind::InvalidInput
@@ -342,8 +359,8 @@ mod tests {
     }
 
     proptest! {
-        /// Against a model that is a list of free positions: every buffer given is one nobody holds, the one returned
-        /// last if any was returned, and what its owner wrote stays until it is returned.
+        /// The model is a list of free positions. Each buffer taken is free, is the one returned last if any was returned, and
+        /// keeps what its owner wrote until it is returned.
         #[test]
         fn behaves_as_a_stack_of_distinct_buffers(
             capacity in 1_usize..12,

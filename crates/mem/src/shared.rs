@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub struct Shared(Arc<[u8]>);
 
 impl Shared {
-    /// Copies `parts`, one after the other, into one payload.
+    /// Copies `parts` in order into one payload.
     #[must_use]
     pub fn from_slices(parts: &[&[u8]]) -> Self {
         let total = parts.iter().map(|part| part.len()).sum();
@@ -27,13 +27,13 @@ impl Shared {
         Self(bytes)
     }
 
-    /// For use within this lcore, where clones then cost no atomic.
+    /// Makes it a payload of this lcore, whose clones cost no atomic.
     #[must_use]
     pub fn local(self) -> LocalShared {
         self.counted(None)
     }
 
-    /// The same, counted in `held` until the last of its clones is dropped.
+    /// The same, and `held` counts its bytes until the last clone is dropped.
     #[must_use]
     pub fn local_in(self, held: &Held) -> LocalShared {
         held.0.set(held.0.get() + self.len());
@@ -44,7 +44,7 @@ impl Shared {
         LocalShared(Rc::new(Counted { shared: self, held }))
     }
 
-    /// Owners, all threads together. Only a test can rely on it: others may be counting up or down.
+    /// The number of owners on all threads. Only a test can rely on it: other threads may change it at any time.
     #[must_use]
     pub fn strong_count(&self) -> usize {
         Arc::strong_count(&self.0)
@@ -83,7 +83,7 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// A [`Shared`] held by one lcore: its clones count without an atomic, and together they hold one count of the
+/// A [`Shared`] held by one lcore. Its clones are counted without an atomic, and together they hold one count of the
 /// `Shared`.
 #[derive(Clone)]
 pub struct LocalShared(Rc<Counted>);
@@ -101,7 +101,7 @@ impl Drop for Counted {
     }
 }
 
-/// How many bytes of payloads one lcore holds: each payload once, however many clones wait to be sent.
+/// The bytes of payloads that one lcore holds. Each payload counts once, however many clones wait to be sent.
 #[derive(Clone, Default, Debug)]
 pub struct Held(Rc<Cell<usize>>);
 
@@ -120,7 +120,7 @@ impl LocalShared {
         self.0.shared.clone()
     }
 
-    /// Owners within this lcore.
+    /// The number of owners within this lcore.
     #[must_use]
     pub fn strong_count(&self) -> usize {
         Rc::strong_count(&self.0)
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_counts_once_until_the_last_clone_is_gone() {
+    fn a_payload_counts_once_until_its_last_clone_is_dropped() {
         let held = Held::default();
         let a = Shared::from_slices(&[b"12345"]).local_in(&held);
         let b = Shared::from_slices(&[b"678"]).local_in(&held);

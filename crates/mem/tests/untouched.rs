@@ -1,4 +1,4 @@
-//! Memory that was never used costs nothing. A test binary of its own: it looks at the size of the whole process.
+//! Unused memory costs nothing. It is a test binary of its own because it reads the memory of the whole process.
 #![cfg(target_os = "linux")]
 
 use hioload_mem::{Buf, HugePages, Pool, PoolOptions};
@@ -19,13 +19,7 @@ fn resident() -> usize {
 }
 
 fn pool(buffers: usize, huge_pages: HugePages) -> Pool {
-    Pool::new(&PoolOptions {
-        buffers,
-        buffer_size: 16 << 10,
-        huge_pages,
-        node: None,
-    })
-    .expect("a pool")
+    Pool::new(&PoolOptions::new(buffers, 16 << 10).huge_pages(huge_pages)).expect("a pool")
 }
 
 #[test]
@@ -44,8 +38,7 @@ fn a_big_pool_costs_only_what_is_used() {
         resident() - start
     );
 
-    // 100 buffers, filled, used again a thousand times: 100 buffers' worth (and room for what a sanitizer adds), not
-    // 1.6 GB.
+    // 100 buffers that are filled and reused 1000 times cost the memory of 100 buffers, and what a sanitizer adds, not 1.6 GB.
     for _ in 0..1000 {
         let mut held: Vec<Buf> = (0..100).map_while(|_| pools[1].get()).collect();
         assert_eq!(held.len(), 100);

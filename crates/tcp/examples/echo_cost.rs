@@ -1,5 +1,5 @@
-//! What a 64-byte echo costs the server's stack alone: no WebSocket, no NIC, a scripted client on the same core whose time
-//! is not counted.
+//! Measures the time of a 64-byte echo in the server's stack alone: without WebSocket and NIC. The client is a script on the
+//! same core, and its time is not counted.
 //!
 //! ```text
 //! cargo run --release -p hioload-tcp --example echo_cost -- [flows] [million echoes] [in a burst]
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use hioload_device::memory::{MemoryDevice, PairOptions, pair};
 use hioload_device::{Burst, Device};
 use hioload_lcore::Time;
-use hioload_tcp::{Stack, StackConfig, What};
+use hioload_tcp::{EventFlags, Stack, StackConfig};
 
 /// Bytes of a message.
 const MESSAGE: usize = 64;
@@ -47,7 +47,7 @@ fn fold(mut sum: u32) -> [u8; 2] {
 }
 
 impl Client {
-    /// Address and port of a flow.
+    /// The address and the port of a flow.
     fn name(flow: usize) -> ([u8; 4], u16) {
         let (high, low) = (flow / 50_000, flow % 50_000);
         (
@@ -96,7 +96,7 @@ impl Client {
         }
     }
 
-    /// Takes what the server sent.
+    /// Receives the frames of the server.
     fn receive(&mut self) {
         let mut burst = Burst::new();
         while self.device.rx_burst(&mut burst) > 0 {
@@ -118,29 +118,30 @@ impl Client {
     }
 }
 
-/// The server's turns: echoes everything, wherever it is.
+/// The server: it echoes everything, from the frame or from the ring.
 struct Server {
     stack: Stack<MemoryDevice>,
     now: Time,
     busy: Duration,
-    /// Nanoseconds of each turn.
+    /// The nanoseconds of each turn.
     turns: Vec<u64>,
 }
 
 impl Server {
     fn turn(&mut self) {
         let begun = Instant::now();
-        // Slower than it is: a reply is acknowledged with the flow's next message, and not to be sent again before.
+        // The clock is slower than real time: a reply is acknowledged with the next message of its flow, and must not be
+        // retransmitted before.
         self.now += Duration::from_nanos(5000);
         let now = self.now;
         self.stack.receive(now);
         while let Some(event) = self.stack.next() {
-            if !event.what.contains(What::DATA) {
+            if !event.flags.contains(EventFlags::DATA) {
                 continue;
             }
             let id = event.flow;
-            let len = if let Some(mut segment) = event.segment {
-                let bytes = &mut segment.frame.bytes_mut()[segment.payload];
+            let len = if let Some(mut payload) = event.payload {
+                let bytes = &mut payload.frame.bytes_mut()[payload.range];
                 if let Some(space) = self.stack.send_space(id, bytes.len()) {
                     space[..bytes.len()].copy_from_slice(bytes);
                     self.stack.commit(id, bytes.len());
@@ -176,14 +177,11 @@ fn main() {
     let (near, far) = pair(&PairOptions::default()).expect("a pair");
     let device = far.open();
     let to = device.capabilities().mac;
-    let config = StackConfig {
-        addresses: vec!["10.77.0.2/16".parse().expect("an address")],
-        listen: vec!["0.0.0.0:80".parse().expect("an address")],
-        max_flows: flows,
-        ring_memory: 16 << 30,
-        ring_idle: Duration::from_secs(3600),
-        ..StackConfig::default()
-    };
+    let mut config = StackConfig::new(["10.77.0.2/16".parse().expect("an address")]);
+    config.listen = vec!["0.0.0.0:80".parse().expect("an address")];
+    config.max_flows = flows;
+    config.ring_memory = 16 << 30;
+    config.ring_idle = Duration::from_secs(3600);
     let mut server = Server {
         stack: Stack::new(device, config, None, Time::ZERO).expect("a stack"),
         now: Time::ZERO,
@@ -213,7 +211,7 @@ fn main() {
         server.stack.stats().flows
     );
     println!("resident: {} MiB", resident() >> 20);
-    // All rings are touched before it counts.
+    // All rings are touched before the measurement.
     let mut random = 88_172_645_463_325_252_u64;
     let mut round = |echoes: usize, server: &mut Server, client: &mut Client, all: bool| {
         (server.busy, client.answered) = (Duration::ZERO, 0);

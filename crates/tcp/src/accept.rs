@@ -1,4 +1,4 @@
-//! Segments of no flow: connections begun by peers, TIME_WAIT, and refusals.
+//! Segments of no flow: new connections, TIME_WAIT, and resets.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -7,20 +7,20 @@ use hioload_device::{Device, Frame};
 use smoltcp::socket::tcp::{CongestionControl, Socket, State};
 use smoltcp::wire::IpListenEndpoint;
 
-use crate::craft::{self, Bare};
 use crate::endings::EXPIRED;
-use crate::flows::is;
+use crate::flow_flags::FlowFlags;
 use crate::isn;
-use crate::l2::Hop;
+use crate::next_hop::NextHop;
 use crate::parse::{Segment, flags};
 use crate::port::Lent;
+use crate::raw_segment::{self, RawSegment};
 use crate::stack::{Stack, clock, instant, interface};
 use crate::tuple::Tuple;
 
-/// How long a handshake begun by a peer may take: three retransmissions of our answer.
+/// The time for a handshake that a peer has begun: three retransmissions of our SYN-ACK.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Where connections are accepted.
+/// The endpoints where connections are accepted.
 pub(crate) struct Listeners {
     exact: Vec<SocketAddr>,
     any_v4: Vec<u16>,
@@ -55,7 +55,7 @@ impl Listeners {
     }
 }
 
-/// The difference between sequence numbers, as far as it makes sense.
+/// The difference of two sequence numbers that are less than 2^31 apart.
 #[inline]
 pub(crate) fn seq_diff(a: u32, b: u32) -> i32 {
     a.wrapping_sub(b) as i32
@@ -63,26 +63,26 @@ pub(crate) fn seq_diff(a: u32, b: u32) -> i32 {
 
 impl<D: Device> Stack<D> {
     /// A segment of no flow.
-    pub(crate) fn no_flow(&mut self, frame: &D::Frame, segment: &Segment, hash: u32) {
+    pub(crate) fn on_no_flow(&mut self, frame: &D::Frame, segment: &Segment, hash: u32) {
         let bare_syn = segment.flags & (flags::SYN | flags::ACK) == flags::SYN;
         let listened = self.listeners.has(segment.tuple.local());
         let opens = bare_syn && listened && !self.stopped;
         if let Some((at, entry)) = self.time_wait.find(hash, &segment.tuple) {
-            // RFC 9293 §3.6.1: a new connection may begin beyond the old one's numbers.
+            // RFC 9293 §3.6.1: a new connection may begin with a sequence number above those of the old one.
             if !(opens && self.accepting && seq_diff(segment.seq, entry.rcv_nxt) > 0) {
                 if segment.flags & flags::RST != 0 {
-                    // Old ones do not end this state (RFC 1337). A peer that began anew with lower numbers than the old
-                    // connection's is sent an acknowledgement of that, and says by RST at just this byte that it knows of none
-                    // (RFC 9293 §3.5.1); then its next SYN is let in.
+                    // Old RSTs do not end this state (RFC 1337). A peer that begins a connection with a lower number gets an
+                    // acknowledgement of the old one, and answers with an RST at exactly this byte (RFC 9293 §3.5.1). Then its
+                    // next SYN is accepted.
                     if segment.seq == entry.rcv_nxt {
                         self.time_wait.remove(at);
                     }
                     return;
                 }
-                // What is late or sent again takes sequence numbers; a bare acknowledgement needs no answer.
+                // A late or retransmitted segment takes sequence numbers; a bare acknowledgement gets no answer.
                 if segment.sequence_len() > 0 {
-                    let theirs = craft::timestamp(frame.bytes(), segment);
-                    let ack = Bare {
+                    let theirs = raw_segment::timestamp(frame.bytes(), segment);
+                    let ack = RawSegment {
                         seq: entry.snd_nxt,
                         ack: entry.rcv_nxt,
                         flags: flags::ACK,
@@ -106,18 +106,19 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// Answers with a segment made by hand, to where the question came from.
-    fn answer(&mut self, segment: &Segment, bare: Bare) {
-        let way = Hop {
+    /// Answers a segment with one that no socket has made, to the MAC address it came from.
+    fn answer(&mut self, segment: &Segment, bare: RawSegment) {
+        let next_hop = NextHop {
             mac: segment.l2.source,
             vlan: segment.l2.vlan,
         };
         let flow = segment.tuple;
-        self.port
-            .answer(way, bare.len(&flow), |packet| bare.write(&flow, packet));
+        self.port.answer(next_hop, bare.len(&flow), |packet| {
+            bare.write(&flow, packet);
+        });
     }
 
-    /// RST (RFC 9293 §3.10.7.1).
+    /// Answers with an RST (RFC 9293 §3.10.7.1).
     fn refuse(&mut self, segment: &Segment) {
         let (seq, ack, flags) = if segment.flags & flags::ACK != 0 {
             (segment.ack, 0, flags::RST)
@@ -125,7 +126,7 @@ impl<D: Device> Stack<D> {
             let next = segment.seq.wrapping_add(segment.sequence_len());
             (0, next, flags::RST | flags::ACK)
         };
-        let rst = Bare {
+        let rst = RawSegment {
             seq,
             ack,
             flags,
@@ -135,7 +136,7 @@ impl<D: Device> Stack<D> {
         self.answer(segment, rst);
     }
 
-    /// A SYN for a port that is listened to.
+    /// Handles a SYN for a listened port.
     fn begin_handshake(&mut self, frame: &D::Frame, segment: &Segment, hash: u32) {
         self.stats.syns += 1;
         if !self.accepting || self.owned >= self.config.max_flows {
@@ -143,7 +144,7 @@ impl<D: Device> Stack<D> {
             return;
         }
         while self.half_open.is_full() && self.evict_half_open() {}
-        let hop = Hop {
+        let next_hop = NextHop {
             mac: segment.l2.source,
             vlan: segment.l2.vlan,
         };
@@ -153,16 +154,16 @@ impl<D: Device> Stack<D> {
             port: local.port(),
         };
         let keepalive = self.config.keepalive;
-        let slot = self.flows.take(hop, is::HALF_OPEN, |socket| {
+        let slot = self.flows.take(next_hop, FlowFlags::HALF_OPEN, |socket| {
             set_up(socket, keepalive);
-            // Refused only for port 0, which is no port of a segment that was parsed.
+            // It fails only for port 0, which the parser refuses.
             let _ = socket.listen(endpoint);
         });
         let Some(slot) = slot else {
             self.stats.syn_drops += 1;
             return;
         };
-        // smoltcp draws the initial sequence number from the interface: this one is made to give ours.
+        // smoltcp draws the initial sequence number from the interface. This interface is seeded to give ours.
         let isn = isn::isn(&self.key, &segment.tuple, self.now);
         let mtu = self.port.mtu;
         let mut greeter = interface(&mut self.port, mtu, isn::seed(isn), self.now);
@@ -187,13 +188,13 @@ impl<D: Device> Stack<D> {
         self.half_open.push(id, self.now + HANDSHAKE, |id| {
             let live = flows
                 .current(id)
-                .map(|slot| flows.hot(slot).is(is::HALF_OPEN));
+                .map(|slot| flows.hot(slot).is(FlowFlags::HALF_OPEN));
             live == Some(true)
         });
         self.touch(slot);
     }
 
-    /// The oldest half-open flow makes room. Whether there was one.
+    /// Evicts the oldest half-open flow. Returns whether there was one.
     fn evict_half_open(&mut self) -> bool {
         while let Some(id) = self.half_open.pop(hioload_lcore::Time::MAX) {
             if self.forget_half_open(id) {
@@ -204,7 +205,7 @@ impl<D: Device> Stack<D> {
         false
     }
 
-    /// Half-open flows whose time is up are forgotten.
+    /// Frees half-open flows whose time has passed.
     pub(crate) fn expire_half_open(&mut self) {
         for _ in 0..EXPIRED {
             let Some(id) = self.half_open.pop(self.now) else {
@@ -216,39 +217,39 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// Forgets a half-open flow without a word. Whether it is one still.
+    /// Frees a half-open flow without an RST. Returns whether the flow was still half-open.
     fn forget_half_open(&mut self, id: crate::FlowId) -> bool {
         let Some(slot) = self.flows.current(id) else {
             return false;
         };
-        if !self.flows.hot(slot).is(is::HALF_OPEN) {
+        if !self.flows.hot(slot).is(FlowFlags::HALF_OPEN) {
             return false;
         }
         self.forget(slot, None);
         true
     }
 
-    /// A flow enters TIME_WAIT. The numbers are those after both FINs.
+    /// Makes an entry in TIME_WAIT for a flow. `numbers` are the sequence numbers after both FINs.
     pub(crate) fn enter_time_wait(&mut self, slot: u32, tuple: &Tuple, numbers: (u32, u32)) {
         if self.time_wait.is_full() {
             self.stats.time_wait_evicted += 1;
-            if let Some(l2) = self.time_wait.pop(hioload_lcore::Time::MAX) {
-                self.flows.l2.release(l2);
+            if let Some(id) = self.time_wait.pop(hioload_lcore::Time::MAX) {
+                self.flows.next_hops.release(id);
             }
         }
         let hash = self.flows.hash(tuple);
         if self.time_wait.find(hash, tuple).is_some() {
             return;
         }
-        if let Some(l2) = self.flows.l2.share(self.flows.l2_of(slot)) {
-            self.time_wait.insert(*tuple, numbers, l2, self.now);
+        if let Some(id) = self.flows.next_hops.share(self.flows.next_hop_id(slot)) {
+            self.time_wait.insert(*tuple, numbers, id, self.now);
         }
     }
 }
 
-/// What all sockets have in common.
+/// The settings of all sockets.
 pub(crate) fn set_up(socket: &mut Socket<'_>, keepalive: Option<Duration>) {
-    // One acknowledgement per burst, with the reply if there is one.
+    // A segment is acknowledged at the end of the burst, with the reply if there is one.
     socket.set_ack_delay(None);
     socket.set_nagle_enabled(false);
     socket.set_congestion_control(CongestionControl::Cubic);

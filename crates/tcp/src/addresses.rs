@@ -1,10 +1,10 @@
-//! What is ours: the station's address, the VLAN, the IP addresses.
+//! The addresses of the host: MAC address, VLAN, IP addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::config::Cidr;
+use crate::cidr::Cidr;
 
-/// What a frame has to be addressed to. Looked at for each frame, changed never.
+/// The destinations of frames for us. It is read for each frame, and never changes.
 #[derive(Clone, Debug)]
 pub(crate) struct Addresses {
     mac: [u8; 6],
@@ -17,7 +17,7 @@ pub(crate) struct Addresses {
     broadcasts: Box<[u32]>,
 }
 
-/// Whether the sorted `list`, which has one entry as a rule, has `item`.
+/// Whether the sorted `list`, which usually has one entry, has `item`.
 #[inline]
 fn has<T: Ord>(list: &[T], item: &T) -> bool {
     match list {
@@ -34,7 +34,7 @@ fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Box<[T]> {
 }
 
 impl Addresses {
-    /// The station `mac` with `addresses`; `vlan`: the only VLAN it is in, or any and none.
+    /// The host `mac` with `addresses`, in the VLAN `vlan`, or, if that is `None`, in any VLAN and none.
     pub(crate) fn new(mac: [u8; 6], vlan: Option<u16>, addresses: &[Cidr]) -> Self {
         let v4 = || {
             addresses.iter().filter_map(|cidr| match cidr.addr() {
@@ -59,13 +59,13 @@ impl Addresses {
         }
     }
 
-    /// The station's address.
+    /// The MAC address.
     #[inline]
     pub(crate) fn mac(&self) -> [u8; 6] {
         self.mac
     }
 
-    /// The only VLAN the station is in, if it is in one only.
+    /// The VLAN, if the host is in one only.
     #[inline]
     pub(crate) fn vlan(&self) -> Option<u16> {
         self.vlan
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_or_many_are_found_and_no_others() {
+    fn only_the_own_addresses_are_found() {
         for list in [
             &["10.0.0.2/24", "fd00::1:2/64"][..],
             &[
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_station_is_in_one_vlan_or_takes_them_all() {
+    fn a_host_is_in_one_vlan_or_in_all() {
         let any = addresses(&[]);
         assert!(any.takes_vlan(None) && any.takes_vlan(Some(7)));
         let one = Addresses::new([2, 0, 0, 0, 0, 1], Some(7), &[]);

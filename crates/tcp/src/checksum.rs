@@ -1,35 +1,35 @@
 //! The Internet checksum (RFC 1071): of IPv4 headers, and of TCP and ICMP over both families.
 //!
-//! A one's complement sum does not care for byte order (RFC 1071 §2 (B)), so words are summed as the machine has them and
-//! swapped once at the end; nor for the width of the words, so they are summed eight bytes at a time.
+//! A one's complement sum does not depend on byte order (RFC 1071 §2 (B)), so words are summed in the machine's order and
+//! swapped once at the end. It does not depend on the width of the words either, so they are summed eight bytes at a time.
 
-/// TCP, as the protocol field of IPv4 and the next header field of IPv6 have it.
+/// TCP in the protocol field of IPv4 and the next header field of IPv6.
 pub(crate) const TCP: u8 = 6;
 /// ICMP for IPv4.
 pub(crate) const ICMP: u8 = 1;
 /// ICMP for IPv6.
 pub(crate) const ICMPV6: u8 = 58;
 
-/// A sum that is not complete: 16-bit words in the machine's order, in 64 bits, carries not yet folded in. Each addition
-/// adds less than 2^34, so nothing that fits in a frame comes near the end.
+/// An unfinished sum of 16-bit words in the machine's order, in 64 bits, without the carries folded in. Each addition adds
+/// less than 2^34, so no frame can overflow it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sum(u64);
 
 impl Sum {
-    /// With a word in host order.
+    /// Adds a word in host order.
     #[inline]
     pub(crate) fn word(self, word: u16) -> Self {
         Self(self.0 + u64::from(word.to_be()))
     }
 
-    /// With `bytes`; a last odd byte counts as the high half of a word. Only the last part of a packet may be odd.
+    /// Adds `bytes`. A last odd byte is the high half of a word, so only the last part of a packet may be odd.
     #[inline]
     pub(crate) fn bytes(self, bytes: &[u8]) -> Self {
         Self(self.0 + sum(bytes))
     }
 
-    /// Folded to 16 bits, in host order, not complemented: what [`TxChecksum::Fill`](hioload_device::TxChecksum::Fill)
-    /// wants in the field, and `0xffff` for a whole packet that is good.
+    /// The sum folded to 16 bits, in host order, not complemented. [`TxChecksum::Fill`](hioload_device::TxChecksum::Fill) needs
+    /// this value in the field. It is `0xffff` for a complete packet with a right checksum.
     #[inline]
     pub(crate) fn fold(self) -> u16 {
         let sum = fold_to_33(self.0);
@@ -38,7 +38,7 @@ impl Sum {
         (((sum & 0xffff) + (sum >> 16)) as u16).to_be()
     }
 
-    /// The value for the checksum field of a packet whose sum this is, the field counted as zero.
+    /// The value for the checksum field of a packet with this sum, in which the field is zero.
     #[inline]
     pub(crate) fn checksum(self) -> u16 {
         !self.fold()
@@ -51,7 +51,7 @@ fn fold_to_33(sum: u64) -> u64 {
     (sum & 0xffff_ffff) + (sum >> 32)
 }
 
-/// From how many bytes on vectors pay.
+/// From this number of bytes on, vectors are faster.
 const LONG: usize = 256;
 
 /// The sum of `bytes`, in at most 34 bits.
@@ -71,7 +71,7 @@ fn sum_short(bytes: &[u8]) -> u64 {
     for word in words {
         total += u128::from(u64::from_ne_bytes(*word));
     }
-    // The rest by halves; not by a copy, which is a call when its length is not known.
+    // The rest is summed by halves. A copy of unknown length would be a call.
     let (four, rest) = rest.as_chunks::<4>();
     if let [four] = four {
         total += u128::from(u32::from_ne_bytes(*four));
@@ -87,7 +87,7 @@ fn sum_short(bytes: &[u8]) -> u64 {
     fold_to_33(total as u64) + (total >> 64) as u64
 }
 
-/// Four bytes at a time, in a plain sum of which the compiler makes one with vectors. Room above each for 16 GiB.
+/// Four bytes at a time, in a loop that the compiler vectorises. The 64-bit lanes have room for 16 GiB.
 #[inline(never)]
 fn sum_long(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<4>();
@@ -98,11 +98,11 @@ fn sum_long(bytes: &[u8]) -> u64 {
 }
 
 /// The sum of the pseudo-header (RFC 9293 §3.1, RFC 8200 §8.1) of the IP packet that begins with `ip`, for `len` bytes
-/// of `protocol`. Zero for what is no IP packet. The destination is the one in the IP header: packets with a routing header
-/// that is not used up never come here.
+/// of `protocol`. Zero if it is not an IP packet. The destination is the one in the IP header: the parser drops packets with
+/// segments left in a routing header.
 #[inline]
 pub(crate) fn pseudo_header(ip: &[u8], protocol: u8, len: usize) -> Sum {
-    // Addresses are adjacent in both, so they are summed as one.
+    // The two addresses are adjacent, so they are summed as one.
     let addresses = match ip.first().map(|first| first >> 4) {
         Some(4) => ip.get(12..20),
         Some(6) => ip.get(8..40),
@@ -116,7 +116,7 @@ pub(crate) fn pseudo_header(ip: &[u8], protocol: u8, len: usize) -> Sum {
         .word(u16::from(protocol))
 }
 
-/// Whether the checksum of the segment or message at `at` is good; `packet` is the whole IP packet and nothing after it.
+/// Whether the checksum of the segment or message at `at` is right; `packet` is exactly the IP packet.
 #[inline]
 pub(crate) fn is_good(packet: &[u8], at: usize, protocol: u8) -> bool {
     let Some(segment) = packet.get(at..) else {
@@ -128,8 +128,8 @@ pub(crate) fn is_good(packet: &[u8], at: usize, protocol: u8) -> bool {
         == 0xffff
 }
 
-/// Writes the checksum of the segment or message at `at`; `packet` as for [`is_good`]. Does nothing if it has no room
-/// for the field.
+/// Writes the checksum of the segment or message at `at`; `packet` is as for [`is_good`]. Does nothing if it is too short for
+/// the field.
 #[inline]
 pub(crate) fn fill(packet: &mut [u8], at: usize, protocol: u8) {
     if write(packet, at, protocol, 0) {
@@ -139,20 +139,20 @@ pub(crate) fn fill(packet: &mut [u8], at: usize, protocol: u8) {
     }
 }
 
-/// Writes what a device needs that completes the checksum itself: the sum of the pseudo-header.
+/// Writes the sum of the pseudo-header, from which a device computes the checksum.
 #[inline]
 pub(crate) fn fill_partial(packet: &mut [u8], at: usize, protocol: u8) {
     let sum = start_of(packet, protocol, packet.len().saturating_sub(at));
     write(packet, at, protocol, sum.fold());
 }
 
-/// Bytes from the start of a header to its checksum.
+/// The offset of the checksum in a header.
 #[inline]
 pub(crate) const fn offset(protocol: u8) -> usize {
     if protocol == TCP { 16 } else { 2 }
 }
 
-/// What comes before the bytes of the segment: ICMP for IPv4 has no pseudo-header.
+/// The sum before the bytes of the segment: ICMP for IPv4 has no pseudo-header.
 #[inline]
 fn start_of(packet: &[u8], protocol: u8, len: usize) -> Sum {
     if protocol == ICMP {

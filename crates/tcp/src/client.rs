@@ -1,4 +1,4 @@
-//! Connections of our own: where from, through whom, and what may go wrong on the way.
+//! Connections that we open: source ports, next hops, and ICMP errors.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,27 +11,27 @@ use smoltcp::wire::{IpEndpoint, IpListenEndpoint};
 use crate::accept::set_up;
 use crate::endings::EXPIRED;
 use crate::event::{ConnectError, Event, FlowId};
-use crate::flows::is;
-use crate::housekeeping::{Due, Outcome, Way};
-use crate::icmp::Unreachable;
+use crate::flow_flags::FlowFlags;
+use crate::handoff::{self, Handoff};
 use crate::isn;
-use crate::port::NOWHERE;
+use crate::next_hop::NextHop;
+use crate::responder::Unreachable;
+use crate::responder::{Action, Due, Resolution};
 use crate::stack::{Stack, Staged, interface};
-use crate::strays::{self, Strays};
 use crate::tuple::Tuple;
 
-/// How long a path's lowered MTU is believed in (RFC 8201 §4).
+/// The time after which a lowered path MTU is raised again (RFC 8201 §4).
 const PATH_LIFE: Duration = Duration::from_secs(600);
 
-/// Questions asked, announcements made, in one turn.
+/// The most requests and announcements in one turn.
 const NOTICES: usize = 64;
 
-/// Flows whose path's MTU was lowered, and when it will be tried again, at most.
+/// The most flows with a lowered path MTU.
 pub(crate) const PATHS_KEPT: usize = 65_536;
 
-/// Where connections are made from: each own address with each port in turn.
+/// The sources of connections that we open: each of our addresses with each source port in turn.
 pub(crate) struct Sources {
-    /// Counts what was tried.
+    /// The number of combinations tried.
     next: usize,
 }
 
@@ -44,10 +44,10 @@ impl Sources {
 }
 
 impl<D: Device> Stack<D> {
-    /// Opens a connection. The outcome is an event: `CONNECTED`, or `CLOSED` with an error.
+    /// Opens a connection. The result is an event: `CONNECTED`, or `CLOSED` with an error.
     ///
     /// # Errors
-    /// If it cannot even begin.
+    /// If the first segment cannot be sent at all.
     pub fn connect(&mut self, to: SocketAddr) -> Result<FlowId, ConnectError> {
         if self.owned >= self.config.max_flows {
             return Err(ConnectError::Full);
@@ -56,10 +56,10 @@ impl<D: Device> Stack<D> {
             return Err(ConnectError::AddrNotAvailable);
         }
         let tuple = self.choose_source(to)?;
-        let (hop, waits_for) = match self.housekeeping.way(to.ip(), self.now) {
-            Way::Known(hop) => (hop, None),
-            Way::Pending(neighbour) => (NOWHERE, Some(neighbour)),
-            Way::None => return Err(ConnectError::HostUnreachable),
+        let (next_hop, waits_for) = match self.responder.resolve(to.ip(), self.now) {
+            Resolution::Known(next_hop) => (next_hop, None),
+            Resolution::Pending(neighbour) => (NextHop::UNRESOLVED, Some(neighbour)),
+            Resolution::Unreachable => return Err(ConnectError::HostUnreachable),
         };
         let isn = isn::isn(&self.key, &tuple, self.now);
         let mtu = self.port.mtu;
@@ -70,10 +70,10 @@ impl<D: Device> Stack<D> {
             addr: Some(local.ip().into()),
             port: local.port(),
         };
-        let flags = is::OWNED | is::CONNECTING;
-        let slot = self.flows.take(hop, flags, |socket| {
+        let flags = FlowFlags::OWNED | FlowFlags::CONNECTING;
+        let slot = self.flows.take(next_hop, flags, |socket| {
             set_up(socket, keepalive);
-            // Refused only for what was looked at above.
+            // It fails only for the destinations that are refused above.
             let _ = socket.connect(greeter.context(), remote, local);
         });
         let slot = slot.ok_or(ConnectError::Full)?;
@@ -88,7 +88,7 @@ impl<D: Device> Stack<D> {
         Ok(id)
     }
 
-    /// A pair of own address and port that is free for this destination, and whose flow belongs to this lcore.
+    /// A source address and port that are free for this destination, and whose flow belongs to this lcore.
     fn choose_source(&mut self, to: SocketAddr) -> Result<Tuple, ConnectError> {
         let addresses = &self.config.addresses;
         let same_family = |own: &IpAddr| own.is_ipv4() == to.is_ipv4();
@@ -108,7 +108,7 @@ impl<D: Device> Stack<D> {
             *self.config.source_ports.end(),
         );
         let ports = usize::from(last.saturating_sub(first)) + 1;
-        let lcores = self.strays.as_ref().map_or(1, Strays::lcores);
+        let lcores = self.handoff.as_ref().map_or(1, Handoff::lcores);
         let lcore = self.lcore();
         for _ in 0..ports * from.len() {
             let n = self.sources.next;
@@ -120,7 +120,7 @@ impl<D: Device> Stack<D> {
             };
             let hash = self.flows.hash(&tuple);
             if port != 0
-                && strays::owner(hash, lcores) == lcore
+                && handoff::owner(hash, lcores) == lcore
                 && self.flows.find(hash, &tuple).is_none()
                 && self.time_wait.find(hash, &tuple).is_none()
             {
@@ -134,8 +134,8 @@ impl<D: Device> Stack<D> {
         })
     }
 
-    /// Everything that is not TCP.
-    pub(crate) fn other_than_tcp(&mut self, staged: Staged<D::Frame>) {
+    /// Processes a frame that is not TCP.
+    pub(crate) fn process_other(&mut self, staged: Staged<D::Frame>) {
         let Staged {
             mut frame,
             parsed,
@@ -143,33 +143,34 @@ impl<D: Device> Stack<D> {
             handed_over,
             ..
         } = staged;
-        let outcome = if handed_over {
-            self.housekeeping.overhear(&parsed, frame.bytes(), self.now)
+        let action = if handed_over {
+            self.responder
+                .handle_shared(&parsed, frame.bytes(), self.now)
         } else {
-            let handled = self.housekeeping.handle(&parsed, &mut frame, self.now);
+            let handled = self.responder.handle(&parsed, &mut frame, self.now);
             if handled.share {
                 self.share(frame.bytes(), checksum);
             }
-            handled.outcome
+            handled.action
         };
-        match outcome {
-            Outcome::Reply => self.port.push(frame),
-            Outcome::Learned(neighbour) => self.neighbour_known(neighbour),
-            Outcome::PathMtu { tuple, mtu, seq } => self.lower_path(&tuple, mtu.into(), seq),
-            Outcome::Unreachable { tuple, kind, seq } => self.unreachable(&tuple, kind, seq),
-            Outcome::Nothing => {}
+        match action {
+            Action::Reply => self.port.push(frame),
+            Action::Learned(neighbour) => self.neighbour_known(neighbour),
+            Action::PathMtu { tuple, mtu, seq } => self.lower_path(&tuple, mtu.into(), seq),
+            Action::Unreachable { tuple, kind, seq } => self.unreachable(&tuple, kind, seq),
+            Action::Nothing => {}
         }
     }
 
-    /// Asks, announces, and gives up on neighbours that do not answer.
-    pub(crate) fn keep_house(&mut self) {
+    /// Sends requests and announcements that are due, and fails the flows whose neighbour does not answer.
+    pub(crate) fn poll_neighbours(&mut self) {
         for _ in 0..NOTICES {
-            match self.housekeeping.poll(self.now) {
+            match self.responder.poll(self.now) {
                 None => break,
                 Some(Due::Send(notice)) => {
-                    let housekeeping = &mut self.housekeeping;
+                    let responder = &mut self.responder;
                     self.port
-                        .send_raw(|bytes| housekeeping.emit(notice, bytes).unwrap_or(0));
+                        .send_raw(|bytes| responder.emit(notice, bytes).unwrap_or(0));
                 }
                 Some(Due::Lost(neighbour)) => {
                     let failed = &mut self.failed;
@@ -195,7 +196,7 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// Flows that wait for a neighbour can go on.
+    /// Continues the flows that wait for a neighbour.
     fn neighbour_known(&mut self, neighbour: IpAddr) {
         let mut at = 0;
         while let Some(&(id, waits_for)) = self.waiting.get(at) {
@@ -208,9 +209,10 @@ impl<D: Device> Stack<D> {
                 continue;
             };
             if let Some(tuple) = self.flows.tuple(slot)
-                && let Way::Known(hop) = self.housekeeping.way(tuple.remote().ip(), self.now)
+                && let Resolution::Known(next_hop) =
+                    self.responder.resolve(tuple.remote().ip(), self.now)
             {
-                self.flows.set_hop(slot, hop);
+                self.flows.set_next_hop(slot, next_hop);
                 self.touch(slot);
             } else {
                 self.failed.push_back((id, io::ErrorKind::HostUnreachable));
@@ -218,23 +220,24 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// A SYN was not answered: perhaps the neighbour is somewhere else by now.
-    pub(crate) fn look_for_way(&mut self, slot: u32) {
-        let known = self.flows.hop(slot);
-        if !known.is_nowhere()
+    /// Resolves the next hop again after a SYN without an answer: the neighbour may have another MAC address.
+    pub(crate) fn refresh_next_hop(&mut self, slot: u32) {
+        let known = self.flows.next_hop(slot);
+        if !known.is_unresolved()
             && let Some(tuple) = self.flows.tuple(slot)
-            && let Way::Known(hop) = self.housekeeping.way(tuple.remote().ip(), self.now)
-            && hop != known
+            && let Resolution::Known(next_hop) =
+                self.responder.resolve(tuple.remote().ip(), self.now)
+            && next_hop != known
         {
-            self.flows.set_hop(slot, hop);
+            self.flows.set_next_hop(slot, next_hop);
         }
     }
 
-    /// The next flow that a neighbour or an ICMP message has failed.
+    /// The next flow that failed because of its neighbour or an ICMP error.
     pub(crate) fn next_failed(&mut self) -> Option<Event<D::Frame>> {
         while let Some((id, kind)) = self.failed.pop_front() {
             if let Some(slot) = self.flows.owned(id)
-                && self.flows.hot(slot).is(is::CONNECTING)
+                && self.flows.hot(slot).is(FlowFlags::CONNECTING)
             {
                 return self.fail(slot, kind);
             }
@@ -242,11 +245,11 @@ impl<D: Device> Stack<D> {
         None
     }
 
-    /// Whether `seq`, the number of a segment that an ICMP error quotes, is that of one of ours that is outstanding: who does
-    /// not see our segments would have to guess it (RFC 5927 §4.1). No if there were too many such questions.
+    /// Whether `seq`, the sequence number in an ICMP error, is that of an outstanding segment. A forger that does not see our
+    /// segments would have to guess it (RFC 5927 §4.1). `false` if the rate limit is reached.
     fn is_outstanding(&mut self, slot: u32, seq: u32) -> bool {
         let queued = self.flows.sockets.with(slot, |socket| socket.send_queue());
-        let connecting = self.flows.hot(slot).is(is::CONNECTING);
+        let connecting = self.flows.hot(slot).is(FlowFlags::CONNECTING);
         let may_be = if connecting {
             self.flows
                 .tuple(slot)
@@ -255,8 +258,8 @@ impl<D: Device> Stack<D> {
             queued.unwrap_or(0) > 0
         };
         let mut is = false;
-        if may_be && self.icmp_looks.allow(self.now) {
-            self.stats.slow_looks += 1;
+        if may_be && self.icmp_dumps.allow(self.now) {
+            self.stats.socket_dumps += 1;
             is = self.outstanding(slot).is_some_and(|(first, after)| {
                 seq.wrapping_sub(first) < after.wrapping_sub(first).max(1)
             });
@@ -265,8 +268,8 @@ impl<D: Device> Stack<D> {
         is
     }
 
-    /// A router says that packets on a flow's path may have `mtu` bytes at most. Only believed if it quotes a segment that is
-    /// outstanding; what was lost is sent again when its timer fires.
+    /// Lowers the path MTU of a flow to `mtu`, if the ICMP error quotes an outstanding segment. The lost segment is sent again
+    /// when the retransmission timer fires.
     pub(crate) fn lower_path(&mut self, tuple: &Tuple, mtu: usize, seq: u32) {
         let hash = self.flows.hash(tuple);
         let Some(slot) = self.flows.find(hash, tuple) else {
@@ -294,14 +297,14 @@ impl<D: Device> Stack<D> {
         self.touch(slot);
     }
 
-    /// A segment of ours could not be delivered. What is established goes on (RFC 5927 §6.1), and what is not ends only if it
-    /// is our SYN that is quoted.
+    /// Handles an ICMP error that a segment could not be delivered. An established flow goes on (RFC 5927 §6.1). A connecting
+    /// flow fails if the error quotes its SYN.
     pub(crate) fn unreachable(&mut self, tuple: &Tuple, kind: Unreachable, seq: u32) {
         let hash = self.flows.hash(tuple);
         let Some(slot) = self.flows.find(hash, tuple) else {
             return;
         };
-        if self.flows.hot(slot).is(is::CONNECTING) && self.is_outstanding(slot, seq) {
+        if self.flows.hot(slot).is(FlowFlags::CONNECTING) && self.is_outstanding(slot, seq) {
             let kind = match kind {
                 Unreachable::Port | Unreachable::Protocol => io::ErrorKind::ConnectionRefused,
                 Unreachable::Host | Unreachable::Prohibited | Unreachable::Expired => {
@@ -312,9 +315,12 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// When housekeeping has something to do.
-    pub(crate) fn house_deadline(&self) -> Option<Time> {
-        let house = self.housekeeping.next_deadline();
-        house.into_iter().chain(self.lowered.next_deadline()).min()
+    /// The time at which [`poll_neighbours`](Self::poll_neighbours) next has something to do.
+    pub(crate) fn neighbour_deadline(&self) -> Option<Time> {
+        let responder = self.responder.next_deadline();
+        responder
+            .into_iter()
+            .chain(self.lowered.next_deadline())
+            .min()
     }
 }

@@ -1,136 +1,81 @@
-//! What a stack is told at start.
+//! The configuration of a stack, and why a stack cannot be made.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::str::FromStr;
 use std::time::Duration;
 
-/// An address and the length of its network's prefix: `10.77.0.2/24`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Cidr {
-    addr: IpAddr,
-    prefix: u8,
-}
+use crate::Cidr;
 
-impl Cidr {
-    /// `None` if the prefix is longer than the address, or the address is not one that a host can have.
-    #[must_use]
-    pub fn new(addr: IpAddr, prefix: u8) -> Option<Self> {
-        let (longest, host) = match addr {
-            // 0/8 and 240/4 are no hosts' either (RFC 6890).
-            IpAddr::V4(addr) => (32, !matches!(addr.octets()[0], 0 | 224..)),
-            IpAddr::V6(addr) => (128, !addr.is_multicast()),
-        };
-        let of_link = !addr.is_unspecified() && !addr.is_loopback();
-        (prefix <= longest && host && of_link).then_some(Self { addr, prefix })
-    }
+/// The sizes of a ring.
+const RING: RangeInclusive<usize> = 4 << 10..=1 << 20;
+/// The slots of a stack.
+const SLOTS: RangeInclusive<u64> = 1..=1 << 30;
+/// The numbers of VLANs (IEEE 802.1Q).
+const VLANS: RangeInclusive<u16> = 1..=4094;
 
-    /// The address.
-    #[must_use]
-    pub fn addr(self) -> IpAddr {
-        self.addr
-    }
-
-    /// Bits of the network's prefix.
-    #[must_use]
-    pub fn prefix(self) -> u8 {
-        self.prefix
-    }
-
-    /// Whether `addr` is in the same network.
-    #[must_use]
-    pub fn contains(self, addr: IpAddr) -> bool {
-        match (self.addr, addr) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                let differing = u32::from(own) ^ u32::from(other);
-                differing.leading_zeros() >= u32::from(self.prefix)
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => {
-                let differing = u128::from(own) ^ u128::from(other);
-                differing.leading_zeros() >= u32::from(self.prefix)
-            }
-            _ => false,
-        }
-    }
-}
-
-impl fmt::Display for Cidr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.addr, self.prefix)
-    }
-}
-
-/// Not an address with a prefix length.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ParseCidrError;
-
-impl fmt::Display for ParseCidrError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a host's address with a prefix length, such as 10.77.0.2/24 or fd77::2/64")
-    }
-}
-impl std::error::Error for ParseCidrError {}
-
-impl FromStr for Cidr {
-    type Err = ParseCidrError;
-
-    fn from_str(text: &str) -> Result<Self, ParseCidrError> {
-        let (addr, prefix) = text.split_once('/').ok_or(ParseCidrError)?;
-        let addr = addr.parse().map_err(|_| ParseCidrError)?;
-        let prefix = prefix.parse().map_err(|_| ParseCidrError)?;
-        Self::new(addr, prefix).ok_or(ParseCidrError)
-    }
-}
-
-/// What a [`Stack`](crate::Stack) is and how much it may use. The defaults are for a server without addresses.
+/// The addresses and the limits of a [`Stack`](crate::Stack).
+///
+/// [`StackConfig::new`] takes the addresses. All other fields have defaults, and can be assigned:
+///
+/// ```
+/// # use hioload_tcp::StackConfig;
+/// let mut config = StackConfig::new(["10.77.0.2/24".parse()?]);
+/// config.listen.push(([10, 77, 0, 2], 9001).into());
+/// config.max_flows = 1024;
+/// # Ok::<_, hioload_tcp::ParseCidrError>(())
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct StackConfig {
-    /// Its addresses.
+    /// The IP addresses of the host, with their networks.
     pub addresses: Vec<Cidr>,
-    /// The router for IPv4 peers in other networks (client side; a server answers to where a flow came from).
+    /// The router for connections to IPv4 peers in other networks. An accepted connection needs none: its answers go to the
+    /// MAC address that its frames come from.
     pub gateway_v4: Option<Ipv4Addr>,
-    /// The same for IPv6.
+    /// The router for IPv6.
     pub gateway_v6: Option<Ipv6Addr>,
-    /// Its MAC address; `None`: the device's.
+    /// The MAC address of the host; `None`: the device's.
     pub mac: Option<[u8; 6]>,
-    /// The VLAN it is in. `None`: it takes frames with any tag or none, and a flow answers with the tag it was reached by.
+    /// The VLAN of the host. `None`: it receives frames with any tag or none, and a flow answers with the tag of its peer.
     pub vlan: Option<u16>,
-    /// ARP, NDP, ICMP echo and connections to ports nobody listens on are answered here. `false`: the addresses are shared
-    /// with the kernel, which does that, and only the listened ports are ours.
+    /// The stack answers ARP, NDP, ICMP echo requests, and connections to closed ports. If `false`, the kernel has the same
+    /// addresses and does that, and only the listened ports are ours.
     pub answers_for_addresses: bool,
-    /// Where connections are accepted; an unspecified IP address stands for all own ones of its family.
+    /// The endpoints where connections are accepted. The unspecified IP address stands for all addresses of its family.
     pub listen: Vec<SocketAddr>,
-    /// Established flows.
+    /// The most established flows.
     pub max_flows: usize,
-    /// Flows whose handshake is not complete; the oldest makes room for a new one.
+    /// The most flows whose handshake is not complete. A new one evicts the oldest.
     pub half_open: usize,
-    /// Compact entries of flows in TIME_WAIT; the oldest makes room.
+    /// The most entries in TIME_WAIT. A new one evicts the oldest.
     pub time_wait: usize,
-    /// Flows released and still closing; the oldest is reset to make room.
+    /// The most flows that are released and still closing. A new one resets the oldest.
     pub orphans: usize,
-    /// Bytes of each flow's receive ring: a power of two, 4 KiB to 1 MiB. Address space, not memory.
+    /// Bytes of each flow's receive ring: a power of two, 4 KiB to 1 MiB. It uses address space; only touched pages use memory.
     pub rx_ring: usize,
-    /// Bytes of each flow's send ring; likewise.
+    /// Bytes of each flow's send ring; as above.
     pub tx_ring: usize,
-    /// Resident bytes of rings, as estimated, beyond which empty rings are given back however recently they were used.
+    /// Resident bytes of all rings, as estimated, above which empty rings are reclaimed however recently they were used.
     pub ring_memory: usize,
-    /// Rings that were empty for so long are given back.
+    /// The time after which an empty ring is reclaimed.
     pub ring_idle: Duration,
-    /// Probes are sent to a peer that was silent for so long.
+    /// The time without a segment from the peer after which it is probed; `None`: never.
     pub keepalive: Option<Duration>,
-    /// A peer that acknowledges nothing for so long, while something is outstanding, is given up.
+    /// A flow with outstanding bytes fails after this time without an acknowledgement.
     pub user_timeout: Duration,
-    /// How long a released flow may take to close.
+    /// A released flow that has not closed after this time is reset.
     pub linger: Duration,
-    /// RST segments in answer to frames of no flow, per second.
+    /// The most RST segments per second in answer to segments of no flow.
     pub rst_rate: u32,
-    /// ICMP messages and answers, per second.
+    /// The most ICMP echo replies per second.
     pub icmp_rate: u32,
-    /// Seeds the flow hash and the initial sequence numbers; the same for all lcores of a server, and secret.
+    /// The key of the flow hash and of the initial sequence numbers. It must be secret, and the same for all lcores of a
+    /// server.
     pub secret: [u8; 16],
-    /// Ports that `connect` takes from, for each own address.
+    /// The source ports of connections that we open, for each address.
     pub source_ports: RangeInclusive<u16>,
 }
 
@@ -164,62 +109,141 @@ impl Default for StackConfig {
 }
 
 impl StackConfig {
-    /// What cannot be, said in a sentence.
-    pub(crate) fn check(&self) -> Result<(), StackError> {
-        let wrong = |text: String| Err(StackError::Config(text));
-        for (name, bytes) in [("receive", self.rx_ring), ("send", self.tx_ring)] {
-            if !bytes.is_power_of_two() || !(4 << 10..=1 << 20).contains(&bytes) {
-                return wrong(format!(
-                    "a {name} ring of {bytes} bytes: a power of two from 4096 to 1048576 is wanted"
-                ));
+    /// The defaults with these addresses.
+    #[must_use]
+    pub fn new(addresses: impl IntoIterator<Item = Cidr>) -> Self {
+        Self {
+            addresses: addresses.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        for (ring, bytes) in [("receive", self.rx_ring), ("send", self.tx_ring)] {
+            if !bytes.is_power_of_two() || !RING.contains(&bytes) {
+                return Err(ConfigError::Ring { ring, bytes });
             }
         }
         let slots = self.max_flows as u64 + self.half_open as u64 + self.orphans as u64;
-        if self.max_flows == 0 || slots > 1 << 30 {
-            return wrong(format!("{slots} flows in all: 1 to {} can be had", 1 << 30));
+        if self.max_flows == 0 || !SLOTS.contains(&slots) {
+            return Err(ConfigError::Flows(slots));
         }
         if self.source_ports.is_empty() || *self.source_ports.start() == 0 {
-            return wrong("source ports begin at 1, and there is at least one".into());
+            return Err(ConfigError::SourcePorts(self.source_ports.clone()));
         }
-        if let Some(at) = self.listen.iter().find(|at| at.port() == 0) {
-            return wrong(format!(
-                "{at} is no address to listen on: the port is missing"
-            ));
+        if let Some(&at) = self.listen.iter().find(|at| at.port() == 0) {
+            return Err(ConfigError::Listen(at));
         }
-        if self.vlan.is_some_and(|vlan| !(1..=4094).contains(&vlan)) {
-            return wrong("VLANs are numbered from 1 to 4094".into());
+        if let Some(vlan) = self.vlan.filter(|vlan| !VLANS.contains(vlan)) {
+            return Err(ConfigError::Vlan(vlan));
         }
         if self.user_timeout.is_zero() {
-            return wrong("a user timeout of nothing leaves no time for an answer".into());
+            return Err(ConfigError::UserTimeout);
         }
         Ok(())
     }
 }
 
-/// Why there is no stack.
+/// A setting that a stack cannot be made with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The size of a ring is not a power of two, or out of range.
+    Ring {
+        /// `receive` or `send`.
+        ring: &'static str,
+        /// The size.
+        bytes: usize,
+    },
+    /// `max_flows` is 0, or the sum of `max_flows`, `half_open` and `orphans` is out of range.
+    Flows(u64),
+    /// The range of source ports is empty, or begins at 0.
+    SourcePorts(RangeInclusive<u16>),
+    /// The port to listen on is 0.
+    Listen(SocketAddr),
+    /// The VLAN is out of range.
+    Vlan(u16),
+    /// The user timeout is 0.
+    UserTimeout,
+    /// The MTU of the device is out of range.
+    Mtu {
+        /// The MTU.
+        mtu: usize,
+        /// The smallest and the largest MTU of a device.
+        range: (usize, usize),
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ring { ring, bytes } => write!(
+                f,
+                "the {ring} ring has {bytes} bytes: it must have a power of two from {} to {}",
+                RING.start(),
+                RING.end()
+            ),
+            Self::Flows(slots) => write!(
+                f,
+                "the stack has {slots} slots for flows: it must have {} to {}, and max_flows at least 1",
+                SLOTS.start(),
+                SLOTS.end()
+            ),
+            Self::SourcePorts(ports) => write!(
+                f,
+                "the source ports are {} to {}: the range must begin at 1 or higher and not be empty",
+                ports.start(),
+                ports.end()
+            ),
+            Self::Listen(at) => write!(f, "cannot listen on {at}: the port must not be 0"),
+            Self::Vlan(vlan) => write!(
+                f,
+                "the VLAN is {vlan}: it must be {} to {}",
+                VLANS.start(),
+                VLANS.end()
+            ),
+            Self::UserTimeout => f.write_str("the user timeout is 0: it must be longer"),
+            Self::Mtu {
+                mtu,
+                range: (least, most),
+            } => write!(f, "the device's MTU is {mtu}: it must be {least} to {most}"),
+        }
+    }
+}
+
+impl Error for ConfigError {}
+
+/// Why a stack cannot be made.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum StackError {
-    /// The configuration cannot be; the text says what is wrong with it.
-    Config(String),
-    /// The system has no room for it.
+    /// The configuration is not valid.
+    Config(ConfigError),
+    /// The memory for the flows cannot be allocated.
     Memory(io::Error),
 }
 
 impl fmt::Display for StackError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Config(text) => f.write_str(text),
-            Self::Memory(error) => write!(f, "no memory for the flows: {error}"),
+            Self::Config(error) => write!(f, "cannot make a TCP stack: {error}"),
+            Self::Memory(error) => write!(f, "cannot allocate the memory for the flows: {error}"),
         }
     }
 }
 
-impl std::error::Error for StackError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+impl Error for StackError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Config(_) => None,
+            Self::Config(error) => Some(error),
             Self::Memory(error) => Some(error),
         }
+    }
+}
+
+impl From<ConfigError> for StackError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
     }
 }
 
@@ -227,28 +251,28 @@ impl std::error::Error for StackError {
 mod tests {
     use super::*;
 
+    type Setting = fn(&mut StackConfig);
+
     #[test]
-    fn cidrs_parse_and_contain_their_network() {
-        let four: Cidr = "10.77.0.2/24".parse().expect("a cidr");
-        assert!(four.contains("10.77.0.200".parse().expect("an address")));
-        assert!(!four.contains("10.77.1.2".parse().expect("an address")));
-        assert!(!four.contains("fd77::1".parse().expect("an address")));
-        let six: Cidr = "fd77::2/64".parse().expect("a cidr");
-        assert!(six.contains("fd77::ffff:1".parse().expect("an address")));
-        assert!(!six.contains("fd78::1".parse().expect("an address")));
-        assert_eq!(six.to_string(), "fd77::2/64");
-        for bad in [
-            "10.0.0.1",
-            "10.0.0.1/33",
-            "0.1.2.3/8",
-            "127.0.0.1/8",
-            "::1/128",
-            "224.0.0.1/4",
-            "240.0.0.1/4",
-            "::/0",
-            "x/1",
-        ] {
-            assert_eq!(bad.parse::<Cidr>(), Err(ParseCidrError), "{bad}");
+    fn each_wrong_setting_is_refused_with_its_value() {
+        let wrong: [(Setting, &str); 8] = [
+            (|c| c.rx_ring = 5000, "receive ring has 5000 bytes"),
+            (|c| c.tx_ring = 2 << 20, "send ring has 2097152 bytes"),
+            (|c| c.max_flows = 0, "max_flows at least 1"),
+            (|c| c.half_open = 1 << 30, "slots for flows"),
+            (|c| c.source_ports = 0..=7, "source ports are 0 to 7"),
+            (|c| c.listen.push(([0; 4], 0).into()), "listen on 0.0.0.0:0"),
+            (|c| c.vlan = Some(4095), "VLAN is 4095"),
+            (|c| c.user_timeout = Duration::ZERO, "user timeout is 0"),
+        ];
+        assert_eq!(StackConfig::default().check(), Ok(()));
+        for (set, text) in wrong {
+            let mut config = StackConfig::default();
+            set(&mut config);
+            let error = config.check().expect_err(text);
+            assert!(error.to_string().contains(text), "{error}");
+            let error = StackError::from(error);
+            assert!(error.source().is_some() && error.to_string().contains(text));
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Why a frame went no further, and how many did.
+//! The reasons to drop a received frame, and their counters.
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $label:literal,)*) => {
-        /// Why a frame was dropped before TCP, ICMP or address resolution saw it.
+        /// Why the parser has dropped a frame.
+        #[non_exhaustive]
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         #[repr(u8)]
         pub enum Reason {
@@ -10,10 +11,10 @@ macro_rules! reasons {
         }
 
         impl Reason {
-            /// All of them, in the order of their values.
+            /// All reasons, in the order of their values.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// For metrics: lower case, words joined by underscores.
+            /// The name in metrics: lower case, words joined by underscores.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {
@@ -25,44 +26,44 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Sent to another station.
+    /// The destination is the MAC address of another host.
     OtherStation = "other_station",
-    /// Without our VLAN tag, or with another one.
+    /// The frame has another VLAN tag than ours, or none.
     OtherVlan = "other_vlan",
     /// More than one VLAN tag.
     StackedTags = "stacked_tags",
     /// Neither IPv4, IPv6 nor ARP.
     OtherEtherType = "other_ether_type",
-    /// To an IP address that is not ours.
+    /// The destination IP address is not ours.
     OtherAddress = "other_address",
     /// Neither TCP nor ICMP.
     OtherProtocol = "other_protocol",
-    /// To us all: a broadcast or multicast that is not for address resolution.
+    /// A broadcast or multicast that is not for address resolution.
     Group = "group",
-    /// A fragment of an IP packet; fragments are not put together.
+    /// A fragment of an IP packet. Fragments are not reassembled.
     Fragment = "fragment",
-    /// Ends within a header, or is longer than an IP packet can be.
+    /// The frame ends within a header or before the end of its IP packet, or is longer than 65,535 bytes.
     Truncated = "truncated",
-    /// The IP header contradicts itself or the frame: version, header length, total length.
+    /// The IP header is inconsistent: version, header length, total length. Or neighbour discovery has passed a router.
     IpHeader = "ip_header",
-    /// An IPv6 extension header that we cannot step over: out of place, too many, a route not used up.
+    /// An IPv6 extension header that cannot be stepped over: out of place, too many, segments left, an option that demands it.
     ExtensionHeader = "extension_header",
-    /// The TCP header contradicts itself: data offset, port zero, SYN with FIN or RST.
+    /// The TCP header is inconsistent: data offset, port 0, more than one of SYN, FIN and RST.
     TcpHeader = "tcp_header",
-    /// The device says that a checksum is wrong, or the IPv4 header's is.
+    /// A wrong checksum, by the device or in the IPv4 header.
     Checksum = "checksum",
-    /// A source address that nobody may send from: multicast, broadcast, loopback, unspecified.
+    /// A source address that no host may send from: multicast, broadcast, loopback, unspecified.
     Martian = "martian",
-    /// Our own address as the source.
+    /// The source address is ours.
     OwnSource = "own_source",
 }
 
-/// Frames dropped, by [`Reason`].
+/// The number of frames dropped for each [`Reason`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Drops([u64; Reason::ALL.len()]);
 
 impl Drops {
-    /// Counts one.
+    /// Counts a frame.
     #[inline]
     pub(crate) fn count(&mut self, reason: Reason) {
         if let Some(counter) = self.0.get_mut(reason as usize) {
@@ -70,13 +71,13 @@ impl Drops {
         }
     }
 
-    /// How many were dropped for `reason`.
+    /// The number of frames dropped for `reason`.
     #[must_use]
     pub fn get(&self, reason: Reason) -> u64 {
         self.0.get(reason as usize).copied().unwrap_or(0)
     }
 
-    /// How many were not for us, or of no kind that we take.
+    /// The number of frames that were not for us or of a kind that we do not accept.
     #[must_use]
     pub fn not_ours(&self) -> u64 {
         let foreign = [
@@ -91,7 +92,7 @@ impl Drops {
         foreign.iter().map(|&reason| self.get(reason)).sum()
     }
 
-    /// How many were dropped in all.
+    /// The number of all frames dropped.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.0.iter().sum()

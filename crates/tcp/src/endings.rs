@@ -1,103 +1,103 @@
-//! How flows end, and who gives their slots back.
+//! The ends of flows, and when their slots are freed.
 
 use std::io;
 
 use hioload_device::Device;
 use smoltcp::socket::tcp::State;
 
-use crate::event::{Event, FlowId, What};
-use crate::flows::is;
+use crate::event::{Event, EventFlags, FlowId};
+use crate::flow_flags::FlowFlags;
 use crate::port::Lent;
 use crate::stack::{Stack, instant};
 use crate::tuple::Tuple;
 
-/// Flows given up, or looked at, in one turn because their time is up.
+/// The most expired entries of a list that are handled in one turn.
 pub(crate) const EXPIRED: usize = 256;
 
-/// How TCP came to be done with a flow.
+/// How a flow has ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Ending {
-    /// Both sides finished, the peer first.
+    /// Both sides have finished, the peer first.
     Done,
-    /// Both sides finished, we first. The numbers after both FINs.
+    /// Both sides have finished, we first. The sequence numbers are those after both FINs.
     TimeWait((u32, u32)),
-    /// It failed.
+    /// The flow has failed.
     Failed(io::ErrorKind),
 }
 
 impl<D: Device> Stack<D> {
-    /// TCP is done with a flow. What its user is to be told; a flow without one is gone.
-    pub(crate) fn end(&mut self, slot: u32, tuple: &Tuple, ending: Ending) -> What {
+    /// Handles the end of TCP in a flow. Returns the flags for its user. A flow without a user is freed.
+    pub(crate) fn end(&mut self, slot: u32, tuple: &Tuple, ending: Ending) -> EventFlags {
         if let Ending::TimeWait(numbers) = ending {
-            // The peer's FIN may want its acknowledgement.
+            // The peer's FIN may have to be acknowledged.
             self.egress(slot);
             self.enter_time_wait(slot, tuple, numbers);
         }
         let hash = self.flows.hash(tuple);
         self.flows.unlist(slot, hash);
-        if !self.flows.hot(slot).is(is::OWNED) {
+        if !self.flows.hot(slot).is(FlowFlags::OWNED) {
             self.forget(slot, None);
-            return What::empty();
+            return EventFlags::empty();
         }
         let received = self.flows.sockets.with(slot, |socket| socket.recv_queue());
         let failed = matches!(ending, Ending::Failed(_));
-        // smoltcp forgets the ends of some; the user may still ask.
+        // smoltcp forgets the ends of a closed socket, and the user may still ask for them.
         self.flows.remember(slot, *tuple);
-        self.flows.hot_mut(slot).set(is::OVER);
+        self.flows.hot_mut(slot).set(FlowFlags::ENDED);
         self.flows.disarm(slot);
         if (received.unwrap_or(0) > 0 || self.holds_finished) && !failed {
-            // Its user hears of it when the last byte has been consumed, or knows best when it is done with it.
-            return What::empty();
+            // The event comes when the last byte has been consumed, or the user frees the flow itself.
+            return EventFlags::empty();
         }
-        self.finished = Some(self.flows.id(slot));
-        What::CLOSED
+        self.closed = Some(self.flows.id(slot));
+        EventFlags::CLOSED
     }
 
-    /// After consuming: a flow that is over, and empty now, is to be closed.
+    /// After bytes were consumed: closes a flow that has ended and is now empty.
     pub(crate) fn closes_when_empty(&mut self, slot: u32) {
         if !self.holds_finished
-            && self.flows.hot(slot).is(is::OVER)
+            && self.flows.hot(slot).is(FlowFlags::ENDED)
             && self.flows.sockets.with(slot, |socket| socket.recv_queue()) == Some(0)
         {
             let id = self.flows.id(slot);
-            if self.finished != Some(id) && self.over.back() != Some(&id) {
-                self.over.push_back(id);
+            if self.closed != Some(id) && self.drained.back() != Some(&id) {
+                self.drained.push_back(id);
             }
         }
     }
 
-    /// The next flow that was over and has been emptied.
-    pub(crate) fn next_over(&mut self) -> Option<Event<D::Frame>> {
-        while let Some(id) = self.over.pop_front() {
+    /// The event of the next ended flow whose bytes have all been consumed.
+    pub(crate) fn next_drained(&mut self) -> Option<Event<D::Frame>> {
+        while let Some(id) = self.drained.pop_front() {
             if self.flows.owned(id).is_some() {
-                self.finished = Some(id);
+                self.closed = Some(id);
                 return Some(Event {
                     flow: id,
-                    what: What::CLOSED,
+                    flags: EventFlags::CLOSED,
                     error: None,
-                    segment: None,
+                    payload: None,
                 });
             }
         }
         None
     }
 
-    /// What an event has lent is over with the next call.
+    /// Ends the loans of the last event, and frees the flow that it has closed.
     #[inline]
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn end_loans(&mut self) {
         self.in_place = None;
         self.lent_scratch = None;
-        if let Some(id) = self.finished.take()
+        if let Some(id) = self.closed.take()
             && let Some(slot) = self.flows.owned(id)
         {
             self.forget(slot, None);
         }
     }
 
-    /// Gives a slot back. `listed`: under which name it is in the table, if its socket does not know it any more.
+    /// Frees a slot. `listed` has the hash and the ends with which it is in the flow table, if the socket has forgotten them.
     pub(crate) fn forget(&mut self, slot: u32, listed: Option<(u32, &Tuple)>) {
         let hot = *self.flows.hot(slot);
-        if hot.is(is::LISTED) {
+        if hot.is(FlowFlags::LISTED) {
             let hash = listed.map(|(hash, _)| hash).or_else(|| {
                 let tuple = self.flows.tuple(slot)?;
                 Some(self.flows.hash(&tuple))
@@ -106,13 +106,13 @@ impl<D: Device> Stack<D> {
                 self.flows.unlist(slot, hash);
             }
         }
-        if hot.is(is::OWNED) {
+        if hot.is(FlowFlags::OWNED) {
             self.owned -= 1;
         }
-        if hot.is(is::HALF_OPEN) {
+        if hot.is(FlowFlags::HALF_OPEN) {
             self.half_open.left();
         }
-        if hot.is(is::ORPHAN) {
+        if hot.is(FlowFlags::ORPHAN) {
             self.orphans.left();
         }
         if hot.class() != 0 {
@@ -121,8 +121,8 @@ impl<D: Device> Stack<D> {
         self.flows.put(slot);
     }
 
-    /// Sends an RST, if the peer can know of the flow.
-    pub(crate) fn say_rst(&mut self, slot: u32) {
+    /// Aborts the socket, and sends an RST if the peer can know of the flow.
+    pub(crate) fn send_rst(&mut self, slot: u32) {
         let now = instant(self.now);
         let silent = self.flows.sockets.with_mut(slot, |socket| {
             let silent = matches!(
@@ -137,8 +137,8 @@ impl<D: Device> Stack<D> {
         if silent != Some(false) {
             return;
         }
-        self.port.way = self.flows.hop(slot);
-        if self.port.way.is_nowhere() {
+        self.port.next_hop = self.flows.next_hop(slot);
+        if self.port.next_hop.is_unresolved() {
             return;
         }
         let interface = &mut self.interfaces[self.flows.hot(slot).class()];
@@ -152,15 +152,15 @@ impl<D: Device> Stack<D> {
         });
     }
 
-    /// Resets a flow and gives its slot back.
+    /// Resets a flow and frees its slot.
     pub(crate) fn reset(&mut self, slot: u32) {
         let tuple = self.flows.tuple(slot);
         let named = tuple.as_ref().map(|tuple| (self.flows.hash(tuple), tuple));
-        self.say_rst(slot);
+        self.send_rst(slot);
         self.forget(slot, named);
     }
 
-    /// Nobody wants what an orphan receives; it is taken, so that the peer can finish.
+    /// Discards the bytes that an orphan has received, so that the window stays open and the peer can finish.
     pub(crate) fn discard_received(&mut self, slot: u32) {
         self.flows.sockets.with_mut(slot, |socket| {
             while socket.recv_queue() > 0 {
@@ -171,9 +171,11 @@ impl<D: Device> Stack<D> {
         });
     }
 
-    /// A flow loses its user and closes on its own.
+    /// Releases a flow from its user and closes it.
     pub(crate) fn orphan(&mut self, slot: u32) {
-        self.flows.hot_mut(slot).clear(is::OWNED | is::CONNECTING);
+        self.flows
+            .hot_mut(slot)
+            .clear(FlowFlags::OWNED | FlowFlags::CONNECTING);
         self.owned -= 1;
         self.flows.rename(slot);
         self.discard_received(slot);
@@ -184,7 +186,7 @@ impl<D: Device> Stack<D> {
             return;
         }
         while self.orphans.is_full() && self.expire_orphan(hioload_lcore::Time::MAX) {}
-        self.flows.hot_mut(slot).set(is::ORPHAN);
+        self.flows.hot_mut(slot).set(FlowFlags::ORPHAN);
         self.push_orphan(slot);
         self.touch(slot);
     }
@@ -196,12 +198,14 @@ impl<D: Device> Stack<D> {
         let until = self.now + self.config.linger;
         self.orphans
             .push_with(id, until, queued.unwrap_or(0) as u32, |id| {
-                let live = flows.current(id).map(|slot| flows.hot(slot).is(is::ORPHAN));
+                let live = flows
+                    .current(id)
+                    .map(|slot| flows.hot(slot).is(FlowFlags::ORPHAN));
                 live == Some(true)
             });
     }
 
-    /// Ends the oldest orphan, if its time is up by `by`; whether there was an entry to look at.
+    /// Handles the oldest orphan, if its deadline is at most `by`. Returns whether there was such an entry.
     fn expire_orphan(&mut self, by: hioload_lcore::Time) -> bool {
         let Some((id, before)) = self.orphans.pop_with(by) else {
             return false;
@@ -214,9 +218,9 @@ impl<D: Device> Stack<D> {
             .sockets
             .with(slot, |socket| (socket.state(), socket.send_queue()));
         match view {
-            // All of ours has arrived: what the peer still has to say is not waited for any longer.
+            // All of our bytes and our FIN have arrived. The peer had its time to finish.
             Some((State::FinWait2, _)) => self.forget(slot, None),
-            // Slow, but it goes on: a peer that answers and takes nothing is not waited for.
+            // The peer has acknowledged something since the last check. A peer that acknowledges nothing is reset.
             Some((_, queued @ 1..)) if by == self.now && (queued as u32) < before => {
                 self.orphans.left();
                 self.push_orphan(slot);
@@ -231,10 +235,10 @@ impl<D: Device> Stack<D> {
 
     fn current_orphan(&self, id: FlowId) -> Option<u32> {
         let slot = self.flows.current(id)?;
-        self.flows.hot(slot).is(is::ORPHAN).then_some(slot)
+        self.flows.hot(slot).is(FlowFlags::ORPHAN).then_some(slot)
     }
 
-    /// What ends because its time is up.
+    /// Handles all that has expired: half-open flows, orphans, TIME_WAIT.
     pub(crate) fn expire(&mut self) {
         self.expire_half_open();
         for _ in 0..EXPIRED {
@@ -243,10 +247,10 @@ impl<D: Device> Stack<D> {
             }
         }
         for _ in 0..EXPIRED {
-            let Some(l2) = self.time_wait.pop(self.now) else {
+            let Some(id) = self.time_wait.pop(self.now) else {
                 break;
             };
-            self.flows.l2.release(l2);
+            self.flows.next_hops.release(id);
         }
     }
 }

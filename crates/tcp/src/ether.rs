@@ -16,14 +16,14 @@ pub(crate) mod ethertype {
     pub(crate) const VLAN: u16 = 0x8100;
     /// IPv6.
     pub(crate) const IPV6: u16 = 0x86dd;
-    /// A service VLAN tag (802.1ad), and what was used before there was one.
+    /// A service VLAN tag (802.1ad), and the value in use before that standard.
     pub(crate) const QINQ: [u16; 2] = [0x88a8, 0x9100];
 }
 
-/// All stations.
+/// The broadcast address.
 pub(crate) const BROADCAST: [u8; 6] = [0xff; 6];
 
-/// Writes a header to the front of `buf` and gives its length, 14 or 18; `None` if it has no room.
+/// Writes a header to the front of `buf` and returns its length, 14 or 18; `None` if `buf` is too short.
 #[inline]
 pub(crate) fn write_header(
     buf: &mut [u8],
@@ -51,7 +51,7 @@ pub(crate) fn write_header(
     }
 }
 
-/// Makes a received frame one to its sender, from `own`; the tag stays.
+/// Addresses a received frame to its sender, from `own`. The tag does not change.
 pub(crate) fn turn_around(frame: &mut [u8], l2: &L2, own: [u8; 6]) {
     if let Some(header) = frame.get_mut(..12) {
         header[..6].copy_from_slice(&l2.source);

@@ -1,15 +1,15 @@
-//! What a stack tells its user.
+//! The events of a stack.
 
 use std::fmt;
 use std::io;
 use std::ops::{BitOr, BitOrAssign, Range};
 
-/// Names one flow of one stack. A stale one is harmless: every call with it does nothing.
+/// The id of a flow, unique in its stack. A call with a stale id does nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct FlowId {
-    /// Slot, dense from 0.
+    /// The slot; slots are numbered from 0 without gaps.
     pub index: u32,
-    /// Tells the slot's users from one another.
+    /// Distinguishes the successive flows of a slot.
     pub generation: u32,
 }
 
@@ -19,90 +19,94 @@ impl fmt::Display for FlowId {
     }
 }
 
-/// A set of things that happened to a flow.
+/// The set of things that an [`Event`] reports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct What(u8);
+pub struct EventFlags(u8);
 
-impl What {
-    /// A peer's connection is established.
+impl EventFlags {
+    /// A connection begun by a peer is established.
     pub const ACCEPTED: Self = Self(1);
-    /// A connection of our own is established.
+    /// A connection begun by us is established.
     pub const CONNECTED: Self = Self(2);
-    /// There are bytes to read that were not there before.
+    /// New bytes can be read.
     pub const DATA: Self = Self(4);
-    /// The peer will send no more; all it sent is in the ring.
+    /// The peer has ended its side. All it has sent is in the ring.
     pub const END: Self = Self(8);
-    /// The peer acknowledged something: the send ring has more room than before.
+    /// The peer has acknowledged bytes: the send ring has more room.
     pub const SPACE: Self = Self(16);
-    /// The flow is over; `Event::error` says why, if it failed. The id is stale once the next event is asked for.
+    /// The flow has ended. [`Event::error`] is the reason, if it failed. The id becomes stale with the next call of
+    /// [`Stack::next`](crate::Stack::next).
     pub const CLOSED: Self = Self(32);
 
-    /// None of them.
+    /// The empty set.
     #[must_use]
     pub const fn empty() -> Self {
         Self(0)
     }
 
-    /// Whether all of `other` happened.
+    /// Whether all of `other` are in the set.
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Whether nothing happened.
+    /// Whether the set is empty.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 }
 
-impl BitOr for What {
+impl BitOr for EventFlags {
     type Output = Self;
     fn bitor(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 }
 
-impl BitOrAssign for What {
+impl BitOrAssign for EventFlags {
     fn bitor_assign(&mut self, other: Self) {
         self.0 |= other.0;
     }
 }
 
-/// What happened to one flow, from one frame or one timer.
+/// The effect of one frame or one timer on one flow.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Event<F> {
-    /// To which.
+    /// The flow.
     pub flow: FlowId,
-    /// What.
-    pub what: What,
-    /// Why it is over, with `CLOSED`; `None` if both sides finished in order.
+    /// What has happened to it.
+    pub flags: EventFlags,
+    /// With [`EventFlags::CLOSED`], why the flow failed; `None` if both sides have finished.
     pub error: Option<io::ErrorKind>,
-    /// The bytes, where they arrived.
-    pub segment: Option<Segment<F>>,
+    /// The payload in the frame it arrived in.
+    pub payload: Option<FramePayload<F>>,
 }
 
-/// A payload in its frame. Only given if the flow's ring was empty before and now holds exactly these bytes: the receiver
-/// handles them here and then says how many it took, with [`Stack::consume`](crate::Stack::consume). What it leaves stays in
-/// the ring (and must not have been modified here).
+/// A payload in its frame. An event has one only if the flow's ring was empty before and now holds exactly these bytes. The
+/// receiver handles the bytes here, then calls [`Stack::consume`](crate::Stack::consume) with the number of bytes it has taken.
+/// The rest stays in the ring, and must not have been modified in the frame.
 #[derive(Debug)]
-pub struct Segment<F> {
+pub struct FramePayload<F> {
     /// The frame.
     pub frame: F,
-    /// Where the payload is, in its bytes.
-    pub payload: Range<usize>,
+    /// The range of the payload in the bytes of the frame.
+    pub range: Range<usize>,
 }
 
-/// Why there is no connection to be made.
+/// Why a connection cannot be opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum ConnectError {
-    /// All source ports are taken, for this destination.
+    /// All source ports are in use for this destination.
     AddrInUse,
-    /// There is no address of that family, or the destination cannot be one.
+    /// The stack has no address of that family, or the destination has no port or is unspecified.
     AddrNotAvailable,
-    /// The destination is in another network, and no gateway is known.
+    /// No route: the destination is in another network without a gateway, or no host can have its address, or its neighbour
+    /// did not answer lately.
     HostUnreachable,
-    /// All flows are in use.
+    /// The flow table is full.
     Full,
 }
 
@@ -122,10 +126,12 @@ impl ConnectError {
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::AddrInUse => "all source ports are in use",
-            Self::AddrNotAvailable => "no address to connect from or to",
-            Self::HostUnreachable => "no gateway to the destination's network",
-            Self::Full => "all flows are in use",
+            Self::AddrInUse => "all source ports are in use for this destination",
+            Self::AddrNotAvailable => {
+                "no source address of this family, or the destination is not an address with a port"
+            }
+            Self::HostUnreachable => "no route to the destination",
+            Self::Full => "the flow table is full",
         })
     }
 }

@@ -1,13 +1,13 @@
-//! IPv6 extension headers, stepped over (RFC 8200 §4).
+//! Steps over IPv6 extension headers (RFC 8200 §4).
 
 use crate::drops::Reason;
 use crate::parse::IPV6_HEADER;
 
-/// Headers we step over before we lose patience. No sender has use for more.
+/// The most headers that are stepped over. No sender needs more.
 const MAX_HEADERS: usize = 8;
 
-/// Steps over the extension headers of `packet` (RFC 8200 §4), of which the first is of type `next`: gives the protocol
-/// that follows them, and where.
+/// Steps over the extension headers of `packet`, the first of which has the type `next`. Returns the protocol that follows
+/// them, and its offset.
 #[cold]
 pub(crate) fn walk(packet: &[u8], mut next: u8) -> Result<(u8, usize), Reason> {
     const HOP_BY_HOP: u8 = 0;
@@ -24,10 +24,10 @@ pub(crate) fn walk(packet: &[u8], mut next: u8) -> Result<(u8, usize), Reason> {
         let mut len = (usize::from(header[1]) + 1) * 8;
         match next {
             HOP_BY_HOP if step != 0 => return Err(Reason::ExtensionHeader),
-            // Segments left: we are not its destination.
+            // Segments are left: we are not the destination.
             ROUTING if header[3] != 0 => return Err(Reason::ExtensionHeader),
             FRAGMENT => {
-                // Offset and "more": a fragment that is the whole packet is none (RFC 6946).
+                // A header with neither an offset nor "more fragments" is an atomic fragment, a whole packet (RFC 6946).
                 if u16::from_be_bytes([header[2], header[3]]) & 0xfff9 != 0 {
                     return Err(Reason::Fragment);
                 }
@@ -47,8 +47,8 @@ pub(crate) fn walk(packet: &[u8], mut next: u8) -> Result<(u8, usize), Reason> {
     Err(Reason::ExtensionHeader)
 }
 
-/// Whether none of the options asks who does not know it to drop the packet (RFC 8200 §4.2). We know none but padding, and
-/// nothing is sent in answer to one.
+/// Whether no option demands that a host that does not know it drops the packet (RFC 8200 §4.2). We know only padding, and
+/// send no answer to any option.
 fn options_may_be_skipped(mut options: &[u8]) -> bool {
     while let Some((&kind, rest)) = options.split_first() {
         if kind == 0 {

@@ -1,7 +1,7 @@
-//! Flows in the order in which their time is up, where all have equally long: half-open ones, orphans.
+//! Flows sorted by deadline. All entries of a list have the same lifetime, so a queue is enough: half-open flows, orphans.
 //!
-//! A flow that leaves before its time is not searched for: its entry is stale and skipped when it comes to the front. How
-//! many are not stale is counted by those who know.
+//! If a flow leaves early, its entry becomes stale, and is skipped when it reaches the front. The users of the list report
+//! flows that leave, so that the entries that are not stale can be counted.
 
 use std::collections::VecDeque;
 
@@ -9,11 +9,11 @@ use hioload_lcore::Time;
 
 use crate::FlowId;
 
-/// Stale entries taken from the front for each that is added. Flows leave more or less in the order they came, so this keeps
-/// the sweep over all from being needed.
+/// The most stale entries removed from the front for each entry added. Flows leave roughly in the order they came, so the sweep
+/// over all entries is rarely needed.
 const TRIM: usize = 4;
 
-/// Flows and when their time is up.
+/// Flows and their deadlines.
 pub(crate) struct Fifo {
     entries: VecDeque<(FlowId, Time, u32)>,
     /// Entries that are not stale.
@@ -22,7 +22,7 @@ pub(crate) struct Fifo {
 }
 
 impl Fifo {
-    /// For so many flows at once.
+    /// A list for `most` flows.
     pub(crate) fn new(most: usize) -> Self {
         Self {
             entries: VecDeque::new(),
@@ -31,28 +31,28 @@ impl Fifo {
         }
     }
 
-    /// Flows in it.
+    /// The number of flows in the list.
     pub(crate) fn live(&self) -> usize {
         self.live
     }
 
-    /// Whether the oldest has to go before another comes.
+    /// Whether the oldest has to leave before another is added.
     pub(crate) fn is_full(&self) -> bool {
         self.live >= self.most
     }
 
-    /// When to look at the front.
+    /// The deadline of the front.
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         self.entries.front().map(|&(_, at, _)| at)
     }
 
-    /// Adds a flow. `is_live` says of an entry whether it is not stale: stale ones at the front go, a few at a time, and all of
-    /// them when they are the most.
+    /// Adds a flow. `is_live` returns whether an entry is not stale. A few stale entries at the front are removed, and all of them
+    /// if they outnumber the others.
     pub(crate) fn push(&mut self, id: FlowId, at: Time, is_live: impl Fn(FlowId) -> bool) {
         self.push_with(id, at, 0, is_live);
     }
 
-    /// The same, with a note that [`pop_with`](Self::pop_with) gives back.
+    /// The same, with a note that [`pop_with`](Self::pop_with) returns.
     pub(crate) fn push_with(
         &mut self,
         id: FlowId,
@@ -73,18 +73,18 @@ impl Fifo {
         self.live += 1;
     }
 
-    /// One that is in it has left.
+    /// A flow in the list has left.
     pub(crate) fn left(&mut self) {
         debug_assert!(self.live > 0);
         self.live = self.live.saturating_sub(1);
     }
 
-    /// Takes the entry at the front, stale or not, if its time is up by `now`. If it is not stale it is still counted.
+    /// Removes the entry at the front, stale or not, if its deadline has passed. If it is not stale, it is still counted.
     pub(crate) fn pop(&mut self, now: Time) -> Option<FlowId> {
         self.pop_with(now).map(|(id, _)| id)
     }
 
-    /// The same, with the note it was added with.
+    /// The same, with the note.
     pub(crate) fn pop_with(&mut self, now: Time) -> Option<(FlowId, u32)> {
         if self.next_deadline()? > now {
             return None;

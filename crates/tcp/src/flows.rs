@@ -1,4 +1,4 @@
-//! The slots of flows: what is kept for each beside its socket, who is in which, and their timers.
+//! The slots of flows: their state beside the socket, the flow table, and their timers.
 
 use std::collections::HashMap;
 use std::io;
@@ -8,47 +8,14 @@ use smoltcp::socket::tcp::Socket;
 use smoltcp::wire::IpAddress;
 
 use crate::FlowId;
-use crate::l2::{Hop, L2Id, L2Table};
-use crate::port::NOWHERE;
+use crate::flow_flags::FlowFlags;
+use crate::next_hop::{NextHop, NextHopId, NextHopTable};
 use crate::recovery::Losses;
 use crate::sockets::Sockets;
 use crate::table::Table;
 use crate::tuple::{Key, Tuple};
 
-/// Bits of [`Hot::flags`].
-pub(crate) mod is {
-    /// The slot is in use.
-    pub(crate) const USED: u16 = 1;
-    /// Its user knows it by its id.
-    pub(crate) const OWNED: u16 = 1 << 1;
-    /// Its handshake, begun by the peer, is not complete.
-    pub(crate) const HALF_OPEN: u16 = 1 << 2;
-    /// Its handshake, begun by us, is not complete.
-    pub(crate) const CONNECTING: u16 = 1 << 3;
-    /// Released, and closing on its own.
-    pub(crate) const ORPHAN: u16 = 1 << 4;
-    /// In the list of flows to look at before the end of the turn.
-    pub(crate) const TOUCHED: u16 = 1 << 5;
-    /// The peer was heard since the timer last fired.
-    pub(crate) const HEARD: u16 = 1 << 6;
-    /// `quiet` holds.
-    pub(crate) const QUIET: u16 = 1 << 7;
-    /// Its rings were used since the sweep last came by.
-    pub(crate) const ACTIVE: u16 = 1 << 8;
-    /// There may be data out of order in the receive ring.
-    pub(crate) const GAPS: u16 = 1 << 9;
-    /// TCP is done with it; its user is not.
-    pub(crate) const OVER: u16 = 1 << 10;
-    /// In the flow table.
-    pub(crate) const LISTED: u16 = 1 << 11;
-    /// The peer's window was closed when it was last heard.
-    pub(crate) const SHUT: u16 = 1 << 12;
-}
-
-/// Bits of `flags` above which the class of the path's MTU is.
-const CLASS_SHIFT: u32 = 13;
-
-/// The parts of `retransmits`.
+/// The fields within `retransmits`.
 const RETRANSMITS: u8 = 0x3f;
 const RESTING: u8 = 0x40;
 const CLOSES: u8 = 0x80;
@@ -56,22 +23,22 @@ const CLOSES: u8 = 0x80;
 /// No timer.
 const NONE: u32 = u32::MAX;
 
-/// What is kept for each slot beside the socket: 40 bytes, of a million flows.
+/// The state of a slot beside its socket. 40 bytes, because there may be a million.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hot {
     pub generation: u32,
-    /// The timer's place in the wheel, or `NONE`.
+    /// The timer's position in the wheel, or `NONE`.
     timer: u32,
-    /// When it fires: milliseconds, modulo 2^32. Of a free slot: the next free one.
+    /// The time of the timer in milliseconds, modulo 2^32. In a free slot, the next free slot.
     due: u32,
-    l2: L2Id,
-    pub flags: u16,
-    /// Since when nothing was heard, in units of [`Flows::quiet_unit`], modulo 256.
+    next_hop: NextHopId,
+    pub flags: FlowFlags,
+    /// With [`FlowFlags::QUIET`], the time since which the peer is silent, in units of the user timeout / 64, modulo 256.
     pub quiet: u8,
-    /// Pages of the rings that are resident, as estimated.
+    /// The estimated resident pages of the rings.
     pub rx_pages: u8,
     pub tx_pages: u8,
-    /// Retransmissions begun, up to 63; above them the bits of [`Hot::is_resting`] and [`Hot::closes_when_sent`].
+    /// The number of retransmissions, up to 63, and above them the bits of [`Hot::is_resting`] and [`Hot::closes_when_sent`].
     retransmits: u8,
     pub losses: Losses,
 }
@@ -80,18 +47,18 @@ const _: () = assert!(size_of::<Hot>() <= 40);
 
 impl Hot {
     #[inline]
-    pub(crate) fn is(&self, flag: u16) -> bool {
-        self.flags & flag != 0
+    pub(crate) fn is(&self, flag: FlowFlags) -> bool {
+        self.flags.intersects(flag)
     }
 
     #[inline]
-    pub(crate) fn set(&mut self, flag: u16) {
-        self.flags |= flag;
+    pub(crate) fn set(&mut self, flags: FlowFlags) {
+        self.flags = self.flags | flags;
     }
 
     #[inline]
-    pub(crate) fn clear(&mut self, flag: u16) {
-        self.flags &= !flag;
+    pub(crate) fn clear(&mut self, flags: FlowFlags) {
+        self.flags = self.flags & !flags;
     }
 
     /// Counts a retransmission.
@@ -101,12 +68,12 @@ impl Hot {
         }
     }
 
-    /// Retransmissions counted; 63 may be more.
+    /// The number of retransmissions; 63 stands for 63 or more.
     pub(crate) fn retransmits(&self) -> u32 {
         u32::from(self.retransmits & RETRANSMITS)
     }
 
-    /// Whether the FIN its user wants is to be sent after all is acknowledged.
+    /// Whether the FIN that the user has requested is delayed until all is acknowledged.
     #[inline]
     pub(crate) fn closes_when_sent(&self) -> bool {
         self.retransmits & CLOSES != 0
@@ -116,8 +83,8 @@ impl Hot {
         self.retransmits = self.retransmits & !CLOSES | if yes { CLOSES } else { 0 };
     }
 
-    /// Nothing is outstanding, and nothing is due: its timer, if one is still set, is of no concern, and need not look at the
-    /// socket to find that out.
+    /// Nothing is outstanding and nothing is due. If the timer is still set, it has no effect when it fires, and the socket is not
+    /// read for that.
     #[inline]
     pub(crate) fn is_resting(&self) -> bool {
         self.retransmits & RESTING != 0
@@ -128,15 +95,14 @@ impl Hot {
         self.retransmits = self.retransmits & !RESTING | if yes { RESTING } else { 0 };
     }
 
-    /// The class of the path's MTU: an index into the interfaces.
+    /// The class of the path: an index into the interfaces.
     #[inline]
     pub(crate) fn class(&self) -> usize {
-        usize::from(self.flags >> CLASS_SHIFT)
+        self.flags.class()
     }
 
     pub(crate) fn set_class(&mut self, class: usize) {
-        let class = (class as u16).min(7);
-        self.flags = self.flags & ((1 << CLASS_SHIFT) - 1) | class << CLASS_SHIFT;
+        self.flags = self.flags.with_class(class);
     }
 }
 
@@ -144,14 +110,14 @@ impl Hot {
 pub(crate) struct Flows {
     pub(crate) sockets: Sockets,
     hot: Vec<Hot>,
-    /// Most slots.
+    /// The number of slots.
     slots: usize,
-    /// The free slot used last, or `NONE`.
+    /// The slot freed last, or `NONE`. Free slots form a list.
     free: u32,
     table: Table,
     wheel: TimerWheel<u32>,
-    pub(crate) l2: L2Table,
-    /// The ends of flows that TCP is done with and whose user is not: their sockets may have forgotten them.
+    pub(crate) next_hops: NextHopTable,
+    /// The ends of flows that have ended but still have a user: smoltcp forgets them.
     names: HashMap<u32, Tuple>,
     key: Key,
 }
@@ -178,18 +144,18 @@ impl Flows {
             free: NONE,
             table: Table::new(slots),
             wheel,
-            l2: L2Table::new(1 << 16),
+            next_hops: NextHopTable::new(1 << 16),
             names: HashMap::new(),
             key,
         })
     }
 
-    /// Slots used so far, free ones included.
+    /// The number of slots that have been used so far, including those that are free again.
     pub(crate) fn len(&self) -> usize {
         self.hot.len()
     }
 
-    /// Most slots.
+    /// The number of slots.
     pub(crate) fn slots(&self) -> usize {
         self.slots
     }
@@ -208,12 +174,12 @@ impl Flows {
     pub(crate) fn used(&self) -> impl Iterator<Item = u32> + '_ {
         (0_u32..)
             .zip(&self.hot)
-            .filter_map(|(slot, hot)| hot.is(is::USED).then_some(slot))
+            .filter_map(|(slot, hot)| hot.is(FlowFlags::USED).then_some(slot))
     }
 
     /// The flow of a slot, if it has one.
     pub(crate) fn at(&self, slot: u32) -> Option<FlowId> {
-        let used = self.hot.get(slot as usize)?.is(is::USED);
+        let used = self.hot.get(slot as usize)?.is(FlowFlags::USED);
         used.then(|| self.id(slot))
     }
 
@@ -230,13 +196,13 @@ impl Flows {
     #[inline]
     pub(crate) fn owned(&self, id: FlowId) -> Option<u32> {
         let hot = self.hot.get(id.index as usize)?;
-        (hot.generation == id.generation && hot.is(is::OWNED)).then_some(id.index)
+        (hot.generation == id.generation && hot.is(FlowFlags::OWNED)).then_some(id.index)
     }
 
     /// The slot of a flow, if the id is not stale.
     pub(crate) fn current(&self, id: FlowId) -> Option<u32> {
         let hot = self.hot.get(id.index as usize)?;
-        (hot.generation == id.generation && hot.is(is::USED)).then_some(id.index)
+        (hot.generation == id.generation && hot.is(FlowFlags::USED)).then_some(id.index)
     }
 
     #[inline]
@@ -249,13 +215,13 @@ impl Flows {
         self.table.prefetch(hash);
     }
 
-    /// A slot that `hash` may lead to, without looking at it.
+    /// The first slot that `hash` may lead to. The slot is not read.
     #[inline]
     pub(crate) fn guess(&self, hash: u32) -> Option<u32> {
         self.table.find(hash, |_| true)
     }
 
-    /// Asks for what is kept of a slot.
+    /// Prefetches the state of a slot and its socket.
     #[inline]
     pub(crate) fn prefetch(&mut self, slot: u32) {
         hioload_mem::prefetch::item(self.hot.as_ptr().wrapping_add(slot as usize));
@@ -273,11 +239,11 @@ impl Flows {
         })
     }
 
-    /// Takes a slot and makes a socket in it; it is not in the table yet.
+    /// Takes a free slot and makes a socket in it. It is not in the flow table yet.
     pub(crate) fn take(
         &mut self,
-        hop: Hop,
-        flags: u16,
+        next_hop: NextHop,
+        flags: FlowFlags,
         set_up: impl for<'a> FnOnce(&mut Socket<'a>),
     ) -> Option<u32> {
         let slot = if self.free == NONE {
@@ -285,17 +251,17 @@ impl Flows {
         } else {
             self.free
         };
-        let l2 = self.l2.intern(hop)?;
+        let next_hop = self.next_hops.intern(next_hop)?;
         if !self.sockets.open(slot, set_up) {
-            self.l2.release(l2);
+            self.next_hops.release(next_hop);
             return None;
         }
         let mut hot = Hot {
             generation: 0,
             timer: NONE,
             due: 0,
-            l2,
-            flags: flags | is::USED,
+            next_hop,
+            flags: flags | FlowFlags::USED,
             quiet: 0,
             rx_pages: 0,
             tx_pages: 0,
@@ -304,7 +270,7 @@ impl Flows {
         };
         if let Some(old) = self.hot.get_mut(slot as usize) {
             self.free = old.due;
-            // The memory of the slot's rings is still there.
+            // The pages of the slot's rings are still resident.
             (hot.generation, hot.rx_pages, hot.tx_pages) =
                 (old.generation, old.rx_pages, old.tx_pages);
             *old = hot;
@@ -314,15 +280,15 @@ impl Flows {
         Some(slot)
     }
 
-    /// Makes ids of the slot's flow stale.
+    /// Makes the ids of the slot's flow stale.
     pub(crate) fn rename(&mut self, slot: u32) {
         let hot = self.hot_mut(slot);
         hot.generation = hot.generation.wrapping_add(1);
     }
 
-    /// Gives a slot back: its socket is dropped, its ids are stale.
+    /// Frees a slot: drops its socket and makes its ids stale.
     pub(crate) fn put(&mut self, slot: u32) {
-        debug_assert!(!self.hot(slot).is(is::LISTED));
+        debug_assert!(!self.hot(slot).is(FlowFlags::LISTED));
         self.disarm(slot);
         self.sockets.close(slot);
         if !self.names.is_empty() {
@@ -331,58 +297,60 @@ impl Flows {
         let free = self.free;
         let hot = self.hot_mut(slot);
         hot.generation = hot.generation.wrapping_add(1);
-        hot.flags &= is::ACTIVE;
+        hot.flags = hot.flags & FlowFlags::ACTIVE;
         hot.due = free;
-        let l2 = hot.l2;
+        let next_hop = hot.next_hop;
         self.free = slot;
-        self.l2.release(l2);
+        self.next_hops.release(next_hop);
     }
 
-    /// Puts a slot into the table, under the name of its flow.
+    /// Adds a slot to the flow table.
     pub(crate) fn list(&mut self, slot: u32, hash: u32) {
         self.table.insert(hash, slot);
-        self.hot_mut(slot).set(is::LISTED);
+        self.hot_mut(slot).set(FlowFlags::LISTED);
     }
 
-    /// Takes a slot out of the table, where it was with this hash.
+    /// Removes a slot from the flow table, to which it was added with this hash.
     pub(crate) fn unlist(&mut self, slot: u32, hash: u32) {
-        if self.hot(slot).is(is::LISTED) {
-            self.hot_mut(slot).clear(is::LISTED);
+        if self.hot(slot).is(FlowFlags::LISTED) {
+            self.hot_mut(slot).clear(FlowFlags::LISTED);
             self.table.remove(hash, slot);
         }
     }
 
-    /// The ends of a flow, while its socket knows them or they are remembered.
+    /// The ends of a flow, if its socket has them or they are remembered.
     pub(crate) fn tuple(&self, slot: u32) -> Option<Tuple> {
         let known = self.sockets.with(slot, tuple_of).flatten();
         known.or_else(|| self.names.get(&slot).copied())
     }
 
-    /// Keeps the ends of the slot's flow until it is given back.
+    /// Remembers the ends of the slot's flow until the slot is freed.
     pub(crate) fn remember(&mut self, slot: u32, tuple: Tuple) {
         self.names.insert(slot, tuple);
     }
 
-    /// Where its frames go.
+    /// The next hop of its frames.
     #[inline]
-    pub(crate) fn hop(&self, slot: u32) -> Hop {
-        self.l2.get(self.hot(slot).l2).unwrap_or(NOWHERE)
+    pub(crate) fn next_hop(&self, slot: u32) -> NextHop {
+        self.next_hops
+            .get(self.hot(slot).next_hop)
+            .unwrap_or(NextHop::UNRESOLVED)
     }
 
-    /// The same, by number.
-    pub(crate) fn l2_of(&self, slot: u32) -> L2Id {
-        self.hot(slot).l2
+    /// The id of the next hop.
+    pub(crate) fn next_hop_id(&self, slot: u32) -> NextHopId {
+        self.hot(slot).next_hop
     }
 
-    /// Says where its frames go from now on.
-    pub(crate) fn set_hop(&mut self, slot: u32, hop: Hop) {
-        if let Some(new) = self.l2.intern(hop) {
-            let old = std::mem::replace(&mut self.hot_mut(slot).l2, new);
-            self.l2.release(old);
+    /// Sets the next hop. Without a free id it stays as it is.
+    pub(crate) fn set_next_hop(&mut self, slot: u32, next_hop: NextHop) {
+        if let Some(new) = self.next_hops.intern(next_hop) {
+            let old = std::mem::replace(&mut self.hot_mut(slot).next_hop, new);
+            self.next_hops.release(old);
         }
     }
 
-    /// How long until the slot's timer fires, in milliseconds, if it is set; 0 if it is due.
+    /// The milliseconds until the slot's timer fires, if it is set; 0 if it is due.
     #[inline]
     pub(crate) fn armed(&self, slot: u32, now: Time) -> Option<u32> {
         let hot = self.hot(slot);
@@ -393,7 +361,7 @@ impl Flows {
     /// Sets the slot's timer, unless it is set already for the same time or earlier.
     pub(crate) fn arm(&mut self, slot: u32, at: Time, now: Time) {
         let in_ms = at.saturating_sub(now).as_nanos().div_ceil(1_000_000);
-        // Far timers are looked at again on the way: the difference has to fit.
+        // The difference has to fit into 32 bits. A timer that is further away fires early, and is set again.
         let in_ms = in_ms.min(1 << 30) as u32;
         if self.armed(slot, now).is_some_and(|left| left <= in_ms) {
             return;
@@ -408,7 +376,7 @@ impl Flows {
         hot.due = (now_ms as u32).wrapping_add(in_ms);
     }
 
-    /// Takes the slot's timer back.
+    /// Cancels the slot's timer.
     pub(crate) fn disarm(&mut self, slot: u32) {
         let place = std::mem::replace(&mut self.hot_mut(slot).timer, NONE);
         if place != NONE
@@ -418,7 +386,7 @@ impl Flows {
         }
     }
 
-    /// A slot whose timer has fired.
+    /// The next slot whose timer has fired.
     #[inline]
     pub(crate) fn fired(&mut self, now: Time) -> Option<u32> {
         let slot = self.wheel.poll(now)?;
@@ -426,13 +394,13 @@ impl Flows {
         Some(slot)
     }
 
-    /// When the next timer fires.
+    /// The time of the next timer.
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         self.wheel.next_deadline()
     }
 }
 
-/// Both ends of a socket.
+/// The ends of a socket.
 #[inline]
 pub(crate) fn tuple_of(socket: &Socket<'_>) -> Option<Tuple> {
     let (here, there) = (socket.local_endpoint()?, socket.remote_endpoint()?);

@@ -1,6 +1,7 @@
-//! A flow as an operator sees it.
+//! The state of a flow, for operators.
 //!
-//! What smoltcp keeps to itself is taken from what its sockets print for debugging. (The version is pinned, and a test looks.)
+//! State that smoltcp does not expose is read from the debug output of its sockets. The version of smoltcp is pinned, and a test
+//! checks the output.
 
 use std::fmt::{self, Write};
 use std::net::SocketAddr;
@@ -10,64 +11,64 @@ use hioload_device::Device;
 use smoltcp::socket::tcp::{Socket, State};
 
 use crate::FlowId;
-use crate::flows::is;
+use crate::flow_flags::FlowFlags;
 use crate::stack::Stack;
 
-/// The state of one flow, as `ss -ti` would show it.
+/// The state of one flow, as `ss -ti` shows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FlowInfo {
     /// Our end.
     pub local: SocketAddr,
     /// The peer's end.
     pub peer: SocketAddr,
-    /// The state's name in RFC 9293: `ESTABLISHED`, ...
+    /// The name of the TCP state in RFC 9293, such as `ESTABLISHED`.
     pub state: &'static str,
     /// Bytes received and not yet consumed.
     pub recv_queue: usize,
     /// Bytes queued for sending and not yet acknowledged.
     pub send_queue: usize,
-    /// Bytes we are ready to take.
+    /// Our receive window in bytes.
     pub recv_window: usize,
-    /// Smoothed round-trip time, when measured.
+    /// Smoothed round-trip time, once measured.
     pub srtt: Option<Duration>,
     /// Retransmission timeout.
     pub rto: Duration,
-    /// Times its retransmission timer fired or a fast retransmission began, since it was opened; 63 may be more.
+    /// Retransmissions since the flow was opened: timeouts, fast retransmissions and probes. 63 stands for 63 or more.
     pub retransmits: u32,
-    /// Whether it was released and is closing on its own.
+    /// Whether the flow was released and is closing.
     pub orphan: bool,
-    /// What is dear to know.
+    /// The state that takes milliseconds to read. [`Stack::info`] leaves it out.
     pub details: Option<FlowDetails>,
 }
 
 /// The rest of the state of a flow: see [`Stack::details`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FlowDetails {
-    /// Of the bytes queued for sending, how many were sent.
+    /// The bytes sent and not yet acknowledged.
     pub in_flight: usize,
-    /// Bytes the peer is ready to take.
+    /// The window of the peer in bytes.
     pub send_window: usize,
     /// Congestion window, in bytes.
     pub cwnd: usize,
-    /// Largest payload we send in a segment.
+    /// The largest payload of our segments.
     pub mss: usize,
 }
 
-/// A flow that may have lost its timer.
+/// The state of a flow that may have lost its timer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stuck {
-    /// It has none.
+    /// smoltcp has set no timer.
     pub is_idle: bool,
-    /// The first sequence number that is not acknowledged, and the first not sent.
+    /// SND.UNA and SND.NXT of RFC 9293.
     pub acknowledged: u32,
     pub sent: u32,
-    /// What the peer has to send next.
+    /// RCV.NXT.
     pub expected: u32,
-    /// The peer's window as smoltcp knows it, in the units of the header.
+    /// The peer's window as smoltcp has it, in the unit of the header.
     pub window: u16,
 }
 
-/// Takes what a socket prints up to its rings: state, timer, round trip, assembler.
+/// The debug output of a socket up to its rings: state, timer, round-trip time, assembler.
 struct Head {
     text: [u8; 1024],
     len: usize,
@@ -77,7 +78,7 @@ impl Write for Head {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = self.text.get_mut(self.len..self.len + text.len());
         match room {
-            // The error ends the printing.
+            // The error ends the output.
             _ if text == "rx_buffer" => Err(fmt::Error),
             None => Err(fmt::Error),
             Some(room) => {
@@ -104,11 +105,11 @@ impl Head {
     }
 }
 
-/// Whether nothing is in the ring that came out of order. No if in doubt.
+/// Whether the ring has no data out of order. `false` if the output cannot be read.
 fn has_no_gaps(socket: &Socket<'_>) -> bool {
     let head = Head::of(socket);
     let mut sizes = head.text().split("_size: ");
-    // The first part is what comes before.
+    // The first part precedes the sizes.
     let before = sizes.next().unwrap_or_default();
     let mut any = false;
     let zero = sizes.all(|rest| {
@@ -118,17 +119,17 @@ fn has_no_gaps(socket: &Socket<'_>) -> bool {
     before.contains("assembler") && any && zero
 }
 
-/// Whether smoltcp has set no timer.
+/// Whether smoltcp has no timer set.
 pub(crate) fn has_no_timer(socket: &Socket<'_>) -> bool {
     Head::of(socket).text().contains("timer: Idle")
 }
 
-/// Whether three duplicate acknowledgements have come, and nothing was sent since.
+/// Whether three duplicate acknowledgements have arrived, and nothing has been sent since.
 fn is_in_fast_retransmit(socket: &Socket<'_>) -> bool {
     Head::of(socket).text().contains("timer: FastRetransmit")
 }
 
-/// Takes all that a socket prints but the contents of its rings.
+/// The debug output of a socket without the contents of its rings.
 #[derive(Default)]
 struct Whole {
     text: String,
@@ -182,8 +183,8 @@ fn name(state: State) -> &'static str {
 }
 
 impl<D: Device> Stack<D> {
-    /// A flow as an operator sees it; of half-open flows and orphans too. Some microseconds: for some flows in a turn, not
-    /// for all.
+    /// The state of a flow, also of half-open flows and orphans. A call takes microseconds, so a turn should read a few flows,
+    /// not all.
     #[must_use]
     pub fn info(&self, id: FlowId) -> Option<FlowInfo> {
         let slot = self.flows.current(id)?;
@@ -204,15 +205,15 @@ impl<D: Device> Stack<D> {
                     .map(Duration::from_millis),
                 rto: Duration::from_millis(number(head.text(), "rto")?),
                 retransmits: hot.retransmits(),
-                orphan: hot.is(is::ORPHAN),
+                orphan: hot.is(FlowFlags::ORPHAN),
                 details: None,
             })
         });
         info.flatten()
     }
 
-    /// What smoltcp tells only together with the contents of the rings. Slow (milliseconds, with rings of 64 KiB), and it
-    /// reads pages that had never been used: for one flow in a turn.
+    /// The state that smoltcp prints only together with the contents of the rings. A call takes milliseconds with rings of
+    /// 64 KiB, and makes their pages resident, so a turn should read one flow.
     #[must_use]
     pub fn details(&self, id: FlowId) -> Option<FlowDetails> {
         let slot = self.flows.current(id)?;
@@ -237,7 +238,7 @@ impl<D: Device> Stack<D> {
         details.flatten()
     }
 
-    /// The sequence number of the next byte expected. Slow.
+    /// RCV.NXT. It takes milliseconds.
     pub(crate) fn expected_seq(&self, slot: u32) -> Option<u32> {
         let next = self.flows.sockets.with(slot, |socket| {
             let mut whole = Whole::default();
@@ -248,7 +249,7 @@ impl<D: Device> Stack<D> {
         next.flatten()
     }
 
-    /// The first sequence number that is not acknowledged, and the first not sent. Slow.
+    /// SND.UNA and SND.NXT. It takes milliseconds.
     pub(crate) fn outstanding(&self, slot: u32) -> Option<(u32, u32)> {
         let both = self.flows.sockets.with(slot, |socket| {
             let mut whole = Whole::default();
@@ -256,7 +257,7 @@ impl<D: Device> Stack<D> {
             let text = whole.text.as_str();
             let first = seq(text, "local_seq_no")?;
             let queued = socket.send_queue() as u32;
-            // After a timeout smoltcp counts from the first again; then whatever is queued may have been sent.
+            // After a timeout smoltcp sets SND.NXT back to SND.UNA. Then all that is queued may have been sent.
             let sent = seq(text, "remote_last_seq")?;
             let after = if sent == first {
                 first.wrapping_add(queued)
@@ -268,7 +269,7 @@ impl<D: Device> Stack<D> {
         both.flatten()
     }
 
-    /// What it takes to make smoltcp set a timer again that it has lost. Slow.
+    /// The state that is needed to make smoltcp set a lost timer again. It takes milliseconds.
     pub(crate) fn stuck(&self, slot: u32) -> Option<Stuck> {
         let stuck = self.flows.sockets.with(slot, |socket| {
             let mut whole = Whole::default();
@@ -288,7 +289,7 @@ impl<D: Device> Stack<D> {
         stuck.flatten()
     }
 
-    /// The numbers of the first byte not acknowledged and of the next one expected. Slow.
+    /// SND.UNA and RCV.NXT. It takes milliseconds.
     #[cfg(test)]
     pub(crate) fn numbers(&self, slot: u32) -> Option<(u32, u32)> {
         let first = self.flows.sockets.with(slot, |socket| {
@@ -299,22 +300,22 @@ impl<D: Device> Stack<D> {
         first.flatten().zip(self.expected_seq(slot))
     }
 
-    /// A segment has filled a gap, perhaps the last one.
-    pub(crate) fn look_for_gaps(&mut self, slot: u32) {
+    /// Clears [`FlowFlags::GAPS`] if the last gap in the receive ring has been filled.
+    pub(crate) fn check_gaps(&mut self, slot: u32) {
         if self.flows.sockets.with(slot, has_no_gaps) == Some(true) {
-            self.flows.hot_mut(slot).clear(is::GAPS);
+            self.flows.hot_mut(slot).clear(FlowFlags::GAPS);
         }
     }
 
-    /// An acknowledgement has brought nothing new, perhaps for the third time: then a segment is sent again.
-    pub(crate) fn look_for_fast_retransmit(&mut self, slot: u32) {
+    /// Sends the fast retransmission that a duplicate acknowledgement has begun, if it was the third.
+    pub(crate) fn check_fast_retransmit(&mut self, slot: u32) {
         if self.is_in_fast_retransmit(slot) {
             self.count_retransmit(slot);
             self.egress(slot);
         }
     }
 
-    /// Whether smoltcp is about to send its first segment again.
+    /// Whether smoltcp is about to retransmit its first segment.
     pub(crate) fn is_in_fast_retransmit(&self, slot: u32) -> bool {
         self.flows.sockets.with(slot, is_in_fast_retransmit) == Some(true)
     }
@@ -327,7 +328,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sockets_print_what_is_looked_for() {
+    fn the_debug_output_has_the_fields_that_are_read() {
         let ring = || SocketBuffer::new(vec![7; 100]);
         let socket = Socket::new(ring(), ring());
         assert!(has_no_gaps(&socket));

@@ -1,21 +1,21 @@
-//! A segment of a flow: what smoltcp makes of it, and what that means.
+//! A segment of a flow: it is handed to smoltcp, and the changes of the socket become events.
 
 use std::io;
 
 use hioload_device::{Device, Frame};
 use smoltcp::socket::tcp::{Socket, State};
 
-use crate::amend::{Headers, only_acknowledges, only_fin_is_left};
 use crate::endings::Ending;
-use crate::event::{Event, Segment as Payload, What};
-use crate::flows::is;
-use crate::l2::Hop;
+use crate::event::{Event, EventFlags, FramePayload};
+use crate::flow_flags::FlowFlags;
+use crate::next_hop::NextHop;
 use crate::parse::{Segment, flags};
 use crate::port::Lent;
 use crate::sockets::tcp_mut;
 use crate::stack::{Stack, instant};
+use crate::workarounds::{Headers, only_acknowledges, only_fin_is_left};
 
-/// What can be seen of a socket.
+/// The state of a socket that is compared before and after a segment.
 #[derive(Clone, Copy)]
 struct View {
     state: State,
@@ -43,7 +43,7 @@ pub(crate) fn has_ended(state: State) -> bool {
 }
 
 impl<D: Device> Stack<D> {
-    /// A segment of the flow in `slot`.
+    /// Processes a segment of the flow in `slot`.
     pub(crate) fn segment(
         &mut self,
         slot: u32,
@@ -52,13 +52,13 @@ impl<D: Device> Stack<D> {
         segment: &Segment,
     ) -> Option<Event<D::Frame>> {
         if segment.flags & (flags::RST | flags::SYN) != 0
-            && !self.may_disturb(slot, &frame, segment)
+            && !self.accepts_rst_or_syn(slot, &frame, segment)
         {
             return None;
         }
-        let hop = self.flows.hop(slot);
-        self.port.way = hop;
-        let fin_is_off = Self::takes_fin_off(&mut frame, segment);
+        let next_hop = self.flows.next_hop(slot);
+        self.port.next_hop = next_hop;
+        let fin_stripped = Self::strip_fin(&mut frame, segment);
         self.port.last = None;
         let window = self.other_window();
         let interface = &mut self.interfaces[self.flows.hot(slot).class()];
@@ -88,52 +88,54 @@ impl<D: Device> Stack<D> {
             && after.queued == before.queued
             && after.received == before.received
             && self.may_be_too_early(before.received, segment);
-        if fin_is_off || ack_is_old || ack_is_early {
+        if fin_stripped || ack_is_old || ack_is_early {
             if ack_is_early {
-                self.hand_early_ack(slot, &frame, segment);
+                self.inject_early_ack(slot, &frame, segment);
             } else if ack_is_old {
-                self.hand_old_ack(slot, &frame, segment);
+                self.inject_old_ack(slot, &frame, segment);
             }
-            if fin_is_off {
-                self.hand_fin(slot, &frame, segment);
+            if fin_stripped {
+                self.inject_fin(slot, &frame, segment);
             }
             after = self.flows.sockets.with(slot, View::of)?;
         }
         if after.queued == 0 {
             self.all_is_sent(slot);
         }
-        let heard = self.may_be_the_peers(slot, before, segment);
+        let heard = self.has_acceptable_ack(slot, before, segment);
         if segment.window == 0 && heard {
-            self.flows.hot_mut(slot).set(is::SHUT);
+            self.flows.hot_mut(slot).set(FlowFlags::ZERO_WINDOW);
         }
         let gained = after.received.saturating_sub(before.received);
         let hot = self.flows.hot_mut(slot);
         hot.set(if heard {
-            is::HEARD | is::ACTIVE
+            FlowFlags::HEARD | FlowFlags::ACTIVE
         } else {
-            is::ACTIVE
+            FlowFlags::ACTIVE
         });
-        // What was received out of order before may have come with it: then it is not just this payload.
-        let in_order = gained == payload && !hot.is(is::GAPS);
+        // With gaps, the segment may also have made earlier payload readable. Then the ring has more than this payload.
+        let in_order = gained == payload && !hot.is(FlowFlags::GAPS);
         if payload > 0 {
-            let pages = self.elastic.rx_pages(hot.rx_pages, segment.seq, payload);
-            self.elastic.grown(u64::from(pages - hot.rx_pages));
+            let pages = self
+                .ring_reclaim
+                .rx_pages(hot.rx_pages, segment.seq, payload);
+            self.ring_reclaim.grown(u64::from(pages - hot.rx_pages));
             hot.rx_pages = pages;
             if gained != payload {
-                hot.set(is::GAPS);
-            } else if hot.is(is::GAPS) {
-                self.look_for_gaps(slot);
+                hot.set(FlowFlags::GAPS);
+            } else if hot.is(FlowFlags::GAPS) {
+                self.check_gaps(slot);
             }
         }
         let takes_part = gained > 0 || after.queued < before.queued;
-        let moved = hop.mac != segment.l2.source || hop.vlan != segment.l2.vlan;
+        let moved = next_hop.mac != segment.l2.source || next_hop.vlan != segment.l2.vlan;
         if moved && (takes_part || self.is_repeated(slot, segment)) {
-            // The peer, or the router before it, is somewhere else now.
-            let hop = Hop {
+            // The peer or its router has another MAC address or VLAN now.
+            let next_hop = NextHop {
                 mac: segment.l2.source,
                 vlan: segment.l2.vlan,
             };
-            self.flows.set_hop(slot, hop);
+            self.flows.set_next_hop(slot, next_hop);
         }
         if before.state == State::SynReceived || before.state == State::SynSent {
             self.flows.hot_mut(slot).losses.acked = segment.ack;
@@ -141,14 +143,14 @@ impl<D: Device> Stack<D> {
             let counts = (before.queued, after.queued);
             let next = segment.seq.wrapping_add(payload as u32);
             let next = (payload > 0 && in_order).then_some(next);
-            self.heed_acknowledgement(slot, &frame, segment, counts, next);
+            self.on_acknowledgement(slot, &frame, segment, counts, next);
         }
-        if segment.window != 0 && self.flows.hot(slot).is(is::SHUT) {
+        if segment.window != 0 && self.flows.hot(slot).is(FlowFlags::ZERO_WINDOW) {
             let losses = self.flows.hot(slot).losses;
             let is_next = segment.seq == losses.expected && segment.ack == losses.acked;
-            // If smoltcp has not taken it, the window is still closed.
+            // If smoltcp has not accepted the segment, the window is still zero.
             if takes_part || payload == 0 && is_next {
-                self.flows.hot_mut(slot).clear(is::SHUT);
+                self.flows.hot_mut(slot).clear(FlowFlags::ZERO_WINDOW);
                 self.unstick_by(slot, segment);
             }
         }
@@ -158,29 +160,29 @@ impl<D: Device> Stack<D> {
             || !matches!(after.state, State::Established | State::CloseWait)
         {
             self.touch(slot);
-        } else if self.config.keepalive.is_none() && !self.flows.hot(slot).is(is::TOUCHED) {
-            // Open, everything acknowledged on both sides; and no FIN has waited for that.
+        } else if self.config.keepalive.is_none() && !self.flows.hot(slot).is(FlowFlags::TOUCHED) {
+            // The flow is open, both sides have acknowledged everything, and no delayed FIN is waiting.
             self.flows.hot_mut(slot).set_resting(true);
         }
         if after.queued > 0 && after.queued == before.queued && payload == 0 {
-            self.look_for_fast_retransmit(slot);
+            self.check_fast_retransmit(slot);
         }
 
-        let mut what = What::empty();
+        let mut events = EventFlags::empty();
         if before.state == State::SynReceived || before.state == State::SynSent {
-            what |= self.handshake(slot, hash, segment, after.state)?;
+            events |= self.handshake(slot, hash, segment, after.state)?;
         }
-        if self.flows.hot(slot).is(is::ORPHAN) {
+        if self.flows.hot(slot).is(FlowFlags::ORPHAN) {
             self.discard_received(slot);
         } else {
             if gained > 0 {
-                what |= What::DATA;
+                events |= EventFlags::DATA;
             }
             if after.queued < before.queued {
-                what |= What::SPACE;
+                events |= EventFlags::SPACE;
             }
             if has_ended(after.state) && !has_ended(before.state) {
-                what |= What::END;
+                events |= EventFlags::END;
             }
         }
         let mut error = None;
@@ -200,43 +202,40 @@ impl<D: Device> Stack<D> {
             if let Ending::Failed(kind) = ending {
                 error = Some(kind);
             }
-            what |= self.end(slot, &segment.tuple, ending);
+            events |= self.end(slot, &segment.tuple, ending);
         }
-        if what.is_empty() || !self.flows.hot(slot).is(is::OWNED) {
+        if events.is_empty() || !self.flows.hot(slot).is(FlowFlags::OWNED) {
             return None;
         }
         let flow = self.flows.id(slot);
-        let in_place = what.contains(What::DATA) && before.received == 0 && in_order;
+        let in_place = events.contains(EventFlags::DATA) && before.received == 0 && in_order;
         if in_place {
             self.in_place = Some((flow, payload));
         }
         let range = usize::from(segment.payload.start)..usize::from(segment.payload.end);
         Some(Event {
             flow,
-            what,
+            flags: events,
             error,
-            segment: in_place.then_some(Payload {
-                frame,
-                payload: range,
-            }),
+            payload: in_place.then_some(FramePayload { frame, range }),
         })
     }
 
-    /// Whether a segment acknowledges what may be acknowledged. Who sees none of our segments would have to guess it (RFC 5961
-    /// §5.2); smoltcp refuses such a segment without a word, so nothing else it says may be believed either: its window, or
-    /// that the peer is still there. In a handshake smoltcp's own look will do.
+    /// Whether the acknowledgement number is acceptable. A forger that does not see our segments would have to guess it
+    /// (RFC 5961 §5.2). smoltcp drops a segment without one silently, so its window and the liveness of the peer must be ignored
+    /// too. In a handshake the check of smoltcp is enough.
     #[inline]
-    fn may_be_the_peers(&self, slot: u32, before: View, segment: &Segment) -> bool {
+    fn has_acceptable_ack(&self, slot: u32, before: View, segment: &Segment) -> bool {
         if matches!(before.state, State::SynSent | State::SynReceived) {
             return true;
         }
         let acked = self.flows.hot(slot).losses.acked;
-        // One more: our FIN is not among what is queued.
+        // Our FIN takes one more sequence number than the queued bytes.
         segment.ack.wrapping_sub(acked) <= before.queued as u32 + 1
     }
 
-    /// Whether it is what we have already, sent again by a peer to whom our acknowledgement has not come: perhaps because we
-    /// send it to where the peer was before. Who does not see our segments would have to guess both numbers.
+    /// Whether the segment repeats payload that we have acknowledged. Then our acknowledgement has not reached the peer, perhaps
+    /// because we send it to an old MAC address. A forger that does not see our segments would have to guess both numbers.
     fn is_repeated(&self, slot: u32, segment: &Segment) -> bool {
         let losses = &self.flows.hot(slot).losses;
         let end = segment.seq.wrapping_add(segment.sequence_len());
@@ -245,24 +244,30 @@ impl<D: Device> Stack<D> {
             && losses.expected.wrapping_sub(end) < u32::from(u16::MAX)
     }
 
-    /// What became of a handshake; `None` if the flow is gone.
-    fn handshake(&mut self, slot: u32, hash: u32, segment: &Segment, state: State) -> Option<What> {
+    /// The flags of a change of state in a handshake; `None` if the flow has been freed.
+    fn handshake(
+        &mut self,
+        slot: u32,
+        hash: u32,
+        segment: &Segment,
+        state: State,
+    ) -> Option<EventFlags> {
         match state {
-            State::SynSent | State::SynReceived | State::Closed => Some(What::empty()),
+            State::SynSent | State::SynReceived | State::Closed => Some(EventFlags::empty()),
             State::Listen => {
-                // The peer has changed its mind.
+                // The peer has reset its own handshake.
                 self.forget(slot, Some((hash, &segment.tuple)));
                 None
             }
-            _ if self.flows.hot(slot).is(is::CONNECTING) => {
-                self.flows.hot_mut(slot).clear(is::CONNECTING);
+            _ if self.flows.hot(slot).is(FlowFlags::CONNECTING) => {
+                self.flows.hot_mut(slot).clear(FlowFlags::CONNECTING);
                 self.stats.connected += 1;
-                Some(What::CONNECTED)
+                Some(EventFlags::CONNECTED)
             }
             _ => {
                 let hot = self.flows.hot_mut(slot);
-                hot.clear(is::HALF_OPEN);
-                hot.set(is::OWNED);
+                hot.clear(FlowFlags::HALF_OPEN);
+                hot.set(FlowFlags::OWNED);
                 self.half_open.left();
                 self.owned += 1;
                 if self.owned > self.config.max_flows {
@@ -271,19 +276,19 @@ impl<D: Device> Stack<D> {
                     return None;
                 }
                 self.stats.accepted += 1;
-                Some(What::ACCEPTED)
+                Some(EventFlags::ACCEPTED)
             }
         }
     }
 
-    /// Whether a segment that would end an established flow, or begin it anew, is to be looked at (RFC 5961). An RST must be
-    /// at the very next byte expected; smoltcp would take it anywhere in the window. A SYN never is, but is answered with a
-    /// challenge, which smoltcp omits: a peer that knows nothing of the flow any more then sends a good RST.
-    fn may_disturb(&mut self, slot: u32, frame: &D::Frame, segment: &Segment) -> bool {
+    /// Whether smoltcp gets a segment with RST or SYN (RFC 5961). The sequence number of an RST must be exactly RCV.NXT; smoltcp
+    /// would accept it anywhere in the window. A SYN on an established flow is never accepted. It is answered with a challenge
+    /// ACK, which smoltcp does not send: a peer that does not know the flow any more answers that with an acceptable RST.
+    fn accepts_rst_or_syn(&mut self, slot: u32, frame: &D::Frame, segment: &Segment) -> bool {
         let state = self.flows.sockets.with(slot, |socket| socket.state());
         match state {
-            // What acknowledges our SYN is good; smoltcp looks. To what is half open the window has to do: it is no great
-            // loss.
+            // In SYN-SENT smoltcp checks that our SYN is acknowledged. In SYN-RECEIVED the check of the window is enough: a
+            // half-open flow is no great loss.
             Some(State::SynSent | State::SynReceived) => return true,
             None => return false,
             _ => {}
@@ -293,9 +298,9 @@ impl<D: Device> Stack<D> {
         if is_rst {
             let expected = match &answer {
                 Some((expected, _)) => Some(*expected),
-                // smoltcp answers once a second. There is another way to learn it, but a slow one.
-                None if self.reset_looks.allow(self.now) => {
-                    self.stats.slow_looks += 1;
+                // smoltcp sends one challenge a second. A dump of the socket has RCV.NXT too, but takes milliseconds.
+                None if self.reset_dumps.allow(self.now) => {
+                    self.stats.socket_dumps += 1;
                     self.expected_seq(slot)
                 }
                 None => None,
@@ -311,8 +316,8 @@ impl<D: Device> Stack<D> {
         false
     }
 
-    /// The answer of smoltcp's to an acknowledgement of what was never sent: a frame, not sent yet, and the sequence number
-    /// that is expected next, which smoltcp tells nobody else.
+    /// The challenge ACK of smoltcp, provoked by an acknowledgement of bytes never sent: a frame, not sent yet, and RCV.NXT, which
+    /// smoltcp does not expose.
     fn challenge(
         &mut self,
         slot: u32,
@@ -321,7 +326,7 @@ impl<D: Device> Stack<D> {
     ) -> Option<(u32, D::Frame)> {
         let packet = frame.bytes().get(segment.ip())?;
         let tcp = usize::from(segment.tcp_at.checked_sub(segment.ip_at)?);
-        // The headers of the segment alone, without TCP's options.
+        // The headers of the segment without TCP options.
         let len = tcp + 20;
         let mut question = [0_u8; 120];
         let question = question.get_mut(..len)?;
@@ -333,10 +338,10 @@ impl<D: Device> Stack<D> {
         }
         question[tcp + 12] = 5 << 4;
         question[tcp + 13] = flags::ACK;
-        self.port.way = self.flows.hop(slot);
+        self.port.next_hop = self.flows.next_hop(slot);
         self.port.last = None;
         self.port.hold = true;
-        // Whatever was sent, one of these lies beyond it.
+        // At least one of these numbers is above SND.NXT.
         for ack in [0_u32, 1 << 31, 1 << 30, 3 << 30] {
             question[tcp + 8..tcp + 12].copy_from_slice(&ack.to_be_bytes());
             let mut lent = Lent {
@@ -359,8 +364,8 @@ impl<D: Device> Stack<D> {
     }
 }
 
-/// The sequence numbers after both FINs, from the segment that brought a flow into TIME_WAIT: it acknowledges ours, and is
-/// or follows the peer's.
+/// The sequence numbers after both FINs, from the segment that has moved a flow to TIME_WAIT: it acknowledges our FIN, and
+/// has or follows the peer's.
 fn numbers_after(segment: &Segment) -> (u32, u32) {
     (
         segment.ack,

@@ -1,9 +1,9 @@
 //! Initial sequence numbers: RFC 6528, through smoltcp's generator.
 //!
-//! A number is the value of a clock that ticks every 4 microseconds plus a keyed hash of the flow: it grows for one flow, so
-//! that old segments are told from new ones, and nobody who lacks the key can guess it. smoltcp draws them from a linear
-//! congruential generator of its interface, whose sequence anyone can continue who has seen a few. So a flow is begun with
-//! an interface made for it alone, seeded such that the one number drawn is ours. (The version is pinned, and a test looks.)
+//! The number is a clock with ticks of 4 microseconds plus a keyed hash of the flow. It grows for one flow, so that old segments
+//! differ from new ones, and it cannot be guessed without the key. smoltcp takes its numbers from a linear congruential
+//! generator of the interface, which can be predicted from a few of them. So each flow begins with an interface of its own, whose
+//! seed makes the first number ours. The version of smoltcp is pinned, and a test checks the generator.
 
 use hioload_lcore::Time;
 
@@ -15,11 +15,11 @@ const INCREMENT: u64 = 0x7590_ef39;
 /// `MULTIPLIER * INVERSE == 1`, modulo 2^64.
 const INVERSE: u64 = inverse(MULTIPLIER);
 
-/// How long ago a flow began that is still connecting, at most.
+/// The longest time that a flow can be connecting.
 const RECENT_SECONDS: u32 = 300;
 
 const fn inverse(of: u64) -> u64 {
-    // Newton's iteration doubles the number of right bits; an odd number is its own inverse modulo 8.
+    // Newton's iteration doubles the number of correct bits. An odd number is its own inverse modulo 8.
     let mut inverse = of;
     let mut round = 0;
     while round < 5 {
@@ -35,19 +35,18 @@ pub(crate) fn isn(key: &Key, flow: &Tuple, now: Time) -> u32 {
     clock.wrapping_add(flow.keyed_hash64(key) as u32)
 }
 
-/// Whether `seq` can be the initial number of a flow that began in the last minutes, which of a number that was guessed is
-/// unlikely.
+/// Whether `seq` can be the initial number of a flow that began in the last minutes. For a guessed number that is unlikely.
 pub(crate) fn is_recent(key: &Key, flow: &Tuple, now: Time, seq: u32) -> bool {
     let age = isn(key, flow, now).wrapping_sub(seq);
     // In units of 4 microseconds.
     age < RECENT_SECONDS * 250_000
 }
 
-/// The seed with which an interface's first draw for a socket is `isn`.
+/// The seed with which the first number that an interface draws for a socket is `isn`.
 pub(crate) fn seed(isn: u32) -> u64 {
     let before = |state: u64| state.wrapping_sub(INCREMENT).wrapping_mul(INVERSE);
-    // A state gives its bits 29 to 60 if its highest three are zero. Making the interface draws 16 bits until they are not
-    // zero: that must be once.
+    // A state yields its bits 29 to 60 if its highest three are zero. `Interface::new` draws 16 bits until they are not zero;
+    // this seed makes it draw once.
     let mut low = 0;
     loop {
         let second = u64::from(isn) << 29 | low;
@@ -102,7 +101,7 @@ mod tests {
         }
     }
 
-    /// What smoltcp sends as the sequence number of a SYN.
+    /// The sequence number of a SYN that smoltcp sends.
     fn drawn(seed: u64) -> u32 {
         let mut device = Nothing(Vec::new());
         let mut config = Config::new(HardwareAddress::Ip);
@@ -125,13 +124,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn smoltcp_draws_what_was_asked_for(isn in any::<u32>()) {
+        fn smoltcp_draws_the_given_number(isn in any::<u32>()) {
             prop_assert_eq!(drawn(seed(isn)), isn);
         }
     }
 
     #[test]
-    fn grows_for_one_flow_and_differs_between_flows_and_keys() {
+    fn a_number_grows_for_one_flow_and_differs_between_flows_and_keys() {
         let one = Tuple::v4([10, 0, 0, 2], 80, [10, 0, 0, 1], 4000);
         let other = Tuple::v4([10, 0, 0, 2], 80, [10, 0, 0, 1], 4001);
         let at = |key, flow, ms| isn(key, flow, Time::from_millis(ms));

@@ -1,5 +1,5 @@
-//! The stations behind IP addresses of our link: peers we connect to, and the router. Bounded, and hard to poison: only an
-//! answer to a question of ours makes or changes an entry.
+//! The MAC addresses of neighbours: peers that we connect to on our link, and the router. The table is bounded, and hard to
+//! poison: only an answer to a request of ours sets or changes a MAC address.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -7,60 +7,60 @@ use std::time::Duration;
 
 use hioload_lcore::Time;
 
-/// Between questions (RFC 4861 §10: RETRANS_TIMER).
+/// The time between requests (RFC 4861 §10: RETRANS_TIMER).
 const RETRY: Duration = Duration::from_secs(1);
-/// Questions (MAX_MULTICAST_SOLICIT).
+/// The number of requests (MAX_MULTICAST_SOLICIT).
 const TRIES: u8 = 3;
-/// How long an answer is taken as it is (REACHABLE_TIME); after that it is used, and asked for again.
+/// The time for which an answer is fresh (REACHABLE_TIME). An older one is still used, and requested again.
 const FRESH: Duration = Duration::from_secs(30);
-/// How long an answer that nobody has asked for again can still be used.
+/// The time after which an answer is no longer used.
 const EXPIRED: Duration = Duration::from_secs(600);
-/// How long nobody is asked again after there was no answer.
+/// The time without requests after a neighbour has not answered.
 const HOLD: Duration = Duration::from_secs(3);
-/// How many entries are looked at for one to give up.
+/// The most entries that are examined to find one to evict.
 const EVICTION_SCAN: usize = 16;
 
-/// What is known of a neighbour.
+/// The state of a neighbour.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Lookup {
-    /// It is there.
+    /// Its MAC address.
     Known([u8; 6]),
-    /// It has been asked for; ask again later.
+    /// It has been requested.
     Pending,
     /// It does not answer.
     Unreachable,
 }
 
-/// What there is to do.
+/// What is due.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Step {
-    /// Ask for this address: everybody, or the station that had it last.
+    /// Send a request for this address: to all, or to the host that had it last.
     Ask(IpAddr, Option<[u8; 6]>),
-    /// It does not answer: whoever waits for it need not.
+    /// The neighbour does not answer.
     Lost(IpAddr),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
-    /// Asked so many times, last at the time.
+    /// The number of requests sent, and the time of the last.
     Asking(u8, Time),
-    /// Answered at the time.
+    /// The time of the answer.
     Answered(Time),
-    /// Nobody answered until the time.
+    /// There was no answer. No request is sent before this time.
     Silent(Time),
 }
 
 #[derive(Debug)]
 struct Entry {
     ip: IpAddr,
-    /// Usable while it is being asked for again, too.
+    /// It is used while it is requested again, too.
     mac: Option<[u8; 6]>,
     state: State,
-    /// Looked up since the hand last passed.
+    /// Looked up since the clock hand last passed.
     used: bool,
-    /// Another station has claimed the address: everybody is asked, not only the one that had it last.
-    doubted: bool,
-    /// Changes with the entry's address, so that what is queued for the last one is known.
+    /// Another host has claimed the address: the request goes to all, not only to the host that had it last.
+    contested: bool,
+    /// Incremented when the entry gets another address, so that records queued for the old one are recognised.
     generation: u32,
 }
 
@@ -71,15 +71,15 @@ pub(crate) struct Neighbours {
     entries: Vec<Entry>,
     capacity: usize,
     hand: usize,
-    /// Entries to ask for now.
+    /// Entries to request now.
     urgent: VecDeque<(u32, u32)>,
-    /// Entries asked for, with when to ask again; in order, for the time between is always the same.
+    /// Entries that were requested, with the time of the next request. The interval is constant, so they are sorted by time.
     waiting: VecDeque<(Time, u32, u32)>,
     evicted: u64,
 }
 
 impl Neighbours {
-    /// For up to `capacity` of them.
+    /// A table of up to `capacity` entries.
     pub(crate) fn new(capacity: usize) -> Self {
         let capacity = capacity.max(1);
         Self {
@@ -94,18 +94,18 @@ impl Neighbours {
     }
 
     #[cfg(test)]
-    /// Entries that made room for others.
+    /// The number of entries evicted.
     pub(crate) fn evicted(&self) -> u64 {
         self.evicted
     }
 
     #[cfg(test)]
-    /// How many are known or asked for.
+    /// The number of entries.
     pub(crate) fn len(&self) -> usize {
         self.index.len()
     }
 
-    /// The station behind `ip`, an address of our link; it is asked for if it has to be.
+    /// The state of the neighbour `ip`, an address of our link. It is requested if it is unknown or not fresh.
     pub(crate) fn lookup(&mut self, ip: IpAddr, now: Time) -> Lookup {
         let Some(&slot) = self.index.get(&ip) else {
             self.insert(ip, now);
@@ -139,7 +139,7 @@ impl Neighbours {
         }
     }
 
-    /// `mac` says that it has `ip`, to us alone; `true` if that had been asked, and is now known.
+    /// The host `mac` has answered, to us alone, that it has `ip`. Returns whether that was requested; then it is known now.
     pub(crate) fn answered(&mut self, ip: IpAddr, mac: [u8; 6], now: Time) -> bool {
         let Some(entry) = self.find(ip) else {
             return false;
@@ -148,13 +148,13 @@ impl Neighbours {
             return false;
         }
         entry.mac = Some(mac);
-        entry.doubted = false;
+        entry.contested = false;
         entry.state = State::Answered(now);
         true
     }
 
-    /// `mac` says that it has `ip`, and nobody asked it. Known to be so: the entry is fresh again. Known otherwise: it may be
-    /// true (a router's stand-in took over) or a lie, so the question is asked, of everybody.
+    /// The host `mac` has said that it has `ip`, without a request. If the entry agrees, it is fresh again. If it does not, the
+    /// claim may be true (a standby router has taken over) or forged, so the address is requested from all.
     pub(crate) fn heard(&mut self, ip: IpAddr, mac: [u8; 6], now: Time) {
         let Some(&slot) = self.index.get(&ip) else {
             return;
@@ -166,14 +166,14 @@ impl Neighbours {
             if entry.mac == Some(mac) {
                 entry.state = State::Answered(now);
             } else if now.saturating_sub(at) >= RETRY {
-                // At most one round of questions for each answer and second, however often it is said.
-                entry.doubted = true;
+                // At most one round of requests for each answer and second, however often the claim is repeated.
+                entry.contested = true;
                 self.ask(slot, now);
             }
         }
     }
 
-    /// What is due at `now`; to be called until there is nothing.
+    /// The next thing that is due at `now`. The caller repeats the call until it returns `None`.
     pub(crate) fn step(&mut self, now: Time) -> Option<Step> {
         loop {
             let (slot, generation) = match self.urgent.pop_front() {
@@ -182,7 +182,7 @@ impl Neighbours {
                     Some(&(due, slot, generation)) if due <= now => {
                         self.waiting.pop_front();
                         let asked = self.entries.get(slot as usize).map(|entry| entry.state);
-                        // Answered, and perhaps asked for again since: another record is for that.
+                        // It has answered. If it was requested again since, there is another record.
                         if !matches!(asked, Some(State::Asking(_, at)) if at + RETRY == due) {
                             continue;
                         }
@@ -205,15 +205,15 @@ impl Neighbours {
                 entry.state = State::Silent(now + HOLD);
                 return Some(Step::Lost(entry.ip));
             }
-            // The station that had it last is asked first, the last time everybody: it may have moved.
-            let to = entry.mac.filter(|_| !entry.doubted && tries + 1 < TRIES);
+            // The last request goes to all: the address may have moved to another host.
+            let to = entry.mac.filter(|_| !entry.contested && tries + 1 < TRIES);
             entry.state = State::Asking(tries + 1, now);
             self.waiting.push_back((now + RETRY, slot, generation));
             return Some(Step::Ask(entry.ip, to));
         }
     }
 
-    /// When [`step`](Self::step) has something to do, at the latest.
+    /// The time at which [`step`](Self::step) next has something to do.
     pub(crate) fn deadline(&self) -> Option<Time> {
         if !self.urgent.is_empty() {
             return Some(Time::ZERO);
@@ -226,14 +226,14 @@ impl Neighbours {
         self.entries.get_mut(slot as usize)
     }
 
-    /// Begins a round of questions.
+    /// Begins a round of requests.
     fn ask(&mut self, slot: u32, now: Time) {
         if let Some(entry) = self.entries.get_mut(slot as usize) {
             entry.state = State::Asking(0, now);
             self.urgent.push_back((slot, entry.generation));
         }
         if self.urgent.len() > 2 * self.capacity {
-            // Entries given up before their question was asked.
+            // Records of entries that were evicted before their first request.
             let entries = &self.entries;
             self.urgent.retain(|&(slot, generation)| {
                 let entry = entries.get(slot as usize);
@@ -247,9 +247,9 @@ impl Neighbours {
             ip,
             mac: None,
             state: State::Asking(0, now),
-            // Has to earn its place: one that is looked up once makes room before one in use.
+            // An entry that is looked up only once is evicted before one in use.
             used: false,
-            doubted: false,
+            contested: false,
             generation,
         };
         let slot = if self.entries.len() < self.capacity {
@@ -268,7 +268,7 @@ impl Neighbours {
         self.ask(slot as u32, now);
     }
 
-    /// The entry to give up: one that was not used since the hand last passed, or is silent; else the one it stops at.
+    /// The entry to evict: one that is silent or was not used since the hand last passed, or else the last one examined.
     fn victim(&mut self) -> usize {
         for _ in 0..EVICTION_SCAN.min(self.capacity) {
             self.hand = (self.hand + 1) % self.capacity;

@@ -14,7 +14,7 @@ fn ms(millis: u64) -> Time {
 }
 
 #[test]
-fn three_questions_a_second_apart_then_silence() {
+fn three_requests_a_second_apart_then_unreachable() {
     let mut table = Neighbours::new(8);
     assert_eq!(table.deadline(), None);
     assert_eq!(table.lookup(ip(1), ms(5000)), Lookup::Pending);
@@ -30,7 +30,7 @@ fn three_questions_a_second_apart_then_silence() {
     assert_eq!(table.step(ms(8000)), Some(Step::Lost(ip(1))));
     assert_eq!(table.lookup(ip(1), ms(8000)), Lookup::Unreachable);
     assert_eq!(table.deadline(), None);
-    // After a while it is tried again.
+    // After HOLD it is requested again.
     assert_eq!(table.lookup(ip(1), ms(11_000)), Lookup::Pending);
     assert_eq!(table.step(ms(11_000)), Some(Step::Ask(ip(1), None)));
 }
@@ -43,13 +43,13 @@ fn known(table: &mut Neighbours, n: u8, mac: [u8; 6], now: Time) {
 }
 
 #[test]
-fn only_answers_to_questions_make_entries() {
+fn only_answers_to_requests_set_an_entry() {
     let mut table = Neighbours::new(8);
     assert!(!table.answered(ip(1), B, ms(0)));
     table.heard(ip(1), B, ms(0));
     assert_eq!(table.len(), 0);
     assert_eq!(table.lookup(ip(1), ms(0)), Lookup::Pending);
-    assert!(!table.answered(ip(1), B, ms(0)), "before it is asked");
+    assert!(!table.answered(ip(1), B, ms(0)), "before the request");
     assert_eq!(table.step(ms(0)), Some(Step::Ask(ip(1), None)));
     assert!(table.answered(ip(1), A, ms(1)));
     // The second answer is too late, and the retry is no longer due.
@@ -59,35 +59,35 @@ fn only_answers_to_questions_make_entries() {
 }
 
 #[test]
-fn old_answers_are_used_and_asked_for_again() {
+fn old_answers_are_used_and_requested_again() {
     let mut table = Neighbours::new(8);
     known(&mut table, 1, A, ms(0));
     assert_eq!(table.lookup(ip(1), ms(31_000)), Lookup::Known(A));
-    // The station itself is asked, the last time everybody.
+    // The host itself is asked, and with the last request all.
     assert_eq!(table.step(ms(31_000)), Some(Step::Ask(ip(1), Some(A))));
     assert_eq!(table.lookup(ip(1), ms(31_500)), Lookup::Known(A));
     assert_eq!(table.step(ms(32_000)), Some(Step::Ask(ip(1), Some(A))));
     assert_eq!(table.step(ms(33_000)), Some(Step::Ask(ip(1), None)));
     assert!(table.answered(ip(1), B, ms(33_001)));
     assert_eq!(table.lookup(ip(1), ms(33_001)), Lookup::Known(B));
-    // Hearing from it keeps it fresh.
+    // An unsolicited confirmation keeps it fresh.
     table.heard(ip(1), B, ms(60_000));
     assert_eq!(table.lookup(ip(1), ms(89_000)), Lookup::Known(B));
     assert_eq!(table.step(ms(89_000)), None);
-    // Forgotten for long enough, it is not used any more.
+    // An expired answer is not used.
     assert_eq!(table.lookup(ip(1), ms(700_000)), Lookup::Pending);
     assert_eq!(table.lookup(ip(1), ms(700_000)), Lookup::Pending);
     assert_eq!(table.step(ms(700_000)), Some(Step::Ask(ip(1), None)));
 }
 
 #[test]
-fn another_claim_is_a_question_and_no_answer() {
+fn a_contrary_claim_causes_a_request_and_is_no_answer() {
     let mut table = Neighbours::new(8);
     known(&mut table, 1, A, ms(0));
     table.heard(ip(1), B, ms(500));
-    assert_eq!(table.step(ms(500)), None, "asked only just now");
+    assert_eq!(table.step(ms(500)), None, "answered less than RETRY ago");
     table.heard(ip(1), B, ms(2000));
-    assert!(!table.answered(ip(1), B, ms(2000)), "not asked yet");
+    assert!(!table.answered(ip(1), B, ms(2000)), "before the request");
     assert_eq!(table.lookup(ip(1), ms(2000)), Lookup::Known(A));
     assert_eq!(table.step(ms(2000)), Some(Step::Ask(ip(1), None)));
     table.heard(ip(1), B, ms(2001));
@@ -97,7 +97,7 @@ fn another_claim_is_a_question_and_no_answer() {
 }
 
 #[test]
-fn the_table_is_bounded_and_keeps_what_is_used() {
+fn the_table_is_bounded_and_keeps_the_entries_in_use() {
     let mut table = Neighbours::new(4);
     known(&mut table, 1, A, ms(0));
     for n in 2..200 {
@@ -108,7 +108,7 @@ fn the_table_is_bounded_and_keeps_what_is_used() {
         while table.step(now).is_some() {}
     }
     assert_eq!(table.evicted(), 198 - 3);
-    // Nobody asks: the queue is bounded as well.
+    // Without calls of step the queue is bounded as well.
     for n in 2..200 {
         table.lookup(ip(n), ms(9000));
     }
@@ -119,7 +119,7 @@ fn the_table_is_bounded_and_keeps_what_is_used() {
 
 proptest! {
     #[test]
-    fn any_sequence_keeps_the_tables_together(
+    fn any_sequence_keeps_the_index_and_the_entries_consistent(
         steps in proptest::collection::vec((0u8..6, 0u8..10, any::<bool>(), 0u64..40_000), 0..300),
     ) {
         let mut table = Neighbours::new(4);
@@ -148,7 +148,7 @@ proptest! {
             }
             prop_assert!(table.waiting.iter().is_sorted_by_key(|&(due, ..)| due));
         }
-        // Left alone, everything comes to rest.
+        // Without lookups nothing is due in the end.
         for _ in 0..5 {
             while table.step(now).is_some() {}
             now += RETRY;

@@ -1,7 +1,8 @@
-//! One pass over a received frame: what it is, whether it is for us, where its parts are.
+//! One pass over a received frame: its kind, whether it is for us, and the offsets of its parts.
 //!
-//! All lengths are checked here, once: every offset in what comes out lies within the frame, in order. Nothing is
-//! copied but the fields that are used for each segment. What is wrong or not ours is dropped with a [`Reason`].
+//! All lengths are checked here, once: every offset in the result lies within the frame, in order. Only the fields that are
+//! used for each segment are copied. A frame that is invalid or not for us is dropped with a [`Reason`]. The fuzz target
+//! `parse` compares this file with the crate `etherparse`.
 
 use std::ops::Range;
 
@@ -22,23 +23,23 @@ pub(crate) mod flags {
     pub(crate) const SYN: u8 = 0x02;
     /// Reset the connection.
     pub(crate) const RST: u8 = 0x04;
-    /// The acknowledgement number counts.
+    /// The acknowledgement number is valid.
     pub(crate) const ACK: u8 = 0x10;
 }
 
-/// Ethernet, as far as an answer needs it.
+/// The fields of the Ethernet header that an answer needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct L2 {
-    /// Who sent the frame.
+    /// The source MAC address.
     pub source: [u8; 6],
-    /// Whom it was sent to: us, or a group.
+    /// The destination MAC address: ours, or that of a group.
     pub destination: [u8; 6],
-    /// The VLAN it was sent in; `None` if untagged or only tagged with a priority (VLAN 0).
+    /// The VLAN; `None` if the frame is untagged or has only a priority (VLAN 0).
     pub vlan: Option<u16>,
 }
 
 impl L2 {
-    /// Whether it was sent to more than one station.
+    /// Whether the destination is a group.
     #[inline]
     pub(crate) fn is_group(&self) -> bool {
         self.destination[0] & 1 != 0
@@ -48,19 +49,19 @@ impl L2 {
 /// A TCP segment for us. Offsets are from the start of the frame; `ip_at < tcp_at < payload.start <= payload.end == end`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Segment {
-    /// Our end is the destination.
+    /// The local end is the destination.
     pub tuple: Tuple,
-    /// Whom to answer to.
+    /// The Ethernet header.
     pub l2: L2,
     /// The IP header.
     pub ip_at: u16,
     /// The TCP header.
     pub tcp_at: u16,
-    /// The payload, perhaps empty.
+    /// The payload; it may be empty.
     pub payload: Range<u16>,
-    /// The end of the IP packet: what comes after it is padding.
+    /// The end of the IP packet. The rest of the frame is padding.
     pub end: u16,
-    /// See [`flags`]. `SYN` with `FIN` or `RST`, and `FIN` with `RST`, have been dropped.
+    /// See [`flags`]. At most one of `SYN`, `FIN` and `RST` is set.
     pub flags: u8,
     /// The sequence number.
     pub seq: u32,
@@ -71,28 +72,28 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    /// Where in the frame the IP packet is.
+    /// The range of the IP packet in the frame.
     #[inline]
     pub(crate) fn ip(&self) -> Range<usize> {
         usize::from(self.ip_at)..usize::from(self.end)
     }
 
-    /// What it takes of the sequence space: payload, SYN and FIN.
+    /// The number of sequence numbers that it takes: payload, SYN and FIN.
     #[inline]
     pub(crate) fn sequence_len(&self) -> u32 {
         let flag = |bit| u32::from(self.flags & bit != 0);
         u32::from(self.end - self.payload.start) + flag(flags::SYN) + flag(flags::FIN)
     }
 
-    /// Whether the TCP checksum is good; `frame` is the one it was parsed from.
+    /// Whether the TCP checksum is right; `frame` is the frame it was parsed from.
     #[inline]
     pub(crate) fn checksum_is_good(&self, frame: &[u8]) -> bool {
         let packet = frame.get(self.ip()).unwrap_or_default();
         checksum::is_good(packet, usize::from(self.tcp_at - self.ip_at), checksum::TCP)
     }
 
-    /// Makes the TCP header follow the IPv6 header at once, for who cannot step over extension headers: moves the IPv6
-    /// header up to it. Does nothing to IPv4, or if there are none.
+    /// Removes the IPv6 extension headers, which smoltcp does not accept: moves the IPv6 header up to the TCP header. Does
+    /// nothing if there are none.
     pub(crate) fn strip_extensions(&mut self, frame: &mut [u8]) {
         let (old, tcp) = (usize::from(self.ip_at), usize::from(self.tcp_at));
         if self.tuple.is_v4() || tcp - old == IPV6_HEADER || self.end as usize > frame.len() {
@@ -109,11 +110,11 @@ impl Segment {
     }
 }
 
-/// An ICMP message for us (neighbour discovery is one). Offsets as in [`Segment`]; `at < end`, and at least 8 bytes from
-/// one to the other.
+/// An ICMP message for us, or a message of neighbour discovery. Offsets are as in [`Segment`]; the message has at least 8
+/// bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Message {
-    /// Whom to answer to.
+    /// The Ethernet header.
     pub l2: L2,
     /// Whether it is ICMPv6.
     pub v6: bool,
@@ -123,18 +124,18 @@ pub(crate) struct Message {
     pub at: u16,
     /// The end of the IP packet.
     pub end: u16,
-    /// Whether the device vouches for its checksum.
+    /// Whether the device has verified its checksum.
     pub verified: bool,
 }
 
-/// What a frame is.
+/// The kind of a frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Parsed {
-    /// A TCP segment for us; its checksum has not been looked at.
+    /// A TCP segment for us. Its TCP checksum has not been verified.
     Tcp(Segment),
-    /// ARP, at this offset, of whatever content.
+    /// ARP with any content, at this offset.
     Arp(L2, u16),
-    /// Neighbour discovery; perhaps from the unspecified address or our own. Only what has not passed a router.
+    /// Neighbour discovery with the hop limit 255. The source may be the unspecified address, or ours.
     Ndp(Message),
     /// Any other ICMP or ICMPv6.
     Icmp(Message),
@@ -145,10 +146,9 @@ pub(crate) enum Parsed {
 /// The length of an IPv6 header.
 pub(crate) const IPV6_HEADER: usize = 40;
 
-/// Parses a frame with `checksums` known of it, which may be for `ours`.
+/// Parses a frame. `checksums` is the state of its checksums by the device; `ours` are the addresses that it may be for.
 ///
-/// Its parts are put into one function always: what they return has a hundred bytes, which would be copied by each, and that
-/// is a third of the whole cost.
+/// The parts of the parser are always inlined. Each would copy its result of a hundred bytes, which is a third of the cost.
 #[inline]
 pub(crate) fn parse(frame: &[u8], checksums: RxChecksum, ours: &Addresses) -> Parsed {
     match classify(frame, checksums, ours) {
@@ -160,7 +160,7 @@ pub(crate) fn parse(frame: &[u8], checksums: RxChecksum, ours: &Addresses) -> Pa
 #[inline(always)]
 fn classify(frame: &[u8], checksums: RxChecksum, ours: &Addresses) -> Result<Parsed, Reason> {
     let header = frame.first_chunk::<14>().ok_or(Reason::Truncated)?;
-    // From here on every offset fits in 16 bits.
+    // From here on, every offset fits in 16 bits.
     if frame.len() > usize::from(u16::MAX) {
         return Err(Reason::Truncated);
     }
@@ -189,7 +189,12 @@ fn classify(frame: &[u8], checksums: RxChecksum, ours: &Addresses) -> Result<Par
         }
     }
     if !ours.takes_vlan(l2.vlan) || l2.vlan == Some(0xfff) {
-        return Err(Reason::OtherVlan);
+        let service_tag = ethertype::QINQ.contains(&kind);
+        return Err(if service_tag {
+            Reason::StackedTags
+        } else {
+            Reason::OtherVlan
+        });
     }
     match kind {
         ethertype::IPV4 => ipv4(frame, at, l2, checksums, ours),
@@ -200,7 +205,7 @@ fn classify(frame: &[u8], checksums: RxChecksum, ours: &Addresses) -> Result<Par
     }
 }
 
-/// An IPv4 packet at `at` (RFC 791; RFC 1122 §3.2.1 for what to drop). TTL and options are of no interest.
+/// An IPv4 packet at `at` (RFC 791). RFC 1122 §3.2.1 lists what to drop. TTL and options are ignored.
 #[inline(always)]
 fn ipv4(
     frame: &[u8],
@@ -236,7 +241,7 @@ fn ipv4(
     if ours.has_v4(source) {
         return Err(Reason::OwnSource);
     }
-    // More fragments to come, or not the first.
+    // "More fragments", or an offset.
     if u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0 {
         return Err(Reason::Fragment);
     }
@@ -253,21 +258,21 @@ fn ipv4(
     }
 }
 
-/// Sources nobody may send from (RFC 1122 §3.2.1.3, RFC 6890): 0/8, 127/8, 224/4, 240/4.
+/// Whether no host may send from this address (RFC 1122 §3.2.1.3, RFC 6890): 0/8, 127/8, 224/4, 240/4.
 #[inline]
 pub(crate) fn is_martian_v4(source: [u8; 4]) -> bool {
     matches!(source[0], 0 | 127 | 224..)
 }
 
-/// Sources nobody may send from (RFC 4291 §2.5-2.7): groups, unspecified, loopback; and IPv4 addresses written as IPv6
-/// ones, which belong in no packet.
+/// Whether no host may send from this address (RFC 4291 §2.5-2.7): multicast, unspecified, loopback, and IPv4-mapped
+/// addresses, which must not appear in packets.
 #[inline]
 pub(crate) fn is_martian_v6(source: [u8; 16]) -> bool {
     let value = u128::from_be_bytes(source);
     source[0] == 0xff || value <= 1 || value >> 32 == 0xffff
 }
 
-/// An IPv6 packet at `at` (RFC 8200). The hop limit matters to neighbour discovery alone.
+/// An IPv6 packet at `at` (RFC 8200). Only neighbour discovery has a condition on the hop limit.
 #[inline(always)]
 fn ipv6(
     frame: &[u8],
@@ -324,8 +329,8 @@ fn ipv6(
         }
         checksum::ICMPV6 => {
             let message = message(true, l2, at, from..to, checksums)?;
-            // Neighbour discovery looks at the source itself: an address that is sought has none, one that is claimed
-            // twice is ours. 255: it comes from this link.
+            // The responder checks the source of neighbour discovery: a probe for duplicates has none, and a conflict has
+            // ours. The hop limit 255 proves that the message comes from this link (RFC 4861 §7.1).
             let kind = frame.get(from).copied().unwrap_or_default();
             if matches!(kind, 133..=137) {
                 return if header[7] == 255 {
@@ -345,7 +350,7 @@ fn ipv6(
     }
 }
 
-/// The TCP segment in `place` (RFC 9293 §3.1); `tuple` makes the tuple of our port and the peer's.
+/// The TCP segment in `place` (RFC 9293 §3.1). `tuple` makes the tuple from our port and the peer's.
 #[inline(always)]
 fn tcp(
     frame: &[u8],

@@ -1,15 +1,14 @@
-//! Valid frames, made by another implementation, come apart in the right places; anything else is dropped.
+//! Valid frames of another implementation are parsed to the right offsets, and all other frames are dropped.
 
+use etherparse::PacketBuilder;
+use etherparse::TcpOptionElement::{Noop, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use smoltcp::phy::ChecksumCapabilities;
-use smoltcp::wire::{
-    IpAddress, IpProtocol, IpRepr, Ipv4Packet, Ipv6Address, TcpControl, TcpPacket, TcpRepr,
-    TcpSeqNumber,
-};
+use smoltcp::wire::{Ipv4Packet, Ipv6Address, TcpPacket, TcpRepr};
 
 use super::*;
-use crate::config::Cidr;
+use crate::cidr::Cidr;
 
 pub(crate) const MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 pub(crate) const PEER: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -41,46 +40,26 @@ fn ethernet(vlan: Option<u16>, ethertype: u16) -> Vec<u8> {
     frame
 }
 
-/// A TCP segment as smoltcp writes it, with `pad` bytes behind it.
+/// A TCP segment as etherparse writes it, with `pad` bytes after the IP packet.
 pub(crate) fn segment(v6: bool, vlan: Option<u16>, payload: &[u8], pad: usize) -> Vec<u8> {
-    let (source, destination) = if v6 {
-        (
-            IpAddress::from(std::net::Ipv6Addr::from(there6())),
-            IpAddress::from(std::net::Ipv6Addr::from(here6())),
-        )
+    let ethernet = PacketBuilder::ethernet2(PEER, MAC);
+    let ip = if v6 {
+        ethernet.ipv6(there6(), here6(), 64)
     } else {
-        (
-            IpAddress::from(std::net::Ipv4Addr::from(THERE4)),
-            IpAddress::from(std::net::Ipv4Addr::from(HERE4)),
-        )
+        ethernet.ipv4(THERE4, HERE4, 64)
     };
-    let tcp = TcpRepr {
-        src_port: 40_000,
-        dst_port: 9001,
-        control: TcpControl::Psh,
-        seq_number: TcpSeqNumber(0x1234_5678),
-        ack_number: Some(TcpSeqNumber(-2)),
-        window_len: 4321,
-        window_scale: None,
-        max_seg_size: None,
-        sack_permitted: false,
-        sack_ranges: [None; 3],
-        timestamp: Some(smoltcp::wire::TcpTimestampRepr::new(1, 2)),
-        payload,
-    };
-    let ip = IpRepr::new(source, destination, IpProtocol::Tcp, tcp.buffer_len(), 64);
-    let mut frame = ethernet(vlan, if v6 { 0x86dd } else { 0x0800 });
-    let ip_at = frame.len();
-    frame.resize(ip_at + ip.buffer_len(), 0);
-    let caps = ChecksumCapabilities::default();
-    ip.emit(&mut frame[ip_at..], &caps);
-    let at = ip_at + ip.header_len();
-    tcp.emit(
-        &mut TcpPacket::new_unchecked(&mut frame[at..]),
-        &source,
-        &destination,
-        &caps,
-    );
+    let mut frame = Vec::new();
+    ip.tcp(40_000, 9001, 0x1234_5678, 4321)
+        .psh()
+        .ack(0xffff_fffe)
+        .options(&[Noop, Noop, Timestamp(1, 2)])
+        .expect("they fit")
+        .write(&mut frame, payload)
+        .expect("memory");
+    if let Some(tag) = vlan {
+        let [high, low] = tag.to_be_bytes();
+        frame.splice(12..12, [0x81, 0, high, low]);
+    }
     frame.resize(frame.len() + pad, 0xee);
     frame
 }
@@ -100,8 +79,8 @@ fn dropped(frame: &[u8], reason: Reason) {
     assert_eq!(parse_any(frame), Parsed::Drop(reason));
 }
 
-/// Makes the IPv4 header checksum good again.
-fn mend(frame: &mut [u8]) {
+/// Writes the right checksum of the IPv4 header.
+fn correct(frame: &mut [u8]) {
     let len = usize::from(frame[14] & 15) * 4;
     checksum::fill_ipv4_header(&mut frame[14..14 + len]);
 }
@@ -159,14 +138,14 @@ fn every_truncation_is_dropped() {
 }
 
 #[test]
-fn tags_say_which_vlan() {
+fn a_tag_determines_the_vlan() {
     let plain = segment(false, None, b"", 0);
     let tagged = segment(false, Some(7), b"", 0);
     let with = |frame: &[u8], vlan| parse(frame, RxChecksum::Unknown, &ours(vlan));
     for (frame, vlan) in [(&plain, Some(7)), (&tagged, Some(8))] {
         assert_eq!(with(frame, vlan), Parsed::Drop(Reason::OtherVlan));
     }
-    // Without a VLAN of our own, the flow answers with the tag it was reached by; the priority is no part of it.
+    // A host in all VLANs accepts any tag. The priority is not part of the VLAN number.
     assert_eq!(tcp_of(with(&tagged, None)).l2.vlan, Some(7));
     let priority = segment(false, Some(0xe000), b"", 0);
     assert_eq!(tcp_of(with(&priority, None)).l2.vlan, None);
@@ -180,15 +159,22 @@ fn tags_say_which_vlan() {
     dropped(&stacked, Reason::StackedTags);
     stacked[12..14].copy_from_slice(&[0x88, 0xa8]);
     dropped(&stacked, Reason::StackedTags);
+    // A service tag is not the tag of a VLAN, whichever VLAN the host is in.
+    for vlan in [7, 8] {
+        assert_eq!(
+            with(&stacked, Some(vlan)),
+            Parsed::Drop(Reason::StackedTags)
+        );
+    }
 }
 
 #[test]
-fn what_is_for_others_is_left_alone() {
+fn frames_for_other_hosts_are_dropped() {
     let good = segment(false, None, b"x", 0);
     let with = |at: usize, bytes: &[u8]| {
         let mut frame = good.clone();
         frame[at..at + bytes.len()].copy_from_slice(bytes);
-        mend(&mut frame);
+        correct(&mut frame);
         frame
     };
     dropped(&with(0, &[2, 0, 0, 0, 0, 9]), Reason::OtherStation);
@@ -220,7 +206,7 @@ fn impossible_sources_are_dropped() {
         (HERE4, Reason::OwnSource),
     ] {
         v4[26..30].copy_from_slice(&source);
-        mend(&mut v4);
+        correct(&mut v4);
         dropped(&v4, reason);
     }
     let mut v6 = segment(true, None, b"x", 0);
@@ -241,13 +227,13 @@ fn impossible_sources_are_dropped() {
 }
 
 #[test]
-fn headers_have_to_be_consistent() {
+fn inconsistent_headers_are_dropped() {
     let good = segment(false, None, b"x", 0);
     let with = |at: usize, value: u8| {
         let mut frame = good.clone();
         frame[at] = value;
         if usize::from(frame[14] & 15) >= 5 {
-            mend(&mut frame);
+            correct(&mut frame);
         }
         frame
     };
@@ -289,14 +275,14 @@ fn ipv4_options_are_stepped_over() {
     let total = (frame.len() - 14 + 8) as u16;
     frame[16..18].copy_from_slice(&total.to_be_bytes());
     frame.splice(34..34, [1; 8]);
-    mend(&mut frame);
+    correct(&mut frame);
     let found = tcp_of(parse_any(&frame));
     assert_eq!((found.ip_at, found.tcp_at), (14, 42));
     assert!(found.checksum_is_good(&frame));
     assert_eq!(&frame[usize::from(found.payload.start)..], b"hello");
 }
 
-/// The IPv6 segment with extension headers put in before TCP; the first is of type `first`.
+/// The IPv6 segment with extension headers before TCP; the first has the type `first`.
 fn extended(first: u8, headers: &[u8]) -> Vec<u8> {
     let mut frame = segment(true, None, b"hello", 0);
     let payload = (frame.len() - 54 + headers.len()) as u16;
@@ -307,7 +293,7 @@ fn extended(first: u8, headers: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn ipv6_extension_headers_are_stepped_over_and_can_be_taken_out() {
+fn ipv6_extension_headers_are_stepped_over_and_removed() {
     let padding = [6, 0, 1, 4, 0, 0, 0, 0];
     let chain = [
         &[60, 0, 1, 4, 0, 0, 0, 0][..],
@@ -334,7 +320,7 @@ fn ipv6_extension_headers_are_stepped_over_and_can_be_taken_out() {
 }
 
 #[test]
-fn extension_headers_that_stop_us() {
+fn fragments_and_unsupported_extension_headers_are_dropped() {
     for (first, headers, reason) in [
         (44, &[6, 0, 0, 1, 0, 0, 0, 0][..], Reason::Fragment),
         (44, &[6, 0, 1, 0, 0, 0, 0, 0], Reason::Fragment),
@@ -344,7 +330,7 @@ fn extension_headers_that_stop_us() {
             &[0, 0, 1, 4, 0, 0, 0, 0, 6, 0, 1, 4, 0, 0, 0, 0],
             Reason::ExtensionHeader,
         ),
-        // An option that wants the packet dropped by who does not know it; one that runs over.
+        // An unknown option that demands the packet to be dropped; an option longer than its header.
         (0, &[6, 0, 0x41, 4, 0, 0, 0, 0], Reason::ExtensionHeader),
         (0, &[6, 0, 1, 5, 0, 0, 0, 0], Reason::ExtensionHeader),
         (60, &[6, 255, 1, 4, 0, 0, 0, 0], Reason::Truncated),
@@ -357,7 +343,7 @@ fn extension_headers_that_stop_us() {
     dropped(&extended(60, &nine), Reason::ExtensionHeader);
 }
 
-/// Whatever comes out lies in the frame, in order, and what smoltcp makes of it does not panic.
+/// Checks that all offsets lie in the frame, in order, and that smoltcp parses the segment without a panic.
 fn check(frame: &[u8], checksums: RxChecksum) {
     match parse(frame, checksums, &ours(None)) {
         Parsed::Tcp(mut found) => {
@@ -397,7 +383,7 @@ fn checksums() -> impl Strategy<Value = RxChecksum> {
 
 proptest! {
     #[test]
-    fn any_payload_is_found_where_it_is(
+    fn any_payload_is_found_at_its_offset(
         v6: bool, tag in proptest::option::of(1u16..0xfff), payload in vec(any::<u8>(), 0..1500), pad in 0usize..50,
     ) {
         let frame = segment(v6, tag, &payload, pad);
@@ -431,7 +417,7 @@ proptest! {
             segment(v6, None, &payload, 2)
         };
         for (place, value) in flips {
-            // The addresses mostly stay, or nothing would get any further.
+            // The MAC addresses do not change, or the parser would refuse every frame.
             let at = 12 + place.index(frame.len() - 12);
             frame[at] = value;
         }
@@ -448,7 +434,7 @@ proptest! {
         let total = (frame.len() - 14) as u16;
         frame[16..18].copy_from_slice(&total.to_be_bytes());
         frame[46] = (5 + words) << 4;
-        mend(&mut frame);
+        correct(&mut frame);
         tcp_of(parse_any(&frame));
         check(&frame, RxChecksum::Unknown);
     }

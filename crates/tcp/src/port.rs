@@ -1,7 +1,7 @@
-//! The device, as smoltcp is to see it: one IP packet in, any number out.
+//! The device of smoltcp: it receives one IP packet, and sends any number.
 //!
-//! What smoltcp emits is written once, into a frame of the device's, behind room for the Ethernet header; the header and the
-//! checksums are ours. What was emitted is also looked at: the stack learns from it what smoltcp does not tell.
+//! smoltcp writes a packet once, into a frame of our device, behind room for the Ethernet header. This module adds the header and
+//! the checksums. It also records the TCP header, which has state that smoltcp does not expose.
 
 use hioload_device::{Burst, Device, Frame, TxChecksum};
 use hioload_lcore::Time;
@@ -9,28 +9,14 @@ use smoltcp::phy::{self, ChecksumCapabilities, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 
 use crate::checksum;
-use crate::l2::Hop;
+use crate::next_hop::NextHop;
 use crate::parse::flags;
 use crate::rate::Rate;
 
-/// The way of a flow whose neighbour is not known yet.
-pub(crate) const NOWHERE: Hop = Hop {
-    mac: [0; 6],
-    vlan: None,
-};
-
-impl Hop {
-    /// Whether it is that: no station has this address.
-    #[inline]
-    pub(crate) fn is_nowhere(&self) -> bool {
-        self.mac == NOWHERE.mac
-    }
-}
-
-/// A TCP header that was sent.
+/// The fields of a TCP header that was sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Sent {
-    /// Bytes of payload.
+    /// The number of payload bytes.
     pub payload: usize,
     /// See [`flags`].
     pub flags: u8,
@@ -40,7 +26,7 @@ pub(crate) struct Sent {
     pub ack: u32,
 }
 
-/// Counters of what was sent.
+/// Counters of sending.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sends {
     pub segments: u64,
@@ -51,33 +37,33 @@ pub(crate) struct Sends {
     pub drops: u64,
 }
 
-/// The device and what is on its way to it.
+/// The device and the frames that wait for it.
 pub(crate) struct Port<D: Device> {
     pub(crate) device: D,
-    /// Waiting for the transmit queue.
+    /// Frames that wait for the transmit queue.
     pending: Burst<D::Frame>,
-    /// Our station's address.
+    /// Our MAC address.
     mac: [u8; 6],
-    /// The device's largest IP packet.
+    /// The MTU of the device.
     pub(crate) mtu: usize,
-    /// It completes TCP checksums.
+    /// The device computes TCP checksums.
     offload: bool,
-    /// Where the next packets go.
-    pub(crate) way: Hop,
-    /// Packets are held back in `held` instead of being sent.
+    /// The next hop of the next packets.
+    pub(crate) next_hop: NextHop,
+    /// Packets are put into `held` instead of being sent.
     pub(crate) hold: bool,
     pub(crate) held: Option<D::Frame>,
-    /// The last segment emitted, if one was since this was last taken.
+    /// The last segment sent since this was last cleared.
     pub(crate) last: Option<Sent>,
-    /// Limits the answers to what nobody has asked for.
+    /// Limits RSTs and other answers to unexpected segments.
     pub(crate) answers: Rate,
     now: Time,
-    /// Something could not be sent for want of a frame or of room in the queue, since this was last cleared.
+    /// A packet could not be sent since this was last cleared, because there was no frame or no room in the queue.
     pub(crate) starved: bool,
     pub(crate) sends: Sends,
-    /// Takes what there is no frame for.
+    /// Receives packets for which there is no frame.
     scratch: Vec<u8>,
-    /// Taken ahead, for what has to have a frame.
+    /// A frame allocated in advance, for packets that must not be lost.
     spare: Option<D::Frame>,
 }
 
@@ -89,7 +75,7 @@ impl<D: Device> Port<D> {
             mac,
             mtu: can.mtu,
             offload: can.tx_checksum,
-            way: NOWHERE,
+            next_hop: NextHop::UNRESOLVED,
             hold: false,
             held: None,
             last: None,
@@ -103,12 +89,12 @@ impl<D: Device> Port<D> {
         }
     }
 
-    /// A turn begins.
+    /// Begins a turn.
     pub(crate) fn begin(&mut self, now: Time) {
         self.now = now;
     }
 
-    /// Sends what waits, as far as the device takes it.
+    /// Sends the waiting frames, as many as the device accepts.
     pub(crate) fn flush(&mut self) {
         self.device.tx_burst(&mut self.pending);
     }
@@ -118,7 +104,7 @@ impl<D: Device> Port<D> {
         !self.pending.is_empty()
     }
 
-    /// A frame to be sent, if there is one and room for it in the queue.
+    /// A frame to send, if one is free and the queue has room for it.
     #[inline]
     fn frame(&mut self) -> Option<D::Frame> {
         if self.pending.is_full() {
@@ -136,7 +122,7 @@ impl<D: Device> Port<D> {
         frame
     }
 
-    /// Makes sure that the next packet finds a frame and room in the queue.
+    /// Reserves a frame, and room in the queue, for the next packet. Returns whether there was one.
     #[inline]
     pub(crate) fn reserve(&mut self) -> bool {
         if self.spare.is_none() || self.pending.is_full() {
@@ -145,7 +131,7 @@ impl<D: Device> Port<D> {
         self.spare.is_some()
     }
 
-    /// Gives back what was taken ahead.
+    /// Frees the reserved frame.
     pub(crate) fn give_back(&mut self) {
         self.spare = None;
     }
@@ -160,8 +146,7 @@ impl<D: Device> Port<D> {
         }
     }
 
-    /// Makes and queues a frame of any kind: `write` puts a complete Ethernet frame into the bytes it is given and says how
-    /// long it is; 0 sends nothing.
+    /// Makes and queues a frame: `write` writes a complete Ethernet frame and returns its length, or 0 to send nothing.
     pub(crate) fn send_raw(&mut self, write: impl FnOnce(&mut [u8]) -> usize) -> bool {
         let Some(mut frame) = self.frame() else {
             return false;
@@ -175,9 +160,9 @@ impl<D: Device> Port<D> {
         len > 0
     }
 
-    /// Makes and queues an IP packet of `len` bytes with TCP in it; `write` fills in all but the checksums. Counts against
-    /// the limit of answers.
-    pub(crate) fn answer(&mut self, way: Hop, len: usize, write: impl FnOnce(&mut [u8])) {
+    /// Makes and queues a TCP/IP packet of `len` bytes; `write` writes all but the checksums. It counts against the limit of
+    /// answers.
+    pub(crate) fn answer(&mut self, next_hop: NextHop, len: usize, write: impl FnOnce(&mut [u8])) {
         if !self.answers.allow(self.now) {
             self.sends.rst_limited += 1;
             return;
@@ -188,19 +173,19 @@ impl<D: Device> Port<D> {
         if frame.room() >= len {
             frame.set_len(len);
             write(frame.bytes_mut());
-            self.way = way;
+            self.next_hop = next_hop;
             self.finish(frame);
         }
     }
 
-    /// An IP packet becomes a frame and is queued.
+    /// Completes an IP packet to an Ethernet frame, and queues it.
     #[inline]
     fn finish(&mut self, mut frame: D::Frame) {
         let Some((tcp_at, sent)) = look(frame.bytes()) else {
             self.sends.drops += 1;
             return;
         };
-        let header = if self.way.vlan.is_some() { 18 } else { 14 };
+        let header = if self.next_hop.vlan.is_some() { 18 } else { 14 };
         if frame.headroom() < header {
             self.sends.drops += 1;
             return;
@@ -225,10 +210,10 @@ impl<D: Device> Port<D> {
         }
         frame.grow_front(header);
         let bytes = frame.bytes_mut();
-        bytes[..6].copy_from_slice(&self.way.mac);
+        bytes[..6].copy_from_slice(&self.next_hop.mac);
         bytes[6..12].copy_from_slice(&self.mac);
         let ethertype: [u8; 2] = if v4 { [0x08, 0x00] } else { [0x86, 0xdd] };
-        if let Some(vlan) = self.way.vlan {
+        if let Some(vlan) = self.next_hop.vlan {
             bytes[12..14].copy_from_slice(&[0x81, 0x00]);
             bytes[14..16].copy_from_slice(&vlan.to_be_bytes());
             bytes[16..18].copy_from_slice(&ethertype);
@@ -242,7 +227,7 @@ impl<D: Device> Port<D> {
         }
     }
 
-    /// What smoltcp answers with on the spot: an RST counts against the limit.
+    /// Whether smoltcp may send this answer: an RST counts against the limit of answers.
     fn may_answer(&mut self, packet: &[u8]) -> bool {
         let is_rst = look(packet).is_some_and(|(_, sent)| sent.flags & flags::RST != 0);
         if is_rst && !self.answers.allow(self.now) {
@@ -253,7 +238,8 @@ impl<D: Device> Port<D> {
     }
 }
 
-/// Where TCP is in an IP packet of smoltcp's or ours, without options or extension headers, and what it says.
+/// The offset and the fields of the TCP header in an IP packet of smoltcp or ours, which has no IP options or extension
+/// headers.
 #[inline]
 fn look(packet: &[u8]) -> Option<(usize, Sent)> {
     let at = match packet.first()? >> 4 {
@@ -274,16 +260,16 @@ fn look(packet: &[u8]) -> Option<(usize, Sent)> {
     ))
 }
 
-/// The port, lent to smoltcp for one call.
+/// The port as a device of smoltcp, for one call.
 pub(crate) struct Lent<'p, 'r, D: Device> {
     pub(crate) port: &'p mut Port<D>,
-    /// The packet to be received.
+    /// The packet to receive.
     pub(crate) packet: Option<&'r [u8]>,
-    /// The largest packet of the path; smoltcp asks once, when an interface is made.
+    /// The MTU of the path. smoltcp reads it once, when an interface is made.
     pub(crate) mtu: usize,
 }
 
-/// What smoltcp is told of a device with this largest packet.
+/// The capabilities of a device with this MTU, for smoltcp.
 pub(crate) fn capabilities(mtu: usize) -> DeviceCapabilities {
     let mut all = DeviceCapabilities::default();
     all.medium = Medium::Ip;
@@ -337,10 +323,10 @@ impl phy::RxToken for Packet<'_> {
     }
 }
 
-/// Room for a packet.
+/// A frame to write a packet into.
 pub(crate) struct Slot<'a, D: Device> {
     port: &'a mut Port<D>,
-    /// `None`: an answer on the spot; a frame is taken only if there is one.
+    /// `None` for an answer to the received packet: a frame is allocated when the answer is written.
     frame: Option<D::Frame>,
 }
 

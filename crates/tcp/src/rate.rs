@@ -4,20 +4,19 @@ use std::time::Duration;
 
 use hioload_lcore::Time;
 
-/// So many a second on average, and up to a tenth of a second's worth at once: the generic cell rate algorithm, which
-/// needs no counter and no refill.
+/// A rate with bursts of a tenth of a second: the generic cell rate algorithm, which needs no counter and no refill.
 #[derive(Clone, Debug)]
 pub(crate) struct Rate {
-    /// Nanoseconds for each; 0: none at all.
+    /// Nanoseconds between two; 0: nothing passes.
     interval: u64,
-    /// How far the schedule may run ahead of the clock.
+    /// Nanoseconds that the schedule may run ahead of the clock.
     ahead: u64,
-    /// When the next one is due if all come as slowly as they should.
+    /// The time of the next one at exactly this rate.
     schedule: Time,
 }
 
 impl Rate {
-    /// `per_second` of them; 0: none.
+    /// A rate of `per_second`; with 0 nothing passes.
     pub(crate) fn new(per_second: u32) -> Self {
         let interval = 1_000_000_000 / u64::from(per_second.max(1));
         Self {
@@ -27,7 +26,7 @@ impl Rate {
         }
     }
 
-    /// Whether one more may pass at `now`; if so, it counts.
+    /// Whether one more may pass at `now`. If so, it is counted.
     #[inline]
     pub(crate) fn allow(&mut self, now: Time) -> bool {
         let due = self.schedule.max(now);
@@ -38,7 +37,7 @@ impl Rate {
         true
     }
 
-    /// When the next one may pass; never, for a rate of none.
+    /// The time from which the next one may pass; [`Time::MAX`] for a rate of 0.
     pub(crate) fn next(&self) -> Time {
         if self.interval == 0 {
             return Time::MAX;

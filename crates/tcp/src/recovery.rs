@@ -1,65 +1,66 @@
-//! Losses found sooner than smoltcp would.
+//! Loss detection that is faster than that of smoltcp.
 //!
-//! smoltcp begins a fast retransmission at the third acknowledgement in a row that is empty and repeats the last one, once
-//! for each hole at best; its retransmission timer runs for a second at least. Where both sides send, acknowledgements are
-//! seldom empty, and a second is long on a network of microseconds. So its cue is given from here:
+//! smoltcp begins a fast retransmission at the third duplicate acknowledgement without payload, at most once for each hole. Its
+//! retransmission timeout is at least a second. Where both sides send, acknowledgements are seldom empty, and a second is long
+//! on a network with round trips of microseconds. So this module triggers the retransmission:
 //!
-//! - A hole is known by what the peer has received behind it, as its SACK blocks say (RFC 2018), in segments with payload as
-//!   in those without: three segments' worth of bytes, or three such segments, as RFC 6675 has it, or all that there is.
-//! - Until all is acknowledged that was queued when the hole was found, an acknowledgement of a part of it that comes with
-//!   SACK blocks tells of the next hole (RFC 6582), and many that acknowledge nothing, of one that was lost again.
-//! - If nothing more comes behind a hole nobody tells. So while bytes are outstanding and none of them is acknowledged, the first
-//!   segment is sent again as a probe (RFC 8985 §7), after two round trips and some time, four times at longer and longer
-//!   intervals. Round trips are measured by the timestamps that come back (RFC 7323 §4); without those there are no probes.
+//! - SACK blocks (RFC 2018), in segments with and without payload, show a hole: three segments' worth of bytes beyond it, or
+//!   three such segments (RFC 6675), or all bytes that are outstanding.
+//! - The recovery ends when all bytes are acknowledged that were queued when the hole was found. Until then, a partial
+//!   acknowledgement with SACK blocks shows the next hole (RFC 6582), and many duplicate acknowledgements show that the
+//!   retransmission was lost.
+//! - No SACK block shows the loss of the last segments. So while bytes are outstanding and none of them is acknowledged, the
+//!   first segment is sent again as a probe (RFC 8985 §7), after two round trips and a margin, four times with doubled
+//!   intervals. Round trips are measured by timestamps (RFC 7323 §4); without timestamps there are no probes.
 //!
-//! The cue is three empty acknowledgements, made up here, after two with other windows that end a count begun before. smoltcp
-//! then sends its first segment again, and shrinks its congestion window.
+//! The trigger is three injected duplicate acknowledgements, after two with other windows that end an earlier count. smoltcp then
+//! retransmits its first segment and reduces its congestion window.
 
 use std::time::Duration;
 
 use hioload_device::{Device, Frame};
 use hioload_lcore::Time;
 
-use crate::flows::is;
+use crate::flow_flags::FlowFlags;
 use crate::parse::Segment;
 use crate::stack::{Stack, clock};
 
-/// About the payload of a segment. smoltcp does not tell the true one.
+/// The approximate payload of a segment. smoltcp does not expose the exact value.
 const SEGMENT: u32 = 1400;
 
-/// Segments behind a hole, or words of them, that make it a loss: reordering is seldom by more.
+/// The number of segments beyond a hole, or of acknowledgements of them, that make it a loss. Reordering is seldom by more.
 const THRESHOLD: u32 = 3;
 
-/// A round trip that is too long for probes, or not known, in milliseconds.
+/// A round-trip time that is too long for probes, or unknown.
 const FAR: u8 = u8::MAX;
 
-/// Probes in a row.
+/// The most probes without an acknowledgement.
 const PROBES: u8 = 4;
 
-/// What a probe waits beyond two round trips: for acknowledgements that the peer delays, which it may with less than two
-/// segments (RFC 9293 §3.8.6.3), and for what turns take.
-const PATIENCE_FEW: Duration = Duration::from_millis(200);
-const PATIENCE_MANY: Duration = Duration::from_millis(20);
+/// The margin beyond two round trips before a probe. A peer may delay the acknowledgement of less than two segments (RFC 9293
+/// §3.8.6.3), and a turn takes time.
+const SPARE_FEW: Duration = Duration::from_millis(200);
+const SPARE_MANY: Duration = Duration::from_millis(20);
 
-/// What is kept of a flow for its losses.
+/// The state of loss detection of a flow.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Losses {
-    /// The peer's last acknowledgement of something new.
+    /// SND.UNA: the highest acknowledgement number of the peer.
     pub acked: u32,
-    /// What we have acknowledged.
+    /// RCV.NXT: the acknowledgement number that we have sent.
     pub expected: u32,
-    /// While recovering: the loss is over when this is acknowledged.
+    /// The recovery ends when this sequence number is acknowledged.
     recover: u32,
     /// The peer's window, not scaled.
     window: u16,
-    /// Acknowledgements of nothing new since.
+    /// Duplicate acknowledgements since.
     repeats: u8,
-    /// Milliseconds of a round trip, smoothed; `FAR`.
+    /// The smoothed round-trip time in milliseconds, or `FAR`.
     rtt: u8,
-    /// Probes sent since something was acknowledged.
+    /// Probes since the last new acknowledgement.
     probes: u8,
     recovering: bool,
-    /// Something was acknowledged since the timer last fired.
+    /// There was a new acknowledgement since the timer last fired.
     moved: bool,
 }
 
@@ -76,22 +77,23 @@ impl Losses {
         moved: false,
     };
 
-    /// How long to wait for an acknowledgement before a probe, with so many bytes outstanding.
-    pub(crate) fn patience(&self, queued: usize) -> Option<Duration> {
+    /// The time without an acknowledgement after which a probe is sent, with `queued` bytes outstanding.
+    pub(crate) fn probe_timeout(&self, queued: usize) -> Option<Duration> {
         if self.rtt == FAR || self.probes >= PROBES || queued == 0 {
             return None;
         }
         let few = queued <= 2 * SEGMENT as usize;
-        let spare = if few { PATIENCE_FEW } else { PATIENCE_MANY };
+        let spare = if few { SPARE_FEW } else { SPARE_MANY };
         let once = Duration::from_millis(2 * u64::from(self.rtt)) + spare;
         Some(once * (1 << self.probes))
     }
 }
 
 impl<D: Device> Stack<D> {
-    /// What a segment says of bytes sent: `before` were outstanding, `after` still are; `expected` is the peer's next byte.
+    /// Handles the acknowledgement in a segment. `before` and `after` it, so many bytes were outstanding. `expected` is the new
+    /// RCV.NXT, if it is known.
     #[inline]
-    pub(crate) fn heed_acknowledgement(
+    pub(crate) fn on_acknowledgement(
         &mut self,
         slot: u32,
         frame: &D::Frame,
@@ -113,60 +115,72 @@ impl<D: Device> Stack<D> {
                 let took = clock::millis().wrapping_sub(echo).min(u32::from(FAR));
                 losses.rtt = match losses.rtt {
                     FAR => took as u8,
-                    // A quarter of what is new, rounded up, so that the smallest change is not lost.
+                    // A quarter of the new value is rounded up, so that the smallest change is not lost.
                     old => ((u32::from(old) * 3 + took).div_ceil(4)) as u8,
                 };
             }
             if losses.recovering {
-                self.heed_progress(slot, frame, segment, after);
+                self.on_partial_acknowledgement(slot, frame, segment, after);
             }
         } else if after > 0 && segment.payload.start > segment.tcp_at + 32 {
             // More options than a timestamp.
-            self.heed_repeat(slot, frame, segment, after);
+            self.on_duplicate_acknowledgement(slot, frame, segment, after);
         }
     }
 
-    /// Something was acknowledged of what was outstanding when a hole was found.
+    /// Handles a new acknowledgement during recovery.
     #[cold]
-    fn heed_progress(&mut self, slot: u32, frame: &D::Frame, segment: &Segment, after: usize) {
+    fn on_partial_acknowledgement(
+        &mut self,
+        slot: u32,
+        frame: &D::Frame,
+        segment: &Segment,
+        after: usize,
+    ) {
         let losses = &mut self.flows.hot_mut(slot).losses;
         if after == 0 || segment.ack.wrapping_sub(losses.recover) as i32 >= 0 {
             losses.recovering = false;
         } else if farthest(options(frame.bytes(), segment), segment.ack).is_some() {
-            self.send_first_again(slot);
+            self.retransmit_first(slot);
         }
     }
 
-    /// Nothing new was acknowledged, but perhaps received.
+    /// Handles an acknowledgement of nothing new, which may have SACK blocks.
     #[cold]
-    fn heed_repeat(&mut self, slot: u32, frame: &D::Frame, segment: &Segment, after: usize) {
+    fn on_duplicate_acknowledgement(
+        &mut self,
+        slot: u32,
+        frame: &D::Frame,
+        segment: &Segment,
+        after: usize,
+    ) {
         let Some(behind) = farthest(options(frame.bytes(), segment), segment.ack) else {
             return;
         };
         let losses = &mut self.flows.hot_mut(slot).losses;
         if segment.ack != losses.acked {
-            // Overtaken on the way.
+            // A newer segment has overtaken it.
             return;
         }
         losses.repeats = losses.repeats.saturating_add(1);
         let repeats = u32::from(losses.repeats);
         if losses.recovering {
-            // So many segments cannot have been on their way when the first was sent again.
+            // More segments than were in flight when the first was retransmitted: that was lost too.
             if repeats > after as u32 / SEGMENT + 2 * THRESHOLD {
                 losses.repeats = 0;
-                self.send_first_again(slot);
+                self.retransmit_first(slot);
             }
         } else if repeats >= THRESHOLD || behind > THRESHOLD * SEGMENT || behind as usize >= after {
             losses.recovering = true;
             losses.recover = segment.ack.wrapping_add(after as u32);
             losses.repeats = 0;
-            self.send_first_again(slot);
+            self.retransmit_first(slot);
         }
     }
 
-    /// The timer has fired: the first segment is sent again, if nothing was acknowledged for too long. When to look again.
+    /// Handles the timer: sends a probe if nothing was acknowledged in time. Returns the time of the next check.
     pub(crate) fn probe(&mut self, slot: u32) -> Option<Time> {
-        if self.flows.hot(slot).is(is::SHUT) {
+        if self.flows.hot(slot).is(FlowFlags::ZERO_WINDOW) {
             return None;
         }
         let queued = self.flows.sockets.with(slot, |socket| {
@@ -174,25 +188,25 @@ impl<D: Device> Stack<D> {
         });
         let queued = queued.flatten()?;
         let losses = &mut self.flows.hot_mut(slot).losses;
-        let patience = losses.patience(queued)?;
+        let probe_timeout = losses.probe_timeout(queued)?;
         if std::mem::take(&mut losses.moved) {
-            return Some(self.now + patience);
+            return Some(self.now + probe_timeout);
         }
         losses.probes += 1;
-        let next = losses.patience(queued);
+        let next = losses.probe_timeout(queued);
         self.stats.probes += 1;
-        self.send_first_again(slot);
-        next.map(|patience| self.now + patience)
+        self.retransmit_first(slot);
+        next.map(|probe_timeout| self.now + probe_timeout)
     }
 
-    /// Makes smoltcp send its first segment again.
-    fn send_first_again(&mut self, slot: u32) {
+    /// Makes smoltcp retransmit its first segment.
+    fn retransmit_first(&mut self, slot: u32) {
         let losses = self.flows.hot(slot).losses;
         if losses.window == 0 || self.is_in_fast_retransmit(slot) {
             return;
         }
-        self.hand_repeats(slot, losses.expected, losses.acked, losses.window);
-        self.look_for_fast_retransmit(slot);
+        self.inject_duplicate_acks(slot, losses.expected, losses.acked, losses.window);
+        self.check_fast_retransmit(slot);
         self.touch(slot);
     }
 }
@@ -206,7 +220,7 @@ fn options<'f>(frame: &'f [u8], segment: &Segment) -> &'f [u8] {
         .unwrap_or_default()
 }
 
-/// The time of ours that comes back in a timestamp option, where systems put it: after two NOPs.
+/// The echo of our clock in the timestamp option, if the option is where systems put it: after two NOPs.
 #[inline]
 fn echoed_time(options: &[u8]) -> Option<u32> {
     let (kind, rest) = options.split_first_chunk::<8>()?;
@@ -214,7 +228,7 @@ fn echoed_time(options: &[u8]) -> Option<u32> {
     (kind[..4] == [1, 1, 8, 10]).then(|| u32::from_be_bytes(*echo))
 }
 
-/// How far beyond `ack` the peer has received something, by the SACK option (RFC 2018 §3): bytes.
+/// The number of bytes from `ack` to the highest edge of a block in the SACK option (RFC 2018 §3).
 fn farthest(mut options: &[u8], ack: u32) -> Option<u32> {
     let mut most = None;
     loop {
@@ -245,11 +259,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_farthest_block_counts_and_broken_options_end_the_search() {
+    fn the_farthest_block_counts_and_an_invalid_option_ends_the_search() {
         let sack = |left: u32, right: u32| [left.to_be_bytes(), right.to_be_bytes()].concat();
         let two = [&[1, 1, 5, 18][..], &sack(3000, 4000), &sack(1500, 2000)].concat();
         assert_eq!(farthest(&two, 1000), Some(3000));
-        // What is acknowledged already is no news (RFC 2883 reports duplicates so).
+        // A block below `ack` reports a duplicate (RFC 2883).
         assert_eq!(
             farthest(&[&[5, 10][..], &sack(10, 20)].concat(), 1000),
             None
@@ -265,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn times_come_back_where_systems_put_them() {
+    fn the_echo_is_read_only_after_two_nops() {
         let option = [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 1, 0];
         assert_eq!(echoed_time(&option), Some(256));
         assert_eq!(echoed_time(&option[..11]), None);
@@ -273,18 +287,24 @@ mod tests {
     }
 
     #[test]
-    fn patience_doubles_and_ends() {
+    fn the_probe_timeout_doubles_and_ends() {
         let mut losses = Losses {
             rtt: 5,
             ..Losses::NONE
         };
-        assert_eq!(losses.patience(0), None);
-        assert_eq!(losses.patience(100), Some(Duration::from_millis(210)));
-        assert_eq!(losses.patience(100_000), Some(Duration::from_millis(30)));
+        assert_eq!(losses.probe_timeout(0), None);
+        assert_eq!(losses.probe_timeout(100), Some(Duration::from_millis(210)));
+        assert_eq!(
+            losses.probe_timeout(100_000),
+            Some(Duration::from_millis(30))
+        );
         losses.probes = 2;
-        assert_eq!(losses.patience(100_000), Some(Duration::from_millis(120)));
+        assert_eq!(
+            losses.probe_timeout(100_000),
+            Some(Duration::from_millis(120))
+        );
         losses.probes = PROBES;
-        assert_eq!(losses.patience(100_000), None);
-        assert_eq!(Losses::NONE.patience(100), None);
+        assert_eq!(losses.probe_timeout(100_000), None);
+        assert_eq!(Losses::NONE.probe_timeout(100), None);
     }
 }

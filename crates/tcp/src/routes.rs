@@ -1,10 +1,10 @@
-//! Which neighbour a packet goes to.
+//! The routes: the neighbour that a packet is sent to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::config::Cidr;
+use crate::cidr::Cidr;
 
-/// Our networks, and the routers to all others.
+/// Our networks, and the routers to all other networks.
 #[derive(Clone, Debug)]
 pub(crate) struct Routes {
     networks: Box<[Cidr]>,
@@ -12,13 +12,13 @@ pub(crate) struct Routes {
     gateway_v6: Option<Ipv6Addr>,
 }
 
-/// `fe80::/10`: on every link.
+/// `fe80::/10`.
 fn is_link_local(ip: Ipv6Addr) -> bool {
     ip.segments()[0] & 0xffc0 == 0xfe80
 }
 
 impl Routes {
-    /// For a station with these addresses and routers.
+    /// The routes of a host with these addresses and routers.
     pub(crate) fn new(
         networks: &[Cidr],
         gateway_v4: Option<Ipv4Addr>,
@@ -31,8 +31,8 @@ impl Routes {
         }
     }
 
-    /// The neighbour that packets to `ip` go to: itself, or the router. `None` if there is no way, or nobody is there that
-    /// could be connected to: groups, broadcasts, ourselves.
+    /// The neighbour that packets to `ip` are sent to: `ip` itself or the router. `None` if there is no route, or no other host
+    /// has the address: multicast, broadcast, our own.
     pub(crate) fn next_hop(&self, ip: IpAddr) -> Option<IpAddr> {
         let nobody = match ip {
             IpAddr::V4(v4) => crate::parse::is_martian_v4(v4.octets()),
@@ -50,7 +50,7 @@ impl Routes {
         }
     }
 
-    /// An address of ours to speak to `ip` from: in the same network if there is one.
+    /// The source address for packets to `ip`: one in the same network if we have one.
     pub(crate) fn source_for(&self, ip: IpAddr) -> Option<IpAddr> {
         let same_family = |own: &&Cidr| own.addr().is_ipv4() == ip.is_ipv4();
         let near = self.networks.iter().find(|own| own.contains(ip));
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_met_themselves_and_others_through_the_router() {
+    fn the_next_hop_is_a_neighbour_or_the_router() {
         let (with, without) = (routes(true), routes(false));
         for near in ["10.77.0.1", "fd77::1", "fe80::7"] {
             assert_eq!(with.next_hop(ip(near)), Some(ip(near)));
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_are_of_the_same_network_if_there_is_one() {
+    fn the_source_is_in_the_same_network_if_possible() {
         let routes = routes(true);
         assert_eq!(routes.source_for(ip("10.77.0.9")), Some(ip("10.77.0.2")));
         assert_eq!(routes.source_for(ip("8.8.8.8")), Some(ip("10.77.0.2")));

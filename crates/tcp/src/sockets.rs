@@ -1,13 +1,13 @@
-//! The sockets, by slot, and the rings they write to. The one place where memory is lent beyond the borrow checker.
+//! The sockets, by slot, and their rings. All unsafe code of this crate is here.
 //!
-//! A slot holds at most one socket, in a `SocketStorage` of smoltcp's. To use it, a `SocketSet` of just that storage is made
-//! on the spot, which costs nothing. The rings of slot `i` are the `i`-th piece of one region that is mapped but not touched.
+//! A slot holds at most one socket, in a `SocketStorage` of smoltcp. Each use makes a `SocketSet` of that one storage, which costs
+//! nothing. The rings of slot `i` are the `i`-th part of one region that is mapped but not touched.
 //!
-//! Two things here the compiler cannot see:
-//! * A storage is kept as `SocketStorage<'static>`, since its socket borrows rings that live as long as the region; a set
-//!   wants it to be of the lifetime of the borrow. Both are the same bytes, and closures that work for any lifetime can
-//!   neither keep anything of the set nor put anything shorter-lived into it.
-//! * The rings of a slot are borrowed by the socket in that slot, and only made while the slot is empty. The sockets are
+//! The compiler cannot check two invariants:
+//! * A storage is kept as `SocketStorage<'static>`, because its socket borrows rings that live as long as the region. A set
+//!   needs the storage with the lifetime of the borrow. Both have the same layout. Closures that work for any lifetime can
+//!   neither keep a part of the set nor put anything with a shorter lifetime into it.
+//! * The rings of a slot are borrowed only by the socket in that slot, and only made while the slot is empty. The sockets are
 //!   dropped before the region.
 
 use std::cell::RefCell;
@@ -16,14 +16,14 @@ use std::mem;
 use std::ops::Range;
 use std::slice;
 
-use hioload_mem::{Arena, ArenaOptions, HugePages};
+use hioload_mem::{Arena, ArenaOptions};
 use smoltcp::iface::{SocketSet, SocketStorage};
 use smoltcp::socket::AnySocket;
 use smoltcp::socket::tcp::{Socket, SocketBuffer};
 
-/// Sockets of at most so many slots.
+/// The sockets of all slots.
 pub(crate) struct Sockets {
-    /// Dropped first: the sockets borrow from `region`. In a cell because smoltcp has no way to look at a socket through a
+    /// Dropped first, because the sockets borrow from `region`. It is a cell because smoltcp cannot read a socket through a
     /// shared reference to its storage.
     storages: RefCell<Vec<SocketStorage<'static>>>,
     region: Arena,
@@ -34,13 +34,13 @@ pub(crate) struct Sockets {
     rx_used: usize,
 }
 
-/// A set of the one slot's storage.
+/// A set of the storage of one slot.
 fn set_of<'a>(storages: &'a mut [SocketStorage<'static>], slot: u32) -> Option<SocketSet<'a>> {
     let slot = slot as usize;
     let one: &'a mut [SocketStorage<'static>] = storages.get_mut(slot..slot + 1)?;
-    // SAFETY: only a lifetime parameter changes, which has no part in the layout. What is read out as `'a` lives longer than
-    // that. What is written must be `'static` in truth: the users of this function pass the set on to closures that work for
-    // any `'a`, and so can only have put in what came from the set itself or is `'static`.
+    // SAFETY: only a lifetime parameter changes, which does not affect the layout. References that are read as `'a` live longer
+    // than `'a`. References that are written must be `'static`: the callers of this function pass the set to closures that work
+    // for any `'a`, which can only write references from the set itself or `'static` ones.
     let one: &'a mut [SocketStorage<'a>] = unsafe {
         mem::transmute::<&'a mut [SocketStorage<'static>], &'a mut [SocketStorage<'a>]>(one)
     };
@@ -48,14 +48,11 @@ fn set_of<'a>(storages: &'a mut [SocketStorage<'static>], slot: u32) -> Option<S
 }
 
 impl Sockets {
-    /// Room for `slots` sockets with rings of these sizes. Nothing is touched.
+    /// Reserves `slots` sockets with rings of these sizes. No page is touched.
     pub(crate) fn new(slots: usize, rx_ring: usize, tx_ring: usize) -> io::Result<Self> {
         let bytes = slots.checked_mul(rx_ring + tx_ring);
-        let region = Arena::new(&ArenaOptions {
-            bytes: bytes.ok_or(io::ErrorKind::InvalidInput)?,
-            huge_pages: HugePages::Off,
-            node: None,
-        })?;
+        let bytes = bytes.ok_or(io::ErrorKind::InvalidInput)?;
+        let region = Arena::new(&ArenaOptions::new(bytes))?;
         let mut storages = Vec::new();
         storages
             .try_reserve_exact(slots)
@@ -66,14 +63,14 @@ impl Sockets {
             region,
             rx_ring,
             tx_ring,
-            // smoltcp takes the window of its SYN, which is never scaled, for a scaled one, and lets a peer write so much
-            // before the first acknowledgement: for 64 KiB twice the ring. One byte less makes the scale one smaller, and
-            // what is let through just fits.
+            // smoltcp treats the window in its SYN, which is never scaled, as a scaled one until the first acknowledgement. With
+            // rings of 64 KiB it accepts twice the ring. One byte less makes the scale smaller by one, and the accepted bytes
+            // fit.
             rx_used: rx_ring - usize::from(rx_ring >= 1 << 16),
         })
     }
 
-    /// Makes a socket in an empty slot; slots are first used in ascending order. Whether that could be done.
+    /// Makes a socket in an empty slot. Slots are first used in ascending order. Returns whether the slot could be used.
     pub(crate) fn open(&mut self, slot: u32, set_up: impl for<'a> FnOnce(&mut Socket<'a>)) -> bool {
         let rings = self.ring_range(slot);
         let storages = self.storages.get_mut();
@@ -87,9 +84,9 @@ impl Sockets {
             debug_assert!(false, "slot {slot} is in use");
             return false;
         }
-        // SAFETY: the ranges lie within the region (checked above), which is initialised and outlives the sockets (see the
-        // fields' order); nobody else borrows them: the slot is empty, its rings belong to none but its socket, and sockets
-        // do not leave this module. `give_back` and the pointers lent by `readable` and `send_space` are explained there.
+        // SAFETY: the ranges lie within the region (checked above), which is initialised and outlives the sockets (by the order
+        // of the fields). There is no other borrow of them: the slot is empty, its rings belong only to its socket, and sockets
+        // do not leave this module. `give_back`, `readable` and `send_space` explain their own accesses.
         let (rx, tx): (&'static mut [u8], &'static mut [u8]) = unsafe {
             let start = self.region.base().as_ptr().add(rings.start);
             (
@@ -130,7 +127,7 @@ impl Sockets {
         self.with_set(slot, |set| tcp_mut(set).map(f)).flatten()
     }
 
-    /// Lends the slot's socket to look at.
+    /// Lends the slot's socket for reading.
     #[inline]
     pub(crate) fn with<R>(&self, slot: u32, f: impl for<'a> FnOnce(&Socket<'a>) -> R) -> Option<R> {
         let mut storages = self.storages.try_borrow_mut().ok()?;
@@ -139,21 +136,21 @@ impl Sockets {
         Socket::downcast(socket).map(f)
     }
 
-    /// The bytes received that are contiguous in the ring, from the first on.
+    /// The received bytes that are contiguous in the ring, from the first on.
     #[inline]
     pub(crate) fn readable(&mut self, slot: u32) -> &mut [u8] {
         let lent = self.with_mut(slot, |socket| {
             socket.recv(|bytes| (0, (bytes.as_mut_ptr(), bytes.len())))
         });
         match lent {
-            // SAFETY: a piece of the slot's receive ring. The socket, who borrows it, is reached through `self` alone, which
-            // is borrowed for as long as the slice.
+            // SAFETY: the slice is a part of the slot's receive ring. The socket that borrows the ring is reached only through
+            // `self`, which is borrowed for as long as the slice.
             Some(Ok((start, len))) => unsafe { slice::from_raw_parts_mut(start, len) },
             _ => &mut [],
         }
     }
 
-    /// The free space of the send ring that is contiguous, from where the next byte goes on.
+    /// The contiguous free space of the send ring for the next bytes.
     #[inline]
     pub(crate) fn send_space(&mut self, slot: u32) -> &mut [u8] {
         let lent = self.with_mut(slot, |socket| {
@@ -166,36 +163,36 @@ impl Sockets {
         }
     }
 
-    /// Where the slot's rings are in the region.
+    /// The range of the slot's rings in the region.
     fn ring_range(&self, slot: u32) -> Range<usize> {
         let each = self.rx_ring + self.tx_ring;
         let start = slot as usize * each;
         start..start + each
     }
 
-    /// Gives the memory of the rings of these slots back to the system. They must hold nothing that will be read: sockets
-    /// read only what was written since.
+    /// Gives the memory of the rings of these slots back to the system. The rings must be empty: a socket then reads only bytes
+    /// that are written afterwards.
     pub(crate) fn give_back(&mut self, slots: Range<u32>) -> bool {
         let start = self.ring_range(slots.start).start;
         let end = self.ring_range(slots.end).start;
         self.region.give_back(start..end)
     }
 
-    /// Asks for the socket's cache lines.
+    /// Prefetches the socket.
     #[inline]
     pub(crate) fn prefetch(&mut self, slot: u32) {
         let storages = self.storages.get_mut();
         hioload_mem::prefetch::item(storages.as_ptr().wrapping_add(slot as usize));
     }
 
-    /// Asks for the first lines of the send ring: an empty one is filled from its first byte on.
+    /// Prefetches the first cache lines of the send ring: an empty ring is filled from its first byte on.
     #[inline]
     pub(crate) fn prefetch_tx(&self, slot: u32) {
         let tx = self.ring_range(slot).start + self.rx_ring;
         hioload_mem::prefetch::lines(self.region.base().as_ptr().wrapping_add(tx), 2);
     }
 
-    /// Asks for the cache lines of the receive ring that will be written next: the socket itself has to be in cache.
+    /// Prefetches the cache lines of the receive ring that are written next. The socket has to be in the cache.
     #[inline]
     pub(crate) fn prefetch_rx(&mut self, slot: u32) {
         let at = self.with_mut(slot, |socket| socket.recv(|bytes| (0, bytes.as_ptr())));
@@ -217,11 +214,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_window_of_a_syn_taken_for_scaled_fits_into_the_ring() {
+    fn the_window_of_a_syn_fits_into_the_ring_even_if_scaled() {
         for bits in 12..=20 {
             let sockets = Sockets::new(1, 1 << bits, 1 << 12).expect("memory");
             let used = sockets.rx_used;
-            // As smoltcp has it.
+            // The scale that smoltcp computes.
             let scale = (usize::BITS - used.leading_zeros()).saturating_sub(16);
             assert!(used.min(0xffff) << scale <= used, "{bits}");
         }

@@ -15,49 +15,49 @@ use crate::accept::Listeners;
 use crate::addresses::Addresses;
 use crate::client::{PATHS_KEPT, Sources};
 use crate::drops::{Drops, Reason};
-use crate::elastic::Elastic;
 use crate::fifo::Fifo;
 use crate::flows::Flows;
-use crate::housekeeping::{Housekeeping, Settings};
 use crate::parse::{Parsed, parse};
 use crate::port::{Lent, Port};
 use crate::rate::Rate;
+use crate::responder::{Responder, Settings};
+use crate::ring_reclaim::RingReclaim;
 use crate::time_wait::TimeWait;
 use crate::tuple::{self, Key};
-use crate::{Event, FlowId, StackConfig, StackError, StackStats, Strays};
+use crate::{ConfigError, Event, FlowId, Handoff, StackConfig, StackError, StackStats};
 
-/// Largest IP packets of paths: the device's, and what is common below it. A flow has one of these classes.
+/// Common MTUs of paths. A flow has the class of one of those below the device's MTU, or of that itself.
 const PATHS: [usize; 7] = [8166, 4352, 1492, 1400, 1280, 1006, 552];
 
 /// Entries of the neighbour table.
 const NEIGHBOURS: usize = 1024;
 
-/// Looks that take milliseconds, per second and reason for them.
-const SLOW_LOOKS: u32 = 10;
+/// The most dumps of a socket with its rings, which take milliseconds, per second and purpose.
+const SOCKET_DUMPS: u32 = 10;
 
-/// Frames whose flows are asked for together: so many cache lines, and places in page tables, are waited for at once instead of
-/// one after the other. Two groups have to fit into the first cache, at about 20 lines a flow.
+/// The number of frames whose flows are prefetched together, so that their cache misses and page walks overlap. Two groups have
+/// to fit into the L1 cache, at about 20 lines a flow.
 const GROUP: usize = 8;
 
 /// No slot.
 const NO_SLOT: u32 = u32::MAX;
 
-/// A frame that was received and looked at.
+/// A frame that was received and parsed.
 pub(crate) struct Staged<F> {
     pub frame: F,
     pub parsed: Parsed,
     pub hash: u32,
-    /// The slot that the hash leads to, most probably.
+    /// The slot that the hash probably leads to.
     pub guess: u32,
-    /// What the device said of it.
+    /// The state of its checksums by the device.
     pub checksum: RxChecksum,
-    /// By another lcore.
+    /// Another lcore has received it.
     pub handed_over: bool,
 }
 
-/// TCP of one lcore over one queue.
+/// The TCP stack of one lcore, over one queue.
 pub struct Stack<D: Device> {
-    /// See [`crate::amend`].
+    /// The window of the last injected acknowledgement; see [`crate::workarounds`].
     pub(crate) window: u16,
     pub(crate) port: Port<D>,
     pub(crate) config: StackConfig,
@@ -65,84 +65,84 @@ pub struct Stack<D: Device> {
     pub(crate) key: Key,
     pub(crate) now: Time,
     pub(crate) flows: Flows,
-    /// smoltcp's, by class of path.
+    /// The interfaces of smoltcp, by class of path.
     pub(crate) interfaces: Vec<Interface>,
     pub(crate) listeners: Listeners,
-    /// Limit what takes milliseconds, each for one reason, so that none can keep the others from it: an RST, a window that
-    /// closed, an ICMP error.
-    pub(crate) reset_looks: Rate,
-    pub(crate) window_looks: Rate,
-    pub(crate) icmp_looks: Rate,
+    /// Limits for dumps of sockets. Each purpose has its own, so that none can use up that of the others: to verify an RST,
+    /// to restart a timer lost with a zero window, to verify an ICMP error.
+    pub(crate) reset_dumps: Rate,
+    pub(crate) window_dumps: Rate,
+    pub(crate) icmp_dumps: Rate,
     pub(crate) accepting: bool,
-    /// Nothing is listened to any more.
+    /// [`stop_listening`](Self::stop_listening) was called.
     pub(crate) stopped: bool,
     pub(crate) time_wait: TimeWait,
-    /// Half-open flows, and when they are given up.
+    /// Half-open flows, and when they expire.
     pub(crate) half_open: Fifo,
-    /// Orphans, and when they are looked at.
+    /// Orphans, and when they are checked.
     pub(crate) orphans: Fifo,
-    /// Flows that have a user.
+    /// The number of flows that have a user.
     pub(crate) owned: usize,
-    pub(crate) elastic: Elastic,
-    pub(crate) housekeeping: Housekeeping,
+    pub(crate) ring_reclaim: RingReclaim,
+    pub(crate) responder: Responder,
     pub(crate) sources: Sources,
-    /// Flows that wait for a neighbour's address, and which.
+    /// Flows that wait for a neighbour's MAC address, and the neighbour.
     pub(crate) waiting: Vec<(FlowId, IpAddr)>,
-    /// Flows that failed for want of a way.
+    /// Flows that cannot be connected, for events still to come.
     pub(crate) failed: VecDeque<(FlowId, io::ErrorKind)>,
-    /// Largest packets of the classes of paths, and the flows whose path is not of the first.
+    /// The MTUs of the classes of paths, and the flows whose path is not of the first class.
     pub(crate) paths: Vec<usize>,
     pub(crate) lowered: Fifo,
-    /// Frames of this turn; the first `at` are done.
+    /// The frames of this turn. The first `at` have been processed.
     stage: Vec<Option<Staged<D::Frame>>>,
     at: usize,
-    /// Frames whose flows have been asked for; of those, frames whose receive rings have been; and frames whose flows the user
-    /// was told of.
-    asked: usize,
-    asked_rings: usize,
-    told: usize,
-    /// Empty between turns, and there but while a turn takes frames. It has kilobytes, which a spinning lcore would move around
-    /// each time it looks for frames.
+    /// Of the frames in `stage`: how many flows are prefetched, how many receive rings are, and how many have been given to the
+    /// user as hints.
+    prefetched: usize,
+    prefetched_rings: usize,
+    hinted: usize,
+    /// `None` only while a turn takes frames. It is boxed because it has kilobytes, which a spinning lcore would copy in each
+    /// turn.
     burst: Option<Box<Burst<D::Frame>>>,
     /// Flows that may have something to send.
     pub(crate) touched: Vec<u32>,
-    /// Flows that TCP is done with and whose user has just taken the last bytes.
-    pub(crate) over: VecDeque<FlowId>,
-    /// The flow that the last event closed.
-    pub(crate) finished: Option<FlowId>,
-    /// Whether a flow that both sides have finished stays its user's until released.
+    /// Ended flows whose user has consumed the last bytes: their `CLOSED` is still to come.
+    pub(crate) drained: VecDeque<FlowId>,
+    /// The flow that the last event closed. The next call frees its slot.
+    pub(crate) closed: Option<FlowId>,
+    /// See [`hold_finished`](Self::hold_finished).
     pub(crate) holds_finished: bool,
-    /// The flow whose bytes the last event gave in the frame, and how many of them have not been consumed.
+    /// The flow whose payload the last event has lent in its frame, and how many of these bytes have not been consumed.
     pub(crate) in_place: Option<(FlowId, usize)>,
-    /// The send space lent last is `scratch`, not the ring.
+    /// The flow whose send space was lent last, if that was `tx_scratch` and not the ring.
     pub(crate) lent_scratch: Option<FlowId>,
-    /// Contiguous stand-ins for rings that wrap.
+    /// Contiguous copies of rings that wrap.
     pub(crate) rx_scratch: Vec<u8>,
     pub(crate) tx_scratch: Vec<u8>,
-    pub(crate) strays: Option<Strays>,
+    pub(crate) handoff: Option<Handoff>,
     pub(crate) drops: Drops,
     pub(crate) stats: StackStats,
 }
 
 impl<D: Device> Stack<D> {
-    /// A stack without flows.
+    /// Makes a stack without flows. `handoff` connects it to the stacks of the other lcores of the same host.
     ///
     /// # Errors
-    /// If the configuration cannot be, or there is no memory.
+    /// If the configuration is not valid, or the memory cannot be allocated.
     pub fn new(
         device: D,
         config: StackConfig,
-        mut strays: Option<Strays>,
+        mut handoff: Option<Handoff>,
         now: Time,
     ) -> Result<Self, StackError> {
         config.check()?;
         let can = device.capabilities();
-        if !(PATHS[PATHS.len() - 1]..=65_535).contains(&can.mtu) {
-            let text = format!("the device's MTU is {}: 552 to 65535 can be used", can.mtu);
-            return Err(StackError::Config(text));
+        let (mtu, range) = (can.mtu, (PATHS[PATHS.len() - 1], 65_535));
+        if mtu < range.0 || mtu > range.1 {
+            return Err(ConfigError::Mtu { mtu, range }.into());
         }
-        if let Some(strays) = &mut strays {
-            strays.set_waker(device.waker());
+        if let Some(handoff) = &mut handoff {
+            handoff.set_waker(device.waker());
         }
         let key = tuple::key(&config.secret);
         let slots = config.max_flows + config.half_open + config.orphans;
@@ -162,13 +162,13 @@ impl<D: Device> Stack<D> {
             gateway_v4: config.gateway_v4,
             gateway_v6: config.gateway_v6,
             answers: config.answers_for_addresses,
-            announces: strays.as_ref().is_none_or(|strays| strays.index() == 0),
+            announces: handoff.as_ref().is_none_or(|handoff| handoff.index() == 0),
             icmp_rate: config.icmp_rate,
             neighbours: NEIGHBOURS,
         };
         Ok(Self {
             window: 0,
-            housekeeping: Housekeeping::new(ours.clone(), &settings, now),
+            responder: Responder::new(ours.clone(), &settings, now),
             sources: Sources::new(tuple::keyed_hash64(&key, &now.as_nanos().to_le_bytes())),
             waiting: Vec::new(),
             failed: VecDeque::new(),
@@ -179,7 +179,7 @@ impl<D: Device> Stack<D> {
             time_wait: TimeWait::new(config.time_wait, key),
             half_open: Fifo::new(config.half_open),
             orphans: Fifo::new(config.orphans),
-            elastic: Elastic::new(&config, now),
+            ring_reclaim: RingReclaim::new(&config, now),
             rx_scratch: vec![0; config.rx_ring],
             tx_scratch: vec![0; config.tx_ring],
             port,
@@ -187,36 +187,36 @@ impl<D: Device> Stack<D> {
             now,
             flows,
             interfaces,
-            reset_looks: Rate::new(SLOW_LOOKS),
-            window_looks: Rate::new(SLOW_LOOKS),
-            icmp_looks: Rate::new(SLOW_LOOKS),
+            reset_dumps: Rate::new(SOCKET_DUMPS),
+            window_dumps: Rate::new(SOCKET_DUMPS),
+            icmp_dumps: Rate::new(SOCKET_DUMPS),
             accepting: true,
             stopped: false,
             owned: 0,
             stage: Vec::with_capacity(2 * hioload_device::BURST),
             at: 0,
-            asked: 0,
-            asked_rings: 0,
-            told: 0,
+            prefetched: 0,
+            prefetched_rings: 0,
+            hinted: 0,
             burst: Some(Box::default()),
             touched: Vec::with_capacity(2 * hioload_device::BURST),
-            over: VecDeque::new(),
-            finished: None,
+            drained: VecDeque::new(),
+            closed: None,
             holds_finished: false,
             in_place: None,
             lent_scratch: None,
-            strays,
+            handoff,
             drops: Drops::default(),
             stats: StackStats::default(),
             config,
         })
     }
 
-    /// Sleeps until a frame may have come, a timer is due, the device's waker is used or `timeout` is over. Returns at once
-    /// if something is left to do.
+    /// Sleeps until a frame may have come, a timer is due, the device's waker is used, or `timeout` has passed. Returns at once
+    /// if the last turn has left something to do.
     ///
     /// # Errors
-    /// What the device says.
+    /// The error of [`Device::wait`]: the device cannot be used any more.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let own = if self.has_work() {
             Some(Duration::ZERO)
@@ -227,56 +227,52 @@ impl<D: Device> Stack<D> {
             (Some(given), Some(own)) => Some(given.min(own)),
             (given, own) => given.or(own),
         };
-        let sleep = self.strays.as_ref().is_none_or(Strays::prepare_sleep);
+        let sleep = self.handoff.as_ref().is_none_or(Handoff::prepare_sleep);
         let timeout = if sleep { timeout } else { Some(Duration::ZERO) };
         let result = self.port.device.wait(timeout);
-        if let Some(strays) = &self.strays {
-            strays.awake();
+        if let Some(handoff) = &self.handoff {
+            handoff.awake();
         }
         result
     }
 
-    /// Whether the turn that ended has left something to do.
+    /// Whether the last turn has left something to do.
     fn has_work(&self) -> bool {
         self.at < self.stage.len()
             || !self.touched.is_empty()
-            || !self.over.is_empty()
+            || !self.drained.is_empty()
             || !self.failed.is_empty()
-            || self.finished.is_some()
+            || self.closed.is_some()
             || self.port.is_backed_up()
     }
 
-    /// Begins a turn: takes frames from the device and from other lcores; returns how many.
+    /// Begins a turn: takes frames from the device and from other lcores. Returns the number of frames staged.
     pub fn receive(&mut self, now: Time) -> usize {
         self.now = self.now.max(now);
         self.port.begin(self.now);
         clock::set(self.now);
-        self.settle();
-        // Frames that the last turn has not come to are worked on first.
+        self.end_loans();
+        // Frames that the last turn has not processed come first.
         self.stage.drain(..self.at);
-        (self.at, self.asked, self.asked_rings, self.told) = (0, 0, 0, 0);
+        (self.at, self.prefetched, self.prefetched_rings, self.hinted) = (0, 0, 0, 0);
         let before = self.stage.len();
         if before < hioload_device::BURST {
-            self.receive_strays();
+            self.receive_handoffs();
             let mut burst = self.burst.take().unwrap_or_default();
             self.port.device.rx_burst(&mut burst);
             for frame in burst.drain(..) {
                 let checksum = frame.rx_checksum();
-                self.put_on_stage(frame, checksum, false);
+                self.stage_frame(frame, checksum, false);
             }
             self.burst = Some(burst);
         }
-        self.look_ahead();
+        self.prefetch_ahead();
         self.stage.len() - before
     }
 
-    /// Looks at a frame; asks for the place of its flow in the table. One that belongs to another lcore goes there.
-    pub(crate) fn put_on_stage(
-        &mut self,
-        frame: D::Frame,
-        checksum: RxChecksum,
-        handed_over: bool,
-    ) {
+    /// Parses a frame, stages it and prefetches its bucket of the flow table. A segment that belongs to another lcore is handed
+    /// over instead.
+    pub(crate) fn stage_frame(&mut self, frame: D::Frame, checksum: RxChecksum, handed_over: bool) {
         let parsed = parse(frame.bytes(), checksum, &self.ours);
         let mut hash = 0;
         match &parsed {
@@ -303,11 +299,11 @@ impl<D: Device> Stack<D> {
         }));
     }
 
-    /// Asks for the flows of the group of frames after the one that is next, and for the receive rings of that: their places are
-    /// known once the flows are in the cache. Rings are touched by payload alone.
-    fn look_ahead(&mut self) {
+    /// Prefetches the flows of the group of frames after the next one, and the receive rings of the next one: the addresses of
+    /// the rings are known once the flows are in the cache. Only payload touches rings.
+    fn prefetch_ahead(&mut self) {
         let flows = (self.at + 2 * GROUP).min(self.stage.len());
-        for at in self.asked..flows {
+        for at in self.prefetched..flows {
             if let Some(Some(staged)) = self.stage.get_mut(at)
                 && let Parsed::Tcp(segment) = &staged.parsed
                 && let Some(slot) = self.flows.guess(staged.hash)
@@ -319,31 +315,31 @@ impl<D: Device> Stack<D> {
                 }
             }
         }
-        self.asked = flows;
+        self.prefetched = flows;
         let rings = (self.at + GROUP).min(flows);
-        for at in self.asked_rings..rings {
-            if let Some(slot) = self.talker(at) {
+        for at in self.prefetched_rings..rings {
+            if let Some(slot) = self.payload_slot(at) {
                 self.flows.sockets.prefetch_rx(slot);
             }
         }
-        self.asked_rings = rings;
+        self.prefetched_rings = rings;
     }
 
-    /// The slot that a staged frame with payload leads to, most probably.
+    /// The slot that a staged frame with payload probably leads to.
     #[inline]
-    fn talker(&self, at: usize) -> Option<u32> {
+    fn payload_slot(&self, at: usize) -> Option<u32> {
         let staged = self.stage.get(at)?.as_ref()?;
         let talks = matches!(&staged.parsed, Parsed::Tcp(segment) if !segment.payload.is_empty());
         (talks && staged.guess != NO_SLOT).then_some(staged.guess)
     }
 
-    /// Slots of flows that will most probably have received something soon, one by one, for their user to ask for what it keeps of
-    /// them. Guesses, and only worth a prefetch.
+    /// The next slot that will probably receive data in this turn. The user can prefetch its own state of that flow. The slot is
+    /// a guess from the hash, so it is good for nothing else.
     #[inline]
     pub fn prefetch_hint(&mut self) -> Option<u32> {
-        while self.told < self.asked {
-            self.told += 1;
-            let slot = self.talker(self.told - 1);
+        while self.hinted < self.prefetched {
+            self.hinted += 1;
+            let slot = self.payload_slot(self.hinted - 1);
             if slot.is_some() {
                 return slot;
             }
@@ -351,21 +347,21 @@ impl<D: Device> Stack<D> {
         None
     }
 
-    /// What happened next, of the frames taken and the timers due; `None`: that was all of this turn.
+    /// The next event of the frames taken and the timers due; `None` at the end of the turn.
     #[allow(clippy::should_implement_trait)] // Not an iterator: the stack is used between events.
     pub fn next(&mut self) -> Option<Event<D::Frame>> {
-        self.settle();
-        if let Some(event) = self.next_over() {
+        self.end_loans();
+        if let Some(event) = self.next_drained() {
             return Some(event);
         }
         while self.at < self.stage.len() {
-            if self.at == self.asked_rings {
-                self.look_ahead();
+            if self.at == self.prefetched_rings {
+                self.prefetch_ahead();
             }
             let at = self.at;
             self.at += 1;
             if let Some(staged) = self.stage[at].take()
-                && let Some(event) = self.work_on(staged)
+                && let Some(event) = self.process(staged)
             {
                 return Some(event);
             }
@@ -375,7 +371,7 @@ impl<D: Device> Stack<D> {
                 return Some(event);
             }
         }
-        self.keep_house();
+        self.poll_neighbours();
         if let Some(event) = self.next_failed() {
             return Some(event);
         }
@@ -383,9 +379,9 @@ impl<D: Device> Stack<D> {
         None
     }
 
-    fn work_on(&mut self, staged: Staged<D::Frame>) -> Option<Event<D::Frame>> {
+    fn process(&mut self, staged: Staged<D::Frame>) -> Option<Event<D::Frame>> {
         if !matches!(staged.parsed, Parsed::Tcp(_)) {
-            self.other_than_tcp(staged);
+            self.process_other(staged);
             return None;
         }
         let Staged {
@@ -407,20 +403,20 @@ impl<D: Device> Stack<D> {
         match self.flows.find(hash, &segment.tuple) {
             Some(slot) => self.segment(slot, hash, frame, &segment),
             None => {
-                self.no_flow(&frame, &segment, hash);
+                self.on_no_flow(&frame, &segment, hash);
                 None
             }
         }
     }
 
-    /// Ends a turn: sends what flows have to send.
+    /// Ends a turn: sends the segments that are due.
     pub fn transmit(&mut self) {
-        self.settle();
+        self.end_loans();
         let mut touched = std::mem::take(&mut self.touched);
         touched.retain(|&slot| self.send_touched(slot));
-        // Nothing of the above touches flows, or it would be lost here.
+        // Sending touches no flow; a flow touched here would be lost.
         debug_assert!(self.touched.is_empty());
-        // Slots that were given up and taken again while nothing could be sent are in it more than once.
+        // A slot that was freed and taken again while nothing could be sent is in it more than once.
         if touched.len() > self.flows.len() {
             touched.sort_unstable();
             touched.dedup();
@@ -428,13 +424,13 @@ impl<D: Device> Stack<D> {
         self.touched = touched;
         self.port.give_back();
         self.port.flush();
-        if let Some(strays) = &mut self.strays {
-            strays.wake_others();
+        if let Some(handoff) = &mut self.handoff {
+            handoff.wake_others();
         }
         self.sweep();
     }
 
-    /// When a timer is due, if any is set.
+    /// The time of the next timer, if one is set.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         [
@@ -442,25 +438,25 @@ impl<D: Device> Stack<D> {
             self.half_open.next_deadline(),
             self.orphans.next_deadline(),
             self.time_wait.next_deadline(),
-            self.elastic.next_deadline(),
-            self.house_deadline(),
+            self.ring_reclaim.next_deadline(),
+            self.neighbour_deadline(),
         ]
         .into_iter()
         .flatten()
         .min()
     }
 
-    /// Off: new connections are ignored, and their peers try again.
+    /// If `on` is false, SYNs are ignored; their peers retransmit them.
     pub fn set_accepting(&mut self, on: bool) {
         self.accepting = on;
     }
 
-    /// For good: new connections are refused.
+    /// Refuses all new connections from now on.
     pub fn stop_listening(&mut self) {
         self.stopped = true;
     }
 
-    /// The highest slot that a flow may ever have, and one.
+    /// The number of slots: all slot numbers are below it.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.flows.slots()
@@ -471,39 +467,39 @@ impl<D: Device> Stack<D> {
         &mut self.port.device
     }
 
-    /// Frames dropped on arrival, by reason.
+    /// The number of frames dropped by the parser, by reason.
     #[must_use]
     pub fn drops(&self) -> &Drops {
         &self.drops
     }
 
-    /// The station that claimed an address of ours last, and which.
+    /// The address of ours that another host claimed last, and the MAC address of that host.
     #[must_use]
     pub fn address_conflict(&self) -> Option<(IpAddr, [u8; 6])> {
-        self.housekeeping.conflict()
+        self.responder.conflict()
     }
 
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> StackStats {
         let sends = self.port.sends;
-        let house = self.housekeeping.counters();
+        let responder = self.responder.counters();
         StackStats {
-            bad_checksums: self.drops.get(Reason::Checksum) + house.bad_checksums,
+            bad_checksums: self.drops.get(Reason::Checksum) + responder.bad_checksums,
             rx_fragments: self.drops.get(Reason::Fragment),
             rx_not_ours: self.drops.not_ours(),
             rx_malformed: self.drops.total()
                 - self.drops.not_ours()
                 - self.drops.get(Reason::Checksum)
                 - self.drops.get(Reason::Fragment),
-            address_conflicts: house.conflicts,
-            arp_in: house.arp_in,
-            arp_out: house.arp_out,
-            ndp_in: house.ndp_in,
-            ndp_out: house.ndp_out,
-            icmp_in: house.icmp_in,
-            icmp_out: house.icmp_out,
-            icmp_limited: house.limited,
+            address_conflicts: responder.conflicts,
+            arp_in: responder.arp_in,
+            arp_out: responder.arp_out,
+            ndp_in: responder.ndp_in,
+            ndp_out: responder.ndp_out,
+            icmp_in: responder.icmp_in,
+            icmp_out: responder.icmp_out,
+            icmp_limited: responder.limited,
             tx_segments: sends.segments,
             tx_bytes: sends.payload,
             rst_sent: sends.rst,
@@ -514,26 +510,26 @@ impl<D: Device> Stack<D> {
             half_open: self.half_open.live() as u64,
             orphans: self.orphans.live() as u64,
             time_wait: self.time_wait.entries() as u64,
-            ring_bytes: self.elastic.resident(),
-            rings_given_back: self.elastic.given_back(),
+            ring_bytes: self.ring_reclaim.resident(),
+            rings_given_back: self.ring_reclaim.given_back(),
             ..self.stats
         }
     }
 
-    /// The lcore it belongs to, of those connected by [`Strays`].
+    /// The number of this lcore among those connected by [`Handoff`].
     #[must_use]
     pub fn lcore(&self) -> usize {
-        self.strays.as_ref().map_or(0, Strays::index)
+        self.handoff.as_ref().map_or(0, Handoff::index)
     }
 }
 
-/// smoltcp's idea of a point in time.
+/// A time as smoltcp has it.
 #[inline]
 pub(crate) fn instant(time: Time) -> Instant {
     Instant::from_micros((time.as_nanos() / 1000) as i64)
 }
 
-/// An interface of smoltcp's for paths with this largest packet, and a seed.
+/// An interface of smoltcp for paths with this MTU. `seed` determines its random numbers.
 pub(crate) fn interface<D: Device>(
     port: &mut Port<D>,
     mtu: usize,
@@ -548,12 +544,13 @@ pub(crate) fn interface<D: Device>(
         mtu,
     };
     let mut interface = Interface::new(config, &mut lent, instant(now));
-    // Addresses were looked at when the frame was parsed.
+    // The parser has checked the addresses.
     interface.set_any_ip(true);
     interface
 }
 
-/// The clock of TCP timestamps: milliseconds, set once per turn. smoltcp wants a function without arguments for it.
+/// The clock of TCP timestamps in milliseconds, set once per turn. It is a thread-local because smoltcp takes a function
+/// without arguments.
 pub(crate) mod clock {
     use std::cell::Cell;
 

@@ -1,4 +1,4 @@
-//! What the user of a flow does with it.
+//! The operations of a flow's user.
 
 use std::net::SocketAddr;
 
@@ -6,15 +6,15 @@ use hioload_device::Device;
 use smoltcp::socket::tcp::State;
 
 use crate::event::FlowId;
-use crate::flows::is;
+use crate::flow_flags::FlowFlags;
 use crate::ingress::has_ended;
 use crate::stack::Stack;
 
-/// Send space that is lent in one piece at least, if there is so much.
+/// The least contiguous send space that is lent, if the ring has room for it.
 const PIECE: usize = 256;
 
 impl<D: Device> Stack<D> {
-    /// All bytes received and not consumed, contiguous. What is not consumed must not have been modified.
+    /// All bytes received and not consumed, contiguous. The user may modify only bytes that it consumes afterwards.
     pub fn readable(&mut self, id: FlowId) -> &mut [u8] {
         let Some(slot) = self.flows.owned(id) else {
             return &mut [];
@@ -31,7 +31,7 @@ impl<D: Device> Stack<D> {
         self.flows.sockets.readable(slot)
     }
 
-    /// Takes the first `n` bytes of those received.
+    /// Consumes the first `n` received bytes.
     pub fn consume(&mut self, id: FlowId, n: usize) {
         let Some(slot) = self.flows.owned(id) else {
             return;
@@ -39,7 +39,7 @@ impl<D: Device> Stack<D> {
         let taken = self.flows.sockets.with_mut(slot, |socket| {
             let mut taken = 0;
             while taken < n {
-                // Twice if the ring wraps.
+                // Two rounds if the ring wraps.
                 let got = socket.recv(|bytes| {
                     let len = bytes.len().min(n - taken);
                     (len, len)
@@ -65,19 +65,20 @@ impl<D: Device> Stack<D> {
         };
         self.stats.rx_bytes_in_place += in_place as u64;
         self.stats.rx_bytes_from_ring += (taken - in_place) as u64;
-        // The peer may have to hear of the room.
+        // The window may have to be announced.
         self.touch(slot);
         self.closes_when_empty(slot);
     }
 
-    /// Bytes received and not consumed.
+    /// The number of bytes received and not consumed.
     #[must_use]
     pub fn received(&self, id: FlowId) -> usize {
-        self.look(id, |socket| socket.recv_queue()).unwrap_or(0)
+        self.with_socket(id, |socket| socket.recv_queue())
+            .unwrap_or(0)
     }
 
-    /// Lends contiguous send space of at least `min(want, 256)` bytes, if there is so much. Write from the front, then
-    /// [`commit`](Self::commit).
+    /// Lends contiguous send space of at least `min(want, 256)` bytes; `None` if the ring has not that much room. The user writes
+    /// from the front, and then calls [`commit`](Self::commit).
     pub fn send_space(&mut self, id: FlowId, want: usize) -> Option<&mut [u8]> {
         let slot = self.flows.owned(id)?;
         if self.flows.hot(slot).closes_when_sent() {
@@ -90,7 +91,7 @@ impl<D: Device> Stack<D> {
         }
         self.lent_scratch = None;
         if self.flows.sockets.send_space(slot).len() < least {
-            // At the end of the ring.
+            // The space wraps at the end of the ring.
             self.lent_scratch = Some(id);
             return self.tx_scratch.get_mut(..room);
         }
@@ -117,7 +118,7 @@ impl<D: Device> Stack<D> {
         self.queued(slot);
     }
 
-    /// Queues as many of the bytes as fit; returns how many.
+    /// Queues the first bytes, as many as fit, and returns their number.
     pub fn send(&mut self, id: FlowId, bytes: &[u8]) -> usize {
         let Some(slot) = self.flows.owned(id) else {
             return 0;
@@ -133,26 +134,28 @@ impl<D: Device> Stack<D> {
         sent.unwrap_or(0)
     }
 
-    /// Something was queued.
+    /// Accounts for queued bytes.
     #[inline]
     fn queued(&mut self, slot: u32) {
         let queued = self.flows.sockets.with(slot, |socket| socket.send_queue());
         let hot = self.flows.hot_mut(slot);
-        hot.set(is::ACTIVE);
-        let pages = self.elastic.tx_pages(hot.tx_pages, queued.unwrap_or(0));
-        self.elastic.grown(u64::from(pages - hot.tx_pages));
+        hot.set(FlowFlags::ACTIVE);
+        let pages = self
+            .ring_reclaim
+            .tx_pages(hot.tx_pages, queued.unwrap_or(0));
+        self.ring_reclaim.grown(u64::from(pages - hot.tx_pages));
         hot.tx_pages = pages;
         self.touch(slot);
     }
 
-    /// Bytes that can be queued now.
+    /// The number of bytes that can be queued now.
     #[must_use]
     pub fn send_room(&self, id: FlowId) -> usize {
         let closes = |slot| self.flows.hot(slot).closes_when_sent();
         if self.flows.owned(id).is_some_and(closes) {
             return 0;
         }
-        let room = self.look(id, |socket| {
+        let room = self.with_socket(id, |socket| {
             if socket.may_send() {
                 socket.send_capacity() - socket.send_queue()
             } else {
@@ -162,18 +165,19 @@ impl<D: Device> Stack<D> {
         room.unwrap_or(0)
     }
 
-    /// Bytes queued and not yet acknowledged.
+    /// The number of bytes queued and not yet acknowledged.
     #[must_use]
     pub fn send_queued(&self, id: FlowId) -> usize {
-        self.look(id, |socket| socket.send_queue()).unwrap_or(0)
+        self.with_socket(id, |socket| socket.send_queue())
+            .unwrap_or(0)
     }
 
-    /// Ends the sending side after what is queued. Receiving goes on. A flow that is not established yet is reset.
+    /// Ends the sending side after the queued bytes. Receiving goes on. A flow that is not established yet is reset.
     pub fn finish(&mut self, id: FlowId) {
         let Some(slot) = self.flows.owned(id) else {
             return;
         };
-        if self.flows.hot(slot).is(is::CONNECTING) {
+        if self.flows.hot(slot).is(FlowFlags::CONNECTING) {
             self.reset(slot);
             return;
         }
@@ -181,8 +185,8 @@ impl<D: Device> Stack<D> {
         self.touch(slot);
     }
 
-    /// Ends the sending side after what is queued, and lets the flow close on its own: the id is stale. What is received
-    /// from now on is taken and thrown away. A flow that does not come to its end within [`StackConfig::linger`] is reset.
+    /// Ends the sending side after the queued bytes, and lets the flow close without its user: the id becomes stale. Bytes that
+    /// are received from now on are discarded. A flow that has not closed after [`StackConfig::linger`] is reset.
     ///
     /// [`StackConfig::linger`]: crate::StackConfig::linger
     pub fn release(&mut self, id: FlowId) {
@@ -191,55 +195,55 @@ impl<D: Device> Stack<D> {
         }
     }
 
-    /// Resets the flow; the id is stale.
+    /// Resets the flow. The id becomes stale.
     pub fn abort(&mut self, id: FlowId) {
         if let Some(slot) = self.flows.owned(id) {
             self.reset(slot);
         }
     }
 
-    /// The peer's end.
+    /// The endpoint of the peer.
     #[must_use]
     pub fn peer(&self, id: FlowId) -> Option<SocketAddr> {
         let slot = self.flows.current(id)?;
         self.flows.tuple(slot).map(|tuple| tuple.remote())
     }
 
-    /// Our end.
+    /// Our endpoint.
     #[must_use]
     pub fn local(&self, id: FlowId) -> Option<SocketAddr> {
         let slot = self.flows.current(id)?;
         self.flows.tuple(slot).map(|tuple| tuple.local())
     }
 
-    /// Whether the peer will send no more and all it sent is in the ring or consumed.
+    /// Whether the peer has ended its side. All bytes that it has sent are in the ring or consumed.
     #[must_use]
     pub fn ended(&self, id: FlowId) -> bool {
-        self.look(id, |socket| {
+        self.with_socket(id, |socket| {
             has_ended(socket.state()) || socket.state() == State::Closed
         })
         .unwrap_or(false)
     }
 
-    /// From now on a flow that both sides have finished stays its user's until it is released or aborted: there is no `CLOSED`
-    /// without an error.
+    /// From now on, a flow that both sides have finished keeps its user until it is released or aborted: `CLOSED` comes only with
+    /// an error.
     pub fn hold_finished(&mut self) {
         self.holds_finished = true;
     }
 
-    /// The flow that has slot `index` now, orphans and half-open ones included.
+    /// The flow in slot `index`, including orphans and half-open flows.
     #[must_use]
     pub fn flow_at(&self, index: u32) -> Option<FlowId> {
         self.flows.at(index)
     }
 
-    /// All flows, orphans and half-open ones included.
+    /// All flows, including orphans and half-open flows.
     pub fn flows(&self) -> impl Iterator<Item = FlowId> {
         self.flows.used().map(|slot| self.flows.id(slot))
     }
 
     #[inline]
-    fn look<R>(
+    fn with_socket<R>(
         &self,
         id: FlowId,
         f: impl for<'a> FnOnce(&smoltcp::socket::tcp::Socket<'a>) -> R,

@@ -1,35 +1,34 @@
-//! From the hash of a flow to its slot.
+//! The flow table: from the hash of a flow to its slot.
 //!
-//! The table is made once for the most flows there may be, so that it never grows while traffic waits; what is not touched
-//! costs nothing. A bucket is one cache line: 15 entries, and a count of the entries that found it full and went on to the
-//! next ones, so that a search knows when to stop and removal leaves no tombstones. An entry is 32 bits: the slot's number
-//! and as many bits of the hash as fit beside it. The flow's name is not kept here but compared by the caller, with what
-//! the slot holds.
+//! The table is allocated once for all slots, so it never grows while traffic waits. Pages that are not touched use no memory. A
+//! bucket is one cache line: 15 entries, and the number of entries that found it full and went on to a later bucket. So a
+//! search knows when to stop, and removal leaves no tombstones. An entry has 32 bits: the slot number, and as many bits of
+//! the hash as fit beside it. The ends of the flow are not in the table. The caller compares them with those in the slot.
 
 /// Entries in a bucket.
 const WAYS: usize = 15;
 
-/// Words in a bucket: the entries (zero, or a slot's number plus one in the low bits, and bits of the hash above it), and
-/// the number of entries whose search begins here or before and ends behind.
+/// Words in a bucket: the entries (zero, or the slot number plus one in the low bits and bits of the hash above), and the number
+/// of entries whose search begins at or before this bucket and ends after it.
 const WORDS: usize = WAYS + 1;
 
 /// Maps hashes to slots.
 pub(crate) struct Table {
     /// The buckets, from `skip` on.
     words: Vec<u32>,
-    /// Words before the first one that is the first of a cache line.
+    /// The words before the first one that begins a cache line.
     skip: usize,
     buckets: usize,
-    /// The bits of an entry that are the slot's number plus one.
+    /// The bits of an entry that have the slot number plus one.
     slot_mask: u32,
 }
 
 impl Table {
-    /// For slots below `slots`, at seven entries of eight when full.
+    /// A table for slots below `slots`. If all are in it, seven eighths of the entries are used.
     pub(crate) fn new(slots: usize) -> Self {
         let buckets = (slots * 8).div_ceil(WAYS * 7).max(2);
         let slot_mask = (slots as u32 + 1).next_power_of_two().wrapping_sub(1);
-        // Zeroed by the system, and so not touched.
+        // The system zeroes the pages when they are touched.
         let words = vec![0_u32; (buckets + 1) * WORDS];
         hioload_mem::prefer_huge_pages(words.as_ptr(), words.len());
         let skip = words.as_ptr().align_offset(64).min(WORDS);
@@ -53,7 +52,7 @@ impl Table {
         &mut self.words[start..start + WORDS]
     }
 
-    /// Where a search for `hash` begins: the high bits decide.
+    /// The bucket where a search for `hash` begins. It depends on the high bits.
     #[inline]
     fn home(&self, hash: u32) -> usize {
         ((u64::from(hash) * self.buckets as u64) >> 32) as usize
@@ -68,19 +67,19 @@ impl Table {
         }
     }
 
-    /// The low bits of the hash, moved above the slot's number.
+    /// The low bits of the hash, moved above the slot number.
     #[inline]
     fn tag(&self, hash: u32) -> u32 {
         hash.rotate_right(self.slot_mask.count_ones()) & !self.slot_mask
     }
 
-    /// Asks for the cache line that a search for `hash` begins with.
+    /// Prefetches the bucket where a search for `hash` begins.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u32) {
         hioload_mem::prefetch::line(self.bucket(self.home(hash)));
     }
 
-    /// The slot for `hash` that `is` says yes to.
+    /// The slot with `hash` for which `is` returns true.
     #[inline]
     pub(crate) fn find(&self, hash: u32, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
         let tag = self.tag(hash);
@@ -108,24 +107,24 @@ impl Table {
         None
     }
 
-    /// Adds a slot that is not there yet.
+    /// Adds a slot that is not in the table.
     pub(crate) fn insert(&mut self, hash: u32, slot: u32) {
         let entry = self.tag(hash) | (slot + 1);
         let mut at = self.home(hash);
-        // There are more entries than slots: one is free.
+        // There are more entries than slots, so one is free.
         for _ in 0..self.buckets {
             let bucket = self.bucket_mut(at);
             if let Some(free) = bucket[..WAYS].iter_mut().find(|entry| **entry == 0) {
                 *free = entry;
                 return;
             }
-            // There are fewer entries than this could count.
+            // It cannot overflow: there are fewer slots.
             bucket[WAYS] += 1;
             at = self.after(at);
         }
     }
 
-    /// Takes a slot out that was added with this hash.
+    /// Removes a slot that was added with this hash.
     pub(crate) fn remove(&mut self, hash: u32, slot: u32) {
         let entry = self.tag(hash) | (slot + 1);
         let (home, mut at) = (self.home(hash), self.home(hash));
@@ -167,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn holds_all_slots_whatever_their_hashes() {
+    fn all_slots_fit_whatever_their_hashes() {
         let hashes: [fn(u32) -> u32; 3] =
             [|_| 0, |_| u32::MAX, |slot| slot.wrapping_mul(0x9e37_79b9)];
         for hash in hashes {
@@ -188,7 +187,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn is_a_map(steps in proptest::collection::vec((0_u32..64, 0_u32..8), 0..400)) {
+        fn the_table_behaves_as_a_map(steps in proptest::collection::vec((0_u32..64, 0_u32..8), 0..400)) {
             let mut table = Table::new(64);
             let mut model = HashMap::new();
             for (slot, high) in steps {

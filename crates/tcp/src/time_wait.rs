@@ -1,20 +1,20 @@
-//! TIME_WAIT: what is left of a flow that we closed first, so that old segments of it are recognised (RFC 9293 §3.6).
+//! TIME_WAIT: flows that we have closed first, so that old segments of them are recognised (RFC 9293 §3.6).
 //!
-//! An entry is 56 bytes, not a socket. Entries live equally long, so they end in the order they came; when there is no room,
-//! the oldest goes early.
+//! An entry is 56 bytes, not a socket. All entries have the same lifetime, so they expire in the order they came. Without room,
+//! the oldest is evicted.
 
 use std::time::Duration;
 
 use hioload_lcore::Time;
 
-use crate::l2::L2Id;
+use crate::next_hop::NextHopId;
 use crate::table::Table;
 use crate::tuple::{Key, Tuple};
 
-/// How long: twice a segment's assumed life, as Linux has it.
+/// The lifetime of an entry: twice the maximum segment lifetime, as in Linux.
 pub(crate) const LIFE: Duration = Duration::from_secs(60);
 
-/// What is left of a flow.
+/// A flow in TIME_WAIT.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
     pub tuple: Tuple,
@@ -22,18 +22,18 @@ pub(crate) struct Entry {
     pub snd_nxt: u32,
     /// The sequence number after the peer's FIN.
     pub rcv_nxt: u32,
-    pub l2: L2Id,
-    /// Not in the table any more.
+    pub next_hop: NextHopId,
+    /// The entry is not in the table any more.
     dead: bool,
     until: Time,
 }
 
-/// Entries, in the order they came.
+/// The entries in the order they came.
 pub(crate) struct TimeWait {
     /// A ring of `capacity`.
     ring: Vec<Entry>,
     capacity: usize,
-    /// The oldest.
+    /// The position of the oldest.
     first: usize,
     len: usize,
     alive: usize,
@@ -55,27 +55,27 @@ impl TimeWait {
         }
     }
 
-    /// Entries.
+    /// The number of entries.
     pub(crate) fn entries(&self) -> usize {
         self.alive
     }
 
-    /// Whether there is no room for one more without ending one early.
+    /// Whether there is no room for another entry.
     pub(crate) fn is_full(&self) -> bool {
         self.len == self.capacity
     }
 
-    /// When the oldest ends.
+    /// The time at which the oldest expires.
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         (self.len > 0).then(|| self.ring[self.first].until)
     }
 
-    /// Adds an entry; to be called when there is room.
+    /// Adds an entry. There must be room.
     pub(crate) fn insert(
         &mut self,
         tuple: Tuple,
         (snd_nxt, rcv_nxt): (u32, u32),
-        l2: L2Id,
+        next_hop: NextHopId,
         now: Time,
     ) {
         debug_assert!(!self.is_full());
@@ -83,7 +83,7 @@ impl TimeWait {
             tuple,
             snd_nxt,
             rcv_nxt,
-            l2,
+            next_hop,
             dead: false,
             until: now + LIFE,
         };
@@ -98,7 +98,7 @@ impl TimeWait {
         self.table.insert(tuple.hash(&self.key), at as u32);
     }
 
-    /// The entry of a flow, and its place.
+    /// The position and the entry of a flow.
     pub(crate) fn find(&self, hash: u32, tuple: &Tuple) -> Option<(u32, Entry)> {
         if self.alive == 0 {
             return None;
@@ -109,7 +109,7 @@ impl TimeWait {
         Some((at, self.ring[at as usize]))
     }
 
-    /// Ends an entry early. Its place is free when it is the oldest.
+    /// Ends an entry early. Its position becomes free when it is the oldest.
     pub(crate) fn remove(&mut self, at: u32) {
         let entry = &mut self.ring[at as usize];
         if !entry.dead {
@@ -119,8 +119,8 @@ impl TimeWait {
         }
     }
 
-    /// Takes the oldest out, if it has ended by `now`. Whoever gets its way has one user less for it.
-    pub(crate) fn pop(&mut self, now: Time) -> Option<L2Id> {
+    /// Removes the oldest entry, if it has expired. The caller releases the next hop that is returned.
+    pub(crate) fn pop(&mut self, now: Time) -> Option<NextHopId> {
         if self.next_deadline()? > now {
             return None;
         }
@@ -128,6 +128,6 @@ impl TimeWait {
         self.remove(at as u32);
         self.first = (at + 1) % self.capacity;
         self.len -= 1;
-        Some(self.ring[at].l2)
+        Some(self.ring[at].next_hop)
     }
 }

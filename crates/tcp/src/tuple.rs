@@ -1,4 +1,4 @@
-//! The name of a flow, its two ends, and keyed hashes of it.
+//! The two ends of a flow, and keyed hashes of them.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,8 +15,8 @@ pub(crate) fn key(secret: &[u8; 16]) -> Key {
 /// The first twelve bytes of an IPv4 address written as an IPv6 one (RFC 4291 §2.5.5.2).
 const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
-/// Both ends of a flow: addresses and ports. 36 bytes; IPv4 addresses are kept in their IPv6-mapped form, which never
-/// comes from the wire ([`parse`](crate::parse) drops it), so equal bytes are equal flows.
+/// Both ends of a flow: addresses and ports, in 36 bytes. IPv4 addresses are kept as IPv4-mapped IPv6 addresses. The parser
+/// drops packets with such addresses, so equal bytes are equal flows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tuple {
     local: [u8; 16],
@@ -26,7 +26,7 @@ pub(crate) struct Tuple {
 }
 
 impl Tuple {
-    /// Of a flow over IPv4; addresses as they are in the header.
+    /// A flow over IPv4. The addresses are as in the header.
     #[inline]
     pub(crate) fn v4(local: [u8; 4], local_port: u16, remote: [u8; 4], remote_port: u16) -> Self {
         Self {
@@ -37,7 +37,7 @@ impl Tuple {
         }
     }
 
-    /// Of a flow over IPv6.
+    /// A flow over IPv6.
     #[inline]
     pub(crate) fn v6(local: [u8; 16], local_port: u16, remote: [u8; 16], remote_port: u16) -> Self {
         Self {
@@ -48,7 +48,7 @@ impl Tuple {
         }
     }
 
-    /// From the ends; `None` if one is IPv4 and the other IPv6.
+    /// A flow with these ends; `None` if one is IPv4 and the other IPv6.
     pub(crate) fn new(local: SocketAddr, remote: SocketAddr) -> Option<Self> {
         let (here, there) = (local.port(), remote.port());
         match (local.ip(), remote.ip()) {
@@ -68,12 +68,12 @@ impl Tuple {
         self.local[..12] == MAPPED
     }
 
-    /// Our end.
+    /// The local end.
     pub(crate) fn local(&self) -> SocketAddr {
         SocketAddr::new(address(self.local), self.local_port)
     }
 
-    /// The peer's.
+    /// The remote end.
     pub(crate) fn remote(&self) -> SocketAddr {
         SocketAddr::new(address(self.remote), self.remote_port)
     }
@@ -104,9 +104,9 @@ impl Tuple {
         }
     }
 
-    /// SipHash-1-3 of both ends in a fixed order: the same for both directions of a flow, and not to be predicted by who
-    /// does not know the key. All 32 bits are good; who takes the owner of a flow and its place in a table from one hash
-    /// takes the owner from the high bits and the place from the low ones.
+    /// SipHash-1-3 of both ends in a fixed order: the hash is the same for both directions of a flow, and cannot be predicted
+    /// without the key. All 32 bits are uniform. The owner of a flow is taken from the low bits, and its bucket from the high
+    /// bits.
     #[inline]
     pub(crate) fn hash(&self, key: &Key) -> u32 {
         if self.is_v4() {
@@ -117,7 +117,7 @@ impl Tuple {
             let here = end(&self.local, self.local_port);
             let there = end(&self.remote, self.remote_port);
             let (low, high) = (here.min(there), here.max(there));
-            // Two ends of 48 bits; the number of the last word tells the families apart.
+            // Two ends of 48 bits. The high byte of the last word differs between the families.
             sip::<1, 3>(key, &[low], high | 4 << 56) as u32
         } else {
             let here = (u128::from_be_bytes(self.local), self.local_port);
@@ -138,7 +138,7 @@ impl Tuple {
         }
     }
 
-    /// SipHash-2-4 of the flow as seen from here: the `F` of initial sequence numbers (RFC 6528 §3).
+    /// SipHash-2-4 of the local and the remote end: the function `F` of initial sequence numbers (RFC 6528 §3).
     pub(crate) fn keyed_hash64(&self, key: &Key) -> u64 {
         let mut bytes = [0; 36];
         bytes[..16].copy_from_slice(&self.local);
@@ -155,7 +155,7 @@ impl fmt::Debug for Tuple {
     }
 }
 
-/// As one number, which stays in registers: put together in memory, it would be read back before it is written.
+/// The address is built as one number in registers. Built in memory, the load would stall on the narrower stores before it.
 #[inline]
 fn mapped(address: [u8; 4]) -> [u8; 16] {
     (0xffff << 32 | u128::from(u32::from_be_bytes(address))).to_be_bytes()
@@ -186,7 +186,7 @@ pub(crate) fn keyed_hash64(key: &Key, bytes: &[u8]) -> u64 {
     state.finish::<4>()
 }
 
-/// SipHash-`C`-`D` of whole words and a last one, whose high byte tells inputs of different length apart.
+/// SipHash-`C`-`D` of whole words and a last one, whose high byte differs for inputs of different length.
 #[inline]
 fn sip<const C: usize, const D: usize>(key: &Key, words: &[u64], last: u64) -> u64 {
     let mut state = Sip::new(key);
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tuple_is_small_and_gives_its_ends_back() {
+    fn a_tuple_has_36_bytes_and_returns_its_ends() {
         assert_eq!(size_of::<Tuple>(), 36);
         let ends = |a: &str, b: &str| (a.parse().expect("an end"), b.parse().expect("an end"));
         for (local, remote) in [
@@ -304,7 +304,7 @@ mod tests {
         }
 
         #[test]
-        fn each_part_counts(tuple in any_tuple(), other in any_tuple()) {
+        fn the_hash_depends_on_each_part_and_on_the_key(tuple in any_tuple(), other in any_tuple()) {
             if tuple != other && tuple != other.reversed() {
                 // A chance of 2^-32 for each case.
                 prop_assert_ne!(tuple.hash(&KEY), other.hash(&KEY));
@@ -327,8 +327,8 @@ mod tests {
     }
 
     #[test]
-    fn real_tuples_are_spread_evenly_by_any_bits() {
-        // One listener, some clients with their ports in order: as unlike random input as it gets.
+    fn the_hashes_of_real_tuples_are_uniform_in_all_bits() {
+        // One listener, and clients with consecutive ports: input that is not random at all.
         let v4: Vec<Tuple> = (0..200_000u32)
             .map(|i| {
                 let client = [10, 77, (i >> 24) as u8, 1 + (i / 50_000) as u8];

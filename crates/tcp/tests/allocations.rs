@@ -1,38 +1,36 @@
-//! Once running, a message costs no allocation: neither of the two stacks, nor of the devices between them.
+//! After the start, neither the two stacks nor the devices between them allocate memory for a message.
 
 use std::time::Duration;
 
 use hioload_device::memory::{MemoryDevice, PairOptions, pair};
 use hioload_lcore::Time;
-use hioload_tcp::{Event, FlowId, Stack, StackConfig, What};
+use hioload_tcp::{Event, EventFlags, FlowId, Stack, StackConfig};
+use hioload_testkit::counting::{Counting, allocations};
 
-mod counting;
-
-use counting::CALLS;
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 type Frame = <MemoryDevice as hioload_device::Device>::Frame;
 
 fn config(address: &str) -> StackConfig {
-    StackConfig {
-        addresses: vec![address.parse().expect("an address")],
-        listen: vec!["0.0.0.0:80".parse().expect("an address")],
-        max_flows: 64,
-        half_open: 64,
-        orphans: 64,
-        time_wait: 64,
-        ring_idle: Duration::from_millis(64),
-        ..StackConfig::default()
-    }
+    let mut config = StackConfig::new([address.parse().expect("an address")]);
+    config.listen = vec!["0.0.0.0:80".parse().expect("an address")];
+    config.max_flows = 64;
+    config.half_open = 64;
+    config.orphans = 64;
+    config.time_wait = 64;
+    config.ring_idle = Duration::from_millis(64);
+    config
 }
 
 fn echo(stack: &mut Stack<MemoryDevice>, event: Event<Frame>) {
     let id = event.flow;
-    if !event.what.contains(What::DATA) {
+    if !event.flags.contains(EventFlags::DATA) {
         return;
     }
     let len = stack.received(id);
-    if let Some(mut segment) = event.segment {
-        let bytes = &mut segment.frame.bytes_mut()[segment.payload];
+    if let Some(mut payload) = event.payload {
+        let bytes = &mut payload.frame.bytes_mut()[payload.range];
         if let Some(space) = stack.send_space(id, bytes.len()) {
             space[..bytes.len()].copy_from_slice(bytes);
             stack.commit(id, bytes.len());
@@ -58,15 +56,15 @@ fn nothing_is_allocated_for_a_message() {
     let mut received = 0;
     let mut before = 0;
     for turn in 0..20_000 {
-        // Long enough for timers to fire and idle rings to be given back.
+        // Long enough for timers to fire, and for idle rings to be reclaimed.
         now += Duration::from_micros(500);
         if turn == 5000 {
-            before = CALLS.get();
+            before = allocations();
             received = 0;
         }
         if turn > 50 {
             for (n, flow) in flows.iter().enumerate() {
-                // Some are idle for a while.
+                // Some flows are idle for a time.
                 if (turn / 1000 + n) % 3 != 0 && turn % 4 == 0 {
                     client.send(*flow, &[7; 100]);
                 }
@@ -85,7 +83,7 @@ fn nothing_is_allocated_for_a_message() {
         }
         server.transmit();
     }
-    assert_eq!(CALLS.get() - before, 0);
+    assert_eq!(allocations() - before, 0);
     assert!(received > 5_000_000, "{received}");
     let stats = server.stats();
     assert!(stats.rings_given_back > 10, "{stats:?}");

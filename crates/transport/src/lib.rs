@@ -11,24 +11,36 @@
 //! io.flush(driver)             // one write per connection that has something to send
 //! ```
 //!
-//! Calls on a transport never call back into the driver: what they cause (a close, an error) is reported out of the next
-//! `dispatch` or `flush`. So a driver may call anything from anywhere without re-entrancy.
-
+//! A call on a transport never calls back into the driver: what the call causes (a close, an error) is reported out of the
+//! next `dispatch` or `flush`. So a driver may call anything from anywhere without re-entrancy.
 //!
-//! [`sockets::Sockets`] is the transport over the kernel's TCP and Unix sockets. [`fake::Fake`] is one that tests script
-//! byte by byte. Both are [`streams::Streams`] over their own [`streams::Network`], so what a test proves of slots, held
-//! bytes, lists and order on the fake holds for sockets too. [`bypass::Bypass`] is the transport over flows of our own TCP,
-//! on the frames of a device.
+//! | transport | connections |
+//! |---|---|
+//! | [`sockets::Sockets`] | the kernel's TCP and Unix sockets |
+//! | [`fake::Fake`] | scripted by a test, byte by byte |
+//! | `bypass::Bypass` (feature `bypass`) | flows of our own TCP, on the frames of a device |
+//!
+//! The first two are [`streams::Streams`] over a [`streams::Network`] each, so what a test proves of order and of held bytes on
+//! the fake holds for sockets too. All of them keep their connections in one table, whose documentation (`src/table/mod.rs`)
+//! says how a completion-based transport (io_uring) uses it. A [`layer`] stands between a transport and its driver: that is
+//! where TLS goes.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "bypass")]
 pub mod bypass;
 pub mod fake;
-mod send_queue;
-mod slots;
+mod setters;
 #[cfg(any(unix, windows))]
 pub mod sockets;
 pub mod streams;
+#[cfg_attr(not(feature = "bypass"), allow(dead_code))]
+mod table;
+
+pub mod layer;
 
 mod contract;
+mod endpoint;
+mod flows;
 pub use contract::*;
-pub use hioload_tcp::{FlowDetails, FlowInfo};
+pub use endpoint::ParseEndpointError;
+pub use flows::{FlowDetails, FlowInfo, Wanted};

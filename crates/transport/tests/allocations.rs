@@ -1,11 +1,9 @@
-//! Steady traffic allocates nothing, counted by the allocator.
+//! Steady traffic allocates nothing, as the allocator counts.
 #![allow(clippy::unwrap_used)]
 
 #[allow(dead_code, unreachable_pub)]
 mod suite;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,49 +11,18 @@ use std::time::Duration;
 use hioload_device::memory::MemoryDevice;
 use hioload_lcore::{Clock, Time};
 use hioload_mem::{LocalShared, Shared};
+use hioload_testkit::counting::{Counting, allocations};
 use hioload_transport::bypass::Bypass;
 use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
 use hioload_transport::{
     Budget, Closed, ConnId, Connections, Driver, Peer, Rest, Taken, Transport,
 };
 use suite::over_frames::{IPV4 as V4, address, bypass, config};
-use suite::world::{IPV4, Seen, Setup, UNIX, any_port, dial};
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    // Absent only while the thread ends.
-    let _ = ALLOCATIONS.try_with(|n| n.set(n.get() + 1));
-}
-
-// SAFETY: every call is handed to `System` unchanged, which keeps the contract.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promise is the same.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: as above.
-        unsafe { System.realloc(ptr, layout, size) }
-    }
-}
+use suite::over_sockets::{IPV4, UNIX, any_port, dial};
+use suite::world::{Seen, Setup, write};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-fn allocations() -> u64 {
-    ALLOCATIONS.with(Cell::get)
-}
 
 /// Echoes; every third call leaves a part for later, every fifth sends a shared payload too.
 struct Echo {
@@ -77,7 +44,7 @@ impl Driver for Echo {
         } else {
             data.len()
         };
-        suite::world::write(io, id, &data[..bytes]);
+        write(io, id, &data[..bytes]);
         if self.calls.is_multiple_of(5) {
             io.send_shared(id, self.payload.clone(), true).unwrap();
             self.extra += self.payload.len();
@@ -143,7 +110,7 @@ fn an_echo_allocates_nothing() {
     }
 }
 
-/// Over frames: the transport, the stack below it, and the stack of the peers.
+/// Counts the transport, the stack below it, and the stack of the peers.
 #[test]
 fn an_echo_over_frames_allocates_nothing() {
     for size in [64, 16 << 10] {

@@ -1,4 +1,4 @@
-//! What only the transport over frames has: bytes lent in their frames, connects through our own TCP, its backlog.
+//! Tests of the transport over frames alone: bytes lent in their frames, connects through our own TCP, the accept queue.
 #![allow(clippy::unwrap_used)]
 
 #[allow(dead_code, unreachable_pub)]
@@ -67,9 +67,9 @@ fn bytes_in_order_are_lent_in_their_frames() {
     }
 }
 
-/// What the driver leaves is presented from the ring, the next segment with it.
+/// Bytes that the driver leaves are presented from the ring, together with the next segment.
 #[test]
-fn bytes_that_were_left_come_from_the_ring() {
+fn unconsumed_bytes_are_presented_from_the_ring() {
     let mut world = World::<Ipv4>::new(Setup::default());
     world.script.on_data = Box::new(|_, _, data| Taken {
         bytes: data.len() / 10 * 10,
@@ -91,7 +91,7 @@ fn bytes_that_were_left_come_from_the_ring() {
     assert_eq!(world.io().stats().rx_bytes_in_place, 20, "in place again");
 }
 
-/// All replies of a turn leave together: one write, and full segments.
+/// All replies of a turn are sent together: one write, and full segments.
 #[test]
 fn the_replies_of_a_turn_leave_in_one_segment() {
     let mut world = World::<Ipv4>::new(Setup::default());
@@ -114,7 +114,7 @@ fn the_replies_of_a_turn_leave_in_one_segment() {
 }
 
 #[test]
-fn a_connect_succeeds_and_what_was_queued_before_leaves_after_it() {
+fn bytes_queued_while_connecting_are_sent_once_connected() {
     let mut world = World::<Ipv4>::new(Setup::default());
     connect_and_talk(&mut world, &peers_port(IPV4));
     let mut world = World::<BypassHarness<{ IPV6 }>>::new(Setup::default());
@@ -142,7 +142,7 @@ fn connect_and_talk<const FAMILY: u8>(world: &mut World<BypassHarness<FAMILY>>, 
 }
 
 #[test]
-fn a_refused_connect_is_told_once_and_its_id_is_stale() {
+fn a_refused_connect_is_reported_once_and_its_id_is_stale() {
     let mut world = World::<Ipv4>::new(Setup::default());
     let nobody = Endpoint::Tcp(SocketAddr::new(address(IPV4, 2), 9002));
     for _ in 0..3 {
@@ -167,13 +167,13 @@ fn a_connect_that_is_aborted_fails() {
 }
 
 #[test]
-fn a_unix_socket_is_not_to_be_reached() {
+fn connecting_to_a_unix_socket_is_unsupported() {
     let mut world = World::<Ipv4>::new(Setup::default());
     let error = world.io().connect(&Endpoint::Unix("/x".into()));
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Unsupported);
 }
 
-/// Established connections wait, as in a listener's backlog, with what they have sent.
+/// Established connections wait, as in a listener's backlog, with the bytes that they have sent.
 #[test]
 fn connections_wait_with_their_bytes_until_they_are_accepted() {
     let mut world = World::<Ipv4>::new(Setup::default());
@@ -194,7 +194,7 @@ fn connections_wait_with_their_bytes_until_they_are_accepted() {
 }
 
 #[test]
-fn a_peer_that_gives_up_while_it_waits_is_never_told_of() {
+fn a_peer_that_resets_before_its_accept_is_never_reported() {
     let mut world = World::<Ipv4>::new(Setup::default());
     world.io().set_accepting(false);
     let mut wire = world.net.dial();
@@ -210,7 +210,7 @@ fn a_peer_that_gives_up_while_it_waits_is_never_told_of() {
 }
 
 #[test]
-fn those_that_wait_are_reset_when_nobody_listens_any_more() {
+fn connections_in_the_accept_queue_are_reset_when_listening_stops() {
     let mut world = World::<Ipv4>::new(Setup::default());
     world.io().set_accepting(false);
     let mut wire = world.net.dial();
@@ -223,9 +223,9 @@ fn those_that_wait_are_reset_when_nobody_listens_any_more() {
     assert!(world.script.log.is_empty());
 }
 
-/// Both sides have finished, so TCP has nothing more to do with it; the driver has.
+/// Both sides have finished, so the flow is closed; the driver has not received the end.
 #[test]
-fn the_peer_is_known_until_the_driver_lets_go() {
+fn the_peer_is_known_until_on_closed_has_returned() {
     let mut world = World::<Ipv4>::new(Setup::default());
     let (mut wire, id) = world.dial();
     let peer = world.net.address(&wire);
@@ -245,9 +245,9 @@ fn the_peer_is_known_until_the_driver_lets_go() {
     assert_eq!(world.io().peer(id), None);
 }
 
-/// Peers that do not read hold most of the pool, and those that do are still answered.
+/// Peers that do not read hold most of the pool, and peers that read are still answered.
 #[test]
-fn the_last_of_the_pool_is_for_those_who_keep_up() {
+fn the_last_quarter_of_the_pool_is_for_connections_that_are_not_blocked() {
     let mut world = World::<Ipv4>::new(Setup {
         tiny: true,
         send_queue: 64 << 20,
@@ -353,22 +353,18 @@ fn flows_are_listed_in_slices() {
 }
 
 #[test]
-fn options_that_cannot_be_are_made_to_work() {
+fn options_of_zero_are_raised_to_one() {
     let (a, b) = hioload_device::memory::pair(&Default::default()).unwrap();
     let now = Clock::new().tick();
     let stack = |end: hioload_device::memory::End, host| {
         hioload_tcp::Stack::new(end.open(), config(IPV4, host), None, now).unwrap()
     };
-    let options = BypassOptions {
-        rx_buffer: 0,
-        backlog: 0,
-        ..BypassOptions::default()
-    };
+    let options = BypassOptions::default().rx_buffer(0).backlog(0);
     let io = Bypass::over(stack(a, 1), options, pool(4096));
     let mut world = World::<Ipv4>::new(Setup::default());
     world.net.replace(io, Peers::new(stack(b, 2)));
     let (mut wire, id) = world.dial();
     world.send(&mut wire, b"ab");
     world.until("byte by byte", |world| world.data(id).concat() == b"ab");
-    assert!(world.io().wait(Some(Duration::ZERO)).is_ok());
+    world.io().wait(Some(Duration::ZERO)).unwrap();
 }

@@ -1,4 +1,4 @@
-//! Running out of file descriptors. Alone in its process, because the limit is the process's.
+//! File descriptors exhausted. The test has a process of its own, because the limit applies to the process.
 #![allow(clippy::unwrap_used)]
 #![cfg(unix)]
 
@@ -11,10 +11,11 @@ use hioload_lcore::Time;
 use hioload_transport::Connections;
 use hioload_transport::Transport;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use suite::world::{Harness, IPV4, Note, Setup, SocketHarness, World};
+use suite::over_sockets::{IPV4, SocketHarness};
+use suite::world::{Harness, Note, Setup, World};
 
 #[test]
-fn without_descriptors_accepting_rests_and_goes_on() {
+fn without_descriptors_accepting_pauses_and_resumes() {
     let mut world = World::<SocketHarness<{ IPV4 }>>::new(Setup::default());
     let (_open, open) = world.dial();
     let limit = getrlimit(Resource::Nofile);
@@ -33,7 +34,7 @@ fn without_descriptors_accepting_rests_and_goes_on() {
     world.until("the error is counted", |world| {
         world.io().stats().accept_errors > 0
     });
-    // It rests: `wait` sleeps instead of trying again and again, and `more` does not ask for another turn.
+    // Accepting rests: `wait` sleeps, and `more` does not ask for another turn.
     world.until("a turn that sleeps and tries nothing", |world| {
         let before = world.io().stats();
         let more = world.turn().more;
@@ -41,8 +42,8 @@ fn without_descriptors_accepting_rests_and_goes_on() {
         !more && after.sleeps > before.sleeps && after.accept_errors == before.accept_errors
     });
 
-    // A wait without end is cut short, to try again; with descriptors to be had, all who wait are taken, though the
-    // listener reports no new edge.
+    // A wait without limit returns to try again. Once descriptors are available, every waiting connection is accepted,
+    // although the listener reports no new edge.
     hoard.clear();
     let budget = world.budget;
     while world.io().stats().accepted < 4 {
@@ -51,7 +52,7 @@ fn without_descriptors_accepting_rests_and_goes_on() {
         net.io().dispatch(script, budget, Time::ZERO);
     }
 
-    // A connection that closes ends the rest at once.
+    // A connection that closes ends the pause of accepting at once.
     let hoard: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
     let errors = world.io().stats().accept_errors;
     setrlimit(Resource::Nofile, limit).unwrap();

@@ -1,5 +1,5 @@
-//! The fake as such, and random scripts against it: whatever the splits, the budgets, the pauses and the windows, a driver
-//! sees each stream whole and in order, and so does the peer.
+//! The fake itself, and random scripts on it: whatever the splits, the budgets, the pauses and the windows, the driver and
+//! the peer receive each stream complete and in order.
 #![allow(clippy::unwrap_used)]
 
 #[allow(dead_code, unreachable_pub)]
@@ -14,7 +14,8 @@ use hioload_transport::{
     Budget, Closed, ConnId, Connections, Driver, Endpoint, Peer, Rest, Taken, Transport,
 };
 use proptest::prelude::*;
-use suite::world::{FakeHarness, Harness, Note, Setup, World, write};
+use suite::over_script::FakeHarness;
+use suite::world::{Harness, Note, Setup, World, write};
 
 #[test]
 fn connects_have_the_scripted_outcome() {
@@ -48,7 +49,7 @@ fn connects_have_the_scripted_outcome() {
 }
 
 #[test]
-fn what_was_delivered_before_the_accept_comes_after_it() {
+fn bytes_delivered_before_the_accept_are_presented_after_it() {
     let mut world = World::<FakeHarness<true>>::new(Setup::default());
     let id = world.io().accept(Peer::Unix);
     world.io().deliver(id, b"eager");
@@ -68,7 +69,7 @@ fn what_was_delivered_before_the_accept_comes_after_it() {
 }
 
 #[test]
-fn accept_errors_are_skipped_or_rested_from() {
+fn accept_errors_are_skipped_or_pause_accepting() {
     let mut world = World::<FakeHarness<true>>::new(Setup::default());
     world.io().fail_accept(ErrorKind::ConnectionAborted);
     world.io().accept(Peer::Unix);
@@ -88,7 +89,7 @@ fn accept_errors_are_skipped_or_rested_from() {
 }
 
 #[test]
-fn wakes_and_waits_are_seen() {
+fn wakes_and_waits_are_recorded() {
     let mut fake = Fake::new(&FakeOptions::default()).unwrap();
     assert!(!fake.woken() && fake.last_wait().is_none());
     fake.waker().wake();
@@ -126,12 +127,12 @@ fn step(connections: usize) -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Echoes as much as a random sequence says.
+/// Echoes as many bytes as a random sequence tells it to.
 struct Random {
     choices: Vec<u8>,
     at: usize,
     consumed: Vec<Vec<u8>>,
-    /// The unconsumed rest of the last presentation: the next must begin with it.
+    /// Bytes left unconsumed: the next presentation must begin with them.
     left: Vec<Vec<u8>>,
     ended: Vec<bool>,
     paused: Vec<bool>,
@@ -185,22 +186,21 @@ impl Driver for Random {
 
 proptest! {
     #[test]
-    fn every_stream_arrives_whole_and_in_order(
+    fn every_stream_arrives_complete_and_in_order(
         steps in prop::collection::vec(step(3), 1..120),
         choices in prop::collection::vec(any::<u8>(), 1..40),
         rx_buffer in 1usize..40,
         send_queue in 20usize..200,
         short_means_drained in any::<bool>(),
     ) {
-        let mut fake = Fake::new(&FakeOptions {
-            rx_buffer,
-            send_queue,
-            short_means_drained,
-            tx_chunk: 64,
-            tx_chunks: 64,
-            window: 10,
-            ..FakeOptions::default()
-        }).unwrap();
+        let options = FakeOptions::default()
+            .rx_buffer(rx_buffer)
+            .send_queue(send_queue)
+            .short_means_drained(short_means_drained)
+            .tx_chunk(64)
+            .tx_chunks(64)
+            .window(10);
+        let mut fake = Fake::new(&options).unwrap();
         let ids: Vec<_> = (0..3).map(|_| fake.accept(Peer::Unix)).collect();
         let mut driver = Random {
             choices,

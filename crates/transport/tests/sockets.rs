@@ -1,4 +1,4 @@
-//! What only sockets have: listeners, connects to real addresses, full tables, sleeping.
+//! Tests of sockets alone: listeners, connects to real addresses, full tables, sleeping.
 #![allow(clippy::unwrap_used)]
 
 #[allow(dead_code, unreachable_pub)]
@@ -10,9 +10,8 @@ use std::net::SocketAddr;
 use hioload_lcore::Time;
 use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
 use hioload_transport::{Closed, ConnId, Connections, Endpoint, Peer, Transport};
-use suite::world::{
-    Harness, IPV4, IPV6, Note, Seen, Setup, SocketHarness, World, any_port, dial, write,
-};
+use suite::over_sockets::{IPV4, IPV6, SocketHarness, UNIX, any_port, dial};
+use suite::world::{Harness, Note, Seen, Setup, World, write};
 
 type Ipv4 = SocketHarness<{ IPV4 }>;
 
@@ -38,7 +37,7 @@ fn connect(world: &mut World<Ipv4>, to: &Endpoint) -> (ConnId, Result<(), ErrorK
 
 #[test]
 fn connects_and_talks_over_each_family() {
-    for family in [IPV4, IPV6, suite::world::UNIX] {
+    for family in [IPV4, IPV6, UNIX] {
         let listener = BoundListener::bind(&any_port(family), false, 16).unwrap();
         let to = listener.local().unwrap();
         let mut server = World::<Ipv4>::new(Setup::default());
@@ -66,7 +65,7 @@ fn connects_and_talks_over_each_family() {
 }
 
 #[test]
-fn a_refused_connect_is_told_once_and_its_id_is_stale() {
+fn a_refused_connect_is_reported_once_and_its_id_is_stale() {
     let listener = BoundListener::bind(&any_port(IPV4), false, 16).unwrap();
     let to = listener.local().unwrap();
     drop(listener);
@@ -99,7 +98,7 @@ fn a_connect_that_is_aborted_fails() {
 }
 
 #[test]
-fn what_is_queued_before_the_outcome_leaves_after_it() {
+fn bytes_queued_while_connecting_are_sent_once_connected() {
     let listener = BoundListener::bind(&any_port(IPV4), false, 16).unwrap();
     let to = listener.local().unwrap();
     let plain = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -178,7 +177,7 @@ fn wait_does_not_sleep_while_work_is_left() {
 }
 
 #[test]
-fn a_taken_port_is_the_systems_error() {
+fn binding_a_port_in_use_fails_with_addr_in_use() {
     let held = BoundListener::bind(&any_port(IPV4), false, 16).unwrap();
     let to = held.local().unwrap();
     assert_ne!(tcp(&to).port(), 0);
@@ -188,15 +187,15 @@ fn a_taken_port_is_the_systems_error() {
     ] {
         assert_eq!(result.unwrap_err().kind(), ErrorKind::AddrInUse);
     }
-    // Even where the other would share it.
+    // Even if the other listener would share it.
     let shared = BoundListener::bind(&any_port(IPV4), true, 16).unwrap();
     let result = BoundListener::bind_many(&shared.local().unwrap(), 2, 16);
     assert_eq!(result.unwrap_err().kind(), ErrorKind::AddrInUse);
 }
 
 #[test]
-fn several_lcores_listen_on_one_address_and_each_connection_has_one_of_them() {
-    for family in [IPV4, IPV6, suite::world::UNIX] {
+fn several_lcores_listen_on_one_address_and_each_connection_goes_to_one() {
+    for family in [IPV4, IPV6, UNIX] {
         let listeners = BoundListener::bind_many(&any_port(family), 3, 16).unwrap();
         let to = listeners[0].local().unwrap();
         assert!(
@@ -227,7 +226,7 @@ fn several_lcores_listen_on_one_address_and_each_connection_has_one_of_them() {
 }
 
 #[test]
-fn both_families_can_have_the_same_port() {
+fn both_families_can_bind_the_same_port() {
     let v4 = BoundListener::bind(&Endpoint::Tcp("0.0.0.0:0".parse().unwrap()), false, 16).unwrap();
     let port = tcp(&v4.local().unwrap()).port();
     let v6 = Endpoint::Tcp(SocketAddr::new("::".parse().unwrap(), port));
@@ -262,8 +261,8 @@ mod files {
     use std::os::unix::net::UnixListener;
 
     #[test]
-    fn a_socket_file_goes_with_its_last_listener() {
-        let to = any_port(suite::world::UNIX);
+    fn a_socket_file_is_removed_with_its_last_listener() {
+        let to = any_port(UNIX);
         let Endpoint::Unix(path) = &to else { panic!() };
         let first = BoundListener::bind(&to, false, 16).unwrap();
         let clone = first.try_clone().unwrap();
@@ -280,8 +279,8 @@ mod files {
     }
 
     #[test]
-    fn a_stale_socket_file_is_replaced_and_a_successors_is_left_alone() {
-        let to = any_port(suite::world::UNIX);
+    fn a_stale_socket_file_is_replaced_and_that_of_a_successor_is_kept() {
+        let to = any_port(UNIX);
         let Endpoint::Unix(path) = &to else { panic!() };
         // The standard library leaves the file behind.
         drop(UnixListener::bind(path).unwrap());
@@ -296,8 +295,8 @@ mod files {
     }
 
     #[test]
-    fn a_file_that_is_no_socket_is_not_removed() {
-        let to = any_port(suite::world::UNIX);
+    fn a_file_that_is_not_a_socket_is_not_removed() {
+        let to = any_port(UNIX);
         let Endpoint::Unix(path) = &to else { panic!() };
         std::fs::write(path, "precious").unwrap();
         assert_eq!(

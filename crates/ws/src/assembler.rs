@@ -1,68 +1,51 @@
-//! What all connections of an lcore share to put messages together: limits, recycled buffers, and a budget.
+//! The state that all connections of an lcore share to reassemble messages: limits, recycled buffers, and a budget.
 
+pub use crate::budget::AssemblerStats;
+pub use crate::limits::Limits;
+
+use crate::budget::Budget;
 use crate::deflate::{InflateError, Inflater, MAX_WINDOW_BITS, Window};
 use crate::error::ProtocolError;
 use crate::header::MAX_CONTROL;
 use crate::partial::Partial;
 
-/// Bounds of what a peer may send. Reaching one fails that connection alone.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Limits {
-    /// Most bytes of a message, after reassembly and inflation; one of exactly this size is fine. Over it: close code
-    /// 1009, as soon as a header announces it.
-    pub max_message: usize,
-    /// Most payload bytes of one frame. Over it: 1009.
-    ///
-    /// Both bounds give a compressed message some room on the wire, since what does not compress grows a little: see
-    /// [`Limits::on_wire`].
-    pub max_frame: usize,
-    /// Most frames of one message, empty ones included. Over it: 1008. (0 counts as 1.)
-    pub max_fragments: u32,
-}
-
-impl Limits {
-    /// How many bytes on the wire `max` bytes of message may take when compressed: what zlib reckons with at most.
-    #[must_use]
-    pub const fn on_wire(max: usize) -> usize {
-        max.saturating_add(max / 8)
-            .saturating_add(max / 64)
-            .saturating_add(16)
-    }
-}
-
-impl Default for Limits {
-    /// 16 MiB per message and frame, 65,536 frames per message.
-    fn default() -> Self {
-        Self {
-            max_message: 16 << 20,
-            max_frame: 16 << 20,
-            max_fragments: 1 << 16,
-        }
-    }
-}
-
-/// Unfinished messages up to this size may use the whole budget.
-const SMALL: usize = 16 << 10;
-
-/// How an [`Assembler`] is made.
+/// Options of an [`Assembler`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AssemblerOptions {
     /// Bounds of each message.
     pub limits: Limits,
-    /// Bytes that the unfinished messages of all connections of the lcore may hold together (each counts with its
-    /// payload so far and about 300 bytes more). Over it the connection that asks for more is failed with 1013. The last
-    /// quarter is for messages of which up to 16 KiB are here.
-    /// Vectors grow by doubling, so the memory behind it may be twice as much.
+    /// Bytes that the unfinished messages of all connections of the lcore may hold together. Each message counts with the
+    /// payload received so far and about 300 bytes more. The connection that would exceed the budget is failed with 1013.
+    /// The last quarter is reserved for messages of at most 16 KiB so far. Vectors grow by doubling, so the memory in use may be
+    /// twice as much.
     pub budget: usize,
-    /// A buffer larger than this is not kept for the next message. (The last message gathered and the last inflated
-    /// keep theirs, of whatever size, until another comes: two for each lcore.)
+    /// A buffer larger than this is not kept for the next message. The last reassembled and the last inflated message keep
+    /// their buffers, of any size, until the next one: two buffers for each lcore.
     pub retain_buffer: usize,
-    /// Bytes that all buffers kept for later may take together.
+    /// Bytes that all kept buffers may have together.
     pub retain_total: usize,
 }
 
+impl AssemblerOptions {
+    /// These bounds of each message, and the defaults for everything else.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+
+    /// Bounds the bytes of all unfinished messages together.
+    #[must_use]
+    pub const fn budget(mut self, bytes: usize) -> Self {
+        self.budget = bytes;
+        self
+    }
+}
+
 impl Default for AssemblerOptions {
-    /// Default limits; a budget of 256 MiB; buffers up to 256 KiB are kept, 16 MiB in all.
+    /// Default limits, a budget of 256 MiB, and kept buffers of up to 256 KiB each and 16 MiB together.
     fn default() -> Self {
         Self {
             limits: Limits::default(),
@@ -73,56 +56,43 @@ impl Default for AssemblerOptions {
     }
 }
 
-/// Where an [`Assembler`] stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct AssemblerStats {
-    /// Connections with something unfinished: a message, a frame or a header.
-    pub unfinished: usize,
-    /// What these hold, as the budget counts it.
-    pub bytes: usize,
-    /// The most that `bytes` ever was.
-    pub high_water: usize,
-    /// Connections failed because the budget was used up.
-    pub refused: u64,
-}
-
-/// One per lcore, lent to each [`decode`](crate::Decoder::decode) call.
+/// The reassembly state of one lcore, which each [`decode`](crate::Decoder::decode) call borrows.
 ///
-/// Connections that are between messages hold none of this. One that is in the middle of something borrows a `Partial`
-/// (about 300 bytes and a growing buffer) and gives it back, so in steady state nothing is allocated.
+/// A connection between messages holds nothing of it. A connection with an unfinished message or frame holds a `Partial`
+/// (about 300 bytes and a growing buffer) and returns it afterwards, so in steady state nothing is allocated.
 #[derive(Debug)]
 pub struct Assembler {
     options: AssemblerOptions,
-    /// A whole message in one frame may have this many bytes: the smaller of the two limits.
+    /// The most bytes of a message in one frame: the smaller of the two limits.
     pub(crate) whole_max: usize,
-    stats: AssemblerStats,
-    // Boxes, not values: they move between this list and the decoders, and their addresses are all that moves.
+    budget: Budget,
+    // Boxes, not values: only addresses move between this list and the decoders.
     #[allow(clippy::vec_box)]
     free: Vec<Box<Partial>>,
-    /// Bytes that `free` keeps.
+    /// Bytes of the buffers in `free`.
     retained: usize,
-    /// Holds the payload of the message handed out last, if it was gathered.
+    /// Holds the payload of the last message, if it was reassembled.
     spent: Option<Box<Partial>>,
-    /// The same for a control frame, which may come in the middle of a message: its length and bytes.
+    /// The length and the bytes of the last reassembled control frame, which may come in the middle of a message.
     control: (usize, [u8; MAX_CONTROL]),
-    /// Inflates for all connections; made when the first compressed message comes.
+    /// Inflates for all connections. It is made when the first compressed message comes.
     inflater: Option<Box<Inflater>>,
-    /// The message it inflated last.
+    /// The last inflated message.
     inflated: Vec<u8>,
 }
 
-/// What a `Partial` counts for, besides its payload.
+/// The bytes that a `Partial` counts for, besides its payload.
 const PARTIAL: usize = size_of::<Partial>();
 
 impl Assembler {
-    /// Allocates nothing yet.
+    /// Makes an assembler without allocating.
     #[must_use]
     pub fn new(options: AssemblerOptions) -> Self {
         let limits = &options.limits;
         Self {
             whole_max: limits.max_message.min(limits.max_frame),
             options,
-            stats: AssemblerStats::default(),
+            budget: Budget::new(options.budget),
             free: Vec::new(),
             retained: 0,
             spent: None,
@@ -138,40 +108,31 @@ impl Assembler {
         &self.options.limits
     }
 
-    /// Changes the bounds, for frames whose header is yet to come.
+    /// Changes the bounds, for frames whose header has not been read yet.
     pub fn set_limits(&mut self, limits: Limits) {
         self.options.limits = limits;
         self.whole_max = limits.max_message.min(limits.max_frame);
     }
 
-    /// Where it stands.
+    /// Changes the budget. Unfinished messages stay, also above it, and can hold no more until others have ended.
+    pub fn set_budget(&mut self, bytes: usize) {
+        self.budget.set_max(bytes);
+    }
+
+    /// The number of unfinished messages, and their bytes.
     #[must_use]
     pub const fn stats(&self) -> AssemblerStats {
-        self.stats
+        self.budget.stats()
     }
 
-    /// Counts `bytes` more against the budget, for a message of which `held` bytes are here already.
-    pub(crate) fn charge(&mut self, held: usize, bytes: usize) -> Result<(), ProtocolError> {
-        let total = self.stats.bytes.saturating_add(bytes);
-        // The last quarter is for small messages: a few peers that never finish large ones cannot take it from the others.
-        let kept = if held.saturating_add(bytes) <= SMALL {
-            0
-        } else {
-            self.options.budget / 4
-        };
-        if total > self.options.budget - kept {
-            self.stats.refused += 1;
-            return Err(ProtocolError::OutOfMemory);
-        }
-        self.stats.bytes = total;
-        self.stats.high_water = self.stats.high_water.max(total);
-        Ok(())
+    /// The count of the unfinished messages' bytes.
+    pub(crate) fn budget(&mut self) -> &mut Budget {
+        &mut self.budget
     }
 
-    /// An empty `Partial`, a used one if there is any.
+    /// Takes an empty `Partial`, a recycled one if there is one.
     pub(crate) fn take(&mut self) -> Result<Box<Partial>, ProtocolError> {
-        self.charge(0, PARTIAL)?;
-        self.stats.unfinished += 1;
+        self.budget.begin(PARTIAL)?;
         if let Some(spent) = self.spent.take() {
             self.keep(spent);
         }
@@ -184,7 +145,7 @@ impl Assembler {
         })
     }
 
-    /// Ends the counting of a `Partial` and keeps its payload for the event that shows it.
+    /// Stops counting a `Partial`, and keeps its payload for the event that borrows it.
     pub(crate) fn spend(&mut self, partial: Box<Partial>) {
         self.uncharge(&partial);
         if let Some(spent) = self.spent.replace(partial) {
@@ -192,29 +153,29 @@ impl Assembler {
         }
     }
 
-    /// The payload of what `spend` was given last.
+    /// The payload of the last `spend`.
     pub(crate) fn spent(&self) -> &[u8] {
         self.spent.as_ref().map_or(&[], |p| &p.payload)
     }
 
-    /// Keeps the payload of a gathered control frame for the event that shows it.
+    /// Keeps the payload of a reassembled control frame for the event that borrows it.
     pub(crate) fn spend_control(&mut self, payload: &[u8]) {
         self.control.0 = payload.len();
         self.control.1[..payload.len()].copy_from_slice(payload);
     }
 
-    /// What `spend_control` was given last.
+    /// The payload of the last `spend_control`.
     pub(crate) fn spent_control(&self) -> &[u8] {
         &self.control.1[..self.control.0]
     }
 
-    /// Takes back a `Partial` whose content nobody needs.
+    /// Takes back a `Partial` whose contents are no longer needed.
     pub(crate) fn give_back(&mut self, partial: Box<Partial>) {
         self.uncharge(&partial);
         self.keep(partial);
     }
 
-    /// Inflates a message and keeps it for the event that shows it; `window` is what earlier messages left, unless the
+    /// Inflates a message and keeps it for the event that borrows it. `window` is the history of earlier messages; `None` if the
     /// peer takes no context over.
     pub(crate) fn inflate(
         &mut self,
@@ -240,17 +201,16 @@ impl Assembler {
         }
     }
 
-    /// What `inflate` made last.
+    /// The result of the last `inflate`.
     pub(crate) fn inflated(&self) -> &[u8] {
         &self.inflated
     }
 
     fn uncharge(&mut self, partial: &Partial) {
-        self.stats.unfinished -= 1;
-        self.stats.bytes -= PARTIAL + partial.payload.len();
+        self.budget.end(PARTIAL + partial.payload.len());
     }
 
-    /// Puts a `Partial` on the free list, unless that holds enough.
+    /// Puts a `Partial` on the free list, unless that holds `retain_total` bytes.
     fn keep(&mut self, mut partial: Box<Partial>) {
         partial.clear(self.options.retain_buffer);
         let total = self.retained + cost(&partial);
@@ -261,7 +221,7 @@ impl Assembler {
     }
 }
 
-/// Bytes that a `Partial` takes while nobody uses it.
+/// The bytes of a `Partial` on the free list.
 fn cost(partial: &Partial) -> usize {
     PARTIAL + partial.payload.capacity()
 }
@@ -281,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn buffers_come_back_with_their_capacity() {
+    fn recycled_buffers_keep_their_capacity() {
         let mut asm = assembler(1 << 20, 4096, 1 << 20);
         let mut partial = asm.take().unwrap();
         partial.payload.reserve_exact(4096);
@@ -299,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
+    fn kept_buffers_are_bounded() {
         let mut asm = assembler(1 << 20, 4096, 4 * (PARTIAL + 1000));
         let mut big = asm.take().unwrap();
         big.payload.reserve_exact(4097);
@@ -315,29 +275,17 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_is_kept_and_counted() {
+    fn every_unfinished_message_counts_against_the_budget() {
         let mut asm = assembler(2 * PARTIAL + 10, 4096, 1 << 20);
         let first = asm.take().unwrap();
         let second = asm.take().unwrap();
         assert_eq!(asm.take().err(), Some(ProtocolError::OutOfMemory));
-        assert_eq!(asm.charge(0, 11), Err(ProtocolError::OutOfMemory));
-        assert_eq!(asm.stats().refused, 2);
+        assert_eq!(asm.stats().refused, 1);
         asm.give_back(first);
         let first = asm.take().unwrap();
         asm.give_back(first);
         asm.give_back(second);
-        assert_eq!(asm.stats().bytes, 0);
+        assert_eq!((asm.stats().unfinished, asm.stats().bytes), (0, 0));
         assert_eq!(asm.stats().high_water, 2 * PARTIAL);
-    }
-
-    #[test]
-    fn large_messages_leave_a_quarter_to_small_ones() {
-        let mut asm = assembler(400 << 10, 4096, 1 << 20);
-        asm.charge(0, 300 << 10).unwrap();
-        assert_eq!(asm.charge(300 << 10, 1), Err(ProtocolError::OutOfMemory));
-        assert_eq!(asm.charge(SMALL, 1), Err(ProtocolError::OutOfMemory));
-        asm.charge(SMALL - 100, 100).unwrap();
-        let partial = asm.take().unwrap();
-        asm.give_back(partial);
     }
 }

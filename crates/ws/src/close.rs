@@ -1,76 +1,22 @@
 //! Close codes, the payload of a Close frame, and the closing handshake (RFC 6455 §5.5.1, §7).
 
-use std::fmt;
+pub use crate::code::CloseCode;
 
 use crate::error::ProtocolError;
 use crate::header::MAX_CONTROL;
 use crate::types::Role;
 
-/// A status code of a Close frame (§7.4).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub struct CloseCode(pub u16);
-
-impl CloseCode {
-    /// The purpose of the connection is fulfilled.
-    pub const NORMAL: Self = Self(1000);
-    /// The server goes down, or the browser leaves the page.
-    pub const GOING_AWAY: Self = Self(1001);
-    /// The peer broke the protocol.
-    pub const PROTOCOL_ERROR: Self = Self(1002);
-    /// A kind of data that cannot be accepted.
-    pub const UNSUPPORTED: Self = Self(1003);
-    /// Never on the wire: the Close had no code.
-    pub const NO_STATUS: Self = Self(1005);
-    /// Never on the wire: the connection ended without a Close.
-    pub const ABNORMAL: Self = Self(1006);
-    /// Data that does not fit the message's kind, such as text that is not UTF-8.
-    pub const INVALID_DATA: Self = Self(1007);
-    /// The peer broke our policy.
-    pub const POLICY_VIOLATION: Self = Self(1008);
-    /// A message too big to process.
-    pub const TOO_BIG: Self = Self(1009);
-    /// A client missed an extension it needs.
-    pub const MANDATORY_EXTENSION: Self = Self(1010);
-    /// Something unexpected on our side.
-    pub const INTERNAL_ERROR: Self = Self(1011);
-    /// The service restarts; come back later.
-    pub const SERVICE_RESTART: Self = Self(1012);
-    /// Overload; come back later.
-    pub const TRY_AGAIN_LATER: Self = Self(1013);
-    /// A gateway got a bad answer.
-    pub const BAD_GATEWAY: Self = Self(1014);
-    /// Never on the wire: TLS failed.
-    pub const TLS_HANDSHAKE: Self = Self(1015);
-
-    /// Whether it may stand in a Close frame.
-    #[must_use]
-    pub const fn is_valid_on_wire(self) -> bool {
-        // RFC 6455 §7.4.1: "1005 is a reserved value and MUST NOT be set as a status code in a Close control frame by
-        // an endpoint." "1006 is a reserved value and MUST NOT be set as a status code in a Close control frame by an
-        // endpoint." "1015 is a reserved value and MUST NOT be set as a status code in a Close control frame by an
-        // endpoint." §7.4.2: "Status codes in the range 0-999 are not used."; 1016-2999 are for revisions and
-        // extensions that do not exist. 1012-1014 are in the IANA registry.
-        matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
-    }
-}
-
-impl fmt::Display for CloseCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// What a Close frame says.
+/// The contents of a Close frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CloseFrame<'a> {
-    /// Why, for programs.
+    /// The reason for programs.
     pub code: CloseCode,
-    /// Why, for people; at most 123 bytes.
+    /// The reason for people; at most 123 bytes.
     pub reason: &'a str,
 }
 
 impl<'a> CloseFrame<'a> {
-    /// The most bytes of reason that fit a Close frame.
+    /// The largest number of bytes of a reason.
     pub const MAX_REASON: usize = MAX_CONTROL - 2;
 
     /// Reads the unmasked payload of a Close frame; `None` if it is empty.
@@ -96,8 +42,8 @@ impl<'a> CloseFrame<'a> {
         Ok(Some(Self { code, reason }))
     }
 
-    /// Writes the payload to the front of `out`; returns its length. A reason too long is cut at the last whole
-    /// character.
+    /// Writes the payload to the front of `out`; returns its length. A reason that is too long is cut
+    /// after the last whole character.
     pub fn write(&self, out: &mut [u8; MAX_CONTROL]) -> usize {
         debug_assert!(self.code.is_valid_on_wire());
         let mut end = self.reason.len().min(Self::MAX_REASON);
@@ -111,23 +57,23 @@ impl<'a> CloseFrame<'a> {
     }
 }
 
-/// What to do about a Close that arrived.
+/// What to do about a received Close.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answer {
-    /// Send a Close with this code (an empty one for `None`), then end.
+    /// Send a Close with this code (an empty Close for `None`), then end the connection.
     Reply(Option<CloseCode>),
-    /// Both Closes are through: end.
+    /// Both Closes have been exchanged: end the connection.
     Done,
     /// A second Close: ignore it.
     Ignore,
 }
 
-/// How far the closing handshake is. The caller sends the frames and keeps the clock; this says which and when.
+/// The state of the closing handshake. The caller sends the frames and measures time; this decides which frames are due.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Closing {
-    /// Code of the Close we sent, `NO_STATUS` for an empty one, 0 for none yet.
+    /// The code of the Close that we sent: `NO_STATUS` for an empty one, 0 for none yet.
     sent: u16,
-    /// The same for the one received.
+    /// The same for the received Close.
     received: u16,
 }
 
@@ -141,20 +87,21 @@ impl Closing {
         }
     }
 
-    /// We want to close, or must fail the connection. `true`: send a Close with this code (empty for `None` and for one
-    /// that is not valid on the wire), the last frame ever; `false`: one was sent before.
+    /// Starts the closing handshake from our side, or fails the connection. Returns `true` if the caller must send a Close with
+    /// this code as its last frame (an empty one for `None` and for a code that is not valid on the wire), `false` if a
+    /// Close was sent before.
     #[must_use]
     pub fn start(&mut self, code: Option<CloseCode>) -> bool {
         if self.sent != 0 {
             return false;
         }
-        // A code that must not be sent goes out as an empty Close, which is what it then was.
+        // A code that must not be sent becomes an empty Close, and is recorded as one.
         let code = code.filter(|code| code.is_valid_on_wire());
         self.sent = code.unwrap_or(CloseCode::NO_STATUS).0;
         true
     }
 
-    /// The peer's Close arrived, as the decoder gave it.
+    /// Records the peer's Close, as the decoder returned it.
     #[must_use]
     pub fn receive(&mut self, frame: Option<CloseFrame<'_>>) -> Answer {
         if self.received != 0 {
@@ -172,7 +119,7 @@ impl Closing {
         }
     }
 
-    /// The code of the Close we sent, if we have (`NO_STATUS` if it was empty).
+    /// The code of the Close that we sent, if we sent one; `NO_STATUS` if it was empty.
     #[must_use]
     pub const fn sent(&self) -> Option<CloseCode> {
         match self.sent {
@@ -189,13 +136,13 @@ impl Closing {
         self.sent == 0
     }
 
-    /// Whether a Close was received: what follows it is not looked at.
+    /// Whether a Close was received. Bytes after it are ignored.
     #[must_use]
     pub const fn has_received(&self) -> bool {
         self.received != 0
     }
 
-    /// Whether both Closes are through: if the TCP connection ends now, it was "closed _cleanly_" (§7.1.4).
+    /// Whether both Closes have been exchanged. If the TCP connection ends now, it was "closed _cleanly_" (§7.1.4).
     #[must_use]
     pub const fn is_done(&self) -> bool {
         self.sent != 0 && self.received != 0
@@ -213,8 +160,8 @@ impl Closing {
         self.is_done() && matches!(role, Role::Server)
     }
 
-    /// What the application is told (§7.1.5): the code the peer sent, `NO_STATUS` if its Close had none, `ABNORMAL` if
-    /// none came.
+    /// The code for the application (§7.1.5): that of the peer's Close, `NO_STATUS` if it had none, `ABNORMAL` if no Close was
+    /// received.
     #[must_use]
     pub const fn code(&self) -> CloseCode {
         if self.received == 0 {
@@ -230,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_of_the_wire() {
+    fn only_registered_codes_are_valid_on_the_wire() {
         // RFC 6455 §7.4.2: "Status codes in the range 0-999 are not used." §7.4.1: "MUST NOT be set as a status code in
         // a Close control frame by an endpoint".
         for code in [
@@ -291,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_peer_closes() {
+    fn a_close_of_the_peer_is_answered_with_its_code() {
         // RFC 6455 §5.5.1: "The server MUST close the underlying TCP connection immediately; the client SHOULD wait for
         // the server".
         // RFC 6455 §5.5.1: "the endpoint MUST send a Close frame in response"
@@ -313,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn we_close() {
+    fn no_data_follows_our_close() {
         // RFC 6455 §5.5.1: "The application MUST NOT send any more data frames after sending a Close frame."
         let mut closing = Closing::new();
         assert!(closing.start(Some(CloseCode::GOING_AWAY)));
@@ -326,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_that_cannot_be_sent_is_none() {
+    fn an_invalid_code_becomes_an_empty_close() {
         for code in [0, 1005, 1006, 5000] {
             let mut closing = Closing::new();
             assert!(closing.start(Some(CloseCode(code))));

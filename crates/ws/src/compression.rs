@@ -1,24 +1,24 @@
-//! permessage-deflate as a connection uses it: what it keeps for either direction, and the lcore's compressors.
+//! permessage-deflate: the state that a connection keeps for each direction, and the lcore's compressors.
 
 use crate::deflate::{
     Agreed, DeflateConfig, Deflater, Direction, MAX_WINDOW_BITS, MIN_WINDOW_BITS, Sharing, Window,
 };
 use crate::types::Role;
 
-/// What a connection keeps to inflate what it receives. The inflater itself belongs to the lcore's
+/// The state of a connection's receiving direction. The inflater itself belongs to the lcore's
 /// [`Assembler`](crate::Assembler).
 #[derive(Debug)]
 pub enum Inflation {
     /// permessage-deflate was not agreed: RSV1 is an error.
     None,
-    /// The peer takes no context over: nothing to keep.
+    /// The peer takes no context over, so there is no state.
     Alone,
-    /// The peer's messages refer back to earlier ones, kept in this window.
+    /// The peer's messages refer to earlier ones, which this window keeps.
     Context(Box<Window>),
 }
 
 impl Inflation {
-    /// For what was agreed; `role` is ours.
+    /// The state for the agreed parameters; `role` is ours.
     #[must_use]
     pub fn agreed(agreed: &Agreed, role: Role) -> Self {
         let peer = match role {
@@ -40,12 +40,12 @@ impl Inflation {
     }
 }
 
-/// What a connection keeps to compress what it sends.
+/// The state of a connection's sending direction.
 #[derive(Debug)]
 pub enum Deflation {
     /// permessage-deflate was not agreed: nothing is compressed.
     None,
-    /// The lcore's compressor for this window size, with no context taken over. Costs nothing.
+    /// The lcore's compressor for this window size, without context takeover. It costs the connection nothing.
     Shared {
         /// Bits of the window.
         window_bits: u8,
@@ -54,13 +54,13 @@ pub enum Deflation {
     Own {
         /// The compressor.
         deflater: Box<Deflater>,
-        /// Whether messages refer back to earlier ones.
+        /// Whether messages refer to earlier ones.
         context_takeover: bool,
     },
 }
 
 impl Deflation {
-    /// For what was agreed; `role` is ours.
+    /// The state for the agreed parameters; `role` is ours.
     #[must_use]
     // RFC 7692 §5: "both endpoints MUST use the algorithm described in Section 6 and the message payload transformation
     // (compressing and decompressing) procedure of the PMCE configured with the "agreed parameters" returned by the
@@ -86,21 +86,21 @@ impl Deflation {
 /// Window sizes that RFC 7692 knows.
 const SIZES: usize = (MAX_WINDOW_BITS - MIN_WINDOW_BITS) as usize + 1;
 
-/// One per lcore: compresses what its connections send.
+/// The compressors of one lcore, for all its connections.
 #[derive(Debug)]
 pub struct Compressor {
     level: u8,
     mem_level: u8,
     threshold: usize,
     retain: usize,
-    /// By window size, made when first needed.
+    /// By window size; made when first needed.
     shared: [Option<Box<Deflater>>; SIZES],
     out: Vec<u8>,
 }
 
 impl Compressor {
-    /// With the level, memory level and threshold of `config`. An output buffer of more than `retain` bytes is freed
-    /// before the next message. Allocates nothing yet.
+    /// Makes a compressor with the level, memory level and threshold of `config`, without allocating. An output buffer of more
+    /// than `retain` bytes is freed before the next message.
     #[must_use]
     pub fn new(config: &DeflateConfig, retain: usize) -> Self {
         Self {
@@ -113,8 +113,8 @@ impl Compressor {
         }
     }
 
-    /// The payload to send with RSV1 set on its first frame, or `None` if the message is better (or can only be) sent
-    /// as it is: compression not agreed, below the threshold, nothing gained.
+    /// The payload to send with RSV1 set on its first frame. `None` if the message must or should be sent uncompressed:
+    /// compression was not agreed, the message is shorter than the threshold, or compression does not make it shorter.
     // RFC 7692 §6 leaves it to the sender which messages it compresses; RSV1 of the first frame says of each which.
     // §6.1: "An endpoint MUST use the following algorithm to send a message in the form of a compressed message." "An
     // endpoint MUST use the following algorithm to send a message in the form of an uncompressed message."
@@ -143,13 +143,13 @@ impl Compressor {
         }
         let made = deflater.deflate(payload, &mut self.out);
         if context_takeover {
-            // Once in the history it must reach the peer's too, even if nothing was gained.
+            // The message is in our history, so it must enter the peer's too, even if it did not get shorter.
             return made.ok().map(|()| &self.out[..]);
         }
         // RFC 7692 §7.2.1: with "client_no_context_takeover" among the "agreed parameters", "the client MUST start
         // compressing each new message with an empty LZ77 sliding window."; with "server_no_context_takeover", "the
-        // server MUST start compressing each new message with an empty LZ77 sliding window." Whoever shares its
-        // compressor does so as well.
+        // server MUST start compressing each new message with an empty LZ77 sliding window." A shared
+        // compressor is reset as well.
         deflater.reset();
         (made.is_ok() && self.out.len() < payload.len()).then_some(&self.out[..])
     }

@@ -7,24 +7,25 @@ use crate::close::CloseFrame;
 use crate::compression::Inflation;
 use crate::deflate::Window;
 use crate::error::ProtocolError;
+use crate::event::{Event, Message};
 use crate::header::{FrameHeader, Whole};
 use crate::mask;
 use crate::partial::{Filled, Partial};
 use crate::rules;
-use crate::types::{Event, Kind, Message, OpCode, Role};
+use crate::types::{Kind, OpCode, Role};
 use crate::utf8;
 
-/// What [`Decoder::decode`] gives: bytes taken from the front of the input, and an event if one became complete.
+/// The result of [`Decoder::decode`]: the number of bytes taken from the front of the input, and an event if one is complete.
 pub type Decoded<'a> = Result<(usize, Option<Event<'a>>), ProtocolError>;
 
 /// The receiving side of one connection, after the handshake.
 ///
-/// It has 24 bytes. Only while something is unfinished it also holds a box from the [`Assembler`]; give that back with
-/// [`Decoder::release`] before dropping the decoder, or the assembler's budget goes on counting it.
+/// It has 24 bytes. While a frame or a message is unfinished, it also holds a box of the [`Assembler`]. Return that with
+/// [`Decoder::release`] before dropping the decoder: otherwise the assembler's budget keeps counting it.
 #[derive(Debug)]
 pub struct Decoder {
     partial: Option<Box<Partial>>,
-    /// What compressed messages refer back to, if the peer takes context over.
+    /// The history that compressed messages refer to, if the peer takes context over.
     window: Option<Box<Window>>,
     state: State,
     role: Role,
@@ -40,7 +41,7 @@ enum State {
     Failed(ProtocolError),
 }
 
-/// An event whose payload is not borrowed yet: what it is, and where its bytes are.
+/// An event whose payload is not borrowed yet: its type, and where its bytes are.
 struct Found {
     what: What,
     place: Place,
@@ -63,8 +64,7 @@ enum Place {
 }
 
 impl Decoder {
-    /// For a connection without permessage-deflate. `role` is ours: a server expects masked frames, a client unmasked
-    /// ones.
+    /// A decoder without permessage-deflate. `role` is ours: a server expects masked frames, a client unmasked ones.
     #[must_use]
     pub const fn new(role: Role) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl Decoder {
         }
     }
 
-    /// For a connection with permessage-deflate as it was agreed.
+    /// A decoder with permessage-deflate as it was agreed.
     #[must_use]
     pub fn with_deflate(role: Role, inflation: Inflation) -> Self {
         let mut decoder = Self::new(role);
@@ -87,14 +87,14 @@ impl Decoder {
         decoder
     }
 
-    /// Takes bytes from the front of `input` until one event is complete or the input is used up; call it again with
-    /// the rest. Without an event all of `input` was taken.
+    /// Takes bytes from the front of `input` until one event is complete or the input is used up. Call it again with the rest.
+    /// Without an event all of `input` was taken.
     ///
-    /// Payload is unmasked in place, and a message that lies in `input` whole is handed out from there. An unfinished
-    /// header or payload moves into the assembler's memory, unmasked and, if it is text, checked as far as it goes. How
-    /// the stream is cut into calls makes no difference to the events.
+    /// Payload is unmasked in place, and the event of a message that lies in `input` as a whole borrows it from there. An
+    /// unfinished header or payload moves into the assembler's memory; payload is unmasked first and, if it is text, checked. The
+    /// events do not depend on how the stream is split into calls.
     ///
-    /// After a Close everything is taken and ignored.
+    /// After a Close all bytes are taken and ignored.
     ///
     /// # Errors
     /// The connection must be failed with [`ProtocolError::close_code`]. Every later call returns the same error.
@@ -120,14 +120,14 @@ impl Decoder {
         self.decode_any(asm, input)
     }
 
-    /// Whether nothing is unfinished (between messages and frames).
+    /// Whether no message and no frame is unfinished.
     #[inline]
     #[must_use]
     pub const fn is_idle(&self) -> bool {
         self.partial.is_none()
     }
 
-    /// The error that ended it, if one did.
+    /// The error that failed the connection, if there was one.
     #[must_use]
     pub const fn error(&self) -> Option<ProtocolError> {
         match self.state {
@@ -136,7 +136,7 @@ impl Decoder {
         }
     }
 
-    /// Gives what it holds back to the assembler: call it when the connection ends.
+    /// Returns the memory that it holds to the assembler. Call it when the connection ends.
     pub fn release(&mut self, asm: &mut Assembler) {
         if let Some(partial) = self.partial.take() {
             asm.give_back(partial);
@@ -149,7 +149,7 @@ impl Decoder {
         Err(error)
     }
 
-    /// Everything that is not a whole plain message at the front of the input.
+    /// Decodes input that does not begin with a whole uncompressed message.
     #[inline(never)]
     fn decode_any<'a>(&mut self, asm: &'a mut Assembler, input: &'a mut [u8]) -> Decoded<'a> {
         match self.state {
@@ -169,7 +169,7 @@ impl Decoder {
         };
         if matches!(what, What::Control(OpCode::Close)) {
             self.state = State::Closed;
-            // A message that the Close interrupts will never be finished.
+            // A message that the Close interrupts is never finished.
             self.release(asm);
         }
         let payload = match place {
@@ -190,7 +190,7 @@ impl Decoder {
         Ok((used, Some(event)))
     }
 
-    /// Goes on to the next event or the end of the input.
+    /// Advances to the next event or to the end of the input.
     fn advance(
         &mut self,
         asm: &mut Assembler,
@@ -199,7 +199,7 @@ impl Decoder {
         let mut at = 0;
         loop {
             if let Some(partial) = self.partial.as_deref_mut().filter(|p| p.in_frame()) {
-                let (n, filled) = partial.fill(asm, &mut input[at..])?;
+                let (n, filled) = partial.fill(asm.budget(), &mut input[at..])?;
                 at += n;
                 match filled {
                     Filled::More => return Ok((at, None)),
@@ -232,7 +232,7 @@ impl Decoder {
         }
     }
 
-    /// A frame that is an event by itself, whose payload lies in the input whole.
+    /// Finishes a frame that is an event by itself and whose payload lies in the input as a whole.
     fn whole_frame(
         &mut self,
         asm: &mut Assembler,
@@ -268,7 +268,7 @@ impl Decoder {
         })
     }
 
-    /// The `Partial`, taken now if there was none.
+    /// The `Partial`; takes one if there is none.
     fn partial(&mut self, asm: &mut Assembler) -> Result<&mut Partial, ProtocolError> {
         let partial = match self.partial.take() {
             Some(partial) => partial,
@@ -277,14 +277,14 @@ impl Decoder {
         Ok(self.partial.insert(partial))
     }
 
-    /// Gives the `Partial` back if nothing in it is needed.
+    /// Returns the `Partial` if it is empty.
     fn settle(&mut self, asm: &mut Assembler) {
         if self.partial.as_ref().is_some_and(|p| p.is_empty()) {
             self.release(asm);
         }
     }
 
-    /// The next header and how many bytes of `input` it took; `None` if it is unfinished and all of `input` was kept.
+    /// The next header, and the number of bytes of `input` that it took; `None` if it is unfinished: then all of `input` is kept.
     fn header(
         &mut self,
         asm: &mut Assembler,
@@ -300,7 +300,7 @@ impl Decoder {
         Ok(parsed)
     }
 
-    /// The gathered message is whole: the assembler keeps it, or what it inflates to, for the event.
+    /// Finishes a reassembled message: the assembler keeps it, or its inflated form, for the event.
     fn finish(
         &mut self,
         asm: &mut Assembler,
@@ -311,8 +311,8 @@ impl Decoder {
             return Ok(None);
         };
         // RFC 7692 §6.2: "An endpoint MUST use the following algorithm to receive a message in the form of a compressed
-        // message.": join the payloads, decompress, hand out. "An endpoint MUST use the following algorithm to receive
-        // a message in the form of an uncompressed message.": hand it out as is.
+        // message.": join the payloads, decompress, pass on. "An endpoint MUST use the following algorithm to receive
+        // a message in the form of an uncompressed message.": pass it on as it is.
         let place = if compressed {
             let inflated = self.inflate(asm, kind, &partial.payload);
             asm.give_back(partial);
@@ -327,7 +327,7 @@ impl Decoder {
         }))
     }
 
-    /// The same for a control frame, which leaves the message around it where it is.
+    /// Finishes a reassembled control frame, without changing the message around it.
     fn finish_control(&mut self, asm: &mut Assembler, opcode: OpCode) -> Option<Found> {
         asm.spend_control(self.partial.as_ref()?.control());
         self.settle(asm);
@@ -336,7 +336,8 @@ impl Decoder {
             place: Place::Control,
         })
     }
-    /// A compressed message is whole: it is inflated, and checked if it is text.
+
+    /// Inflates a whole message, and checks it if it is text.
     fn inflate(
         &mut self,
         asm: &mut Assembler,

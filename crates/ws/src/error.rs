@@ -2,16 +2,16 @@
 
 use std::fmt;
 
-use crate::close::CloseCode;
+use crate::code::CloseCode;
 
-/// The peer broke the protocol, or one of our limits; the decoder that returned it returns it for ever.
+/// The peer broke the protocol or exceeded one of our limits. The decoder that returned it returns it in all later calls.
 ///
 /// RFC 6455 §7.1.7: "An endpoint MUST NOT continue to attempt to process data (including a responding Close frame)
 /// from the remote endpoint after being instructed to _Fail the WebSocket Connection_."
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// A reserved bit is set that no negotiated extension gives a meaning here (§5.2).
+    /// A reserved bit is set to which no negotiated extension gives a meaning here (§5.2).
     ReservedBits,
     /// Opcode 3-7 or 11-15 (§5.2).
     ReservedOpcode(u8),
@@ -27,7 +27,7 @@ pub enum ProtocolError {
     Unmasked,
     /// A server sent a masked frame (§5.1).
     Masked,
-    /// A continuation frame when there is no message to go on with (§5.4).
+    /// A continuation frame without an unfinished message (§5.4).
     UnexpectedContinuation,
     /// A new text or binary frame before the last message was finished (§5.4).
     MessageInterrupted,
@@ -45,12 +45,12 @@ pub enum ProtocolError {
     MessageTooBig,
     /// A message in more frames than `Limits::max_fragments`.
     TooManyFragments,
-    /// The budget of this lcore for unfinished messages is used up: not the fault of this peer alone.
+    /// The budget of this lcore for unfinished messages is used up, by the messages of all its connections.
     OutOfMemory,
 }
 
 impl ProtocolError {
-    /// The status code of the Close that tells the peer (RFC 6455 §7.4.1; 1013 from the IANA registry).
+    /// The status code of the Close to send (RFC 6455 §7.4.1; 1013 from the IANA registry).
     #[must_use]
     pub const fn close_code(self) -> CloseCode {
         match self {
@@ -68,13 +68,13 @@ impl ProtocolError {
             | Self::InvalidCloseCode(_) => CloseCode::PROTOCOL_ERROR,
             Self::InvalidUtf8 | Self::InvalidCompression => CloseCode::INVALID_DATA,
             Self::FrameTooBig | Self::MessageTooBig => CloseCode::TOO_BIG,
-            // Not 1009: the message may be small. How many pieces it may come in is our policy.
+            // Not 1009: the message may be small. The number of frames is a matter of our policy.
             Self::TooManyFragments => CloseCode::POLICY_VIOLATION,
             Self::OutOfMemory => CloseCode::TRY_AGAIN_LATER,
         }
     }
 
-    /// Whether a limit of ours was reached rather than the protocol broken.
+    /// Whether one of our limits was exceeded, rather than the protocol broken.
     #[must_use]
     pub const fn is_limit(self) -> bool {
         matches!(
@@ -83,7 +83,7 @@ impl ProtocolError {
         )
     }
 
-    /// The cause in a few words, fit for the reason of a Close.
+    /// The cause in a few words, short enough for the reason of a Close.
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
@@ -111,12 +111,12 @@ impl ProtocolError {
 
 impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let blame = if self.is_limit() {
+        let party = if self.is_limit() {
             "our limit"
         } else {
             "the peer"
         };
-        write!(f, "{blame}: {}", self.reason())?;
+        write!(f, "{party}: {}", self.reason())?;
         match self {
             Self::ReservedOpcode(bits) => write!(f, " {bits:#x}"),
             Self::InvalidCloseCode(code) => write!(f, " {code}"),
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_who_is_to_blame_and_which_code() {
+    fn an_error_names_the_party_at_fault_and_the_close_code() {
         assert_eq!(
             ProtocolError::ReservedOpcode(11).to_string(),
             "the peer: reserved opcode 0xb"

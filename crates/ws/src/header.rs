@@ -9,10 +9,10 @@ pub const MAX_HEADER: usize = 14;
 /// The most payload a control frame may have (§5.5).
 pub const MAX_CONTROL: usize = 125;
 
-/// One frame's header. RSV2 and RSV3 are not here: nothing gives them a meaning, so they are refused.
+/// The header of one frame. It has no RSV2 and RSV3: no extension gives them a meaning, so frames that set them are refused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct FrameHeader {
-    /// The last frame of its message.
+    /// Whether it is the last frame of its message.
     pub fin: bool,
     /// The message is compressed (RFC 7692 §6); meaningful in its first frame only.
     pub rsv1: bool,
@@ -27,8 +27,8 @@ pub struct FrameHeader {
 impl FrameHeader {
     /// Reads a header from the front of `bytes`: the header and its length, or `None` if there are too few bytes.
     ///
-    /// What is wrong with every frame is refused, at the first byte that shows it. What depends on the connection
-    /// (RSV1, masking, the order of fragments, limits) is for the caller.
+    /// It refuses headers that are invalid on every connection, at the first byte that makes them so. The caller checks the rules
+    /// that depend on the connection: RSV1, masking, the order of fragments, limits.
     ///
     /// # Errors
     /// `ReservedBits` for RSV2 or RSV3, `ReservedOpcode`, `ControlFragmented`, `ControlTooLong`, `LengthNotMinimal`,
@@ -84,9 +84,9 @@ impl FrameHeader {
         )))
     }
 
-    /// Writes the header to the front of `out`; returns how many bytes it takes.
+    /// Writes the header to the front of `out`; returns its length.
     ///
-    /// The length takes the shortest form. Its top bit, which has no place on the wire, must be clear.
+    /// The payload length takes the shortest form. Its top bit, which the wire format reserves, must be clear.
     #[inline]
     pub fn write(&self, out: &mut [u8; MAX_HEADER]) -> usize {
         debug_assert!(self.len >> 63 == 0);
@@ -118,7 +118,7 @@ impl FrameHeader {
     }
 }
 
-/// The payload length whose 7-bit field is `short`, and what follows it.
+/// The payload length whose 7-bit field is `short`, and the bytes after it.
 fn parse_len(short: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, ProtocolError> {
     let (len, shortest, rest) = match short {
         126 => {
@@ -148,8 +148,8 @@ fn parse_len(short: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, ProtocolErr
     Ok(Some((len, rest)))
 }
 
-/// A whole unfragmented, uncompressed message of less than 64 KiB at the front of the input, found by a short look at
-/// its header: the hot path. Everything else, right or wrong, is not found here.
+/// A whole unfragmented, uncompressed message of less than 64 KiB at the front of the input: the hot path, which reads only
+/// the header. It finds no other frame, valid or invalid.
 pub(crate) struct Whole {
     pub(crate) kind: Kind,
     pub(crate) key: Option<[u8; 4]>,
@@ -168,7 +168,7 @@ impl Whole {
         };
         let expected = if role == Role::Server { 0x80 } else { 0 };
         let short = (second ^ expected) as usize;
-        // A wrong mask bit makes `short` 128 or more.
+        // With a wrong mask bit, `short` is at least 128.
         let (len, head) = match short {
             0..126 => (short, 2),
             126 => (usize::from(u16::from_be_bytes([high, low])), 4),
@@ -282,7 +282,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(
+        fn a_written_header_is_read_back(
             fin: bool,
             rsv1: bool,
             mask: Option<[u8; 4]>,

@@ -1,9 +1,9 @@
 //! Sans-IO WebSocket protocol (RFC 6455, RFC 7692): handshake, frames, messages, closing, compression.
 //!
-//! Nothing here reads a clock, a socket or a global: bytes go in, events and bytes come out. The receiving side is a
-//! [`Decoder`] per connection and one [`Assembler`] per lcore; the sending side is [`encode`], and if
-//! permessage-deflate was agreed a [`Deflation`] per connection and one [`Compressor`] per lcore. The two sides share
-//! nothing, so an answer can be compressed while the message it answers is still borrowed.
+//! Nothing here reads a clock, a socket or a global: bytes go in, events and bytes come out. The receiving side is one
+//! [`Decoder`] per connection and one [`Assembler`] per lcore. The sending side is [`encode`] and, if permessage-deflate was
+//! agreed, one [`Deflation`] per connection and one [`Compressor`] per lcore. The two sides share nothing, so an answer can be
+//! compressed while the message that it answers is still borrowed.
 //!
 //! ```
 //! use hioload_ws_proto::{Assembler, AssemblerOptions, Decoder, Event, OpCode, Role, encode};
@@ -23,14 +23,18 @@
 #![deny(unsafe_code)]
 
 pub mod assembler;
+mod budget;
 pub mod close;
+mod code;
 pub mod compression;
 pub mod decoder;
 pub mod deflate;
 pub mod encode;
 pub mod error;
+pub mod event;
 pub mod handshake;
 pub mod header;
+mod limits;
 pub mod mask;
 mod partial;
 mod rules;
@@ -42,6 +46,7 @@ pub use close::{Answer, CloseCode, CloseFrame, Closing};
 pub use compression::{Compressor, Deflation, Inflation};
 pub use decoder::{Decoded, Decoder};
 pub use error::ProtocolError;
+pub use event::{Event, Message};
 pub use header::{FrameHeader, MAX_CONTROL, MAX_HEADER};
-pub use types::{Event, Kind, Message, OpCode, Role};
+pub use types::{Kind, OpCode, Role};
 pub use utf8::Utf8;

@@ -1,7 +1,6 @@
-//! What a connection holds while something is unfinished: a header, a frame's payload, or a message between its
-//! fragments.
+//! The memory of a connection while a header, a frame's payload, or a message between its fragments is unfinished.
 
-use crate::assembler::Assembler;
+use crate::budget::Budget;
 use crate::error::ProtocolError;
 use crate::header::{FrameHeader, MAX_CONTROL, MAX_HEADER};
 use crate::mask;
@@ -9,7 +8,7 @@ use crate::rules::Begun;
 use crate::types::{Kind, OpCode};
 use crate::utf8::Utf8;
 
-/// Taken from the [`Assembler`] when needed and given back when not.
+/// An unfinished frame or message. It belongs to the [`Assembler`](crate::Assembler).
 #[derive(Debug)]
 pub(crate) struct Partial {
     /// The beginning of a header.
@@ -18,7 +17,7 @@ pub(crate) struct Partial {
     control_len: u8,
     /// The payload so far of the control frame in progress.
     control: [u8; MAX_CONTROL],
-    /// The frame whose header is known and whose payload is not all here.
+    /// The frame whose header is known and whose payload is incomplete.
     frame: Option<Frame>,
     /// The data message in progress.
     message: Option<Progress>,
@@ -26,7 +25,7 @@ pub(crate) struct Partial {
     pub(crate) payload: Vec<u8>,
 }
 
-/// A data message of which not all frames are here.
+/// A data message whose frames have not all been received.
 #[derive(Clone, Copy, Debug)]
 struct Progress {
     kind: Kind,
@@ -39,18 +38,18 @@ struct Progress {
 struct Frame {
     opcode: OpCode,
     fin: bool,
-    /// Turned so that it applies to the next byte.
+    /// Rotated so that it applies to the next byte.
     key: Option<[u8; 4]>,
     remaining: usize,
 }
 
-/// What became of the bytes given to [`Partial::fill`].
+/// The result of [`Partial::fill`].
 pub(crate) enum Filled {
-    /// All taken; the frame needs more.
+    /// All bytes were taken; the frame needs more.
     More,
     /// The frame is whole; its message is not.
     Fragment,
-    /// The message is whole, and to be inflated if it is compressed.
+    /// The message is whole. It has to be inflated if it is compressed.
     Message { kind: Kind, compressed: bool },
     /// The control frame is whole.
     Control(OpCode),
@@ -71,7 +70,7 @@ impl Default for Partial {
 }
 
 impl Partial {
-    /// Forgets its content; keeps its buffer unless that has more than `retain` bytes.
+    /// Drops its contents; keeps its buffer unless that has more than `retain` bytes.
     pub(crate) fn clear(&mut self, retain: usize) {
         (self.head_len, self.control_len) = (0, 0);
         (self.frame, self.message) = (None, None);
@@ -81,7 +80,7 @@ impl Partial {
         }
     }
 
-    /// Whether it holds nothing that later bytes go on with.
+    /// Whether no header, frame or message is unfinished.
     pub(crate) fn is_empty(&self) -> bool {
         self.head_len == 0 && self.frame.is_none() && self.message.is_none()
     }
@@ -91,7 +90,7 @@ impl Partial {
         self.frame.is_some()
     }
 
-    /// The message in progress, as the rules see it.
+    /// The message in progress, as the rules need it.
     pub(crate) fn message(&self) -> Option<Begun> {
         let Progress {
             compressed,
@@ -105,13 +104,13 @@ impl Partial {
         })
     }
 
-    /// The control frame gathered last.
+    /// The last reassembled control frame.
     pub(crate) fn control(&self) -> &[u8] {
         &self.control[..usize::from(self.control_len)]
     }
 
-    /// Reads a header that begins in earlier bytes and goes on in `input`; also how many bytes of `input` it took.
-    /// `None` if it is still unfinished: then all of `input` was kept.
+    /// Reads a header that begins in earlier bytes and continues in `input`. Also returns how many bytes of `input` it took.
+    /// `None` if it is still unfinished: then all of `input` is kept.
     pub(crate) fn header(
         &mut self,
         input: &[u8],
@@ -120,7 +119,7 @@ impl Partial {
         let n = input.len().min(MAX_HEADER - had);
         self.head[had..had + n].copy_from_slice(&input[..n]);
         let parsed = FrameHeader::parse(&self.head[..had + n])?;
-        // The bytes kept before were no whole header, so `len > had`.
+        // The bytes kept before are not a whole header, so `len > had`.
         self.head_len = if parsed.is_some() { 0 } else { (had + n) as u8 };
         Ok(parsed.map(|(header, len)| (header, len - had)))
     }
@@ -150,16 +149,16 @@ impl Partial {
             opcode: header.opcode,
             fin: header.fin,
             key: header.mask,
-            // Checked against the limits, which are of this type.
+            // The rules have checked it against the limits, which are `usize`.
             remaining: header.len as usize,
         });
     }
 
-    /// Takes payload of the frame in progress from the front of `input`, unmasks it there, checks it and keeps it. Also
-    /// how many bytes that were.
+    /// Takes payload of the frame in progress from the front of `input`, unmasks it there, checks it and keeps it. Also returns
+    /// the number of bytes taken.
     pub(crate) fn fill(
         &mut self,
-        asm: &mut Assembler,
+        budget: &mut Budget,
         input: &mut [u8],
     ) -> Result<(usize, Filled), ProtocolError> {
         let Some(frame) = &mut self.frame else {
@@ -182,7 +181,7 @@ impl Partial {
             self.control[had..had + n].copy_from_slice(piece);
             self.control_len += n as u8;
         } else {
-            self.append(asm, piece, ascii)?;
+            self.append(budget, piece, ascii)?;
         }
         if frame.remaining > 0 {
             return Ok((n, Filled::More));
@@ -209,7 +208,7 @@ impl Partial {
     /// Adds unmasked bytes to the message; `ascii` if they are known to be all ASCII.
     fn append(
         &mut self,
-        asm: &mut Assembler,
+        budget: &mut Budget,
         piece: &[u8],
         ascii: bool,
     ) -> Result<(), ProtocolError> {
@@ -221,8 +220,8 @@ impl Partial {
         }) = &mut self.message
         {
             // RFC 6455 §8.1: "When an endpoint is to interpret a byte stream as UTF-8 but finds that the byte stream
-            // is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_." At once, not
-            // when the message ends.
+            // is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail the WebSocket Connection_." It fails at
+            // once, not when the message ends.
             let valid = if ascii {
                 utf8.feed_ascii(piece)
             } else {
@@ -232,8 +231,8 @@ impl Partial {
                 return Err(ProtocolError::InvalidUtf8);
             }
         }
-        asm.charge(self.payload.len(), piece.len())?;
-        // Grows with what arrived (doubling), never to the length that a header merely announces.
+        budget.charge(self.payload.len(), piece.len())?;
+        // It grows with the received bytes, by doubling, never to the length that a header announces.
         // RFC 6455 §5.4: "Clients and servers MUST support receiving both fragmented and unfragmented messages."
         // "Message fragments MUST be delivered to the recipient in the order sent by the sender."
         self.payload.extend_from_slice(piece);

@@ -1,9 +1,9 @@
-//! What makes a frame legal on this connection at this point; what is wrong with every frame is refused in
-//! [`FrameHeader::parse`].
+//! The rules that depend on the connection and its state. [`FrameHeader::parse`] refuses headers that are invalid on every
+//! connection.
 
-use crate::assembler::Limits;
 use crate::error::ProtocolError;
 use crate::header::FrameHeader;
+use crate::limits::Limits;
 use crate::types::{OpCode, Role};
 
 /// The data message that earlier frames began.
@@ -57,7 +57,7 @@ pub(crate) fn check(
     within(limits, message, header)
 }
 
-/// Checks a data frame against the limits, by what its header announces.
+/// Checks a data frame against the limits, by the length that its header announces.
 // RFC 6455 §10.4: "Implementations that have implementation- and/or platform-specific limitations regarding the frame
 // size or total message size after reassembly from multiple frames MUST protect themselves against exceeding those
 // limits."

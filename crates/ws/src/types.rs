@@ -1,6 +1,4 @@
-//! The words shared by both directions: roles, opcodes, messages, events.
-
-use crate::close::CloseFrame;
+//! Types that both directions share: roles, opcodes, kinds of message.
 
 /// Which end of the connection this is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -15,7 +13,7 @@ pub enum Role {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
 pub enum OpCode {
-    /// Goes on with the message that an earlier frame began.
+    /// Continues the message that an earlier frame began.
     Continuation = 0,
     /// Begins a text message.
     Text = 1,
@@ -25,12 +23,12 @@ pub enum OpCode {
     Close = 8,
     /// Asks for a pong (§5.5.2).
     Ping = 9,
-    /// Answers a ping, or is a heartbeat of its own (§5.5.3).
+    /// Answers a ping, or is an unsolicited heartbeat (§5.5.3).
     Pong = 10,
 }
 
 impl OpCode {
-    /// From the low four bits of a frame's first byte; `None` for the reserved ones.
+    /// The opcode with these low four bits of a frame's first byte; `None` for a reserved one.
     #[must_use]
     pub const fn from_bits(bits: u8) -> Option<Self> {
         Some(match bits {
@@ -67,95 +65,4 @@ impl From<Kind> for OpCode {
             Kind::Binary => Self::Binary,
         }
     }
-}
-
-/// A whole message: unmasked, reassembled, inflated, and valid UTF-8 if it is text. It points into the memory the bytes
-/// arrived in wherever that was possible.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Message<'a> {
-    kind: Kind,
-    payload: &'a [u8],
-}
-
-impl<'a> Message<'a> {
-    /// `payload` must have been found to be UTF-8 if `kind` is text: [`Message::as_text`] rests on it.
-    #[inline]
-    pub(crate) fn checked(kind: Kind, payload: &'a [u8]) -> Self {
-        debug_assert!(kind == Kind::Binary || std::str::from_utf8(payload).is_ok());
-        Self { kind, payload }
-    }
-
-    /// A binary message, for tests and for code that hands on bytes of its own.
-    #[must_use]
-    pub const fn binary(payload: &'a [u8]) -> Self {
-        Self {
-            kind: Kind::Binary,
-            payload,
-        }
-    }
-
-    /// A text message, for tests and for code that hands on text of its own.
-    #[must_use]
-    pub const fn text(payload: &'a str) -> Self {
-        Self {
-            kind: Kind::Text,
-            payload: payload.as_bytes(),
-        }
-    }
-
-    /// Text or binary.
-    #[inline]
-    #[must_use]
-    pub const fn kind(&self) -> Kind {
-        self.kind
-    }
-
-    /// The payload, of either kind.
-    #[inline]
-    #[must_use]
-    pub const fn as_bytes(&self) -> &'a [u8] {
-        self.payload
-    }
-
-    /// The payload of a text message, without looking at its bytes again; `None` if the message is binary.
-    #[inline]
-    #[must_use]
-    #[allow(unsafe_code)]
-    pub const fn as_text(&self) -> Option<&'a str> {
-        match self.kind {
-            // SAFETY: the fields are private and never change. `text` was given a `str`; `checked`, the only other way
-            // to a message of this kind, is called by the decoder alone, after the validator accepted every byte of
-            // `payload` and found no unfinished sequence at its end.
-            Kind::Text => Some(unsafe { std::str::from_utf8_unchecked(self.payload) }),
-            Kind::Binary => None,
-        }
-    }
-
-    /// Payload bytes.
-    #[inline]
-    #[must_use]
-    pub const fn len(&self) -> usize {
-        self.payload.len()
-    }
-
-    /// Whether there is no payload.
-    #[inline]
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.payload.is_empty()
-    }
-}
-
-/// What the decoder found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Event<'a> {
-    /// A whole message.
-    Message(Message<'a>),
-    /// A ping, of at most 125 bytes. RFC 6455 §5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong
-    /// frame in response, unless it already received a Close frame." §5.5.3: it has the same payload.
-    Ping(&'a [u8]),
-    /// A pong. §5.5.3: "A response to an unsolicited Pong frame is not expected."
-    Pong(&'a [u8]),
-    /// The peer's Close; `None` if it carried no status code. The decoder ignores whatever follows.
-    Close(Option<CloseFrame<'a>>),
 }

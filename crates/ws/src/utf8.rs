@@ -1,4 +1,4 @@
-//! UTF-8 checked as it arrives: whole runs by SIMD, the sequence that a read or a frame cuts in two byte by byte.
+//! Checks UTF-8 as it arrives: whole runs by SIMD, and byte by byte a sequence that is split between reads or frames.
 
 /// Whether `bytes` is UTF-8 as a whole.
 #[inline]
@@ -7,13 +7,13 @@ pub fn is_valid(bytes: &[u8]) -> bool {
     simdutf8::basic::from_utf8(bytes).is_ok()
 }
 
-/// Checks a text that comes in pieces.
+/// Checks a text that arrives in pieces.
 ///
-/// A piece is refused as soon as it holds a byte that no continuation could make valid (RFC 3629: overlong forms,
-/// surrogates and values above U+10FFFF are refused at their second byte).
+/// A piece is refused at the first byte that no continuation can make valid. Overlong forms, surrogates and values above
+/// U+10FFFF (RFC 3629) are refused at their second byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Utf8 {
-    /// Continuation bytes that the last sequence still lacks, or `INVALID`.
+    /// Continuation bytes missing from the last sequence, or `INVALID`.
     missing: u8,
     /// Bounds of the next byte, if one is missing.
     low: u8,
@@ -23,7 +23,7 @@ pub struct Utf8 {
 const INVALID: u8 = u8::MAX;
 
 impl Utf8 {
-    /// At the beginning of a text.
+    /// A check at the beginning of a text.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -33,7 +33,7 @@ impl Utf8 {
         }
     }
 
-    /// Takes the next piece; `false` if the text is invalid already, whatever may follow (and from then on always).
+    /// Checks the next piece. Returns `false` if no continuation can make the text valid, then and in all later calls.
     pub fn feed(&mut self, bytes: &[u8]) -> bool {
         let mut rest = bytes;
         while self.missing != 0 {
@@ -53,7 +53,7 @@ impl Utf8 {
         open.iter().all(|&byte| self.step(byte))
     }
 
-    /// Takes the next piece, which is known to be ASCII: the same as [`Utf8::feed`], without looking at it.
+    /// Checks the next piece, which is known to be ASCII: the same as [`Utf8::feed`], without reading it.
     #[inline]
     pub(crate) fn feed_ascii(&mut self, bytes: &[u8]) -> bool {
         if self.missing != 0 && !bytes.is_empty() {
@@ -62,14 +62,14 @@ impl Utf8 {
         self.missing != INVALID
     }
 
-    /// Whether what was fed so far is a whole text: valid, and not ending inside a sequence.
+    /// Whether the text so far is valid and does not end within a sequence.
     #[inline]
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         self.missing == 0
     }
 
-    /// One byte further.
+    /// Checks one byte.
     fn step(&mut self, byte: u8) -> bool {
         let next = match self.missing {
             0 => first_byte(byte),
@@ -82,7 +82,7 @@ impl Utf8 {
     }
 }
 
-/// For the first byte of a sequence: how many follow, and the bounds of the second (RFC 3629 §4).
+/// For the first byte of a sequence: the number of bytes that follow, and the bounds of the second byte (RFC 3629 §4).
 const fn first_byte(byte: u8) -> Option<(u8, u8, u8)> {
     Some(match byte {
         0x00..=0x7f => (0, 0, 0),
@@ -97,7 +97,7 @@ const fn first_byte(byte: u8) -> Option<(u8, u8, u8)> {
     })
 }
 
-/// Where the sequence begins that the end of `bytes` cuts in two; their length if there is none.
+/// The index of the incomplete sequence at the end of `bytes`; the length of `bytes` if there is none.
 fn open_sequence(bytes: &[u8]) -> usize {
     for (back, &byte) in bytes.iter().rev().take(3).enumerate() {
         match byte {
@@ -117,12 +117,12 @@ mod tests {
 
     use super::*;
 
-    /// The oracle: whether std calls a prefix hopeless (an error that more bytes cannot mend).
+    /// The oracle: whether std reports an error in a prefix that no further bytes can correct.
     fn hopeless(bytes: &[u8]) -> bool {
         std::str::from_utf8(bytes).is_err_and(|e| e.error_len().is_some())
     }
 
-    /// Bytes near the edges of the encoding, where random ones seldom fall.
+    /// Bytes near the boundaries of the encoding, which random bytes seldom hit.
     fn tricky() -> impl Strategy<Value = Vec<u8>> {
         let edges = [
             0x00, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0,
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_for_ever() {
+    fn an_invalid_text_stays_invalid() {
         let mut utf8 = Utf8::new();
         assert!(!utf8.feed(b"\xff"));
         assert!(!utf8.feed(b""));

@@ -23,13 +23,10 @@ fn frame(fin: bool, rsv1: bool, opcode: OpCode, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What a server that agreed to permessage-deflate sees, however the stream is cut.
+/// The events of a server with permessage-deflate, at any split of the stream.
 fn server_within(limits: Limits, stream: &[u8]) -> Vec<Seen> {
     let mut all = [1, 13, stream.len()].map(|size| {
-        let mut asm = Assembler::new(AssemblerOptions {
-            limits,
-            ..AssemblerOptions::default()
-        });
+        let mut asm = Assembler::new(AssemblerOptions::new(limits));
         let decoder =
             Decoder::with_deflate(Role::Server, Inflation::Context(Box::new(Window::new(15))));
         run_with(decoder, &mut asm, stream.chunks(size))
@@ -78,7 +75,7 @@ fn compressed_and_plain_messages_mix() {
 }
 
 #[test]
-fn the_compressed_bit_has_its_place() {
+fn rsv1_is_valid_in_the_first_data_frame_only() {
     // RFC 7692 §6.1: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and non-first
     // fragments of a data message. An endpoint receiving such a frame MUST _Fail the WebSocket Connection_."
     let refused = [Seen::Error(ProtocolError::ReservedBits)];
@@ -102,7 +99,7 @@ fn the_compressed_bit_has_its_place() {
 }
 
 #[test]
-fn what_does_not_inflate_fails() {
+fn data_that_does_not_inflate_fails() {
     for bad in [&b"\x07"[..], b"\xff\xff\xff\xff", b"\x02\x08\x20\x80\xff"] {
         for fin in [true, false] {
             let stream = [
@@ -129,12 +126,8 @@ fn text_is_checked_after_inflation() {
 }
 
 #[test]
-fn the_bound_holds_for_what_comes_out() {
-    let limits = Limits {
-        max_message: 10_000,
-        max_frame: 10_000,
-        max_fragments: 2,
-    };
+fn the_bound_holds_for_inflated_bytes() {
+    let limits = Limits::new(10_000, 10_000, 2);
     for (len, fits) in [(10_000, true), (10_001, false), (5_000_000, false)] {
         let plain = vec![b'z'; len];
         let stream = frame(true, true, OpCode::Text, &deflated(&plain));
@@ -149,7 +142,7 @@ fn the_bound_holds_for_what_comes_out() {
 
 #[test]
 fn a_message_of_the_size_allowed_may_grow_by_compression() {
-    // Bytes without any pattern: a linear congruential generator's high bits.
+    // Bytes without a pattern: the high bits of a linear congruential generator.
     let mut x = 1u32;
     let noise: Vec<u8> = std::iter::repeat_with(|| {
         x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -159,14 +152,10 @@ fn a_message_of_the_size_allowed_may_grow_by_compression() {
     .collect();
     let payload = deflated(&noise);
     assert!(payload.len() > noise.len());
-    let limits = Limits {
-        max_message: 10_000,
-        max_frame: 10_000,
-        max_fragments: 2,
-    };
+    let limits = Limits::new(10_000, 10_000, 2);
     let stream = frame(true, true, OpCode::Binary, &payload);
     assert_eq!(server_within(limits, &stream), [Seen::Binary(noise)]);
-    // But not without end.
+    // The growth is bounded.
     let mut header = [0; 14];
     let n = encode::header(
         &mut header,
@@ -183,11 +172,9 @@ fn a_message_of_the_size_allowed_may_grow_by_compression() {
 }
 
 #[test]
-fn the_compressor_knows_when_not_to() {
-    let config = DeflateConfig {
-        threshold: 100,
-        ..DeflateConfig::default()
-    };
+fn messages_that_do_not_shrink_stay_uncompressed() {
+    let mut config = DeflateConfig::default();
+    config.threshold = 100;
     let mut compressor = Compressor::new(&config, 1 << 16);
     let text = b"the same again and again, ".repeat(8);
     let mut shared = Deflation::Shared { window_bits: 15 };
@@ -204,12 +191,12 @@ fn the_compressor_knows_when_not_to() {
         .collect();
     assert!(
         compressor.compress(&mut shared, &noise).is_none(),
-        "nothing gained"
+        "not shorter"
     );
     let once = compressor.compress(&mut shared, &text).unwrap().to_vec();
     let twice = compressor.compress(&mut shared, &text).unwrap();
     assert_eq!(once, twice, "no context is taken over");
-    // With context the second time is cheaper, and nothing is held back that went into the history.
+    // With context the second message is shorter, and every message that entered the history is sent.
     let deflater = Box::new(Deflater::new(6, 15, 8));
     let mut own = Deflation::Own {
         deflater,
@@ -220,7 +207,7 @@ fn the_compressor_knows_when_not_to() {
     assert!(compressor.compress(&mut own, &noise).is_some());
 }
 #[test]
-fn either_end_keeps_to_what_was_agreed() {
+fn both_ends_keep_to_the_agreed_parameters() {
     // RFC 7692 §5: "both endpoints MUST use the algorithm described in Section 6 and the message payload transformation
     // (compressing and decompressing) procedure of the PMCE configured with the "agreed parameters"". §6.1: "An
     // endpoint MUST use the following algorithm to send a message in the form of a compressed message." "An endpoint
@@ -232,17 +219,12 @@ fn either_end_keeps_to_what_was_agreed() {
     // 32,768-byte LZ77 sliding window to decompress received messages." "the server MUST use a 32,768-byte LZ77 sliding
     // window to decompress received messages." "[...] the client MUST use an LZ77 sliding window of a size that
     // conforms the "agreed parameters" to compress messages to send."
-    let open = DeflateConfig {
-        client_max_window_bits: 15,
-        sharing: Sharing::Own,
-        ..DeflateConfig::default()
-    };
-    let forgetful = DeflateConfig {
-        server_no_context_takeover: true,
-        client_no_context_takeover: true,
-        ..open.clone()
-    };
-    // It compresses, to half, but there is nothing in it to refer back to but all of it, from 32,000 bytes on.
+    let mut open = DeflateConfig::new(Sharing::Own);
+    open.client_max_window_bits = 15;
+    let mut forgetful = open.clone();
+    forgetful.server_no_context_takeover = true;
+    forgetful.client_no_context_takeover = true;
+    // The text compresses to half of its size, and only the repetition as a whole, 32,000 bytes back, can be referred to.
     let mut x = 1u32;
     let letters: Vec<u8> = std::iter::repeat_with(|| {
         x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -270,7 +252,7 @@ fn either_end_keeps_to_what_was_agreed() {
                 encode::fragment_into(&mut stream, true, true, OpCode::Text, small, key);
                 encode::frame_into(&mut stream, OpCode::Text, b"plain", key);
             }
-            // Two octets and a bit for each 258 repeated, or all of it again.
+            // About two octets for each 258 repeated ones with context, the whole text without.
             assert_eq!(lengths[1] < 1000, takes_over, "{lengths:?}");
             assert_eq!(lengths[1] == lengths[0], !takes_over, "{lengths:?}");
             let inflation = Inflation::agreed(&agreed, receiver);
@@ -285,12 +267,10 @@ fn either_end_keeps_to_what_was_agreed() {
             assert!(seen == [text.clone(), plain.clone(), text, plain]);
         }
     }
-    // The client said 10 bits and was allowed 12, or said 12 and was allowed 10.
+    // The client offers 10 bits and the server allows 12, or the other way round.
     for (own, allowed) in [(10, 12), (12, 10)] {
-        let config = DeflateConfig {
-            client_max_window_bits: own,
-            ..open.clone()
-        };
+        let mut config = open.clone();
+        config.client_max_window_bits = own;
         let response = format!("permessage-deflate; client_max_window_bits={allowed}");
         let agreed = negotiate::client_accept(&config, [response.as_bytes()])
             .expect("valid")

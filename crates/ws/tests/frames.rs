@@ -7,7 +7,7 @@ use hioload_ws_proto::{
     Assembler, AssemblerOptions, Decoder, Limits, OpCode, ProtocolError, Role, encode,
 };
 
-/// What a server sees, whichever way the stream is cut.
+/// The events of a server, at any split of the stream.
 fn server(stream: &[u8]) -> Vec<Seen> {
     let whole = run(Role::Server, &mut assembler(), [stream]);
     let bytes = run(Role::Server, &mut assembler(), stream.chunks(1));
@@ -274,9 +274,9 @@ fn text_is_utf8_across_fragments_and_reads() {
     }
 }
 
-/// The payloads of Autobahn's cases 6.4.*: what is still possible, then the byte that spoils it, then more.
+/// The payloads of Autobahn's cases 6.4.*: a valid prefix, the first bad byte, further bytes.
 #[test]
-fn bad_text_fails_the_moment_its_byte_arrives() {
+fn bad_text_fails_at_its_first_bad_byte() {
     let good = "κόσμε".as_bytes();
     for (possible, spoiler) in [
         (&b""[..], 0xff),
@@ -288,7 +288,7 @@ fn bad_text_fails_the_moment_its_byte_arrives() {
     ] {
         let payload = [good, possible, &[spoiler], b"edited"].concat();
         let at = good.len() + possible.len();
-        // Inside one frame of which the end never arrives, and inside a fragment; byte by byte, and up to the byte.
+        // In an incomplete frame, and in a fragment; byte by byte, and in one piece that ends with the bad byte.
         for fin in [true, false] {
             let stream = frame(fin, OpCode::Text, &payload);
             let spoiled = stream.len() - payload.len() + at;
@@ -306,7 +306,7 @@ fn bad_text_fails_the_moment_its_byte_arrives() {
                 ));
                 assert_eq!(seen, [Seen::Error(ProtocolError::InvalidUtf8)]);
                 assert_eq!(decoder.error(), Some(ProtocolError::InvalidUtf8));
-                assert_eq!(asm.stats().bytes, 0, "the buffer was given back");
+                assert_eq!(asm.stats().bytes, 0, "the buffer was returned");
             }
         }
     }
@@ -347,7 +347,7 @@ fn close_frames() {
 }
 
 #[test]
-fn what_follows_a_close_is_ignored() {
+fn bytes_after_a_close_are_ignored() {
     // RFC 6455 §1.4: "after receiving a control frame indicating the connection should be closed, a peer discards any
     // further data received"
     let stream = [
@@ -385,15 +385,8 @@ fn a_failed_decoder_stays_failed() {
 }
 
 fn limited(max_message: usize, max_frame: usize, max_fragments: u32) -> Assembler {
-    let limits = Limits {
-        max_message,
-        max_frame,
-        max_fragments,
-    };
-    Assembler::new(AssemblerOptions {
-        limits,
-        ..AssemblerOptions::default()
-    })
+    let limits = Limits::new(max_message, max_frame, max_fragments);
+    Assembler::new(AssemblerOptions::new(limits))
 }
 
 #[test]
@@ -421,7 +414,7 @@ fn limits_are_exact() {
             see(&mut limited(1000, 200, 9), &over),
             [Seen::Error(ProtocolError::FrameTooBig)]
         );
-        // In two frames, the sum counts; the header of the second is enough.
+        // In two frames the sum counts, and is known from the header of the second.
         let two = |n: usize| {
             [
                 frame(false, OpCode::Binary, &[7; 100]),
@@ -438,7 +431,7 @@ fn limits_are_exact() {
             see(&mut limited(200, 1000, 9), header_only),
             [Seen::Error(ProtocolError::MessageTooBig)]
         );
-        // Control frames have a limit of their own.
+        // Control frames have their own limit.
         let ping = frame(true, OpCode::Ping, &[7; 100]);
         assert_eq!(
             see(&mut limited(10, 10, 1), &ping),
@@ -509,10 +502,7 @@ fn fragments_are_counted() {
 #[test]
 fn unfinished_messages_of_all_connections_share_one_budget() {
     let budget = 10_000;
-    let mut asm = Assembler::new(AssemblerOptions {
-        budget,
-        ..AssemblerOptions::default()
-    });
+    let mut asm = Assembler::new(AssemblerOptions::default().budget(budget));
     let start = frame(false, OpCode::Binary, &[1; 3000]);
     let mut seen = Vec::new();
     let mut decoders: Vec<_> = (0..4).map(|_| Decoder::new(Role::Server)).collect();
@@ -523,7 +513,7 @@ fn unfinished_messages_of_all_connections_share_one_budget() {
     assert!(!feed(&mut decoders[3], &mut asm, &start, &mut seen));
     assert_eq!(seen, [Seen::Error(ProtocolError::OutOfMemory)]);
     assert_eq!(asm.stats().refused, 1);
-    // The others go on; what needs no memory always works.
+    // The other connections continue, and whole messages need no memory.
     seen.clear();
     assert!(feed(
         &mut decoders[0],
@@ -549,7 +539,7 @@ fn unfinished_messages_of_all_connections_share_one_budget() {
 }
 
 #[test]
-fn idle_means_nothing_is_held() {
+fn an_idle_decoder_holds_nothing() {
     let (mut decoder, mut asm, mut seen) = (Decoder::new(Role::Server), assembler(), Vec::new());
     let message = frame(true, OpCode::Text, b"hello");
     for cut in 1..message.len() {

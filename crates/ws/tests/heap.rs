@@ -1,21 +1,22 @@
-//! What permessage-deflate and the handshake cost, counted by the allocator: nothing for a message or a request, and
-//! for a connection what the documentation says.
+//! Memory of permessage-deflate and of the handshake, counted by the allocator: none for a message or a request, and the
+//! documented amount for a connection.
 
-mod counting;
-
-use counting::{BYTES, CALLS};
+use hioload_testkit::counting::{Counting, allocations, held};
 use hioload_ws_proto::deflate::{DeflateConfig, Deflater, Inflater, Window, negotiate};
 use hioload_ws_proto::handshake::{HandshakeLimits, server};
 
-/// Heap bytes `make` leaves allocated, with what it made.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The heap bytes that the result of `make` holds, and the result.
 fn cost<T>(make: impl FnOnce() -> T) -> (isize, T) {
-    let before = BYTES.get();
+    let before = held();
     let made = make();
-    (BYTES.get() - before, made)
+    (held() - before, made)
 }
 
 #[test]
-fn an_inflater_costs_what_it_says() {
+fn an_inflater_allocates_its_documented_memory() {
     let (bytes, _inflater) = cost(|| Inflater::new(9));
     assert!(
         bytes > 32 * 1024 && bytes as usize <= Inflater::MEMORY,
@@ -24,7 +25,7 @@ fn an_inflater_costs_what_it_says() {
 }
 
 #[test]
-fn a_deflater_costs_what_it_says() {
+fn a_deflater_allocates_its_documented_memory() {
     for bits in 8..=15 {
         for mem_level in 1..=9 {
             let (bytes, _deflater) = cost(|| Deflater::new(6, bits, mem_level));
@@ -53,9 +54,9 @@ fn a_window_never_outgrows_its_size() {
                 .inflate_with(&mut window, &payload, &mut out, len)
                 .unwrap();
         }
-        let before = BYTES.get();
+        let before = held();
         drop(window);
-        assert_eq!(before - BYTES.get(), 1 << bits);
+        assert_eq!(before - held(), 1 << bits);
     }
 }
 
@@ -84,11 +85,11 @@ fn a_message_allocates_nothing_once_running() {
         for _ in 0..4 {
             turn(message.len());
         }
-        let before = CALLS.get();
+        let before = allocations();
         for len in [64, 0, 1, 16_384, 300, 5000] {
             turn(len);
         }
-        assert_eq!(CALLS.get() - before, 0);
+        assert_eq!(allocations() - before, 0);
     }
 }
 
@@ -99,7 +100,7 @@ fn a_handshake_allocates_nothing_but_its_answer() {
         Sec-WebSocket-Protocol: a, b\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
     let config = DeflateConfig::default();
     let mut out = Vec::with_capacity(1024);
-    let before = CALLS.get();
+    let before = allocations();
     let (request, _) = server::parse(head, &HandshakeLimits::default())
         .unwrap()
         .unwrap();
@@ -114,6 +115,6 @@ fn a_handshake_allocates_nothing_but_its_answer() {
         &[("X-A", "b")],
     )
     .unwrap();
-    assert_eq!(CALLS.get() - before, 0);
+    assert_eq!(allocations() - before, 0);
     assert!(out.ends_with(b"\r\n\r\n"));
 }

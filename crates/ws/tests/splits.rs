@@ -1,4 +1,4 @@
-//! Any split of the input gives the same events: random streams, good and spoiled, cut at random.
+//! Any split of the input gives the same events: random streams, valid and corrupted, split at random.
 
 mod common;
 
@@ -11,7 +11,7 @@ use hioload_ws_proto::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// What a peer sends: a message in fragments with control frames between them, or a control frame.
+/// A sent message, in fragments with control frames between them, or a sent control frame.
 #[derive(Clone, Debug)]
 enum Sent {
     Message {
@@ -43,7 +43,7 @@ fn sent() -> impl Strategy<Value = Sent> {
     ]
 }
 
-/// A peer that sends, and what the other end must see of it.
+/// A sending peer, and the events that the other end must see.
 struct Sender {
     key: Option<[u8; 4]>,
     compressor: Compressor,
@@ -84,7 +84,7 @@ impl Sender {
         }
     }
 
-    /// In fragments, with pings between some of them; compressed if that is agreed and the compressor likes to.
+    /// Sends fragments, with pings between some of them, compressed if that is agreed and makes the message shorter.
     fn message(&mut self, text: bool, payload: &[u8], cuts: &[usize], pings: &[Option<Vec<u8>>]) {
         let compressed = self.compressor.compress(&mut self.deflation, payload);
         let mut rsv1 = compressed.is_some();
@@ -106,7 +106,7 @@ impl Sender {
     }
 }
 
-/// The two ends' permessage-deflate: absent, without context, or with it.
+/// permessage-deflate of the two ends: none, without context takeover, or with it.
 fn deflation(mode: u8) -> Deflation {
     match mode {
         0 => Deflation::None,
@@ -129,12 +129,10 @@ fn decoder(role: Role, mode: u8) -> Decoder {
     )
 }
 
-/// The stream and what must be seen in it; nothing counts after a Close.
+/// The stream, and the events that it must give; none after a Close.
 fn stream(all: &[Sent], role: Role, mode: u8) -> (Vec<u8>, Vec<Seen>) {
-    let config = DeflateConfig {
-        threshold: 5,
-        ..DeflateConfig::default()
-    };
+    let mut config = DeflateConfig::default();
+    config.threshold = 5;
     let mut sender = Sender {
         key: key_towards(role),
         compressor: Compressor::new(&config, 1 << 16),
@@ -159,7 +157,7 @@ fn role() -> impl Strategy<Value = Role> {
     prop_oneof![Just(Role::Server), Just(Role::Client)]
 }
 
-/// Cuts `bytes` into pieces of these sizes, over and over.
+/// Splits `bytes` into pieces of these sizes, repeated.
 fn pieces<'b>(bytes: &'b [u8], sizes: &'b [usize]) -> impl Iterator<Item = &'b [u8]> {
     let mut rest = bytes;
     sizes.iter().cycle().map_while(move |&size| {
@@ -179,20 +177,12 @@ fn sizes() -> impl Strategy<Value = Vec<usize>> {
 
 /// Limits low enough that random streams reach them.
 fn tight() -> Assembler {
-    let limits = Limits {
-        max_message: 60_500,
-        max_frame: 60_300,
-        max_fragments: 3,
-    };
-    Assembler::new(AssemblerOptions {
-        limits,
-        ..AssemblerOptions::default()
-    })
+    Assembler::new(AssemblerOptions::new(Limits::new(60_500, 60_300, 3)))
 }
 
 proptest! {
     #[test]
-    fn what_is_sent_is_seen_however_it_is_cut(
+    fn sent_messages_are_received_at_any_split(
         all in vec(sent(), 0..6),
         role in role(),
         mode in 0..3u8,
@@ -225,7 +215,7 @@ proptest! {
     }
 
     #[test]
-    fn noise_is_read_alike_however_it_is_cut(bytes in vec(any::<u8>(), 0..200), role in role(), sizes in sizes()) {
+    fn noise_gives_the_same_events_at_any_split(bytes in vec(any::<u8>(), 0..200), role in role(), sizes in sizes()) {
         let whole = run(role, &mut tight(), [&bytes[..]]);
         prop_assert_eq!(&run(role, &mut tight(), pieces(&bytes, &sizes)), &whole);
         prop_assert_eq!(&run(role, &mut tight(), bytes.chunks(1)), &whole);

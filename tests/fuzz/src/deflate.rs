@@ -1,7 +1,7 @@
-//! permessage-deflate: arbitrary compressed data under a cap, and compressing and inflating again.
+//! permessage-deflate: inflating arbitrary data under a cap, and compressing and inflating again.
 //!
-//! Input: a byte that chooses what is done, one with the window bits and whether context is taken over, one with the level and
-//! memory level, the seed of all cuts (4 bytes), the data.
+//! Input: a byte that selects the check, one with the window bits and context takeover, one with the level and the memory level,
+//! the seed of the splits (4 bytes), the data.
 
 use hioload_ws_proto::deflate::{DeflateConfig, Deflater, InflateError, Inflater, Sharing, Window};
 use hioload_ws_proto::{
@@ -21,7 +21,7 @@ struct Options {
     seed: u32,
 }
 
-/// See the module.
+/// Runs one input; see the module.
 pub fn run(input: &[u8]) {
     let mut input = Input::new(input);
     let (what, window, effort) = (input.byte(), input.byte(), input.byte());
@@ -41,8 +41,8 @@ pub fn run(input: &[u8]) {
     }
 }
 
-/// A few messages of arbitrary octets: the cap holds to the byte, failures leave no trace, and a window lent gives what an own
-/// one gives.
+/// A few messages of arbitrary bytes: the cap is exact, a failure appends nothing, and a shared window gives the same as an own
+/// one.
 fn inflate(options: &Options, data: &[u8]) {
     let mut random = Random::new(options.seed.into());
     let mut own = Inflater::new(options.bits);
@@ -78,7 +78,7 @@ fn inflate(options: &Options, data: &[u8]) {
     }
 }
 
-/// A message that makes `made` bytes fits a cap of that, and no smaller one.
+/// A message that inflates to `made` bytes fits a cap of `made`, and no smaller one.
 fn exact_cap(inflater: &mut Inflater, window: &Window, message: &[u8], made: usize) {
     let mut out = Vec::new();
     assert_eq!(
@@ -91,7 +91,7 @@ fn exact_cap(inflater: &mut Inflater, window: &Window, message: &[u8], made: usi
     }
 }
 
-/// What is deflated inflates to the same, message after message, in the window that was agreed.
+/// A deflated message inflates to itself, message after message, in the agreed window.
 fn there_and_back(options: &Options, data: &[u8]) {
     let mut deflater = Deflater::new(options.level, options.bits, options.mem_level);
     let mut inflater = Inflater::new(options.bits);
@@ -107,19 +107,16 @@ fn there_and_back(options: &Options, data: &[u8]) {
     }
 }
 
-/// A stream of messages, some compressed, as our side sends it: the decoder sees them however it is cut.
+/// A stream of messages, some compressed, as our side sends it: the decoder returns them however the stream is split.
 fn compressed_stream(options: &Options, data: &[u8]) {
-    let config = DeflateConfig {
-        level: options.level,
-        mem_level: options.mem_level,
-        threshold: 8,
-        sharing: if options.context {
-            Sharing::Own
-        } else {
-            Sharing::Shared
-        },
-        ..DeflateConfig::default()
-    };
+    let mut config = DeflateConfig::new(if options.context {
+        Sharing::Own
+    } else {
+        Sharing::Shared
+    });
+    config.level = options.level;
+    config.mem_level = options.mem_level;
+    config.threshold = 8;
     let mut deflation = match options.context {
         true => Deflation::Own {
             deflater: Box::new(Deflater::new(config.level, options.bits, config.mem_level)),
@@ -144,31 +141,24 @@ fn compressed_stream(options: &Options, data: &[u8]) {
     alike(options, &wire, Limits::default(), Some(&expected));
 }
 
-/// Arbitrary octets as compressed messages in well-formed frames.
+/// Arbitrary bytes as compressed messages in well-formed frames.
 fn arbitrary_stream(options: &Options, data: &[u8]) {
     let mut wire = Vec::new();
     for message in messages(data, options.seed) {
         write(&mut wire, message, true, options.seed);
     }
-    let limits = Limits {
-        max_message: 3000,
-        max_frame: 3000,
-        max_fragments: 8,
-    };
+    let limits = Limits::new(3000, 3000, 8);
     alike(options, &wire, limits, None);
 }
 
-/// Whole and in pieces the stream gives the same, and that is `expected` if it is known.
+/// The stream gives the same events whole and in pieces, and these are `expected` if that is known.
 fn alike(options: &Options, wire: &[u8], limits: Limits, expected: Option<&[Seen]>) {
     let see = |pieces: &[&[u8]]| {
         let inflation = match options.context {
             true => Inflation::Context(Box::new(Window::new(options.bits))),
             false => Inflation::Alone,
         };
-        let mut asm = Assembler::new(AssemblerOptions {
-            limits,
-            ..AssemblerOptions::default()
-        });
+        let mut asm = Assembler::new(AssemblerOptions::new(limits));
         decode(
             Decoder::with_deflate(Role::Server, inflation),
             &mut asm,
@@ -214,7 +204,7 @@ fn write(wire: &mut Vec<u8>, payload: &[u8], compressed: bool, seed: u32) {
     }
 }
 
-/// Up to eight messages, one of them empty now and then.
+/// Up to eight messages, some of them empty.
 fn messages(data: &[u8], seed: u32) -> Vec<&[u8]> {
     let mut random = Random::new(u64::from(seed) << 1);
     let (mut messages, mut rest) = (Vec::new(), data);

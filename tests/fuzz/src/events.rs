@@ -1,8 +1,8 @@
-//! Running a decoder over pieces, and what comes of it.
+//! Runs a decoder over pieces of a stream, and collects its events.
 
 use hioload_ws_proto::{Assembler, Decoder, Event, Kind, ProtocolError};
 
-/// An event with bytes of its own, or the error that ended the stream.
+/// An event that owns its bytes, or the error that ended the stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Seen {
     /// A message.
@@ -11,9 +11,9 @@ pub enum Seen {
     Ping(Vec<u8>),
     /// A pong.
     Pong(Vec<u8>),
-    /// A Close, with what it said.
+    /// A Close with its code and reason.
     Close(Option<(u16, String)>),
-    /// The stream was failed.
+    /// The stream has failed.
     Error(ProtocolError),
 }
 
@@ -21,7 +21,7 @@ impl From<Event<'_>> for Seen {
     fn from(event: Event<'_>) -> Self {
         match event {
             Event::Message(m) => {
-                // What is handed out as text without another look must be text.
+                // The decoder returns text without another check by its user, so it must be UTF-8.
                 let text = m
                     .as_text()
                     .map(|text| std::str::from_utf8(text.as_bytes()).is_ok());
@@ -39,8 +39,8 @@ impl From<Event<'_>> for Seen {
     }
 }
 
-/// Everything that `decoder` sees in `pieces`. Each lies in a heap buffer of exactly its size, so that a sanitizer sees a step
-/// beyond it. In the end the decoder has given everything back.
+/// All events of `decoder` in `pieces`. Each piece is in a heap buffer of exactly its size, so that a sanitizer detects an access
+/// beyond it. In the end the decoder has returned all its memory.
 pub fn decode(mut decoder: Decoder, asm: &mut Assembler, pieces: &[&[u8]]) -> Vec<Seen> {
     let mut seen = Vec::new();
     for piece in pieces {
@@ -69,7 +69,7 @@ fn feed(decoder: &mut Decoder, asm: &mut Assembler, piece: &[u8], seen: &mut Vec
                     "an error is for ever"
                 );
                 let ignores = matches!(seen.last(), Some(Seen::Close(_)));
-                assert!(!ignores || event.is_none(), "nothing counts after a Close");
+                assert!(!ignores || event.is_none(), "an event after a Close");
                 seen.extend(event.map(Seen::from));
                 rest = &mut rest[used..];
             }
@@ -77,7 +77,7 @@ fn feed(decoder: &mut Decoder, asm: &mut Assembler, piece: &[u8], seen: &mut Vec
                 assert_eq!(decoder.error(), Some(error));
                 match seen.last() {
                     Some(Seen::Error(first)) => {
-                        assert_eq!(*first, error, "the same error for ever");
+                        assert_eq!(*first, error, "the error does not change");
                     }
                     _ => seen.push(Seen::Error(error)),
                 }

@@ -1,4 +1,4 @@
-//! The decoder, in both roles: the same events and errors however the stream is cut.
+//! The decoder in both roles: the same events and errors however the stream is split.
 //!
 //! Input: a byte of options (our role, permessage-deflate, limits, budget), the seed of the splits (4 bytes), the stream.
 
@@ -11,31 +11,15 @@ use hioload_ws_proto::{
 use super::events::{Seen, decode};
 use super::input::{Input, cut};
 
-/// Low ones too, so that they are reached.
+/// Limits; some are low, so that inputs reach them.
 const LIMITS: [Limits; 4] = [
-    Limits {
-        max_message: 1 << 20,
-        max_frame: 1 << 20,
-        max_fragments: 1 << 10,
-    },
-    Limits {
-        max_message: 200,
-        max_frame: 130,
-        max_fragments: 3,
-    },
-    Limits {
-        max_message: 20,
-        max_frame: 100,
-        max_fragments: 2,
-    },
-    Limits {
-        max_message: 70_000,
-        max_frame: 66_000,
-        max_fragments: 1,
-    },
+    Limits::new(1 << 20, 1 << 20, 1 << 10),
+    Limits::new(200, 130, 3),
+    Limits::new(20, 100, 2),
+    Limits::new(70_000, 66_000, 1),
 ];
 
-/// See the module.
+/// Runs one input; see the module.
 pub fn run(input: &[u8]) {
     let mut input = Input::new(input);
     let options = input.byte();
@@ -54,7 +38,7 @@ pub fn run(input: &[u8]) {
         |pieces: &[&[u8]]| decode(decoder(role, deflate), &mut assembler(limits, poor), pieces);
     let whole = see(&[stream]);
     let split = see(&cut(stream, seed));
-    // A message that lies in one piece needs no memory: with a small budget the two may differ.
+    // A message in one piece needs no memory. With a small budget the results may differ.
     if !poor {
         assert_eq!(whole, split, "the split changes the events");
         if stream.len() < 300 {
@@ -75,14 +59,10 @@ fn decoder(role: Role, deflate: u8) -> Decoder {
 }
 
 fn assembler(limits: Limits, poor: bool) -> Assembler {
-    Assembler::new(AssemblerOptions {
-        limits,
-        budget: if poor { 500 } else { 256 << 20 },
-        ..AssemblerOptions::default()
-    })
+    Assembler::new(AssemblerOptions::new(limits).budget(if poor { 500 } else { 256 << 20 }))
 }
 
-/// What was seen, written by our encoder, is seen again.
+/// The events, written by our encoder, are decoded to the same events.
 fn again(role: Role, seen: &[Seen]) {
     let key = (role == Role::Server).then_some([0x37, 0xfa, 0x21, 0x3d]);
     let mut wire = Vec::new();

@@ -1,4 +1,4 @@
-//! The opening handshake: reading requests and responses, whole and as they arrive, and what is written read again.
+//! The opening handshake: requests and responses are parsed whole and in pieces, written again, and parsed again.
 //!
 //! Input: a byte that chooses the limits, the seed of the splits (4 bytes), the head.
 
@@ -9,11 +9,11 @@ use hioload_ws_proto::handshake::{HandshakeError, HandshakeLimits};
 
 use super::input::{Input, Random, cut};
 
-/// The key of the client, and what it offers.
+/// The key of the client, and its offers.
 pub const KEY: [u8; 16] = *b"the sample nonce";
 const PROTOCOLS: [&str; 2] = ["chat", "superchat"];
 
-/// See the module.
+/// Runs one input; see the module.
 pub fn run(input: &[u8]) {
     let mut input = Input::new(input);
     let options = input.byte();
@@ -21,17 +21,14 @@ pub fn run(input: &[u8]) {
     let head = input.rest();
     let limits = match options & 1 {
         0 => HandshakeLimits::default(),
-        _ => HandshakeLimits {
-            max_head: 180,
-            max_headers: 6,
-        },
+        _ => HandshakeLimits::new(180, 6),
     };
     request(head, seed, &limits);
     response(head, seed, &limits);
     from_parts(head, seed);
 }
 
-/// What a request says, owned.
+/// The fields of a request, owned.
 #[derive(PartialEq, Eq, Debug)]
 struct Said {
     start: [String; 6],
@@ -73,7 +70,7 @@ fn request(bytes: &[u8], seed: u32, limits: &HandshakeLimits) {
         whole,
         "the split changes the answer"
     );
-    // An answer once given does not change with what follows.
+    // More bytes do not change the result.
     let prefix = &bytes[..Random::new(seed.into()).below(bytes.len() + 1)];
     match parse(prefix, limits) {
         Ok(None) => {}
@@ -84,10 +81,7 @@ fn request(bytes: &[u8], seed: u32, limits: &HandshakeLimits) {
             assert!(end <= bytes.len() && end <= limits.max_head);
             check(&request);
             let again = rewrite(&request);
-            let wide = HandshakeLimits {
-                max_head: 4 * (end + 100),
-                ..*limits
-            };
+            let wide = HandshakeLimits::new(4 * (end + 100), limits.max_headers);
             let (read, _) = parse(&again, &wide)
                 .expect("it was fine before")
                 .expect("it is whole");
@@ -103,7 +97,7 @@ fn request(bytes: &[u8], seed: u32, limits: &HandshakeLimits) {
     }
 }
 
-/// As the engine reads a head that arrives in pieces: only what is new is searched, and what was found is parsed once.
+/// Reads a head in pieces as the engine does: it searches only the new bytes, and parses the head once.
 fn arriving(bytes: &[u8], seed: u32, limits: &HandshakeLimits) -> Answer {
     let (mut arrived, mut scanned) = (0, 0);
     for piece in cut(bytes, seed) {
@@ -114,7 +108,7 @@ fn arriving(bytes: &[u8], seed: u32, limits: &HandshakeLimits) -> Answer {
             None => scanned = so_far.len(),
         }
     }
-    // The empty input is the only one that arrives in no piece.
+    // Only the empty input has no piece.
     if bytes.is_empty() {
         parse(bytes, limits)
     } else {
@@ -122,7 +116,7 @@ fn arriving(bytes: &[u8], seed: u32, limits: &HandshakeLimits) -> Answer {
     }
 }
 
-/// What the engine does with a request that it could read.
+/// Answers a parsed request as the engine does.
 fn check(request: &Request<'_>) {
     assert!(request.path().starts_with('/') && !request.path().contains('?'));
     let Some(upgrade) = request.upgrade else {
@@ -145,12 +139,12 @@ fn check(request: &Request<'_>) {
         extensions.as_ref().map(|e| e.as_str()),
         &[],
     )
-    .expect("what the parser let pass can be written");
+    .expect("a parsed request can be written");
 }
 
 /// The request from its parts.
 fn rewrite(request: &Request<'_>) -> Vec<u8> {
-    // HTTP/1.0 may lack a Host, which is all that tells the versions apart here.
+    // HTTP/1.0 may have no Host. The versions differ only in that here.
     let version = if request.header("Host").is_some() && request.upgrade.is_some() {
         "1.1"
     } else {
@@ -168,16 +162,13 @@ fn rewrite(request: &Request<'_>) -> Vec<u8> {
 }
 
 fn offer<'a>(extensions: &'a str) -> ClientRequest<'a> {
-    ClientRequest {
-        host: "example.com",
-        target: "/",
-        protocols: &PROTOCOLS,
-        extensions: Some(extensions),
-        ..ClientRequest::default()
-    }
+    let mut request = ClientRequest::new("example.com", "/");
+    request.protocols = &PROTOCOLS;
+    request.extensions = Some(extensions);
+    request
 }
 
-/// What a response leads to: status, protocol, headers and length.
+/// The result of a response: status, protocol, headers and length.
 type Reply = Result<Option<(u16, Option<String>, usize, usize)>, ResponseError>;
 
 fn response(bytes: &[u8], seed: u32, limits: &HandshakeLimits) {
@@ -218,8 +209,8 @@ fn response(bytes: &[u8], seed: u32, limits: &HandshakeLimits) {
     }
 }
 
-/// A client's request made of arbitrary parts: refused, or read by our server as it was meant, and the server's answer is what
-/// the client waits for.
+/// A client's request of arbitrary parts is refused, or our server reads the same parts and the client accepts the server's
+/// response.
 fn from_parts(bytes: &[u8], seed: u32) {
     let text = String::from_utf8_lossy(bytes);
     let mut parts = text.split('\n');
@@ -227,29 +218,22 @@ fn from_parts(bytes: &[u8], seed: u32) {
     let (host, target, origin, value) = (part(), part(), part(), part());
     let protocols: Vec<_> = part().split(',').filter(|p| !p.is_empty()).collect();
     let headers = [("X-Test", value)];
-    let request = ClientRequest {
-        host,
-        target,
-        origin: (seed & 1 == 1).then_some(origin),
-        protocols: &protocols,
-        extensions: None,
-        headers: &headers,
-    };
+    let mut request = ClientRequest::new(host, target);
+    request.origin = (seed & 1 == 1).then_some(origin);
+    request.protocols = &protocols;
+    request.headers = &headers;
     let mut out = Vec::new();
     if client::write_request(&mut out, &request, KEY).is_err() {
-        assert!(out.is_empty(), "nothing is written of what cannot be");
+        assert!(out.is_empty(), "a refused request writes nothing");
         return;
     }
-    let limits = HandshakeLimits {
-        max_head: out.len(),
-        ..HandshakeLimits::default()
-    };
+    let limits = HandshakeLimits::new(out.len(), HandshakeLimits::default().max_headers);
     let read = match server::parse(&out, &limits) {
         Ok(read) => read.expect("the request is whole"),
-        // Bounds of the server that the client does not have: characters of an origin, the number of protocols.
+        // The server has limits that the client has not: characters of an origin, the number of protocols.
         Err(HandshakeError::Origin) => return assert!(request.origin.is_some()),
         Err(HandshakeError::Protocols) => return assert!(protocols.len() > 64),
-        Err(error) => panic!("our client wrote what our server refuses: {error}"),
+        Err(error) => panic!("our server refuses the request of our client: {error}"),
     };
     assert_eq!(read.1, out.len());
     let read = read.0;
@@ -267,12 +251,9 @@ fn from_parts(bytes: &[u8], seed: u32) {
     let mut answer = Vec::new();
     server::write_accept(&mut answer, key, protocols.last().copied(), None, &headers)
         .expect("writable as before");
-    let limits = HandshakeLimits {
-        max_head: answer.len(),
-        ..limits
-    };
+    let limits = HandshakeLimits::new(answer.len(), limits.max_headers);
     let (reply, end) = client::parse_response(&answer, KEY, &request, &limits)
-        .expect("our server wrote what our client refuses")
+        .expect("our client accepts the response of our server")
         .expect("the answer is whole");
     assert!(reply.switched() && end == answer.len());
     assert_eq!(reply.protocol, protocols.last().copied());

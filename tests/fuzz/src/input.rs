@@ -1,6 +1,6 @@
-//! Reading an input, and cutting what it holds.
+//! Reads an input, and splits its stream.
 
-/// Reads an input from the front. At its end there are zeros.
+/// A reader of an input. After its end it reads zeros.
 #[derive(Clone, Debug)]
 pub struct Input<'a>(&'a [u8]);
 
@@ -25,13 +25,13 @@ impl<'a> Input<'a> {
     pub fn word(&mut self) -> u32 {
         u32::from(self.short()) << 16 | u32::from(self.short())
     }
-    /// The next `n` bytes, or what is left.
+    /// The next `n` bytes, or as many as are left.
     pub fn take(&mut self, n: usize) -> &'a [u8] {
         let (taken, rest) = self.0.split_at(n.min(self.0.len()));
         self.0 = rest;
         taken
     }
-    /// Bytes of which a length of one byte says how many.
+    /// Bytes after their length, which is one byte.
     pub fn bytes(&mut self) -> &'a [u8] {
         let n = self.byte();
         self.take(n.into())
@@ -42,12 +42,12 @@ impl<'a> Input<'a> {
     }
 }
 
-/// A small random generator (xorshift) for cutting and mutating: the same seed gives the same numbers everywhere.
+/// A small random generator (xorshift) for splits and mutations. The same seed gives the same numbers everywhere.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// From any seed.
+    /// A generator from any seed.
     pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
@@ -60,7 +60,7 @@ impl Random {
     }
 }
 
-/// Cuts `bytes` at places that `seed` chooses: into single bytes, a few bytes, dozens, or a few large pieces.
+/// Splits `bytes` at positions determined by `seed`: into single bytes, a few bytes, dozens, or a few large pieces.
 pub fn cut(bytes: &[u8], seed: u32) -> Vec<&[u8]> {
     let mut random = Random::new(seed.into());
     let most = [1, 7, 64, bytes.len().max(1)][random.below(4)];

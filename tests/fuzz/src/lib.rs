@@ -1,34 +1,35 @@
-//! What the fuzz targets check, apart from the fuzzer: each target is a function of the input's bytes that panics if
-//! something is wrong.
+//! The logic of the fuzz targets. A target is a function of the input's bytes that panics if a check fails.
 //!
-//! The fuzzer's programs call it from `fuzz_targets/`. The ordinary tests include this file (`tests/corpus.rs`) and call
-//! it for every committed input of `corpus/` and for random ones, so no nightly compiler is needed to replay a find.
+//! The programs of the fuzzer in `fuzz_targets/` call these functions. The ordinary tests include this file (`tests/corpus.rs`), and
+//! call them for every committed input of `corpus/` and for random changes of these, so a stable compiler can replay an input.
 //!
-//! An input begins with a few bytes of options and the seed of its splits; the module of each target says which. The rest is
-//! what a peer sends. Whatever it is, cutting it elsewhere must not change what comes of it.
+//! An input begins with options and the seed of its splits; the module of each target documents them. The rest is the data of a
+//! peer. Splitting the data elsewhere must not change the result.
 
 pub mod deflate;
 pub mod events;
 pub mod frames;
 pub mod handshake;
 pub mod input;
-// Shared with the simulation, which needs more of it.
+// Shared with the simulation, which uses other parts of it.
 #[allow(dead_code)]
 #[path = "../../../crates/tcp/tests/common/packet.rs"]
 pub mod packet;
 pub mod packets;
+pub mod parse;
 pub mod seeds;
 pub mod session;
 pub mod wire;
 
-/// A target: its name and what it does with an input.
+/// A target: its name and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All of them.
-pub const TARGETS: [Target; 5] = [
+/// All targets.
+pub const TARGETS: [Target; 6] = [
     ("handshake", handshake::run),
     ("frames", frames::run),
     ("deflate", deflate::run),
     ("session", session::run),
     ("packets", packets::run),
+    ("parse", parse::run),
 ];

@@ -1,8 +1,8 @@
-//! Frames into the userspace stack: whatever they are, nothing panics, nothing grows beyond its bound, every frame goes back
-//! to its pool, and a bystander's connection works on.
+//! Any frames for the user-space stack: it does not panic, no limit is exceeded, every frame returns to its pool, and the connection
+//! of a bystander goes on.
 //!
-//! Input: a byte of options (VLAN, small rings, keepalive, shared addresses, who echoes and who is answered), a seed of secrets
-//! (4 bytes), then steps: a byte that says what, with [`BATCH`] if the stack does not get a turn yet, and what [`steps`] reads.
+//! Input: a byte of options (VLAN, small rings, keep-alive, shared addresses, echoing, answers to ARP and NDP), the seed of the
+//! secret (4 bytes), then steps: a byte with the kind, with [`BATCH`] if no turn follows, and the bytes that [`steps`] reads.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use hioload_device::memory::{self, MemoryDevice, PairOptions};
 use hioload_device::{Burst, Device};
 use hioload_lcore::Time;
-use hioload_tcp::{Event, FlowId, Stack, StackConfig, What};
+use hioload_tcp::{Event, EventFlags, FlowId, Stack, StackConfig};
 
 use super::input::Input;
 use super::packet::{self, Link};
@@ -21,21 +21,21 @@ pub mod steps;
 
 use bystander::Bystander;
 
-/// Of a step's first byte: another one comes in the same burst.
+/// A flag in the first byte of a step: the next step is in the same burst.
 pub const BATCH: u8 = 0x80;
 
-/// Where the stack listens, and echoes.
+/// The port where the stack listens.
 pub const PORT: u16 = 9001;
 
 const CHUNKS: usize = 128;
 const OURS: [u8; 6] = [2, 0, 0, 0, 0, 0x0a];
-/// Limits of the stack: low, so that they are reached.
+/// The limits of the stack. They are low, so that inputs reach them.
 const MAX_FLOWS: usize = 8;
 const HALF_OPEN: usize = 4;
 const ORPHANS: usize = 3;
 const TIME_WAIT: usize = 4;
 
-/// See the module.
+/// Runs one input; see the module.
 pub fn run(input: &[u8]) {
     let mut input = Input::new(input);
     let mut bench = Bench::new(input.byte(), input.word());
@@ -59,39 +59,39 @@ pub fn run(input: &[u8]) {
     bench.rest();
 }
 
-/// What the stack last said to one of those who have no state of their own.
+/// The numbers in the last segment of the stack to a peer. The peers have no state of their own.
 #[derive(Clone, Copy, Debug)]
 struct Track {
-    /// What it expects next.
+    /// The next sequence number that it expects.
     wanted: u32,
-    /// What it will send next.
+    /// The next sequence number that it sends.
     next: u32,
 }
 
-/// Two ends as (address, port): who has no state, and the stack.
+/// The endpoints of the peer and of the stack.
 type Ends = (SocketAddr, SocketAddr);
 
-/// The stack, its application, and the cable's other end.
+/// The stack, its application, and the far end of the cable.
 pub struct Bench {
     stack: Stack<MemoryDevice>,
     cable: MemoryDevice,
     out: Burst<<MemoryDevice as Device>::Frame>,
     now: Time,
     vlan: Option<u16>,
-    /// The application sends back what it gets, and releases flows that have ended.
+    /// The application echoes, and releases flows that have ended.
     echoes: bool,
-    /// ARP and NDP for those who have no state are answered.
+    /// ARP and NDP requests for the peers are answered.
     resolves: bool,
     flows: Vec<FlowId>,
     tracks: BTreeMap<Ends, Track>,
-    /// What was sent to the stack last, and what it sent.
+    /// The last frame to the stack, and the last frame from it.
     last_in: Vec<u8>,
     last_out: Vec<u8>,
     /// Frames for the bystander.
     bystanders: VecDeque<Vec<u8>>,
 }
 
-/// The stack's address.
+/// The address of the stack.
 fn own(six: bool) -> IpAddr {
     match six {
         false => Ipv4Addr::new(10, 77, 0, 1).into(),
@@ -102,36 +102,29 @@ fn own(six: bool) -> IpAddr {
 impl Bench {
     fn new(options: u8, seed: u32) -> Self {
         let bit = |bit: u8| options >> bit & 1 == 1;
-        let pair = PairOptions {
-            chunks: CHUNKS,
-            ring: CHUNKS,
-            ..PairOptions::default()
-        };
+        let pair = PairOptions::default().chunks(CHUNKS).ring(CHUNKS);
         let (a, b) = memory::pair(&pair).expect("memory");
         let vlan = bit(0).then_some(5);
         let ring = if bit(1) { 4096 } else { 65_536 };
         let mut secret = [0; 16];
         secret[..4].copy_from_slice(&seed.to_be_bytes());
-        let config = StackConfig {
-            addresses: ["10.77.0.1/24", "fd77::1/64"]
-                .map(|cidr| cidr.parse().expect("an address"))
-                .to_vec(),
-            gateway_v4: Some(Ipv4Addr::new(10, 77, 0, 254)),
-            vlan: vlan.filter(|_| bit(2)),
-            answers_for_addresses: !bit(3),
-            listen: [false, true].map(|six| (own(six), PORT).into()).to_vec(),
-            max_flows: MAX_FLOWS,
-            half_open: HALF_OPEN,
-            time_wait: TIME_WAIT,
-            orphans: ORPHANS,
-            rx_ring: ring,
-            tx_ring: ring,
-            ring_memory: 64 << 10,
-            keepalive: bit(4).then_some(Duration::from_secs(5)),
-            secret,
-            source_ports: 50_000..=50_007,
-            ..StackConfig::default()
-        };
+        let addresses =
+            ["10.77.0.1/24", "fd77::1/64"].map(|cidr| cidr.parse().expect("an address"));
+        let mut config = StackConfig::new(addresses);
+        config.gateway_v4 = Some(Ipv4Addr::new(10, 77, 0, 254));
+        config.vlan = vlan.filter(|_| bit(2));
+        config.answers_for_addresses = !bit(3);
+        config.listen = [false, true].map(|six| (own(six), PORT).into()).to_vec();
+        config.max_flows = MAX_FLOWS;
+        config.half_open = HALF_OPEN;
+        config.time_wait = TIME_WAIT;
+        config.orphans = ORPHANS;
+        config.rx_ring = ring;
+        config.tx_ring = ring;
+        config.ring_memory = 64 << 10;
+        config.keepalive = bit(4).then_some(Duration::from_secs(5));
+        config.secret = secret;
+        config.source_ports = 50_000..=50_007;
         let stack = Stack::new(a.open(), config, None, Time::ZERO).expect("a stack");
         Self {
             stack,
@@ -149,7 +142,7 @@ impl Bench {
         }
     }
 
-    /// To the stack, from `src`.
+    /// The link from `src` to the stack.
     fn link(&self, src: [u8; 6]) -> Link {
         Link {
             src,
@@ -158,7 +151,7 @@ impl Bench {
         }
     }
 
-    /// A frame for the stack. Nobody may speak for the bystander, who could not defend himself.
+    /// Sends a frame to the stack. Frames with the address of the bystander are dropped: it could not detect a perfect forgery.
     fn send(&mut self, frame: &[u8]) {
         let forged = frame
             .windows(4)
@@ -169,7 +162,7 @@ impl Bench {
         }
     }
 
-    /// Puts a frame on the cable.
+    /// Sends a frame on the cable.
     fn put(&mut self, bytes: &[u8]) {
         if self.out.is_full() {
             self.turn();
@@ -183,7 +176,7 @@ impl Bench {
         }
     }
 
-    /// A turn of the stack, and of those who listen to it.
+    /// Runs a turn of the stack, and receives its frames.
     fn turn(&mut self) {
         self.cable.tx_burst(&mut self.out);
         self.stack.receive(self.now);
@@ -205,16 +198,16 @@ impl Bench {
         }
     }
 
-    /// The application.
+    /// Handles an event as the application.
     fn event(&mut self, event: Event<<MemoryDevice as Device>::Frame>) {
         let Event {
             flow: id,
-            what,
-            segment,
+            flags,
+            payload,
             ..
         } = event;
         let bystander = self.stack.peer(id) == Some(bystander::END);
-        if what.contains(What::ACCEPTED) && !bystander {
+        if flags.contains(EventFlags::ACCEPTED) && !bystander {
             assert!(!self.flows.contains(&id), "{id} accepted twice");
             self.flows.push(id);
         }
@@ -222,10 +215,10 @@ impl Bench {
             bystander || self.flows.contains(&id),
             "{id}: an event of a stale flow"
         );
-        if let Some(segment) = segment {
+        if let Some(payload) = payload {
             let there = self.stack.readable(id);
             assert_eq!(
-                segment.frame.bytes()[segment.payload],
+                payload.frame.bytes()[payload.range],
                 *there,
                 "{id}: in place"
             );
@@ -239,7 +232,7 @@ impl Bench {
                 self.flows.retain(|&flow| flow != id);
             }
         }
-        if what.contains(What::CLOSED) {
+        if flags.contains(EventFlags::CLOSED) {
             assert!(
                 !bystander,
                 "the bystander's connection died: {:?}",
@@ -249,7 +242,7 @@ impl Bench {
         }
     }
 
-    /// What the stack sent.
+    /// Receives a frame of the stack.
     fn hear(&mut self, frame: &[u8]) {
         self.last_out = frame.to_vec();
         let Some(view) = packet::view(frame) else {
@@ -276,7 +269,7 @@ impl Bench {
         }
     }
 
-    /// Answers whoever asks for the MAC address of one of those who have no state, or of the bystander.
+    /// Answers an ARP request for the address of a peer or the bystander.
     fn resolve(&mut self, frame: &[u8]) {
         let Some(at) = frame.windows(2).position(|two| two == [8, 6]) else {
             return self.advertise(frame);
@@ -318,15 +311,15 @@ impl Bench {
         self.put(&frame);
     }
 
-    /// Lets time pass, with a turn for each timer on the way, as far as there are not too many.
+    /// Advances the time, with a turn for each timer, up to a limit of turns.
     fn pass(&mut self, time: Duration, bystander: Option<&mut Bystander>) {
         let end = self.now + time;
         let mut bystander = bystander;
         for _ in 0..300 {
             let next = self.stack.next_deadline().unwrap_or(end);
-            // Not before now, and not at now again and again.
-            let soon = self.now + Duration::from_millis(1);
-            self.now = next.clamp(soon, end.max(soon));
+            // The time does not go back, and advances at least by 1 ms.
+            let earliest = self.now + Duration::from_millis(1);
+            self.now = next.clamp(earliest, end.max(earliest));
             self.turn();
             if let Some(bystander) = &mut bystander {
                 bystander.answer(self);
@@ -345,7 +338,7 @@ impl Bench {
         self.turn();
     }
 
-    /// Everybody is gone: in the end nothing is left.
+    /// Ends all flows, and checks that nothing is left.
     fn rest(&mut self) {
         for _ in 0..40 {
             self.pass(Duration::from_secs(10), None);

@@ -1,10 +1,10 @@
-//! The whole engine on a scripted network: a few hostile peers, and a bystander that must not notice them.
+//! The whole engine on a scripted network: a few hostile peers, and a bystander that they must not affect.
 //!
 //! Input: a byte of options ([`Options`]), the seed of the splits (4 bytes), then steps ([`Step::read`]).
 //!
-//! Whatever the peers do: nothing panics, the bystander's messages are echoed at once, what is sent to anybody is what
-//! RFC 6455 allows, and when all are gone nothing of them is left. Unless the options make timing count (small windows and
-//! queues), cutting what the peers send into pieces changes neither what they are sent nor the counters.
+//! Whatever the peers do, the engine does not panic, the messages of the bystander are echoed at once, every peer is sent only what
+//! RFC 6455 allows, and when all peers have gone, no state of them is left. Unless the options make timing relevant (small windows
+//! and queues), splitting the bytes of the peers changes neither the bytes that they are sent nor the counters.
 
 mod app;
 mod ending;
@@ -18,18 +18,18 @@ use super::wire::{By, Sent};
 pub use peers::{CLOSE, REQUEST};
 use world::World;
 
-/// What an input asks for.
+/// The options of an input.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Unlimited windows and queues, so that a split run must equal the unsplit one.
+    /// Unlimited windows and queues: a split run must equal the unsplit one.
     pub exact: bool,
-    /// Which limits (0 to 3).
+    /// The limits (0 to 3).
     pub limits: u8,
-    /// Which permessage-deflate (0 and 1: none, 2: shared compressors, 3: own ones).
+    /// permessage-deflate (0 and 1: none, 2: shared compressors, 3: own compressors).
     pub deflate: u8,
-    /// Which answer to a full send queue (0 to 2).
+    /// The policy for a full send queue (0 to 2).
     pub policy: u8,
-    /// In the end the peers fall silent instead of closing.
+    /// In the end the peers become silent instead of closing.
     pub silent: bool,
 }
 
@@ -45,31 +45,31 @@ impl Options {
     }
 }
 
-/// What happens next to the peer in seat `who`: 0 to 3 have dialed us, 4 and 5 were dialed by us.
+/// A step of the peer in seat `who`. Peers 0 to 3 have connected to us, we have connected to peers 4 and 5.
 #[derive(Clone, Debug)]
 pub enum Step<'a> {
     /// It sends these bytes.
     Bytes(&'a [u8]),
-    /// It does its part of a proper opening handshake, in a variant.
+    /// It does its part of a valid opening handshake, in a variant.
     Open(u8),
-    /// It sends a frame, properly masked or not masked, whose first byte is this.
+    /// It sends a frame with this first byte, masked as its role requires.
     Frame(u8, &'a [u8]),
-    /// It sends the same frame so many times at once.
+    /// It sends the same frame many times at once.
     Burst(u8, &'a [u8]),
     /// It ends its sending side.
     End,
     /// It resets the connection.
     Reset,
-    /// From now on it takes so many bytes at a time.
+    /// From now on it accepts this number of bytes at a time.
     Window(u16),
-    /// So many milliseconds pass.
+    /// Milliseconds pass.
     Pass(u16),
-    /// Another peer takes the seat; the old one stays connected and is heard of no more.
+    /// Another peer takes the seat. The old one stays connected and sends nothing more.
     Fresh,
 }
 
 impl<'a> Step<'a> {
-    /// A byte for what happens, one for the seat, then what the step needs.
+    /// Reads a step: a byte with the kind, one with the seat, then its arguments.
     fn read(input: &mut Input<'a>) -> (usize, Self) {
         let (what, who) = (input.byte(), usize::from(input.byte() % 6));
         let step = match what % 10 {
@@ -89,10 +89,10 @@ impl<'a> Step<'a> {
 }
 
 impl Step<'_> {
-    /// Whether it means the same without permessage-deflate.
+    /// Whether the step has the same effect without permessage-deflate.
     fn is_plain(&self, who: usize) -> bool {
         match self {
-            // A server that answers an offer we did not make is refused.
+            // A response with an extension that we have not offered is refused.
             Self::Open(variant) => who < 4 || variant & 3 == 0,
             Self::Bytes(_) => false,
             Self::Frame(first, _) | Self::Burst(first, _) => first & 0x40 == 0,
@@ -103,7 +103,7 @@ impl Step<'_> {
 
 const MAX_STEPS: usize = 48;
 
-/// See the module.
+/// Runs one input; see the module.
 pub fn run(input: &[u8]) {
     let mut input = Input::new(input);
     let options = Options::from_bits(input.byte());
@@ -136,15 +136,15 @@ pub fn run(input: &[u8]) {
         );
         assert_eq!(
             whole.seen, plain.seen,
-            "compression changes what the peers are told"
+            "compression changes the messages to the peers"
         );
     }
 }
 
-/// What came of a script.
+/// The result of a script.
 struct Outcome {
     peers: Vec<(By, Sent)>,
-    /// What the peers that dialed us see in it.
+    /// The frames that the peers which have connected to us were sent.
     seen: Vec<Vec<Seen>>,
     counters: Vec<(&'static str, u64)>,
 }

@@ -1,11 +1,11 @@
-//! A reader of what the engine sends, written apart from the engine's own parser: what it does not accept must not be sent.
+//! A parser of the bytes that the engine sends. It shares no code with the engine. The engine must not send bytes that it refuses.
 
-/// What one connection was sent.
+/// The parsed bytes of one connection.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Sent {
     /// The lines of the HTTP head.
     pub head: Vec<String>,
-    /// The body, of an answer that is none of WebSocket.
+    /// The body of a response that does not upgrade.
     pub body: Vec<u8>,
     /// The frames after it, unmasked.
     pub frames: Vec<Frame>,
@@ -14,13 +14,13 @@ pub struct Sent {
 /// One frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Frame {
-    /// FIN, RSV and opcode as they stand in the first byte.
+    /// The first byte: FIN, RSV and opcode.
     pub first: u8,
     /// The payload, unmasked.
     pub payload: Vec<u8>,
 }
 
-/// Who sent it.
+/// The role of the sender.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum By {
     /// A server: a response, then frames without masks.
@@ -29,10 +29,10 @@ pub enum By {
     Client,
 }
 
-/// Reads all that was sent. `cut_off` says that the connection was reset, or is still open, so that the end may be missing.
+/// Parses all bytes that were sent. With `cut_off` the connection was reset or is still open, so the end may be missing.
 ///
 /// # Panics
-/// If it is not what RFC 6455 lets this side send.
+/// If RFC 6455 does not allow this side to send the bytes.
 pub fn read(by: By, bytes: &[u8], cut_off: bool) -> Sent {
     let mut sent = Sent::default();
     if bytes.is_empty() {
@@ -72,7 +72,7 @@ fn body(head: &[String], rest: &[u8], cut_off: bool) -> Vec<u8> {
         .find_map(|line| line.strip_prefix("Content-Length: "))
         .expect("a length");
     let length: usize = length.parse().expect("a number");
-    // The answer to HEAD has the length of a body that is not there.
+    // The response to HEAD has the length of a body that it does not have.
     assert!(rest.len() == length || rest.is_empty() || (cut_off && rest.len() < length));
     assert!(
         head.iter()
@@ -139,7 +139,7 @@ fn close(payload: &[u8]) {
     }
 }
 
-/// The frame at the front and its length on the wire; `None` if it is not all there.
+/// The frame at the front and its length on the wire; `None` if it is not complete.
 fn frame(by: By, bytes: &[u8]) -> Option<(Frame, usize)> {
     let (&first, &second) = (bytes.first()?, bytes.get(1)?);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What an interface says of itself by ioctl: netdevice(7) and ethtool.
+//! The properties of an interface, by ioctl: netdevice(7) and ethtool.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::io;
@@ -18,7 +18,7 @@ const ETHTOOL_GRSSH: u32 = 0x46;
 const ETH_SS_FEATURES: u32 = 4;
 const ETH_GSTRING_LEN: usize = 32;
 
-/// `struct ifreq` of the requests made here: a name, and up to 24 bytes that mean what the request says.
+/// `struct ifreq` as the requests of this module use it: a name, and up to 24 bytes whose meaning depends on the request.
 #[repr(C)]
 struct IfReq {
     name: [c_char; libc::IFNAMSIZ],
@@ -31,47 +31,50 @@ union IfReqData {
     bytes: [u8; 24],
 }
 
-/// Asks about one interface.
+/// Queries about one interface.
 #[derive(Debug)]
 pub struct Ethtool {
     socket: OwnedFd,
     name: [c_char; libc::IFNAMSIZ],
 }
 
-/// Entries of a NIC's rings.
+/// The sizes of a NIC's rings, in descriptors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct NicRings {
-    /// Receive, now and at most.
+    /// The receive ring: the current and the largest size.
     pub rx: (u32, u32),
-    /// Transmit, now and at most.
+    /// The transmit ring: the current and the largest size.
     pub tx: (u32, u32),
 }
 
-/// How many queues a NIC has: now, and at most.
+/// The numbers of a NIC's queues.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Channels {
-    /// That receive.
+    /// Receive queues: the current and the largest number.
     pub rx: (u32, u32),
-    /// That send.
+    /// Transmit queues: the current and the largest number.
     pub tx: (u32, u32),
 }
 
-/// How a NIC spreads flows over its queues.
+/// The receive-side scaling of a NIC.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Rss {
-    /// The queue for each value of the hash's low bits.
+    /// The indirection table: the queue for each value of the hash's low bits.
     pub indirection: Vec<u32>,
-    /// The hash's key.
+    /// The hash key.
     pub key: Vec<u8>,
-    /// The hash treats both directions of a flow alike.
+    /// The hash is the same for both directions of a flow.
     pub symmetric: bool,
 }
 
 impl Ethtool {
-    /// For the interface `name`.
+    /// Queries about the interface `name`.
     ///
     /// # Errors
-    /// `InvalidInput` if that cannot be a name; what the system says.
+    /// `InvalidInput` if `name` cannot be the name of an interface; the errors of socket(2).
     pub fn new(name: &str) -> io::Result<Self> {
         let mut bytes = [0; libc::IFNAMSIZ];
         if name.is_empty() || name.len() >= bytes.len() || name.contains('\0') {
@@ -93,7 +96,7 @@ impl Ethtool {
         })
     }
 
-    /// Its number.
+    /// The interface index.
     ///
     /// # Errors
     /// `ENODEV` if there is no such interface.
@@ -107,19 +110,19 @@ impl Ethtool {
         Ok(netdevice::name_to_index(&self.socket, &name)?)
     }
 
-    /// The largest IP packet.
+    /// The largest IP packet, in bytes.
     ///
     /// # Errors
-    /// What the system says.
+    /// The errors of ioctl(2); `ENODEV` if there is no such interface.
     pub fn mtu(&self) -> io::Result<usize> {
         let bytes = self.plain(libc::SIOCGIFMTU)?;
         Ok(i32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]).max(0) as usize)
     }
 
-    /// The station's address.
+    /// The MAC address.
     ///
     /// # Errors
-    /// What the system says; `Unsupported` if it is no Ethernet.
+    /// `Unsupported` if this is not an Ethernet interface; the errors of ioctl(2).
     pub fn mac(&self) -> io::Result<[u8; 6]> {
         let bytes = self.plain(libc::SIOCGIFHWADDR)?;
         let family = u16::from_ne_bytes([bytes[0], bytes[1]]);
@@ -132,10 +135,10 @@ impl Ethtool {
         Ok([bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7]])
     }
 
-    /// Whether it is up, and whether it has a carrier.
+    /// Whether the interface is administratively up, and whether it has a carrier.
     ///
     /// # Errors
-    /// What the system says.
+    /// The errors of ioctl(2).
     pub fn is_up(&self) -> io::Result<(bool, bool)> {
         let bytes = self.plain(libc::SIOCGIFFLAGS)?;
         let flags = i32::from(i16::from_ne_bytes([bytes[0], bytes[1]]));
@@ -145,18 +148,18 @@ impl Ethtool {
     /// The driver's name.
     ///
     /// # Errors
-    /// What the system says.
+    /// `EOPNOTSUPP` if the driver does not report it; the errors of ioctl(2).
     pub fn driver(&self) -> io::Result<String> {
-        // struct ethtool_drvinfo: the command, then names of 32 bytes, the driver's first.
+        // struct ethtool_drvinfo: the command, then names of 32 bytes. The driver's name is the first.
         let mut info = [0_u32; 49];
         self.ask(ETHTOOL_GDRVINFO, &mut info)?;
         Ok(text(&info[1..9]))
     }
 
-    /// Its ring sizes.
+    /// The sizes of the rings.
     ///
     /// # Errors
-    /// `EOPNOTSUPP` if the driver has nothing to say.
+    /// `EOPNOTSUPP` if the driver does not report them; the errors of ioctl(2).
     pub fn rings(&self) -> io::Result<NicRings> {
         let mut rings = [0_u32; 9];
         self.ask(ETHTOOL_GRINGPARAM, &mut rings)?;
@@ -167,10 +170,10 @@ impl Ethtool {
         })
     }
 
-    /// Its queues.
+    /// The numbers of queues.
     ///
     /// # Errors
-    /// `EOPNOTSUPP` if the driver has nothing to say.
+    /// `EOPNOTSUPP` if the driver does not report them; the errors of ioctl(2).
     pub fn channels(&self) -> io::Result<Channels> {
         let mut channels = [0_u32; 9];
         self.ask(ETHTOOL_GCHANNELS, &mut channels)?;
@@ -181,12 +184,12 @@ impl Ethtool {
         })
     }
 
-    /// How it spreads flows.
+    /// The receive-side scaling.
     ///
     /// # Errors
-    /// `EOPNOTSUPP` if the driver has nothing to say.
+    /// `EOPNOTSUPP` if the driver does not report it; the errors of ioctl(2).
     pub fn rss(&self) -> io::Result<Rss> {
-        // struct ethtool_rxfh: six words, then the table and the key. The first call asks for their sizes.
+        // struct ethtool_rxfh: six words, then the table and the key. The first call returns their sizes.
         let mut head = [0_u32; 7];
         self.ask(ETHTOOL_GRSSH, &mut head)?;
         let (table, key) = (head[2] as usize, head[3] as usize);
@@ -203,8 +206,8 @@ impl Ethtool {
             .flat_map(|word| word.to_ne_bytes())
             .collect();
         bytes.truncate(key);
-        // The second byte of word 4 says how the input is made: RXH_XFRM_SYM_XOR and later RXH_XFRM_SYM_OR_XOR. A key
-        // that repeats its first two bytes makes the Toeplitz hash symmetric as well.
+        // The second byte of word 4 is the transformation of the hash's input: RXH_XFRM_SYM_XOR, or in later kernels
+        // RXH_XFRM_SYM_OR_XOR. A key that repeats its first two bytes makes the Toeplitz hash symmetric as well.
         let transform = all[4].to_ne_bytes()[1];
         let repeats = bytes.len() > 2 && bytes.chunks(2).all(|pair| bytes.starts_with(pair));
         Ok(Rss {
@@ -214,10 +217,10 @@ impl Ethtool {
         })
     }
 
-    /// The names of its features (`rx-lro`, `rx-gro-hw`, ...) that are on.
+    /// The names of the features that are on (`rx-lro`, `rx-gro-hw`, ...).
     ///
     /// # Errors
-    /// What the system says.
+    /// The errors of ioctl(2).
     pub fn features(&self) -> io::Result<Vec<String>> {
         // struct ethtool_sset_info: the command, a word, a mask of 64 bits, then a word for each bit.
         let mut set = [0_u32; 5];
@@ -243,21 +246,21 @@ impl Ethtool {
         Ok((0..count).filter(|&n| on(n)).map(name).collect())
     }
 
-    /// A request whose answer is in the request.
+    /// A request whose reply is in the `struct ifreq`.
     fn plain(&self, request: libc::c_ulong) -> io::Result<[u8; 24]> {
         let mut ifreq = IfReq {
             name: self.name,
             data: IfReqData { bytes: [0; 24] },
         };
-        // SAFETY: these requests read the name and write at most the 24 bytes of a `struct ifreq`, which outlives the call.
+        // SAFETY: these requests read the name and write at most 24 bytes of a `struct ifreq`, which outlives the call.
         let result = unsafe { libc::ioctl(self.socket.as_raw_fd(), request as _, &raw mut ifreq) };
         check(result)?;
-        // SAFETY: the bytes were initialised, and the kernel wrote plain bytes over them.
+        // SAFETY: all bytes were initialised, and any bytes are valid.
         Ok(unsafe { ifreq.data.bytes })
     }
 
-    /// An ethtool request: `words` is its structure, whose first word is the command. What it says of its own length, if
-    /// it says anything, must be true.
+    /// An ethtool request. `words` is its structure, whose first word is the command. A length in the structure must not exceed
+    /// the length of `words`.
     fn ask(&self, command: u32, words: &mut [u32]) -> io::Result<()> {
         words[0] = command;
         let mut ifreq = IfReq {
@@ -266,8 +269,8 @@ impl Ethtool {
                 pointer: words.as_mut_ptr().cast(),
             },
         };
-        // SAFETY: the kernel writes into `words` the structure that belongs to the command. Its callers here made `words` as
-        // large as that structure, with the number of elements they announce in it; it outlives the call.
+        // SAFETY: the kernel writes the structure of the command into `words`. The callers in this module make `words` as large
+        // as that structure with the number of elements announced in it, and `words` outlives the call.
         let result = unsafe { libc::ioctl(self.socket.as_raw_fd(), SIOCETHTOOL, &raw mut ifreq) };
         check(result)
     }
@@ -281,7 +284,7 @@ fn check(result: c_int) -> io::Result<()> {
     }
 }
 
-/// A string that fills words up to its first zero byte.
+/// The text in `words`, up to the first zero byte.
 fn text(words: &[u32]) -> String {
     let bytes: Vec<u8> = words
         .iter()

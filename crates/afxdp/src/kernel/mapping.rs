@@ -1,4 +1,4 @@
-//! The memory of a ring, which the kernel made and shares: three words and the slots, all of them atomics.
+//! The memory of a ring, which the kernel allocates and shares: three words and the slots, accessed only as atomics.
 
 use std::ffi::c_void;
 use std::io;
@@ -25,12 +25,12 @@ pub(crate) struct DescriptorSlot {
 
 const _: () = assert!(size_of::<DescriptorSlot>() == 16);
 
-/// What may be a slot of a ring.
+/// A type that may be a slot of a ring.
 ///
 /// # Safety
-/// All of it must be atomics, and any bytes a value.
+/// The type must consist of atomics, and any bytes must be a valid value.
 pub(crate) unsafe trait Slot {}
-// SAFETY: an atomic, of which any eight bytes are a value.
+// SAFETY: an atomic, for which any eight bytes are a valid value.
 unsafe impl Slot for AddressSlot {}
 // SAFETY: three atomics without padding.
 unsafe impl Slot for DescriptorSlot {}
@@ -46,11 +46,11 @@ pub(crate) struct Mapping<S> {
     mask: u32,
 }
 
-// SAFETY: the mapping belongs to the process, not to a thread; what is in it is only reached as atomics.
+// SAFETY: the mapping belongs to the process, not to a thread, and is accessed only as atomics.
 unsafe impl<S: Send> Send for Mapping<S> {}
 
 impl<S: Slot> Mapping<S> {
-    /// Maps a ring of `size` slots, a power of two, that was made on `socket`.
+    /// Maps a ring of `size` slots, a power of two, that `socket` has.
     pub(crate) fn new(
         socket: BorrowedFd<'_>,
         size: u32,
@@ -62,8 +62,8 @@ impl<S: Slot> Mapping<S> {
         let words_end = at.producer.max(at.consumer).max(flags_at) as usize + 4;
         let len = slots_end.max(words_end);
         assert!(size.is_power_of_two());
-        // SAFETY: a new mapping at a place the kernel chooses touches nothing that exists. The kernel refuses it unless
-        // the ring is as large as `len`. MAP_POPULATE: no page fault later.
+        // SAFETY: a new mapping at an address that the kernel chooses overlaps no other memory. The kernel refuses it unless the
+        // ring is as large as `len`. MAP_POPULATE avoids page faults later.
         let start = unsafe {
             mmap(
                 ptr::null_mut(),
@@ -75,8 +75,8 @@ impl<S: Slot> Mapping<S> {
             )
         }?;
         let start = NonNull::new(start).ok_or(io::ErrorKind::OutOfMemory)?;
-        // SAFETY: all four offsets are within the mapping (`len` was computed from them) and aligned for what is there:
-        // they are the kernel's own, of its `struct xdp_ring`.
+        // SAFETY: all four offsets are within the mapping (`len` was computed from them) and aligned for their types: the kernel
+        // reports them for its `struct xdp_ring`.
         unsafe {
             Ok(Self {
                 start,
@@ -93,7 +93,7 @@ impl<S: Slot> Mapping<S> {
     /// The producer's count of slots filled.
     #[inline]
     pub(crate) fn producer(&self) -> &AtomicU32 {
-        // SAFETY: within the mapping, which lives as long as `self`; an atomic, of which any bytes are a value.
+        // SAFETY: the pointer is within the mapping, which lives as long as `self`, and any bytes are a valid atomic.
         unsafe { self.producer.as_ref() }
     }
 
@@ -104,22 +104,22 @@ impl<S: Slot> Mapping<S> {
         unsafe { self.consumer.as_ref() }
     }
 
-    /// What the kernel asks for (`XDP_RING_NEED_WAKEUP`).
+    /// The kernel's flags (`XDP_RING_NEED_WAKEUP`).
     #[inline]
     pub(crate) fn flags(&self) -> &AtomicU32 {
         // SAFETY: as in `producer`.
         unsafe { self.flags.as_ref() }
     }
 
-    /// The slot of a count.
+    /// The slot for a count.
     #[inline]
     pub(crate) fn slot(&self, count: u32) -> &S {
-        // SAFETY: the masked count is less than the number of slots, all of which are in the mapping; the rest as in
+        // SAFETY: the masked count is less than the number of slots, all of which are in the mapping. The rest is as in
         // `producer`, by the contract of `Slot`.
         unsafe { self.slots.add((count & self.mask) as usize).as_ref() }
     }
 
-    /// Slots.
+    /// The number of slots.
     pub(crate) fn size(&self) -> u32 {
         self.mask + 1
     }
@@ -127,8 +127,8 @@ impl<S: Slot> Mapping<S> {
 
 impl<S> Drop for Mapping<S> {
     fn drop(&mut self) {
-        // SAFETY: the whole mapping, once; no reference into it outlives `self`. Failing is not possible with its own
-        // address and length, and nothing could be done.
+        // SAFETY: the whole mapping is unmapped once, and no reference into it outlives `self`. The call cannot fail with the
+        // address and the length of a mapping.
         let _ = unsafe { munmap(self.start.as_ptr(), self.len) };
     }
 }

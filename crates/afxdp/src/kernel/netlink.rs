@@ -1,4 +1,4 @@
-//! Two questions to rtnetlink: which XDP program is on an interface, and did any interface change.
+//! Two queries of rtnetlink: the XDP program on an interface, and whether any interface has changed.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,7 +20,7 @@ const IFLA_XDP_PROG_ID: u16 = 4;
 const HEADER: usize = 16;
 const IFINFO: usize = 16;
 
-/// Tells that an interface came, went or changed.
+/// A subscription to the events of all interfaces: added, removed or changed.
 #[derive(Debug)]
 pub(crate) struct LinkEvents(OwnedFd);
 
@@ -29,11 +29,11 @@ impl LinkEvents {
         Ok(Self(socket(RTMGRP_LINK)?))
     }
 
-    /// Takes note of all there were: whether there were any.
+    /// Discards the pending events. Returns whether there was any.
     pub(crate) fn drain(&self) -> bool {
         let mut any = false;
         let mut buffer = [0; 4096];
-        // ENOBUFS says that some were lost: something did change.
+        // ENOBUFS: events were lost, so there were some.
         while let Ok(_) | Err(rustix::io::Errno::NOBUFS) =
             recv(&self.0, &mut buffer, RecvFlags::DONTWAIT)
         {
@@ -63,17 +63,18 @@ fn socket(groups: u32) -> io::Result<OwnedFd> {
 
 /// The XDP program on an interface.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct AttachedProgram {
-    /// Its number, as `bpftool prog` shows it; 0 if there are several.
+    /// The program's id, as `bpftool prog` shows it; 0 if there are several programs.
     pub id: u32,
-    /// In the stack, not in the driver.
+    /// The program runs in the kernel's stack (generic XDP), not in the driver.
     pub generic: bool,
 }
 
-/// The XDP program on the interface with number `index`, if there is one.
+/// The XDP program on the interface with the index `index`, if there is one.
 ///
 /// # Errors
-/// What the system says.
+/// `ENODEV` if there is no such interface, `InvalidData` for a malformed reply, and the errors of the netlink socket.
 pub fn attached_program(index: u32) -> io::Result<Option<AttachedProgram>> {
     let socket = socket(0)?;
     let mut request = [0; HEADER + IFINFO];
@@ -87,20 +88,20 @@ pub fn attached_program(index: u32) -> io::Result<Option<AttachedProgram>> {
         SendFlags::empty(),
         &SocketAddrNetlink::new(0, 0),
     )?;
-    let mut answer = vec![0; 65536];
-    let (got, _) = recv(&socket, answer.as_mut_slice(), RecvFlags::empty())?;
-    parse(answer.get(..got).unwrap_or_default())
+    let mut reply = vec![0; 65536];
+    let (got, _) = recv(&socket, reply.as_mut_slice(), RecvFlags::empty())?;
+    parse(reply.get(..got).unwrap_or_default())
 }
 
-/// An RTM_NEWLINK message, or an error.
+/// Parses an RTM_NEWLINK or an NLMSG_ERROR message.
 fn parse(message: &[u8]) -> io::Result<Option<AttachedProgram>> {
     let malformed = || io::Error::from(io::ErrorKind::InvalidData);
-    let kind = number(message, 4, 2).ok_or_else(malformed)? as u16;
-    if kind == NLMSG_ERROR {
+    let message_type = number(message, 4, 2).ok_or_else(malformed)? as u16;
+    if message_type == NLMSG_ERROR {
         let code = number(message, HEADER, 4).ok_or_else(malformed)? as i32;
         return Err(io::Error::from_raw_os_error(-code));
     }
-    if kind != RTM_NEWLINK {
+    if message_type != RTM_NEWLINK {
         return Err(malformed());
     }
     let attributes = message.get(HEADER + IFINFO..).ok_or_else(malformed)?;
@@ -118,21 +119,21 @@ fn parse(message: &[u8]) -> io::Result<Option<AttachedProgram>> {
     })
 }
 
-/// The payload of the first attribute of a kind.
+/// The payload of the first attribute of the type `wanted`.
 fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     loop {
         let len = number(attributes, 0, 2)? as usize;
-        // The highest two bits are flags.
-        let kind = number(attributes, 2, 2)? as u16 & 0x3fff;
+        // The upper two bits are flags.
+        let attribute_type = number(attributes, 2, 2)? as u16 & 0x3fff;
         let payload = attributes.get(4..len)?;
-        if kind == wanted {
+        if attribute_type == wanted {
             return Some(payload);
         }
         attributes = attributes.get(len.next_multiple_of(4)..)?;
     }
 }
 
-/// A number of 2 or 4 bytes in the machine's order.
+/// A number of 2 or 4 bytes in the machine's byte order.
 fn number(bytes: &[u8], at: usize, size: usize) -> Option<u32> {
     let bytes = bytes.get(at..at + size)?;
     Some(match *bytes {
@@ -153,13 +154,13 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_that_is_not_there_is_an_error() {
+    fn a_missing_interface_is_an_error() {
         let error = attached_program(0x7fff_fff0).expect_err("no such interface");
         assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
     }
 
     #[test]
-    fn cut_and_malformed_answers_are_errors_or_nothing() {
+    fn a_truncated_or_malformed_reply_is_an_error_or_no_program() {
         let mut message = vec![0; HEADER + IFINFO];
         message[4..6].copy_from_slice(&RTM_NEWLINK.to_ne_bytes());
         let xdp = [12, 0, 43, 0, 5, 0, 2, 0, 2, 0, 0, 0_u8];
@@ -175,7 +176,7 @@ mod tests {
         for end in 0..message.len() {
             assert!(!matches!(parse(&message[..end]), Ok(Some(_))), "{end}");
         }
-        // An attribute that says it is shorter than its own header must not go round for ever.
+        // An attribute whose length is less than its header must not loop forever.
         message.truncate(HEADER + IFINFO);
         message.extend([0, 0, 1, 0, 0, 0, 0, 0]);
         assert_eq!(parse(&message).expect("nothing in it"), None);

@@ -25,13 +25,13 @@ use crate::options::BusyPoll;
 use crate::ring::{Consumer, Producer};
 use crate::umem::Rings;
 
-/// Options that the libraries do not name: `asm-generic/socket.h`, `linux/if_xdp.h`.
+/// Options for which rustix and libc have no name: `asm-generic/socket.h`, `linux/if_xdp.h`.
 const SO_BUSY_POLL: c_int = 46;
 const SO_PREFER_BUSY_POLL: c_int = 69;
 const SO_BUSY_POLL_BUDGET: c_int = 70;
 const XDP_MAX_TX_SKB_BUDGET: c_int = 9;
 
-/// Bytes of packets that the socket may have on their way through the stack, in copy mode.
+/// The limit in bytes for packets of the socket that are in the kernel's stack, in copy mode.
 const SEND_BUFFER: usize = 64 << 20;
 
 /// An AF_XDP socket.
@@ -49,9 +49,10 @@ impl XskSocket {
         )?))
     }
 
-    /// Tells the kernel where the frames are. It touches those of them that the rings give it.
+    /// Registers the memory of the frames. The kernel accesses only the chunks that the rings give it.
     ///
-    /// `piece`: bytes of its chunks. `metadata`: bytes kept before each frame sent for what is asked of the kernel.
+    /// `piece` is the size of the kernel's chunks, `metadata` the room before each sent frame for `struct xsk_tx_metadata`, both in
+    /// bytes.
     pub(crate) fn register(
         &self,
         arena: &FrameArena,
@@ -77,7 +78,7 @@ impl XskSocket {
         Ok(())
     }
 
-    /// Makes and maps the rings: of `ring` slots, the fill ring of `fill`.
+    /// Creates and maps the rings: the fill ring with `fill` slots, the others with `ring` slots.
     pub(crate) fn rings(&self, ring: u32, fill: u32) -> io::Result<Rings> {
         set_xdp_umem_fill_ring_size(&self.0, fill)?;
         set_xdp_umem_completion_ring_size(&self.0, ring)?;
@@ -98,7 +99,7 @@ impl XskSocket {
         })
     }
 
-    /// Binds to a queue of an interface.
+    /// Binds the socket to a queue of an interface.
     pub(crate) fn bind(
         &self,
         interface: u32,
@@ -109,12 +110,13 @@ impl XskSocket {
         Ok(())
     }
 
-    /// Whether the driver writes into our frames.
+    /// Whether the driver writes into the frames directly.
     pub(crate) fn zero_copy(&self) -> io::Result<bool> {
         Ok(xdp_options(&self.0)?.contains(XdpOptionsFlags::XDP_OPTIONS_ZEROCOPY))
     }
 
-    /// What is lost for want of room. Wishes: nothing fails if the kernel does not know them.
+    /// Raises the limits at which the kernel drops or delays frames in copy mode. A kernel without these options works without
+    /// them, so errors are ignored.
     pub(crate) fn tune(&self, tx_budget: u32) {
         let _ = set_socket_send_buffer_size_force(&self.0, SEND_BUFFER);
         let _ = self.set(libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, tx_budget as c_int);
@@ -130,19 +132,19 @@ impl XskSocket {
         Ok(xdp_statistics(&self.0)?)
     }
 
-    /// The kernel is to go on with the transmit ring.
+    /// Makes the kernel process the transmit ring.
     #[inline]
     pub(crate) fn kick_tx(&self) -> Result<(), Errno> {
         send(&self.0, &[], SendFlags::DONTWAIT).map(drop)
     }
 
-    /// The kernel is to go on receiving.
+    /// Makes the kernel receive.
     #[inline]
     pub(crate) fn kick_rx(&self) -> Result<(), Errno> {
         recv(&self.0, &mut [0_u8; 0], RecvFlags::DONTWAIT).map(drop)
     }
 
-    /// What has happened to the socket as a whole: ENETDOWN once its interface has been removed.
+    /// The socket's pending error: ENETDOWN once its interface has been removed.
     pub(crate) fn error(&self) -> Option<io::Error> {
         match socket_error(&self.0) {
             Ok(Ok(())) => None,
@@ -151,7 +153,7 @@ impl XskSocket {
     }
 
     fn set(&self, level: c_int, option: c_int, value: c_int) -> io::Result<()> {
-        // SAFETY: the kernel reads `value`, which outlives the call, and no more of it than its size.
+        // SAFETY: the kernel reads at most the size of `value`, which outlives the call.
         let result = unsafe {
             libc::setsockopt(
                 self.0.as_raw_fd(),

@@ -1,7 +1,7 @@
-//! Two network namespaces joined by a veth pair: ours, with `va`, and the peer's, with `vb`. Both belong to threads of the
-//! test, so they go with it, however it ends.
+//! Two network namespaces joined by a veth pair: the test's, with `va`, and the peer's, with `vb`. Both belong to threads of the
+//! test, so the kernel deletes them when the test ends, for whatever reason.
 #![cfg(target_os = "linux")]
-// Each test binary uses its part of it.
+// Each test binary uses a part of this module.
 #![allow(dead_code, unreachable_pub)]
 
 pub mod packet;
@@ -15,18 +15,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 use std::{env, io};
 
-use hioload_afxdp::{Port, PortOptions, Queue, XdpObject};
+use hioload_afxdp::{PendingQueue, Port, PortOptions, Queue, XdpObject};
 use hioload_device::{Burst, Device};
 
 use raw::Raw;
 
-/// Our addresses, which no kernel has.
-pub const OURS4: &str = "10.77.0.2";
-pub const OURS6: &str = "fd77::2";
-/// What the kernel of our namespace has on the same interface.
+/// The port's addresses, which no kernel has.
+pub const PORT4: &str = "10.77.0.2";
+pub const PORT6: &str = "fd77::2";
+/// The addresses of the kernel on the same interface, `va`.
 pub const KERNEL4: &str = "10.77.0.1";
 pub const KERNEL6: &str = "fd77::1";
-/// The peer's.
+/// The peer's addresses.
 pub const PEER4: &str = "10.77.0.9";
 pub const PEER6: &str = "fd77::9";
 
@@ -38,26 +38,26 @@ pub struct Net {
     peer: Option<thread::JoinHandle<()>>,
 }
 
-/// Moves the calling thread into a new network namespace. `false`: that is not permitted here, and said so.
+/// Moves the calling thread into a new network namespace. Returns `false` if that is not permitted.
 fn enter_namespace() -> bool {
     // SAFETY: only the calling thread's network namespace changes; no memory is concerned.
     if unsafe { libc::unshare(libc::CLONE_NEWNET) } == 0 {
         return true;
     }
-    let why = io::Error::last_os_error();
+    let error = io::Error::last_os_error();
     assert!(
         env::var_os("CI").is_none(),
-        "these tests need root (CAP_SYS_ADMIN and CAP_NET_ADMIN): {why}"
+        "these tests need root (CAP_SYS_ADMIN and CAP_NET_ADMIN): {error}"
     );
     false
 }
 
 impl Net {
-    /// Two namespaces with `queues` queues on each end, and `mtu`. `None`: no permission. That is said loudly, and with
-    /// CI in the environment it is a failure.
+    /// Two namespaces, with `queues` queues on each end of the veth. Returns `None`, with a message, without permission; that is a
+    /// failure if `CI` is set in the environment.
     pub fn new(queues: u32, mtu: usize) -> Option<Self> {
         if !enter_namespace() {
-            eprintln!("\n*** NOT TESTED: AF_XDP needs root; run the tests as root ***\n");
+            eprintln!("\n*** SKIPPED: AF_XDP needs root; run the tests as root ***\n");
             return None;
         }
         let (jobs, todo) = channel::<Job>();
@@ -74,13 +74,13 @@ impl Net {
         for (this, name, v4, v6) in [(true, "va", KERNEL4, KERNEL6), (false, "vb", PEER4, PEER6)] {
             let set_up = move || {
                 ip("link set lo up");
-                // Router solicitations and the like would be noise in what is counted.
+                // Router solicitations would change the counters.
                 sysctl(name, "accept_ra", "0");
                 sysctl(name, "addr_gen_mode", "1");
                 ip(&format!("link set {name} mtu {mtu}"));
                 ip(&format!("addr add {v4}/24 dev {name}"));
                 ip(&format!("addr add {v6}/64 dev {name} nodad"));
-                // What a kernel sends into a veth has unfinished checksums, and is larger than any packet.
+                // By default a kernel sends packets with unfinished checksums, larger than the MTU, into a veth.
                 run(&format!(
                     "ethtool -K {name} tx off tso off gso off gro off txvlan off rxvlan off"
                 ));
@@ -91,7 +91,7 @@ impl Net {
         Some(net)
     }
 
-    /// Runs something in the peer's namespace.
+    /// Runs a job in the peer's namespace.
     pub fn at_peer<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
         let (done, result) = channel();
         let job: Job = Box::new(move || {
@@ -110,7 +110,7 @@ impl Net {
         self.at_peer(|| Raw::new("vb"))
     }
 
-    /// Our MAC.
+    /// The MAC address of `va`.
     pub fn mac(&self) -> [u8; 6] {
         hioload_afxdp::nic::Nic::find("va").expect("va").mac
     }
@@ -140,7 +140,7 @@ pub fn run(command: &str) -> String {
     let output = Command::new(words.next().expect("a command"))
         .args(words)
         .output();
-    let output = output.unwrap_or_else(|why| panic!("{command}: {why}"));
+    let output = output.unwrap_or_else(|error| panic!("{command}: {error}"));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command}: {text}{said}");
@@ -152,19 +152,19 @@ pub fn ip(arguments: &str) -> String {
 }
 
 fn sysctl(interface: &str, key: &str, value: &str) {
-    // The thread's own namespace is what it sees there.
+    // /proc/sys/net has the settings of the calling thread's namespace.
     let path = format!("/proc/sys/net/ipv6/conf/{interface}/{key}");
     let _ = std::fs::write(path, value);
 }
 
-/// The program, compiled once for the whole test binary.
+/// The XDP program, compiled once for the whole test binary.
 pub fn object() -> XdpObject {
     static OBJECT: OnceLock<XdpObject> = OnceLock::new();
     let compile = || compile("../../ebpf/redirect.bpf.c");
     OBJECT.get_or_init(compile).clone()
 }
 
-/// One like it to which every packet is ours.
+/// An XDP program that redirects every packet.
 pub fn everything() -> XdpObject {
     static OBJECT: OnceLock<XdpObject> = OnceLock::new();
     let compile = || compile("tests/everything.bpf.c");
@@ -184,30 +184,30 @@ fn compile(source: &str) -> XdpObject {
     read
 }
 
-/// Keeps the kernel from saying anything on an interface.
+/// Keeps the kernel from sending packets on an interface.
 pub fn quiet(interface: &str) {
     sysctl(interface, "disable_ipv6", "1");
     ip(&format!("addr flush dev {interface}"));
     ip(&format!("link set {interface} arp off multicast off"));
 }
 
-/// All queues of `va`, for our addresses.
+/// The options for all queues of `va` and the port's addresses.
 pub fn options() -> PortOptions {
-    let ours: [IpAddr; 2] = [OURS4.parse().expect("IPv4"), OURS6.parse().expect("IPv6")];
-    let mut options = PortOptions::new(object(), "va", ours);
+    let addresses: [IpAddr; 2] = [PORT4.parse().expect("IPv4"), PORT6.parse().expect("IPv6")];
+    let mut options = PortOptions::new(object(), "va", addresses);
     options.ring = 256;
     options
 }
 
-/// Opens a port and all its queues on this thread.
+/// Opens a port and claims all its queues on this thread.
 pub fn open(options: &PortOptions) -> (Port, Vec<Queue>) {
-    let (port, seeds) = Port::open(options).unwrap_or_else(|why| panic!("{why}"));
-    let open = |seed: hioload_afxdp::QueueSeed| seed.open().unwrap_or_else(|why| panic!("{why}"));
-    let queues = seeds.into_iter().map(open).collect();
+    let (port, pending) = Port::open(options).unwrap_or_else(|error| panic!("{error}"));
+    let claim = |queue: PendingQueue| queue.claim().unwrap_or_else(|error| panic!("{error}"));
+    let queues = pending.into_iter().map(claim).collect();
     (port, queues)
 }
 
-/// What arrives on any of the queues until there are `count`, or for a minute: far more than it takes.
+/// The frames that arrive on any of the queues, until there are `count` or a minute has passed.
 pub fn receive(queues: &mut [Queue], count: usize) -> Vec<Vec<u8>> {
     let (mut got, mut burst) = (Vec::new(), Burst::new());
     let end = Instant::now() + Duration::from_secs(60);
@@ -222,7 +222,7 @@ pub fn receive(queues: &mut [Queue], count: usize) -> Vec<Vec<u8>> {
     got
 }
 
-/// Whether nothing arrives for a while.
+/// Whether no frame arrives for 50 ms.
 pub fn silent(queues: &mut [Queue]) -> bool {
     let mut burst = Burst::new();
     let end = Instant::now() + Duration::from_millis(50);
@@ -253,7 +253,7 @@ pub fn has_program() -> bool {
     ip("-d link show va").contains("prog/xdp")
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds, up to a minute.
 pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(60);
     while !so() {

@@ -1,11 +1,11 @@
-//! A packet socket: whole frames in and out of an interface, past the stack.
+//! A packet socket: sends and receives whole frames on an interface, without the kernel's stack.
 
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// One, bound to an interface.
+/// A packet socket that is bound to an interface.
 pub struct Raw(OwnedFd);
 
 impl Raw {
@@ -43,12 +43,12 @@ impl Raw {
         assert_eq!(sent, frame.len() as isize, "{}", io::Error::last_os_error());
     }
 
-    /// The next frame that arrives (none that goes out) and is `wanted`, within a minute: far more than it takes.
+    /// The next received frame that is `wanted`, within a minute. Frames that the interface sends are ignored.
     pub fn receive(&self, wanted: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
         let end = Instant::now() + Duration::from_secs(60);
         let mut buffer = vec![0; 65536];
         while Instant::now() < end {
-            // SAFETY: the kernel writes at most the buffer's length, and the address's, into what outlives the call.
+            // SAFETY: the kernel writes at most the lengths of the buffer and the address, which outlive the call.
             let (got, direction) = unsafe {
                 let mut from: libc::sockaddr_ll = std::mem::zeroed();
                 let mut size = size_of_val(&from) as u32;

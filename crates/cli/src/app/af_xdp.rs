@@ -1,4 +1,4 @@
-//! `--transport af-xdp`: the queues of an interface, an lcore for each, and TCP of our own on them.
+//! `--transport af-xdp`: the queues of an interface, with one lcore and one TCP stack for each.
 
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
 mod with;

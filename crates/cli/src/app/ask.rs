@@ -1,27 +1,27 @@
-//! What a running server can be asked over its control socket.
+//! `hioload flows` and `hioload tap`: questions to a running server over its control socket.
 
 #[cfg(unix)]
 mod client;
 #[cfg(unix)]
 pub(crate) use client::{flows, tap_start, tap_stop};
 
-/// Elsewhere there are no Unix sockets to ask over.
+/// Other systems have no Unix sockets.
 #[cfg(not(unix))]
 mod none {
     use crate::Failure;
     use crate::cli::{FlowsArgs, TapStartArgs, TapStopArgs};
 
-    fn nothing() -> Result<(), Failure> {
-        Err(Failure::usage("a server is asked over a Unix socket"))
+    fn unsupported() -> Result<(), Failure> {
+        Err(Failure::usage("this subcommand needs Unix sockets"))
     }
     pub(crate) fn flows(_: &FlowsArgs) -> Result<(), Failure> {
-        nothing()
+        unsupported()
     }
     pub(crate) fn tap_start(_: &TapStartArgs) -> Result<(), Failure> {
-        nothing()
+        unsupported()
     }
     pub(crate) fn tap_stop(_: &TapStopArgs) -> Result<(), Failure> {
-        nothing()
+        unsupported()
     }
 }
 #[cfg(not(unix))]

@@ -1,4 +1,4 @@
-//! `hioload check`: looks at the machine, line by line.
+//! `hioload check`: reports what a machine has and lacks for a transport, one line for each finding.
 
 use std::io::{self, Write};
 
@@ -17,32 +17,32 @@ mod ports;
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
 mod trial;
 
-/// How a thing stands.
+/// The result of one check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Level {
-    /// As it should be.
+    /// As required.
     Ok,
-    /// It works, but could be better; or it is for the operator to judge.
+    /// It works and could be better, or the operator has to judge.
     Note,
-    /// Required, and not there.
+    /// Required and missing.
     Missing,
 }
 
-/// One line.
+/// One finding: a line.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 struct Finding {
     level: Level,
-    /// What was looked at.
+    /// What was checked.
     subject: &'static str,
     /// What was found.
     found: String,
-    /// The command that mends it.
+    /// The command or setting that changes it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    mend: Option<String>,
+    hint: Option<String>,
 }
 
-/// What has been found so far.
+/// The findings so far.
 #[derive(Debug, Default)]
 struct Findings(Vec<Finding>);
 
@@ -51,30 +51,30 @@ impl Findings {
         self.push(Level::Ok, subject, found.into(), None);
     }
 
-    fn note(&mut self, subject: &'static str, found: impl Into<String>, mend: impl Into<String>) {
-        self.push(Level::Note, subject, found.into(), Some(mend.into()));
+    fn note(&mut self, subject: &'static str, found: impl Into<String>, hint: impl Into<String>) {
+        self.push(Level::Note, subject, found.into(), Some(hint.into()));
     }
 
     fn missing(
         &mut self,
         subject: &'static str,
         found: impl Into<String>,
-        mend: impl Into<String>,
+        hint: impl Into<String>,
     ) {
-        self.push(Level::Missing, subject, found.into(), Some(mend.into()));
+        self.push(Level::Missing, subject, found.into(), Some(hint.into()));
     }
 
-    fn push(&mut self, level: Level, subject: &'static str, found: String, mend: Option<String>) {
-        let mend = mend.filter(|mend| !mend.is_empty());
+    fn push(&mut self, level: Level, subject: &'static str, found: String, hint: Option<String>) {
+        let hint = hint.filter(|hint| !hint.is_empty());
         self.0.push(Finding {
             level,
             subject,
             found,
-            mend,
+            hint,
         });
     }
 
-    /// One line for each.
+    /// The findings as text, one line for each and one for each hint.
     fn lines(&self) -> String {
         let mut text = String::new();
         for finding in &self.0 {
@@ -85,8 +85,8 @@ impl Findings {
             };
             let Finding { subject, found, .. } = finding;
             text.push_str(&format!("{level}  {subject:<13} {found}"));
-            if let Some(mend) = &finding.mend {
-                text.push_str(&format!("\n         {:<13} -> {mend}", ""));
+            if let Some(hint) = &finding.hint {
+                text.push_str(&format!("\n         {:<13} -> {hint}", ""));
             }
             text.push('\n');
         }
@@ -94,7 +94,7 @@ impl Findings {
     }
 }
 
-/// Looks, and says what it saw.
+/// Checks the machine and prints the findings.
 ///
 /// # Errors
 /// Code 1 if something required is missing.
@@ -107,7 +107,7 @@ pub(crate) fn run(arguments: &CheckArgs) -> Result<(), Failure> {
     let what = match arguments.transport {
         TransportKind::Sockets => {
             return Err(Failure::usage(
-                "sockets need nothing that could be missing: --transport af-xdp or dpdk",
+                "sockets have no requirements to check; use --transport af-xdp or dpdk",
             ));
         }
         TransportKind::AfXdp => {
@@ -131,10 +131,10 @@ pub(crate) fn run(arguments: &CheckArgs) -> Result<(), Failure> {
     match findings.0.iter().filter(missing).count() {
         0 => Ok(()),
         1 => Err(Failure::run(format!(
-            "{what} would not work: one thing is missing"
+            "{what} cannot work here: one requirement is missing"
         ))),
         n => Err(Failure::run(format!(
-            "{what} would not work: {n} things are missing"
+            "{what} cannot work here: {n} requirements are missing"
         ))),
     }
 }
@@ -160,39 +160,35 @@ fn dpdk(findings: &mut Findings, arguments: &CheckArgs) {
     let _ = has_nic;
 }
 
-/// Whether this binary can do it at all.
+/// Whether this binary contains the transport.
 fn build_of_dpdk(findings: &mut Findings) {
     if cfg!(all(feature = "dpdk", target_os = "linux")) {
         #[cfg(all(feature = "dpdk", target_os = "linux"))]
         findings.ok(
             "build",
-            format!("this binary has {}", hioload_ws::dpdk::version()),
+            format!("this binary has {}", hioload_dpdk::version()),
         );
     } else if cfg!(not(target_os = "linux")) {
-        findings.missing(
-            "build",
-            "this binary's DPDK is for Linux",
-            "run it on Linux",
-        );
+        findings.missing("build", "DPDK needs Linux", "run it on Linux");
     } else {
         findings.missing(
             "build",
-            "this binary was built without DPDK",
+            "this binary is built without DPDK",
             "apt-get install libdpdk-dev libclang-dev pkg-config && cargo build --release --features dpdk",
         );
     }
 }
 
-/// Whether this binary can do it at all.
+/// Whether this binary contains the transport.
 fn build_of_af_xdp(findings: &mut Findings) {
     if cfg!(not(target_os = "linux")) {
-        findings.missing("build", "AF_XDP is Linux's", "run it on Linux");
+        findings.missing("build", "AF_XDP needs Linux", "run it on Linux");
     } else if cfg!(feature = "af-xdp") {
         findings.ok("build", "this binary has AF_XDP");
     } else {
         findings.missing(
             "build",
-            "this binary was built without AF_XDP",
+            "this binary is built without AF_XDP",
             "apt-get install clang libbpf-dev linux-libc-dev && cargo build --release --features af-xdp",
         );
     }
@@ -203,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_finding_is_a_line_and_what_mends_it_another() {
+    fn a_finding_is_a_line_and_its_hint_another() {
         let mut findings = Findings::default();
         findings.ok("kernel", "Linux 6.18");
         findings.note("isolation", "none", "");
@@ -216,7 +212,7 @@ mod tests {
         );
         let json = serde_json::to_value(&findings.0).expect("plain data");
         assert_eq!(json[2]["level"], "missing");
-        assert_eq!(json[2]["mend"], "sudo !!");
-        assert!(json[0].get("mend").is_none());
+        assert_eq!(json[2]["hint"], "sudo !!");
+        assert!(json[0].get("hint").is_none());
     }
 }

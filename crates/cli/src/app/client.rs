@@ -1,44 +1,39 @@
-//! A client's engine over whatever moves its bytes: kernel sockets, or queues of a port.
+//! A client's engine over any transport: sockets, or the queues of a port.
 
 use std::cell::OnceCell;
 
-use hioload_ws::device::Device;
-use hioload_ws::tcp::StackConfig;
-use hioload_ws::transport::Transport;
-use hioload_ws::{Lcores, Server, ServerOptions};
+use hioload_bypass::Queues;
+use hioload_device::Device;
+use hioload_transport::Transport;
+use hioload_ws::{Server, ServerOptions};
 
-use super::bypass::Queues;
 use super::{af_xdp, dpdk};
 use crate::Failure;
 use crate::cli::LinkArgs;
-use crate::config::af_xdp::AfXdp;
-use crate::config::bypass::BypassPlan;
-use crate::config::dpdk::Dpdk;
-use crate::config::sections::TcpArgs;
+use crate::config::bypass::{self, BypassSettings};
+use crate::config::sections::{AfXdpArgs, DpdkArgs, TcpArgs};
 use crate::config::values::TransportKind;
 
 /// How a client reaches the network.
 pub(super) struct ClientLink {
     transport: TransportKind,
-    /// What transports with a TCP of our own share.
-    #[cfg_attr(not(bypass), allow(dead_code))]
-    pub bypass: BypassPlan,
+    /// What transports with user-space TCP share.
+    pub bypass: BypassSettings,
     /// For af-xdp.
-    #[cfg_attr(not(all(feature = "af-xdp", target_os = "linux")), allow(dead_code))]
-    pub af_xdp: AfXdp,
+    pub af_xdp: AfXdpArgs,
     /// For dpdk.
     #[cfg_attr(not(all(feature = "dpdk", target_os = "linux")), allow(dead_code))]
-    pub dpdk: Dpdk,
-    /// What starts once in a process, and so has to outlive each engine of the link.
+    pub dpdk: DpdkArgs,
+    /// EAL starts once in a process, so it has to outlive each engine of the link.
     #[cfg_attr(not(all(feature = "dpdk", target_os = "linux")), allow(dead_code))]
-    pub started: OnceCell<dpdk::Started>,
+    pub eal: OnceCell<dpdk::EalHandle>,
 }
 
 impl ClientLink {
-    /// Fills in the defaults, and checks that it goes together.
+    /// Fills in the defaults, and checks that the settings agree.
     ///
     /// # Errors
-    /// Code 2 and what is wrong.
+    /// Code 2: they do not.
     pub(super) fn new(arguments: &LinkArgs) -> Result<Self, Failure> {
         let LinkArgs {
             transport,
@@ -48,69 +43,55 @@ impl ClientLink {
         } = arguments.clone();
         let link = Self {
             transport,
-            bypass: BypassPlan::new(bypass, &TcpArgs::default()),
-            af_xdp: AfXdp::new(af_xdp),
-            dpdk: Dpdk::new(dpdk),
-            started: OnceCell::new(),
+            bypass: BypassSettings::new(bypass, &TcpArgs::default()),
+            af_xdp,
+            dpdk,
+            eal: OnceCell::new(),
         };
-        let checked = match transport {
-            TransportKind::Sockets => Ok(()),
-            TransportKind::AfXdp => link.af_xdp.check(),
-            TransportKind::Dpdk => Ok(()),
-        };
-        checked
-            .and_then(|()| match transport {
-                TransportKind::Sockets => Ok(()),
-                _ => link.bypass.check(transport, &[]),
-            })
-            .map_err(Failure::usage)?;
+        bypass::check(transport, &link.bypass, &link.af_xdp, &[])?;
         Ok(link)
     }
 
-    /// Hands `work` an engine without listeners. `chosen`: its lcores; over queues there is one for each, and `None` is as many
-    /// as there are queues.
+    /// Makes an engine without listeners and has `work` run it. Over queues, `Lcores::Auto` is one lcore for each queue.
     ///
     /// # Errors
-    /// If there can be no such engine; what becomes of the work is in its outcome.
-    pub(super) fn engine<W: Work>(
+    /// There can be no such engine. How the work ends is in its output.
+    pub(super) fn run<W: Work>(
         &self,
         options: ServerOptions,
-        chosen: Option<Lcores>,
         work: W,
-    ) -> Result<W::Outcome, Failure> {
+    ) -> Result<W::Output, Failure> {
         match self.transport {
             TransportKind::Sockets => {
-                let lcores = chosen.unwrap_or_else(|| options.lcores.clone());
-                let options = ServerOptions { lcores, ..options };
-                let server = Server::bind(options).map_err(|why| Failure::run(why.to_string()))?;
+                let server = Server::bind(options).map_err(Failure::run)?;
                 Ok(work.run(server))
             }
-            TransportKind::AfXdp => af_xdp::client(self, options, chosen, work),
-            TransportKind::Dpdk => dpdk::client(self, options, chosen, work),
+            TransportKind::AfXdp => af_xdp::client(self, options, work),
+            TransportKind::Dpdk => dpdk::client(self, options, work),
         }
     }
 }
 
-/// What a client does.
+/// What a client does with an engine.
 pub(super) trait Work: Sized {
-    /// What becomes of it.
-    type Outcome;
+    /// The result of the work.
+    type Output;
 
-    /// Does it, to its end.
-    fn run<T: Transport + 'static>(self, engine: Server<T>) -> Self::Outcome;
+    /// Runs the engine until the work ends.
+    fn run<T: Transport + 'static>(self, engine: Server<T>) -> Self::Output;
 
-    /// Does it on the queues of a port. Work that wants something between a device and TCP wraps the queues here.
+    /// Makes an engine over the queues of a port and runs it. Work that needs a device between a queue and TCP wraps the queues
+    /// first.
     ///
     /// # Errors
-    /// If they can have no engine.
-    #[cfg_attr(not(bypass), allow(dead_code))]
-    fn over<D: Device + 'static>(
+    /// The queues can have no engine.
+    // Only af-xdp and dpdk have queues.
+    #[cfg_attr(not(any(feature = "af-xdp", feature = "dpdk")), allow(dead_code))]
+    fn run_over<D: Device + 'static>(
         self,
         queues: Queues<D>,
-        stack: &StackConfig,
         options: ServerOptions,
-        chosen: Option<Lcores>,
-    ) -> Result<Self::Outcome, Failure> {
-        Ok(self.run(queues.engine(stack, options, chosen)?))
+    ) -> Result<Self::Output, Failure> {
+        Ok(self.run(queues.server(options).map_err(bypass::failure)?))
     }
 }

@@ -1,32 +1,32 @@
-//! `hioload connect`: the client role. Sends messages to a server that echoes, checks and times what comes back.
+//! `hioload connect`: sends messages to an echo server, and checks and times the replies.
 
 use std::collections::VecDeque;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use hioload_transport::Transport;
 use hioload_ws::deflate::DeflateConfig;
-use hioload_ws::transport::Transport;
 use hioload_ws::{
     Accept, CloseCode, ClosedBy, Closure, Config, Connect, ConnectError, ConnectionId, Context,
-    Endpoint, Handler, Idle, Kind, LcoreContext, Lcores, Message, Peer, Request, Response,
-    SendPolicy, Server, ServerOptions, ServerReply, SocketOptions,
+    Endpoint, Handler, Kind, LcoreContext, Message, Peer, Request, Response, SendPolicy, Server,
+    ServerOptions, ServerReply, SocketOptions,
 };
 
-use super::client::{ClientLink, Work as Job};
+use super::client::{ClientLink, Work};
 use super::histogram::Histogram;
 use super::target::Target;
 use crate::Failure;
 use crate::cli::ConnectArgs;
 
-/// Connects, sends, checks, and tells.
+/// Connects, sends, checks, and prints the result.
 ///
 /// # Errors
-/// Code 2 if the URL is bad, 1 if anything went wrong.
+/// Code 2 if the URL is wrong, 1 if the run fails.
 pub(crate) fn run(arguments: &ConnectArgs) -> Result<(), Failure> {
     let target = Target::parse(&arguments.url).map_err(Failure::usage)?;
     let endpoints = target.endpoints().map_err(Failure::run)?;
-    let (report, outcome) = mpsc::channel();
-    let work = Work {
+    let (report, result) = mpsc::channel();
+    let messages = Messages {
         count: u64::from(arguments.count.0),
         size: arguments.size.0.0,
         kind: if arguments.text {
@@ -36,75 +36,68 @@ pub(crate) fn run(arguments: &ConnectArgs) -> Result<(), Failure> {
         },
         in_flight: u64::from(arguments.in_flight.0),
     };
+    // Each try sets the endpoint.
+    let mut connect = Connect::new(Endpoint::Unix("".into()))
+        .host(target.host)
+        .target(target.resource)
+        .deflate(arguments.deflate);
+    connect.origin = arguments.origin.clone();
+    connect.protocols = arguments.protocol.clone();
     let client = Client {
         untried: endpoints.into(),
-        connect: Connect {
-            endpoint: Endpoint::Unix("".into()),
-            host: target.host,
-            target: target.resource,
-            origin: arguments.origin.clone(),
-            protocols: arguments.protocol.clone(),
-            headers: Vec::new(),
-            deflate: arguments.deflate,
-            token: 0,
-        },
+        connect,
         timeout: arguments.timeout(),
-        work,
+        messages,
         progress: 0,
-        report,
+        sender: report,
     };
-    let fail = |why: &dyn std::fmt::Display| Failure::run(format!("{}: {why}", arguments.url));
+    let failed = |why: String| Failure::run(why).in_context(arguments.url.clone());
 
-    let options = options(arguments, work);
+    let options = options(arguments, messages);
     ClientLink::new(&arguments.link)?
-        .engine(options, Some(Lcores::Count(1)), client)?
-        .map_err(|why| fail(&why))?;
-    match outcome.try_recv() {
+        .run(options, client)?
+        .map_err(|failure| failure.in_context(arguments.url.clone()))?;
+    match result.try_recv() {
         Ok(Ok(times)) => {
             println!(
                 "{} echoes of {} bytes, median {}",
-                work.count,
-                work.size,
+                messages.count,
+                messages.size,
                 shown(times.median())
             );
             Ok(())
         }
-        Ok(Err(why)) => Err(fail(&why)),
-        Err(_) => Err(fail(&"ended without an outcome")),
+        Ok(Err(why)) => Err(failed(why)),
+        Err(_) => Err(failed("ended without a result".to_owned())),
     }
 }
 
-fn options(arguments: &ConnectArgs, work: Work) -> ServerOptions {
-    let mut config = Config {
-        idle: Idle::Adaptive,
-        executor_threads: 0,
-        ..Config::default()
-    };
-    config.deflate = arguments.deflate.then(DeflateConfig::default);
-    let limits = &mut config.limits;
+fn options(arguments: &ConnectArgs, messages: Messages) -> ServerOptions {
+    let mut config = Config::default();
+    config.executor_threads = 0;
+    config.tunables.deflate = arguments.deflate.then(DeflateConfig::default);
+    let limits = &mut config.tunables.limits;
     limits.max_connections = 1;
     limits.handshake_timeout = arguments.timeout();
-    limits.max_message = limits.max_message.max(work.size);
+    limits.max_message = limits.max_message.max(messages.size);
     limits.reassembly_memory = limits
         .reassembly_memory
         .max(limits.max_message.saturating_mul(2));
-    // All that is under way has room. A full queue would stop the reading, and two ends that both wait for the other to
-    // read would wait for ever.
-    let under_way = usize::try_from(work.in_flight)
+    // The queue has room for all messages in flight. A full queue would stop the reading, and two ends that both wait for the other
+    // to read would wait for ever.
+    let in_flight_bytes = usize::try_from(messages.in_flight)
         .unwrap_or(usize::MAX)
-        .saturating_mul(work.size.saturating_add(16));
-    limits.send_queue = limits.send_queue.max(under_way);
+        .saturating_mul(messages.size.saturating_add(16));
+    limits.send_queue = limits.send_queue.max(in_flight_bytes);
     limits.send_policy = SendPolicy::DropNew;
     let mut sockets = SocketOptions::default();
     sockets.tx_chunks = sockets
         .tx_chunks
-        .max((under_way / sockets.tx_chunk).saturating_mul(2));
-    ServerOptions {
-        listen: Vec::new(),
-        lcores: Lcores::Count(1),
-        config,
-        sockets,
-    }
+        .max((in_flight_bytes / sockets.tx_chunk).saturating_mul(2));
+    ServerOptions::new()
+        .lcores(1)
+        .config(config)
+        .sockets(sockets)
 }
 
 fn shown(time: Duration) -> String {
@@ -116,16 +109,16 @@ fn shown(time: Duration) -> String {
     }
 }
 
-/// What is to be sent.
+/// The messages to send.
 #[derive(Debug, Clone, Copy)]
-struct Work {
+struct Messages {
     count: u64,
     size: usize,
     kind: Kind,
     in_flight: u64,
 }
 
-impl Work {
+impl Messages {
     /// The payload of the `n`th message: reproducible, and different for each.
     fn payload(&self, n: u64, out: &mut Vec<u8>) {
         out.clear();
@@ -149,18 +142,18 @@ impl Work {
 struct Run {
     sent: u64,
     back: u64,
-    /// When each message under way was sent.
+    /// The time at which each message in flight was sent.
     sent_at: VecDeque<Instant>,
     times: Histogram,
     scratch: Vec<u8>,
 }
 
 impl Run {
-    /// Sends until enough is under way.
-    fn fill(&mut self, work: &Work, cx: &mut impl Context<Event = ()>) {
-        while self.sent < work.count && self.sent - self.back < work.in_flight {
-            work.payload(self.sent, &mut self.scratch);
-            if cx.send(work.kind, &self.scratch).is_err() {
+    /// Sends until enough messages are in flight.
+    fn fill(&mut self, messages: &Messages, cx: &mut impl Context<Event = ()>) {
+        while self.sent < messages.count && self.sent - self.back < messages.in_flight {
+            messages.payload(self.sent, &mut self.scratch);
+            if cx.send(messages.kind, &self.scratch).is_err() {
                 break;
             }
             self.sent += 1;
@@ -169,29 +162,27 @@ impl Run {
     }
 
     /// Checks an echo.
-    fn check(&mut self, work: &Work, message: Message<'_>) -> Result<(), String> {
+    fn check(&mut self, messages: &Messages, message: Message<'_>) -> Result<(), String> {
         let Some(sent_at) = self.sent_at.pop_front() else {
-            return Err("the server sent a message that nobody asked for".to_owned());
+            return Err("the server sent a message that is no reply".to_owned());
         };
         self.times.record(sent_at.elapsed());
-        work.payload(self.back, &mut self.scratch);
+        messages.payload(self.back, &mut self.scratch);
         self.back += 1;
         let n = self.back;
-        if message.kind() != work.kind {
-            return Err(format!("message {n} came back as {:?}", message.kind()));
+        if message.kind() != messages.kind {
+            return Err(format!("reply {n} has the type {:?}", message.kind()));
         }
         let (came, sent) = (message.as_bytes(), self.scratch.as_slice());
         if came == sent {
             return Ok(());
         }
         match came.iter().zip(sent).position(|(came, sent)| came != sent) {
-            Some(at) if came.len() == sent.len() => {
-                Err(format!("message {n} came back changed at byte {at}"))
-            }
+            Some(at) if came.len() == sent.len() => Err(format!("reply {n} differs at byte {at}")),
             _ => Err(format!(
-                "message {n} of {} bytes came back as {}",
-                sent.len(),
-                came.len()
+                "reply {n} has {} bytes instead of {}",
+                came.len(),
+                sent.len()
             )),
         }
     }
@@ -203,45 +194,40 @@ struct Client {
     untried: VecDeque<Endpoint>,
     connect: Connect,
     timeout: Duration,
-    work: Work,
-    /// Echoes that have come back.
+    messages: Messages,
+    /// Replies so far.
     progress: u64,
-    report: mpsc::Sender<Result<Histogram, String>>,
+    sender: mpsc::Sender<Result<Histogram, String>>,
 }
 
 impl Client {
-    /// Tells the outcome; the first one counts.
-    fn tell(&self, outcome: Result<Histogram, String>) {
-        // `run` waits for it.
-        let _ = self.report.send(outcome);
+    /// Reports the result; only the first one counts.
+    fn report(&self, result: Result<Histogram, String>) {
+        // `run` reads it at the end.
+        let _ = self.sender.send(result);
     }
 
-    /// Connects to the next endpoint; `last` says why the one before was not to be had.
+    /// Connects to the next endpoint; `last` is the error of the one before.
     fn try_next(&mut self, cx: &mut impl LcoreContext<Event = ()>, mut last: String) {
         while let Some(endpoint) = self.untried.pop_front() {
-            let connect = Connect {
-                endpoint: endpoint.clone(),
-                ..self.connect.clone()
-            };
+            let mut connect = self.connect.clone();
+            connect.endpoint = endpoint.clone();
             match cx.connect(connect) {
                 Ok(_) => return,
                 Err(why) => last = why.to_string(),
             }
         }
-        self.tell(Err(last));
+        self.report(Err(last));
         cx.stop();
     }
 }
 
-impl Job for Client {
-    type Outcome = Result<(), String>;
+impl Work for Client {
+    type Output = Result<(), Failure>;
 
-    fn run<T: Transport + 'static>(self, engine: Server<T>) -> Result<(), String> {
-        let running = engine
-            .start(move |_| self.clone())
-            .map_err(|why| why.to_string())?;
-        running.join().map_err(|why| why.to_string())?;
-        Ok(())
+    fn run<T: Transport + 'static>(self, engine: Server<T>) -> Result<(), Failure> {
+        let running = engine.start(move |_| self.clone()).map_err(Failure::run)?;
+        running.join().map(drop).map_err(Failure::run)
     }
 }
 
@@ -277,14 +263,14 @@ impl Handler for Client {
                 back: 0,
                 sent_at: VecDeque::new(),
                 times: Histogram::new(),
-                scratch: Vec::with_capacity(self.work.size),
+                scratch: Vec::with_capacity(self.messages.size),
             }),
             Err(why @ ConnectError::Network(_)) => {
                 self.try_next(cx, why.to_string());
                 None
             }
             Err(why) => {
-                self.tell(Err(why.to_string()));
+                self.report(Err(why.to_string()));
                 cx.stop();
                 None
             }
@@ -292,7 +278,7 @@ impl Handler for Client {
     }
 
     fn on_ready(&mut self, run: &mut Run, cx: &mut impl Context<Event = ()>) {
-        run.fill(&self.work, cx);
+        run.fill(&self.messages, cx);
     }
 
     fn on_message(
@@ -301,41 +287,41 @@ impl Handler for Client {
         cx: &mut impl Context<Event = ()>,
         message: Message<'_>,
     ) {
-        if let Err(why) = run.check(&self.work, message) {
-            self.tell(Err(why));
+        if let Err(why) = run.check(&self.messages, message) {
+            self.report(Err(why));
             cx.close(CloseCode::POLICY_VIOLATION, "not an echo");
             return;
         }
         self.progress = run.back;
-        if run.back == self.work.count {
-            self.tell(Ok(std::mem::replace(&mut run.times, Histogram::new())));
+        if run.back == self.messages.count {
+            self.report(Ok(std::mem::replace(&mut run.times, Histogram::new())));
             cx.close(CloseCode::NORMAL, "");
         } else {
-            run.fill(&self.work, cx);
+            run.fill(&self.messages, cx);
         }
     }
 
     fn on_writable(&mut self, run: &mut Run, cx: &mut impl Context<Event = ()>) {
-        run.fill(&self.work, cx);
+        run.fill(&self.messages, cx);
     }
 
     fn on_close(&mut self, run: Run, cx: &mut impl LcoreContext<Event = ()>, closure: Closure<'_>) {
-        // Counts only if nothing was told before.
-        let who = match closure.by {
+        // It counts only if nothing has been reported.
+        let end = match closure.by {
             ClosedBy::Network => "the connection was lost".to_owned(),
             _ if closure.reason.is_empty() => format!("closed with {}", closure.code),
             _ => format!("closed with {}: {:?}", closure.code, closure.reason),
         };
-        self.tell(Err(format!(
-            "{who}, after {} of {} echoes",
-            run.back, self.work.count
+        self.report(Err(format!(
+            "{end}, after {} of {} echoes",
+            run.back, self.messages.count
         )));
         cx.stop();
     }
 
     fn on_lcore_timer(&mut self, cx: &mut impl LcoreContext<Event = ()>, _: u64) {
-        let (back, count) = (self.progress, self.work.count);
-        self.tell(Err(format!(
+        let (back, count) = (self.progress, self.messages.count);
+        self.report(Err(format!(
             "timed out after {:?}, with {back} of {count} echoes",
             self.timeout
         )));
@@ -347,8 +333,8 @@ impl Handler for Client {
 mod tests {
     use super::*;
 
-    fn work(size: usize, kind: Kind) -> Work {
-        Work {
+    fn messages(size: usize, kind: Kind) -> Messages {
+        Messages {
             count: 2,
             size,
             kind,
@@ -372,9 +358,9 @@ mod tests {
         for size in [0, 1, 7, 8, 9, 1000] {
             for kind in [Kind::Text, Kind::Binary] {
                 let (mut first, mut second, mut again) = (Vec::new(), Vec::new(), Vec::new());
-                work(size, kind).payload(0, &mut first);
-                work(size, kind).payload(1, &mut second);
-                work(size, kind).payload(0, &mut again);
+                messages(size, kind).payload(0, &mut first);
+                messages(size, kind).payload(1, &mut second);
+                messages(size, kind).payload(0, &mut again);
                 assert_eq!((first.len(), &first), (size, &again));
                 assert!(size < 8 || first != second);
                 assert!(
@@ -385,29 +371,29 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_back_is_checked() {
-        let work = work(9, Kind::Binary);
+    fn a_wrong_reply_is_reported() {
+        let messages = messages(9, Kind::Binary);
         let mut payload = Vec::new();
-        work.payload(0, &mut payload);
-        assert_eq!(run().check(&work, Message::binary(&payload)), Ok(()));
+        messages.payload(0, &mut payload);
+        assert_eq!(run().check(&messages, Message::binary(&payload)), Ok(()));
         payload[8] ^= 1;
         assert_eq!(
-            run().check(&work, Message::binary(&payload)),
-            Err("message 1 came back changed at byte 8".into())
+            run().check(&messages, Message::binary(&payload)),
+            Err("reply 1 differs at byte 8".into())
         );
         assert_eq!(
-            run().check(&work, Message::binary(&payload[..8])),
-            Err("message 1 of 9 bytes came back as 8".into())
+            run().check(&messages, Message::binary(&payload[..8])),
+            Err("reply 1 has 8 bytes instead of 9".into())
         );
         assert_eq!(
-            run().check(&work, Message::text("123456789")),
-            Err("message 1 came back as Text".into())
+            run().check(&messages, Message::text("123456789")),
+            Err("reply 1 has the type Text".into())
         );
         let mut unasked = Run {
             sent_at: VecDeque::new(),
             ..run()
         };
-        assert!(unasked.check(&work, Message::binary(&payload)).is_err());
+        assert!(unasked.check(&messages, Message::binary(&payload)).is_err());
     }
 
     #[test]

@@ -1,9 +1,11 @@
-//! The control socket of a running server: a Unix socket for our user alone, on which the subcommands of `hioload` ask.
+//! The control socket of a running server: a Unix socket that only the user of the server may open. The subcommands `hioload flows` and
+//! `hioload tap` use it.
 //!
-//! One line of text is the question: `flows`, with `details`, a peer's address, or both; `tap start SNAPLEN MAX-BYTES FILE`, or `tap stop`. The answer is JSON objects, one a line; the last one is `{"end":true}` or
-//! `{"error":"why"}`. One asker is served at a time, by a thread of its own; who does not read or write for a second is
-//! left alone. An lcore is asked for a few hundred flows at a time, and no lcore is asked for more before the asker has
-//! taken those.
+//! A question is one line of text: `flows`, followed by `details`, a peer's address, or both; `tap start SNAPLEN MAX-BYTES FILE`; or
+//! `tap stop`. The response is JSON objects, one per line; the last one is `{"end":true}` or `{"error":"why"}`.
+//!
+//! One thread serves one client at a time. A client that neither reads nor writes for one second is disconnected. An lcore describes a
+//! few dozen flows at a time, and the next ones only after the client has taken those.
 
 #[cfg(unix)]
 mod row;
@@ -13,7 +15,7 @@ mod socket;
 #[cfg(unix)]
 pub(super) use row::{Ends, Recorded, Row, Start};
 #[cfg(unix)]
-pub(super) use socket::{Kind, bind, default_dirs};
+pub(super) use socket::{Controlled, bind, default_dirs};
 
 #[cfg(not(unix))]
 mod none {
@@ -21,21 +23,22 @@ mod none {
 
     use hioload_ws::{Endpoint, Remote};
 
-    use super::Kind;
+    use super::Controlled;
+    use crate::Failure;
     use crate::config::values::Control;
 
-    /// There are no Unix sockets.
+    /// This system has no Unix sockets.
     pub(crate) enum Socket {}
 
-    pub(crate) fn bind(wanted: &Control, _: &[Endpoint]) -> Result<Option<Socket>, String> {
+    pub(crate) fn bind(wanted: &Control, _: &[Endpoint]) -> Result<Option<Socket>, Failure> {
         match wanted {
-            Control::At(_) => Err("--control needs Unix sockets".to_owned()),
+            Control::At(_) => Err(Failure::usage("--control needs Unix sockets")),
             Control::Auto | Control::None => Ok(None),
         }
     }
 
     impl Socket {
-        pub(crate) fn serve<E>(self, _: Kind, _: Remote<E>) -> io::Result<()> {
+        pub(crate) fn serve<E>(self, _: Controlled, _: Remote<E>) -> io::Result<()> {
             match self {}
         }
     }

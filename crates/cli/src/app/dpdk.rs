@@ -1,11 +1,11 @@
-//! `--transport dpdk`: the queues of a port that DPDK drives, an lcore for each, and TCP of our own on them.
+//! `--transport dpdk`: the queues of a port that DPDK drives, with one lcore and one TCP stack for each.
 
 #[cfg(all(feature = "dpdk", target_os = "linux"))]
 mod with;
 #[cfg(all(feature = "dpdk", target_os = "linux"))]
-pub(super) use with::{Started, client, serve};
+pub(super) use with::{EalHandle, client, serve};
 
 #[cfg(not(all(feature = "dpdk", target_os = "linux")))]
 mod without;
 #[cfg(not(all(feature = "dpdk", target_os = "linux")))]
-pub(super) use without::{Started, client, serve};
+pub(super) use without::{EalHandle, client, serve};

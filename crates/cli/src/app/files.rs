@@ -1,11 +1,11 @@
-//! Open files: how many connections the process has room for.
+//! The limit on open files, and the connections that fit under it.
 
-/// Descriptors beyond connections that the process needs for each lcore (poller, waker, and the connections that are told
-/// there is no room), and for itself.
+/// Descriptors that the process needs besides those of connections: for each lcore (poller, waker, and connections that get a refusal),
+/// and for itself.
 const PER_LCORE: usize = 8 + 64;
 const ITSELF: usize = 32;
 
-/// Raises the soft limit on open files to the hard one, and gives the limit that then holds; `None` if there is none.
+/// Raises the soft limit on open files to the hard limit, and returns the resulting limit; `None` if there is none.
 #[cfg(unix)]
 pub(super) fn raise_limit() -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -24,7 +24,7 @@ pub(super) fn raise_limit() -> Option<u64> {
     }
 }
 
-/// Elsewhere sockets are not counted among files.
+/// On other systems sockets are not files.
 #[cfg(not(unix))]
 pub fn raise_limit() -> Option<u64> {
     None
@@ -35,7 +35,7 @@ pub(super) fn reserve(lcores: usize, listeners: usize) -> usize {
     ITSELF + lcores * (PER_LCORE + listeners)
 }
 
-/// How many connections fit under a limit on open files.
+/// The number of connections that fit under a limit on open files.
 pub(super) fn room_for_connections(limit: u64, lcores: usize, listeners: usize) -> usize {
     let reserve = reserve(lcores, listeners);
     usize::try_from(limit)

@@ -9,7 +9,7 @@ use hioload_ws::{
 use super::page;
 use super::topics::{self, Action, Refused};
 
-/// The handler of one lcore: the application, behind the check of the `Origin`.
+/// The handler of one lcore: the application behind the check of the `Origin`.
 ///
 /// RFC 6455 §10.2: "Servers that are not intended to process input from any web page but only for certain sites SHOULD
 /// verify the |Origin| field is an origin they expect."
@@ -23,27 +23,27 @@ pub(super) fn handler(
 /// The application of one lcore.
 #[derive(Debug)]
 struct App {
-    /// For `/stats`, if that is there.
+    /// For `/stats`, if it is served.
     counters: Option<CountersHandle>,
-    /// Where answers are written; kept, so that a message costs no allocation.
+    /// The buffer for replies, reused so that a message costs no allocation.
     scratch: Vec<u8>,
 }
 
-/// What a connection speaks.
+/// The protocol of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Conn {
-    /// Everything comes back.
+    /// The server returns every message.
     Echo,
     /// `hioload.topics.v1`.
     Topics,
 }
 
-/// What is at a path.
+/// The resource at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Route {
-    /// A WebSocket, and the page.
+    /// A WebSocket and the page.
     Root,
-    /// A WebSocket alone.
+    /// Only a WebSocket.
     Socket(Conn),
     Health,
     Stats,
@@ -97,7 +97,7 @@ impl App {
                 }
                 Err(Response::text(
                     400,
-                    "this path speaks the subprotocol hioload.topics.v1\n",
+                    "this path requires the subprotocol hioload.topics.v1\n",
                 ))
             }
         }
@@ -125,7 +125,7 @@ impl App {
         }
     }
 
-    /// Carries out a command of `hioload.topics.v1`, and answers it.
+    /// Executes a command of `hioload.topics.v1` and replies to it.
     fn command(&mut self, cx: &mut impl Context<Event = ()>, message: Message<'_>) {
         let command = match message.as_text() {
             Some(text) => topics::parse(text),
@@ -143,7 +143,7 @@ impl App {
             Ok(Some(id)) => topics::write_ok(&mut self.scratch, id),
             Err(refused) => topics::write_error(&mut self.scratch, refused),
         }
-        // A full send queue is answered by the policy of the configuration.
+        // The send policy handles a full queue.
         let _ = cx.send(Kind::Text, &self.scratch);
     }
 
@@ -167,10 +167,11 @@ fn explain(error: TopicError) -> &'static str {
     match error {
         TopicError::Invalid => "invalid topic",
         TopicError::TooMany => "too many subscriptions",
+        _ => "not possible",
     }
 }
 
-/// All counters as one JSON object, and how many connections are open.
+/// All counters and the number of open connections, as one JSON object.
 fn stats(totals: &Totals) -> Response {
     let mut all = serde_json::Map::new();
     all.insert(
@@ -184,13 +185,7 @@ fn stats(totals: &Totals) -> Response {
     );
     let mut body = serde_json::Value::Object(all).to_string().into_bytes();
     body.push(b'\n');
-    let response = Response {
-        status: 200,
-        content_type: "application/json".into(),
-        headers: Vec::new(),
-        body: body.into(),
-    };
-    response.header("Cache-Control", "no-store")
+    Response::new(200, "application/json", body).header("Cache-Control", "no-store")
 }
 
 impl Handler for App {
@@ -222,7 +217,7 @@ impl Handler for App {
         message: Message<'_>,
     ) {
         match conn {
-            // A full send queue is answered by the policy of the configuration.
+            // The send policy handles a full queue.
             Conn::Echo => drop(cx.send(message.kind(), message.as_bytes())),
             Conn::Topics => self.command(cx, message),
         }
@@ -291,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn health_turns_bad_while_draining() {
+    fn health_is_503_while_draining() {
         let app = App::new(None);
         assert_eq!(
             (app.answer("GET", "/healthz", false).body.as_ref()),

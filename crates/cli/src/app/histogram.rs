@@ -1,13 +1,13 @@
-//! Times, counted in buckets of less than 1 % width, so that any number of them fits.
+//! A histogram of times, with buckets of less than 1 % width: its size does not depend on the number of times.
 
 use std::time::Duration;
 
 /// Buckets for each power of two.
 const PER_OCTAVE: u64 = 128;
-/// The last octave has twice that many indices, like the first.
+/// The first and the last octave have twice as many.
 const BUCKETS: usize = (57 * PER_OCTAVE + PER_OCTAVE) as usize;
 
-/// How often each time occurred.
+/// The number of occurrences of each time.
 #[derive(Debug)]
 pub(super) struct Histogram {
     counts: Vec<u64>,
@@ -15,7 +15,7 @@ pub(super) struct Histogram {
 }
 
 impl Histogram {
-    /// An empty one.
+    /// An empty histogram.
     pub(super) fn new() -> Self {
         Self {
             counts: vec![0; BUCKETS],

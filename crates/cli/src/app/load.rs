@@ -1,42 +1,45 @@
 //! `hioload load`: the load generator.
 
 mod attack;
+mod check;
 mod compare;
 mod display;
 mod memory;
 mod output;
 mod plan;
 mod tap;
+mod target;
+mod time;
 
 use std::process;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use hioload_bypass::Queues;
+use hioload_device::Device;
 use hioload_loadgen::progress::Progress;
-use hioload_loadgen::report::{FORMAT, Report};
-use hioload_loadgen::{Job, Outcome, ServerProbe, Stop, machine, run as run_once, settings};
-use hioload_ws::device::Device;
-use hioload_ws::tcp::StackConfig;
-use hioload_ws::transport::Transport;
+use hioload_loadgen::{Job, RepeatResult, ServerProbe, Stop, machine, run as run_repeat, settings};
+use hioload_report::{FORMAT, Report};
+use hioload_transport::Transport;
 use hioload_ws::{Lcores, Server, ServerOptions};
 
-use self::attack::Assault;
+use self::attack::AttackPart;
 use self::tap::Recording;
-use super::bypass::Queues;
 use super::client::{ClientLink, Work};
 use super::files;
 use crate::Failure;
 use crate::cli::load::LoadArgs;
+use crate::config::bypass;
 
-/// Runs the load, tells what came of it, and writes it where it is wanted.
+/// Runs the load, and prints and writes the results.
 ///
 /// # Errors
-/// Code 2 if what was asked for cannot be, 1 if anything went wrong.
+/// Code 2 if the load cannot run as requested, 1 if it fails.
 pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     if let Some(command) = &arguments.command {
         return compare::run(command);
     }
-    let planned = plan::plan(arguments)?;
+    let setup = plan::plan(arguments)?;
     output::check(&arguments.output)?;
     let probe = probe(arguments)?;
     let mut link = match arguments.link() {
@@ -50,191 +53,186 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
     let mut report = Report {
         format: FORMAT,
         hioload: env!("CARGO_PKG_VERSION").to_owned(),
-        started: plan::rfc3339(SystemTime::now()),
+        started: time::rfc3339(SystemTime::now()),
         command: std::env::args_os()
             .map(|word| word.to_string_lossy().into_owned())
             .collect(),
         machine: machine::detect(),
-        plan: planned.plan.clone(),
+        plan: setup.plan.clone(),
         runs: Vec::new(),
     };
     let mut failure = None;
-    let of = planned.repeat;
-    let errand = Errand {
+    let of = setup.repeat;
+    let repeats = Repeats {
         arguments,
-        planned: &planned,
+        setup: &setup,
         probe: &probe,
         tap: tap.as_ref(),
         stop: &stop,
     };
     'all: for repeat in 1..=of {
-        for part in planned.parts() {
+        for part in setup.parts() {
             let which = (repeat, of);
-            let outcome = match &part {
-                None => errand.once(&mut link, which, None, &mut *progress)?,
+            let result = match &part {
+                None => repeats.once(&mut link, which, None, &mut *progress)?,
                 Some(part) => {
-                    let mut progress = part.conduct(&mut *progress);
-                    let mut outcome = errand.once(&mut link, which, Some(part), &mut progress)?;
-                    part.note(&mut outcome.run);
-                    outcome
+                    let mut progress = part.with_progress(&mut *progress);
+                    let mut result = repeats.once(&mut link, which, Some(part), &mut progress)?;
+                    part.note(&mut result.run);
+                    result
                 }
             };
-            report.runs.push(outcome.run);
-            failure = outcome.failure;
-            if failure.is_some() || stop.is_asked() {
+            report.runs.push(result.run);
+            failure = result.failure;
+            if failure.is_some() || stop.is_requested() {
                 break 'all;
             }
         }
     }
     drop(progress);
     let recorded = tap.map_or(Ok(()), |tap| tap.end(report.runs.last_mut()));
-    output::tell(&arguments.output, &report)?;
+    output::write_all(&arguments.output, &report)?;
     let judged = output::judge(&arguments.output, &report).and(recorded);
     match failure {
         None => judged,
-        Some(why) => Err(Failure::run(format!("{}: {why}", planned.name))),
+        Some(why) => Err(Failure::run(format!("{}: {why}", setup.name))),
     }
 }
 
-/// What is the same in all repeats.
-struct Errand<'a> {
+/// The parameters that all repeats share.
+struct Repeats<'a> {
     arguments: &'a LoadArgs,
-    planned: &'a plan::Planned,
+    setup: &'a plan::LoadSetup,
     probe: &'a ServerProbe,
     tap: Option<&'a Recording>,
     stop: &'a Stop,
 }
 
-impl Errand<'_> {
-    /// One repeat, over whatever moves the bytes; without a link in memory.
+impl Repeats<'_> {
+    /// Runs one repeat. Without a link, server and generator are connected in memory.
     fn once(
         &self,
         link: &mut Option<ClientLink>,
         which: (usize, usize),
-        assault: Option<&Assault>,
+        attack: Option<&AttackPart>,
         progress: &mut dyn Progress,
-    ) -> Result<Outcome, Failure> {
-        let planned = self.planned;
-        let job = &planned.job;
-        let drive = Drive {
+    ) -> Result<RepeatResult, Failure> {
+        let setup = self.setup;
+        let job = &setup.job;
+        let context = RepeatContext {
             job,
             which,
             progress,
             stop: self.stop,
         };
         let Some(link) = link else {
-            return memory::run(planned, assault, self.tap, drive);
+            return memory::run(setup, attack, self.tap, context);
         };
-        let options = ServerOptions {
-            listen: Vec::new(),
-            lcores: planned.lcores.clone(),
-            config: settings::config(job),
-            sockets: hioload_ws::SocketOptions {
-                sources: planned.sources.clone(),
-                ..settings::sockets(job)
-            },
+        // Over queues there is one lcore for each, unless --lcores chooses them.
+        let lcores = if self.arguments.transport.is_sockets() || self.arguments.lcores.is_some() {
+            setup.lcores.clone()
+        } else {
+            Lcores::Auto
         };
-        // Over queues there is an lcore for each, unless it was said which.
-        let chosen = (self.arguments.transport.is_sockets() || self.arguments.lcores.is_some())
-            .then(|| planned.lcores.clone());
-        let work = Probed {
-            drive,
+        let mut sockets = settings::sockets(job);
+        sockets.sources = setup.sources.clone();
+        let options = ServerOptions::new()
+            .lcores(lcores)
+            .config(settings::config(job))
+            .sockets(sockets);
+        let work = NetworkRepeat {
+            context,
             probe: self.probe,
-            assault,
+            attack,
             tap: self.tap,
         };
-        link.bypass.also = assault.map(Assault::addresses).unwrap_or_default();
-        link.engine(options, chosen, work)?
+        link.bypass.more_addresses = attack.map(AttackPart::addresses).unwrap_or_default();
+        link.run(options, work)?
     }
 }
 
-/// What a repeat is run with.
-struct Drive<'a> {
+/// The parameters of one repeat.
+struct RepeatContext<'a> {
     job: &'a Arc<Job>,
     which: (usize, usize),
     progress: &'a mut dyn Progress,
     stop: &'a Stop,
 }
 
-impl Drive<'_> {
-    fn over<T: Transport + 'static>(
+impl RepeatContext<'_> {
+    fn run_on<T: Transport + 'static>(
         self,
         engine: Server<T>,
         probe: &ServerProbe,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<RepeatResult, Failure> {
         let Self {
             job,
             which,
             progress,
             stop,
         } = self;
-        // Over queues it is known only now how many lcores there are.
-        let job = Arc::new(Job {
-            lcores: engine.lcores(),
-            ..Job::clone(job)
-        });
-        run_once(engine, &job, probe, which, progress, stop).map_err(Failure::run)
+        // Over queues, the number of lcores is known only now.
+        let mut job = Job::clone(job);
+        job.lcores = engine.lcores();
+        let job = Arc::new(job);
+        run_repeat(engine, &job, probe, which, progress, stop).map_err(Failure::run)
     }
 }
 
-/// A repeat over a network.
-struct Probed<'a> {
-    drive: Drive<'a>,
+/// A run over a network.
+struct NetworkRepeat<'a> {
+    context: RepeatContext<'a>,
     probe: &'a ServerProbe,
-    #[cfg_attr(not(bypass), allow(dead_code))]
-    assault: Option<&'a Assault>,
-    #[cfg_attr(not(bypass), allow(dead_code))]
+    attack: Option<&'a AttackPart>,
     tap: Option<&'a Recording>,
 }
 
-impl Work for Probed<'_> {
-    type Outcome = Result<Outcome, Failure>;
+impl Work for NetworkRepeat<'_> {
+    type Output = Result<RepeatResult, Failure>;
 
-    fn run<T: Transport + 'static>(self, engine: Server<T>) -> Self::Outcome {
-        self.drive.over(engine, self.probe)
+    fn run<T: Transport + 'static>(self, engine: Server<T>) -> Self::Output {
+        self.context.run_on(engine, self.probe)
     }
 
-    fn over<D: Device + 'static>(
+    fn run_over<D: Device + 'static>(
         self,
         queues: Queues<D>,
-        stack: &StackConfig,
         options: ServerOptions,
-        chosen: Option<Lcores>,
-    ) -> Result<Self::Outcome, Failure> {
+    ) -> Result<Self::Output, Failure> {
         if let Some(tap) = self.tap.cloned() {
             let queues = queues.wrap(move |device, name| tap.around(device, name));
-            return Ok(self.run(queues.engine(stack, options, chosen)?));
+            return Ok(self.run(queues.server(options).map_err(bypass::failure)?));
         }
-        let Some(assault) = self.assault else {
-            return Ok(self.run(queues.engine(stack, options, chosen)?));
+        let Some(attack) = self.attack else {
+            return Ok(self.run(queues.server(options).map_err(bypass::failure)?));
         };
-        let wrap = assault.wrap(stack, queues.queues.len())?;
+        let wrap = attack.wrap(queues.stack(), queues.count())?;
         let queues = queues.wrap(move |device, _| wrap(device));
-        Ok(self.run(queues.engine(stack, options, chosen)?))
+        Ok(self.run(queues.server(options).map_err(bypass::failure)?))
     }
 }
 
-/// How one knows what the server uses.
+/// The source of the server's CPU time and memory.
 fn probe(arguments: &LoadArgs) -> Result<ServerProbe, Failure> {
     let Some(pid) = arguments.server_pid else {
         return Ok(ServerProbe::Unknown);
     };
     if hioload_loadgen::process::rss(pid).is_none() {
         return Err(Failure::usage(format!(
-            "--server-pid {pid}: there is no such process on this machine"
+            "--server-pid {pid}: this machine has no such process"
         )));
     }
     Ok(ServerProbe::Process(pid))
 }
 
-/// The first signal ends the run, the second the process.
+/// The first signal ends the run, the second one the process.
 fn catch_signals(stop: &Stop, wiper: display::Wiper) -> Result<(), Failure> {
-    let wrong = |why: std::io::Error| Failure::run(format!("cannot catch signals: {why}"));
+    let wrong = |why: std::io::Error| Failure::run(why).in_context("cannot catch signals");
     let signals = super::signals::Signals::catch().map_err(wrong)?;
     let stop = stop.clone();
     signals
         .each(move || {
-            if stop.ask() > 0 {
+            if stop.request() > 0 {
                 wiper.wipe();
                 process::exit(1);
             }
@@ -242,7 +240,7 @@ fn catch_signals(stop: &Stop, wiper: display::Wiper) -> Result<(), Failure> {
         .map_err(wrong)
 }
 
-/// Whether so many connections have file descriptors; if not, how they get them.
+/// Checks that the connections fit under the limit on open files.
 fn fit_open_files(connections: usize, lcores: usize) -> Result<(), Failure> {
     let Some(limit) = files::raise_limit() else {
         return Ok(());
@@ -252,14 +250,15 @@ fn fit_open_files(connections: usize, lcores: usize) -> Result<(), Failure> {
     }
     let wanted = connections + files::reserve(lcores, 0);
     Err(Failure::usage(format!(
-        "too few file descriptors: {connections} connections need {wanted}, and the limit is {limit}; raise it with ulimit -n {wanted}"
+        "too few file descriptors: {connections} connections need {wanted}, the limit is {limit} (raise it with ulimit -n {wanted})"
     )))
 }
 
-/// CPUs for the generator's lcores: what was said, or the last that there are, since servers take the first.
+/// The CPUs of the generator's lcores: those that are wanted, or the last ones, because servers take the first ones.
 fn place(wanted: Option<&Lcores>) -> Lcores {
-    let cpus = hioload_ws::lcore::Topology::detect().placement();
+    let cpus = hioload_lcore::Topology::detect().placement();
     match wanted {
+        Some(Lcores::Auto) => Lcores::Cpus(cpus),
         Some(Lcores::Cpus(cpus)) => Lcores::Cpus(cpus.clone()),
         Some(Lcores::Count(n)) if *n > cpus.len() => Lcores::Count(*n),
         Some(Lcores::Count(n)) => Lcores::Cpus(cpus[cpus.len() - n..].to_vec()),

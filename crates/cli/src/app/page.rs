@@ -36,21 +36,15 @@ const ASSETS: [Asset; 5] = [
     },
 ];
 
-/// Nothing is loaded from elsewhere, nothing inline runs, no other site may frame the page.
+/// The page loads nothing from other hosts, runs nothing inline, and cannot be framed by other sites.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The part of the page at `path`, if there is one.
+/// The part of the page at `path`.
 pub(super) fn at(path: &str) -> Option<Response> {
     let asset = ASSETS.iter().find(|asset| asset.path == path)?;
-    let response = Response {
-        status: 200,
-        content_type: asset.content_type.into(),
-        headers: Vec::new(),
-        body: asset.body.into(),
-    };
     Some(
-        response
+        Response::new(200, asset.content_type, asset.body)
             .header("Content-Security-Policy", POLICY)
             .header("X-Content-Type-Options", "nosniff")
             .header("Referrer-Policy", "no-referrer")
@@ -67,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_has_what_its_script_asks_for() {
+    fn the_page_has_every_element_that_its_script_uses() {
         let (html, script) = (text("/"), text("/app.js"));
         for id in [
             "status",
@@ -92,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_page_loads_is_served_and_nothing_is_inline() {
+    fn the_server_has_everything_that_the_page_loads_and_nothing_is_inline() {
         let html = text("/");
         for attribute in ["href=\"", "src=\""] {
             for (start, _) in html.match_indices(attribute) {

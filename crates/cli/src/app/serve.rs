@@ -1,92 +1,93 @@
 //! `hioload serve`.
 
 use std::io::{self, Write};
+use std::thread;
 
-use hioload_ws::transport::Transport;
+use hioload_transport::Transport;
 use hioload_ws::{Endpoint, Lcores, Server};
 
-use super::control::{self, Kind};
+use super::control::{self, Controlled};
 use super::handler::handler;
 use super::{af_xdp, dpdk, files, log, signals::Signals};
 use crate::Failure;
 use crate::cli::ServeArgs;
-use crate::config::plan::Plan;
+use crate::config::serve::ServeConfig;
 use crate::config::values::{Control, TransportKind};
 use crate::config::{Settings, file};
 
 /// Serves until a signal ends it.
 ///
 /// # Errors
-/// Code 2 if what was asked for cannot be, 1 if it went wrong later.
+/// Code 2 if the server cannot start as configured, 1 if it fails later.
 pub(crate) fn run(arguments: ServeArgs) -> Result<(), Failure> {
     let from_file = match &arguments.config {
-        Some(path) => file::read(path).map_err(Failure::usage)?,
+        Some(path) => file::read(path)?,
         None => Settings::default(),
     };
-    let mut plan = Plan::new(arguments.settings.over(from_file));
-    plan.check().map_err(Failure::usage)?;
-    log::start(&plan.log, plan.log_format);
-    for doubt in plan.doubts() {
-        tracing::warn!("{doubt}");
+    let mut config = ServeConfig::new(arguments.settings.or(from_file));
+    config.check()?;
+    log::start(&config.log, config.log_format);
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
     }
-    if plan.transport == TransportKind::Sockets {
-        fit_open_files(&mut plan);
+    if config.transport == TransportKind::Sockets {
+        fit_open_files(&mut config);
     }
-    serve(plan)
+    serve(config)
 }
 
-/// Makes `max_connections` fit the limit on open files; says so if the operator chose it.
-fn fit_open_files(plan: &mut Plan) {
+/// Lowers `max_connections` to what the limit on open files allows. If the operator chose it, a warning is logged.
+fn fit_open_files(config: &mut ServeConfig) {
     let Some(limit) = files::raise_limit() else {
         return;
     };
-    let lcores = match &plan.server.lcores {
+    let lcores = match &config.server.lcores {
+        Lcores::Auto => thread::available_parallelism().map_or(1, usize::from),
         Lcores::Count(count) => *count,
         Lcores::Cpus(cpus) => cpus.len(),
     };
-    let room = files::room_for_connections(limit, lcores, plan.server.listen.len());
-    let wanted = plan.server.config.limits.max_connections;
+    let room = files::room_for_connections(limit, lcores, config.server.listen.len());
+    let wanted = config.server.config.tunables.limits.max_connections;
     if wanted <= room {
         return;
     }
-    plan.server.config.limits.max_connections = room;
-    if plan.max_connections_set {
+    config.server.config.tunables.limits.max_connections = room;
+    if config.max_connections_set {
         tracing::warn!(
-            "max_connections is {room}, not {wanted}: there is a limit of {limit} open files (ulimit -n)"
+            "max_connections is {room} instead of {wanted}: the limit on open files is {limit} (ulimit -n)"
         );
     }
 }
 
-fn serve(plan: Plan) -> Result<(), Failure> {
+fn serve(config: ServeConfig) -> Result<(), Failure> {
     let signals =
-        Signals::catch().map_err(|why| Failure::run(format!("cannot catch signals: {why}")))?;
-    match plan.transport {
+        Signals::catch().map_err(|why| Failure::run(why).in_context("cannot catch signals"))?;
+    match config.transport {
         TransportKind::Sockets => {
-            let site = Site::of(&plan);
-            let server =
-                Server::bind(plan.server).map_err(|why| Failure::usage(why.to_string()))?;
-            site.run(server, signals, Kind::Sockets)
+            let service = Service::of(&config);
+            let server = Server::bind(config.server).map_err(Failure::usage)?;
+            service.run(server, signals, Controlled::Sockets)
         }
-        TransportKind::AfXdp => af_xdp::serve(plan, signals),
-        TransportKind::Dpdk => dpdk::serve(plan, signals),
+        TransportKind::AfXdp => af_xdp::serve(config, signals),
+        TransportKind::Dpdk => dpdk::serve(config, signals),
     }
 }
 
-/// What is served, over whatever moves the bytes.
-pub(super) struct Site {
+/// The part of `serve` that does not depend on the transport.
+pub(super) struct Service {
     transport: TransportKind,
     origins: Vec<String>,
     stats: bool,
     control: Control,
 }
 
-impl Site {
-    pub(super) fn of(plan: &Plan) -> Self {
+impl Service {
+    pub(super) fn of(config: &ServeConfig) -> Self {
         Self {
-            transport: plan.transport,
-            origins: plan.origins.clone(),
-            stats: plan.stats,
-            control: plan.control.clone(),
+            transport: config.transport,
+            origins: config.origins.clone(),
+            stats: config.stats,
+            control: config.control.clone(),
         }
     }
 
@@ -95,31 +96,29 @@ impl Site {
         self,
         server: Server<T>,
         signals: Signals,
-        kind: Kind,
+        controlled: Controlled,
     ) -> Result<(), Failure> {
         let line = start_line(server.endpoints(), self.transport, server.lcores());
-        let control = control::bind(&self.control, server.endpoints()).map_err(Failure::usage)?;
+        let control = control::bind(&self.control, server.endpoints())?;
         let counters = server.counters();
         let (origins, shown) = (self.origins, self.stats.then_some(counters));
         let running = server
             .start(move |_| handler(&origins, shown.as_ref()))
-            .map_err(|why| Failure::usage(why.to_string()))?;
+            .map_err(Failure::usage)?;
         signals
             .obey(running.remote())
-            .map_err(|why| Failure::run(format!("cannot start a thread: {why}")))?;
+            .map_err(|why| Failure::run(why).in_context("cannot start a thread"))?;
         let _control = control
-            .map(|socket| socket.serve(kind, running.remote()))
+            .map(|socket| socket.serve(controlled, running.remote()))
             .transpose()
-            .map_err(|why| Failure::run(format!("cannot start a thread: {why}")))?;
+            .map_err(|why| Failure::run(why).in_context("cannot start a thread"))?;
 
-        // The line is for people and scripts; that nobody reads it is no reason to stop.
+        // A closed standard output does not stop the server.
         let mut out = io::stdout().lock();
         let _ = writeln!(out, "{line}").and_then(|()| out.flush());
         drop(out);
 
-        let totals = running
-            .join()
-            .map_err(|why| Failure::run(why.to_string()))?;
+        let totals = running.join().map_err(Failure::run)?;
         tracing::info!("ended: {totals}");
         Ok(())
     }
@@ -147,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_on_start() {
+    fn the_start_line_has_endpoints_transport_and_lcores() {
         let endpoints = [
             Endpoint::Tcp(([127, 0, 0, 1], 9001).into()),
             Endpoint::Unix("/run/h.sock".into()),

@@ -4,31 +4,35 @@ use std::io;
 
 use hioload_ws::Remote;
 
-/// What came.
+/// What a signal asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Order {
+enum Request {
     Drain,
     Stop,
 }
 
-/// The order that the `n`th signal (from 0) stands for.
-fn order(n: usize) -> Order {
-    if n == 0 { Order::Drain } else { Order::Stop }
+/// The request of the `n`th signal, from 0.
+fn request(n: usize) -> Request {
+    if n == 0 {
+        Request::Drain
+    } else {
+        Request::Stop
+    }
 }
 
-/// Signals caught from here on; what they order is done once [`Signals::obey`] is called.
+/// Signals that are caught from now on. [`Signals::obey`] acts on them.
 pub(super) struct Signals(Source);
 
 impl Signals {
-    /// Catches them.
+    /// Catches the signals.
     ///
     /// # Errors
-    /// The system refused.
+    /// The operating system refused.
     pub(super) fn catch() -> io::Result<Self> {
         Source::new().map(Self)
     }
 
-    /// Starts a thread that calls `f` for each.
+    /// Starts a thread that calls `f` for each signal.
     ///
     /// # Errors
     /// The thread could not be started.
@@ -40,7 +44,7 @@ impl Signals {
         Ok(())
     }
 
-    /// Starts a thread that passes them on to the server.
+    /// Starts a thread that drains or stops the server.
     ///
     /// # Errors
     /// The thread could not be started.
@@ -49,12 +53,12 @@ impl Signals {
         std::thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
-                source.each(|n| match order(n) {
-                    Order::Drain => {
+                source.each(|n| match request(n) {
+                    Request::Drain => {
                         tracing::info!("draining; a second signal stops at once");
                         remote.drain();
                     }
-                    Order::Stop => {
+                    Request::Stop => {
                         tracing::info!("stopping");
                         remote.stop_now();
                     }
@@ -81,7 +85,7 @@ impl Source {
     }
 }
 
-/// Where signals cannot wake a thread, a thread looks for them.
+/// Where a signal cannot wake a thread, a thread polls for it.
 #[cfg(not(unix))]
 struct Source(std::sync::Arc<std::sync::atomic::AtomicBool>);
 

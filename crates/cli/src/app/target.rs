@@ -1,14 +1,14 @@
-//! What `hioload connect` connects to.
+//! The URL of a server.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 use hioload_ws::Endpoint;
 
-/// A WebSocket URL (RFC 6455 §3), taken apart.
+/// A parsed WebSocket URL (RFC 6455 §3).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    place: LcorePlacement,
+    location: Location,
     /// The `Host` field.
     pub host: String,
     /// The resource name: path and query.
@@ -16,7 +16,7 @@ pub(super) struct Target {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum LcorePlacement {
+enum Location {
     Tcp(String, u16),
     Unix(PathBuf),
 }
@@ -24,19 +24,19 @@ enum LcorePlacement {
 const EXPECTED: &str = "expected ws://HOST[:PORT][/PATH] or ws+unix:/SOCKET[:/PATH]";
 
 impl Target {
-    /// Takes a URL apart.
+    /// Parses a URL.
     ///
     /// # Errors
-    /// What is wrong with it, in one line.
+    /// The error in one line.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
         let wrong = |why: &str| format!("bad URL {url:?}: {why}");
         if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(wrong("only visible ASCII may be in it"));
+            return Err(wrong("it must contain only visible ASCII"));
         }
         // RFC 6455 §3: "Fragment identifiers are meaningless in the context of WebSocket URIs and MUST NOT be used
         // on these URIs."
         if url.contains('#') {
-            return Err(wrong("a WebSocket URL has no fragment"));
+            return Err(wrong("a WebSocket URL must not have a fragment"));
         }
         let Some((scheme, rest)) = url.split_once(':') else {
             return Err(wrong(EXPECTED));
@@ -47,7 +47,7 @@ impl Target {
             }
             "ws+unix" => Self::unix(rest).map_err(wrong),
             "wss" => Err(wrong(
-                "TLS is for a proxy in front of the server; connect to what it forwards to with ws://",
+                "TLS is not supported: connect to the server behind the TLS proxy with ws://",
             )),
             _ => Err(wrong(EXPECTED)),
         }
@@ -57,20 +57,22 @@ impl Target {
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, resource) = rest.split_at(end);
         if authority.contains('@') {
-            return Err("a user name is not possible");
+            return Err("the URL must not contain user information");
         }
         let (name, port) = match authority.rsplit_once(':') {
-            // The colons of a bare IPv6 address are not that of a port.
-            Some((name, port)) if !port.ends_with(']') => {
-                (name, port.parse().map_err(|_| "the port is no number")?)
-            }
+            // The colons of an IPv6 address do not separate a port.
+            Some((name, port)) if !port.ends_with(']') => (
+                name,
+                port.parse()
+                    .map_err(|_| "the port is not a number from 0 to 65535")?,
+            ),
             _ => (authority, 80),
         };
         let bare = name
             .strip_prefix('[')
             .and_then(|name| name.strip_suffix(']'));
         if bare.is_none() && name.contains([':', '[', ']']) {
-            return Err("an IPv6 address stands in brackets");
+            return Err("an IPv6 address must be in brackets");
         }
         if name.is_empty() {
             return Err("the host is missing");
@@ -80,9 +82,9 @@ impl Target {
         } else {
             format!("{name}:{port}")
         };
-        let place = LcorePlacement::Tcp(bare.unwrap_or(name).to_owned(), port);
+        let location = Location::Tcp(bare.unwrap_or(name).to_owned(), port);
         Ok(Self {
-            place,
+            location,
             host,
             resource: with_slash(resource),
         })
@@ -94,9 +96,9 @@ impl Target {
         if path.is_empty() {
             return Err("the path of the socket is missing");
         }
-        let place = LcorePlacement::Unix(PathBuf::from(path));
+        let location = Location::Unix(PathBuf::from(path));
         Ok(Self {
-            place,
+            location,
             host: "localhost".to_owned(),
             resource: with_slash(resource),
         })
@@ -107,9 +109,9 @@ impl Target {
     /// # Errors
     /// The name cannot be resolved.
     pub(super) fn endpoints(&self) -> Result<Vec<Endpoint>, String> {
-        match &self.place {
-            LcorePlacement::Unix(path) => Ok(vec![Endpoint::Unix(path.clone())]),
-            LcorePlacement::Tcp(name, port) => {
+        match &self.location {
+            Location::Unix(path) => Ok(vec![Endpoint::Unix(path.clone())]),
+            Location::Tcp(name, port) => {
                 let found = (name.as_str(), *port).to_socket_addrs();
                 let found: Vec<SocketAddr> = found
                     .map_err(|why| format!("cannot resolve {name}: {why}"))?
@@ -138,58 +140,48 @@ mod tests {
 
     #[test]
     fn urls() {
-        for (url, place, host, resource) in [
+        for (url, location, host, resource) in [
             (
                 "ws://a.example",
-                LcorePlacement::Tcp("a.example".into(), 80),
+                Location::Tcp("a.example".into(), 80),
                 "a.example",
                 "/",
             ),
             (
                 "ws://a.example:80/x",
-                LcorePlacement::Tcp("a.example".into(), 80),
+                Location::Tcp("a.example".into(), 80),
                 "a.example",
                 "/x",
             ),
             (
                 "WS://127.0.0.1:9001/echo?a=b:c",
-                LcorePlacement::Tcp("127.0.0.1".into(), 9001),
+                Location::Tcp("127.0.0.1".into(), 9001),
                 "127.0.0.1:9001",
                 "/echo?a=b:c",
             ),
-            (
-                "ws://a:1?q",
-                LcorePlacement::Tcp("a".into(), 1),
-                "a:1",
-                "/?q",
-            ),
+            ("ws://a:1?q", Location::Tcp("a".into(), 1), "a:1", "/?q"),
             (
                 "ws://[::1]:9001/",
-                LcorePlacement::Tcp("::1".into(), 9001),
+                Location::Tcp("::1".into(), 9001),
                 "[::1]:9001",
                 "/",
             ),
-            (
-                "ws://[::1]",
-                LcorePlacement::Tcp("::1".into(), 80),
-                "[::1]",
-                "/",
-            ),
+            ("ws://[::1]", Location::Tcp("::1".into(), 80), "[::1]", "/"),
             (
                 "ws+unix:/run/h.sock",
-                LcorePlacement::Unix("/run/h.sock".into()),
+                Location::Unix("/run/h.sock".into()),
                 "localhost",
                 "/",
             ),
             (
                 "ws+unix:///run/h.sock:/echo?x",
-                LcorePlacement::Unix("/run/h.sock".into()),
+                Location::Unix("/run/h.sock".into()),
                 "localhost",
                 "/echo?x",
             ),
         ] {
             let expected = Target {
-                place,
+                location,
                 host: host.into(),
                 resource: resource.into(),
             };
@@ -204,13 +196,13 @@ mod tests {
             ("a.example", "expected"),
             ("http://a.example", "expected"),
             ("ws:a.example", "expected"),
-            ("wss://a.example", "TLS is for a proxy"),
+            ("wss://a.example", "TLS is not supported"),
             ("ws://", "host is missing"),
             ("ws://:80/", "host is missing"),
-            ("ws://a:b/", "port is no number"),
-            ("ws://a:65536/", "port is no number"),
+            ("ws://a:b/", "port is not a number"),
+            ("ws://a:65536/", "port is not a number"),
             ("ws://::1:80/", "brackets"),
-            ("ws://me@a/", "user name"),
+            ("ws://me@a/", "user information"),
             ("ws://a/#x", "fragment"),
             ("ws://a/\r\nX: y", "visible ASCII"),
             ("ws+unix:", "path of the socket"),

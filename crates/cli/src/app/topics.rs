@@ -1,6 +1,6 @@
-//! The subprotocol `hioload.topics.v1`: JSON commands in, JSON messages out. README.md is its documentation.
+//! The subprotocol `hioload.topics.v1`: JSON commands in, JSON messages out. docs/serving.md documents it.
 //!
-//! Only what is needed of a command is understood; `data` and `id` pass through as the JSON text that came.
+//! The parser reads only what a command needs; `data` and `id` pass through as the JSON text that arrived.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,13 +14,13 @@ pub(super) const PROTOCOL: &str = "hioload.topics.v1";
 /// One command.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Command<'a> {
-    /// What to do.
+    /// The action.
     pub action: Action<'a>,
-    /// The JSON text of `id`; the command is acknowledged if there is one.
+    /// The JSON text of `id`. A command with an id is acknowledged.
     pub id: Option<&'a str>,
 }
 
-/// What to do.
+/// The action of a command.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Action<'a> {
     /// Subscribe to a topic or pattern.
@@ -36,25 +36,25 @@ pub(super) enum Action<'a> {
     },
 }
 
-/// Why a command was refused.
+/// The refusal of a command.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refused<'a> {
-    /// For the client.
+    /// The reason, for the client.
     pub why: &'static str,
     /// The JSON text of `id`, if one could be read.
     pub id: Option<&'a str>,
 }
 
-/// A binary message came.
+/// The refusal of a binary message.
 pub(super) const NOT_TEXT: Refused<'static> = Refused {
     why: "expected a text message",
     id: None,
 };
 
-/// Reads a command.
+/// Parses a command.
 ///
 /// # Errors
-/// Whatever is not one, with the reason for the client.
+/// The text is not a command.
 pub(super) fn parse(text: &str) -> Result<Command<'_>, Refused<'_>> {
     let Ok(fields) = serde_json::from_str::<Fields<'_>>(text) else {
         return Err(Refused {
@@ -104,8 +104,8 @@ fn topic(raw: &RawValue) -> Result<Cow<'_, str>, &'static str> {
         .map_err(|_| "a topic must be a string")
 }
 
-/// The members of a command as they came. That members are missing, too many or unknown is kept for later, so that the
-/// refusal can carry the id wherever in the object that stands.
+/// The members of a command. Missing, duplicate and unknown members are reported after the whole object has been read, so that the
+/// refusal can carry the id, which may stand anywhere in it.
 #[derive(Default)]
 struct Fields<'a> {
     subscribe: Option<&'a RawValue>,
@@ -147,7 +147,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                 }
             };
             if field.replace(value).is_some() {
-                fields.wrong = Some("a key is there twice");
+                fields.wrong = Some("duplicate key");
             }
         }
         Ok(fields)
@@ -207,7 +207,7 @@ pub(super) fn write_error(out: &mut Vec<u8>, refused: &Refused<'_>) {
 }
 
 fn write_string(out: &mut Vec<u8>, text: &str) {
-    // Writing into memory cannot fail, and neither can a string as JSON.
+    // Neither writing to memory nor serializing a string can fail.
     let written = serde_json::to_writer(out, text);
     debug_assert!(written.is_ok());
 }
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_object_is_refused_without_an_id() {
+    fn a_text_that_is_not_a_json_object_is_refused_without_an_id() {
         for text in [
             "",
             "sub",
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_command_is_refused_with_its_id() {
+    fn an_object_that_is_not_a_command_is_refused_with_its_id() {
         for (text, why) in [
             (r#"{"id":7}"#, "expected exactly one of sub, unsub, pub"),
             (
@@ -306,7 +306,7 @@ mod tests {
             (r#"{"id":7,"pub":"a"}"#, "pub needs data"),
             (r#"{"sub":"a","data":1,"id":7}"#, "data belongs to pub"),
             (r#"{"sub":"a","colour":"red","id":7}"#, "unknown key"),
-            (r#"{"sub":"a","sub":"b","id":7}"#, "a key is there twice"),
+            (r#"{"sub":"a","sub":"b","id":7}"#, "duplicate key"),
         ] {
             assert_eq!(
                 refused(text),

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
-use hioload_loadgen::attack::AttackPlan;
+use hioload_attack::AttackPlan;
 use hioload_loadgen::{Arrival, Dialect, Scenario, Sizes, Verify};
 
 use self::output::{AFTER_OUTPUT, LoadCommand, OutputArgs};
-use hioload_ws::tcp::Cidr;
+use hioload_tcp::Cidr;
 
 use crate::cli::LinkArgs;
 use crate::config::sections::{AfXdpArgs, BypassArgs, DpdkArgs};
@@ -22,42 +22,42 @@ use crate::config::values::{AtLeastOne, LcoreSet, Span, TransportKind, UpTo};
 #[derive(Args, Debug)]
 #[command(after_help = format!("{AFTER_LOAD}\n\n{AFTER_OUTPUT}"), args_conflicts_with_subcommands = true)]
 pub(crate) struct LoadArgs {
-    /// What to do with reports instead.
+    /// A subcommand for existing reports.
     #[command(subcommand)]
     pub command: Option<LoadCommand>,
-    /// ws://HOST[:PORT][/PATH], or ws+unix:/SOCKET[:/PATH]; with --transport memory it is left out, or a /PATH
+    /// ws://HOST[:PORT][/PATH], or ws+unix:/SOCKET[:/PATH]; with --transport memory there is none, or only a /PATH
     pub url: Option<String>,
     /// echo, rate, ramp, hold, churn, fanout or bulk (below)
     #[arg(long, value_name = "NAME", default_value = "echo")]
     pub scenario: Scenario,
-    /// Connections; with fanout subscribers [default: 64; bulk 4, ramp and hold 10000]
+    /// Connections; with fanout, subscribers [default: 64; bulk 4, ramp and hold 10000]
     #[arg(long, value_name = "N")]
     pub connections: Option<UpTo<u32, 16_777_216>>,
-    /// Messages under way at once on each connection [default: 1; rate 1024]
+    /// Messages in flight on each connection [default: 1; rate 1024]
     #[arg(long, value_name = "K")]
     pub in_flight: Option<UpTo<u32, 65_536>>,
-    /// With echo: messages under way at once on all connections together; each has one at most, and they take turns
+    /// With echo: messages in flight on all connections together; each has at most one, and they take turns
     #[arg(long, value_name = "K")]
     pub active: Option<UpTo<u32, 16_777_216>>,
-    /// With echo: how many of the connections are open and say nothing
+    /// With echo: connections that stay open and send nothing
     #[arg(long, value_name = "N", default_value = "0", hide_default_value = true)]
     pub silent: u32,
     /// Bytes of messages: 64, 64..4096 (any of these), or 64:90,4096:10 (with weights) [default: 64; bulk 1MiB]
     #[arg(long, value_name = "SIZES")]
     pub size: Option<Sizes>,
-    /// Per second, over all connections: messages (rate), opens (ramp, churn), publications (fanout)
+    /// The rate per second over all connections: messages (rate), opens (ramp, churn), publications (fanout)
     #[arg(long, value_name = "N")]
     pub rate: Option<Rate>,
     /// When the messages of an open loop are due: even or poisson
     #[arg(long, value_name = "NAME", default_value = "even")]
     pub arrival: Arrival,
-    /// Time that is measured
+    /// Time of the measurement
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub duration: AtLeastOne<Span>,
-    /// Time before that, which counts for nothing
+    /// Time before the measurement, which is not counted
     #[arg(long, value_name = "TIME", default_value = "1s")]
     pub warmup: Span,
-    /// How often it is all done
+    /// Number of runs
     #[arg(long, value_name = "N", default_value = "1")]
     pub repeat: UpTo<u32, 1000>,
     /// Lcores of the generator: a count, or CPUs (0,1 or 0-3,8 or cpu:3) [default: 1, on the last CPU]
@@ -66,16 +66,16 @@ pub(crate) struct LoadArgs {
     /// Send text instead of binary messages
     #[arg(long)]
     pub text: bool,
-    /// Send each message in so many frames
+    /// Frames of each message
     #[arg(long, value_name = "N", default_value = "1")]
     pub fragments: UpTo<u32, 65_536>,
     /// Offer permessage-deflate
     #[arg(long)]
     pub deflate: bool,
-    /// What is compared of each reply: length (and order), or content, byte for byte
+    /// What to compare of each reply: length (and order), or content, byte for byte
     #[arg(long, value_name = "WHAT", default_value = "content")]
     pub verify: Verify,
-    /// An Origin to send
+    /// The Origin to send
     #[arg(long)]
     pub origin: Option<String>,
     /// A subprotocol to offer; repeatable
@@ -87,7 +87,7 @@ pub(crate) struct LoadArgs {
     /// Time for a handshake, and for a reply
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub timeout: AtLeastOne<Span>,
-    /// Connections that may fail before the run does; a wrong reply always fails it
+    /// Connections that may fail before the run fails; a wrong reply always fails the run
     #[arg(long, value_name = "N", default_value = "0")]
     pub max_errors: u64,
     /// With churn: messages on each connection
@@ -96,45 +96,45 @@ pub(crate) struct LoadArgs {
     /// With fanout: publishers
     #[arg(long, value_name = "N", default_value = "1")]
     pub publishers: UpTo<u32, 65_536>,
-    /// With fanout: topics, which subscribers are spread over
+    /// With fanout: topics, over which the subscribers are spread
     #[arg(long, value_name = "N", default_value = "1")]
     pub topics: UpTo<u32, 65_536>,
-    /// With fanout: topics (hioload.topics.v1), or plain: the server passes every message on to everybody;
-    /// or greeted: it also greets each subscriber with a message
+    /// With fanout: topics (hioload.topics.v1); plain: the server forwards every message to all connections;
+    /// greeted: like plain, and the server sends each subscriber a message first
     #[arg(long, value_name = "NAME", default_value = "topics")]
     pub dialect: Dialect,
-    /// With fanout: where publishers connect to, if not to the path of the URL
+    /// With fanout: the path that publishers connect to [default: the path of the URL]
     #[arg(long, value_name = "PATH")]
     pub publish_path: Option<String>,
-    /// Handshakes under way at once on each lcore [default: 128; memory 512]
+    /// Concurrent handshakes on each lcore [default: 128; memory 512]
     #[arg(long, value_name = "N")]
     pub opening: Option<UpTo<u32, 4096>>,
-    /// An address of this machine to connect from; repeatable, each has room for some 28000 connections
+    /// An address of this machine to connect from; repeatable. Each has ports for about 28000 connections
     #[arg(long, value_name = "ADDR")]
     pub source: Vec<IpAddr>,
-    /// A server on this machine, whose CPU time and memory are told
+    /// The server process on this machine, whose CPU time and memory are reported
     #[arg(long, value_name = "PID")]
     pub server_pid: Option<u32>,
-    /// What moves the bytes: sockets; TCP of our own over the queues of a network interface (af-xdp) or a port of DPDK (dpdk);
-    /// or memory: a server and a generator in this process, without a network
+    /// The transport: sockets; user-space TCP on the queues of a network interface (af-xdp) or of a DPDK port (dpdk);
+    /// or memory: server and generator in this process, without a network
     #[arg(long, value_name = "NAME", default_value = "sockets")]
     pub transport: LoadTransport,
-    /// An attack beside the load, as NAME[,KEY=VALUE...] (below); repeatable. The load is then run twice, without and with it
+    /// An attack beside the load, as NAME[,KEY=VALUE...] (below); repeatable. The load runs twice, without and with it
     #[arg(long, value_name = "ATTACK")]
     pub attack: Vec<AttackPlan>,
-    /// A network that attacks come from [default: the load's own addresses, by other ports; memory 198.18.0.0/24]
+    /// The network that attacks come from [default: other ports of the load's addresses; memory 198.18.0.0/24]
     #[arg(long, value_name = "ADDR/PREFIX")]
     pub attack_source: Option<Cidr>,
-    /// Attack a server whose address is not private
+    /// Allow attacks on a server whose address is not private
     #[arg(long)]
     pub i_own_the_target: bool,
-    /// Record the packets of the run to this new file, as pcapng; over af-xdp, dpdk and memory, whose packets tcpdump does not see
+    /// Record the packets of the run in this new pcapng file; with af-xdp, dpdk and memory, whose packets tcpdump does not see
     #[arg(long, value_name = "FILE")]
     pub tap: Option<PathBuf>,
-    /// What is shown and written.
+    /// Output.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// For transports with a TCP of our own.
+    /// For transports with user-space TCP.
     #[command(flatten)]
     pub bypass: BypassArgs,
     /// For af-xdp.
@@ -146,7 +146,7 @@ pub(crate) struct LoadArgs {
 }
 
 impl LoadArgs {
-    /// How the network is reached; `None` if there is none.
+    /// How the load reaches the network; `None` if there is none.
     pub(crate) fn link(&self) -> Option<LinkArgs> {
         match self.transport {
             LoadTransport::Memory => None,
@@ -163,25 +163,25 @@ impl LoadArgs {
 const AFTER_LOAD: &str = "\
 Scenarios:
   echo    closed loop: each reply is followed by the next message
-  rate    open loop: --rate messages a second, sent when they are due; times count from then, so that a server that
-          stalls cannot hide it
-  ramp    opens --connections, as fast as it can or --rate a second
-  hold    opens --connections and keeps them open in silence: memory of each
-  churn   opens, sends --echoes, closes, again, on --connections at a time
-  fanout  publishes to --connections subscribers, --in-flight publications at once or --rate a second
+  rate    open loop: sends --rate messages per second when they are due, and measures from that time, so that a stall
+          of the server is in the latencies
+  ramp    opens --connections, as fast as possible or --rate per second
+  hold    opens --connections and keeps them silent: measures memory per connection
+  churn   opens, sends --echoes, closes, and repeats, on --connections at a time
+  fanout  publishes to --connections subscribers, --in-flight publications at a time or --rate per second
   bulk    closed loop with large messages
 
-Attacks, over af-xdp, dpdk and memory (rate: packets a second; those with connections also have connections=N):
-  syn-flood,rate=100k       SYNs from ever new sources
-  ack-storm, rst-storm      of no connection, and (live=50 percent) of the load's own with wrong numbers
-  malformed,seed=1          frames that are wrong in any layer up to TCP
-  tiny-segments, overlap    one byte a segment; out of order, overlapping and contradicting
-  zero-window, slow-reader  clients that ask for much and do not read, or (interval=1s) a few bytes at a time
-  slow-handshake            half-open, silent, or a byte of the request every interval=1s
+Attacks, with af-xdp, dpdk and memory (rate: packets per second; attacks with connections also take connections=N):
+  syn-flood,rate=100k       SYNs, each from a new source
+  ack-storm, rst-storm      segments of no connection, and (live=50 percent) of the load's connections, with wrong numbers
+  malformed,seed=1          frames that are malformed in any layer up to TCP
+  tiny-segments, overlap    segments of one byte; segments out of order, overlapping and contradicting each other
+  zero-window, slow-reader  clients that request much and do not read, or (interval=1s) read a few bytes at a time
+  slow-handshake            half-open connections, silent ones, or one byte of the request every interval=1s
   bad-frames                requests and frames that break RFC 6455
 
-Every reply is checked; the first that is wrong, missing, sent twice or out of order ends the run with code 1.
-Ctrl-C ends it with the summary, a second one at once.";
+The load checks every reply. The first one that is wrong, missing, duplicated or out of order ends the run with code 1.
+Ctrl-C ends the run with the summary; a second Ctrl-C ends the process at once.";
 
 /// Messages per second: `20000`, `20k`, `1.5M`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -222,17 +222,17 @@ impl FromStr for Header {
     }
 }
 
-/// What moves the bytes of a load.
+/// The transport of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LoadTransport {
-    /// As for other clients.
+    /// A network.
     Network(TransportKind),
     /// Devices in memory.
     Memory,
 }
 
 impl LoadTransport {
-    /// Whether it is the kernel's TCP.
+    /// Whether the kernel has the connections.
     pub(crate) fn is_sockets(self) -> bool {
         self == Self::Network(TransportKind::Sockets)
     }
@@ -248,13 +248,13 @@ impl fmt::Display for LoadTransport {
 }
 
 impl FromStr for LoadTransport {
-    type Err = String;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.parse() {
             _ if text == "memory" => Ok(Self::Memory),
             Ok(kind) => Ok(Self::Network(kind)),
-            Err(_) => Err(format!("'{text}' is none of sockets, af-xdp, dpdk, memory")),
+            Err(_) => Err("expected sockets, af-xdp, dpdk or memory"),
         }
     }
 }

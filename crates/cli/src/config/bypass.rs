@@ -1,49 +1,48 @@
-//! The settings that transports with a TCP of our own share (`af-xdp`, `dpdk`), with their defaults, and whether they go
-//! together.
+//! The settings that transports with user-space TCP share (`af-xdp`, `dpdk`): their defaults, and whether they agree.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
+use hioload_bypass::Error;
+use hioload_tcp::StackConfig;
 use hioload_ws::Endpoint;
-use hioload_ws::tcp::StackConfig;
 
-use super::plan::{bytes, set, span, within};
-use super::sections::{BypassArgs, TcpArgs};
+use super::sections::{AfXdpArgs, BypassArgs, TcpArgs};
+use super::serve::{bytes, set, span, within};
 use super::values::TransportKind;
+use crate::Failure;
 
-/// What is set up on a port, whatever drives it.
+/// Settings of a port that do not depend on its driver.
 #[derive(Debug)]
-#[cfg_attr(not(bypass), allow(dead_code))]
-pub(crate) struct BypassPlan {
-    /// Its queues; `None`: all of them.
+pub(crate) struct BypassSettings {
+    /// The queues; `None`: all.
+    // Only af-xdp and dpdk have queues.
+    #[cfg_attr(not(any(feature = "af-xdp", feature = "dpdk")), allow(dead_code))]
     pub queues: Option<Vec<u32>>,
-    /// Gateways, as given.
+    /// The gateways as given.
     pub gateways: Vec<IpAddr>,
-    /// Addresses besides the stack's that the port takes packets for: somebody beneath the stack answers for them.
-    pub also: Vec<IpAddr>,
-    /// The stack of each lcore, but for what it listens on and its secret.
+    /// Addresses besides the stack's whose packets the port receives, for a device between a queue and TCP.
+    pub more_addresses: Vec<IpAddr>,
+    /// The stack of each lcore, without its listeners and its secret.
     pub stack: StackConfig,
 }
 
-impl BypassPlan {
+impl BypassSettings {
     /// Fills in the defaults.
     pub(crate) fn new(link: BypassArgs, tcp: &TcpArgs) -> Self {
         let gateways = link.gateway.into_iter().flatten();
         let gateways: Vec<IpAddr> = gateways.filter_map(|gateway| gateway.0).collect();
         let addresses = link.ip.into_iter().flatten();
-        let mut stack = StackConfig {
-            addresses: addresses.filter_map(|ip| ip.0).collect(),
-            gateway_v4: gateways.iter().find_map(|gateway| match gateway {
-                IpAddr::V4(addr) => Some(*addr),
-                IpAddr::V6(_) => None,
-            }),
-            gateway_v6: gateways.iter().find_map(|gateway| match gateway {
-                IpAddr::V4(_) => None,
-                IpAddr::V6(addr) => Some(*addr),
-            }),
-            mac: link.mac.and_then(|mac| mac.0),
-            vlan: link.vlan.and_then(|vlan| vlan.0),
-            ..StackConfig::default()
-        };
+        let mut stack = StackConfig::new(addresses.filter_map(|ip| ip.0));
+        stack.gateway_v4 = gateways.iter().find_map(|gateway| match gateway {
+            IpAddr::V4(addr) => Some(*addr),
+            IpAddr::V6(_) => None,
+        });
+        stack.gateway_v6 = gateways.iter().find_map(|gateway| match gateway {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(addr) => Some(*addr),
+        });
+        stack.mac = link.mac.and_then(|mac| mac.0);
+        stack.vlan = link.vlan.and_then(|vlan| vlan.0);
         set! {
             stack.half_open => within(tcp.half_open);
             stack.time_wait => within(tcp.time_wait);
@@ -61,108 +60,84 @@ impl BypassPlan {
         Self {
             queues: link.queues.and_then(|queues| queues.0),
             gateways,
-            also: Vec::new(),
+            more_addresses: Vec::new(),
             stack,
         }
     }
-
-    /// Checks that what `transport` needs is there, and that it goes together.
-    ///
-    /// # Errors
-    /// What is wrong, in one line.
-    pub(crate) fn check(
-        &self,
-        transport: TransportKind,
-        listen: &[Endpoint],
-    ) -> Result<(), String> {
-        if self.stack.addresses.is_empty() {
-            return Err(format!(
-                "--transport {transport} needs an --ip with its prefix length, such as 10.77.0.2/24"
-            ));
-        }
-        for endpoint in listen {
-            self.check_listen(transport, endpoint)?;
-        }
-        let v4 = self.gateways.iter().filter(|gateway| gateway.is_ipv4());
-        if v4.count() > 1 || self.gateways.iter().filter(|g| g.is_ipv6()).count() > 1 {
-            return Err("--gateway: one for IPv4 and one for IPv6 are possible".to_owned());
-        }
-        for gateway in &self.gateways {
-            if !self
-                .stack
-                .addresses
-                .iter()
-                .any(|own| own.contains(*gateway))
-            {
-                return Err(format!(
-                    "--gateway {gateway} is in none of the networks of --ip"
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    fn check_listen(&self, transport: TransportKind, endpoint: &Endpoint) -> Result<(), String> {
-        let addr = match endpoint {
-            Endpoint::Tcp(addr) => addr,
-            Endpoint::Unix(_) => {
-                return Err(format!(
-                    "--listen {endpoint}: {transport} has no Unix sockets; use --transport sockets for them"
-                ));
-            }
-        };
-        if addr.port() == 0 {
-            return Err(format!(
-                "--listen {addr}: {transport} needs a port to be named"
-            ));
-        }
-        let own = |ip: IpAddr| {
-            let same =
-                |own: IpAddr| own == ip || ip.is_unspecified() && own.is_ipv4() == ip.is_ipv4();
-            self.stack.addresses.iter().any(|cidr| same(cidr.addr()))
-        };
-        if own(addr.ip()) {
-            return Ok(());
-        }
-        let owned = self
-            .stack
-            .addresses
-            .iter()
-            .map(|cidr| cidr.addr().to_string());
-        let owned = owned.collect::<Vec<_>>().join(", ");
-        Err(format!(
-            "--listen {addr}: with {transport} we listen on our own addresses, which --ip says are {owned}"
-        ))
-    }
 }
 
-/// What is listened on, as addresses.
-#[cfg_attr(not(bypass), allow(dead_code))]
-pub(crate) fn tcp_addresses(listen: &[Endpoint]) -> Vec<SocketAddr> {
-    let addresses = listen.iter().filter_map(|endpoint| match endpoint {
-        Endpoint::Tcp(addr) => Some(*addr),
-        Endpoint::Unix(_) => None,
-    });
-    addresses.collect()
+/// Checks that the settings of `transport` are complete and agree with each other and with the listeners.
+///
+/// # Errors
+/// Code 2, and the flag to change.
+pub(crate) fn check(
+    transport: TransportKind,
+    bypass: &BypassSettings,
+    af_xdp: &AfXdpArgs,
+    listen: &[Endpoint],
+) -> Result<(), Failure> {
+    let interface = af_xdp.interface.as_ref();
+    match transport {
+        TransportKind::Sockets => return Ok(()),
+        TransportKind::AfXdp if interface.is_none_or(|interface| interface.0.is_none()) => {
+            return Err(Failure::usage(
+                "--transport af-xdp needs an --interface, whose queues it takes",
+            ));
+        }
+        TransportKind::Dpdk if af_xdp.share_address == Some(true) => {
+            return Err(Failure::usage(
+                "--share-address: the kernel has no addresses on a DPDK port; use --transport af-xdp to share them",
+            ));
+        }
+        TransportKind::AfXdp | TransportKind::Dpdk => (),
+    }
+    let v4 = bypass.gateways.iter().filter(|gateway| gateway.is_ipv4());
+    let v6 = bypass.gateways.iter().filter(|gateway| gateway.is_ipv6());
+    if v4.count() > 1 || v6.count() > 1 {
+        return Err(Failure::usage(
+            "--gateway: there can be one for IPv4 and one for IPv6",
+        ));
+    }
+    hioload_bypass::check_addresses(&bypass.stack, listen).map_err(failure)
+}
+
+/// An error of the library, with the flag that it concerns.
+pub(crate) fn failure(why: Error) -> Failure {
+    let flag = match &why {
+        Error::NoAddress => "--ip",
+        Error::Listen(..) => "--listen",
+        Error::Gateway(_) => "--gateway",
+        Error::SharedAddress => "--share-address",
+        Error::UncoveredQueues { .. } => "--queues",
+        Error::LcoreCount { .. } => "--lcores, --queues",
+        Error::Start(_) => return Failure::usage(why),
+        #[cfg(all(feature = "af-xdp", target_os = "linux"))]
+        Error::AfXdp(_) => return Failure::usage(why),
+        #[cfg(all(feature = "dpdk", target_os = "linux"))]
+        Error::Dpdk(_) => return Failure::usage(why),
+        _ => return Failure::run(why),
+    };
+    Failure::usage(why).in_context(flag)
 }
 
 #[cfg(test)]
 mod tests {
     use crate::config::file;
-    use crate::config::plan::Plan;
+    use crate::config::serve::ServeConfig;
 
     /// `link` begins with the keys of `[bypass]`.
     fn check(listen: &str, link: &str) -> Result<(), String> {
         let text = format!(
             "[server]\ntransport = \"af-xdp\"\nlisten = {listen}\n[bypass]\n{link}\n[af_xdp]\ninterface = \"eth1\"\n"
         );
-        Plan::new(file::parse(&text).expect("well formed")).check()
+        let config = ServeConfig::new(file::parse(&text).expect("well formed"));
+        config.check().map_err(|why| why.to_string())
     }
 
     const LINK: &str = "ip = [\"10.77.0.2/24\", \"fd77::2/64\"]\n";
 
     #[test]
-    fn what_goes_together_is_taken() {
+    fn settings_that_agree_are_accepted() {
         for listen in [
             "\"10.77.0.2:9001\"",
             "[\"10.77.0.2:9001\", \"[fd77::2]:80\"]",
@@ -176,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_is_told_in_one_line() {
+    fn settings_that_do_not_agree_are_reported_with_their_flag() {
         let ours = "\"10.77.0.2:9001\"";
         for (listen, link, part) in [
             (ours, "", "--ip"),
@@ -195,21 +170,21 @@ mod tests {
             assert!(said.contains(part) && !said.contains('\n'), "{said}");
         }
         let nowhere = "[server]\ntransport = \"af-xdp\"\n";
-        let said = Plan::new(file::parse(nowhere).expect("well formed")).check();
-        assert!(said.is_err_and(|why| why.contains("--interface")));
+        let config = ServeConfig::new(file::parse(nowhere).expect("well formed"));
+        let failure = config.check().expect_err("no interface");
+        assert!(failure.to_string().contains("--interface"), "{failure}");
     }
 
     #[test]
     fn the_settings_reach_the_stack() {
         let text = format!(
-            "[bypass]\n{LINK}mac = \"02:00:00:00:00:07\"\nvlan = 7\n[af_xdp]\nshare_address = true\n\
+            "[bypass]\n{LINK}mac = \"02:00:00:00:00:07\"\nvlan = 7\n\
              [tcp]\nhalf_open = 5\nrx_ring = \"8KiB\"\nkeepalive = \"3s\"\nrst_rate = 9\n"
         );
-        let plan = Plan::new(file::parse(&text).expect("well formed"));
-        let stack = &plan.bypass.stack;
+        let config = ServeConfig::new(file::parse(&text).expect("well formed"));
+        let stack = &config.bypass.stack;
         assert_eq!(stack.addresses.len(), 2);
         assert_eq!((stack.mac, stack.vlan), (Some([2, 0, 0, 0, 0, 7]), Some(7)));
-        assert!(!stack.answers_for_addresses);
         assert_eq!(
             (stack.half_open, stack.rx_ring, stack.rst_rate),
             (5, 8192, 9)

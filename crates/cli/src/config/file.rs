@@ -1,33 +1,47 @@
-//! Reads the configuration file. Whatever is wrong with it is said in one line that names the file and the line.
+//! Reads the configuration file. An error is one line of text that names the file and the line.
 
 use std::fs;
 use std::path::Path;
 
-use super::{Settings, reference};
+use super::Settings;
+use super::reference::settings;
+use crate::Failure;
 
 /// Reads `path`.
 ///
 /// # Errors
-/// One line: `FILE: why` if it cannot be read, `FILE:LINE: why` if it is not what it should be.
-pub(crate) fn read(path: &Path) -> Result<Settings, String> {
-    let text = fs::read_to_string(path).map_err(|why| format!("{}: {why}", path.display()))?;
-    parse(&text).map_err(|(line, why)| format!("{}:{line}: {why}", path.display()))
+/// Code 2: `FILE: why` if the file cannot be read, `FILE:LINE: why` if it is wrong.
+pub(crate) fn read(path: &Path) -> Result<Settings, Failure> {
+    let file = path.display();
+    let text =
+        fs::read_to_string(path).map_err(|why| Failure::usage(why).in_context(file.to_string()))?;
+    parse(&text).map_err(|why| Failure::usage(format!("{file}:{}: {}", why.line, why.message)))
+}
+
+/// An error in the text of a configuration file.
+#[derive(Debug)]
+pub(crate) struct ParseError {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong there.
+    pub message: String,
 }
 
 /// Parses the text of a configuration file.
 ///
 /// # Errors
-/// The line (from 1) and what is wrong there.
-pub(crate) fn parse(text: &str) -> Result<Settings, (usize, String)> {
+/// The first error of the text.
+pub(crate) fn parse(text: &str) -> Result<Settings, ParseError> {
     toml::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start).min(text.len());
         let before = &text.as_bytes()[..start];
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
         let why = explain(error.message(), &section_at(text, line));
-        match key_at(text, line) {
-            Some(key) if !why.contains(key) => (line, format!("{key}: {why}")),
-            _ => (line, why),
-        }
+        let message = match key_at(text, line) {
+            Some(key) if !why.contains(key) => format!("{key}: {why}"),
+            _ => why,
+        };
+        ParseError { line, message }
     })
 }
 
@@ -63,7 +77,7 @@ fn is_bare_key(key: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
-/// The parser's message, in one line and in the words of the documentation.
+/// The parser's message in one line, with the terms of the documentation.
 fn explain(message: &str, section: &str) -> String {
     let message = message.lines().map(str::trim).collect::<Vec<_>>().join(" ");
     let Some((unknown, _)) = message
@@ -72,16 +86,13 @@ fn explain(message: &str, section: &str) -> String {
     else {
         return message;
     };
-    let keys = reference();
-    if section.is_empty() || section == unknown {
-        let belongs = keys.iter().find(|(_, key, _)| key == unknown);
-        return match belongs {
-            Some((home, ..)) => format!("{unknown} belongs in section [{home}]"),
-            None => format!("unknown section or key {unknown}"),
-        };
-    }
-    match keys.iter().find(|(_, key, _)| key == unknown) {
-        Some((home, ..)) => format!("{unknown} belongs in section [{home}], not in [{section}]"),
+    let home = settings().find(|(_, setting)| setting.key == unknown);
+    let home = home.map(|(section, _)| section);
+    let at_top = section.is_empty() || section == unknown;
+    match home {
+        Some(home) if at_top => format!("{unknown} belongs in section [{home}]"),
+        Some(home) => format!("{unknown} belongs in section [{home}], not in [{section}]"),
+        None if at_top => format!("unknown section or key {unknown}"),
         None => format!("unknown key {unknown} in section [{section}]"),
     }
 }

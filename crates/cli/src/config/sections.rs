@@ -1,63 +1,101 @@
-//! The table of settings: one struct for each section of the file, which is also a heading of `hioload serve --help`.
+//! The declaration of all settings: one struct for each section of the file, which is also a heading of `hioload serve --help`.
+//!
+//! A setting is declared once, as a field: its documentation, its type (which says what it accepts), its placeholder, its default,
+//! whether it can change while lcores run, and what happens beyond a bound. The flag, the key of the file, the help,
+//! `deploy/hioload.toml` and `docs/configuration.md` follow from that (see [`super::reference`]).
 
 use clap::Args;
 use serde::Deserialize;
 
 use hioload_ws::{HugePages, Idle, SendPolicy};
 
+use super::reference::{Change, Section, Setting};
 use super::text;
 use super::values::{
-    AllowOrigin, AtLeastOne, AutoOff, BusyPoll, Control, Deflate, EalArguments, Gateway, Interface,
-    LcoreSet, Listen, LogFilter, LogFormat, Mac, Mbufs, Mtu, OwnAddress, PortName, Queues,
-    RingSize, RxChecksum, Size, Span, TransportKind, UpTo, Vlan, Within, XdpMode, ZeroCopy,
+    Accepts, AllowOrigin, AtLeastOne, AutoOff, BusyPoll, Control, Deflate, EalArguments, Gateway,
+    Interface, LcoreSet, Listen, LogFilter, LogFormat, Mac, Mbufs, Mtu, OwnAddress, PortName,
+    Queues, RingSize, RxChecksum, Size, Span, TransportKind, UpTo, Vlan, Within, XdpMode, ZeroCopy,
 };
 
-// Upper bounds, so that a slip of the hand is told and not met by the allocator. They are far above what is of use.
-/// Slots of which each lcore reserves room for all.
+// Upper bounds keep a typing error from reaching the allocator. They are far above useful values.
+/// Slots for which each lcore reserves address space.
 const MOST_SLOTS: u64 = 1 << 24;
-/// Entries of a ring that is set up whole.
+/// Entries of a ring that is allocated whole.
 const MOST_QUEUE: u64 = 1 << 20;
-/// A buffer that is set up whole.
+/// Bytes of a buffer that is allocated whole.
 const MOST_BUFFER: u64 = 1 << 30;
-/// Memory that is taken as it is needed.
+/// Bytes of memory that is allocated on demand.
 const MOST_BYTES: u64 = 1 << 40;
 
 /// Declares a section: in brackets the keys that hold lists, in braces those that hold one value, each as
-/// `key: Type = "PLACEHOLDER";`. What was not said is `None`.
+/// `key: Type, "PLACEHOLDER", "default", Change [, beyond "..."];`. A setting without a value is `None`.
 macro_rules! section {
     (
-        $(#[$doc:meta])* $name:ident, $heading:literal
-        $([ $($(#[$list_meta:meta])* $list:ident : $item:ty = $list_value:literal;)* ])?
+        $(#[doc = $doc:literal])* $name:ident, $section:literal, $heading:literal
+        $([ $(
+            $(#[doc = $list_doc:literal])* $(#[arg($($list_arg:tt)*)])?
+            $list:ident : $item:ty, $list_value:literal, $list_default:literal, $list_change:ident
+            $(, beyond $list_beyond:literal)?;
+        )* ])?
         {
-            $($(#[$meta:meta])* $key:ident : $ty:ty = $value:literal;)*
+            $(
+                $(#[doc = $key_doc:literal])* $(#[arg($($arg:tt)*)])?
+                $key:ident : $ty:ty, $value:literal, $default:literal, $change:ident
+                $(, beyond $beyond:literal)?;
+            )*
         }
     ) => {
-        $(#[$doc])*
+        $(#[doc = $doc])*
         #[derive(Args, Deserialize, Clone, Default, PartialEq, Debug)]
         #[serde(deny_unknown_fields, default)]
         #[command(next_help_heading = $heading)]
         #[group(skip)]
         pub(crate) struct $name {
             $($(
-                $(#[$list_meta])*
-                #[arg(long, value_name = $list_value)]
+                $(#[doc = $list_doc])*
+                #[arg(long, value_name = $list_value $(, $($list_arg)*)?)]
                 #[serde(deserialize_with = "text::many")]
                 pub(crate) $list: Option<Vec<$item>>,
             )*)?
             $(
-                $(#[$meta])*
-                #[arg(long, value_name = $value, hide_possible_values = true)]
+                $(#[doc = $key_doc])*
+                #[arg(long, value_name = $value, hide_possible_values = true $(, $($arg)*)?)]
                 #[serde(deserialize_with = "text::one")]
                 pub(crate) $key: Option<$ty>,
             )*
         }
 
         impl $name {
-            /// What is set here, and from `below` what is not.
-            fn over(self, below: Self) -> Self {
+            const SECTION: Section = Section {
+                name: $section,
+                heading: $heading,
+                settings: &[
+                    $($(Setting {
+                        key: stringify!($list),
+                        docs: &[$($list_doc),*],
+                        accepts: <$item as Accepts>::accepts,
+                        default: $list_default,
+                        is_list: true,
+                        change: Change::$list_change,
+                        beyond: { let _beyond: &[&str] = &[$($list_beyond)?]; _beyond },
+                    },)*)?
+                    $(Setting {
+                        key: stringify!($key),
+                        docs: &[$($key_doc),*],
+                        accepts: <$ty as Accepts>::accepts,
+                        default: $default,
+                        is_list: false,
+                        change: Change::$change,
+                        beyond: { let _beyond: &[&str] = &[$($beyond)?]; _beyond },
+                    },)*
+                ],
+            };
+
+            /// The settings of `self`, and those of `other` that `self` leaves unset.
+            fn or(self, other: Self) -> Self {
                 Self {
-                    $($($list: self.$list.or(below.$list),)*)?
-                    $($key: self.$key.or(below.$key),)*
+                    $($($list: self.$list.or(other.$list),)*)?
+                    $($key: self.$key.or(other.$key),)*
                 }
             }
         }
@@ -66,293 +104,364 @@ macro_rules! section {
 
 section! {
     /// `[server]`
-    ServerArgs, "Server"
+    ServerArgs, "server", "Server"
     [
-        /// Where to listen: ADDR:PORT, [IPV6]:PORT or unix:/path; repeatable. Port 0 takes a free one
-        listen: Listen = "ADDR";
-        /// An Origin that browsers may come from, such as https://example.org; repeatable. * is any. Requests without
-        /// an Origin (not from browsers) are always let in
-        allow_origin: AllowOrigin = "ORIGIN";
+        /// The endpoints to listen on; repeatable
+        ///
+        /// Port 0 lets the kernel choose a port, which the start line shows.
+        listen: Listen, "ADDR", "127.0.0.1:9001", Start;
+        /// The origins that browsers may connect from; `*` is any; repeatable
+        ///
+        /// A request with another Origin gets 403. Clients that are not browsers send no Origin and are accepted.
+        allow_origin: AllowOrigin, "ORIGIN", "*", Start;
     ]
     {
-        /// How many lcores (2), or the CPUs to pin one each to (0,1 or 0-3,8 or cpu:3 for a single one), or all. With
-        /// af-xdp and dpdk there is one for each queue
-        lcores: LcoreSet = "N|CPUS";
-        /// What moves the bytes: sockets; or TCP of our own over the queues of a network interface (af-xdp), or of a port of
-        /// DPDK (dpdk)
-        transport: TransportKind = "NAME";
-        /// What an lcore with nothing to do does: busy spins, adaptive spins a while and then sleeps, block sleeps
-        idle: Idle = "busy|adaptive|block";
-        /// Huge pages for the buffers: off, transparent, or explicit (reserved by vm.nr_hugepages)
-        huge_pages: HugePages = "off|transparent|explicit";
-        /// Whether GET /stats answers with the counters as JSON
+        /// The threads that serve connections, each on its own CPU
+        ///
+        /// `all` is one for each CPU that the process may use, and a CPU quota counts. A number is a count. A list or range of CPUs pins
+        /// one lcore to each. With af-xdp and dpdk there is one lcore for each queue.
+        lcores: LcoreSet, "N|CPUS", "all", Start;
+        /// The transport: sockets, or user-space TCP on the queues of a network interface (af-xdp) or of a DPDK port (dpdk)
+        ///
+        /// The sections `[bypass]`, `[tcp]`, `[af_xdp]` and `[dpdk]` configure the latter two, which are in builds with the feature of
+        /// that name.
+        transport: TransportKind, "NAME", "sockets", Start;
+        /// How an lcore waits when it has nothing to do
+        ///
+        /// `busy` spins: the least delay, at the cost of the whole CPU. `adaptive` spins for a short time and then sleeps. `block` sleeps at
+        /// once.
+        idle: Idle, "busy|adaptive|block", "adaptive", Running;
+        /// Huge pages for buffers
+        ///
+        /// `explicit` takes pages from the pool that vm.nr_hugepages reserves, and transparent ones if the pool is too small.
+        huge_pages: HugePages, "off|transparent|explicit", "off", Start;
+        /// Whether GET /stats returns the counters as JSON
         #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-        stats: bool = "true|false";
-        /// The socket for hioload flows and hioload tap: a path, none, or auto (/run/hioload/PORT.sock for root, else in
-        /// $XDG_RUNTIME_DIR)
-        control: Control = "PATH";
-    }
-}
-
-section! {
-    /// `[bypass]`
-    BypassArgs, "TCP of our own, over the queues of a port (--transport af-xdp, dpdk)"
-    [
-        /// Our address, with its network's prefix length: 10.77.0.2/24, fd77::2/64; repeatable
-        ip: OwnAddress = "ADDR/LEN";
-        /// The router for other networks, for connections of our own; one for IPv4, one for IPv6
-        gateway: Gateway = "ADDR";
-    ]
-    {
-        /// Queues, an lcore for each. af-xdp: those to take, 0,1 or 0-3 or all. dpdk: how many; all is as many as there may
-        /// be lcores if the device spreads flows over queues, else one
-        queues: Queues = "QUEUES";
-        /// Our MAC address; device: the port's
-        mac: Mac = "MAC";
-        /// The VLAN we are in; none: packets without a tag
-        vlan: Vlan = "1-4094";
-    }
-}
-
-section! {
-    /// `[af_xdp]`
-    AfXdpArgs, "AF_XDP (--transport af-xdp)" {
-        /// The network interface
-        interface: Interface = "NAME";
-        /// Whether the addresses are the kernel's too: then only the listened ports are ours, and all else stays as it is
-        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-        share_address: bool = "true|false";
-        /// Where the XDP program runs: native (in the driver), skb (in the stack: any driver, slower), or auto
-        xdp_mode: XdpMode = "auto|native|skb";
-        /// Whether the NIC writes packets into our memory; off: the kernel copies them
-        zero_copy: ZeroCopy = "auto|on|off";
-        /// How long one call may poll the driver from the lcore, instead of interrupts; or off
-        busy_poll: BusyPoll = "TIME";
-        /// Whether checksums of what arrives are verified; auto does unless packets never leave this machine (veth)
-        rx_checksum: RxChecksum = "auto|verify|trust";
-    }
-}
-
-section! {
-    /// `[dpdk]`
-    DpdkArgs, "DPDK (--transport dpdk)" {
-        /// The arguments of DPDK's EAL, in one, as in a shell: "-a 0000:01:00.0 --in-memory"; or none
-        #[arg(allow_hyphen_values = true)]
-        dpdk_args: EalArguments = "ARGS";
-        /// The port: its number, or its name (a PCI address, a virtual device)
-        port: PortName = "N|NAME";
-        /// The largest IP packet; device: as the port has it
-        mtu: Mtu = "BYTES";
-        /// Received frames that each queue of the device may hold; it may take fewer
-        rx_descriptors: Within<u16, 32, 32768> = "N";
-        /// Frames to be sent that each queue of the device may hold; it may take fewer
-        tx_descriptors: Within<u16, 32, 32768> = "N";
-        /// Frames (mbufs) of each queue; auto: enough for its descriptors, and a thousand more
-        mbufs: Mbufs = "N";
-        /// Whether TCP checksums are left to the device: auto if it offers that, or off
-        checksum_offload: AutoOff = "auto|off";
-        /// Whether a device that can take only what is for our addresses is told to (rte_flow): auto, or off
-        flow_rules: AutoOff = "auto|off";
-        /// Whether frames to any MAC address are taken
-        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-        promiscuous: bool = "true|false";
-    }
-}
-
-section! {
-    /// `[tcp]`
-    TcpArgs, "TCP of our own (--transport af-xdp, dpdk); for each lcore" {
-        /// Connections whose handshake is not complete. Beyond: the oldest is forgotten
-        half_open: UpTo<usize, MOST_QUEUE> = "N";
-        /// Connections remembered for a while after their end (TIME_WAIT). Beyond: the oldest is forgotten
-        time_wait: UpTo<usize, MOST_SLOTS> = "N";
-        /// Connections that we have closed and the peer has not. Beyond: the oldest is reset
-        orphans: UpTo<usize, MOST_QUEUE> = "N";
-        /// Time for those
-        linger: AtLeastOne<Span> = "TIME";
-        /// The receive window of a connection: a power of two. Address space; memory only while it holds data
-        rx_ring: RingSize = "SIZE";
-        /// The send window, likewise
-        tx_ring: RingSize = "SIZE";
-        /// Memory in windows. Beyond: empty ones are given back at once
-        ring_memory: UpTo<Size, MOST_BYTES> = "SIZE";
-        /// Windows that were empty for so long are given back
-        ring_idle: AtLeastOne<Span> = "TIME";
-        /// Time for a peer to acknowledge what was sent. Beyond: the connection is given up
-        user_timeout: AtLeastOne<Span> = "TIME";
-        /// Silence after which TCP probes whether the peer is there; 0: never
-        keepalive: Span = "TIME";
-        /// Resets sent per second to what belongs to no connection
-        rst_rate: u32 = "N";
-        /// ICMP messages sent per second
-        icmp_rate: u32 = "N";
+        stats: bool, "true|false", "false", Start;
+        /// The Unix socket for hioload flows and hioload tap, which only the user of the server may open
+        ///
+        /// `auto` is /run/hioload/PORT.sock for root and $XDG_RUNTIME_DIR/hioload/PORT.sock for other users. If there is no such
+        /// directory, there is no socket.
+        control: Control, "PATH", "auto", Start;
     }
 }
 
 section! {
     /// `[limits]`
-    LimitArgs, "Limits (0 is no limit where that is said)" {
-        /// Open connections of the process. Beyond: 503
-        max_connections: UpTo<usize, MOST_SLOTS> = "N";
-        /// Open connections from one address (IPv6: one /64); 0: no limit. Beyond: 503
-        max_connections_per_source: u32 = "N";
-        /// Connections accepted per second; 0: no limit. Beyond: they wait in the backlog
-        accept_rate: u32 = "N";
-        /// Time for the request head to arrive. Beyond: 408
-        handshake_timeout: AtLeastOne<Span> = "TIME";
-        /// Bytes of the request head. Beyond: 431
-        max_handshake: UpTo<Size, MOST_BUFFER> = "SIZE";
-        /// Bytes of a message, reassembled and inflated. Beyond: close 1009
-        max_message: UpTo<Size, MOST_BYTES> = "SIZE";
-        /// Frames of a message. Beyond: close 1008
-        max_fragments: AtLeastOne<u32> = "N";
-        /// Bytes of unfinished messages on one lcore. Beyond: close 1013
-        reassembly_memory: UpTo<Size, MOST_BYTES> = "SIZE";
-        /// Bytes of published messages that one lcore shares among send queues. Beyond: they are copied
-        published_memory: UpTo<Size, MOST_BYTES> = "SIZE";
-        /// Bytes queued for one connection. Beyond: see --send-policy; it is not read until the queue has drained
-        send_queue: UpTo<Size, MOST_BYTES> = "SIZE";
-        /// What happens to a message for a full send queue; close is with 1013
-        send_policy: SendPolicy = "drop-oldest|drop-new|close";
-        /// Messages per second from one connection; 0: no limit. Beyond: close 1008
-        message_rate: u32 = "N";
-        /// Silence after which a Ping is sent; 0: never
-        ping_interval: Span = "TIME";
+    LimitArgs, "limits", "Limits" {
+        /// Open connections of the process
+        ///
+        /// If it is not set, it is lowered to what the limit on open files allows.
+        max_connections: UpTo<usize, MOST_SLOTS>, "N", "100000", UpToStart,
+            beyond "the request is answered with 503";
+        /// Open connections from one source address (IPv6: one /64); 0: no limit
+        max_connections_per_source: u32, "N", "0", Running,
+            beyond "the request is answered with 503";
+        /// Connections that the process accepts per second; 0: no limit
+        accept_rate: u32, "N", "0", Running,
+            beyond "connections wait in the backlog";
+        /// Time from accept to the end of the request head
+        handshake_timeout: AtLeastOne<Span>, "TIME", "10s", Running,
+            beyond "the connection is answered with 408";
+        /// Bytes of the request head
+        max_handshake: UpTo<Size, MOST_BUFFER>, "SIZE", "8KiB", Running,
+            beyond "the request is answered with 431";
+        /// Bytes of a message after reassembly and inflation
+        max_message: UpTo<Size, MOST_BYTES>, "SIZE", "16MiB", UpToStart,
+            beyond "the connection is closed with 1009";
+        /// Frames of a message
+        max_fragments: AtLeastOne<u32>, "N", "131072", Running,
+            beyond "the connection is closed with 1008";
+        /// Bytes of unfinished messages on one lcore
+        ///
+        /// The last quarter is reserved for messages of which at most 16 KiB have arrived.
+        reassembly_memory: UpTo<Size, MOST_BYTES>, "SIZE", "512MiB", Running,
+            beyond "the connection that needs more is closed with 1013";
+        /// Bytes of published messages that one lcore shares among send queues, each message counted once
+        published_memory: UpTo<Size, MOST_BYTES>, "SIZE", "256MiB", Running,
+            beyond "messages are copied into send buffers (`tx_chunks`)";
+        /// Bytes queued for one connection at which its send queue is full
+        ///
+        /// The server does not read from a connection with a full queue until the queue has drained.
+        send_queue: UpTo<Size, MOST_BYTES>, "SIZE", "1MiB", UpToStart,
+            beyond "`send_policy` applies";
+        /// What happens to a message for a full send queue
+        ///
+        /// `drop-oldest` drops queued messages, the oldest first. `drop-new` drops the message. `close` closes the connection with 1013.
+        send_policy: SendPolicy, "drop-oldest|drop-new|close", "close", Running;
+        /// Messages and control frames per second from one connection, with a burst of one second's worth; 0: no limit
+        message_rate: u32, "N", "0", Running,
+            beyond "the connection is closed with 1008";
+        /// Silence after which the server sends a Ping; 0: never
+        ping_interval: Span, "TIME", "30s", Running;
         /// Silence after which a connection is closed with 1001; 0: never
-        idle_timeout: Span = "TIME";
+        idle_timeout: Span, "TIME", "75s", Running;
         /// Age at which a connection is closed with 1001; 0: never
-        max_lifetime: Span = "TIME";
-        /// Time for the peer to answer a Close. Beyond: reset
-        close_timeout: AtLeastOne<Span> = "TIME";
-        /// Subscriptions of one connection. Beyond: an error to the client
-        max_subscriptions: u32 = "N";
-    }
-}
-
-section! {
-    /// `[sockets]`
-    SocketArgs, "Sockets (backlog, rx_buffer and tx_ also with af-xdp and dpdk)" {
-        /// Connections that may wait to be accepted (the kernel caps it at net.core.somaxconn)
-        backlog: AtLeastOne<i32> = "N";
-        /// Whether small writes leave at once (TCP_NODELAY)
-        nodelay: bool = "true|false";
-        /// The receive buffer of an lcore
-        rx_buffer: UpTo<Size, MOST_BUFFER> = "SIZE";
-        /// One send buffer
-        tx_chunk: UpTo<Size, MOST_BUFFER> = "SIZE";
-        /// Send buffers of an lcore (address space; memory is used as they are)
-        tx_chunks: UpTo<usize, MOST_SLOTS> = "N";
-        /// SO_RCVBUF of each connection; 0: the system's choice
-        recv_buffer: Size = "SIZE";
-        /// SO_SNDBUF of each connection; 0: the system's choice
-        send_buffer: Size = "SIZE";
+        max_lifetime: Span, "TIME", "0", Running;
+        /// Time for the peer to answer a Close, and then to close TCP
+        close_timeout: AtLeastOne<Span>, "TIME", "5s", Running,
+            beyond "the connection is reset";
+        /// Subscriptions of one connection
+        max_subscriptions: u32, "N", "1024", Running,
+            beyond "the client gets an error";
     }
 }
 
 section! {
     /// `[deflate]`
-    DeflateArgs, "Compression (permessage-deflate)" {
-        /// off, shared (compressors of the lcore, no context kept) or own (one for each connection: more memory,
-        /// smaller messages)
-        deflate: Deflate = "off|shared|own";
-        /// Level, from 0 (stored) to 9 (smallest); 1 is by far the fastest that compresses
-        deflate_level: Within<u8, 0, 9> = "0-9";
-        /// Messages shorter than this are sent as they are
-        deflate_threshold: Size = "SIZE";
-        /// Memory of an own compressor, from 1 to 9
-        deflate_mem_level: Within<u8, 1, 9> = "1-9";
-        /// Our window, as a power of two
-        deflate_server_window_bits: Within<u8, 8, 15> = "8-15";
-        /// The clients' window, as a power of two: what a client that keeps its context costs in memory
-        deflate_client_window_bits: Within<u8, 8, 15> = "8-15";
-        /// Whether we forget the context between messages even with own compressors
-        deflate_server_no_context_takeover: bool = "true|false";
-        /// Whether clients are told to forget theirs
-        deflate_client_no_context_takeover: bool = "true|false";
+    DeflateArgs, "deflate", "Compression (permessage-deflate, RFC 7692)" {
+        /// Compression for clients that offer it
+        ///
+        /// `shared` uses compressors of the lcore and keeps no context between messages: a connection costs no memory for it. `own` gives
+        /// each connection a compressor that keeps its context: messages are smaller.
+        deflate: Deflate, "off|shared|own", "shared", Running;
+        /// The level, from 0 (stored) to 9 (smallest)
+        ///
+        /// 1 is by far the fastest level that compresses.
+        deflate_level: Within<u8, 0, 9>, "0-9", "1", Running;
+        /// Messages shorter than this are sent uncompressed
+        deflate_threshold: Size, "SIZE", "128", Running;
+        /// Memory of an own compressor
+        deflate_mem_level: Within<u8, 1, 9>, "1-9", "8", Running;
+        /// The server's window, as a power of two
+        deflate_server_window_bits: Within<u8, 8, 15>, "8-15", "15", Running;
+        /// The client's window, as a power of two
+        ///
+        /// It is the memory that a client that keeps its context costs: 12 is 4 KiB.
+        deflate_client_window_bits: Within<u8, 8, 15>, "8-15", "12", Running;
+        /// Whether the server drops its context after each message even with own compressors
+        deflate_server_no_context_takeover: bool, "true|false", "false", Running;
+        /// Whether the server asks clients to drop theirs
+        deflate_client_no_context_takeover: bool, "true|false", "false", Running;
     }
 }
 
 section! {
     /// `[drain]`
-    DrainArgs, "Drain (on SIGTERM)" {
-        /// Window over which the Close frames are spread
-        drain_jitter: Span = "TIME";
-        /// Time after which connections that are left are reset
-        drain_deadline: Span = "TIME";
+    DrainArgs, "drain", "Drain (on SIGTERM)" {
+        /// The window over which the Close frames (1001) are spread
+        drain_jitter: Span, "TIME", "1s", Running;
+        /// Time after which the remaining connections are reset
+        drain_deadline: Span, "TIME", "10s", Running;
+    }
+}
+
+section! {
+    /// `[sockets]`
+    SocketArgs, "sockets", "Sockets (backlog, rx_buffer, tx_chunk and tx_chunks apply to af-xdp and dpdk too)" {
+        /// Connections that may wait to be accepted
+        ///
+        /// The kernel caps it at net.core.somaxconn.
+        backlog: AtLeastOne<i32>, "N", "4096", Start;
+        /// Whether small writes leave at once (TCP_NODELAY)
+        nodelay: bool, "true|false", "true", Start;
+        /// The receive buffer of each lcore
+        rx_buffer: UpTo<Size, MOST_BUFFER>, "SIZE", "64KiB", Start;
+        /// The size of one send buffer
+        tx_chunk: UpTo<Size, MOST_BUFFER>, "SIZE", "16KiB", Start;
+        /// Send buffers of each lcore
+        ///
+        /// They are address space; they use memory only while they hold data.
+        tx_chunks: UpTo<usize, MOST_SLOTS>, "N", "16384", Start;
+        /// SO_RCVBUF of each connection; 0: the kernel's choice
+        recv_buffer: Size, "SIZE", "0", Start;
+        /// SO_SNDBUF of each connection; 0: the kernel's choice
+        send_buffer: Size, "SIZE", "0", Start;
+    }
+}
+
+section! {
+    /// `[bypass]`
+    BypassArgs, "bypass", "User-space TCP on the queues of a port (--transport af-xdp, dpdk)"
+    [
+        /// An address of the server with the prefix length of its network; repeatable
+        ///
+        /// Every --listen address must be one of these.
+        ip: OwnAddress, "ADDR/LEN", "none", Start;
+        /// The router for connections to other networks, one for IPv4 and one for IPv6
+        ///
+        /// Replies go back to the MAC address that the request came from, so a server needs no gateway.
+        gateway: Gateway, "ADDR", "none", Start;
+    ]
+    {
+        /// The queues; each has one lcore
+        ///
+        /// af-xdp: the queues to take; packets for the server that arrive on another queue are dropped. dpdk: how many; `all` is one for
+        /// each lcore on a device that spreads flows over queues (RSS), and one on other devices.
+        queues: Queues, "QUEUES", "all", Start;
+        /// The MAC address of the server; `device` is that of the port
+        mac: Mac, "MAC", "device", Start;
+        /// The VLAN of the server; `none` is packets without a tag
+        vlan: Vlan, "1-4094", "none", Start;
+    }
+}
+
+section! {
+    /// `[af_xdp]`
+    AfXdpArgs, "af_xdp", "AF_XDP (--transport af-xdp)" {
+        /// The network interface
+        interface: Interface, "NAME", "none", Start;
+        /// Whether the kernel has the addresses too
+        ///
+        /// `false`: only the server has them, and it answers ARP, neighbour discovery and ping. `true`: the server receives TCP to its
+        /// listened ports, and the kernel receives everything else.
+        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        share_address: bool, "true|false", "false", Start;
+        /// Where the XDP program runs
+        ///
+        /// `native` is in the driver. `skb` is in the kernel's network stack: slower, but any driver can do it.
+        xdp_mode: XdpMode, "auto|native|skb", "auto", Start;
+        /// Whether the NIC writes packets into the server's memory (on) or the kernel copies them (off)
+        zero_copy: ZeroCopy, "auto|on|off", "auto", Start;
+        /// How long one call may poll the driver from the lcore instead of waiting for an interrupt
+        busy_poll: BusyPoll, "TIME", "off", Start;
+        /// Whether the checksums of received packets are verified
+        ///
+        /// `auto` trusts them on interfaces whose packets never leave the machine (veth).
+        rx_checksum: RxChecksum, "auto|verify|trust", "auto", Start;
+    }
+}
+
+section! {
+    /// `[dpdk]`
+    DpdkArgs, "dpdk", "DPDK (--transport dpdk)" {
+        /// The arguments of DPDK's EAL in one string, split as a shell does: "-a 0000:01:00.0 --in-memory"
+        ///
+        /// With `none`, EAL takes every device that is bound to one of its drivers. EAL's log is part of the server's log, target dpdk.
+        #[arg(allow_hyphen_values = true)]
+        dpdk_args: EalArguments, "ARGS", "none", Start;
+        /// The port: its number, or its name (a PCI address, or a virtual device such as net_ring0)
+        port: PortName, "N|NAME", "0", Start;
+        /// The largest IP packet; `device` is the setting of the port
+        mtu: Mtu, "BYTES", "device", Start;
+        /// Received frames that each queue of the device may hold
+        ///
+        /// The device may take fewer.
+        rx_descriptors: Within<u16, 32, 32768>, "N", "1024", Start;
+        /// Frames to be sent that each queue of the device may hold
+        ///
+        /// The device may take fewer.
+        tx_descriptors: Within<u16, 32, 32768>, "N", "1024", Start;
+        /// Frames (mbufs) of each queue; `auto` is enough for its descriptors, and a thousand more
+        mbufs: Mbufs, "N", "auto", Start;
+        /// Whether TCP checksums are left to a device that offers it
+        checksum_offload: AutoOff, "auto|off", "auto", Start;
+        /// Whether a device that can (rte_flow) takes only packets for the server's addresses
+        ///
+        /// Other devices deliver all packets; the server drops and counts those that are not for it.
+        flow_rules: AutoOff, "auto|off", "auto", Start;
+        /// Whether frames to any MAC address are received
+        ///
+        /// A device that cannot have a second address is promiscuous in any case if `mac` is set.
+        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        promiscuous: bool, "true|false", "false", Start;
+    }
+}
+
+section! {
+    /// `[tcp]`
+    TcpArgs, "tcp", "User-space TCP, for each lcore (--transport af-xdp, dpdk)" {
+        /// Connections whose handshake is not complete
+        half_open: UpTo<usize, MOST_QUEUE>, "N", "4096", Start,
+            beyond "the oldest is evicted";
+        /// Connections in TIME_WAIT
+        time_wait: UpTo<usize, MOST_SLOTS>, "N", "65536", Start,
+            beyond "the oldest is evicted";
+        /// Connections that the server has closed and the peer has not
+        orphans: UpTo<usize, MOST_QUEUE>, "N", "16384", Start,
+            beyond "the oldest is reset";
+        /// Time for the peer to close such a connection; it starts again while the peer acknowledges data
+        linger: AtLeastOne<Span>, "TIME", "10s", Start,
+            beyond "the connection is reset";
+        /// The receive window of a connection
+        ///
+        /// It is address space; it uses memory only while it holds data.
+        rx_ring: RingSize, "SIZE", "64KiB", Start;
+        /// The send window of a connection
+        tx_ring: RingSize, "SIZE", "64KiB", Start;
+        /// Memory in windows
+        ///
+        /// Windows that hold data stay, so the bound of all is both windows of each connection.
+        ring_memory: UpTo<Size, MOST_BYTES>, "SIZE", "1GiB", Start,
+            beyond "empty windows are returned to the kernel at once";
+        /// Time after which an empty window is returned to the kernel
+        ring_idle: AtLeastOne<Span>, "TIME", "2s", Start;
+        /// Time for a peer to acknowledge data
+        user_timeout: AtLeastOne<Span>, "TIME", "30s", Start,
+            beyond "the connection is given up";
+        /// Silence after which TCP probes the peer; 0: never, since `ping_interval` does the same
+        keepalive: Span, "TIME", "0", Start;
+        /// Resets per second in answer to segments of no connection
+        rst_rate: u32, "N", "1000", Start,
+            beyond "the segment is dropped and counted";
+        /// ICMP messages per second
+        icmp_rate: u32, "N", "1000", Start,
+            beyond "the message is not sent, and is counted";
     }
 }
 
 section! {
     /// `[engine]`
-    EngineArgs, "Engine" {
-        /// Threads for slow work
-        executor_threads: Within<usize, 0, 1024> = "N";
-        /// Jobs that may wait for them
-        executor_queue: UpTo<usize, MOST_QUEUE> = "N";
-        /// Messages that may wait between two lcores
-        mailbox: UpTo<usize, MOST_QUEUE> = "N";
+    EngineArgs, "engine", "Engine" {
+        /// Threads for slow work of handlers
+        executor_threads: Within<usize, 0, 1024>, "N", "1", Start;
+        /// Jobs that may wait for these threads
+        executor_queue: UpTo<usize, MOST_QUEUE>, "N", "1024", Start,
+            beyond "the job is refused";
+        /// Commands that may wait between two lcores
+        mailbox: UpTo<usize, MOST_QUEUE>, "N", "4096", Start,
+            beyond "the command is dropped and counted";
         /// Connections served in one turn of the loop
-        turn_events: AtLeastOne<usize> = "N";
+        turn_events: AtLeastOne<usize>, "N", "256", Running;
         /// Messages taken from one connection in one turn
-        turn_messages: AtLeastOne<usize> = "N";
+        turn_messages: AtLeastOne<usize>, "N", "1024", Running;
     }
 }
 
 section! {
     /// `[log]`
-    LogArgs, "Log (to standard error)" {
-        /// off, error, warn, info, debug, trace, or a filter such as warn,hioload_engine=debug
-        log: LogFilter = "LEVEL|FILTER";
-        /// text or json
-        log_format: LogFormat = "text|json";
+    LogArgs, "log", "Log (to standard error)" {
+        /// The log records to write
+        log: LogFilter, "LEVEL|FILTER", "info", Start;
+        /// The format: text, or json with one object per line
+        log_format: LogFormat, "text|json", "text", Start;
     }
 }
 
-/// Everything that was set in one place: the command line, or a file.
-#[derive(Args, Deserialize, Clone, Default, PartialEq, Debug)]
-#[serde(deny_unknown_fields, default)]
-#[group(skip)]
-#[allow(missing_docs)]
-pub(crate) struct Settings {
-    #[command(flatten)]
-    pub server: ServerArgs,
-    #[command(flatten)]
-    pub limits: LimitArgs,
-    #[command(flatten)]
-    pub deflate: DeflateArgs,
-    #[command(flatten)]
-    pub drain: DrainArgs,
-    #[command(flatten)]
-    pub sockets: SocketArgs,
-    #[command(flatten)]
-    pub bypass: BypassArgs,
-    #[command(flatten)]
-    pub af_xdp: AfXdpArgs,
-    #[command(flatten)]
-    pub dpdk: DpdkArgs,
-    #[command(flatten)]
-    pub tcp: TcpArgs,
-    #[command(flatten)]
-    pub engine: EngineArgs,
-    #[command(flatten)]
-    pub log: LogArgs,
-}
-
-impl Settings {
-    /// What is set here, and from `below` what is not.
-    pub(crate) fn over(self, below: Self) -> Self {
-        Self {
-            server: self.server.over(below.server),
-            limits: self.limits.over(below.limits),
-            deflate: self.deflate.over(below.deflate),
-            drain: self.drain.over(below.drain),
-            sockets: self.sockets.over(below.sockets),
-            bypass: self.bypass.over(below.bypass),
-            af_xdp: self.af_xdp.over(below.af_xdp),
-            dpdk: self.dpdk.over(below.dpdk),
-            tcp: self.tcp.over(below.tcp),
-            engine: self.engine.over(below.engine),
-            log: self.log.over(below.log),
+/// Defines [`Settings`] of its sections, in the order of the file.
+macro_rules! settings {
+    ($($section:ident: $args:ident,)*) => {
+        /// The settings of one source: the command line, or a file.
+        #[derive(Args, Deserialize, Clone, Default, PartialEq, Debug)]
+        #[serde(deny_unknown_fields, default)]
+        #[group(skip)]
+        #[allow(missing_docs)]
+        pub(crate) struct Settings {
+            $(#[command(flatten)] pub $section: $args,)*
         }
-    }
+
+        impl Settings {
+            /// The settings of `self`, and those of `other` that `self` leaves unset.
+            pub(crate) fn or(self, other: Self) -> Self {
+                Self { $($section: self.$section.or(other.$section),)* }
+            }
+        }
+
+        /// All sections, in the order of the file.
+        pub(crate) const SECTIONS: &[Section] = &[$($args::SECTION,)*];
+    };
+}
+
+settings! {
+    server: ServerArgs,
+    limits: LimitArgs,
+    deflate: DeflateArgs,
+    drain: DrainArgs,
+    sockets: SocketArgs,
+    bypass: BypassArgs,
+    af_xdp: AfXdpArgs,
+    dpdk: DpdkArgs,
+    tcp: TcpArgs,
+    engine: EngineArgs,
+    log: LogArgs,
 }

@@ -2,9 +2,11 @@ use std::collections::BTreeSet;
 
 use clap::{CommandFactory, FromArgMatches};
 
-use super::plan::Plan;
+use super::reference::{self, Change, settings};
+use super::sections::{AfXdpArgs, DpdkArgs};
+use super::serve::{ServeConfig, tunables};
 use super::values::Size;
-use super::{Settings, file, reference};
+use super::{Settings, file};
 use crate::cli::Cli;
 
 fn from_flags(flags: &[String]) -> Settings {
@@ -34,21 +36,18 @@ fn every_flag_is_a_key_of_the_reference_and_every_key_a_flag() {
         .filter(|flag| !["config", "help"].contains(flag))
         .map(|flag| flag.replace('-', "_"))
         .collect();
-    let keys: BTreeSet<String> = reference().into_iter().map(|(_, key, _)| key).collect();
+    let keys: BTreeSet<String> = settings().map(|(_, setting)| setting.key.into()).collect();
     assert_eq!(flags, keys);
-    assert_eq!(reference().len(), keys.len(), "a key is in two sections");
+    assert_eq!(settings().count(), keys.len(), "a key is in two sections");
 }
 
 #[test]
 fn each_flag_means_the_same_as_its_key() {
-    let whole: toml::Table = super::REFERENCE.parse().expect("TOML");
-    for (section, key, value) in reference() {
-        let flag = format!("--{}={value}", key.replace('_', "-"));
+    for (section, setting) in settings() {
+        let key = setting.key;
+        let flag = format!("--{}={}", key.replace('_', "-"), setting.default);
         let flags = from_flags(std::slice::from_ref(&flag));
-        let text = format!(
-            "[{section}]\n{key} = {}\n",
-            whole[section.as_str()][key.as_str()]
-        );
+        let text = format!("[{section}]\n{key} = {}\n", setting.toml_default());
         let file = file::parse(&text).expect("a key of the reference");
         assert_eq!(flags, file, "{flag}");
         assert_ne!(flags, Settings::default(), "{flag} sets nothing");
@@ -59,7 +58,7 @@ fn each_flag_means_the_same_as_its_key() {
 fn a_flag_wins_over_the_file() {
     let file = file::parse("[limits]\nmax_message = \"1MiB\"\nmessage_rate = 7\n").expect("right");
     let flags = from_flags(&["--max-message=2MiB".to_owned()]);
-    let both = flags.over(file);
+    let both = flags.or(file);
     assert_eq!(
         both.limits.max_message.map(|size| size.0),
         Some(Size(2 << 20))
@@ -85,7 +84,7 @@ fn a_list_may_be_one_value() {
 }
 
 #[test]
-fn what_is_wrong_in_the_file_is_said_with_its_line() {
+fn an_error_in_the_file_names_its_line() {
     for (text, line, why) in [
         (
             "[limits]\n\nmax_massage = 1\n",
@@ -132,8 +131,9 @@ fn what_is_wrong_in_the_file_is_said_with_its_line() {
         ),
         ("[limits\n", 1, ""),
     ] {
-        let (at, said) = file::parse(text).expect_err(text);
-        assert_eq!(at, line, "{text}: {said}");
+        let error = file::parse(text).expect_err(text);
+        let said = error.message;
+        assert_eq!(error.line, line, "{text}: {said}");
         assert!(said.starts_with(why), "{text}: {said}");
         assert!(!said.contains('\n'), "{said}");
     }
@@ -141,17 +141,22 @@ fn what_is_wrong_in_the_file_is_said_with_its_line() {
 
 #[test]
 fn the_reference_holds_the_defaults() {
-    let reference = file::parse(super::REFERENCE).expect("the reference is right");
-    let mut written = Plan::new(reference);
-    let unset = Plan::new(Settings::default());
+    let reference = file::parse(&reference::toml()).expect("the reference is right");
+    let mut written = ServeConfig::new(reference);
+    let mut unset = ServeConfig::new(Settings::default());
     assert!(written.max_connections_set && !unset.max_connections_set);
     written.max_connections_set = false;
+    // These hold the settings as they were given; the library has the defaults.
+    for config in [&mut written, &mut unset] {
+        config.af_xdp = AfXdpArgs::default();
+        config.dpdk = DpdkArgs::default();
+    }
     assert_eq!(format!("{written:#?}"), format!("{unset:#?}"));
 }
 
 #[test]
-fn any_origin_is_what_none_and_a_star_mean() {
-    let origins = |text: &str| Plan::new(file::parse(text).expect("right")).origins;
+fn no_origin_and_a_star_allow_any() {
+    let origins = |text: &str| ServeConfig::new(file::parse(text).expect("right")).origins;
     let any: Vec<String> = Vec::new();
     assert_eq!(origins(""), any);
     assert_eq!(origins("[server]\nallow_origin = \"*\"\n"), any);
@@ -165,11 +170,55 @@ fn any_origin_is_what_none_and_a_star_mean() {
     );
 }
 
+/// Texts of which each setting accepts at least one that is not its default.
+const VALUES: [&str; 32] = [
+    "9",
+    "600",
+    "transparent",
+    "02:00:00:00:00:01",
+    "1",
+    "2",
+    "3",
+    "64",
+    "1ms",
+    "4KiB",
+    "8KiB",
+    "16KiB",
+    "off",
+    "own",
+    "block",
+    "drop-new",
+    "true",
+    "false",
+    "on",
+    "verify",
+    "skb",
+    "json",
+    "warn",
+    "none",
+    "dpdk",
+    "auto",
+    "eth0",
+    "-m 1",
+    "127.0.0.1:1",
+    "10.0.0.1/8",
+    "10.0.0.1",
+    "https://a.example",
+];
+
 #[test]
-fn the_readme_has_every_key_with_its_default() {
-    let readme = include_str!("../../../../README.md");
-    for (_, key, value) in reference() {
-        let cells = format!("| `{key}` | `{value}` |");
-        assert!(readme.contains(&cells), "{cells}");
+fn a_setting_that_is_not_fixed_at_start_is_a_tunable_and_no_other_is() {
+    let set = |section: &str, key: &str, value: &str| {
+        file::parse(&format!("[{section}]\n{key} = \"{value}\"\n")).ok()
+    };
+    let start = tunables(&Settings::default());
+    for (section, setting) in settings() {
+        let key = setting.key;
+        let default = set(section, key, setting.default);
+        let mut others = VALUES.iter().filter_map(|value| set(section, key, value));
+        let other = others.find(|other| Some(other) != default.as_ref());
+        let other = other.unwrap_or_else(|| panic!("VALUES has none for {key}"));
+        let changes = tunables(&other) != start;
+        assert_eq!(changes, setting.change != Change::Start, "{section}.{key}");
     }
 }

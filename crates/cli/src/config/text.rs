@@ -1,4 +1,4 @@
-//! Deserializes through `FromStr`, so that a value means the same in the file as on the command line.
+//! Deserializes through `FromStr`, so that a value has the same meaning in the file and on the command line.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,7 +15,7 @@ where
     One(PhantomData).deserialize(from).map(Some)
 }
 
-/// An array of values, or one alone.
+/// An array of values, or one value.
 pub(super) fn many<'de, D, T>(from: D) -> Result<Option<Vec<T>>, D::Error>
 where
     D: Deserializer<'de>,

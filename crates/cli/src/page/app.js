@@ -1,5 +1,5 @@
-// Two WebSockets to the server this page came from: one to /echo (texts, and binary pings for the round-trip time), one
-// to /topics, which speaks hioload.topics.v1. Whatever comes from the network is shown with textContent alone.
+// Two WebSockets to the server of this page: one to /echo (texts, and binary messages for the round-trip time), one to /topics
+// (hioload.topics.v1). Data from the network is shown only with textContent.
 "use strict";
 
 const byId = (id) => document.getElementById(id);
@@ -64,14 +64,14 @@ function open() {
   }
 }
 
-// One of the two is gone: both are given up, and tried again together.
+// If one of the two connections ends, the page closes both and opens both again.
 function lost(event) {
   drop();
   if (!link.wanted) return;
   const most = Math.min(RETRY_MOST, RETRY_FIRST * 2 ** link.attempt++);
   const wait = most * (0.5 + Math.random() / 2);
-  const why = event.reason || (event.code === 1001 ? "the server is going away" : "connection lost");
-  show("disconnected", `${why}; trying again in ${(wait / 1000).toFixed(1)} s`);
+  const why = event.reason || (event.code === 1001 ? "the server is shutting down" : "connection lost");
+  show("disconnected", `${why}; next try in ${(wait / 1000).toFixed(1)} s`);
   link.timer = setTimeout(open, wait);
 }
 
@@ -99,8 +99,8 @@ function disconnect() {
 
 // --- echo and round-trip time ------------------------------------------------------------------------------
 
-const echoes = []; // when each text was sent that is not yet back
-const pings = new Map(); // number -> when it was sent
+const echoes = []; // the send times of texts without a reply
+const pings = new Map(); // number -> send time
 const samples = [];
 let pingNumber = 0;
 
@@ -144,7 +144,7 @@ function onPing(payload) {
 // --- topics ------------------------------------------------------------------------------------------------
 
 const subscriptions = new Set();
-const asked = new Map(); // id -> the command, until it is answered
+const asked = new Map(); // id -> the command, until its reply
 const name = "guest-" + Math.floor(1000 + Math.random() * 9000);
 let commandNumber = 0;
 
@@ -178,7 +178,7 @@ function showSubscriptions() {
   byId("subscriptions").replaceChildren(...items);
 }
 
-// Whether a pattern covers a topic: * is one token, > is one or more at the end.
+// Whether a pattern matches a topic: * is one token, > is one or more at the end.
 function covers(pattern, topic) {
   const wanted = pattern.split(".");
   const given = topic.split(".");
@@ -190,7 +190,7 @@ function covers(pattern, topic) {
 }
 
 function publish(topic, text) {
-  // What one says one also wants to see.
+  // A user who publishes to a topic wants to see the message.
   if (![...subscriptions].some((pattern) => covers(pattern, topic))) subscribe(topic);
   return command({ pub: topic, data: { from: name, text } });
 }

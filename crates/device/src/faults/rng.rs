@@ -1,4 +1,4 @@
-//! A small generator of random numbers: the same seed gives the same faults on every machine and in every version.
+//! A small random number generator: the same seed gives the same faults on every machine and in every version.
 
 /// xoshiro256++ (Blackman and Vigna), seeded through splitmix64. Not for secrets.
 pub(super) struct Rng([u64; 4]);
@@ -28,17 +28,17 @@ impl Rng {
         result
     }
 
-    /// Less than `end`; 0 if that is 0. The bias is below 2^-32 for what is asked here.
+    /// A number less than `end`, or 0 if `end` is 0. The bias is below 2^-32 for the values of `end` used here.
     pub(super) fn below(&mut self, end: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(end)) >> 64) as u64
     }
 
-    /// `true` with this probability. Draws nothing if it is certain.
+    /// Returns `true` with this probability. Draws no number if the result is certain.
     pub(super) fn chance(&mut self, probability: f64) -> bool {
         if probability <= 0.0 {
             return false;
         }
-        // 53 bits: what a double holds.
+        // 53 bits: the precision of an `f64`.
         probability >= 1.0 || ((self.next() >> 11) as f64) < probability * (1_u64 << 53) as f64
     }
 }
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn the_generator_is_the_published_one() {
-        // The reference code's first outputs from the state 1, 2, 3, 4.
+        // The first outputs of the reference code from the state 1, 2, 3, 4.
         let mut rng = Rng([1, 2, 3, 4]);
         let first: Vec<_> = (0..4).map(|_| rng.next()).collect();
         assert_eq!(
@@ -61,12 +61,12 @@ mod tests {
                 3_591_011_842_654_386
             ]
         );
-        // splitmix64 from 0.
+        // The first output of splitmix64 from the state 0.
         assert_eq!(Rng::new(0).0[0], 0xe220_a839_7b1d_cdaf);
     }
 
     #[test]
-    fn numbers_stay_below_and_chances_are_as_asked_for() {
+    fn numbers_are_in_range_and_frequencies_match_probabilities() {
         let mut rng = Rng::new(7);
         assert!((0..1000).all(|_| rng.below(10) < 10 && rng.below(0) == 0));
         let hits = (0..100_000).filter(|_| rng.chance(0.2)).count();

@@ -1,4 +1,4 @@
-//! One end of a pair, open.
+//! An open end of a pair.
 
 use std::fmt;
 use std::io;
@@ -10,63 +10,62 @@ use std::time::Duration;
 use hioload_mem::frames::{Frame, FramePool, RxMark, TxMark};
 use rtrb::chunks::ChunkError;
 
-use super::{Lines, Token};
+use super::{Rings, Token};
 use crate::{Burst, Capabilities, Device, DeviceStats, Waker, checksum};
 
-/// One end of a memory pair. It stays on the thread that opened it.
+/// An open end of a memory pair. It stays on the thread that opened it.
 pub struct MemoryDevice {
     pub(super) pool: FramePool,
-    pub(super) lines: Lines,
+    pub(super) rings: Rings,
     pub(super) capabilities: Capabilities,
     /// The longest frame, in bytes.
     pub(super) longest: usize,
-    /// The other end takes frames without their sum.
+    /// The other end accepts frames with unfinished checksums.
     pub(super) far_rx_checksum: bool,
     pub(super) stats: DeviceStats,
-    /// Chunks that came (received or given back) less those that went. Positive: the other end has so many fewer.
+    /// The number of chunks received or returned, minus the number sent: the other end has that many fewer than at the start.
     pub(super) surplus: isize,
-    /// The surplus that is worth giving back.
+    /// The smallest surplus that is returned.
     pub(super) batch: isize,
-    /// Free chunks that are kept for sending whatever the surplus.
+    /// The number of free chunks that are kept for sending, whatever the surplus.
     pub(super) reserve: usize,
-    /// `alloc` had nothing since the last `wait`.
-    pub(super) short: bool,
+    /// `alloc` has failed since the last `wait`.
+    pub(super) alloc_failed: bool,
     /// `tx_burst` left frames behind since the last `wait`.
     pub(super) full: bool,
-    /// Frames were taken or chunks given back since the other end was last fed.
-    pub(super) made_room: bool,
-    /// A `wait` has returned because the other end is gone.
-    pub(super) told_gone: bool,
+    /// Frames were received or chunks returned since the other end was last woken.
+    pub(super) freed: bool,
+    /// A `wait` has returned because the other end was dropped.
+    pub(super) gone_reported: bool,
 }
 
 impl MemoryDevice {
-    /// Its free chunks, for tests that account for each.
+    /// The free chunks, for tests that account for each of them.
     #[must_use]
     pub fn pool(&self) -> &FramePool {
         &self.pool
     }
 
-    /// Whether the other end is still there. What it sent before it went can be received in any case.
+    /// Whether the other end still exists. Frames that it sent before it was dropped can still be received.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        !self.lines.far.gone.load(Ordering::Acquire)
+        !self.rings.far.gone.load(Ordering::Acquire)
     }
 
-    /// Takes the chunks that the other end has given back, and gives back what it is owed, down to the last one. What a `wait`
-    /// does before it sleeps.
+    /// Takes the chunks that the other end has returned, and returns the whole surplus to it. `wait` does this before it sleeps.
     pub fn settle(&mut self) {
-        self.collect();
-        self.give_back(1);
-        self.feed();
+        self.take_returned();
+        self.return_surplus(1);
+        self.wake_starved();
     }
 
-    /// Takes the chunks that were given back.
-    fn collect(&mut self) -> usize {
-        let there = self.lines.back.slots();
+    /// Takes the chunks that the other end has returned.
+    fn take_returned(&mut self) -> usize {
+        let there = self.rings.returned.slots();
         if there == 0 {
             return 0;
         }
-        if let Ok(chunks) = self.lines.back.read_chunk(there) {
+        if let Ok(chunks) = self.rings.returned.read_chunk(there) {
             for chunk in chunks {
                 self.pool.put(chunk);
             }
@@ -75,49 +74,50 @@ impl MemoryDevice {
         there
     }
 
-    /// Gives back the surplus if it is at least `least`, as far as there are free chunks beyond the reserve.
-    fn give_back(&mut self, least: isize) {
+    /// Returns the surplus if it is at least `least`, limited by the free chunks beyond the reserve.
+    fn return_surplus(&mut self, least: isize) {
         if self.surplus < least {
             return;
         }
         let free = self.pool.available().saturating_sub(self.reserve);
-        self.give((self.surplus as usize).min(free));
+        self.return_chunks((self.surplus as usize).min(free));
     }
 
-    fn give(&mut self, chunks: usize) {
+    fn return_chunks(&mut self, chunks: usize) {
         if chunks == 0 {
             return;
         }
-        // There is room for all chunks of the arena.
-        if let Ok(room) = self.lines.give.write_chunk_uninit(chunks) {
+        // The ring has room for all chunks of the arena.
+        if let Ok(room) = self.rings.returns.write_chunk_uninit(chunks) {
             let pool = &self.pool;
             let given = room.fill_from_iter((0..chunks).map_while(|_| pool.take()));
             self.surplus -= given as isize;
-            self.made_room = true;
+            self.freed = true;
         }
     }
 
-    /// Wakes the other end if it waits for chunks or room and may find some. The look at its flag is not ordered after what
-    /// was done for it: this is called in each turn, and in `wait` after the fence of `announce`, so it is seen in the end.
-    fn feed(&mut self) {
-        let far = &self.lines.far;
-        if self.made_room && far.hungry.load(Ordering::Relaxed) {
-            self.made_room = false;
-            far.hungry.store(false, Ordering::Relaxed);
+    /// Wakes the other end if it waits for chunks or room, and there may be some. The load of its flag is not ordered after the
+    /// changes to the rings. This is called in each turn, and in `wait` after the fence of `announce`, so no wake-up is lost.
+    fn wake_starved(&mut self) {
+        let far = &self.rings.far;
+        if self.freed && far.starved.load(Ordering::Relaxed) {
+            self.freed = false;
+            far.starved.store(false, Ordering::Relaxed);
             self.stats.kicks += u64::from(far.bell.ring());
         }
     }
 
-    /// Whether there is nothing to be awake for; `short` and `full` as they were before this `wait`. To be asked after
-    /// `announce`.
-    fn may_sleep(&mut self, short: bool, full: bool) -> bool {
+    /// Whether no event keeps this end awake. `alloc_failed` and `full` have their values from before this `wait`. Must be called
+    /// after `announce`.
+    fn may_sleep(&mut self, alloc_failed: bool, full: bool) -> bool {
         let gone = !self.is_connected();
-        let news = gone && !self.told_gone;
-        self.told_gone |= gone;
-        // Acquire, with the release in `waker`.
-        let woken = self.lines.here.woken.swap(false, Ordering::Acquire);
-        let fed = (short && !self.lines.back.is_empty()) || (full && !self.lines.tx.is_full());
-        self.lines.rx.is_empty() && !woken && !fed && !news
+        let just_gone = gone && !self.gone_reported;
+        self.gone_reported |= gone;
+        // Acquire, pairs with the release in `waker`.
+        let woken = self.rings.own.woken.swap(false, Ordering::Acquire);
+        let supplied =
+            (alloc_failed && !self.rings.returned.is_empty()) || (full && !self.rings.tx.is_full());
+        self.rings.rx.is_empty() && !woken && !supplied && !just_gone
     }
 }
 
@@ -129,15 +129,15 @@ impl Device for MemoryDevice {
     }
 
     fn rx_burst(&mut self, burst: &mut Burst<Frame>) -> usize {
-        // Before receiving: whatever the last turn received has by now been answered or dropped, so the surplus is one.
-        self.collect();
-        self.give_back(self.batch);
-        self.feed();
+        // Before receiving: the frames of the last turn have been answered or dropped, so the surplus is not in use.
+        self.take_returned();
+        self.return_surplus(self.batch);
+        self.wake_starved();
 
         let wanted = burst.remaining_capacity();
-        let tokens = match self.lines.rx.read_chunk(wanted) {
+        let tokens = match self.rings.rx.read_chunk(wanted) {
             Err(ChunkError::TooFewSlots(0)) => return 0,
-            Err(ChunkError::TooFewSlots(there)) => self.lines.rx.read_chunk(there),
+            Err(ChunkError::TooFewSlots(there)) => self.rings.rx.read_chunk(there),
             tokens => tokens,
         };
         let Ok(tokens) = tokens else { return 0 };
@@ -151,7 +151,7 @@ impl Device for MemoryDevice {
         self.surplus += taken as isize;
         self.stats.rx_frames += taken as u64;
         self.stats.rx_bytes += bytes as u64;
-        self.made_room |= taken > 0;
+        self.freed |= taken > 0;
         taken
     }
 
@@ -165,8 +165,8 @@ impl Device for MemoryDevice {
             burst.clear();
             return offered;
         }
-        let room = match self.lines.tx.write_chunk_uninit(offered) {
-            Err(ChunkError::TooFewSlots(there)) => self.lines.tx.write_chunk_uninit(there),
+        let room = match self.rings.tx.write_chunk_uninit(offered) {
+            Err(ChunkError::TooFewSlots(there)) => self.rings.tx.write_chunk_uninit(there),
             room => room,
         };
         let taken = room.as_ref().map_or(0, |room| room.len());
@@ -179,7 +179,7 @@ impl Device for MemoryDevice {
                 far_vouches: self.far_rx_checksum,
             };
             let mut frames = burst.drain(..taken);
-            // Not `filter_map`: its closure would not be inlined, and this is half of what a frame costs.
+            // A loop instead of `filter_map`, whose closure is not inlined: this is half of the cost of a frame.
             sent = room.fill_from_iter(std::iter::from_fn(|| {
                 loop {
                     if let Some(token) = wire.token(frames.next()?) {
@@ -198,7 +198,7 @@ impl Device for MemoryDevice {
             self.full = true;
         }
         if sent > 0 {
-            self.stats.kicks += u64::from(self.lines.far.bell.ring());
+            self.stats.kicks += u64::from(self.rings.far.bell.ring());
         }
         taken
     }
@@ -208,44 +208,44 @@ impl Device for MemoryDevice {
         if let Some(frame) = self.pool.alloc() {
             return Some(frame);
         }
-        let frame = match self.collect() {
+        let frame = match self.take_returned() {
             0 => None,
             _ => self.pool.alloc(),
         };
-        self.short |= frame.is_none();
+        self.alloc_failed |= frame.is_none();
         frame
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.settle();
-        let (short, full) = (self.short, self.full);
-        (self.short, self.full) = (false, false);
+        let (alloc_failed, full) = (self.alloc_failed, self.full);
+        (self.alloc_failed, self.full) = (false, false);
         if timeout == Some(Duration::ZERO) {
             return Ok(());
         }
-        // Relaxed: ordered by the fence in `announce`.
-        self.lines
-            .here
-            .hungry
-            .store(short || full, Ordering::Relaxed);
-        self.lines.here.bell.announce();
-        // Again, now that it cannot miss an end that went to sleep in between.
-        self.feed();
-        if self.may_sleep(short, full) {
+        // Relaxed: the fence in `announce` orders it.
+        self.rings
+            .own
+            .starved
+            .store(alloc_failed || full, Ordering::Relaxed);
+        self.rings.own.bell.announce();
+        // Once more after the fence, because the other end may have gone to sleep since the first call.
+        self.wake_starved();
+        if self.may_sleep(alloc_failed, full) {
             match timeout {
                 None => thread::park(),
                 Some(timeout) => thread::park_timeout(timeout),
             }
-            // If that was the waker, it has had its effect.
-            self.lines.here.woken.store(false, Ordering::Relaxed);
+            // A use of the waker until now has had its effect.
+            self.rings.own.woken.store(false, Ordering::Relaxed);
         }
-        self.lines.here.bell.awake();
-        self.lines.here.hungry.store(false, Ordering::Relaxed);
+        self.rings.own.bell.awake();
+        self.rings.own.starved.store(false, Ordering::Relaxed);
         Ok(())
     }
 
     fn waker(&self) -> Waker {
-        let side = Arc::clone(&self.lines.here);
+        let side = Arc::clone(&self.rings.own);
         Arc::new(move || {
             side.woken.store(true, Ordering::Release);
             side.bell.ring();
@@ -257,7 +257,7 @@ impl Device for MemoryDevice {
     }
 }
 
-/// What happens to a frame between the ends.
+/// The path of a frame from one end to the other.
 struct Wire {
     longest: usize,
     fills: bool,
@@ -265,7 +265,7 @@ struct Wire {
 }
 
 impl Wire {
-    /// The frame as it goes into the ring; `None` if it is lost.
+    /// The token of a frame; `None` if the frame is dropped.
     #[inline(always)]
     fn token(&self, mut frame: Frame) -> Option<Token> {
         if frame.len() > self.longest {
@@ -284,8 +284,8 @@ impl Wire {
         })
     }
 
-    /// Completes the checksum, or vouches for it; `None` if it is not within the frame. Who asks a device for what it does not
-    /// offer does not come here and gets what a NIC would give him: a bad sum.
+    /// Completes the checksum, or marks it as good; `None` if the field is not within the frame. Not called for a device that does
+    /// not offer checksums: such a request has no effect, and the frame has a bad checksum, as with a NIC.
     #[inline(never)]
     fn checksum(&self, frame: &mut Frame) -> Option<RxMark> {
         let TxMark { start, offset } = frame.tx_mark();
@@ -298,18 +298,18 @@ impl Wire {
 }
 
 impl Drop for MemoryDevice {
-    /// The other end gets its share of the chunks back, as far as they are not in frames that are still about.
+    /// Returns the other end's chunks, except those in frames that are still in use.
     fn drop(&mut self) {
-        self.collect();
-        let unread = self.lines.rx.slots();
-        if let Ok(tokens) = self.lines.rx.read_chunk(unread) {
+        self.take_returned();
+        let unread = self.rings.rx.slots();
+        if let Ok(tokens) = self.rings.rx.read_chunk(unread) {
             for token in tokens {
                 self.pool.put(token.chunk);
             }
             self.surplus += unread as isize;
         }
         let owed = usize::try_from(self.surplus).unwrap_or(0);
-        self.give(owed.min(self.pool.available()));
+        self.return_chunks(owed.min(self.pool.available()));
     }
 }
 

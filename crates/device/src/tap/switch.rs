@@ -12,57 +12,22 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hioload_lcore::Clock;
 
 use super::writer::Writer;
-use super::{Core, Source};
+use super::{Core, Source, TapOptions, TapReport};
 
-/// How to record.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TapOptions {
-    /// Bytes kept of each frame; at least 1, by default all.
-    pub snaplen: u32,
-    /// The largest file, in bytes, its end included. At it the capture turns itself off; what was still in the rings is
-    /// counted.
-    pub max_bytes: Option<u64>,
-    /// The time of day at the zero of the taps' clock; `None`: as the system's two clocks say. For virtual time.
-    pub epoch: Option<SystemTime>,
-}
-
-impl Default for TapOptions {
-    fn default() -> Self {
-        Self {
-            snaplen: 65535,
-            max_bytes: None,
-            epoch: None,
-        }
-    }
-}
-
-/// What a capture has done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct TapReport {
-    /// Frames in the file.
-    pub written: u64,
-    /// Frames that a tap's ring had no room for.
-    pub dropped: u64,
-    /// Frames left out because the file had reached its limit.
-    pub over_limit: u64,
-    /// Bytes of the file.
-    pub bytes: u64,
-}
-
-/// Turns taps on and off. Clones are handles to the same switch; when the last is dropped, a running capture is ended.
+/// Turns taps on and off. Clones are handles to the same switch. The drop of the last handle ends a running capture.
 #[derive(Clone)]
 pub struct TapSwitch(Arc<Control>);
 
 struct Control {
     core: Arc<Core>,
-    /// Queues that the writer has not taken yet.
+    /// Taps that the writer has not taken yet.
     waiting: Arc<Mutex<Vec<Source>>>,
     running: Mutex<Option<JoinHandle<io::Result<TapReport>>>>,
     captures: AtomicU64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is behind them is whole at every moment at which one can panic.
+    // The protected data is consistent at every point at which a thread can panic.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -80,34 +45,33 @@ impl TapSwitch {
         }))
     }
 
-    /// Another queue. If a capture is running, it is part of it from now on.
+    /// Adds a tap, which takes part in a running capture from now on.
     pub(super) fn register(&self, source: Source) -> Arc<Core> {
         lock(&self.0.waiting).push(source);
         Arc::clone(&self.0.core)
     }
 
-    /// Begins to record to a new file.
+    /// Starts a capture to a new file.
     ///
     /// # Errors
-    /// `AlreadyExists` if the file is there, else what the system says, and as [`start`](Self::start).
+    /// `AlreadyExists` if the file exists, the errors of creating it, and those of [`start`](Self::start).
     pub fn start_file(&self, path: &Path, options: &TapOptions) -> io::Result<()> {
-        // Before the file is made: a refusal leaves none behind.
+        // Checked before the file is created, so that an error leaves no file behind.
         if lock(&self.0.running).is_some() {
             return Err(io::ErrorKind::ResourceBusy.into());
         }
         let mut open = OpenOptions::new();
         open.write(true).create_new(true);
-        // What passes by is nobody else's business.
+        // Captured traffic is confidential: only the owner may read it.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600);
         self.start(open.open(path)?, options)
     }
 
-    /// Begins to record to `out`, from a thread of its own.
+    /// Starts a capture to `out`, which a thread of its own writes.
     ///
     /// # Errors
-    /// `ResourceBusy` if a capture has not been stopped, `InvalidInput` for a snap length of 0, or what the system says when
-    /// there can be no thread.
+    /// `ResourceBusy` if a capture has not been stopped, `InvalidInput` for a snap length of 0, and the errors of starting a thread.
     pub fn start(&self, out: impl Write + Send + 'static, options: &TapOptions) -> io::Result<()> {
         let mut running = lock(&self.0.running);
         if running.is_some() {
@@ -116,7 +80,7 @@ impl TapSwitch {
         if options.snaplen == 0 {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        // Never 0, and not that of the capture before.
+        // The number is never 0, and differs from that of the previous capture.
         let number = self.0.captures.fetch_add(1, Ordering::Relaxed) as u32 | 1 << 31;
         let state = u64::from(number) << 32 | u64::from(options.snaplen);
         let start = Clock::new().now();
@@ -130,14 +94,14 @@ impl TapSwitch {
         let work = move || {
             let mut writer = Writer::new(Box::new(out), &core, number, &options, epoch);
             let end = writer.run(&waiting);
-            // Whatever ended it, the taps need not go on.
+            // The taps must stop, whatever ended the writer.
             let _ = core
                 .state
                 .compare_exchange(state, 0, Ordering::Relaxed, Ordering::Relaxed);
             lock(&waiting).extend(writer.into_sources());
             end
         };
-        // On before the thread runs: it ends when it finds the switch off.
+        // The switch is on before the thread runs, because the thread ends when it finds the switch off.
         self.0.core.state.store(state, Ordering::Relaxed);
         let thread = thread::Builder::new().name("pcap".into()).spawn(work);
         if thread.is_err() {
@@ -147,17 +111,17 @@ impl TapSwitch {
         Ok(())
     }
 
-    /// Whether frames are being recorded. A capture turns itself off at its limit and when it cannot write.
+    /// Whether a capture is running. A capture turns itself off at its limit, and when it cannot write.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.0.core.state.load(Ordering::Relaxed) != 0
     }
 
-    /// Ends the capture: what the taps have handed over is written, then the statistics. `None` if there was none. Waits for
-    /// the file.
+    /// Ends the capture. The records in the rings are written to the file, followed by the statistics; the call waits for that.
+    /// Returns `None` if there was no capture.
     ///
     /// # Errors
-    /// What the system said when it could not write.
+    /// The error of writing the file.
     pub fn stop(&self) -> io::Result<Option<TapReport>> {
         self.0.stop()
     }
@@ -165,7 +129,7 @@ impl TapSwitch {
 
 impl Control {
     fn stop(&self) -> io::Result<Option<TapReport>> {
-        // Held until it has ended: the next capture cannot begin before.
+        // The lock is held until the thread has ended, so that the next capture cannot start before.
         let mut running = lock(&self.running);
         let Some(thread) = running.take() else {
             return Ok(None);
@@ -181,7 +145,7 @@ impl Control {
 
 impl Drop for Control {
     fn drop(&mut self) {
-        // Nobody is left to be told.
+        // There is no caller to return the error to.
         let _ = self.stop();
     }
 }

@@ -1,4 +1,4 @@
-//! The thread that takes records out of the taps' rings and writes the file.
+//! The thread that takes records from the taps' rings and writes the file.
 
 use std::io::{self, Write};
 use std::sync::atomic::Ordering;
@@ -12,16 +12,16 @@ use rtrb::Consumer;
 use super::{Core, Header, Source, TapOptions, TapReport};
 use crate::pcapng::{self, Packet, Statistics};
 
-/// How long it sleeps when all rings are empty.
+/// The length of a sleep when all rings are empty.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Bytes that are gathered before they are written.
+/// The number of bytes that are collected before they are written.
 const BATCH: usize = 256 << 10;
 
-/// A source, and what the capture has done with it.
+/// A source and its counters in this capture.
 struct Interface {
     source: Source,
-    /// Nanoseconds since 1970.
+    /// The start of the capture on this interface, in nanoseconds since 1970.
     start: u64,
     written: u64,
     over_limit: u64,
@@ -30,17 +30,17 @@ struct Interface {
 pub(super) struct Writer {
     out: Box<dyn Write>,
     core: Arc<Core>,
-    /// Which capture this is.
+    /// The number of this capture.
     number: u32,
     options: TapOptions,
-    /// Nanoseconds since 1970 at the zero of the taps' clock.
+    /// The zero of the taps' clock, in nanoseconds since 1970.
     epoch: u64,
-    /// Only ever added to: the interface's number in the file is its place here.
+    /// Interfaces are only appended: the index is the interface's number in the file.
     interfaces: Vec<Interface>,
     pending: Vec<u8>,
     bytes: Vec<u8>,
     report: TapReport,
-    /// The latest time of a frame, in nanoseconds since 1970.
+    /// The time of the latest frame, in nanoseconds since 1970.
     latest: u64,
     at_limit: bool,
 }
@@ -74,7 +74,7 @@ impl Writer {
     /// Records until the switch is turned off or the file is full.
     pub(super) fn run(&mut self, waiting: &Mutex<Vec<Source>>) -> io::Result<TapReport> {
         loop {
-            // Looked at before the rings: what was handed over while it was on is found in them below.
+            // Loaded before the rings are read: records that were written while the switch was on are found below.
             let on = self.is_on();
             self.take_sources(waiting);
             let moved = self.drain();
@@ -85,7 +85,7 @@ impl Writer {
                 break;
             }
             if self.at_limit {
-                // So that the taps stop copying; what they have handed over is counted.
+                // The taps stop copying; the records that are already in the rings are counted.
                 let state = self.state();
                 let _ = self.core.state.compare_exchange(
                     state,
@@ -101,8 +101,8 @@ impl Writer {
         self.finish()
     }
 
-    /// The queues, for the next capture. Those whose tap is gone are left out. What is still in the rings goes: the next capture
-    /// would find no room in them until its thread runs.
+    /// The sources for the next capture, without those whose tap was dropped. Discards the records in the rings, because the next
+    /// capture would find no room in them until its thread runs.
     pub(super) fn into_sources(self) -> impl Iterator<Item = Source> {
         let sources = self.interfaces.into_iter().map(|one| one.source);
         sources
@@ -130,7 +130,7 @@ impl Writer {
             Some(_) => self.latest.max(self.epoch),
         };
         for mut source in waiting.drain(..) {
-            // What a burst in flight handed over after the last capture was counted then.
+            // A tap may have written records of the last capture after its end.
             self.discard_old(&mut source);
             pcapng::interface(&mut self.pending, &source.name, self.options.snaplen);
             self.interfaces.push(Interface {
@@ -142,7 +142,7 @@ impl Writer {
         }
     }
 
-    /// Takes the records of earlier captures away.
+    /// Discards the records of earlier captures.
     fn discard_old(&self, source: &mut Source) {
         while let Some(header) = peek(&mut source.records) {
             if header.capture == self.number {
@@ -152,8 +152,8 @@ impl Writer {
         }
     }
 
-    /// Moves what the rings hold to `pending`, about one batch at most, of which each ring has its share. Whether there was
-    /// anything.
+    /// Moves records from the rings to `pending`, at most about one batch, with an equal share for each ring. Returns whether there
+    /// was a record.
     fn drain(&mut self) -> bool {
         let mut moved = false;
         let share = BATCH / self.interfaces.len().max(1);
@@ -164,7 +164,7 @@ impl Writer {
                 let Some(header) = peek(records) else { break };
                 skip(records, Header::LEN);
                 self.bytes.resize(header.kept as usize, 0);
-                // A record is handed over whole.
+                // A tap writes a record as a whole.
                 let whole = records.pop_entire_slice(&mut self.bytes).is_ok();
                 moved = true;
                 if whole && header.capture == self.number {
@@ -216,13 +216,13 @@ impl Writer {
             let lost = one.source.counts.dropped_in(self.number);
             self.report.dropped += lost;
             self.report.over_limit += one.over_limit;
-            let what = Statistics {
+            let statistics = Statistics {
                 start: one.start,
                 end,
                 received: one.written + one.over_limit + lost,
                 dropped: lost + one.over_limit,
             };
-            pcapng::statistics(&mut self.pending, at as u32, &what);
+            pcapng::statistics(&mut self.pending, at as u32, &statistics);
         }
         self.write_pending()?;
         self.out.flush()?;
@@ -230,8 +230,8 @@ impl Writer {
     }
 }
 
-/// The header of the next record, which stays. A record is handed over whole, so if there is one byte of it there is all of
-/// it.
+/// Reads the header of the next record, and leaves it in the ring. A tap writes a record as a whole, so the ring never has a part of
+/// one.
 fn peek(records: &mut Consumer<u8>) -> Option<Header> {
     let chunk = records.read_chunk(Header::LEN).ok()?;
     let (first, second) = chunk.as_slices();

@@ -1,4 +1,4 @@
-//! Reads pcapng as strictly as the draft allows: the tests' own parser, which shares nothing with the writer.
+//! A strict parser of pcapng for the tests, which shares no code with the writer.
 
 #![allow(dead_code, unreachable_pub)]
 
@@ -46,7 +46,7 @@ fn u64_of(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
 }
 
-/// The options, which end with the end option and fill the rest of the block.
+/// The options of a block. They end with the end option and fill the rest of the block.
 fn options(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
     let mut all = Vec::new();
     loop {
@@ -67,19 +67,19 @@ pub fn read(mut file: &[u8]) -> Capture {
     let mut capture = Capture::default();
     let mut first = true;
     while !file.is_empty() {
-        let (kind, length) = (u32_at(file, 0), u32_at(file, 4) as usize);
+        let (block_type, length) = (u32_at(file, 0), u32_at(file, 4) as usize);
         assert!(length % 4 == 0 && length >= 12 && length <= file.len());
         assert_eq!(u32_at(file, length - 4) as usize, length);
-        assert_eq!(kind == 0x0a0d_0d0a, first, "one section");
+        assert_eq!(block_type == 0x0a0d_0d0a, first, "one section");
         first = false;
-        take(&mut capture, kind, &file[8..length - 4]);
+        take(&mut capture, block_type, &file[8..length - 4]);
         file = &file[length..];
     }
     capture
 }
 
-fn take(capture: &mut Capture, kind: u32, body: &[u8]) {
-    match kind {
+fn take(capture: &mut Capture, block_type: u32, body: &[u8]) {
+    match block_type {
         0x0a0d_0d0a => {
             assert_eq!(u32_at(body, 0), 0x1a2b_3c4d);
             assert_eq!((u16_at(body, 4), u16_at(body, 6)), (1, 0));
@@ -134,6 +134,6 @@ fn take(capture: &mut Capture, kind: u32, body: &[u8]) {
                 bytes: body[20..20 + kept].to_vec(),
             });
         }
-        _ => panic!("block {kind}"),
+        _ => panic!("block {block_type}"),
     }
 }

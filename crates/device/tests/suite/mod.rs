@@ -1,26 +1,26 @@
-//! What every device must do, whatever it is made of. A device under test is one of two that are joined: what one sends,
-//! the other receives.
+//! The device conformance suite. The device under test is one of two that are joined: each receives the frames that the other sends.
 
-// Each test binary uses its own part of this.
+// Each test binary uses a part of this module.
 #![allow(dead_code, unreachable_pub)]
 
 use hioload_device::{BURST, Burst, Device, Frame};
 
 /// Two joined devices, both used from this thread.
 pub trait Link {
-    /// The first.
+    /// The first device.
     type A: Device;
-    /// The second.
+    /// The second device.
     type B: Device;
-    /// Both.
+    /// Both devices.
     fn ends(&mut self) -> (&mut Self::A, &mut Self::B);
-    /// Lets time pass and lets each settle what it owes the other.
+    /// Lets time pass, and lets each device return the chunks of the other.
     fn settle(&mut self);
-    /// Frames free at the first and at the second; `None` where that cannot be known.
+    /// The numbers of free frames of the first and of the second device; `None` if they are unknown.
     fn free(&self) -> Option<(usize, usize)>;
 }
 
-/// A frame with `len` bytes, at least 18: broadcast, an experimental type, `number`, and a pattern made from it.
+/// Fills a frame with `len` bytes, at least 18: broadcast addresses, an experimental EtherType, `number`, and a pattern that depends
+/// on `number`.
 pub fn fill<F: Frame>(frame: &mut F, number: u32, len: usize) {
     frame.set_len(len);
     let bytes = frame.bytes_mut();
@@ -32,7 +32,7 @@ pub fn fill<F: Frame>(frame: &mut F, number: u32, len: usize) {
     }
 }
 
-/// The number of a frame made by [`fill`]; checks that every byte is as it was.
+/// The number of a frame that [`fill`] filled. Checks every byte.
 pub fn number<F: Frame>(frame: &F) -> u32 {
     let bytes = frame.bytes();
     let number = bytes[14..18].try_into().map(u32::from_be_bytes);
@@ -44,7 +44,7 @@ pub fn number<F: Frame>(frame: &F) -> u32 {
     number
 }
 
-/// Sends frames `from..to` as one burst at a time, each as long as its number says; returns how many went.
+/// Adds the frames `from..to` to a burst, as many as fit, each with the length for its number. Returns the number added.
 pub fn send<D: Device>(device: &mut D, burst: &mut Burst<D::Frame>, from: u32, to: u32) -> u32 {
     let mut next = from;
     while next < to && !burst.is_full() {
@@ -58,19 +58,19 @@ pub fn send<D: Device>(device: &mut D, burst: &mut Burst<D::Frame>, from: u32, t
     next - from
 }
 
-/// Lengths from the shortest to the longest, in no order; most are short.
+/// The length of a frame, from the shortest to the longest, in no order; most are short.
 pub fn length(number: u32) -> usize {
     let spread = if number % 16 == 3 { 1450 } else { 90 };
     60 + (number as usize * 7919) % spread
 }
 
-/// Runs every check on links made by `make`, which lose nothing.
+/// Runs every check on links from `make`, which must not lose frames.
 pub fn all<L: Link>(mut make: impl FnMut() -> L) {
     frames_arrive_in_order_with_their_bytes(make());
     bursts_are_never_overfilled(make());
-    what_is_not_sent_stays_in_order(make());
+    frames_that_are_not_sent_stay_in_order(make());
     a_fresh_frame_is_empty_with_headroom(make());
-    no_frame_is_lost_or_made(make());
+    no_frame_is_lost_or_added(make());
     one_way_traffic_does_not_starve_the_sender(make());
     frames_may_be_kept_and_dropped_in_any_order(make());
     the_counters_agree_with_what_was_seen(make());
@@ -106,7 +106,7 @@ pub fn bursts_are_never_overfilled(mut link: impl Link) {
     while a.tx_burst(&mut out) > 0 && !out.is_empty() {}
     link.settle();
     let (_, b) = link.ends();
-    // All but three places are taken.
+    // The burst has room for three frames.
     let mut into = Burst::new();
     while into.remaining_capacity() > 3 {
         into.push(b.alloc().expect("a frame"));
@@ -125,11 +125,11 @@ pub fn bursts_are_never_overfilled(mut link: impl Link) {
     }
 }
 
-pub fn what_is_not_sent_stays_in_order(mut link: impl Link) {
+pub fn frames_that_are_not_sent_stay_in_order(mut link: impl Link) {
     let mut out = Burst::new();
     let (mut made, mut gone) = (0, 0);
     let (a, b) = link.ends();
-    // Nobody receives: at some point it is full, or all frames are on their way.
+    // The second device does not receive, so at some point there is no room, or no frame.
     for _ in 0..10_000 {
         made += send(a, &mut out, made, u32::MAX);
         let before = out.len();
@@ -172,13 +172,13 @@ pub fn a_fresh_frame_is_empty_with_headroom(mut link: impl Link) {
     frame.shrink_front(4);
     assert_eq!(frame.len(), mtu + 14);
     drop(frame);
-    // What a frame was does not show in the next.
+    // The next frame has no state of the previous one.
     let frame = a.alloc().expect("a frame");
     assert!(frame.is_empty() && frame.headroom() >= 64);
     assert_eq!(frame.tx_checksum(), hioload_device::TxChecksum::Complete);
 }
 
-pub fn no_frame_is_lost_or_made(mut link: impl Link) {
+pub fn no_frame_is_lost_or_added(mut link: impl Link) {
     let Some((free_a, free_b)) = link.free() else {
         return;
     };
@@ -187,7 +187,7 @@ pub fn no_frame_is_lost_or_made(mut link: impl Link) {
     let mut sent = 0;
     for turn in 0..2000_u32 {
         let (a, b) = link.ends();
-        // Now the one sends more, now the other.
+        // The two devices send different numbers of frames in turn.
         sent += send(a, &mut out_a, sent, sent + turn % 64);
         sent += send(b, &mut out_b, sent, sent + turn / 37 % 50);
         a.tx_burst(&mut out_a);
@@ -202,7 +202,7 @@ pub fn no_frame_is_lost_or_made(mut link: impl Link) {
     for _ in 0..2000 {
         link.settle();
         let (a, b) = link.ends();
-        // Empty: it may go on with what it has begun.
+        // An empty burst lets the device continue to send earlier frames.
         a.tx_burst(&mut out_a);
         b.tx_burst(&mut out_b);
         let more = a.rx_burst(&mut into_a) + b.rx_burst(&mut into_b);
@@ -248,7 +248,7 @@ pub fn frames_may_be_kept_and_dropped_in_any_order(mut link: impl Link) {
         while kept.len() > 40 {
             let at = (turn * 31) % kept.len();
             let (was, frame) = kept.swap_remove_back(at).expect("one of them");
-            assert_eq!(number(&frame), was, "kept unharmed");
+            assert_eq!(number(&frame), was, "a kept frame is unchanged");
         }
         link.settle();
     }

@@ -1,12 +1,13 @@
-//! The same echo server on three ways to bring bytes: DPDK (`net_ring`), a memory pair, kernel sockets on loopback. One server
-//! lcore each; the client is on the same thread and outside of the timed turns. Prints the server's CPU time for each message,
-//! whose inverse are the messages per second of a core, as medians of rounds taken in turn.
+//! The same echo server over three transports: DPDK (`net_ring`), a memory pair, and kernel sockets on loopback. Each has one server
+//! lcore; the client runs on the same thread, outside of the timed turns. Prints the server's CPU time for each message, whose
+//! inverse is the number of messages per second of a core, as medians of interleaved rounds.
 //!
-//! `net_ring` and the memory pair have the client of `benches/dataplane`, which is no TCP stack. On sockets the client writes and
-//! reads as many connections as the other has flows, a message on each, and the server has its turn when all have been sent; what
-//! loopback does of the client's work in the server's system calls is the server's time, as in any measurement on loopback.
+//! `net_ring` and the memory pair use the client of `benches/dataplane`, which writes segments without a TCP stack. On sockets the
+//! client has as many connections as the others have flows. It writes one message on each, and then the server has its turn. The
+//! work of the client's side that loopback does in the server's system calls counts as the server's time, as in any measurement on
+//! loopback.
 //!
-//! Needs libdpdk alone: `cargo bench -p hioload-dpdk --bench echo`; with `-- --check` a missed target fails.
+//! Needs libdpdk: `cargo bench -p hioload-dpdk --bench echo`. With `-- --check`, a missed target is a failure.
 #![allow(missing_docs, unreachable_pub, dead_code)]
 
 #[path = "../../../../benches/dataplane/client.rs"]
@@ -32,10 +33,10 @@ use report::{Row, median};
 use sockets::OnSockets;
 use world::{Ack, BATCH, Load, Order, World};
 
-/// Flows: a burst of them.
+/// The number of flows: one burst.
 const FLOWS: u32 = BATCH as u32;
 const ROUNDS: usize = 31;
-/// Messages in a round of one message in each segment.
+/// The number of messages in a round with one message in each segment.
 const MESSAGES: usize = 20_000;
 const RING_IDLE: Duration = Duration::from_secs(2);
 
@@ -66,12 +67,9 @@ fn run() -> Result<Vec<Row>, Failure> {
     let eal = Eal::init(&split_arguments(line).map_err(said)?).map_err(said)?;
     let (a, b) = ring_pair(&eal, 1, 1024).map_err(said)?;
     let open = |end| -> Result<(Port, Queue), Failure> {
-        let options = PortOptions {
-            port: PortName::Ring(end),
-            ..PortOptions::default()
-        };
-        let (port, mut ends) = Port::open(&eal, &options).map_err(said)?;
-        Ok((port, ends.remove(0).claim().map_err(said)?))
+        let options = PortOptions::new(PortName::Ring(end));
+        let (port, mut queues) = Port::open(&eal, &options).map_err(said)?;
+        Ok((port, queues.remove(0).claim().map_err(said)?))
     };
     let ((a_port, a), (b_port, b)) = (open(a)?, open(b)?);
     let mut dpdk = set_up::over(a, b, FLOWS, RING_IDLE)?;
@@ -89,7 +87,7 @@ fn run() -> Result<Vec<Row>, Failure> {
     Ok(rows)
 }
 
-/// `each` messages at a time on each flow.
+/// Compares the three with `each` messages in flight on each flow.
 fn compare(
     dpdk: &mut World<impl Device>,
     memory: &mut World<impl Device>,
@@ -101,7 +99,7 @@ fn compare(
     let mut times = [const { Vec::new() }; 3];
     for round in 0..=ROUNDS {
         for at in 0..3 {
-            // Each comes first every third time; the first round warms up.
+            // Each transport is first in every third round. Round 0 warms up.
             let which = (round + at) % 3;
             let messages = MESSAGES * each;
             let time = match which {
@@ -115,12 +113,13 @@ fn compare(
         }
     }
     let [of_dpdk, of_memory, of_sockets] = &times;
-    // Of each round, whose parts ran right after one another.
+    // The ratio of each round, whose parts ran one right after another.
     let ratio = |of: &[f64], to: &[f64]| {
         let ratios: Vec<_> = of.iter().zip(to).map(|(of, to)| of / to).collect();
         median(&ratios)
     };
-    // More in flight is no target: sockets then share each system call among many messages, as the others share a segment.
+    // With several messages in flight there is no target for sockets: many messages share a system call, as they share a segment on
+    // the other transports.
     let target = if each == 1 { (4.0, 1.2) } else { (0.0, 1.2) };
     let row = |name: &str, times: &[f64]| {
         Row::nanos(format!("{name}, {each} in flight"), median(times), None)

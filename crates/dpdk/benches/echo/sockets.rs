@@ -1,4 +1,4 @@
-//! The echo server on kernel sockets, and its client, on one thread. Only the server's turns are timed.
+//! The echo server on kernel sockets and its client, on one thread. Only the server's turns are timed.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -17,13 +17,13 @@ pub struct OnSockets {
     clock: Clock,
     spent: Duration,
     connections: Vec<TcpStream>,
-    /// Bytes of the answer each has received.
+    /// The number of bytes of the reply that each connection has received.
     got: Vec<usize>,
     buffer: Vec<u8>,
 }
 
 impl OnSockets {
-    /// With this many WebSocket connections.
+    /// A server with this many WebSocket connections.
     pub fn new(connections: u32) -> Result<Self, Failure> {
         let said = |error: std::io::Error| format!("sockets: {error}");
         let to = Endpoint::Tcp(([127, 0, 0, 1], 0).into());
@@ -81,7 +81,7 @@ impl OnSockets {
         waited.map_err(|error| format!("sockets: {error}"))
     }
 
-    /// At least `messages` echoes, all connections at once; gives nanoseconds of the server for each.
+    /// Echoes at least `messages` messages, on all connections at once. Returns the server's nanoseconds for each.
     pub fn round(&mut self, messages: usize, load: &Load) -> Result<f64, Failure> {
         let said = |error: std::io::Error| format!("sockets: {error}");
         let before = self.spent;

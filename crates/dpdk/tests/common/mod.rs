@@ -1,4 +1,4 @@
-//! EAL for tests: without huge pages or PCI devices, under a file prefix of its own. And `dpdk-port` in other processes.
+//! EAL for tests, without huge pages or PCI devices, with a file prefix of its own; and `dpdk-port` in other processes.
 #![allow(dead_code, unreachable_pub)]
 
 use std::io::{BufRead, BufReader, Read};
@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use hioload_dpdk::{Eal, split_arguments};
 
-/// Arguments that need neither root nor huge pages, and `more`. Each call has a file prefix of its own.
+/// Arguments that need neither root nor huge pages, followed by `more`. Each call has a file prefix of its own.
 pub fn arguments(more: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let (process, n) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     format!("--no-pci --no-huge -m 512 --no-telemetry --file-prefix=hl{process}_{n} {more}")
 }
 
-/// This process's EAL, started by whoever comes first, never ended.
+/// The EAL of this process. The first call starts it, and it never ends.
 pub fn eal(more: &str) -> &'static Eal {
     static EAL: OnceLock<Eal> = OnceLock::new();
     EAL.get_or_init(|| {
@@ -24,12 +24,12 @@ pub fn eal(more: &str) -> &'static Eal {
     })
 }
 
-/// Whether this is root. In CI, not to be root is a failure; elsewhere the test is skipped, aloud.
+/// Whether the process runs as root. If not, the test is skipped with a message; if `CI` is set in the environment, it fails.
 pub fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     assert!(
         root || std::env::var_os("CI").is_none(),
-        "CI has to be root for this test"
+        "this test needs root"
     );
     if !root {
         eprintln!("SKIPPED: needs root");
@@ -37,16 +37,16 @@ pub fn is_root() -> bool {
     root
 }
 
-/// What `dpdk-port` said, and how it ended.
+/// The output of `dpdk-port`, and whether it succeeded.
 #[derive(Debug)]
-pub struct Said {
+pub struct Output {
     pub ok: bool,
     pub out: String,
     pub err: String,
 }
 
-impl Said {
-    /// The number behind `name=` in what it printed.
+impl Output {
+    /// The number after `name=` in the output.
     pub fn number(&self, name: &str) -> u64 {
         let value = self
             .out
@@ -57,7 +57,7 @@ impl Said {
     }
 }
 
-/// `dpdk-port` with options and EAL's arguments; `inside` is what to run it by, e.g. `ip netns exec NAME`.
+/// A `dpdk-port` command with options and EAL's arguments. `inside` is a command that runs it, such as `ip netns exec NAME`.
 pub fn command(inside: &str, options: &str, eal: &str) -> Command {
     let mut words = inside
         .split_whitespace()
@@ -71,30 +71,30 @@ pub fn command(inside: &str, options: &str, eal: &str) -> Command {
     command
 }
 
-/// Runs it to its end.
-pub fn run(options: &str, eal: &str) -> Said {
+/// Runs `dpdk-port` to its end.
+pub fn run(options: &str, eal: &str) -> Output {
     let output = command("", options, eal)
         .stdin(Stdio::null())
         .output()
         .expect("it runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Said {
+    Output {
         ok: output.status.success(),
         out: text(&output.stdout),
         err: text(&output.stderr),
     }
 }
 
-/// One that runs in the background, until its standard input ends.
+/// A `dpdk-port` that runs in the background until its standard input ends.
 pub struct Background {
     child: Child,
     out: BufReader<ChildStdout>,
-    /// What it printed when it was ready.
+    /// The line that it printed when its port was open.
     pub ready: String,
 }
 
 impl Background {
-    /// Starts it and waits until its port is open.
+    /// Starts `dpdk-port` and waits until its port is open.
     pub fn start(inside: &str, options: &str, eal: &str) -> Self {
         let mut command = command(inside, options, eal);
         let command = command
@@ -114,18 +114,18 @@ impl Background {
         Self { child, out, ready }
     }
 
-    /// Ends its input and waits for its last words.
-    pub fn finish(mut self) -> Said {
+    /// Ends its standard input, and waits for its end.
+    pub fn finish(mut self) -> Output {
         drop(self.child.stdin.take());
         let (mut out, mut err) = (String::new(), String::new());
         self.out.read_to_string(&mut out).expect("readable");
         let mut stderr = self.child.stderr.take().expect("piped");
         stderr.read_to_string(&mut err).expect("readable");
         let ok = self.child.wait().expect("it ends").success();
-        Said { ok, out, err }
+        Output { ok, out, err }
     }
 
-    /// Kills it.
+    /// Kills the process.
     pub fn kill(mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
@@ -133,7 +133,7 @@ impl Background {
 }
 
 impl Drop for Background {
-    /// When a test fails.
+    /// Kills the process after a failed test.
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
             let _ = self.child.kill();

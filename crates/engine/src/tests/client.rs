@@ -1,6 +1,7 @@
 //! The client role.
 
 use super::*;
+use crate::commands::Command;
 use std::io::ErrorKind;
 
 fn connecting(lab: &mut Lab) -> ConnId {
@@ -8,7 +9,7 @@ fn connecting(lab: &mut Lab) -> ConnId {
         .app
         .core
         .poster
-        .post(Mail::Event {
+        .post(Command::Event {
             to: None,
             event: "connect 9".into(),
         })
@@ -113,12 +114,12 @@ fn every_failure_is_told_once_and_frees_the_slot() {
             6 => drop(lab.io().reset(id)),
             7 => {
                 let (code, reason) = (CloseCode::NORMAL, "".into());
-                let mail = Mail::Close {
+                let command = Command::Close {
                     to: id,
                     code,
                     reason,
                 };
-                drop(lab.lcore.app.core.poster.post(mail));
+                drop(lab.lcore.app.core.poster.post(command));
             }
             _ => {}
         }

@@ -164,10 +164,10 @@ fn slots_are_used_again_and_old_names_mean_nobody() {
 
 #[test]
 fn a_drain_closes_all_within_its_window_and_refuses_newcomers() {
-    let config = Config {
+    let config = Config::new(Tunables {
         drain_jitter: Duration::from_millis(500),
-        ..Config::default()
-    };
+        ..Tunables::default()
+    });
     let mut lab = Lab::new(config);
     let ids: Vec<_> = (0..20).map(|_| lab.open()).collect();
     lab.log();
@@ -206,10 +206,10 @@ fn a_drain_closes_all_within_its_window_and_refuses_newcomers() {
 
 #[test]
 fn a_drain_does_not_wait_for_ever() {
-    let mut lab = Lab::new(Config {
+    let mut lab = Lab::new(Config::new(Tunables {
         drain_deadline: Duration::from_secs(2),
-        ..Config::default()
-    });
+        ..Tunables::default()
+    }));
     let id = lab.open();
     let silent = lab.dial(b"");
     lab.lcore.app.core.drain();
@@ -257,10 +257,10 @@ fn ending_tells_the_handler_also_of_connections_that_were_closing() {
 
 #[test]
 fn what_a_drain_resets_was_ended_by_the_engine() {
-    let mut lab = Lab::new(Config {
+    let mut lab = Lab::new(Config::new(Tunables {
         drain_deadline: Duration::ZERO,
-        ..Config::default()
-    });
+        ..Tunables::default()
+    }));
     lab.open();
     lab.log();
     lab.lcore.app.core.drain();
@@ -271,10 +271,10 @@ fn what_a_drain_resets_was_ended_by_the_engine() {
 
 #[test]
 fn what_compression_remembers_goes_with_its_connection() {
-    let mut lab = Lab::new(Config {
+    let mut lab = Lab::new(Config::new(Tunables {
         deflate: Some(DeflateConfig::default()),
-        ..Config::default()
-    });
+        ..Tunables::default()
+    }));
     let request = String::from_utf8_lossy(REQUEST).replace(
         "\r\n\r\n",
         "\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n",

@@ -6,7 +6,7 @@ use hioload_transport::Connections;
 
 fn limited(change: impl FnOnce(&mut Limits)) -> Config {
     let mut config = Config::default();
-    change(&mut config.limits);
+    change(&mut config.tunables.limits);
     config
 }
 

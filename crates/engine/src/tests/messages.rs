@@ -162,10 +162,10 @@ fn a_paused_connection_is_not_read_and_loses_nothing() {
 
 #[test]
 fn one_connection_cannot_take_the_whole_turn() {
-    let mut lab = Lab::new(Config {
+    let mut lab = Lab::new(Config::new(Tunables {
         turn_messages: 10,
-        ..Config::default()
-    });
+        ..Tunables::default()
+    }));
     let (a, b) = (lab.open(), lab.open());
     let mut bytes = Vec::new();
     for _ in 0..100 {

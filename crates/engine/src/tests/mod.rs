@@ -1,10 +1,12 @@
 //! The engine on a scripted network and a clock that the test holds: a `Lab` is one lcore, turned by hand.
 
 mod client;
+mod group;
 mod layers;
 mod lifecycle;
 mod limits;
 mod messages;
+mod reconfigure;
 mod requests;
 mod server;
 mod topics;
@@ -16,7 +18,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hioload_lcore::Time;
-use hioload_lcore::mesh::{Mailbox, mesh};
 use hioload_transport::fake::{Fake, FakeOptions};
 use hioload_transport::{ConnId, Endpoint, Peer, Transport};
 use hioload_ws_proto::deflate::DeflateConfig;
@@ -26,14 +27,13 @@ use hioload_ws_proto::{
     Assembler, AssemblerOptions, CloseCode, Decoder, Event, Kind, Message, OpCode, Role, encode,
 };
 
-use crate::admission::Admission;
-use crate::core::Seat;
-use crate::counters::Counters;
+use crate::core::LcoreInit;
+use crate::counters::{Counters, CountersHandle};
 use crate::executor::Executor;
+use crate::group::prepare;
 use crate::handler::*;
 use crate::lcore::Lcore;
-use crate::mail::Mail;
-use crate::{Config, Totals};
+use crate::{Config, Totals, Tunables};
 
 /// A handler that does what the messages say and notes what happens to it.
 pub(super) struct Probe {
@@ -176,16 +176,8 @@ impl Handler for Probe {
 
     fn on_lcore_event(&mut self, cx: &mut impl LcoreContext<Event = String>, event: String) {
         if let Some(port) = event.strip_prefix("connect ") {
-            let connect = Connect {
-                endpoint: Endpoint::Tcp(([127, 0, 0, 1], port.parse().unwrap()).into()),
-                host: "test".into(),
-                target: "/".into(),
-                origin: None,
-                protocols: vec!["p1".into()],
-                headers: vec![],
-                deflate: false,
-                token: 7,
-            };
+            let endpoint = Endpoint::Tcp(([127, 0, 0, 1], port.parse().unwrap()).into());
+            let connect = Connect::new(endpoint).host("test").protocol("p1").token(7);
             cx.connect(connect).unwrap();
         } else {
             self.note(format!("event {event}"));
@@ -240,35 +232,19 @@ impl<H: Handler<Event = String>> Lab<H> {
     }
 
     fn build(lcores: usize, config: Config, make: impl Fn(Probe) -> H) -> Vec<Self> {
-        let options = FakeOptions {
-            send_queue: 64 << 20,
-            ..FakeOptions::default()
-        };
-        let config = Arc::new(config);
-        let limits = &config.limits;
-        let admission = Arc::new(Admission::new(
-            limits.max_connections,
-            limits.max_connections_per_source,
-        ));
-        let mailboxes: Vec<Mailbox<Mail<String>>> = mesh(lcores, config.mailbox);
-        let lab = |(n, mailbox)| {
-            let (executor, workers) = Executor::start(config.executor_threads, 8).unwrap();
-            let counters = Arc::new(Counters::default());
+        let options = FakeOptions::default().send_queue(64 << 20);
+        let counters = CountersHandle::new(lcores);
+        let (inits, _) = prepare(Arc::new(config), &counters, &Executor::none());
+        let lab = |mut init: LcoreInit<String>| {
+            let (executor, workers) = Executor::start(init.config.executor_threads, 8).unwrap();
+            init.executor = executor;
+            let counters = Arc::clone(&init.counters);
             let log = Rc::new(RefCell::new(Vec::new()));
-            let seat = Seat {
-                lcore: n as u16,
-                lcores: lcores as u16,
-                config: Arc::clone(&config),
-                mailbox,
-                counters: Arc::clone(&counters),
-                admission: Arc::clone(&admission),
-                executor,
-            };
             let handler = make(Probe {
                 log: Rc::clone(&log),
             });
             let now = Time::from_millis(1000);
-            let lcore = Lcore::new(Fake::new(&options).unwrap(), handler, seat, now);
+            let lcore = Lcore::new(Fake::new(&options).unwrap(), handler, init, now);
             Self {
                 lcore,
                 now,
@@ -277,7 +253,7 @@ impl<H: Handler<Event = String>> Lab<H> {
                 workers: Some(workers),
             }
         };
-        mailboxes.into_iter().enumerate().map(lab).collect()
+        inits.into_iter().map(lab).collect()
     }
 }
 

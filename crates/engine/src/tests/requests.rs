@@ -144,10 +144,10 @@ fn extensions_are_used_only_if_both_ends_want_them() {
     let request = String::from_utf8(REQUEST.to_vec()).unwrap();
     let offer = "Sec-WebSocket-Extensions: foo, permessage-deflate\r\nHost";
     for (deflate, offered) in [(false, false), (false, true), (true, false), (true, true)] {
-        let mut lab = Lab::new(Config {
+        let mut lab = Lab::new(Config::new(Tunables {
             deflate: deflate.then(DeflateConfig::default),
-            ..Config::default()
-        });
+            ..Tunables::default()
+        }));
         let host = if offered { offer } else { "Host" };
         let id = lab.dial(request.replace("Host", host).as_bytes());
         let answer = lab.text(id);
@@ -164,5 +164,43 @@ fn extensions_are_used_only_if_both_ends_want_them() {
             "close 1002 reserved bit set"
         };
         assert_eq!(lab.frames(id), [expected]);
+    }
+}
+
+/// Implements the least that a handler can.
+struct Counting;
+
+impl Handler for Counting {
+    type Conn = u8;
+    type Event = ();
+
+    fn new_conn(&mut self) -> u8 {
+        40
+    }
+
+    fn on_message(&mut self, count: &mut u8, cx: &mut impl Context<Event = ()>, _: Message<'_>) {
+        *count += 1;
+        let _ = cx.send(Kind::Text, count.to_string().as_bytes());
+    }
+}
+
+#[test]
+fn the_default_of_on_open_accepts_every_upgrade_with_a_new_state() {
+    let io = Fake::new(&FakeOptions::default()).unwrap();
+    let mut lcore = Lcore::alone(io, Counting, Config::default(), Time::from_millis(1000));
+    let request = String::from_utf8(REQUEST.to_vec()).unwrap();
+    let request = request.replace("/chat", "/any/path?at=all");
+    for _ in 0..2 {
+        let id = lcore.io.accept(peer(1));
+        let mut bytes = request.clone().into_bytes();
+        encode::frame_into(&mut bytes, OpCode::Text, b"x", Some([0; 4]));
+        lcore.io.deliver(id, &bytes);
+        for _ in 0..2 {
+            lcore.io.wait(Some(Duration::ZERO)).unwrap();
+            lcore.turn(Time::from_millis(1001));
+        }
+        let sent = lcore.io.sent(id);
+        assert!(sent.starts_with(b"HTTP/1.1 101"));
+        assert!(sent.ends_with(b"\x81\x0241"), "{sent:?}");
     }
 }

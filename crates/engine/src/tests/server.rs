@@ -6,20 +6,14 @@ use std::time::Duration;
 use super::*;
 use crate::{LcorePlacement, Lcores, MakeTransport, RunError, Server, ServerOptions, StartError};
 
-struct Nothing;
+/// Accepts, and ignores what comes.
+pub(super) struct Nothing;
 
 impl Handler for Nothing {
     type Conn = ();
     type Event = ();
 
-    fn on_open(
-        &mut self,
-        _: &mut impl LcoreContext<Event = ()>,
-        _: Peer,
-        _: &Request<'_>,
-    ) -> Result<Accept<()>, Response> {
-        Ok(Accept::new(()))
-    }
+    fn new_conn(&mut self) {}
 
     fn on_message(&mut self, (): &mut (), _: &mut impl Context<Event = ()>, _: Message<'_>) {}
 }
@@ -28,13 +22,7 @@ impl Handler for Nothing {
 fn a_handler_that_cannot_be_made_ends_the_server() {
     let (done, outcome) = mpsc::channel();
     std::thread::spawn(move || {
-        let server = Server::bind(ServerOptions {
-            listen: Vec::new(),
-            lcores: Lcores::Count(2),
-            config: Config::default(),
-            sockets: Default::default(),
-        })
-        .unwrap();
+        let server = Server::bind(ServerOptions::new().lcores(2)).unwrap();
         let running = server
             .start(|lcore| {
                 assert!(lcore == 0, "no handler for this one");
@@ -82,13 +70,12 @@ fn a_server_runs_on_whatever_transports_it_is_given() {
 #[test]
 fn a_transport_that_cannot_be_made_is_the_reason_why_the_server_does_not_start() {
     let good: MakeTransport<Fake> = Box::new(|_| Ok(Fake::new(&FakeOptions::default()).unwrap()));
-    let bad: MakeTransport<Fake> =
-        Box::new(|_| Err(StartError::Transport("no such interface".into())));
+    let bad: MakeTransport<Fake> = Box::new(|_| Err(StartError::transport("no such interface")));
     let start = |transports| {
         Server::on(Config::default(), &Lcores::Count(2), Vec::new(), transports)?.start(|_| Nothing)
     };
     let error = start(vec![good, bad]).unwrap_err();
     assert_eq!(error.to_string(), "no such interface");
-    let one: MakeTransport<Fake> = Box::new(|_| Err(StartError::Transport(String::new())));
+    let one: MakeTransport<Fake> = Box::new(|_| Err(StartError::transport("")));
     assert!(matches!(start(vec![one]), Err(StartError::LcoreCount(1))));
 }

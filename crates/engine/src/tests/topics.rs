@@ -38,13 +38,13 @@ fn unsubscribing_and_ending_stop_delivery() {
 
 #[test]
 fn bad_topics_and_too_many_subscriptions_are_errors() {
-    let config = Config {
+    let config = Config::new(Tunables {
         limits: Limits {
             max_subscriptions: 2,
             ..Limits::default()
         },
-        ..Config::default()
-    };
+        ..Tunables::default()
+    });
     let mut lab = Lab::new(config);
     let id = lab.open();
     lab.log();
@@ -134,7 +134,7 @@ fn a_full_mailbox_drops_messages_but_never_subscriptions() {
     for n in 0..10 {
         labs[0].say(ids[0], &format!("pub t0 {n}"));
     }
-    assert_eq!(labs[0].totals().mail_dropped, 6);
+    assert_eq!(labs[0].totals().commands_dropped, 6);
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn large_messages_are_shared_and_arrive_whole() {
 }
 
 #[test]
-fn an_lcore_that_ends_wakes_those_it_leaves_letters_for() {
+fn an_lcore_that_ends_wakes_the_lcores_it_has_sent_commands_to() {
     let mut labs = Lab::mesh(2, Config::default());
     let ids: Vec<_> = labs.iter_mut().map(Lab::open).collect();
     labs[0].say(ids[0], "sub t");
@@ -162,7 +162,7 @@ fn an_lcore_that_ends_wakes_those_it_leaves_letters_for() {
     assert!(second.lcore.app.core.mailbox.prepare_sleep());
     first.lcore.finish();
     assert!(!second.lcore.app.core.mailbox.is_empty());
-    assert!(second.io().woken(), "it sleeps over a letter");
+    assert!(second.io().woken(), "it sleeps although a command waits");
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn subscriptions_that_come_and_go_leave_nothing_waiting_for_a_busy_lcore() {
         labs[0].say(ids[0], &format!("unsub t{n}"));
     }
     let waiting = labs[0].lcore.app.core.interest_waiting();
-    assert!(waiting <= 4, "{waiting} letters wait");
+    assert!(waiting <= 4, "{waiting} commands wait");
 
     // Nor does one that takes none keep the others from theirs.
     for n in 0..20 {
@@ -208,10 +208,10 @@ fn messages_for_those_who_do_not_read_are_copied_when_too_many_are_shared() {
         published_memory: 100_000,
         ..Limits::default()
     };
-    let mut lab = Lab::new(Config {
+    let mut lab = Lab::new(Config::new(Tunables {
         limits,
-        ..Config::default()
-    });
+        ..Tunables::default()
+    }));
     let (slow, other) = (lab.open(), lab.open());
     lab.say(slow, "sub t");
     lab.say(other, "sub t");

@@ -44,7 +44,7 @@ fn every_pair_has_its_own_ring_and_keeps_order() {
 }
 
 #[test]
-fn what_does_not_fit_is_given_back() {
+fn a_message_that_does_not_fit_is_returned() {
     let mut mesh = mesh::<u32>(2, 2);
     assert_eq!(
         (mesh[0].send(1, 1), mesh[0].send(1, 2), mesh[0].send(1, 3)),
@@ -64,7 +64,7 @@ fn what_does_not_fit_is_given_back() {
 }
 
 #[test]
-fn a_flood_from_one_source_does_not_hold_up_the_others() {
+fn a_flood_from_one_source_does_not_delay_the_others() {
     let mut mesh = mesh::<u32>(3, 1000);
     for k in 0..1000 {
         assert_eq!(mesh[0].send(2, k), Ok(()));
@@ -88,18 +88,18 @@ fn a_sleeper_is_woken_once_and_only_if_it_sleeps() {
     let woken = || wakes.swap(0, Ordering::Relaxed);
     let poster = mesh[1].poster();
 
-    // Awake: nobody rings.
+    // Awake: no bell rings.
     assert_eq!((mesh[0].send(1, 1), poster.post(2)), (Ok(()), Ok(())));
     mesh[0].ring_doorbells();
     assert_eq!(woken(), 0);
-    // Something is queued: it must not sleep, and is not announced as sleeping.
+    // A message is queued: it must not sleep, and is not announced as sleeping.
     assert!(!mesh[1].prepare_sleep());
     mesh[0].ring_doorbells();
     assert_eq!(drained(&mut mesh[1], 9).len(), 2);
     assert_eq!((poster.post(3), woken()), (Ok(()), 0));
     drained(&mut mesh[1], 9);
 
-    // Asleep: a send waits for the end of the turn; two sends, one wake.
+    // Asleep: a send wakes it at the end of the turn, and two sends wake it once.
     assert!(mesh[1].prepare_sleep());
     assert_eq!(
         (mesh[0].send(1, 4), mesh[0].send(1, 5), woken()),
@@ -117,7 +117,7 @@ fn a_sleeper_is_woken_once_and_only_if_it_sleeps() {
 }
 
 #[test]
-fn without_a_waker_it_never_sleeps_and_the_first_one_counts() {
+fn an_lcore_without_a_waker_never_sleeps_and_the_first_waker_stays() {
     let mut mesh = mesh::<u32>(1, 8);
     assert!(!mesh[0].prepare_sleep());
     let wakes = counted_waker(&mut mesh[0]);
@@ -137,9 +137,9 @@ fn doorbells_beyond_the_first_64_lcores_ring() {
     assert_eq!(wakes.load(Ordering::Relaxed), 1);
 }
 
-/// Threads that really sleep: if a wake-up were lost, this would hang.
+/// The threads sleep in a poller, so a lost wake-up would stop the test.
 #[test]
-fn lcores_and_posters_that_sleep_get_everything() {
+fn lcores_that_sleep_receive_every_message() {
     const EACH: u32 = 5_000;
     let mut mailboxes = mesh::<u32>(2, 16);
     let posters: Vec<_> = mailboxes.iter().map(Mailbox::poster).collect();
@@ -147,7 +147,7 @@ fn lcores_and_posters_that_sleep_get_everything() {
         .drain(..)
         .map(|mut mailbox| {
             thread::spawn(move || {
-                // A channel of one place is a poller whose wake-ups stick.
+                // A channel of capacity 1 is a poller that keeps a wake-up that comes early.
                 let (wake, sleep) = mpsc::sync_channel(1);
                 mailbox.set_waker(move || {
                     let _ = wake.try_send(());

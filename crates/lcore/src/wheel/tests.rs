@@ -62,7 +62,7 @@ fn a_cancelled_timer_never_fires_and_its_id_is_stale() {
     assert_eq!(wheel.deadline(a), Some(ms(5)));
     assert_eq!(wheel.cancel(a), Some('a'));
     assert_eq!((wheel.cancel(a), wheel.deadline(a)), (None, None));
-    // The entry is used again: the old id must not reach the new timer.
+    // The entry is reused: the old id must not name the new timer.
     let c = wheel.insert(ms(6), 'c');
     assert_eq!(wheel.cancel(a), None);
     assert_eq!(fired(&mut wheel, ms(6)), ['b', 'c']);
@@ -85,7 +85,7 @@ fn a_due_timer_can_still_be_cancelled() {
 }
 
 #[test]
-fn a_timer_that_sets_itself_again_at_once_does_not_hold_up_the_loop() {
+fn a_timer_that_sets_itself_again_at_once_does_not_block_the_loop() {
     let mut wheel = TimerWheel::new(Time::ZERO);
     wheel.insert(Time::ZERO, ());
     for now in [10_000, 10_001, 20_000] {
@@ -137,7 +137,7 @@ fn entries_are_used_again_and_capacity_is_enough() {
     );
 }
 
-/// A lone timer costs a sleeper one wake-up for each level it moves down, not one for each turn of a level.
+/// A single timer wakes a sleeper once for each level that it moves down, not once for each turn of a level.
 #[test]
 fn a_far_timer_wakes_a_sleeper_few_times() {
     let mut wheel = TimerWheel::new(ms(12_345));
@@ -155,9 +155,9 @@ fn a_far_timer_wakes_a_sleeper_few_times() {
     assert!(wakes <= LEVELS, "{wakes} wake-ups");
 }
 
-/// Far more timers in one slot than may move at once: they come down piece by piece, and nothing is lost or early.
+/// With more timers in one slot than may move at once, they move down in several series, and none is lost or early.
 #[test]
-fn a_crowded_slot_is_opened_in_several_series() {
+fn a_crowded_slot_is_emptied_in_several_series() {
     const TIMERS: u64 = 5 * MOVES as u64;
     let mut wheel = TimerWheel::new(Time::ZERO);
     let ids: Vec<_> = (0..TIMERS)
@@ -168,7 +168,7 @@ fn a_crowded_slot_is_opened_in_several_series() {
         series += 1;
         fired_keys.extend(fired(&mut wheel, ms(4200)));
         if series == 2 {
-            // Set and cancelled while the slot is half open.
+            // Timers are set and cancelled while the slot is partly emptied.
             assert_eq!(wheel.cancel(ids[0]), Some(0));
             assert_eq!(wheel.cancel(ids[TIMERS as usize - 1]), Some(TIMERS - 1));
             wheel.insert(ms(4100), TIMERS);
@@ -191,7 +191,7 @@ enum Step {
     AdvanceToNext,
 }
 
-/// From below a tick to hundreds of days, all magnitudes equally likely.
+/// From below a tick to hundreds of days, with all magnitudes equally likely.
 fn span() -> impl Strategy<Value = u64> {
     (0_u32..55, any::<u64>()).prop_map(|(bits, value)| value & ((1 << bits) - 1))
 }
@@ -206,7 +206,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The wheel's promise, kept by a sorted map: (tick, key) -> id.
+/// The model: a sorted map from (tick, key) to id.
 struct Model {
     timers: BTreeMap<(u64, u32), TimerId>,
     now: u64,
@@ -266,12 +266,12 @@ proptest! {
                     let now = Time::from_nanos(model.now);
                     let due = model.due();
                     let mut fired = fired(&mut wheel, now);
-                    // With few moves allowed there may be more to come; with many there must not.
+                    // With few moves per series more timers may be due; with many there must be none.
                     while wheel.next_deadline().is_some_and(|next| next <= now) {
                         prop_assert!(moves_each < MOVES);
                         fired.extend(std::iter::from_fn(|| wheel.poll(now)));
                     }
-                    // Same timers, and ticks in order (within a tick there is no promise).
+                    // The same timers, in the order of ticks; within a tick any order is allowed.
                     let tick_of = |key| due.iter().find(|timer| timer.1 == key).map(|timer| timer.0);
                     let ticks: Vec<_> = fired.iter().map(|&key| tick_of(key)).collect();
                     prop_assert!(ticks.is_sorted() && !ticks.contains(&None));
@@ -279,7 +279,7 @@ proptest! {
                 }
             }
             prop_assert_eq!(wheel.len(), model.timers.len());
-            // Never later than the first deadline, and always ahead.
+            // Never later than the first deadline, and always in the future.
             let first = model.timers.first_key_value().map(|(&(tick, _), _)| ms(tick));
             match (wheel.next_deadline(), first) {
                 (None, None) => {}
@@ -294,7 +294,7 @@ proptest! {
 }
 
 #[test]
-fn a_place_names_the_timer_set_in_it() {
+fn a_place_names_the_timer_that_is_set_in_it() {
     let mut wheel = TimerWheel::new(Time::ZERO);
     let first = wheel.insert(Time::from_millis(5), 1);
     assert_eq!(wheel.set_in(first.place()), Some(first));

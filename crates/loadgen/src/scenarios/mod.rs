@@ -1,10 +1,11 @@
-//! What the scenarios do when a connection opens, an answer comes, a turn begins.
+//! The actions of the scenarios when a connection opens, an answer arrives, and a turn begins.
 
 use hioload_engine::{Context, LcoreContext};
 use hioload_ws_proto::{CloseCode, Message};
 
-use crate::flight::State;
-use crate::generator::{Generator, Stage, Word};
+use crate::channel::Notice;
+use crate::conn::State;
+use crate::generator::{Generator, Stage};
 use crate::job::Scenario;
 use crate::pacer::Pacer;
 use crate::payload::Wrong;
@@ -18,7 +19,7 @@ const BEGIN: usize = 256;
 const PACED: usize = 1024;
 
 impl Generator {
-    /// The load begins.
+    /// Begins the load.
     pub(crate) fn begin(&mut self, cx: &mut impl LcoreContext<Event = ()>) {
         let now = cx.now();
         let rate = |share: usize, all: usize| {
@@ -33,7 +34,7 @@ impl Generator {
                     self.opener.pace(rate, now);
                 }
                 if self.opener.wanted == 0 {
-                    self.seat.say(Word::Finished);
+                    self.link.notify(Notice::Finished);
                 }
             }
             Scenario::Rate => {
@@ -51,7 +52,7 @@ impl Generator {
         }
     }
 
-    /// Gives `of` connections, or topics, their first due times.
+    /// Schedules the first messages of `of` connections, or topics.
     fn pace(&mut self, rate: f64, of: usize, now: u64) {
         if of == 0 {
             return;
@@ -63,9 +64,9 @@ impl Generator {
             if self.job.scenario == Scenario::Fanout {
                 self.fan.topics[n].due = due;
             } else {
-                self.flights[n].due = due;
-                if self.flights[n].state != State::Open {
-                    // It is being opened again, and falls behind its schedule meanwhile.
+                self.conns[n].due = due;
+                if self.conns[n].state != State::Open {
+                    // It is being opened again, and falls behind its schedule until it is open.
                     continue;
                 }
             }
@@ -74,12 +75,12 @@ impl Generator {
         self.pacer = Some(pacer);
     }
 
-    /// What is sent by the clock.
+    /// Sends the messages of a turn.
     pub(crate) fn load_turn(&mut self, cx: &mut impl LcoreContext<Event = ()>) -> bool {
         match self.job.scenario {
             Scenario::Echo if self.active > 0 => self.first_turns(cx),
-            Scenario::Echo | Scenario::Bulk if self.cursor < self.flights.len() => {
-                let end = (self.cursor + BEGIN).min(self.flights.len());
+            Scenario::Echo | Scenario::Bulk if self.cursor < self.conns.len() => {
+                let end = (self.cursor + BEGIN).min(self.conns.len());
                 for n in self.cursor..end {
                     self.fill(n, cx);
                 }
@@ -92,7 +93,7 @@ impl Generator {
         }
     }
 
-    /// Open loop: sends what is due.
+    /// Open loop: sends the messages that are due.
     pub(crate) fn send_due(&mut self, cx: &mut impl LcoreContext<Event = ()>) -> bool {
         let now = cx.now().as_nanos().min(self.until);
         let mut any = false;
@@ -106,48 +107,47 @@ impl Generator {
         any
     }
 
-    /// Sends what is due on a connection, as far as it takes it; puts it back into the schedule if it is not behind.
+    /// Sends the messages due on a connection until it takes no more. Returns it to the schedule if it is not behind.
     fn catch_up(&mut self, n: usize, cx: &mut impl LcoreContext<Event = ()>) {
         let now = cx.now().as_nanos();
         let upto = now.min(self.until);
         let window = self.job.window();
-        self.flights[n].waiting = false;
-        while self.flights[n].due <= upto {
-            let due = self.flights[n].due;
-            if self.flights[n].under_way.len() >= window || !self.send(n, cx, due, now) {
-                self.flights[n].waiting = true;
+        self.conns[n].waiting = false;
+        while self.conns[n].due <= upto {
+            let due = self.conns[n].due;
+            if self.conns[n].in_flight.len() >= window || !self.send(n, cx, due, now) {
+                self.conns[n].waiting = true;
                 return;
             }
             if let Some(pacer) = &mut self.pacer {
-                self.flights[n].due = pacer.next(due);
+                self.conns[n].due = pacer.next(due);
             }
         }
         if self.stage == Stage::Running
             && let Some(pacer) = &mut self.pacer
         {
-            pacer.put(self.flights[n].due, n);
+            pacer.put(self.conns[n].due, n);
         }
     }
 
-    /// Closed loop: sends until enough is under way.
+    /// Closed loop: sends until the window is full.
     pub(crate) fn fill(&mut self, n: usize, cx: &mut impl LcoreContext<Event = ()>) {
         let now = cx.now().as_nanos();
         let window = self.job.window();
-        if self.flights[n].state != State::Open
-            || turns::is_silent(n, self.flights.len(), self.silent)
+        if self.conns[n].state != State::Open || turns::is_silent(n, self.conns.len(), self.silent)
         {
             return;
         }
-        while self.flights[n].under_way.len() < window {
+        while self.conns[n].in_flight.len() < window {
             if !self.send(n, cx, now, now) {
-                self.flights[n].waiting = true;
+                self.conns[n].waiting = true;
                 return;
             }
         }
-        self.flights[n].waiting = false;
+        self.conns[n].waiting = false;
     }
 
-    /// Sends the next message of a connection, which counts from `since`. `false` if it was not taken.
+    /// Sends the next message of a connection, timed from `since`. Returns `false` if the engine did not take it.
     #[inline]
     fn send(
         &mut self,
@@ -156,10 +156,10 @@ impl Generator {
         since: u64,
         now: u64,
     ) -> bool {
-        let flight = &mut self.flights[n];
-        let Some(id) = flight.id else { return false };
+        let conn = &mut self.conns[n];
+        let Some(id) = conn.id else { return false };
         let (kind, fragments) = (self.kind, self.job.fragments);
-        let taken = self.payload.lend(flight.sent, |bytes| {
+        let taken = self.payload.lend(conn.sent, |bytes| {
             if fragments > 1 {
                 cx.send_fragmented(id, kind, bytes, fragments)
             } else {
@@ -169,7 +169,7 @@ impl Generator {
         if taken.is_err() {
             return false;
         }
-        flight.sends(since, now);
+        conn.sends(since, now);
         self.meter.sent();
         true
     }
@@ -181,16 +181,16 @@ impl Generator {
             Scenario::Ramp => self.meter.done(),
             Scenario::Churn if self.stage == Stage::Running => {
                 let now = cx.now().as_nanos();
-                self.flights[n].due = 0;
+                self.conns[n].due = 0;
                 if self.send(n, cx, now, now) {
                     return;
                 }
             }
-            // Opened again.
+            // The connection was opened again.
             Scenario::Echo | Scenario::Bulk if self.stage == Stage::Running => self.fill(n, cx),
             Scenario::Rate if self.stage == Stage::Running => {
-                // What was due meanwhile went with the connection that was lost.
-                self.flights[n].due = cx.now().as_nanos();
+                // The messages due meanwhile are lost with the old connection.
+                self.conns[n].due = cx.now().as_nanos();
                 self.catch_up(n, cx);
             }
             _ => {}
@@ -199,13 +199,13 @@ impl Generator {
         match self.stage {
             Stage::Opening if all => self.become_ready(),
             Stage::Running if all && self.job.scenario == Scenario::Ramp => {
-                self.seat.say(Word::Finished);
+                self.link.notify(Notice::Finished);
             }
             _ => {}
         }
     }
 
-    /// A message has come.
+    /// A message has arrived.
     #[inline]
     pub(crate) fn answered(
         &mut self,
@@ -217,20 +217,20 @@ impl Generator {
             return self.delivered(n, cx, message);
         }
         let now = self.arrival(cx.now());
-        let flight = &mut self.flights[n];
-        let Some(&since) = flight.under_way.front() else {
+        let conn = &mut self.conns[n];
+        let Some(&since) = conn.in_flight.front() else {
             return self.unasked(n);
         };
         let bytes = message.as_bytes();
         if message.kind() != self.kind {
             return self.wrong(n, Wrong::Kind);
         }
-        if let Err(wrong) = self.payload.check(flight.next, bytes) {
+        if let Err(wrong) = self.payload.check(conn.next, bytes) {
             return self.wrong(n, wrong);
         }
-        flight.under_way.pop_front();
-        flight.next = flight.next.wrapping_add(1);
-        flight.moved = now;
+        conn.in_flight.pop_front();
+        conn.next = conn.next.wrapping_add(1);
+        conn.moved = now;
         self.meter.received(bytes.len());
         self.meter.time(now.saturating_sub(since));
         match (self.stage, self.job.scenario) {
@@ -240,18 +240,18 @@ impl Generator {
                     self.turns.push_back(n);
                     self.next_turn(cx);
                 } else if !self.send(n, cx, now, now) {
-                    self.flights[n].waiting = true;
+                    self.conns[n].waiting = true;
                 }
             }
             (_, Scenario::Churn) => self.churned(n, cx),
             (Stage::Running, _) => {
                 self.meter.done();
-                if self.flights[n].waiting {
+                if self.conns[n].waiting {
                     self.catch_up(n, cx);
                 }
             }
             (Stage::Draining, _) => {
-                if self.flights[n].waiting && self.job.scenario == Scenario::Rate {
+                if self.conns[n].waiting && self.job.scenario == Scenario::Rate {
                     self.catch_up(n, cx);
                 }
                 self.settle(n, cx);
@@ -267,20 +267,20 @@ impl Generator {
         }
     }
 
-    /// An echo of a connection that is to be closed after some.
+    /// Churn: an echo has arrived. Closes the connection after the last one.
     fn churned(&mut self, n: usize, cx: &mut impl Context<Event = ()>) {
-        let flight = &mut self.flights[n];
-        flight.due += 1;
+        let conn = &mut self.conns[n];
+        conn.due += 1;
         let now = cx.now().as_nanos();
-        if flight.due < self.job.echoes as u64 && self.send(n, cx, now, now) {
+        if conn.due < self.job.echoes as u64 && self.send(n, cx, now, now) {
             return;
         }
-        self.flights[n].state = State::Closing;
+        self.conns[n].state = State::Closing;
         cx.close(CloseCode::NORMAL, "");
     }
 
-    /// A connection that we closed has closed.
-    pub(crate) fn closed_as_wanted(&mut self, n: usize) {
+    /// A connection that the generator closed has closed.
+    pub(crate) fn closed_as_requested(&mut self, n: usize) {
         if self.job.scenario == Scenario::Churn {
             self.meter.done();
             if self.stage == Stage::Running {
@@ -289,58 +289,15 @@ impl Generator {
         }
     }
 
-    /// There is room on a connection again.
+    /// A connection has space again.
     pub(crate) fn refill(&mut self, n: usize, cx: &mut impl Context<Event = ()>) {
-        if !self.flights[n].waiting {
+        if !self.conns[n].waiting {
             return;
         }
         match (self.stage, self.job.scenario) {
             (Stage::Running, Scenario::Echo | Scenario::Bulk) => self.fill(n, cx),
             (Stage::Running | Stage::Draining, Scenario::Rate) => self.catch_up(n, cx),
             _ => {}
-        }
-    }
-
-    /// The end: waits for what is under way on every connection, and then for the answer to a ping, before which everything must
-    /// have come that was sent; so an answer too many is seen.
-    pub(crate) fn settle_all(&mut self, cx: &mut impl LcoreContext<Event = ()>) {
-        // Those that have said nothing have nothing to wait for.
-        if matches!(
-            self.job.scenario,
-            Scenario::Hold | Scenario::Ramp | Scenario::Churn | Scenario::Fanout
-        ) {
-            return;
-        }
-        self.unsettled = 0;
-        for n in 0..self.flights.len() {
-            self.flights[n].settled = self.flights[n].id.is_none();
-            if self.flights[n].id.is_some() {
-                self.unsettled += 1;
-                self.settle(n, cx);
-            }
-        }
-    }
-
-    /// Sends the ping if nothing is under way.
-    pub(crate) fn settle(&mut self, n: usize, cx: &mut impl LcoreContext<Event = ()>) {
-        let flight = &mut self.flights[n];
-        let owes = flight.waiting && self.job.scenario == Scenario::Rate;
-        let Some(id) = flight.id else { return };
-        if flight.pinged || owes || !flight.under_way.is_empty() {
-            return;
-        }
-        flight.pinged = true;
-        if cx.ping_to(id, b"").is_err() {
-            self.settled(n);
-        }
-    }
-
-    /// Nothing more is to come on a connection.
-    pub(crate) fn settled(&mut self, n: usize) {
-        let flight = &mut self.flights[n];
-        if self.stage == Stage::Draining && !flight.settled {
-            flight.settled = true;
-            self.unsettled = self.unsettled.saturating_sub(1);
         }
     }
 }

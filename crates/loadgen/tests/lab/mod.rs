@@ -1,4 +1,4 @@
-//! A generator's lcore on a scripted network, with a clock that the test holds and a server that does as it is told.
+//! An lcore of the generator on a fake network, in virtual time, with a scripted server.
 #![allow(dead_code, unreachable_pub)]
 
 use std::collections::VecDeque;
@@ -8,36 +8,36 @@ use std::time::Duration;
 
 use hioload_engine::Lcore;
 use hioload_lcore::Time;
-use hioload_loadgen::{Generator, Interval, Job, Order, Orders, Scenario, Word, seat, settings};
+use hioload_loadgen::lcore::{Command, CommandSender, Generator, Interval, Notice, control_link};
+use hioload_loadgen::{Job, Scenario, settings};
 use hioload_transport::fake::{Fake, FakeOptions};
 use hioload_transport::{ConnId, Endpoint, Transport};
 use hioload_ws_proto::handshake::server;
 use hioload_ws_proto::{OpCode, encode};
 
-/// Between two turns.
+/// Time between two turns.
 pub const TURN: Duration = Duration::from_micros(100);
 
 /// A small job.
 pub fn job(scenario: Scenario) -> Job {
-    Job {
-        opening: 16,
-        in_flight: 4,
-        timeout: Duration::from_secs(2),
-        echoes: 3,
-        ..Job::new(scenario, Endpoint::Tcp(([127, 0, 0, 1], 9001).into()))
-    }
+    let mut job = Job::new(scenario, Endpoint::Tcp(([127, 0, 0, 1], 9001).into()));
+    job.opening = 16;
+    job.in_flight = 4;
+    job.timeout = Duration::from_secs(2);
+    job.echoes = 3;
+    job
 }
 
-/// What the server does with the `n`th message (from 0) of the connection: what it sends.
+/// The frames that the server sends for the `n`th message (from 0) of a connection.
 pub type Answer = Box<dyn FnMut(usize, &[u8]) -> Vec<Vec<u8>>>;
 
-/// A connection as the server has it.
+/// The server's state of a connection.
 struct Peer {
     id: ConnId,
     open: bool,
     unread: Vec<u8>,
     messages: usize,
-    /// A message of several frames, as far as it has come.
+    /// The frames of an incomplete message.
     parts: Vec<u8>,
 }
 
@@ -45,25 +45,25 @@ struct Peer {
 pub struct Lab {
     pub lcore: Lcore<Fake, Generator>,
     pub now: Time,
-    orders: Orders,
-    words: Receiver<Word>,
+    commands: CommandSender,
+    notices: Receiver<Notice>,
     peers: Vec<Peer>,
     answer: Answer,
-    /// What is sent later, when it is time.
+    /// Frames to be sent at a later time.
     later: VecDeque<(Time, ConnId, Vec<u8>)>,
-    /// Until when the server does nothing.
+    /// The server does nothing before this time.
     pub stalled: Time,
-    /// How long it takes.
+    /// Time until the server answers.
     pub delay: Duration,
     pub interval: Interval,
     pub failure: Option<String>,
     pub ready: bool,
     pub drained: bool,
-    /// Frames seen, by whether they end their message.
+    /// Frames received without FIN, and with FIN.
     pub frames: [usize; 2],
 }
 
-/// A frame as servers send them.
+/// An unmasked frame.
 pub fn frame(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     encode::fragment_into(&mut out, true, false, opcode, payload, None);
@@ -79,15 +79,15 @@ impl Lab {
     pub fn new(job: Job, answer: Answer) -> Self {
         let fake = Fake::new(&FakeOptions::default()).expect("a fake");
         let now = Time::from_millis(1000);
-        let (say, words) = channel();
-        let (orders, seat) = seat(say);
+        let (say, notices) = channel();
+        let (commands, link) = control_link(say);
         let config = settings::config(&job);
-        let generator = Generator::new(Arc::new(job), 0, seat);
+        let generator = Generator::new(Arc::new(job), 0, link);
         Self {
             lcore: Lcore::alone(fake, generator, config, now),
             now,
-            orders,
-            words,
+            commands,
+            notices,
             peers: Vec::new(),
             answer,
             later: VecDeque::new(),
@@ -111,18 +111,18 @@ impl Lab {
             .expect("nothing fails");
         self.lcore.turn(now);
         self.serve();
-        while let Ok(word) = self.words.try_recv() {
-            match word {
-                Word::Ready => self.ready = true,
-                Word::Drained => self.drained = true,
-                Word::Failed(line) => self.failure = Some(line),
-                Word::Interval { interval, .. } => self.interval = *interval,
-                Word::Error(_) | Word::Finished => {}
+        while let Ok(notice) = self.notices.try_recv() {
+            match notice {
+                Notice::Ready => self.ready = true,
+                Notice::Drained => self.drained = true,
+                Notice::Failed(line) => self.failure = Some(line),
+                Notice::Interval { interval, .. } => self.interval = *interval,
+                Notice::Error(_) | Notice::Finished => {}
             }
         }
     }
 
-    /// A turn; by how much it raised `count` on the generator's side.
+    /// A turn. Returns by how much the generator's side of it raised `count`.
     pub fn counted_turn(&mut self, count: fn() -> u64) -> u64 {
         self.now += TURN;
         let now = self.now;
@@ -151,37 +151,38 @@ impl Lab {
             }
             self.turn();
         }
-        panic!("waited in vain until {what}");
+        panic!("timed out waiting until {what}");
     }
 
-    /// Opens the connections, and begins.
+    /// Opens the connections and begins the load.
     pub fn go(&mut self) {
-        self.orders.give(Order::Open);
+        self.commands.send(Command::Open);
         self.until("all is open", |lab| lab.ready);
-        self.orders.give(Order::Go);
+        self.commands.send(Command::Go);
         self.turn();
     }
 
-    /// Ends, and takes what was counted.
+    /// Drains, and takes the counters.
     pub fn halt(&mut self) {
-        self.orders.give(Order::Halt);
-        self.until("nothing is under way", |lab| lab.drained);
+        self.commands.send(Command::Halt);
+        self.until("nothing is in flight", |lab| lab.drained);
         self.report();
     }
 
     pub fn report(&mut self) {
-        self.orders.give(Order::Report(Box::new(Interval::empty())));
+        self.commands
+            .send(Command::Report(Box::new(Interval::empty())));
         self.turn();
     }
 
-    /// All of a run that lasts `time`.
+    /// A whole run that lasts `time`.
     pub fn run(&mut self, time: Duration) {
         self.go();
         self.turns(time);
         self.halt();
     }
 
-    /// Messages that the server has had, by connection in the order in which they came.
+    /// Messages that the server has received, by connection in the order of opening.
     pub fn messages(&self) -> Vec<usize> {
         self.peers.iter().map(|peer| peer.messages).collect()
     }
@@ -263,7 +264,7 @@ impl Lab {
     }
 }
 
-/// The 101 to a whole request.
+/// The 101 response to a complete request.
 fn accept(request: &[u8]) -> Option<Vec<u8>> {
     let request = request.to_vec();
     let (request, _) = server::parse(&request, &Default::default()).ok()??;
@@ -278,7 +279,7 @@ fn accept(request: &[u8]) -> Option<Vec<u8>> {
     )
 }
 
-/// The next whole frame of a client, unmasked where it lies: its length, FIN, opcode, payload.
+/// The next complete frame of a client, unmasked in place: its length, FIN, opcode, payload.
 fn next_frame(bytes: &mut [u8]) -> Option<(usize, bool, u8, &[u8])> {
     let [first, second, ..] = *bytes else {
         return None;

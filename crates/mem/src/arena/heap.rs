@@ -1,4 +1,4 @@
-//! The heap, for systems where nothing better is known.
+//! Regions on the heap, for systems other than Linux.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::io;
@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 
 use super::{Arena, ArenaOptions, Backing};
 
-/// A heap block, as `dealloc` wants it.
+/// A heap block with its layout, for `dealloc`.
 pub(super) struct Region {
     start: NonNull<u8>,
     layout: Layout,
@@ -33,17 +33,17 @@ pub(super) fn map(options: &ArenaOptions) -> io::Result<Arena> {
 }
 
 pub(super) fn unmap(region: &Region) {
-    // SAFETY: `start` came from `alloc_zeroed` with this very layout and is freed once, as its arena is dropped.
+    // SAFETY: `start` came from `alloc_zeroed` with this layout and is freed once, when its arena is dropped.
     unsafe { dealloc(region.start.as_ptr(), region.layout) };
 }
 
-/// Not possible.
+/// Does nothing: there is no such call.
 ///
 /// # Safety
-/// Nothing is done.
+/// Always safe.
 pub(super) unsafe fn give_back(_start: NonNull<u8>, _len: usize) -> bool {
     false
 }
 
-/// Not possible.
+/// Does nothing: there is no such call.
 pub(super) fn prefer_huge_pages(_start: *const u8, _len: usize) {}

@@ -1,4 +1,4 @@
-//! Private mappings: pages, and where they are to lie.
+//! Private mappings: their pages and their NUMA node.
 
 use std::fs;
 use std::io;
@@ -8,13 +8,13 @@ use libc::c_int;
 
 use super::{Arena, ArenaOptions, Backing, HUGE, HugePages};
 
-/// A mapping, as `munmap` wants it.
+/// A whole mapping, for `munmap`.
 pub(super) struct Region {
     start: NonNull<u8>,
     len: usize,
 }
 
-/// Goes down the ladder from what was asked for to base pages.
+/// Maps a region with the pages asked for, or with the next smaller ones that the system has.
 pub(super) fn map(options: &ArenaOptions) -> io::Result<Arena> {
     let explicit = match options.huge_pages {
         HugePages::Explicit => map_explicit(options.bytes),
@@ -24,7 +24,7 @@ pub(super) fn map(options: &ArenaOptions) -> io::Result<Arena> {
         Some(arena) => arena,
         None => map_base(options)?,
     };
-    // Before the first touch: the policy decides where pages are born and moves none.
+    // Before the first touch: the policy decides where pages are allocated, and moves none.
     arena.node = options
         .node
         .filter(|&node| prefer_node(&arena.region, node));
@@ -32,28 +32,28 @@ pub(super) fn map(options: &ArenaOptions) -> io::Result<Arena> {
 }
 
 pub(super) fn unmap(region: &Region) {
-    // SAFETY: `region` is a whole mapping made by `mmap` below and is unmapped once: its arena is being dropped,
-    // and whoever had pointers into it borrowed or owned that arena.
+    // SAFETY: `region` is a whole mapping made by `mmap` below and is unmapped once, when its arena is dropped. All pointers
+    // into it belong to borrowers or owners of that arena.
     unsafe { libc::munmap(region.start.as_ptr().cast(), region.len) };
 }
 
-/// Asks for huge pages in a range, which is a multiple of their size.
+/// Asks for huge pages in a range whose length is a multiple of their size.
 pub(super) fn prefer_huge_pages(start: *const u8, len: usize) {
-    // SAFETY: advice that changes no contents, whatever is there; where nothing is mapped it fails.
+    // SAFETY: this advice changes no contents; where nothing is mapped, the call fails.
     unsafe { libc::madvise(start.cast_mut().cast(), len, libc::MADV_HUGEPAGE) };
 }
 
 /// Drops the pages.
 ///
 /// # Safety
-/// The range must lie within a private anonymous mapping of the caller's, who counts on nothing that it holds.
+/// The range must lie within a private anonymous mapping of the caller, and the caller must not rely on its contents.
 pub(super) unsafe fn give_back(start: NonNull<u8>, len: usize) -> bool {
-    // SAFETY: as the caller says.
+    // SAFETY: the caller guarantees it.
     unsafe { libc::madvise(start.as_ptr().cast(), len, libc::MADV_DONTNEED) == 0 }
 }
 
-/// Reserved huge pages. Without MAP_NORESERVE, unlike below: it makes the kernel set the pages aside now or fail
-/// now, where otherwise the first touch of a page that is not there would be a SIGBUS.
+/// Maps reserved huge pages. Without MAP_NORESERVE, unlike `map_base`, the kernel reserves the pages now or fails now.
+/// Otherwise the first touch of a missing page would raise SIGBUS.
 fn map_explicit(bytes: usize) -> Option<Arena> {
     let region = mmap(
         bytes.next_multiple_of(HUGE),
@@ -69,11 +69,11 @@ fn map_explicit(bytes: usize) -> Option<Arena> {
     })
 }
 
-/// Base pages, which the kernel is asked to make huge, or not to.
+/// Maps base pages, and asks the kernel to make them huge, or not to.
 fn map_base(options: &ArenaOptions) -> io::Result<Arena> {
-    // A smaller region has no aligned 2 MiB in it that could become a huge page.
+    // A smaller region contains no aligned 2 MiB that could become a huge page.
     let huge = options.huge_pages != HugePages::Off && options.bytes >= HUGE;
-    // Address space is free: with 2 MiB more there is an aligned start in it.
+    // 2 MiB more of address space, which costs nothing, contain an aligned start.
     let spare = if huge { HUGE } else { 0 };
     let region = mmap(options.bytes + spare, libc::MAP_NORESERVE).map_err(|error| {
         io::Error::new(
@@ -86,15 +86,15 @@ fn map_base(options: &ArenaOptions) -> io::Result<Arena> {
     } else {
         0
     };
-    // SAFETY: `skip` is less than HUGE, which was added to the length of the mapping, so this stays inside of it.
+    // SAFETY: `skip` is less than HUGE, which was added to the length of the mapping, so `base` is within it.
     let base = unsafe { region.start.add(skip) };
     let advice = if huge {
         libc::MADV_HUGEPAGE
     } else {
         libc::MADV_NOHUGEPAGE
     };
-    // SAFETY: advice on a mapping of our own; both kinds leave its contents alone. Page-aligned: `skip` is a
-    // multiple of the page size, as both the mapping and HUGE are.
+    // SAFETY: advice on a mapping of our own, whose contents both kinds leave unchanged. The start of a mapping is
+    // page-aligned.
     let advised = unsafe { libc::madvise(region.start.as_ptr().cast(), region.len, advice) } == 0;
     let backing = if huge && advised && transparent_enabled() {
         Backing::Transparent
@@ -113,7 +113,7 @@ fn map_base(options: &ArenaOptions) -> io::Result<Arena> {
 fn mmap(len: usize, flags: c_int) -> io::Result<Region> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let flags = flags | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    // SAFETY: a new anonymous mapping at a place the kernel chooses touches nothing that exists.
+    // SAFETY: a new anonymous mapping at an address that the kernel chooses overlaps nothing.
     let start = unsafe { libc::mmap(ptr::null_mut(), len, protection, flags, -1, 0) };
     if start == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
@@ -122,13 +122,14 @@ fn mmap(len: usize, flags: c_int) -> io::Result<Region> {
     Ok(Region { start, len })
 }
 
-/// `madvise` succeeds even where the administrator has switched transparent huge pages off.
+/// Whether transparent huge pages are enabled: `madvise` succeeds even where the administrator has disabled them.
 fn transparent_enabled() -> bool {
     fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled")
         .is_ok_and(|modes| !modes.contains("[never]"))
 }
 
-/// Whether the kernel agreed. It does not if it has no such node, has no NUMA, or a sandbox forbids the call.
+/// Sets the preferred node; returns whether the kernel accepted it. It does not if it has no such node or no NUMA, or if a
+/// sandbox forbids the call.
 fn prefer_node(region: &Region, node: u32) -> bool {
     const MPOL_PREFERRED: usize = 1;
     const BITS: usize = usize::BITS as usize;
@@ -138,8 +139,8 @@ fn prefer_node(region: &Region, node: u32) -> bool {
         return false;
     };
     *word = 1 << (node % BITS);
-    // SAFETY: the kernel reads `mask`, which outlives the call, no further than the number of bits given (it
-    // drops one from that number), and sets the policy of a mapping of our own; contents do not change.
+    // SAFETY: the kernel reads at most the given number of bits of `mask`, which outlives the call, and sets the policy of a
+    // mapping of our own. Contents do not change.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mbind,

@@ -1,11 +1,11 @@
-//! How flows end.
+//! The ends of flows.
 
 use std::io::ErrorKind;
 
 use super::forged::{forge, syn};
 use super::*;
-use crate::craft::Bare;
 use crate::parse::flags;
+use crate::raw_segment::RawSegment;
 use crate::tuple::Tuple;
 
 #[test]
@@ -36,7 +36,10 @@ fn either_side_or_both_may_finish_first() {
         }
         world.turns(8);
         for (side, flow) in [(&world.a, here), (&world.b, there)] {
-            assert!(side.what(flow).contains(What::END | What::CLOSED));
+            assert!(
+                side.events(flow)
+                    .contains(EventFlags::END | EventFlags::CLOSED)
+            );
             assert_eq!(side.seen[&flow].error, None);
         }
         world.assert_empty();
@@ -56,15 +59,18 @@ fn what_was_received_can_be_read_after_the_end() {
     world.turns(4);
     world.a.stack.finish(here);
     world.turns(4);
-    // TCP is done with it, its user is not.
-    assert_eq!(world.b.what(there), What::ACCEPTED | What::DATA | What::END);
+    // TCP has ended, but the bytes are still to be read.
+    assert_eq!(
+        world.b.events(there),
+        EventFlags::ACCEPTED | EventFlags::DATA | EventFlags::END
+    );
     assert_eq!(world.b.stack.readable(there), b"unread");
     world.b.stack.consume(there, 2);
     world.turns(2);
     assert_eq!(world.b.stack.readable(there), b"read");
     world.b.stack.consume(there, 4);
     world.turns(2);
-    assert!(world.b.what(there).contains(What::CLOSED));
+    assert!(world.b.events(there).contains(EventFlags::CLOSED));
     world.assert_empty();
 }
 
@@ -76,13 +82,13 @@ fn aborting_resets_the_peer_and_makes_the_id_stale() {
     assert_eq!(world.b.stack.peer(there), None);
     assert_eq!(world.b.stack.send(there, b"x"), 0);
     world.turns(2);
-    assert!(world.a.what(here).contains(What::CLOSED));
+    assert!(world.a.events(here).contains(EventFlags::CLOSED));
     assert_eq!(world.a.seen[&here].error, Some(ErrorKind::ConnectionReset));
     world.turns(1);
     world.assert_empty();
     assert_eq!(world.a.stack.stats().resets, 1);
     assert_eq!(world.b.stack.stats().rst_sent, 1);
-    // The slot is used again, under another name.
+    // The slot is used again with another id.
     let (_, again) = world.connect("[fd77::2]:80");
     assert_eq!(again.index, there.index);
     assert_ne!(again.generation, there.generation);
@@ -92,7 +98,7 @@ fn aborting_resets_the_peer_and_makes_the_id_stale() {
 }
 
 #[test]
-fn a_released_flow_closes_on_its_own() {
+fn a_released_flow_closes_without_its_user() {
     let mut world = World::new();
     let (here, there) = world.connect("10.77.0.2:80");
     let bytes = vec![5; 60_000];
@@ -102,8 +108,8 @@ fn a_released_flow_closes_on_its_own() {
     assert_eq!(world.b.stack.stats().orphans, 1);
     world.pass(Duration::from_millis(100));
     assert_eq!(world.a.seen[&here].bytes, bytes);
-    assert!(world.a.what(here).contains(What::END));
-    // What the peer still says is taken and thrown away.
+    assert!(world.a.events(here).contains(EventFlags::END));
+    // Bytes that the peer still sends are discarded.
     world.a.stack.send(here, b"never read");
     world.turns(4);
     assert_eq!(world.b.stack.stats().orphans, 1);
@@ -113,7 +119,7 @@ fn a_released_flow_closes_on_its_own() {
 }
 
 #[test]
-fn a_peer_that_does_not_finish_is_left_after_the_linger_time() {
+fn a_flow_whose_peer_does_not_finish_is_freed_after_the_linger_time() {
     let mut world = World::new();
     let (here, there) = world.connect("10.77.0.2:80");
     world.b.stack.release(there);
@@ -123,7 +129,7 @@ fn a_peer_that_does_not_finish_is_left_after_the_linger_time() {
     assert_eq!(world.b.stack.stats().orphans, 1);
     world.pass(Duration::from_secs(2));
     assert_eq!(world.b.stack.stats().orphans, 0);
-    // It learns of it when it speaks.
+    // The peer gets an RST for its next segment.
     world.a.stack.send(here, b"hello?");
     world.turns(4);
     assert_eq!(world.a.seen[&here].error, Some(ErrorKind::ConnectionReset));
@@ -131,7 +137,7 @@ fn a_peer_that_does_not_finish_is_left_after_the_linger_time() {
 }
 
 #[test]
-fn the_oldest_orphan_makes_room() {
+fn a_new_orphan_resets_the_oldest() {
     let mut world = World::with(
         client(),
         StackConfig {
@@ -147,14 +153,14 @@ fn the_oldest_orphan_makes_room() {
     world.turns(4);
     let stats = world.b.stack.stats();
     assert_eq!((stats.orphans, stats.orphans_reset), (4, 2));
-    // Reset before it had sent its FIN.
+    // It is reset before it has sent its FIN.
     let reset = |flow: FlowId| world.a.seen[&flow].error == Some(ErrorKind::ConnectionReset);
     let resets: Vec<bool> = flows.iter().map(|&(here, _)| reset(here)).collect();
     assert_eq!(resets, [true, true, false, false, false, false]);
 }
 
 #[test]
-fn nobody_listening_refuses() {
+fn a_closed_port_refuses_connections() {
     let mut world = World::new();
     for to in ["10.77.0.2:81", "[fd77::2]:81"] {
         let here = world.a.stack.connect(addr(to)).expect("it begins");
@@ -163,7 +169,7 @@ fn nobody_listening_refuses() {
             world.a.seen[&here].error,
             Some(ErrorKind::ConnectionRefused)
         );
-        assert_eq!(world.a.what(here), What::CLOSED);
+        assert_eq!(world.a.events(here), EventFlags::CLOSED);
     }
     world.b.stack.stop_listening();
     let here = world
@@ -180,7 +186,7 @@ fn nobody_listening_refuses() {
 }
 
 #[test]
-fn a_neighbour_that_is_not_there_fails_the_connection() {
+fn a_connection_fails_without_an_answer_of_the_neighbour() {
     let mut world = World::new();
     let here = world
         .a
@@ -199,28 +205,25 @@ fn a_neighbour_that_is_not_there_fails_the_connection() {
 }
 
 #[test]
-fn a_silent_peer_is_given_up() {
+fn a_flow_fails_after_the_user_timeout() {
     let mut world = World::new();
     let (here, there) = world.connect("10.77.0.2:80");
-    let cut = Impairment {
-        loss: 1.0,
-        ..Impairment::default()
-    };
+    let cut = Impairment::default().loss(1.0);
     world.a.stack.device().set_rx(&cut);
-    // Nothing is outstanding: it may be silent for as long as it likes.
+    // Nothing is outstanding, so the silence of the peer has no effect.
     world.pass(Duration::from_secs(3600));
-    assert!(!world.a.what(here).contains(What::CLOSED));
+    assert!(!world.a.events(here).contains(EventFlags::CLOSED));
     world.a.stack.send(here, b"are you there?");
     world.pass(Duration::from_secs(29));
-    assert!(!world.a.what(here).contains(What::CLOSED));
+    assert!(!world.a.events(here).contains(EventFlags::CLOSED));
     world.pass(Duration::from_secs(4));
     assert_eq!(world.a.seen[&here].error, Some(ErrorKind::TimedOut));
     let stats = world.a.stack.stats();
     assert_eq!(stats.timeouts, 1);
     assert!((4..=6).contains(&stats.retransmits), "{stats:?}");
-    // It said so on its way out.
+    // The peer was sent an RST.
     assert_eq!(world.b.seen[&there].error, Some(ErrorKind::ConnectionReset));
-    // The neighbour is known, but nobody answers there.
+    // The neighbour is known, but it does not answer.
     world.a.stack.device().set_rx(&Impairment::default());
     let (here, _) = world.connect("10.77.0.2:80");
     world.a.stack.abort(here);
@@ -232,7 +235,7 @@ fn a_silent_peer_is_given_up() {
         .expect("it begins");
     world.pass(Duration::from_secs(40));
     assert_eq!(world.a.seen[&syn].error, Some(ErrorKind::TimedOut));
-    // The other side has forgotten its half of it.
+    // The other side has freed its half-open flow.
     world.pass(Duration::from_secs(12));
     world.assert_empty();
 }
@@ -251,17 +254,14 @@ fn keepalive_finds_a_dead_peer() {
     let (_, there) = world.connect("10.77.0.2:80");
     world.pass(Duration::from_secs(100));
     assert_eq!(world.b.state(there), "ESTABLISHED");
-    let cut = Impairment {
-        loss: 1.0,
-        ..Impairment::default()
-    };
+    let cut = Impairment::default().loss(1.0);
     world.b.stack.device().set_rx(&cut);
     world.pass(Duration::from_secs(60));
     assert_eq!(world.b.seen[&there].error, Some(ErrorKind::TimedOut));
 }
 
 #[test]
-fn a_connection_may_begin_again_in_time_wait() {
+fn a_connection_in_time_wait_can_be_opened_again() {
     let one_port = StackConfig {
         source_ports: 40_000..=40_000,
         ..client()
@@ -279,14 +279,14 @@ fn a_connection_may_begin_again_in_time_wait() {
         assert_eq!((stats.time_wait, stats.time_wait_reused), (1, round));
         assert_eq!(world.a.stack.stats().time_wait, 0);
     }
-    // Nothing of it is left in the end.
+    // In the end nothing is left.
     world.pass(Duration::from_secs(61));
     assert_eq!(world.b.stack.stats().time_wait, 0);
     assert_eq!(world.b.stack.next_deadline(), None);
 }
 
 #[test]
-fn a_peer_that_began_anew_gets_in_with_any_numbers() {
+fn a_restarted_peer_replaces_time_wait_with_any_sequence_number() {
     let one_port = StackConfig {
         source_ports: 40_000..=40_000,
         ..client()
@@ -301,16 +301,16 @@ fn a_peer_that_began_anew_gets_in_with_any_numbers() {
     let hash = world.b.stack.flows.hash(&ours);
     let (_, entry) = world.b.stack.time_wait.find(hash, &ours).expect("it waits");
 
-    // An RST from any other byte is not believed.
+    // An RST at any other sequence number is ignored.
     let late = entry.rcv_nxt.wrapping_sub(1);
-    let rst = Bare {
+    let rst = RawSegment {
         flags: flags::RST,
         ..syn(late)
     };
     forge(&mut world, "10.77.0.1:40000", rst);
     world.turns(1);
     assert_eq!(world.b.stack.stats().time_wait, 1);
-    // A SYN with old numbers is answered with an acknowledgement, and the peer's stack says that it knows nothing of that.
+    // A SYN with an old number is answered with an acknowledgement, and the peer's stack answers that with an RST.
     forge(
         &mut world,
         "10.77.0.1:40000",
@@ -318,7 +318,7 @@ fn a_peer_that_began_anew_gets_in_with_any_numbers() {
     );
     world.turns(2);
     assert_eq!(world.b.stack.stats().time_wait, 0);
-    // With the port's old numbers forgotten by both, it connects.
+    // Both sides have forgotten the old connection, so the port connects.
     world.connect("10.77.0.2:80");
 }
 
@@ -329,22 +329,19 @@ fn a_lost_last_acknowledgement_is_repeated_from_time_wait() {
     world.a.stack.finish(here);
     world.turns(2);
     world.b.stack.finish(there);
-    let cut = Impairment {
-        loss: 1.0,
-        ..Impairment::default()
-    };
+    let cut = Impairment::default().loss(1.0);
     world.a.stack.device().set_tx(&cut);
     world.turns(3);
-    assert!(world.a.what(here).contains(What::CLOSED));
+    assert!(world.a.events(here).contains(EventFlags::CLOSED));
     assert_eq!(world.b.state(there), "LAST-ACK");
     world.a.stack.device().set_tx(&Impairment::default());
     world.pass(Duration::from_secs(2));
-    assert!(world.b.what(there).contains(What::CLOSED));
+    assert!(world.b.events(there).contains(EventFlags::CLOSED));
     assert_eq!(world.b.seen[&there].error, None);
     world.assert_empty();
 }
 
-/// A user that asked for it keeps a finished flow until it lets go, whoever finished first.
+/// With `hold_finished`, a flow that both sides have finished stays until its user releases it.
 #[test]
 fn a_finished_flow_is_held_until_it_is_released() {
     for ours_first in [true, false] {
@@ -359,8 +356,11 @@ fn a_finished_flow_is_held_until_it_is_released() {
             }
             world.turns(4);
         }
-        assert!(world.b.what(there).contains(What::END));
-        assert!(!world.b.what(there).contains(What::CLOSED), "it is held");
+        assert!(world.b.events(there).contains(EventFlags::END));
+        assert!(
+            !world.b.events(there).contains(EventFlags::CLOSED),
+            "it is held"
+        );
         assert!(world.b.stack.flows().any(|flow| flow == there));
         world.b.stack.release(there);
         world.turns(4);

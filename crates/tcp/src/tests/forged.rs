@@ -1,29 +1,29 @@
-//! What peers may do that keep to no rule, and those who only pretend to be one.
+//! Peers that violate the protocol, and forged segments.
 
 use hioload_device::Burst;
 
 use super::*;
-use crate::craft::Bare;
-use crate::icmp::Unreachable;
 use crate::parse::flags;
+use crate::raw_segment::RawSegment;
+use crate::responder::Unreachable;
 use crate::tuple::Tuple;
 
-/// Sends a bare segment from `a`'s device, from any address.
-pub(super) fn forge(world: &mut World, from: &str, bare: Bare) {
+/// Sends a segment without payload from the device of `a`, with any source address.
+pub(super) fn forge(world: &mut World, from: &str, bare: RawSegment) {
     let flow = Tuple::new(addr(from), addr("10.77.0.2:80")).expect("a flow");
     forge_as(world, &flow, bare);
 }
 
-pub(super) fn forge_as(world: &mut World, flow: &Tuple, bare: Bare) {
+pub(super) fn forge_as(world: &mut World, flow: &Tuple, bare: RawSegment) {
     forge_with(world, flow, bare, 0);
 }
 
-pub(super) fn forge_with(world: &mut World, flow: &Tuple, bare: Bare, payload: usize) {
+pub(super) fn forge_with(world: &mut World, flow: &Tuple, bare: RawSegment, payload: usize) {
     forge_from(world, 0xa, flow, bare, payload);
 }
 
-/// From the station whose address ends so.
-fn forge_from(world: &mut World, station: u8, flow: &Tuple, bare: Bare, payload: usize) {
+/// Sends it from the MAC address whose last byte is `mac`.
+fn forge_from(world: &mut World, mac: u8, flow: &Tuple, bare: RawSegment, payload: usize) {
     let device = world.a.stack.device();
     let mut frame = device.alloc().expect("a frame");
     let len = bare.len(flow) + payload;
@@ -32,15 +32,15 @@ fn forge_from(world: &mut World, station: u8, flow: &Tuple, bare: Bare, payload:
     crate::checksum::fill_ipv4_header(&mut frame.bytes_mut()[..20]);
     crate::checksum::fill(frame.bytes_mut(), 20, crate::checksum::TCP);
     frame.grow_front(14);
-    frame.bytes_mut()[..14].copy_from_slice(&[2, 0, 0, 0, 0, 0xb, 2, 0, 0, 0, 0, station, 8, 0]);
+    frame.bytes_mut()[..14].copy_from_slice(&[2, 0, 0, 0, 0, 0xb, 2, 0, 0, 0, 0, mac, 8, 0]);
     let mut burst = Burst::new();
     burst.push(frame);
     device.tx_burst(&mut burst);
     assert!(burst.is_empty());
 }
 
-pub(super) fn syn(seq: u32) -> Bare {
-    Bare {
+pub(super) fn syn(seq: u32) -> RawSegment {
+    RawSegment {
         seq,
         ack: 0,
         flags: flags::SYN,
@@ -49,9 +49,9 @@ pub(super) fn syn(seq: u32) -> Bare {
     }
 }
 
-/// A world in which nobody answers for the forged peers.
+/// A world in which no host answers for the forged peers.
 fn world_of_forged(b: StackConfig) -> World {
-    // To print a socket, which tells its numbers, takes long with large rings.
+    // A dump of a socket, which has its sequence numbers, takes long with large rings.
     let small = StackConfig {
         rx_ring: 1 << 12,
         tx_ring: 1 << 12,
@@ -60,12 +60,12 @@ fn world_of_forged(b: StackConfig) -> World {
     World::with(config(&["10.77.0.200/24"]), small, 1500)
 }
 
-/// A connection of a peer that is played by hand.
+/// A connection of a scripted peer.
 struct Forged {
     flow: Tuple,
     id: FlowId,
     seq: u32,
-    /// The first number of ours that it has not acknowledged.
+    /// The first of our sequence numbers that it has not acknowledged.
     ack: u32,
 }
 
@@ -92,7 +92,7 @@ impl Forged {
     }
 
     fn say(&mut self, world: &mut World, payload: usize, window: u16) {
-        let bare = Bare {
+        let bare = RawSegment {
             seq: self.seq,
             ack: self.ack,
             flags: flags::ACK,
@@ -105,9 +105,9 @@ impl Forged {
     }
 }
 
-/// An acknowledgement of a stranger who knows the flow's addresses and ports, and none of its numbers.
-fn guessed(peer: &Forged, round: u32, window: u16) -> Bare {
-    Bare {
+/// An acknowledgement of a forger who knows the addresses and ports of the flow, but no sequence numbers.
+fn guessed(peer: &Forged, round: u32, window: u16) -> RawSegment {
+    RawSegment {
         seq: peer.seq.wrapping_add(round.wrapping_mul(77_777_777)),
         ack: peer.ack.wrapping_add(1 << 30).wrapping_add(round << 20),
         flags: flags::ACK,
@@ -117,7 +117,7 @@ fn guessed(peer: &Forged, round: u32, window: u16) -> Bare {
 }
 
 #[test]
-fn a_stranger_closes_no_window() {
+fn a_forged_acknowledgement_does_not_close_a_window() {
     let mut world = world_of_forged(server());
     let peer = Forged::connect(&mut world, 5000);
     world.b.stack.send(peer.id, &[1; 500]);
@@ -126,12 +126,19 @@ fn a_stranger_closes_no_window() {
     for round in 0..20 {
         forge_as(&mut world, &peer.flow, guessed(&peer, round, 0));
         world.turn();
-        assert!(!world.b.stack.flows.hot(slot).is(crate::flows::is::SHUT));
+        assert!(
+            !world
+                .b
+                .stack
+                .flows
+                .hot(slot)
+                .is(crate::flow_flags::FlowFlags::ZERO_WINDOW)
+        );
     }
 }
 
 #[test]
-fn a_stranger_keeps_no_flow_alive_whose_peer_is_gone() {
+fn forged_acknowledgements_do_not_keep_a_flow_of_a_dead_peer() {
     let mut world = world_of_forged(server());
     let peer = Forged::connect(&mut world, 5000);
     world.b.stack.send(peer.id, &[1; 500]);
@@ -144,15 +151,16 @@ fn a_stranger_keeps_no_flow_alive_whose_peer_is_gone() {
 }
 
 #[test]
-fn a_peer_that_repeats_itself_from_another_station_has_moved() {
+fn a_retransmission_from_another_mac_address_moves_the_flow() {
     let mut world = world_of_forged(server());
     world.b.echoes = true;
     let mut peer = Forged::connect(&mut world, 5000);
     peer.say(&mut world, 10, 1000);
     let slot = world.b.stack.flows.owned(peer.id).expect("its slot");
-    assert_eq!(world.b.stack.flows.hop(slot).mac[5], 0xa);
-    // The echo went to where it was before: it says the same again. Who does not know both numbers does not move it.
-    let says = |ack: u32, seq: u32| Bare {
+    assert_eq!(world.b.stack.flows.next_hop(slot).mac[5], 0xa);
+    // The echo went to the old MAC address, so the peer retransmits. A forger without both sequence numbers does not move
+    // the flow.
+    let says = |ack: u32, seq: u32| RawSegment {
         seq,
         ack,
         flags: flags::ACK,
@@ -160,7 +168,7 @@ fn a_peer_that_repeats_itself_from_another_station_has_moved() {
         timestamp: None,
     };
     let first = peer.seq.wrapping_sub(10);
-    for (bare, station) in [
+    for (bare, mac) in [
         (says(peer.ack.wrapping_add(1 << 20), first), 0xa),
         (says(peer.ack.wrapping_sub(1), first), 0xa),
         (says(peer.ack, first.wrapping_sub(1 << 20)), 0xa),
@@ -169,38 +177,38 @@ fn a_peer_that_repeats_itself_from_another_station_has_moved() {
     ] {
         forge_from(&mut world, 0xc, &peer.flow, bare, 10);
         world.turn();
-        assert_eq!(world.b.stack.flows.hop(slot).mac[5], station, "{bare:?}");
+        assert_eq!(world.b.stack.flows.next_hop(slot).mac[5], mac, "{bare:?}");
     }
     assert_eq!(world.b.seen[&peer.id].bytes.len(), 10);
 }
 
 #[test]
-fn a_peer_without_a_window_costs_no_slow_look_for_what_it_sends() {
+fn segments_of_a_peer_with_a_zero_window_cause_no_socket_dump() {
     let mut world = world_of_forged(server());
     let mut peer = Forged::connect(&mut world, 5000);
-    // The handshake's timer is gone.
+    // The timer of the handshake has passed.
     world.pass(Duration::from_secs(5));
     for _ in 0..200 {
         peer.say(&mut world, 10, 0);
     }
     assert_eq!(world.b.seen[&peer.id].bytes.len(), 2000);
-    assert_eq!(world.b.stack.stats().slow_looks, 0);
+    assert_eq!(world.b.stack.stats().socket_dumps, 0);
 }
 
 #[test]
-fn a_window_that_opens_with_bytes_in_flight_costs_no_slow_look() {
+fn a_window_that_opens_with_bytes_in_flight_causes_no_socket_dump() {
     let mut world = world_of_forged(server());
     let mut peer = Forged::connect(&mut world, 5000);
     world.b.stack.send(peer.id, &[1; 500]);
     world.turns(2);
     for round in 0..40 {
-        // Some of it came, and there is no room; then there is.
+        // The peer acknowledges some bytes with a zero window, and then opens it.
         peer.ack = peer.ack.wrapping_add(10);
         peer.say(&mut world, 0, 0);
         peer.say(&mut world, round % 2, 1000);
-        assert_eq!(world.b.stack.stats().slow_looks, 0);
+        assert_eq!(world.b.stack.stats().socket_dumps, 0);
     }
-    // What is still in flight has a timer.
+    // The bytes in flight have a timer.
     world.pass(Duration::from_secs(3));
     let stats = world.b.stack.stats();
     assert!(stats.retransmits > 0, "{stats:?}");
@@ -210,7 +218,7 @@ fn a_window_that_opens_with_bytes_in_flight_costs_no_slow_look() {
 }
 
 #[test]
-fn windows_that_close_over_what_is_in_flight_are_probed_a_few_at_a_time() {
+fn windows_that_close_with_bytes_in_flight_are_probed_a_few_at_a_time() {
     let mut world = world_of_forged(StackConfig {
         half_open: 64,
         ..server()
@@ -223,26 +231,26 @@ fn windows_that_close_over_what_is_in_flight_are_probed_a_few_at_a_time() {
         world.turn();
         peer.say(&mut world, 0, 0);
     }
-    assert_eq!(world.b.stack.stats().slow_looks, 0);
-    // What was in flight is not acknowledged, and its timer fires in vain.
+    assert_eq!(world.b.stack.stats().socket_dumps, 0);
+    // The bytes in flight are not acknowledged, and their timer fires without effect.
     let mut seconds = 0;
-    while world.b.stack.stats().slow_looks < 40 {
-        let before = world.b.stack.stats().slow_looks;
+    while world.b.stack.stats().socket_dumps < 40 {
+        let before = world.b.stack.stats().socket_dumps;
         world.pass(Duration::from_secs(1));
-        assert!(world.b.stack.stats().slow_looks <= before + 12);
+        assert!(world.b.stack.stats().socket_dumps <= before + 12);
         seconds += 1;
         assert!(seconds < 60, "{:?}", world.b.stack.stats());
     }
-    // All are probed now, at no further cost.
+    // All are probed now, without further dumps.
     world.pass(Duration::from_secs(5));
-    assert_eq!(world.b.stack.stats().slow_looks, 40);
+    assert_eq!(world.b.stack.stats().socket_dumps, 40);
 }
 
 #[test]
-fn who_does_not_know_our_syn_does_not_end_what_is_connecting() {
+fn icmp_errors_that_do_not_quote_our_syn_do_not_fail_a_connecting_flow() {
     let mut world = World::new();
     world.connect("10.77.0.2:80");
-    // Nobody answers.
+    // The peer does not answer.
     world.b.stack.set_accepting(false);
     let here = world
         .a
@@ -258,22 +266,22 @@ fn who_does_not_know_our_syn_does_not_end_what_is_connecting() {
         world.a.stack.unreachable(&tuple, Unreachable::Port, wrong);
         world.now += Duration::from_millis(100);
         world.turn();
-        assert_eq!(world.a.what(here), What::empty());
+        assert_eq!(world.a.events(here), EventFlags::empty());
     }
-    // Numbers that cannot be do not even cost a look.
-    assert!(world.a.stack.stats().slow_looks <= 2);
+    // Impossible sequence numbers do not even cause a dump.
+    assert!(world.a.stack.stats().socket_dumps <= 2);
     assert_eq!(world.a.stack.stats().icmp_ignored, 4);
     world.now += Duration::from_millis(100);
     world.turn();
     world.a.stack.unreachable(&tuple, Unreachable::Port, first);
     world.turn();
-    assert!(world.a.what(here).contains(What::CLOSED));
+    assert!(world.a.events(here).contains(EventFlags::CLOSED));
     let refused = Some(std::io::ErrorKind::ConnectionRefused);
     assert_eq!(world.a.seen[&here].error, refused);
 }
 
 #[test]
-fn flows_that_end_do_not_count_among_those_whose_path_was_lowered() {
+fn ended_flows_leave_the_list_of_lowered_paths() {
     let mut world = world_of_forged(server());
     for n in 0..3 {
         let peer = Forged::connect(&mut world, 5000 + n);
@@ -291,7 +299,7 @@ fn flows_that_end_do_not_count_among_those_whose_path_was_lowered() {
 }
 
 #[test]
-fn what_came_twice_does_not_keep_a_ring_and_what_is_out_of_order_does() {
+fn data_out_of_order_keeps_a_ring_and_duplicates_do_not() {
     let mut world = world_of_forged(server());
     let mut twice = Forged::connect(&mut world, 5000);
     twice.say(&mut world, 10, 1000);
@@ -310,7 +318,7 @@ fn what_came_twice_does_not_keep_a_ring_and_what_is_out_of_order_does() {
 }
 
 #[test]
-fn an_orphan_whose_peer_answers_but_takes_nothing_is_reset() {
+fn an_orphan_whose_peer_answers_but_acknowledges_nothing_is_reset() {
     let mut world = world_of_forged(server());
     let mut peer = Forged::connect(&mut world, 5000);
     let mut slow = Forged::connect(&mut world, 5001);
@@ -330,7 +338,7 @@ fn an_orphan_whose_peer_answers_but_takes_nothing_is_reset() {
 }
 
 #[test]
-fn the_ends_of_a_flow_are_known_until_its_user_lets_it_go() {
+fn the_ends_of_a_flow_are_known_until_its_user_frees_it() {
     let mut world = World::new();
     world.b.stack.hold_finished();
     let (here, there) = world.connect("10.77.0.2:80");
@@ -343,21 +351,21 @@ fn the_ends_of_a_flow_are_known_until_its_user_lets_it_go() {
     assert_eq!(world.b.stack.peer(there), peer);
     world.b.stack.release(there);
     assert_eq!(world.b.stack.peer(there), None);
-    // The same when a reset is what is told of.
+    // The same after a reset.
     let (here, there) = world.connect("10.77.0.2:80");
     let peer = world.a.stack.local(here);
     world.a.stack.abort(here);
     world.a.turn(world.now);
     world.b.stack.receive(world.now);
     let event = world.b.stack.next().expect("the reset");
-    assert!(event.flow == there && event.what.contains(What::CLOSED));
+    assert!(event.flow == there && event.flags.contains(EventFlags::CLOSED));
     assert_eq!(world.b.stack.peer(there), peer);
     assert!(world.b.stack.next().is_none());
     assert_eq!(world.b.stack.peer(there), None);
 }
 
 #[test]
-fn one_turn_gives_back_only_so_many_rings() {
+fn one_turn_gives_back_a_limited_number_of_rings() {
     const FLOWS: u16 = 1200;
     let many = StackConfig {
         max_flows: FLOWS.into(),
@@ -369,12 +377,12 @@ fn one_turn_gives_back_only_so_many_rings() {
     for n in 0..FLOWS {
         let mut peer = Forged::connect(&mut world, 5000 + n);
         peer.say(&mut world, 10, 1000);
-        // Every other one keeps what it received, so that no two neighbours are given back together.
+        // Every other flow keeps its bytes, so that no two adjacent rings are given back in one call.
         world.b.reads = n % 2 == 0;
         peers.push(peer);
     }
     let before = world.b.stack.stats().rings_given_back;
-    // Nothing was looked at for long: everything is due at once.
+    // No turn has swept for a long time, so all slots are due at once.
     let mut most = 0;
     let mut last = before;
     for _ in 0..3 {

@@ -1,14 +1,14 @@
-//! Several lcores behind one station.
+//! Several lcores of one host.
 
 use hioload_device::{Burst, Device};
 
 use super::*;
-use crate::Strays;
+use crate::Handoff;
 
-/// A client with one queue, and a server with two: frames reach its queues in turn, whoever owns their flows.
+/// A client with one queue, and a server with two. Frames reach the two queues in turn, whichever lcore owns their flow.
 struct Queues {
     client: Side,
-    /// The client's device's other end, and the ends towards the server's queues.
+    /// The far end of the client's device, and the far ends of the server's queues.
     switch: MemoryDevice,
     ports: Vec<MemoryDevice>,
     servers: Vec<Stack<MemoryDevice>>,
@@ -20,23 +20,20 @@ struct Queues {
 
 impl Queues {
     fn new() -> Self {
-        let options = PairOptions {
-            chunks: 2048,
-            ..PairOptions::default()
-        };
+        let options = PairOptions::default().chunks(2048);
         let link = || {
             let (one, other) = pair(&options).expect("a pair");
             (one.open(), other.open())
         };
         let (near, switch) = link();
         let (ports, queues): (Vec<_>, Vec<_>) = (0..2).map(|_| link()).unzip();
-        let servers = queues.into_iter().zip(Strays::mesh(2, 1514 + 4));
-        let servers = servers.map(|(queue, strays)| {
+        let servers = queues.into_iter().zip(Handoff::mesh(2, 1514 + 4));
+        let servers = servers.map(|(queue, handoff)| {
             let config = StackConfig {
                 half_open: 64,
                 ..server()
             };
-            Stack::new(queue, config, Some(strays), Time::ZERO).expect("a stack")
+            Stack::new(queue, config, Some(handoff), Time::ZERO).expect("a stack")
         });
         Self {
             client: Side::new(near, client(), 1),
@@ -68,10 +65,10 @@ impl Queues {
         for (lcore, stack) in self.servers.iter_mut().enumerate() {
             stack.receive(self.now);
             while let Some(event) = stack.next() {
-                if event.what.contains(What::ACCEPTED) {
+                if event.flags.contains(EventFlags::ACCEPTED) {
                     self.accepted[lcore] += 1;
                 }
-                if event.what.contains(What::DATA) {
+                if event.flags.contains(EventFlags::DATA) {
                     let bytes = stack.readable(event.flow).to_vec();
                     stack.consume(event.flow, bytes.len());
                     self.echoed += stack.send(event.flow, &bytes);
@@ -120,10 +117,10 @@ fn frames_reach_the_lcore_that_owns_their_flow() {
     }
     let stats: Vec<_> = world.servers.iter().map(Stack::stats).collect();
     for (one, other) in [(0, 1), (1, 0)] {
-        assert!(stats[one].strays_out > 500);
-        assert_eq!(stats[one].strays_out, stats[other].strays_in);
-        assert_eq!((stats[one].stray_drops, stats[one].rst_sent), (0, 0));
-        // Buffers are used again.
+        assert!(stats[one].handoffs_out > 500);
+        assert_eq!(stats[one].handoffs_out, stats[other].handoffs_in);
+        assert_eq!((stats[one].handoff_drops, stats[one].rst_sent), (0, 0));
+        // Buffers are reused.
         assert_eq!(world.servers[one].lcore(), one);
     }
     assert_eq!(stats[0].retransmits + stats[1].retransmits, 0);
@@ -131,9 +128,9 @@ fn frames_reach_the_lcore_that_owns_their_flow() {
 
 #[test]
 fn an_lcore_connects_from_ports_whose_flows_are_its_own() {
-    let mut strays = Strays::mesh(4, 1514);
+    let mut handoffs = Handoff::mesh(4, 1514);
     let (one, _other) = pair(&PairOptions::default()).expect("a pair");
-    let mine = strays.remove(2);
+    let mine = handoffs.remove(2);
     let mut stack = Stack::new(one.open(), client(), Some(mine), Time::ZERO).expect("a stack");
     for _ in 0..5 {
         let id = stack.connect(addr("10.77.0.2:80")).expect("it begins");
@@ -142,6 +139,6 @@ fn an_lcore_connects_from_ports_whose_flows_are_its_own() {
             stack.peer(id).expect("peer"),
         );
         let tuple = crate::tuple::Tuple::new(local, peer).expect("a flow");
-        assert_eq!(crate::strays::owner(stack.flows.hash(&tuple), 4), 2);
+        assert_eq!(crate::handoff::owner(stack.flows.hash(&tuple), 4), 2);
     }
 }

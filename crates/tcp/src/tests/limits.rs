@@ -1,15 +1,15 @@
-//! What is bounded.
+//! The limits of a stack.
 
 use super::forged::{forge, forge_as, forge_with, syn};
 use super::*;
-use crate::craft::Bare;
 use crate::parse::flags;
+use crate::raw_segment::RawSegment;
 use crate::tuple::Tuple;
 
 #[test]
-fn a_flood_of_syns_costs_the_oldest_and_real_clients_connect() {
+fn a_syn_flood_evicts_the_oldest_and_real_clients_connect() {
     let mut world = World::new();
-    // So that the real one need not ask.
+    // The real client resolves its neighbour first.
     world.connect("10.77.0.2:80");
     for n in 0..1000_u32 {
         let from = format!("10.77.{}.{}:{}", 1 + n % 200, 1 + n % 250, 1024 + n);
@@ -27,33 +27,33 @@ fn a_flood_of_syns_costs_the_oldest_and_real_clients_connect() {
     assert!(stats.half_open_evicted > 900, "{stats:?}");
     assert_eq!(stats.accepted, 21);
     assert!(world.b.stack.flows().count() <= 16 + 21);
-    // Those left are forgotten when nobody answers.
+    // The others expire without an answer.
     world.pass(Duration::from_secs(11));
     let stats = world.b.stack.stats();
     assert_eq!((stats.half_open, stats.half_open_expired), (0, 16));
 }
 
 #[test]
-fn resets_are_believed_only_at_the_very_next_byte() {
+fn resets_are_accepted_only_at_exactly_rcv_nxt() {
     let mut world = World::new();
     let (here, there) = world.connect("10.77.0.2:80");
     world.a.stack.send(here, b"hello");
     world.turns(4);
     let from = world.a.stack.local(here).expect("local");
     let flow = Tuple::new(from, addr("10.77.0.2:80")).expect("a flow");
-    // The number that is expected, as only the peer knows it.
+    // RCV.NXT, which only the peer knows.
     let isn = crate::isn::isn(&world.a.stack.key, &flow, Time::ZERO);
-    let rst = |seq| Bare {
+    let rst = |seq| RawSegment {
         seq,
         ack: 0,
         flags: flags::RST,
         window: 0,
         timestamp: None,
     };
-    // All of them are in the window; the seventh is the next: SYN and five bytes came before.
+    // All of them are in the window. The seventh is RCV.NXT, after SYN and five bytes.
     let mut tried = 0;
     let mut seq = isn;
-    while !world.b.what(there).contains(What::CLOSED) {
+    while !world.b.events(there).contains(EventFlags::CLOSED) {
         forge_as(&mut world, &flow, rst(seq));
         world.pass(Duration::from_millis(1100));
         seq = seq.wrapping_add(1);
@@ -62,27 +62,27 @@ fn resets_are_believed_only_at_the_very_next_byte() {
     }
     let stats = world.b.stack.stats();
     assert_eq!((tried, stats.resets, stats.rst_ignored), (7, 1, 6));
-    // Every wrong one was answered with a challenge, which the peer ignores.
+    // Every wrong one was answered with a challenge ACK, which the peer ignores.
     assert_eq!(world.a.state(here), "ESTABLISHED");
 }
 
 #[test]
-fn a_peer_that_has_forgotten_a_flow_can_begin_anew() {
+fn a_restarted_peer_can_connect_again_from_the_same_port() {
     let mut world = World::new();
     let (here, there) = world.connect("10.77.0.2:80");
     let from = world.a.stack.local(here).expect("local");
     let flow = Tuple::new(from, addr("10.77.0.2:80")).expect("a flow");
-    // As if it had crashed: no flow, no memory of it, and the same port again.
+    // The peer has crashed: it has no flow, and uses the same port again.
     let slot = world.a.stack.flows.owned(here).expect("its slot");
     world.a.stack.forget(slot, None);
     forge_as(&mut world, &flow, syn(12345));
-    // The challenge is answered with an RST, which is believed although the next challenge would be too early.
+    // The peer answers the challenge with an RST, which is accepted although smoltcp would not send another challenge yet.
     world.turns(4);
-    assert!(world.b.what(there).contains(What::CLOSED));
+    assert!(world.b.events(there).contains(EventFlags::CLOSED));
 }
 
 #[test]
-fn a_full_server_takes_no_more_and_then_again() {
+fn a_full_server_accepts_again_when_a_flow_has_ended() {
     let mut world = World::with(
         client(),
         StackConfig {
@@ -98,16 +98,16 @@ fn a_full_server_takes_no_more_and_then_again() {
         .connect(addr("10.77.0.2:80"))
         .expect("it begins");
     world.turns(10);
-    assert!(!world.a.what(late).contains(What::CONNECTED));
+    assert!(!world.a.events(late).contains(EventFlags::CONNECTED));
     assert_eq!(world.b.stack.stats().syn_drops, 1);
     world.b.stack.abort(flows[0].1);
-    // The SYN is sent again.
+    // The SYN is retransmitted.
     world.pass(Duration::from_secs(2));
-    assert!(world.a.what(late).contains(What::CONNECTED));
+    assert!(world.a.events(late).contains(EventFlags::CONNECTED));
 }
 
 #[test]
-fn a_server_that_does_not_accept_is_tried_again() {
+fn a_server_that_is_not_accepting_ignores_syns_until_it_is() {
     let mut world = World::new();
     world.b.stack.set_accepting(false);
     let here = world
@@ -116,14 +116,14 @@ fn a_server_that_does_not_accept_is_tried_again() {
         .connect(addr("10.77.0.2:80"))
         .expect("it begins");
     world.turns(10);
-    assert_eq!(world.a.what(here), What::empty());
+    assert_eq!(world.a.events(here), EventFlags::empty());
     world.b.stack.set_accepting(true);
     world.pass(Duration::from_secs(2));
-    assert!(world.a.what(here).contains(What::CONNECTED));
+    assert!(world.a.events(here).contains(EventFlags::CONNECTED));
 }
 
 #[test]
-fn a_client_has_so_many_ports_and_flows() {
+fn connect_fails_without_a_free_port_or_flow() {
     let few = StackConfig {
         source_ports: 50_000..=50_002,
         ..client()
@@ -137,7 +137,7 @@ fn a_client_has_so_many_ports_and_flows() {
         world.a.stack.connect(to),
         Err(crate::ConnectError::AddrInUse)
     );
-    // Another destination is another matter.
+    // Another destination has all ports again.
     assert!(world.a.stack.connect(addr("[fd77::2]:80")).is_ok());
     let one = StackConfig {
         max_flows: 1,
@@ -149,7 +149,7 @@ fn a_client_has_so_many_ports_and_flows() {
 }
 
 #[test]
-fn refusals_are_limited() {
+fn resets_are_limited_in_rate() {
     let mut world = World::with(
         client(),
         StackConfig {
@@ -159,7 +159,7 @@ fn refusals_are_limited() {
         1500,
     );
     for n in 0..200_u32 {
-        let bare = Bare {
+        let bare = RawSegment {
             flags: flags::ACK,
             ..syn(n)
         };
@@ -187,12 +187,12 @@ fn idle_rings_are_given_back_and_full_ones_are_not() {
     assert!(world.b.stack.stats().ring_bytes >= 3 * 4096);
     world.pass(Duration::from_secs(5));
     let stats = world.b.stack.stats();
-    // The one that holds something stays.
+    // The ring that holds bytes stays.
     assert_eq!(stats.ring_bytes, 4096);
     assert_eq!(stats.rings_given_back, 1);
     assert_eq!(world.b.stack.readable(there), b"stays");
     assert_eq!(world.a.stack.stats().ring_bytes, 0);
-    // And what was given back is used again.
+    // A ring that was given back is used again.
     world.a.stack.send(there2_here, b"again");
     world.turns(6);
     assert_eq!(world.a.seen[&there2_here].bytes, b"goesagain");
@@ -232,7 +232,7 @@ fn an_idle_flow_has_no_timer() {
     }
 }
 
-/// Numbers that are of no use, or nearly right, or right.
+/// Sequence numbers that are arbitrary, almost right, or right.
 fn near(draw: &mut impl FnMut(u64) -> u64, right: u32) -> u32 {
     match draw(12) {
         0 => right.wrapping_sub(1),
@@ -245,7 +245,7 @@ fn near(draw: &mut impl FnMut(u64) -> u64, right: u32) -> u32 {
 }
 
 #[test]
-fn no_sequence_of_segments_does_harm() {
+fn no_sequence_of_segments_breaks_the_limits() {
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
     let mut draw = move |below: u64| {
         random ^= random << 13;
@@ -253,14 +253,14 @@ fn no_sequence_of_segments_does_harm() {
         random ^= random << 17;
         random % below
     };
-    // To print a socket, which tells its numbers, takes long with large rings.
+    // A dump of a socket, which has its sequence numbers, takes long with large rings.
     for (ring, steps) in [(1 << 12, 20_000), (1 << 16, 2000), (1 << 18, 600)] {
         let sizes = StackConfig {
             rx_ring: ring,
             tx_ring: ring,
             ..server()
         };
-        // The peers are forged; this one only lends its device.
+        // The peers are forged; this one only provides the device.
         let mut world = World::with(config(&["10.77.0.200/24"]), sizes, 1500);
         world.b.reads = false;
         let mut numbers = HashMap::new();
@@ -287,7 +287,7 @@ fn no_sequence_of_segments_does_harm() {
             };
             // In SYN-RECEIVED our SYN is not acknowledged yet.
             let ack = near(&mut draw, ours.wrapping_add(u32::from(step % 2 == 0)));
-            let bare = Bare {
+            let bare = RawSegment {
                 seq: near(&mut draw, theirs),
                 ack,
                 flags,
@@ -323,7 +323,7 @@ fn no_sequence_of_segments_does_harm() {
         assert!(stats.accepted > steps / 1000 + 1, "{stats:?}");
         let ended_in_all_ways = stats.resets > 0 && stats.time_wait_reused > 0;
         assert!(steps < 10_000 || ended_in_all_ways, "{stats:?}");
-        // Those that are over, but were not read to the end, are their user's; none is left out.
+        // Ended flows with unread bytes still have a user. All flows are accounted for.
         let open: Vec<_> = world.b.stack.flows().collect();
         for id in open {
             world.b.stack.abort(id);
@@ -334,9 +334,9 @@ fn no_sequence_of_segments_does_harm() {
 }
 
 #[test]
-fn an_acknowledgement_from_beyond_our_closed_window_counts() {
-    // The sequence number less the one expected, and bytes of payload: a probe; a peer that was there before the end of a
-    // rounded window moved back, with and without payload.
+fn an_acknowledgement_beyond_our_zero_window_is_accepted() {
+    // The sequence number minus RCV.NXT, and the bytes of payload: a probe; then a peer that had sent up to the right edge of
+    // the window before the rounding moved it back, with and without payload.
     for (beyond, payload) in [(0, 1), (4, 0), (4, 4), (15, 0), (15, 1)] {
         let mut config = server();
         config.rx_ring = 1 << 20;
@@ -349,11 +349,8 @@ fn an_acknowledgement_from_beyond_our_closed_window_counts() {
             world.turn();
         }
         world.turns(20);
-        // From now on nothing that is said here is heard there.
-        let deaf = Impairment {
-            loss: 1.0,
-            ..Impairment::default()
-        };
+        // From now on the segments of this side are lost.
+        let deaf = Impairment::default().loss(1.0);
         world.a.stack.device().set_rx(&deaf);
         assert_eq!(world.b.stack.send(there, &bytes), bytes.len());
         world.turns(4);
@@ -363,7 +360,7 @@ fn an_acknowledgement_from_beyond_our_closed_window_counts() {
         let flow = Tuple::new(from, addr("10.77.0.2:80")).expect("a flow");
         let slot = world.b.stack.flows.owned(there).expect("its slot");
         let (first, expected) = world.b.stack.numbers(slot).expect("numbers");
-        let bare = Bare {
+        let bare = RawSegment {
             seq: expected.wrapping_add(beyond),
             ack: first.wrapping_add(bytes.len() as u32),
             flags: flags::ACK,

@@ -9,7 +9,7 @@ use hioload_device::faults::{Faults, Impairment};
 use hioload_device::memory::{MemoryDevice, PairOptions, pair};
 use hioload_lcore::Time;
 
-use crate::{Event, FlowId, Stack, StackConfig, What};
+use crate::{Event, EventFlags, FlowId, Stack, StackConfig};
 
 mod closing;
 mod forged;
@@ -17,10 +17,10 @@ mod lcores;
 mod limits;
 mod network;
 
-/// What a flow's user has seen.
+/// The events of one flow, accumulated.
 #[derive(Default, Debug)]
 pub(crate) struct Seen {
-    pub what: What,
+    pub flags: EventFlags,
     pub bytes: Vec<u8>,
     pub error: Option<std::io::ErrorKind>,
     pub in_place: usize,
@@ -29,16 +29,16 @@ pub(crate) struct Seen {
 
 pub(crate) type Dev = Faults<MemoryDevice>;
 
-/// One side: a stack, and a user of it who notes what happens.
+/// One side: a stack, and a user that records its events.
 pub(crate) struct Side {
     pub stack: Stack<Dev>,
     pub seen: HashMap<FlowId, Seen>,
     pub accepted: Vec<FlowId>,
-    /// Sends back what comes.
+    /// Sends received bytes back.
     pub echoes: bool,
-    /// Takes what comes.
+    /// Consumes received bytes.
     pub reads: bool,
-    /// Releases flows that have ended.
+    /// Releases flows whose peer has ended its side.
     pub releases: bool,
 }
 
@@ -68,25 +68,28 @@ impl Side {
     fn on_event(&mut self, event: Event<<Dev as Device>::Frame>) {
         let Event {
             flow,
-            what,
+            flags,
             error,
-            segment,
+            payload,
         } = event;
-        assert!(!what.is_empty());
-        if what.contains(What::ACCEPTED) {
+        assert!(!flags.is_empty());
+        if flags.contains(EventFlags::ACCEPTED) {
             self.accepted.push(flow);
         }
         let seen = self.seen.entry(flow).or_default();
-        assert!(!seen.what.contains(What::CLOSED), "an event after the last");
-        seen.what |= what;
+        assert!(
+            !seen.flags.contains(EventFlags::CLOSED),
+            "an event after the last"
+        );
+        seen.flags |= flags;
         seen.events += 1;
         if error.is_some() {
             seen.error = error;
         }
-        if what.contains(What::DATA) && self.reads {
-            let bytes = match segment {
-                Some(mut segment) => {
-                    let bytes = segment.frame.bytes_mut()[segment.payload].to_vec();
+        if flags.contains(EventFlags::DATA) && self.reads {
+            let bytes = match payload {
+                Some(mut payload) => {
+                    let bytes = payload.frame.bytes_mut()[payload.range].to_vec();
                     assert_eq!(self.stack.readable(flow), bytes, "the ring has the same");
                     seen.in_place += bytes.len();
                     bytes
@@ -99,7 +102,7 @@ impl Side {
             }
             seen.bytes.extend(bytes);
         }
-        if self.releases && what.contains(What::END) {
+        if self.releases && flags.contains(EventFlags::END) {
             self.stack.release(flow);
         }
     }
@@ -108,8 +111,10 @@ impl Side {
         self.stack.info(flow).map_or("gone", |info| info.state)
     }
 
-    pub(crate) fn what(&self, flow: FlowId) -> What {
-        self.seen.get(&flow).map_or(What::empty(), |seen| seen.what)
+    pub(crate) fn events(&self, flow: FlowId) -> EventFlags {
+        self.seen
+            .get(&flow)
+            .map_or(EventFlags::empty(), |seen| seen.flags)
     }
 }
 
@@ -157,13 +162,8 @@ impl World {
     }
 
     pub(crate) fn with(a: StackConfig, b: StackConfig, mtu: usize) -> Self {
-        let (one, other) = pair(&PairOptions {
-            chunks: 1024,
-            ring: 256,
-            mtu,
-            ..PairOptions::default()
-        })
-        .expect("a pair");
+        let (one, other) =
+            pair(&PairOptions::default().chunks(1024).ring(256).mtu(mtu)).expect("a pair");
         Self {
             a: Side::new(one.open(), a, 1),
             b: Side::new(other.open(), b, 2),
@@ -205,16 +205,16 @@ impl World {
         self.turns(4);
     }
 
-    /// A connection, and both its names.
+    /// Opens a connection, and returns the ids of both ends.
     pub(crate) fn connect(&mut self, to: &str) -> (FlowId, FlowId) {
         let here = self.a.stack.connect(addr(to)).expect("it begins");
         self.turns(12);
-        assert!(self.a.what(here).contains(What::CONNECTED));
+        assert!(self.a.events(here).contains(EventFlags::CONNECTED));
         let there = *self.b.accepted.last().expect("accepted");
         (here, there)
     }
 
-    /// What is left when all flows have come to their ends: nothing.
+    /// Asserts that no flow, half-open flow or orphan is left.
     pub(crate) fn assert_empty(&mut self) {
         for side in [&mut self.a, &mut self.b] {
             let stats = side.stack.stats();
@@ -226,7 +226,7 @@ impl World {
 }
 
 #[test]
-fn connects_echoes_and_closes() {
+fn a_connection_opens_echoes_and_closes() {
     for to in ["10.77.0.2:80", "[fd77::2]:80"] {
         let mut world = World::new();
         world.b.echoes = true;
@@ -254,17 +254,22 @@ fn connects_echoes_and_closes() {
             (stats.retransmits, stats.bad_checksums, stats.flows),
             (0, 0, 1)
         );
-        // A data segment each way for each message, the acknowledgement on the reply.
+        // One segment in each direction for each message: the reply has the acknowledgement.
         assert!(stats.tx_segments < 210, "{stats:?}");
 
         world.a.stack.finish(here);
         world.turns(2);
-        assert!(world.b.what(there).contains(What::END));
+        assert!(world.b.events(there).contains(EventFlags::END));
         assert!(world.b.stack.ended(there));
         world.b.stack.finish(there);
         world.turns(4);
-        assert!(world.a.what(here).contains(What::END | What::CLOSED));
-        assert!(world.b.what(there).contains(What::CLOSED));
+        assert!(
+            world
+                .a
+                .events(here)
+                .contains(EventFlags::END | EventFlags::CLOSED)
+        );
+        assert!(world.b.events(there).contains(EventFlags::CLOSED));
         assert_eq!(world.a.seen[&here].error, None);
         assert_eq!(world.b.seen[&there].error, None);
         world.turns(1);

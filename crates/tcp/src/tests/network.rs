@@ -1,8 +1,8 @@
-//! Networks that lose, mix and delay; paths, tags, lcores.
+//! Loss, reordering and delay; path MTUs, VLANs, checksum offload, windows.
 
 use super::*;
 
-/// Moves `len` bytes each way and compares them.
+/// Moves `len` bytes in each direction and compares them.
 fn move_both_ways(world: &mut World, len: usize) {
     let (here, there) = world.connect("10.77.0.2:80");
     let bytes: Vec<u8> = (0..len as u32)
@@ -27,26 +27,24 @@ fn move_both_ways(world: &mut World, len: usize) {
 
 #[test]
 fn bytes_arrive_once_and_in_order_over_a_bad_network() {
-    let bad = Impairment {
-        loss: 0.02,
-        duplicate: 0.02,
-        corrupt: 0.01,
-        reorder: 0.05,
-        delay: Duration::from_millis(2),
-        jitter: Duration::from_millis(1),
-        ..Impairment::default()
-    };
+    let bad = Impairment::default()
+        .loss(0.02)
+        .duplicate(0.02)
+        .corrupt(0.01)
+        .reorder(0.05)
+        .delay(Duration::from_millis(2))
+        .jitter(Duration::from_millis(1));
     let mut world = World::new();
     for side in [&mut world.a, &mut world.b] {
         side.stack.device().set_rx(&bad);
     }
-    // Until the neighbours know one another.
+    // The neighbours resolve each other first.
     let mut tries = 0;
     while !world
         .a
         .seen
         .values()
-        .any(|seen| seen.what.contains(What::CONNECTED))
+        .any(|seen| seen.flags.contains(EventFlags::CONNECTED))
     {
         let _ = world.a.stack.connect(addr("10.77.0.2:80"));
         world.pass(Duration::from_secs(5));
@@ -63,7 +61,7 @@ fn bytes_arrive_once_and_in_order_over_a_bad_network() {
             .connect(addr("10.77.0.2:80"))
             .expect("it begins");
         world.pass(Duration::from_secs(10));
-        if world.a.what(here).contains(What::CONNECTED) {
+        if world.a.events(here).contains(EventFlags::CONNECTED) {
             break (here, *world.b.accepted.last().expect("accepted"));
         }
     };
@@ -90,7 +88,7 @@ fn bytes_arrive_once_and_in_order_over_a_bad_network() {
 }
 
 #[test]
-fn bulk_goes_through_small_rings_and_large_ones_at_any_mtu() {
+fn bulk_data_passes_small_and_large_rings_at_any_mtu() {
     for (ring, mtu) in [
         (1 << 12, 1500),
         (1 << 16, 1500),
@@ -111,14 +109,14 @@ fn bulk_goes_through_small_rings_and_large_ones_at_any_mtu() {
 }
 
 #[test]
-fn a_tagged_network_is_answered_with_its_tag() {
+fn a_flow_answers_with_the_tag_of_its_peer() {
     let tag = |config, vlan| StackConfig { vlan, ..config };
-    // The server takes any tag.
+    // The server accepts any tag.
     let mut world = World::with(tag(client(), Some(77)), server(), 1500);
     world.b.echoes = true;
     world.connect("10.77.0.2:80");
     world.connect("[fd77::2]:80");
-    // A server in another VLAN hears nothing.
+    // A server in another VLAN receives nothing.
     let mut world = World::with(tag(client(), Some(77)), tag(server(), Some(78)), 1500);
     let here = world
         .a
@@ -134,7 +132,7 @@ fn a_tagged_network_is_answered_with_its_tag() {
 }
 
 #[test]
-fn checksums_are_left_to_devices_that_can() {
+fn checksums_are_left_to_devices_with_offload() {
     for (tx, rx) in [(true, true), (true, false), (false, true)] {
         let mut options = PairOptions::default();
         for end in [&mut options.a, &mut options.b] {
@@ -152,7 +150,7 @@ fn checksums_are_left_to_devices_that_can() {
 }
 
 #[test]
-fn a_closed_window_stops_the_sender_and_a_reader_opens_it() {
+fn a_zero_window_stops_the_sender_and_reading_opens_it() {
     let mut world = World::new();
     world.b.reads = false;
     let (here, there) = world.connect("10.77.0.2:80");
@@ -166,7 +164,7 @@ fn a_closed_window_stops_the_sender_and_a_reader_opens_it() {
     assert_eq!(world.b.stack.received(there), (1 << 16) - 1);
     assert_eq!(world.a.stack.send_room(here), 0);
     assert_eq!(sent, (1 << 17) - 1);
-    // Probes go on, and nobody gives up.
+    // Probes go on, and neither flow fails.
     world.pass(Duration::from_secs(200));
     assert_eq!(world.a.state(here), "ESTABLISHED");
     let all = world.b.stack.readable(there).len();
@@ -174,15 +172,15 @@ fn a_closed_window_stops_the_sender_and_a_reader_opens_it() {
     world.b.reads = true;
     world.b.stack.consume(there, all);
     world.pass(Duration::from_millis(50));
-    assert!(world.a.what(here).contains(What::SPACE));
+    assert!(world.a.events(here).contains(EventFlags::SPACE));
     assert_eq!(world.b.seen[&there].bytes.len() + all, sent);
 }
 
 #[test]
-fn segments_grow_no_larger_than_a_router_says() {
+fn segments_respect_the_path_mtu_that_a_router_reports() {
     let mut world = World::new();
     let (here, there) = world.connect("10.77.0.2:80");
-    // What a router would send, had a segment of 1500 bytes been too big.
+    // The error of a router for a segment of 1500 bytes.
     world.a.stack.send(here, &[1; 3000]);
     let tuple = {
         let (local, peer) = (world.a.stack.local(here), world.a.stack.peer(here));
@@ -190,7 +188,7 @@ fn segments_grow_no_larger_than_a_router_says() {
     };
     let slot = world.a.stack.flows.owned(here).expect("its slot");
     let (first, _) = world.a.stack.outstanding(slot).expect("numbers");
-    // Whoever does not know what was sent is not believed, and there is an end to listening.
+    // Errors that quote no outstanding segment are ignored, and their checks are limited in rate.
     for wrong in [first.wrapping_sub(1), first.wrapping_add(3001), !first] {
         world.a.stack.lower_path(&tuple, 1300, wrong);
         world.now += Duration::from_millis(100);
@@ -200,7 +198,7 @@ fn segments_grow_no_larger_than_a_router_says() {
     world.a.stack.lower_path(&tuple, 1300, first);
     let stats = world.a.stack.stats();
     assert_eq!(
-        (stats.pmtu_lowered, stats.icmp_ignored, stats.slow_looks),
+        (stats.pmtu_lowered, stats.icmp_ignored, stats.socket_dumps),
         (0, 5, 4)
     );
     world.now += Duration::from_millis(100);
@@ -213,7 +211,7 @@ fn segments_grow_no_larger_than_a_router_says() {
         1280 - 40 - 12
     );
     assert_eq!(world.b.seen[&there].bytes.len(), 3000);
-    // Without anything outstanding nobody is believed, nor is one who raises it.
+    // Errors are ignored without an outstanding segment, and if they would raise the MTU.
     let after = first.wrapping_add(3000);
     world.a.stack.lower_path(&tuple, 600, after);
     world.a.stack.send(here, &[1; 10]);
@@ -227,7 +225,7 @@ fn segments_grow_no_larger_than_a_router_says() {
 }
 
 #[test]
-fn info_tells_what_ss_would() {
+fn info_has_the_fields_of_ss() {
     let mut world = World::new();
     world.b.echoes = true;
     let (here, there) = world.connect("10.77.0.2:80");

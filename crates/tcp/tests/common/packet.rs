@@ -1,4 +1,4 @@
-//! Packets written and read byte by byte, by code that shares nothing with the stack under test.
+//! Writes and reads packets. This code shares nothing with the stack under test, and accepts invalid packets.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -19,7 +19,7 @@ pub const ICMPV6: u8 = 58;
 
 pub const BROADCAST: [u8; 6] = [0xff; 6];
 
-/// The Ethernet addresses and the tag of a frame.
+/// The MAC addresses and the tag of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Link {
     pub src: [u8; 6],
@@ -45,7 +45,7 @@ pub fn ip_frame(link: Link, packet: &[u8]) -> Vec<u8> {
     ethernet(link, if six { IPV6 } else { IPV4 }, packet)
 }
 
-/// The 16-bit words of `bytes` added up, not folded.
+/// The sum of the 16-bit words of `bytes`, not folded.
 fn sum(bytes: &[u8]) -> u64 {
     let word = |pair: &[u8]| u64::from(pair[0]) << 8 | pair.get(1).map_or(0, |&b| u64::from(b));
     bytes.chunks(2).map(word).sum()
@@ -59,7 +59,7 @@ fn checksum(mut sum: u64) -> [u8; 2] {
     (!sum as u16).to_be_bytes()
 }
 
-/// Where the transport's checksum is, from the beginning of its header.
+/// The offset of the checksum in the transport header.
 fn checksum_at(protocol: u8) -> Option<usize> {
     match protocol {
         TCP => Some(16),
@@ -68,14 +68,14 @@ fn checksum_at(protocol: u8) -> Option<usize> {
     }
 }
 
-/// An IP packet; its checksums are right.
+/// An IP packet with right checksums.
 pub fn ip(src: IpAddr, dst: IpAddr, protocol: u8, payload: &[u8]) -> Vec<u8> {
     let mut packet = match (src, dst) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => {
             let length = (20 + payload.len()) as u16;
             let mut header = vec![0x45, 0];
             header.extend(length.to_be_bytes());
-            // Don't fragment; 64 hops.
+            // Don't fragment; TTL 64.
             header.extend([0, 0, 0x40, 0, 64, protocol, 0, 0]);
             header.extend(src.octets());
             header.extend(dst.octets());
@@ -88,7 +88,7 @@ pub fn ip(src: IpAddr, dst: IpAddr, protocol: u8, payload: &[u8]) -> Vec<u8> {
             };
             let mut header = vec![0x60, 0, 0, 0];
             header.extend((payload.len() as u16).to_be_bytes());
-            // NDP is only believed from 255 hops away.
+            // NDP needs the hop limit 255.
             header.extend([protocol, if protocol == ICMPV6 { 255 } else { 64 }]);
             header.extend(six(src).octets());
             header.extend(six(dst).octets());
@@ -96,12 +96,12 @@ pub fn ip(src: IpAddr, dst: IpAddr, protocol: u8, payload: &[u8]) -> Vec<u8> {
         }
     };
     packet.extend(payload);
-    mend_ip(&mut packet);
+    correct_ip(&mut packet);
     packet
 }
 
-/// Writes the checksums that an IP packet should have, as far as it can be understood.
-pub fn mend_ip(packet: &mut [u8]) {
+/// Writes the right checksums of an IP packet, as far as its headers can be parsed.
+pub fn correct_ip(packet: &mut [u8]) {
     let Some((at, protocol)) = transport(packet) else {
         return;
     };
@@ -129,7 +129,7 @@ pub fn mend_ip(packet: &mut [u8]) {
     packet[field..field + 2].copy_from_slice(&value);
 }
 
-/// Where an IP packet ends by its own account.
+/// The length of an IP packet by its header.
 fn end_of(packet: &[u8]) -> usize {
     let length = |at: usize| usize::from(u16::from_be_bytes([packet[at], packet[at + 1]]));
     match packet[0] >> 4 {
@@ -138,7 +138,7 @@ fn end_of(packet: &[u8]) -> usize {
     }
 }
 
-/// Where the transport header begins, and the protocol; extension headers are stepped over.
+/// The offset of the transport header, and the protocol. Extension headers are stepped over.
 fn transport(packet: &[u8]) -> Option<(usize, u8)> {
     match packet.first()? >> 4 {
         4 => {
@@ -157,32 +157,32 @@ fn transport(packet: &[u8]) -> Option<(usize, u8)> {
     }
 }
 
-/// The IP packet of a frame: where it begins.
+/// The offset of the IP packet in a frame.
 pub fn ip_at(frame: &[u8]) -> Option<usize> {
     let word = |at: usize| Some(u16::from_be_bytes([*frame.get(at)?, *frame.get(at + 1)?]));
     let at = if word(12)? == VLAN { 16 } else { 12 };
     matches!(word(at)?, IPV4 | IPV6).then_some(at + 2)
 }
 
-/// Writes the checksums that a frame should have.
-pub fn mend(frame: &mut [u8]) {
+/// Writes the right checksums of a frame.
+pub fn correct(frame: &mut [u8]) {
     if let Some(at) = ip_at(frame)
         && frame.len() >= at + 20
     {
-        mend_ip(&mut frame[at..]);
+        correct_ip(&mut frame[at..]);
     }
 }
 
-/// Where the TCP header of a frame begins, if a whole one is there.
+/// The offset of the TCP header in a frame, if it is complete.
 pub fn tcp_at(frame: &[u8]) -> Option<usize> {
     let at = ip_at(frame)?;
     let (tcp, protocol) = transport(&frame[at..])?;
     (protocol == TCP && frame.len() >= at + tcp + 20).then_some(at + tcp)
 }
 
-/// Replaces the checksum of a TCP segment, if it is right, by the sum of the pseudo-header, for a device to complete it;
-/// gives the offsets that the device needs: of the TCP header, and of the field in it.
-pub fn leave_out(frame: &mut [u8]) -> Option<(u16, u16)> {
+/// Replaces the checksum of a TCP segment, if it is right, by the sum of the pseudo-header, which a device completes. Returns the
+/// offsets that the device needs: that of the TCP header, and that of the field in it.
+pub fn offload_checksum(frame: &mut [u8]) -> Option<(u16, u16)> {
     let (ip, tcp) = (ip_at(frame)?, tcp_at(frame)?);
     let end = ip + end_of(&frame[ip..]);
     if end != frame.len() {
@@ -201,11 +201,11 @@ pub fn leave_out(frame: &mut [u8]) -> Option<(u16, u16)> {
     Some((tcp as u16, 16))
 }
 
-/// Whether the checksums of a frame are right, as far as it can be understood.
+/// Whether the checksums of a frame are right, as far as its headers can be parsed.
 pub fn is_intact(frame: &[u8]) -> bool {
-    let mut mended = frame.to_vec();
-    mend(&mut mended);
-    mended == frame
+    let mut corrected = frame.to_vec();
+    correct(&mut corrected);
+    corrected == frame
 }
 
 /// A TCP segment.
@@ -240,7 +240,7 @@ impl Segment<'_> {
     }
 }
 
-/// What a router says of `packet`, which did not fit: ICMP "fragmentation needed" or ICMPv6 "packet too big".
+/// The ICMP error of a router for `packet`: "fragmentation needed", or "packet too big" of ICMPv6.
 pub fn too_big(packet: &[u8], router: IpAddr, to: IpAddr, mtu: u16) -> Vec<u8> {
     let [high, low] = mtu.to_be_bytes();
     let quoted = &packet[..packet.len().min(if router.is_ipv4() { 28 } else { 500 })];
@@ -252,18 +252,18 @@ pub fn too_big(packet: &[u8], router: IpAddr, to: IpAddr, mtu: u16) -> Vec<u8> {
     ip(router, to, protocol, &[&header, quoted].concat())
 }
 
-/// What is to be seen of a frame.
+/// The fields of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct View {
     pub src: IpAddr,
     pub dst: IpAddr,
     pub protocol: u8,
-    /// Bytes of the IP packet, as it says itself.
+    /// The length of the IP packet by its header.
     pub length: usize,
     pub tcp: Option<TcpView>,
 }
 
-/// What is to be seen of a TCP segment.
+/// The fields of a TCP segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TcpView {
     pub ports: (u16, u16),
@@ -274,7 +274,7 @@ pub struct TcpView {
     pub payload: usize,
 }
 
-/// Looks at a frame; `None` if there is no IP packet in it, or not enough of one.
+/// The fields of a frame; `None` if there is no IP packet in it, or not enough of one.
 pub fn view(frame: &[u8]) -> Option<View> {
     let packet = &frame[ip_at(frame)?..];
     if packet.len() < 20 {

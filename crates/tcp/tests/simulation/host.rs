@@ -1,4 +1,4 @@
-//! One host: a stack, and an application that does what the connections' scripts say.
+//! One host: a stack, and an application that follows the scripts of its connections.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,39 +8,42 @@ use std::time::Duration;
 use hioload_device::memory::MemoryDevice;
 use hioload_lcore::Time;
 use hioload_mem::frames::Frame;
-use hioload_tcp::{ConnectError, Event, FlowId, Stack, What};
+use hioload_tcp::{ConnectError, Event, EventFlags, FlowId, Stack};
 
 use crate::ledger::{Fate, Ledger};
-use crate::plan::{Ends, Reads, Script};
+use crate::plan::Reads;
 use crate::random::{Content, HEADER};
 
-/// How long a server waits for a stream's header. Only a client that is gone lets it wait.
+/// The time that a server waits for the header of a stream. Only a client that has gone sends none.
 const PATIENCE: Duration = Duration::from_secs(100);
 
-/// Stale ids that are remembered, to be used in vain.
+/// The number of stale ids that are remembered and used.
 const STALE: usize = 16;
+
+mod checks;
+mod script;
 
 /// One end of a connection, as its application sees it.
 struct Flow {
-    /// Which connection it is; a server learns it from the stream.
+    /// The number of the connection. A server reads it from the stream.
     number: Option<usize>,
     established: bool,
     end: bool,
     finished: bool,
-    /// The stack had no room; it will say when it has.
+    /// The stack had no room: `SPACE` will come.
     blocked: bool,
-    /// There is something to read that the script did not want yet.
+    /// Bytes are left that the script does not read yet.
     left: bool,
     sent: u64,
     read: u64,
     stalled: bool,
     read_at: Option<Time>,
     write_at: Option<Time>,
-    /// When something happened last.
+    /// The time of the last progress.
     progress: Time,
 }
 
-/// What the counters have to agree with.
+/// Counts that the counters of the stack have to agree with.
 #[derive(Clone, Copy, Default, Debug)]
 struct Counts {
     accepted: u64,
@@ -56,7 +59,7 @@ pub struct Host {
     pub stack: Stack<MemoryDevice>,
     flows: BTreeMap<FlowId, Flow>,
     stale: Vec<FlowId>,
-    /// Frames that the application holds on to for a while.
+    /// Frames that the application keeps for a time.
     held: Vec<(Time, Frame)>,
     counts: Counts,
 }
@@ -74,11 +77,11 @@ impl Host {
         }
     }
 
-    /// One turn; returns whether anything happened.
+    /// Runs one turn. Returns whether anything happened.
     pub fn turn(&mut self, ledger: &mut Ledger) -> bool {
         let now = ledger.now;
         if ledger.random.chance(10) {
-            // An application acts when it likes, not only when told.
+            // An application may act without an event.
             self.wake(ledger);
         }
         let mut busy = self.stack.receive(now) > 0;
@@ -97,7 +100,7 @@ impl Host {
         busy
     }
 
-    /// When it wants the next turn.
+    /// The time of its next turn.
     pub fn next_deadline(&self) -> Option<Time> {
         let wakes = self.flows.values().flat_map(|f| [f.read_at, f.write_at]);
         let held = self.held.iter().map(|&(until, _)| until);
@@ -108,7 +111,7 @@ impl Host {
             .min()
     }
 
-    /// Begins a connection.
+    /// Opens a connection.
     pub fn connect(&mut self, number: usize, ledger: &mut Ledger) -> Result<(), ConnectError> {
         let to = ledger
             .plan
@@ -127,7 +130,7 @@ impl Host {
         Ok(())
     }
 
-    /// Everything it knew is gone.
+    /// The host loses all its state.
     pub fn forget(&mut self, ledger: &mut Ledger) {
         for flow in self.flows.values() {
             if let Some(number) = flow.number {
@@ -140,70 +143,71 @@ impl Host {
     fn event(&mut self, event: Event<Frame>, ledger: &mut Ledger) {
         let Event {
             flow: id,
-            what,
+            flags,
             error,
-            segment,
+            payload,
+            ..
         } = event;
         ledger
             .trace
-            .note(describe(what), bits(id), self.index as u64);
-        assert!(!what.is_empty(), "an event that says nothing");
+            .note(describe(flags), bits(id), self.index as u64);
+        assert!(!flags.is_empty(), "an event without flags");
         assert!(
             (id.index as usize) < self.stack.capacity(),
             "{id}: beyond capacity"
         );
         assert!(
-            error.is_none() || what.contains(What::CLOSED),
+            error.is_none() || flags.contains(EventFlags::CLOSED),
             "an error of a live flow"
         );
-        if what.contains(What::ACCEPTED) && !self.accepted(id, ledger) {
+        if flags.contains(EventFlags::ACCEPTED) && !self.accepted(id, ledger) {
             return;
         }
         let Some(flow) = self.flows.get_mut(&id) else {
-            panic!("{id}: {} of a stale flow", describe(what));
+            panic!("{id}: {} of a stale flow", describe(flags));
         };
-        if what.contains(What::CONNECTED) {
+        if flags.contains(EventFlags::CONNECTED) {
             assert!(!self.server && !flow.established, "{id}: connected");
             flow.established = true;
             self.counts.connected += 1;
         }
-        let stream = [What::DATA, What::END, What::SPACE];
-        let stream = stream.iter().any(|&bit| what.contains(bit));
+        let stream = [EventFlags::DATA, EventFlags::END, EventFlags::SPACE];
+        let stream = stream.iter().any(|&bit| flags.contains(bit));
         assert!(
             !stream || flow.established,
             "{id}: {} before it is established",
-            describe(what)
+            describe(flags)
         );
-        if what.contains(What::DATA) {
+        if flags.contains(EventFlags::DATA) {
             assert!(!flow.end, "{id}: data after the end");
             assert!(self.stack.received(id) > 0, "{id}: data, but none is there");
             flow.left = true;
         }
-        if what.contains(What::END) {
+        if flags.contains(EventFlags::END) {
             assert!(!flow.end, "{id}: a second end");
             assert!(self.stack.ended(id), "{id}: end, and not ended");
             flow.end = true;
         }
-        if what.contains(What::SPACE) {
+        if flags.contains(EventFlags::SPACE) {
             flow.blocked = false;
         }
         flow.progress = ledger.now;
-        if what.contains(What::END) {
+        if flags.contains(EventFlags::END) {
             self.check_complete(id, ledger);
         }
-        if let Some(segment) = segment {
-            assert!(what.contains(What::DATA), "a segment without data");
-            let hold = self.in_place(id, segment, ledger);
+        if let Some(payload) = payload {
+            assert!(flags.contains(EventFlags::DATA), "a payload without data");
+            let hold = self.in_place(id, payload, ledger);
             self.held.extend(hold);
         }
-        if what.contains(What::CLOSED) {
+        if flags.contains(EventFlags::CLOSED) {
             self.closed(id, error, ledger);
         } else {
             self.work(id, ledger);
         }
     }
 
-    /// A new flow; `false` if it is got rid of at once.
+    /// A new flow; `false` if the application ends it at once.
     fn accepted(&mut self, id: FlowId, ledger: &mut Ledger) -> bool {
         assert!(self.server, "{id}: accepted by a client");
         assert!(!self.flows.contains_key(&id), "{id}: accepted twice");
@@ -224,7 +228,7 @@ impl Host {
         true
     }
 
-    /// All that the peer sent is there when its end is.
+    /// Checks that all bytes of the peer have arrived with its end.
     fn check_complete(&mut self, id: FlowId, ledger: &mut Ledger) {
         let Some(flow) = self.flows.get(&id) else {
             return;
@@ -234,7 +238,7 @@ impl Host {
             panic!("{id}: the end after {there} bytes, and no header");
         };
         let half = *ledger.connections[number].half(self.server);
-        // Nobody knew which one it was when the server dropped it.
+        // The server has dropped it before it knew the number.
         let dropped = ledger.excuses.whims && there == 0 && !self.server;
         assert!(
             dropped || half.done && half.queued == there,
@@ -242,7 +246,7 @@ impl Host {
         );
     }
 
-    /// The connection that a stream of a server's begins with, if its header is there.
+    /// The connection of a stream at a server, if its header is there.
     fn peek(&mut self, id: FlowId) -> Option<usize> {
         let header = self.stack.readable(id).get(..HEADER as usize)?;
         let header = header.try_into().expect("its length");
@@ -250,29 +254,29 @@ impl Host {
         Some(number.unwrap_or_else(|| panic!("{id}: a stream begins with {header:x?}")))
     }
 
-    /// The payload where it arrived: the same bytes as those in the ring. Sometimes gives the frame back, to be held.
+    /// Checks that the payload in the frame is equal to the bytes in the ring. Sometimes returns the frame, to be kept.
     fn in_place(
         &mut self,
         id: FlowId,
-        segment: hioload_tcp::Segment<Frame>,
+        payload: hioload_tcp::FramePayload<Frame>,
         ledger: &mut Ledger,
     ) -> Option<(Time, Frame)> {
-        let hioload_tcp::Segment { mut frame, payload } = segment;
+        let hioload_tcp::FramePayload { mut frame, range } = payload;
         let there = self.stack.readable(id);
         assert_eq!(
-            frame.bytes().get(payload.clone()),
+            frame.bytes().get(range.clone()),
             Some(&*there),
             "{id}: the frame's payload is not what is in the ring"
         );
         if self.takes_all(id, ledger) {
-            // Parsed here, and spoiled by that.
-            frame.bytes_mut()[payload].fill(0xee);
+            // A receiver may modify bytes that it consumes.
+            frame.bytes_mut()[range].fill(0xee);
         }
         let hold = self.held.len() < 4 && ledger.random.chance(2);
         hold.then(|| (ledger.now + ledger.random.micros(1..=100_000), frame))
     }
 
-    /// Whether it leaves nothing of what it is given.
+    /// Whether the application consumes all bytes of an event.
     fn takes_all(&self, id: FlowId, ledger: &Ledger) -> bool {
         let number = self.flows.get(&id).and_then(|flow| flow.number);
         number.is_some_and(|number| {
@@ -287,7 +291,7 @@ impl Host {
     }
 
     fn closed(&mut self, id: FlowId, error: Option<io::ErrorKind>, ledger: &mut Ledger) {
-        // What is still in the ring can be had now or never.
+        // The bytes in the ring are lost after this event.
         self.identify(id, ledger);
         while self.read(id, usize::MAX, ledger) > 0 {}
         let flow = self.flows.remove(&id).expect("looked at before");
@@ -313,7 +317,7 @@ impl Host {
         self.stale.push(id);
     }
 
-    /// Goes on with flows that wanted to pause.
+    /// Continues the flows whose pause has ended.
     fn wake(&mut self, ledger: &mut Ledger) -> bool {
         let now = ledger.now;
         let is_due = |at: Option<Time>| at.is_some_and(|at| at <= now);
@@ -340,7 +344,7 @@ impl Host {
         !due.is_empty()
     }
 
-    /// Resets a flow whose peer is not there any more.
+    /// Resets a flow whose peer has gone.
     pub fn give_up(&mut self, id: FlowId, ledger: &mut Ledger) {
         ledger.trace.note("gives up", bits(id), self.index as u64);
         self.abort(id, ledger);
@@ -372,7 +376,7 @@ impl Host {
         }
     }
 
-    /// Learns from the stream which connection a server's flow is.
+    /// Reads the number of a server's connection from its stream.
     fn identify(&mut self, id: FlowId, ledger: &mut Ledger) {
         let unknown = |flow: &Flow| flow.number.is_none();
         if !self.flows.get(&id).is_some_and(unknown) {
@@ -398,285 +402,11 @@ impl Host {
         ledger.trace.note("is connection", bits(id), number as u64);
     }
 
-    /// Does what the script wants done now.
-    fn work(&mut self, id: FlowId, ledger: &mut Ledger) {
-        self.identify(id, ledger);
-        let Some(flow) = self.flows.get(&id) else {
-            return;
-        };
-        let (Some(number), true) = (flow.number, flow.established) else {
-            return;
-        };
-        let dialogue = ledger.connections[number].dialogue;
-        let script = if self.server {
-            dialogue.down
-        } else {
-            dialogue.up
-        };
-        let echo = self.server && dialogue.echo;
-        loop {
-            let read = self.reads(id, script, echo, ledger);
-            let wrote = self.writes(id, script, echo, ledger);
-            // An echo that has room again reads on, and one that has read writes.
-            if !echo || !(read || wrote) {
-                break;
-            }
-        }
-        self.ends(id, script, ledger);
-    }
-
-    fn reads(&mut self, id: FlowId, script: Script, echo: bool, ledger: &mut Ledger) -> bool {
-        let now = ledger.now;
-        let Some(flow) = self.flows.get_mut(&id) else {
-            return false;
-        };
-        if !flow.left || flow.read_at.is_some() {
-            return false;
-        }
-        let mut most = usize::MAX;
-        match script.reads {
-            Reads::All => {}
-            Reads::Drip(bytes, every) => {
-                most = bytes;
-                flow.read_at = Some(now + every);
-            }
-            Reads::Stall(from, pause) if !flow.stalled => {
-                most = from.saturating_sub(flow.read) as usize;
-                if self.stack.received(id) >= most {
-                    flow.stalled = true;
-                    flow.read_at = Some(now + pause);
-                }
-            }
-            Reads::Stall(..) => {}
-        }
-        if echo {
-            // No more than can be sent back.
-            let owed = flow.read.saturating_sub(HEADER) - flow.sent;
-            most = most.min(self.stack.send_room(id).saturating_sub(owed as usize));
-            if flow.read < HEADER {
-                most = HEADER as usize;
-            }
-        }
-        self.read(id, most, ledger) > 0
-    }
-
-    /// Reads and checks at most so much; returns how much it was.
-    fn read(&mut self, id: FlowId, most: usize, ledger: &mut Ledger) -> usize {
-        let Some(flow) = self.flows.get_mut(&id) else {
-            return 0;
-        };
-        let Some(number) = flow.number else { return 0 };
-        let content = ledger.content(number, self.server);
-        let known = self.stack.received(id);
-        let there = self.stack.readable(id);
-        assert_eq!(there.len(), known, "{id}: readable and received differ");
-        let taken = there.len().min(most);
-        if let Some(at) = content.differs(flow.read, &there[..taken]) {
-            let wrong = &there[(at - flow.read) as usize..taken];
-            let wrong = &wrong[..wrong.len().min(32)];
-            let mut right = [0; 32];
-            content.fill(at, &mut right[..wrong.len()]);
-            panic!(
-                "{id}: connection {number} differs at byte {at}, read at {}: {wrong:02x?} instead of {right:02x?}",
-                flow.read
-            );
-        }
-        flow.left = taken < there.len();
-        self.stack.consume(id, taken);
-        assert_eq!(
-            self.stack.received(id),
-            known - taken,
-            "{id}: after consume"
-        );
-        flow.read += taken as u64;
-        if taken > 0 {
-            ledger.trace.note("reads", bits(id), taken as u64);
-            self.counts.consumed += taken as u64;
-            flow.progress = ledger.now;
-        }
-        taken
-    }
-
-    fn writes(&mut self, id: FlowId, script: Script, echo: bool, ledger: &mut Ledger) -> bool {
-        let Some(flow) = self.flows.get_mut(&id) else {
-            return false;
-        };
-        let Some(number) = flow.number else {
-            return false;
-        };
-        let content = ledger.content(number, !self.server);
-        let before = flow.sent;
-        while !flow.finished && !flow.blocked && flow.write_at.is_none() {
-            let limit = match echo {
-                true => flow.read.saturating_sub(HEADER).min(script.total),
-                false => script.total,
-            };
-            let wanted = script.chunk.min((limit - flow.sent) as usize);
-            if wanted == 0 {
-                break;
-            }
-            let taken = write(
-                &mut self.stack,
-                id,
-                content,
-                flow.sent,
-                wanted,
-                script.lends,
-            );
-            assert!(taken <= wanted);
-            flow.blocked = taken < wanted;
-            flow.sent += taken as u64;
-            self.counts.sent += taken as u64;
-            if !script.pause.is_zero() && !echo {
-                flow.write_at = Some(ledger.now + script.pause);
-            }
-        }
-        if flow.sent > before {
-            flow.progress = ledger.now;
-            ledger.connections[number].half(!self.server).queued = flow.sent;
-        }
-        flow.sent > before
-    }
-
-    fn ends(&mut self, id: FlowId, script: Script, ledger: &mut Ledger) {
-        let Some(flow) = self.flows.get_mut(&id) else {
-            return;
-        };
-        let Some(number) = flow.number else { return };
-        let all_sent = flow.sent == script.total;
-        let all_read = flow.end && !flow.left;
-        let mut finish = false;
-        match script.ends {
-            Ends::Abort(after) if flow.sent + flow.read >= after => {
-                return self.abort(id, ledger);
-            }
-            Ends::Early if all_sent => return self.release(id, ledger),
-            Ends::Second | Ends::Finish | Ends::Abort(_) if all_sent && all_read => {
-                return self.release(id, ledger);
-            }
-            Ends::Finish | Ends::Closed | Ends::Abort(_) => finish = all_sent,
-            Ends::Second | Ends::Early => {}
-        }
-        if finish && !flow.finished {
-            flow.finished = true;
-            ledger.connections[number].half(!self.server).done = true;
-            ledger.trace.note("finishes", number as u64, flow.sent);
-            self.stack.finish(id);
-        }
-    }
-
-    /// Uses an id that is not valid any more: nothing may come of it.
-    fn poke(&mut self, ledger: &mut Ledger) {
-        if self.stale.is_empty() || !ledger.random.chance(5) {
-            return;
-        }
-        let id = ledger.random.pick(&self.stale);
-        let stack = &mut self.stack;
-        assert!(
-            stack.readable(id).is_empty() && stack.received(id) == 0,
-            "{id} is stale"
-        );
-        assert_eq!(stack.send(id, b"nothing"), 0, "{id} is stale");
-        assert!(stack.send_space(id, 1).is_none(), "{id} is stale");
-        assert!(
-            stack.send_room(id) == 0 && stack.send_queued(id) == 0,
-            "{id} is stale"
-        );
-        assert!(
-            stack.peer(id).is_none() && stack.local(id).is_none(),
-            "{id} is stale"
-        );
-        assert!(stack.info(id).is_none(), "{id} is stale");
-        stack.consume(id, 3);
-        stack.commit(id, 3);
-        stack.finish(id);
-        stack.release(id);
-        stack.abort(id);
-    }
-
-    /// Nothing is ever above its bound.
-    fn bounds(&self, ledger: &Ledger) {
-        let config = &ledger.plan.hosts[self.index];
-        let stats = self.stack.stats();
-        let within = |what, is: u64, most: usize| {
-            assert!(
-                is <= most as u64,
-                "host {}: {is} {what}, of at most {most}",
-                self.index
-            );
-        };
-        within("flows", stats.flows, config.max_flows);
-        within("half-open flows", stats.half_open, config.half_open);
-        within("orphans", stats.orphans, config.orphans);
-        within("in TIME_WAIT", stats.time_wait, config.time_wait);
-        let slots = config.max_flows + config.half_open + config.orphans;
-        let rings = slots * (config.rx_ring + config.tx_ring);
-        within("bytes of rings", stats.ring_bytes, rings);
-    }
-
-    /// Flows that have waited for longer than `patience`, for what will not come by itself.
-    pub fn impatient(&mut self, patience: Duration, ledger: &mut Ledger) {
-        let since = ledger.healed.unwrap_or(ledger.now);
-        let waiting = |flow: &Flow| ledger.now.saturating_sub(flow.progress.max(since));
-        let long: Vec<FlowId> = self
-            .flows
-            .iter()
-            .filter(|(_, flow)| flow.number.is_some() && waiting(flow) > patience)
-            .map(|(&id, _)| id)
-            .collect();
-        for id in long {
-            let flow = &self.flows[&id];
-            let number = flow.number.expect("asked for");
-            let peer = *ledger.connections[number].fate(self.server);
-            let queued = self.stack.send_queued(id);
-            assert!(
-                peer != Fate::Open && flow.established && queued == 0,
-                "connection {number} stands still: {id} at host {} has sent {} and read {} bytes, {queued} are queued; its peer is {peer:?}; blocked {}, left {}; {:?}; {:?}",
-                self.index,
-                flow.sent,
-                flow.read,
-                flow.blocked,
-                flow.left,
-                self.stack.info(id),
-                ledger.connections[number],
-            );
-            self.give_up(id, ledger);
-        }
-    }
-
-    /// At the end of everything: nothing is left, and the counters agree with what was seen.
-    pub fn check_end(&mut self) {
-        let index = self.index;
-        assert!(
-            self.flows.is_empty(),
-            "host {index}: the application has flows left"
-        );
-        let left: Vec<_> = self.stack.flows().collect();
-        let states: Vec<_> = left.iter().map(|&id| self.stack.info(id)).collect();
-        assert!(
-            left.is_empty(),
-            "host {index}: flows left over: {left:?} {states:?}"
-        );
-        let stats = self.stack.stats();
-        let gauges = [stats.flows, stats.half_open, stats.orphans, stats.time_wait];
-        assert_eq!(
-            gauges, [0; 4],
-            "host {index}: flows, half-open, orphans, TIME_WAIT"
-        );
-        assert_eq!(stats.ring_bytes, 0, "host {index}: ring memory left over");
-        let counts = self.counts;
-        assert_eq!(stats.accepted, counts.accepted, "host {index}: accepted");
-        assert_eq!(stats.connected, counts.connected, "host {index}: connected");
-        let consumed = stats.rx_bytes_in_place + stats.rx_bytes_from_ring;
-        assert_eq!(consumed, counts.consumed, "host {index}: bytes consumed");
-        assert!(stats.accepted <= stats.syns, "host {index}: {stats:?}");
-    }
-
     pub fn is_idle(&self) -> bool {
         self.flows.is_empty()
     }
 
-    /// The local ends of its flows, for those who want to spoil them.
+    /// The local ends of its flows, for the attacker.
     pub fn ends_of(&self, nth: u64) -> Option<(SocketAddr, SocketAddr)> {
         let nth = nth as usize % self.flows.len().max(1);
         let id = *self.flows.keys().nth(nth)?;
@@ -703,52 +433,19 @@ impl Flow {
     }
 }
 
-/// Queues what it can of `wanted` bytes from `offset` on.
-fn write(
-    stack: &mut Stack<MemoryDevice>,
-    id: FlowId,
-    content: Content,
-    offset: u64,
-    wanted: usize,
-    lends: bool,
-) -> usize {
-    let room = stack.send_room(id);
-    let mut taken = 0;
-    if lends {
-        while taken < wanted {
-            let want = wanted - taken;
-            let Some(space) = stack.send_space(id, want) else {
-                break;
-            };
-            assert!(space.len() >= want.min(256), "{id}: too little send space");
-            let n = space.len().min(want);
-            content.fill(offset + taken as u64, &mut space[..n]);
-            stack.commit(id, n);
-            taken += n;
-        }
-        assert!(taken <= room, "{id}: more than there was room for");
-    } else {
-        let mut bytes = vec![0; wanted];
-        content.fill(offset, &mut bytes);
-        taken = stack.send(id, &bytes);
-        assert_eq!(taken, wanted.min(room), "{id}: send and send_room differ");
-    }
-    taken
-}
-
 fn bits(id: FlowId) -> u64 {
     u64::from(id.generation) << 32 | u64::from(id.index)
 }
 
-/// For the trace.
-fn describe(what: What) -> &'static str {
-    let closed = what.contains(What::CLOSED);
-    let opened = what.contains(What::ACCEPTED) || what.contains(What::CONNECTED);
+/// A text for the trace.
+fn describe(flags: EventFlags) -> &'static str {
+    let closed = flags.contains(EventFlags::CLOSED);
+    let opened = flags.contains(EventFlags::ACCEPTED) || flags.contains(EventFlags::CONNECTED);
     match (
         opened,
         closed,
-        what.contains(What::END),
-        what.contains(What::DATA),
+        flags.contains(EventFlags::END),
+        flags.contains(EventFlags::DATA),
     ) {
         (true, true, ..) => "event: opened, closed",
         (true, _, true, _) => "event: opened, end",

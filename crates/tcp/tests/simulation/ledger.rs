@@ -1,4 +1,4 @@
-//! Both ends of every connection, as nobody in the simulated world sees them: what may be believed of a death.
+//! The ledger knows both ends of every connection, and checks that each has a reason to end.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,16 +10,16 @@ use crate::plan::{Dialogue, Ends, Plan, Reads};
 use crate::random::{Content, Random};
 use crate::trace;
 
-/// A stack's time is that of its last turn, which may be so long ago when it is called.
+/// The longest time since the last turn of a stack when it is called: its own time is that of the last turn.
 const LAG: Duration = Duration::from_millis(100);
 
-/// What became of one end of a connection.
+/// The state of one end of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
-    /// Not begun, or not known to be of this connection.
+    /// It has not begun, or is not known to belong to this connection.
     None,
     Open,
-    /// Released, and whether everything had been sent and received by then.
+    /// It was released; whether everything had been sent and received by then.
     Released(Time, bool),
     Aborted,
     Closed(Option<io::ErrorKind>),
@@ -27,12 +27,12 @@ pub enum Fate {
     Lost,
 }
 
-/// What one end has said so far.
+/// The stream that one end has sent so far.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Half {
-    /// Bytes that the stack took.
+    /// Bytes that the stack has accepted.
     pub queued: u64,
-    /// No more will follow.
+    /// The stream is complete.
     pub done: bool,
 }
 
@@ -40,7 +40,7 @@ pub struct Half {
 #[derive(Clone, Debug)]
 pub struct Connection {
     pub dialogue: Dialogue,
-    /// When it is begun; a connection that cannot begin tries again.
+    /// The time at which it begins. A connection that cannot begin tries again.
     pub due: Time,
     pub client: Fate,
     pub server: Fate,
@@ -64,19 +64,19 @@ impl Connection {
         if client { &mut self.up } else { &mut self.down }
     }
 
-    /// Whether nothing more is to be expected of it.
+    /// Whether both ends have ended.
     pub fn is_over(&self) -> bool {
         let over = |fate| !matches!(fate, Fate::Open);
         over(self.server) && over(self.client) && self.client != Fate::None
     }
 }
 
-/// What has gone wrong so far, as far as it may end connections.
+/// The disturbances so far that may end connections.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Excuses {
     /// Frames may be lost.
     pub loss: bool,
-    /// A host was not there, or somebody took its place.
+    /// A host was absent, or was replaced.
     pub outage: bool,
     pub restart: bool,
     pub flood: bool,
@@ -85,7 +85,7 @@ pub struct Excuses {
     pub whims: bool,
 }
 
-/// What all of a simulated world have in common.
+/// The state that all parts of a simulated world share.
 pub struct Ledger {
     pub now: Time,
     pub trace: trace::Shared,
@@ -93,7 +93,7 @@ pub struct Ledger {
     pub plan: Plan,
     pub connections: Vec<Connection>,
     pub excuses: Excuses,
-    /// Everything was mended at this time.
+    /// The time at which everything was repaired.
     pub healed: Option<Time>,
 }
 
@@ -128,7 +128,7 @@ impl Ledger {
         }
     }
 
-    /// What the client (`up`) or the server of a connection sends.
+    /// The bytes that the client (`up`) or the server of a connection sends.
     pub fn content(&self, connection: usize, up: bool) -> Content {
         match up {
             true => Content::up(connection),
@@ -136,10 +136,10 @@ impl Ledger {
         }
     }
 
-    /// Whether the end of a connection at one of its ends, seen now, is one that TCP and the world allow.
+    /// Checks that TCP and the world allow one end of a connection to end as it does now.
     ///
     /// # Panics
-    /// If not.
+    /// If they do not.
     pub fn judge(
         &self,
         number: usize,
@@ -157,7 +157,7 @@ impl Ledger {
         let excuses = self.excuses;
         let linger = self.shortest_linger();
         let trouble = excuses.loss || excuses.outage || excuses.restart;
-        // A server that had no room, or forgot a handshake among too many.
+        // The server had no room, or has evicted the half-open flow.
         let crowded = trouble || excuses.flood || excuses.budgets || excuses.whims;
         let gone = match peer {
             Fate::Open => false,
@@ -166,7 +166,7 @@ impl Ledger {
                 !complete || crowded || self.now.saturating_sub(when) + LAG >= linger
             }
             Fate::Aborted | Fate::Lost => true,
-            // It is forgotten there, and may say so to what comes late.
+            // The other end is freed there, and answers late segments with RSTs.
             Fate::Closed(error) => error.is_some() || crowded,
         };
         let explained = match error {
@@ -180,15 +180,15 @@ impl Ledger {
         let end = if client { "client" } else { "server" };
         assert!(
             explained,
-            "connection {number}: the {end}'s end died of {error:?} (established: {established}), which nothing explains: {connection:?}, {excuses:?}"
+            "connection {number}: the {end}'s end failed with {error:?} (established: {established}) without a reason: {connection:?}, {excuses:?}"
         );
     }
 
-    /// Whether a connection of polite ends has to be complete in the end: nothing could come between.
+    /// Whether a connection has to be complete in the end, because nothing could disturb it.
     pub fn must_succeed(&self, number: usize) -> bool {
         let dialogue = &self.connections[number].dialogue;
         let polite = |ends| matches!(ends, Ends::Finish | Ends::Closed | Ends::Second);
-        // Who takes nothing for so long from a peer that has released the connection is reset.
+        // An orphan is reset if its peer acknowledges nothing for the linger time.
         let linger = self.shortest_linger();
         let stalls = |reads| matches!(reads, Reads::Stall(_, time) if time >= linger);
         (self.plan.strict || dialogue.probe && !self.excuses.budgets)
@@ -198,7 +198,7 @@ impl Ledger {
             && !stalls(dialogue.down.reads)
     }
 
-    /// The shortest time that any host gives its orphans.
+    /// The shortest linger time of all hosts.
     fn shortest_linger(&self) -> Duration {
         let hosts = self.plan.hosts.iter().map(|host| host.linger);
         hosts.min().unwrap_or_default()

@@ -1,25 +1,25 @@
-//! Two stacks and more, a network that does what networks do, and virtual time: each run is decided by one seed.
+//! A simulation of several stacks, a faulty network, and virtual time. One seed determines a run.
 //!
 //! ```text
-//! cargo test -p hioload-tcp --test simulation                               # as many seeds as take some seconds
+//! cargo test -p hioload-tcp --test simulation                               # seeds for some seconds
 //! SIM_SEEDS=10000 cargo test --release -p hioload-tcp --test simulation     # more
-//! SIM_SEED=123 cargo test -p hioload-tcp --test simulation -- --nocapture   # this one, twice, and its history
+//! SIM_SEED=123 cargo test -p hioload-tcp --test simulation -- --nocapture   # one seed, twice, with its history
 //! ```
 //!
-//! `SIM_FROM` says where to begin, `SIM_TRACE` how many lines of history to keep.
+//! `SIM_FROM` is the first seed, `SIM_TRACE` the number of history lines to keep.
 //!
-//! Each seed is a world ([`plan`]): a server of one or two lcores, one or two clients, their limits and habits, links with all
-//! their faults, and troubles at certain times. [`world`] lets time pass; [`host`] is an application that checks whatever its
-//! stack tells it; [`ledger`] knows both ends and judges every death; [`net`] is switch, router and attacker. After a while
-//! everything is mended: what still stands still then will never end, and new connections have to succeed. In the end
-//! nothing may be left.
+//! A seed determines a world ([`plan`]): a server of one or two lcores, one or two clients, their limits and scripts, links with
+//! faults, and disturbances at certain times. [`world`] lets time pass. [`host`] is an application that checks every event of
+//! its stack. [`ledger`] knows both ends of each connection and checks why it ends. [`net`] is the switch, the router and the
+//! attacker. After a time everything is repaired: from then on no connection may stall, and new connections have to succeed. In
+//! the end nothing may be left.
 #![allow(missing_docs, unreachable_pub)]
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-// Shared with the fuzz targets, which need more of it.
+// Shared with the fuzz targets, which use other parts of it.
 #[allow(dead_code)]
 #[path = "../common/packet.rs"]
 mod packet;
@@ -34,10 +34,10 @@ mod world;
 
 use plan::Plan;
 
-/// Seeds that are run if nothing else is asked for.
+/// The number of seeds by default.
 const SEEDS: u64 = if cfg!(debug_assertions) { 200 } else { 1000 };
 
-/// Every so many seeds, one is run twice.
+/// One of this number of seeds is run twice.
 const TWICE: u64 = 16;
 
 fn number(name: &str) -> Option<u64> {
@@ -48,7 +48,7 @@ fn number(name: &str) -> Option<u64> {
     )
 }
 
-/// Runs a seed; says how it went wrong.
+/// Runs a seed. Returns the hash of its history, or why it failed.
 fn run(seed: u64, keep: usize) -> Result<u64, String> {
     let trace = trace::Shared::new(keep);
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| world::run(Plan::new(seed), &trace)));
@@ -62,7 +62,7 @@ fn run(seed: u64, keep: usize) -> Result<u64, String> {
     })
 }
 
-/// The same seed, twice, has to give the same.
+/// Runs the same seed twice: the histories must be equal.
 fn run_twice(seed: u64, keep: usize) -> Result<u64, String> {
     let (first, second) = (run(seed, keep)?, run(seed, keep)?);
     match first == second {

@@ -1,11 +1,11 @@
-//! The network: every host has a cable, a memory pair with faults, to one switch, which is also the router that tells of
-//! packets that are too big, and the card that spreads a server's flows over its lcores.
+//! The network. Every host has a cable, which is a memory pair with faults, to one switch. The switch is also the router that
+//! reports packets that are too big, and the NIC that spreads the flows of a server over its lcores.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use hioload_device::faults::{Faults, Impairment};
+use hioload_device::faults::Faults;
 use hioload_device::memory::{self, EndOptions, MemoryDevice, PairOptions};
 use hioload_device::{Burst, Device, Frame as _, TxChecksum};
 use hioload_lcore::Time;
@@ -16,10 +16,10 @@ use crate::plan::{self, Plan};
 use crate::random::{Random, mix};
 use crate::trace;
 
-/// Whose address the router's messages come from.
+/// The address of the router.
 const ROUTER: [u8; 6] = [2, 0, 0, 0, 1, 0xfe];
 
-/// Frames that are remembered, to be sent again.
+/// The number of frames that are remembered, to be sent again.
 const SEEN: usize = 64;
 
 /// The switch's end of one cable.
@@ -39,10 +39,10 @@ pub struct Net {
     vlan: Option<u16>,
     offload: bool,
     chunks: usize,
-    /// Where RSS sends flows depends on it.
+    /// The RSS key.
     pub rss: u64,
     pub seen: VecDeque<Vec<u8>>,
-    /// Frames that found no buffer, no room or nobody.
+    /// Frames lost without a buffer, room or receiver.
     pub lost: u64,
     seed: u64,
 }
@@ -65,29 +65,25 @@ impl Net {
         }
     }
 
-    /// A new cable to host `host`, in place of the one it had; returns the host's end.
+    /// Replaces the cable of host `host`. Returns the host's end.
     pub fn plug(&mut self, host: usize, plan: &Plan, now: Time) -> MemoryDevice {
-        let end = |sends, receives| EndOptions {
-            mac: plan::mac(host, self.servers),
-            tx_checksum: self.offload && sends,
-            rx_checksum: self.offload && receives,
+        let end = |sends, receives| {
+            let mac = plan::mac(host, self.servers);
+            EndOptions::new(mac, self.offload && sends, self.offload && receives)
         };
-        let (ours, theirs) = memory::pair(&PairOptions {
-            chunks: self.chunks,
-            ring: 4096,
-            mtu: self.mtu,
-            a: end(true, false),
-            b: end(true, true),
-            ..PairOptions::default()
-        })
+        let (ours, theirs) = memory::pair(
+            &PairOptions::default()
+                .chunks(self.chunks)
+                .ring(4096)
+                .mtu(self.mtu)
+                .a(end(true, false))
+                .b(end(true, true)),
+        )
         .expect("memory");
         let ours = ours.open();
         self.seed = mix(self.seed);
         // A frame is damaged on one cable only: two flipped bits may escape the checksum.
-        let intact = Impairment {
-            corrupt: 0.0,
-            ..plan.link.clone()
-        };
+        let intact = plan.link.clone().corrupt(0.0);
         let mut device = Faults::new(ours, self.seed, &plan.link, &intact);
         device.set_now(now);
         let port = Port {
@@ -106,7 +102,7 @@ impl Net {
         self.ports[host].down_until = until;
     }
 
-    /// Moves what there is to move; returns whether there was anything.
+    /// Forwards all frames. Returns whether there were any.
     pub fn pump(&mut self, now: Time) -> bool {
         let mut busy = false;
         let mut burst = Burst::new();
@@ -127,7 +123,7 @@ impl Net {
         busy
     }
 
-    /// A frame from host `from`, on to whom it is for.
+    /// Forwards a frame from host `from` to its destination.
     fn forward(&mut self, from: usize, frame: &[u8], now: Time) {
         self.trace.frame("sends", from, frame);
         if now < self.ports[from].down_until || frame.len() < 14 {
@@ -136,7 +132,7 @@ impl Net {
         if self.seen.len() == SEEN {
             self.seen.pop_front();
         }
-        // What is damaged already must not be damaged again: two flipped bits may escape the checksum.
+        // A damaged frame must not be damaged again: two flipped bits can escape the checksum.
         if packet::is_intact(frame) {
             self.seen.push_back(frame.to_vec());
         }
@@ -157,7 +153,7 @@ impl Net {
         }
     }
 
-    /// Whether a frame for host `host` goes to that lcore of it.
+    /// Whether RSS sends a frame to host `host`, which is one lcore.
     pub fn is_queue(&self, host: usize, frame: &[u8]) -> bool {
         if host >= self.servers || self.servers == 1 {
             return true;
@@ -171,7 +167,7 @@ impl Net {
         hash.unwrap_or(0) as usize % self.servers == host
     }
 
-    /// Tells the sender of a frame that it is too big.
+    /// Reports to the sender of a frame that it is too big.
     fn refuse(&mut self, from: usize, frame: &[u8], dst: IpAddr, now: Time) {
         let Some(at) = packet::ip_at(frame) else {
             return;
@@ -188,7 +184,7 @@ impl Net {
         self.deliver(from, &packet::ip_frame(link, &packet), now);
     }
 
-    /// From the router to a host.
+    /// Sends a packet from the router to a host.
     pub fn link(&self, to: usize) -> Link {
         Link {
             src: ROUTER,
@@ -215,9 +211,9 @@ impl Net {
         };
         frame.set_len(bytes.len());
         frame.bytes_mut().copy_from_slice(bytes);
-        // A card that vouches for what it has verified leaves the sum as it is between virtual machines.
+        // Between virtual machines, a NIC reports a partial checksum as verified.
         if self.offload
-            && let Some((start, offset)) = packet::leave_out(frame.bytes_mut())
+            && let Some((start, offset)) = packet::offload_checksum(frame.bytes_mut())
         {
             frame.set_tx_checksum(TxChecksum::Fill { start, offset });
         }
@@ -225,7 +221,7 @@ impl Net {
         port.out.push(frame);
     }
 
-    /// The links are what they should be, from now on.
+    /// Repairs all links.
     pub fn heal(&mut self, plan: &Plan) {
         for port in &mut self.ports {
             port.device.set_rx(&plan.healed);
@@ -234,21 +230,21 @@ impl Net {
         }
     }
 
-    /// When something on its way arrives, after `now`: what is late finds no room, because a host does not take it.
+    /// The time after `now` at which the next frame arrives. An older frame finds no room, because its host does not receive.
     pub fn next_deadline(&self, now: Time) -> Option<Time> {
         let ports = self.ports.iter();
         let deadlines = ports.filter_map(|port| port.device.next_deadline());
         deadlines.filter(|&at| at > now).min()
     }
 
-    /// Frames free at the switch's end of a cable, when all is quiet.
+    /// The free frames at the switch's end of a cable, when nothing is in flight.
     pub fn free(&mut self, host: usize) -> usize {
         let device = self.ports[host].device.get_mut();
         device.settle();
         device.pool().available()
     }
 
-    /// A segment that does not belong to anything, in the name of an address nobody has.
+    /// A segment of no flow, from an address that no host has.
     pub fn syn(&mut self, random: &mut Random, now: Time) {
         let six = random.chance(50);
         let noise = random.next();
@@ -274,7 +270,7 @@ impl Net {
         }
     }
 
-    /// Something that means nothing, or something old, to anybody.
+    /// Sends noise or an old frame to any host.
     pub fn garbage(&mut self, random: &mut Random, now: Time) {
         let old = match self.seen.len() as u64 {
             0 => None,
@@ -294,7 +290,7 @@ impl Net {
         self.deliver(host, &frame, now);
     }
 
-    /// A claim that packets of a connection are too big.
+    /// A forged report that packets of a connection are too big.
     pub fn claim(
         &mut self,
         host: usize,
@@ -310,7 +306,7 @@ impl Net {
             Ipv4Addr::new(10, 77, 0, 77).into(),
             random_port,
         ));
-        // What was seen of it, else something made up.
+        // It quotes a frame that was seen, or else an invented one.
         let known = self.seen.iter().rev().find_map(|frame| {
             let view = packet::view(frame)?;
             let tcp = view.tcp?;
@@ -334,7 +330,7 @@ impl Net {
     }
 }
 
-/// Makes a frame one that nobody may believe.
+/// Changes a frame so that no host may accept it.
 fn mangle(frame: &mut Vec<u8>, random: &mut Random) -> Option<&'static str> {
     match random.below(5) {
         0 => {
@@ -347,7 +343,7 @@ fn mangle(frame: &mut Vec<u8>, random: &mut Random) -> Option<&'static str> {
             Some("noise for")
         }
         1 => {
-            // Another place in the stream, far from all windows.
+            // A sequence number far from all windows.
             let at = packet::tcp_at(frame)?;
             let tcp = packet::view(frame)?.tcp?;
             let mut far = || random.range(0x1000_0000..=0xe000_0000) as u32;
@@ -355,10 +351,10 @@ fn mangle(frame: &mut Vec<u8>, random: &mut Random) -> Option<&'static str> {
             frame[at + 4..at + 8].copy_from_slice(&seq.to_be_bytes());
             frame[at + 8..at + 12].copy_from_slice(&ack.to_be_bytes());
             let all = [ACK, RST, RST | ACK, FIN | ACK, SYN];
-            // A SYN to a client that waits for one would be the beginning of something.
+            // A SYN could complete the handshake of a client.
             let possible = if tcp.ports.1 == plan::PORT { 5 } else { 4 };
             frame[at + 13] = random.pick(&all[..possible]);
-            packet::mend(frame);
+            packet::correct(frame);
             Some("a misplaced segment for")
         }
         2 => {
@@ -376,7 +372,7 @@ fn mangle(frame: &mut Vec<u8>, random: &mut Random) -> Option<&'static str> {
     }
 }
 
-/// How long a flood's SYNs and garbage are apart.
+/// The time between two frames of a flood.
 pub fn apart(per_milli: u64) -> Duration {
     Duration::from_nanos(1_000_000 / per_milli.max(1))
 }

@@ -1,7 +1,7 @@
-//! What a seed stands for: the network, the stacks, the connections, and what goes wrong.
+//! The world of a seed: the network, the stacks, the connections, and the disturbances.
 //!
-//! Each kind of trouble is in some seeds and not in others, so that every combination comes up, and the quiet seeds can be
-//! judged strictly: there every connection has to end in order.
+//! Each kind of disturbance is in some seeds and not in others, so that every combination occurs. Seeds without disturbances have
+//! stricter checks: every connection has to end in order.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -17,35 +17,35 @@ pub const PORT: u16 = 9001;
 /// How one end of a connection reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reads {
-    /// All, whenever told that there is something.
+    /// It reads all at each event.
     All,
-    /// At most so much, and so often; what is left waits.
+    /// It reads at most this many bytes at this interval.
     Drip(usize, Duration),
-    /// All, but from an offset on nothing for a while.
+    /// It reads all, but pauses at an offset for a time.
     Stall(u64, Duration),
 }
 
-/// How one end of a connection comes to its end.
+/// How one end of a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ends {
-    /// Half-closes when all is sent, releases when the other side has ended too.
+    /// It half-closes when all is sent, and releases when the other side has ended too.
     Finish,
-    /// The same, but waits for `CLOSED` instead of releasing.
+    /// The same, but it waits for `CLOSED` instead of releasing.
     Closed,
-    /// Releases when all is sent and the other side has ended.
+    /// It releases when all is sent and the other side has ended.
     Second,
-    /// Releases when all is sent, whatever the other side still has to say.
+    /// It releases when all is sent, even if the other side has not ended.
     Early,
-    /// Resets when so much is sent and received.
+    /// It resets when this many bytes have been sent and received.
     Abort(u64),
 }
 
-/// What one end of a connection does.
+/// The script of one end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Script {
     pub total: u64,
     pub chunk: usize,
-    /// After each chunk.
+    /// The pause after each chunk.
     pub pause: Duration,
     /// Writes through `send_space` instead of `send`.
     pub lends: bool,
@@ -53,43 +53,43 @@ pub struct Script {
     pub ends: Ends,
 }
 
-/// What one connection does.
+/// The script of one connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Dialogue {
     pub at: Duration,
     pub client: usize,
-    /// Which of the client's and the server's addresses.
+    /// Whether it is over IPv6.
     pub six: bool,
     pub up: Script,
     pub down: Script,
-    /// The server sends back what it received.
+    /// The server echoes.
     pub echo: bool,
-    /// Begun after everything has been mended: it must succeed.
+    /// It begins after everything has been repaired, so it must succeed.
     pub probe: bool,
 }
 
-/// What goes wrong at a moment.
+/// A disturbance.
 #[derive(Clone, Copy, Debug)]
 pub enum Trouble {
-    /// Nothing passes the link of a host.
+    /// The link of a host is down.
     Down(usize, Duration),
-    /// A host does nothing.
+    /// A host is stopped.
     Freeze(usize, Duration),
-    /// A host is replaced by one that knows nothing.
+    /// A host is restarted and loses its state.
     Restart(usize),
-    /// From now on, packets larger than this do not pass; their senders are told.
+    /// From now on, packets larger than this do not pass. Their senders get ICMP errors.
     PathMtu(usize),
-    /// Somebody claims that packets to a peer are too big, in a connection that exists or in none.
+    /// A forged ICMP error reports that packets are too big, for an existing connection or for none.
     TooBig(usize),
-    /// RSS sends flows elsewhere.
+    /// RSS gets another key.
     Rehash,
-    /// SYNs from nowhere, this many for each millisecond, for so long.
+    /// A SYN flood: SYNs per millisecond, and its duration.
     Flood(u64, Duration),
-    /// Frames that mean nothing, and old frames again, for so long.
+    /// Noise and repeated old frames, for this duration.
     Garbage(Duration),
 }
 
-/// Everything that a seed decides.
+/// Everything that a seed determines.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub seed: u64,
@@ -101,21 +101,21 @@ pub struct Plan {
     pub offload: bool,
     pub chunks: usize,
     pub link: Impairment,
-    /// The link when it is mended.
+    /// The link after the repair.
     pub healed: Impairment,
     pub dialogues: Vec<Dialogue>,
     pub troubles: Vec<(Duration, Trouble)>,
-    /// The server resets or drops some connections as soon as it sees them.
+    /// The server resets or releases some connections as soon as it accepts them.
     pub whims: bool,
-    /// How long a turn takes, in nanoseconds at most.
+    /// The longest duration of a turn in nanoseconds.
     pub turn: u64,
-    /// Nothing happens that could end a connection but its two ends.
+    /// Only the two ends of a connection can end it.
     pub strict: bool,
-    /// No frame is lost but to trouble.
+    /// Frames are lost only because of disturbances.
     pub lossless: bool,
 }
 
-/// The two addresses of host `host`, as it is known to others.
+/// An address of host `host`.
 pub fn address(host: usize, servers: usize, six: bool) -> IpAddr {
     let last = if host < servers { 1 } else { host as u16 + 1 };
     match six {
@@ -124,13 +124,13 @@ pub fn address(host: usize, servers: usize, six: bool) -> IpAddr {
     }
 }
 
-/// The MAC address of host `host`; the server's lcores share theirs.
+/// The MAC address of host `host`. The lcores of the server have the same.
 pub fn mac(host: usize, servers: usize) -> [u8; 6] {
     let last = if host < servers { 0 } else { host as u8 };
     [2, 0, 0, 0, 1, last]
 }
 
-/// The kinds of trouble that a seed has.
+/// The kinds of disturbance that a seed has.
 struct Moods {
     lossy: bool,
     corrupt: bool,
@@ -162,7 +162,7 @@ impl Plan {
         };
         let servers = if random.chance(25) { 2 } else { 1 };
         let clients = random.range(1..=2) as usize;
-        // IPv6 wants links of at least 1280.
+        // IPv6 needs an MTU of at least 1280.
         let six = random.chance(80);
         let mtu = match random.below(4) {
             0 => 1500,
@@ -208,25 +208,23 @@ impl Plan {
         }
     }
 
-    /// Where a connection goes.
+    /// The destination of a connection.
     pub fn server_address(&self, dialogue: &Dialogue) -> SocketAddr {
         SocketAddr::new(address(0, self.servers, dialogue.six), PORT)
     }
 }
 
-/// The link as it is after it was mended, and before.
+/// The link after and before the repair.
 fn links(random: &mut Random, moods: &Moods, tagged: bool) -> (Impairment, Impairment) {
-    let mut healed = Impairment {
-        delay: random.micros(5..=100_000),
-        limit: 4096,
-        late_limit: 64,
-        ..Impairment::default()
-    };
+    let mut healed = Impairment::default()
+        .delay(random.micros(5..=100_000))
+        .limit(4096)
+        .late_limit(64);
     if random.chance(40) {
         healed.jitter = random.micros(1..=20_000);
     }
     if random.chance(25) {
-        // A queue that holds all there ever is: it delays, but loses nothing.
+        // The queue has room for all frames: it delays them, but loses none.
         healed.bandwidth = Some(random.scale(1_000_000..=1_000_000_000));
         healed.queue_bytes = 1 << 30;
     }
@@ -263,26 +261,21 @@ fn config(
         true => 4096 << random.below(2),
         false => 4096 << random.below(6),
     };
-    let mut config = StackConfig {
-        addresses: vec![cidr(false, 24), cidr(true, 64)],
-        mac: Some(mac(host, servers)),
-        vlan: vlan.filter(|_| !server || random.chance(50)),
-        listen: if server {
-            vec![listen(false), listen(true)]
-        } else {
-            Vec::new()
-        },
-        max_flows: 256,
-        half_open: 256,
-        time_wait: 512,
-        orphans: 256,
-        rx_ring: ring(random),
-        tx_ring: ring(random),
-        ring_memory: if random.chance(30) { 64 << 10 } else { 1 << 30 },
-        keepalive: random.chance(30).then(|| random.millis(1000..=20_000)),
-        secret: [if server { 7 } else { host as u8 + 8 }; 16],
-        ..StackConfig::default()
-    };
+    let mut config = StackConfig::new([cidr(false, 24), cidr(true, 64)]);
+    config.mac = Some(mac(host, servers));
+    config.vlan = vlan.filter(|_| !server || random.chance(50));
+    if server {
+        config.listen = vec![listen(false), listen(true)];
+    }
+    config.max_flows = 256;
+    config.half_open = 256;
+    config.time_wait = 512;
+    config.orphans = 256;
+    config.rx_ring = ring(random);
+    config.tx_ring = ring(random);
+    config.ring_memory = if random.chance(30) { 64 << 10 } else { 1 << 30 };
+    config.keepalive = random.chance(30).then(|| random.millis(1000..=20_000));
+    config.secret = [if server { 7 } else { host as u8 + 8 }; 16];
     if moods.few_ports && !server {
         config.source_ports = 40_000..=40_000 + random.scale(1..=16) as u16;
     }
@@ -305,9 +298,9 @@ fn dialogues(
     six: bool,
 ) -> Vec<Dialogue> {
     let count = random.scale(1..=40);
-    // Storms: all at once.
+    // With a spread of 0 all begin at once.
     let spread = random.pick(&[0, 0, 50, 1000, 5000]);
-    // Bytes that are moved in all, so that a seed does not take for ever.
+    // The limit of all bytes moved bounds the time of a seed.
     let most = (1_500_000 / count)
         .clamp(2000, 300_000)
         .min(mtu as u64 * 200);
@@ -317,7 +310,7 @@ fn dialogues(
         let client = servers + random.below(clients as u64) as usize;
         list.push(dialogue(random, moods, at, client, six, most));
     }
-    // After everything, whatever happened, each client must get through.
+    // At the end each client must be able to connect.
     for host in servers..servers + clients {
         for _ in 0..2 {
             let polite = Moods {
@@ -348,7 +341,7 @@ fn dialogue(
     if echo {
         down.total = up.total - crate::random::HEADER;
     }
-    // Somebody has to end first.
+    // One side has to end first.
     if up.ends == Ends::Second && down.ends == Ends::Second {
         down.ends = Ends::Finish;
     }
@@ -371,7 +364,7 @@ fn script(random: &mut Random, moods: &Moods, most: u64) -> Script {
     let reads = match random.below(if moods.slow { 3 } else { 1 }) {
         0 => Reads::All,
         1 => {
-            // All of it in some ten seconds.
+            // The whole takes about ten seconds.
             let every = random.millis(1..=500);
             let times = (10_000 / every.as_millis().max(1)) as u64;
             Reads::Drip((most / times).max(1) as usize, every)
@@ -393,7 +386,7 @@ fn script(random: &mut Random, moods: &Moods, most: u64) -> Script {
     };
     Script {
         total,
-        // Not thousands of tiny writes.
+        // This avoids thousands of tiny writes.
         chunk: chunk.max(total as usize / 500),
         pause,
         lends: random.chance(50),

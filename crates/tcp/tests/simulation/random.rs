@@ -1,4 +1,4 @@
-//! Random numbers of a seed, and bytes that are a function of where they stand.
+//! Random numbers from a seed, and streams whose bytes are a function of their offset.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -34,12 +34,12 @@ impl Random {
         range.start() + self.below(range.end() - range.start() + 1)
     }
 
-    /// As probable as `percent` says.
+    /// True with a probability of `percent`.
     pub fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
-    /// Small numbers as often as great ones: each power of two has the same share.
+    /// A number for which each power of two has the same probability.
     pub fn scale(&mut self, range: RangeInclusive<u64>) -> u64 {
         let (low, high) = (*range.start(), *range.end());
         let powers = u64::from((high / low.max(1)).max(1).ilog2());
@@ -68,18 +68,18 @@ pub struct Content {
     shift: u64,
 }
 
-/// What the client's stream begins with: who it is.
+/// The header of a client's stream: the number of the connection.
 pub const HEADER: u64 = 8;
 const MAGIC: u64 = 0x5eed;
 
 impl Content {
-    /// What client `connection` sends: its number, then noise.
+    /// The stream of client `connection`: its number, then noise.
     pub fn up(connection: usize) -> Self {
         let key = connection as u64;
         Self { key, shift: 0 }
     }
 
-    /// What the server sends to it: other noise, or the client's own bytes.
+    /// The stream of the server: other noise, or the client's bytes.
     pub fn down(connection: usize, echo: bool) -> Self {
         let key = connection as u64 | if echo { 0 } else { 1 << 32 };
         Self { key, shift: HEADER }
@@ -106,7 +106,7 @@ impl Content {
         }
     }
 
-    /// The first place where `bytes` are not those from `offset` on.
+    /// The first position where `bytes` differ from those from `offset` on.
     pub fn differs(self, offset: u64, bytes: &[u8]) -> Option<u64> {
         let mut at = offset + self.shift;
         let mut rest = bytes;
@@ -124,7 +124,7 @@ impl Content {
         None
     }
 
-    /// The connection that a client's stream begins with.
+    /// The connection in the header of a client's stream.
     pub fn connection(header: [u8; 8]) -> Option<usize> {
         let word = u64::from_le_bytes(header);
         (word >> 32 == MAGIC).then_some((word & 0xffff_ffff) as usize)

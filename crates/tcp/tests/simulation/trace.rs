@@ -1,4 +1,4 @@
-//! What happened, for two purposes: a number that tells two runs apart, and the last lines before a failure.
+//! The history of a run: a hash that two runs can be compared by, and the last lines before a failure.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -10,7 +10,7 @@ use hioload_lcore::Time;
 use crate::packet::{self, View};
 use crate::random::mix;
 
-/// One line, kept as it is until somebody wants to read it.
+/// One line. It is formatted only when it is read.
 enum Line {
     Frame {
         what: &'static str,
@@ -36,7 +36,7 @@ pub struct Trace {
     lines: VecDeque<(Time, Line)>,
 }
 
-/// A trace that outlives a panic of what is traced.
+/// A trace that survives a panic of the traced code.
 #[derive(Clone)]
 pub struct Shared(Rc<RefCell<Trace>>);
 
@@ -56,7 +56,7 @@ impl Shared {
         self.0.borrow_mut().now = now;
     }
 
-    /// A frame on its way.
+    /// Records a frame.
     pub fn frame(&self, what: &'static str, from: usize, bytes: &[u8]) {
         let mut trace = self.0.borrow_mut();
         let mut hash = from as u64;
@@ -80,20 +80,20 @@ impl Shared {
         trace.push(hash, line);
     }
 
-    /// Something with two numbers to it.
+    /// Records a text with two numbers.
     pub fn note(&self, what: &'static str, a: u64, b: u64) {
         let seed = what.len() as u64;
         let hash = mix(mix(seed ^ a) ^ b);
         self.0.borrow_mut().push(hash, Line::Text { what, a, b });
     }
 
-    /// Something rare.
+    /// Records a rare event.
     pub fn say(&self, text: String) {
         let hash = text.bytes().fold(1, |h, b| mix(h ^ u64::from(b)));
         self.0.borrow_mut().push(hash, Line::Long(text));
     }
 
-    /// What tells this run from another one.
+    /// The hash of the history.
     pub fn hash(&self) -> u64 {
         self.0.borrow().hash
     }
@@ -160,7 +160,7 @@ impl fmt::Display for Number {
     }
 }
 
-/// A frame in a few words.
+/// A frame in short.
 fn describe(f: &mut fmt::Formatter<'_>, head: &[u8]) -> fmt::Result {
     let Some(View {
         src,

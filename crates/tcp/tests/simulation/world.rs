@@ -1,9 +1,9 @@
-//! One world: hosts, network and time, from one seed to its end.
+//! One world: hosts, network and time.
 
 use std::time::Duration;
 
 use hioload_lcore::Time;
-use hioload_tcp::{Stack, Strays};
+use hioload_tcp::{Handoff, Stack};
 
 use crate::host::Host;
 use crate::ledger::{Fate, Ledger};
@@ -11,20 +11,20 @@ use crate::net::{self, Net};
 use crate::plan::{Plan, Trouble};
 use crate::trace;
 
-/// A connection in which nothing happens for so long, although nothing is in its way, will never end: the longest pause of a
-/// script and the longest retransmission timeout are shorter together.
+/// A connection without progress for this time, and without a disturbance, has stalled: the longest pause of a script and the
+/// longest retransmission timeout together are shorter.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-/// Everything is over by then.
+/// The latest end of a run.
 const END: Duration = Duration::from_secs(6000);
 
-/// After the last connection, until TIME_WAIT, orphans, neighbours and rings have gone.
+/// The time after the last connection in which TIME_WAIT, orphans, neighbours and rings expire.
 const REST: Duration = Duration::from_secs(400);
 
-/// How long the world stays broken after the last connection has begun.
+/// The time from the start of the last connection to the repair.
 const CHAOS: Duration = Duration::from_secs(60);
 
-/// Turns at one moment, with nothing to do in any of them.
+/// The most turns without work at one point in time.
 const SPIN: u32 = 1000;
 
 pub struct World {
@@ -32,16 +32,16 @@ pub struct World {
     net: Net,
     hosts: Vec<Host>,
     frozen: Vec<Time>,
-    /// Floods of SYNs: until when, how often, and when the next one is due.
+    /// SYN floods: their end, their interval, and the time of the next SYN.
     flood: Option<(Time, Duration, Time)>,
     garbage: Option<(Time, Time)>,
     troubles: Vec<(Time, Trouble)>,
 }
 
-/// Runs a seed to its end; gives the hash of what happened.
+/// Runs a seed to its end. Returns the hash of its history.
 ///
 /// # Panics
-/// If something is wrong.
+/// If a check fails.
 pub fn run(plan: Plan, trace: &trace::Shared) -> u64 {
     let mut world = World::new(plan, trace);
     world.live();
@@ -81,17 +81,17 @@ impl World {
     fn start(&mut self, first: usize, count: usize) {
         let plan = &self.ledger.plan;
         let frame_size = plan.mtu + 18;
-        let mut strays: Vec<_> = match count {
+        let mut handoffs: Vec<_> = match count {
             1 => vec![None],
-            _ => Strays::mesh(count, frame_size)
+            _ => Handoff::mesh(count, frame_size)
                 .into_iter()
                 .map(Some)
                 .collect(),
         };
-        for (index, strays) in (first..).zip(strays.drain(..)) {
+        for (index, handoff) in (first..).zip(handoffs.drain(..)) {
             let device = self.net.plug(index, plan, self.ledger.now);
             let config = plan.hosts[index].clone();
-            let stack = Stack::new(device, config, strays, self.ledger.now).expect("a stack");
+            let stack = Stack::new(device, config, handoff, self.ledger.now).expect("a stack");
             let host = Host::new(index, index < plan.servers, stack);
             match self.hosts.get_mut(index) {
                 Some(old) => *old = host,
@@ -103,7 +103,7 @@ impl World {
         }
     }
 
-    /// From the first connection to the end of the last.
+    /// Runs from the first connection to the end of the last.
     fn live(&mut self) {
         let mut idle = 0;
         loop {
@@ -127,10 +127,12 @@ impl World {
         }
     }
 
-    /// Nothing happens any more; what still has to go goes.
+    /// Runs until everything has expired.
     fn rest(&mut self) {
         let until = self.ledger.now + REST;
-        self.ledger.trace.say("everything is over".to_owned());
+        self.ledger
+            .trace
+            .say("all connections have ended".to_owned());
         let mut idle = 0;
         while self.ledger.now < until {
             self.ledger.trace.at(self.ledger.now);
@@ -140,7 +142,7 @@ impl World {
         }
     }
 
-    /// A turn of every host that is there, and of the network, in any order.
+    /// Runs a turn of every host and of the network, in any order.
     fn turn(&mut self) -> bool {
         let now = self.ledger.now;
         let first = self.ledger.random.below(self.hosts.len() as u64) as usize;
@@ -154,7 +156,7 @@ impl World {
         busy | self.net.pump(now)
     }
 
-    /// Lets time pass: a little if there is something to do, else until there is.
+    /// Advances the time: a little if there is work, or else to the next deadline.
     fn advance(&mut self, busy: bool, idle: &mut u32) {
         let now = self.ledger.now;
         let step = Duration::from_nanos(1 + self.ledger.random.below(self.ledger.plan.turn));
@@ -209,13 +211,13 @@ impl World {
         .min()
     }
 
-    /// Looking for connections that stand still is something to do, too.
+    /// The check for stalled connections has a deadline, too.
     fn patience(&self) -> Option<Time> {
         let busy = self.hosts.iter().any(|host| !host.is_idle());
         busy.then(|| self.ledger.now + Duration::from_secs(10))
     }
 
-    /// Begins the connections that are due.
+    /// Opens the connections that are due.
     fn begin(&mut self) {
         let now = self.ledger.now;
         for number in 0..self.ledger.connections.len() {
@@ -239,7 +241,7 @@ impl World {
         }
     }
 
-    /// Makes trouble.
+    /// Begins the disturbances that are due.
     fn trouble(&mut self) {
         let now = self.ledger.now;
         while let Some((_, trouble)) = self.troubles.pop_if(|(at, _)| *at <= now) {
@@ -279,7 +281,7 @@ impl World {
             }
             Trouble::Restart(host) => self.restart(host),
             Trouble::PathMtu(mtu) => {
-                // What is on its way is lost.
+                // Frames in flight are lost.
                 self.ledger.excuses.loss = true;
                 self.net.path_mtu = mtu;
             }
@@ -300,7 +302,7 @@ impl World {
         }
     }
 
-    /// A host, or all lcores of the server, begin anew.
+    /// Restarts a host, or all lcores of the server.
     fn restart(&mut self, host: usize) {
         self.ledger.excuses.restart = true;
         let servers = self.ledger.plan.servers;
@@ -315,7 +317,7 @@ impl World {
         self.start(first, count);
     }
 
-    /// When the world is to be mended, if that is known.
+    /// The time of the repair, if that is known.
     fn healing(&self) -> Option<Time> {
         if self.ledger.healed.is_some() {
             return None;
@@ -336,18 +338,18 @@ impl World {
         }
     }
 
-    /// Mends the world when it is time, and lets the probes begin.
+    /// Repairs the world when it is time, and begins the probes.
     fn heal(&mut self) {
         let now = self.ledger.now;
         if self.healing().is_none_or(|at| at > now) {
             return;
         }
-        self.ledger.trace.say("everything is mended".to_owned());
+        self.ledger.trace.say("everything is repaired".to_owned());
         self.ledger.healed = Some(now);
         self.net.heal(&self.ledger.plan);
         for connection in &mut self.ledger.connections {
             if connection.dialogue.probe {
-                // After neighbours that were learnt wrongly are forgotten, and limits are not exceeded any more.
+                // By then wrong neighbours have expired, and no limit is exceeded any more.
                 let later = self.ledger.random.millis(0..=2000);
                 connection.due = now + PROBE_AFTER + later;
             }
@@ -362,7 +364,7 @@ impl World {
             && self.hosts.iter().all(Host::is_idle)
     }
 
-    /// Connections that are not over.
+    /// The connections that have not ended.
     fn open(&self) -> Vec<usize> {
         let connections = self.ledger.connections.iter().enumerate();
         connections

@@ -3,15 +3,14 @@
 use std::mem;
 
 use hioload_device::{Device, Frame};
-use hioload_tcp::{Event, Segment, What};
+use hioload_tcp::{Event, EventFlags, FramePayload};
 
-use super::Bypass;
-use super::conns::{conn_of, flow_of};
-use crate::slots::flag;
+use super::{Bypass, conn_of, flow_of};
+use crate::table::{Owner, flag};
 use crate::{Activity, Closed, ConnId, Driver, Peer, Rest, Taken};
 
-/// Nothing is presented to these.
-const SILENT: u32 = flag::DEAD | flag::CLOSE | flag::PAUSED | flag::WAITING;
+/// A connection with any of these is presented nothing.
+const SILENT: u32 = flag::DEAD | flag::CLOSE | flag::PAUSED | flag::ACCEPT_PENDING;
 
 /// What is left of a turn's budget, and what was done with it.
 pub(super) struct Turn {
@@ -21,55 +20,55 @@ pub(super) struct Turn {
 }
 
 impl<D: Device> Bypass<D> {
-    /// Tells the driver of established flows that waited.
+    /// Offers the driver the flows of the accept queue.
     pub(super) fn accept_waiting<Dr: Driver>(&mut self, driver: &mut Dr, turn: &mut Turn) {
         while turn.accepts > 0 && self.may_accept() {
-            let Some(id) = self.waiting.pop_front() else {
+            let Some(id) = self.accept_queue.pop_front() else {
                 return;
             };
-            if self.conns.get(id).is_none() {
+            if self.table.get(id).is_none() {
                 continue;
             }
-            self.welcome(driver, id, turn);
-            if let Some(conn) = self.conns.living(id)
-                && conn.flags.any(flag::READABLE | flag::END)
+            self.accept_one(driver, id, turn);
+            if let Some(entry) = self.table.living(id)
+                && entry.flags.any(flag::READABLE | flag::END)
             {
-                self.list(id);
+                self.table.list(id);
             }
         }
     }
 
-    /// Lets new connections come as long as not too many wait.
-    pub(super) fn mind_backlog(&mut self) {
-        let open = self.waiting.len() < self.options.backlog;
+    /// Stops the stack from taking new connections while the accept queue is full.
+    pub(super) fn update_backlog(&mut self) {
+        let open = self.accept_queue.len() < self.options.backlog;
         if open != self.backlog_open {
             self.backlog_open = open;
             self.stack.set_accepting(open);
         }
     }
 
-    /// Asks the driver whether it takes a connection.
-    fn welcome<Dr: Driver>(&mut self, driver: &mut Dr, id: ConnId, turn: &mut Turn) {
+    /// Offers the driver a connection.
+    fn accept_one<Dr: Driver>(&mut self, driver: &mut Dr, id: ConnId, turn: &mut Turn) {
         let Some(peer) = self.stack.peer(flow_of(id)) else {
-            // The stack knows the ends of whatever it has not told the end of.
-            self.conns.free(id);
+            // Cannot happen: the stack knows the ends of a flow until it has reported that the flow is over.
+            self.table.close(id);
             self.stack.abort(flow_of(id));
             return;
         };
-        if let Some(conn) = self.conns.get_mut(id) {
-            conn.flags.clear(flag::WAITING);
+        if let Some(entry) = self.table.get_mut(id) {
+            entry.flags.clear(flag::ACCEPT_PENDING);
         }
         turn.accepts -= 1;
         turn.activity.events += 1;
         self.stats.accepted += 1;
         if !driver.on_accept(self, id, Peer::Ip(peer)) {
-            // If the driver aborted it as well, the report about that will find the id stale.
-            self.conns.free(id);
+            // If the driver aborted it as well, the report of that finds the id stale.
+            self.table.close(id);
             self.stack.abort(flow_of(id));
         }
     }
 
-    /// One event of a flow.
+    /// Handles one event of a flow.
     pub(super) fn on_event<Dr: Driver>(
         &mut self,
         driver: &mut Dr,
@@ -78,118 +77,116 @@ impl<D: Device> Bypass<D> {
     ) {
         let Event {
             flow,
-            what,
+            flags,
             error,
-            segment,
+            payload,
+            ..
         } = event;
         let id = conn_of(flow);
-        if what.contains(What::ACCEPTED) {
-            self.conns.open(id, flag::WAITING);
-            if turn.accepts > 0 && self.accepting && self.waiting.is_empty() {
-                self.welcome(driver, id, turn);
+        if flags.contains(EventFlags::ACCEPTED) {
+            self.table.open(id, 0, flag::ACCEPT_PENDING);
+            if turn.accepts > 0 && self.accepting && self.accept_queue.is_empty() {
+                self.accept_one(driver, id, turn);
             } else {
-                self.waiting.push_back(id);
+                self.accept_queue.push_back(id);
             }
         }
-        if what.contains(What::CONNECTED) {
+        if flags.contains(EventFlags::CONNECTED) {
             self.connected(driver, id, turn);
         }
-        let Some(conn) = self.conns.get_mut(id) else {
+        let Some(entry) = self.table.get_mut(id) else {
             return;
         };
-        if what.contains(What::DATA) {
-            conn.flags.set(flag::READABLE);
+        if flags.contains(EventFlags::DATA) {
+            entry.flags.set(flag::READABLE);
         }
-        if what.contains(What::END) {
-            conn.flags.set(flag::END);
+        if flags.contains(EventFlags::END) {
+            entry.flags.set(flag::END);
         }
-        if what.contains(What::SPACE)
-            && conn.flags.any(flag::BLOCKED)
-            && conn.flags.newly(flag::DIRTY)
-        {
-            self.dirty.push(id);
+        if flags.contains(EventFlags::SPACE) && entry.flags.any(flag::BLOCKED) {
+            self.table.mark_dirty(id, 0);
         }
-        if what.contains(What::DATA) || what.contains(What::END) {
-            self.arrived(driver, id, segment, turn);
+        if flags.contains(EventFlags::DATA) || flags.contains(EventFlags::END) {
+            self.arrived(driver, id, payload, turn);
         }
-        if what.contains(What::CLOSED) {
+        if flags.contains(EventFlags::CLOSED) {
             let why = error.map_or(Closed::Flushed, Closed::Failed);
             self.closed(driver, id, why, turn);
         }
     }
 
     fn connected<Dr: Driver>(&mut self, driver: &mut Dr, id: ConnId, turn: &mut Turn) {
-        let Some(conn) = self.conns.living(id) else {
+        let Some(entry) = self.table.living(id) else {
             return;
         };
-        conn.flags.clear(flag::CONNECTING);
+        entry.flags.clear(flag::CONNECTING);
         self.stats.connected += 1;
         turn.activity.events += 1;
-        // What was queued meanwhile can leave.
-        self.mark_dirty(id, 0);
+        // What was queued before can leave now.
+        self.table.mark_dirty(id, 0);
         driver.on_connect(self, id, Ok(()));
     }
 
-    /// Bytes or the end have come: the driver has them at once, or the connection is listed.
+    /// Bytes or the end arrived: they are presented at once, or the connection is listed.
     fn arrived<Dr: Driver>(
         &mut self,
         driver: &mut Dr,
         id: ConnId,
-        segment: Option<Segment<D::Frame>>,
+        payload: Option<FramePayload<D::Frame>>,
         turn: &mut Turn,
     ) {
-        let Some(conn) = self.conns.get(id) else {
+        let Some(entry) = self.table.get(id) else {
             return;
         };
-        if conn.flags.any(flag::CLOSE | flag::DEAD) {
+        if entry.flags.any(flag::CLOSE | flag::DEAD) {
             self.discard_received(id);
             return;
         }
-        if conn.flags.any(SILENT | flag::LISTED) {
+        if entry.flags.any(SILENT | flag::LISTED) {
             return;
         }
         if turn.events == 0 {
-            self.list(id);
+            self.table.list(id);
             return;
         }
         turn.events -= 1;
-        match segment {
-            Some(segment) => self.present_in_place(driver, id, segment, turn),
+        match payload {
+            Some(payload) => self.present_in_place(driver, id, payload, turn),
             None => self.present_next(driver, id, turn),
         }
         self.after_presenting(driver, id, turn);
     }
 
-    /// One listed connection has its turn.
+    /// Visits one listed connection.
     pub(super) fn visit<Dr: Driver>(&mut self, driver: &mut Dr, id: ConnId, turn: &mut Turn) {
-        let Some(conn) = self.conns.get_mut(id) else {
+        let Some(entry) = self.table.get_mut(id) else {
             return;
         };
-        conn.flags.clear(flag::LISTED);
-        if conn.flags.any(SILENT) {
+        entry.flags.clear(flag::LISTED);
+        if entry.flags.any(SILENT) {
             return;
         }
         self.present_next(driver, id, turn);
         self.after_presenting(driver, id, turn);
     }
 
-    /// The end, if it is time to tell of it; another visit, if there is more.
+    /// Reports the end, if nothing is to be presented before it; lists for another visit, if there is more.
     fn after_presenting<Dr: Driver>(&mut self, driver: &mut Dr, id: ConnId, turn: &mut Turn) {
-        let Some(conn) = self.conns.get_mut(id) else {
+        let Some(entry) = self.table.get_mut(id) else {
             return;
         };
         let pending = flag::READABLE | flag::LATER;
-        if conn.flags.any(flag::END)
-            && !conn.flags.any(pending | SILENT)
-            && conn.flags.newly(flag::END_TOLD)
+        if entry.flags.any(flag::END)
+            && !entry.flags.any(pending | SILENT)
+            && entry.flags.newly(flag::END_REPORTED)
         {
             turn.activity.events += 1;
             driver.on_end(self, id);
         }
-        if let Some(conn) = self.conns.get_mut(id)
-            && conn.flags.any(pending)
-            && !conn.flags.any(SILENT)
-            && conn.flags.newly(flag::LISTED)
+        if let Some(entry) = self.table.get_mut(id)
+            && entry.flags.any(pending)
+            && !entry.flags.any(SILENT)
+            && entry.flags.newly(flag::LISTED)
         {
             self.again.push(id);
         }
@@ -200,11 +197,11 @@ impl<D: Device> Bypass<D> {
         &mut self,
         driver: &mut Dr,
         id: ConnId,
-        segment: Segment<D::Frame>,
+        payload: FramePayload<D::Frame>,
         turn: &mut Turn,
     ) {
-        let Segment { mut frame, payload } = segment;
-        let Some(bytes) = frame.bytes_mut().get_mut(payload) else {
+        let FramePayload { mut frame, range } = payload;
+        let Some(bytes) = frame.bytes_mut().get_mut(range) else {
             return self.present_next(driver, id, turn);
         };
         let n = bytes.len().min(self.options.rx_buffer);
@@ -213,23 +210,23 @@ impl<D: Device> Bypass<D> {
         let taken = driver.on_data(self, id, &mut bytes[..n]);
         let took = taken.bytes.min(n);
         self.stats.rx_bytes_in_place += took as u64;
-        self.took(id, n, took, taken.rest);
+        self.consumed(id, n, took, taken.rest);
     }
 
     /// Lends the driver what it left, if it wanted that later; else that and what has come since.
     fn present_next<Dr: Driver>(&mut self, driver: &mut Dr, id: ConnId, turn: &mut Turn) {
-        let Some(conn) = self.conns.get_mut(id) else {
+        let Some(entry) = self.table.get_mut(id) else {
             return;
         };
-        let left = conn.lent as usize;
-        let later = conn.flags.any(flag::LATER);
-        if !later && !conn.flags.any(flag::READABLE) {
+        let left = entry.own as usize;
+        let later = entry.flags.any(flag::LATER);
+        if !later && !entry.flags.any(flag::READABLE) {
             return;
         }
-        conn.flags.clear(flag::LATER);
+        entry.flags.clear(flag::LATER);
         let new = if later { 0 } else { self.options.rx_buffer };
-        // The stack's memory cannot be lent while the driver has the transport; and what is not the next segment in an
-        // empty ring is rare.
+        // The stack's memory cannot be lent while the driver has the transport. The copy is rare: in order and into an empty
+        // ring is the common case.
         let mut scratch = mem::take(&mut self.scratch);
         let received = self.stack.readable(flow_of(id));
         let n = received.len().min(left.saturating_add(new));
@@ -243,33 +240,33 @@ impl<D: Device> Bypass<D> {
             let Taken { bytes, rest } = driver.on_data(self, id, &mut scratch[..n]);
             let took = bytes.min(n);
             self.stats.rx_bytes_from_ring += took as u64;
-            self.took(id, n, took, rest);
-        } else if let Some(conn) = self.conns.get_mut(id) {
-            conn.flags.clear(flag::READABLE);
+            self.consumed(id, n, took, rest);
+        } else if let Some(entry) = self.table.get_mut(id) {
+            entry.flags.clear(flag::READABLE);
         }
         self.scratch = scratch;
     }
 
-    /// The driver took `took` of `n` bytes from the front of what was received.
-    fn took(&mut self, id: ConnId, n: usize, took: usize, rest: Rest) {
+    /// The driver consumed `took` of the `n` bytes that it was lent from the front of what was received.
+    fn consumed(&mut self, id: ConnId, n: usize, took: usize, rest: Rest) {
         let flow = flow_of(id);
-        let Some(conn) = self.conns.get_mut(id) else {
+        let Some(entry) = self.table.get_mut(id) else {
             return;
         };
         self.stack.consume(flow, took);
         // A ring is at most a few megabytes.
-        conn.lent = (n - took) as u32;
+        entry.own = (n - took) as u32;
         if took < n && rest == Rest::Later {
-            conn.flags.set(flag::LATER);
+            entry.flags.set(flag::LATER);
         }
         if self.stack.received(flow) == n - took {
-            conn.flags.clear(flag::READABLE);
+            entry.flags.clear(flag::READABLE);
         } else {
-            conn.flags.set(flag::READABLE);
+            entry.flags.set(flag::READABLE);
         }
     }
 
-    /// Takes what nobody will read, so that the peer may go on until it has heard of the end.
+    /// Discards received bytes, so that the peer's window stays open until it receives our FIN.
     pub(super) fn discard_received(&mut self, id: ConnId) {
         let received = self.stack.received(flow_of(id));
         if received > 0 {
@@ -279,21 +276,26 @@ impl<D: Device> Bypass<D> {
 
     /// The flow is over; its number is free after this event.
     fn closed<Dr: Driver>(&mut self, driver: &mut Dr, id: ConnId, why: Closed, turn: &mut Turn) {
-        let Some(conn) = self.conns.get_mut(id) else {
+        let Some(entry) = self.table.get_mut(id) else {
             return;
         };
-        let flags = conn.flags;
-        conn.flags.set(flag::DEAD);
-        conn.flags.clear(flag::BLOCKED);
-        self.conns.drop_queue(id);
-        if flags.any(flag::WAITING) {
-            self.conns.free(id);
+        let flags = entry.flags;
+        entry.flags.set(flag::DEAD);
+        entry.flags.clear(flag::BLOCKED);
+        self.table.drop_queue(id);
+        if flags.any(flag::ACCEPT_PENDING) {
+            self.table.close(id);
             return;
         }
         turn.activity.events += 1;
         if flags.any(flag::DEAD) {
-            // It ended by our side first, and the driver is owed that.
-            self.tell_ended(driver, id);
+            // Our side ended it first, and the driver receives that.
+            let why = if flags.any(flag::ABORT) {
+                Closed::Aborted
+            } else {
+                Closed::Flushed
+            };
+            self.report_one(driver, id, why);
             return;
         }
         if flags.any(flag::CONNECTING) {
@@ -301,11 +303,11 @@ impl<D: Device> Bypass<D> {
                 Closed::Failed(kind) => kind,
                 _ => std::io::ErrorKind::ConnectionAborted,
             };
-            self.conns.free(id);
+            self.table.close(id);
             driver.on_connect(self, id, Err(kind.into()));
             return;
         }
         driver.on_closed(self, id, why);
-        self.conns.free(id);
+        self.table.close(id);
     }
 }

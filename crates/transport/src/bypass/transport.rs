@@ -1,4 +1,4 @@
-//! The calls of the seam.
+//! The traits of the contract.
 
 use std::io;
 use std::time::Duration;
@@ -7,22 +7,18 @@ use hioload_device::Device;
 use hioload_lcore::Time;
 use hioload_mem::LocalShared;
 
-use super::Bypass;
-use super::conns::{conn_of, flow_of};
 use super::receive::Turn;
-use crate::send_queue::room_when_empty;
-use crate::slots::flag;
+use super::{Bypass, conn_of, flow_of};
+use crate::table::{Owner, flag};
 use crate::{
-    Activity, Budget, ConnId, Connections, DeviceCounts, Driver, Endpoint, Features, FlowInfo,
-    Peer, SendError, TcpCounts, Transport, TransportStats, Waker, Wanted,
+    Activity, Budget, Closed, ConnId, Connections, DeviceCounts, Driver, Endpoint, Features,
+    FlowInfo, Peer, SendError, TcpCounts, Transport, TransportStats, Waker, Wanted,
 };
 
-/// Slots looked at in one call of `flows`.
-const SLOTS_AT_ONCE: u32 = 4096;
-/// The stack lends this much in one piece, if the ring has room for it.
+/// The stack lends this many bytes in one piece, if the ring has room for them.
 const CONTIGUOUS: usize = 256;
-/// Between two looks at the device's counters.
-const DEVICE_LOOKS: Duration = Duration::from_millis(100);
+/// Time between two reads of the device's counters.
+const DEVICE_STATS_INTERVAL: Duration = Duration::from_millis(100);
 
 impl<D: Device> Connections for Bypass<D> {
     fn connect(&mut self, to: &Endpoint) -> io::Result<ConnId> {
@@ -33,21 +29,20 @@ impl<D: Device> Connections for Bypass<D> {
             ));
         };
         let id = conn_of(self.stack.connect(*addr)?);
-        self.conns.open(id, flag::CONNECTING);
+        self.table.open(id, 0, flag::CONNECTING);
         Ok(id)
     }
 
     fn send_space(&mut self, id: ConnId, want: usize) -> Result<&mut [u8], SendError> {
         self.lent = None;
-        let flow = flow_of(id);
-        let conn = self.sendable(id).ok_or(SendError::Closed)?;
-        let mut bound = self.options.send_queue;
-        if let Some(staged) = conn.staged_alone() {
-            bound = bound.saturating_sub(staged);
+        let entry = self.table.sendable(id).ok_or(SendError::Closed)?;
+        if let Some(staged) = entry.staged_alone() {
+            let bound = self.options.send_queue.saturating_sub(staged);
             let least = want.clamp(1, CONTIGUOUS);
             if bound < least {
                 return Err(SendError::Full);
             }
+            let flow = flow_of(id);
             if self.stack.send_room(flow) >= least {
                 let space = self
                     .stack
@@ -58,42 +53,33 @@ impl<D: Device> Connections for Bypass<D> {
                 return Ok(&mut space[..n]);
             }
         }
-        let (queued, pool, bound) = self.queue(id)?;
-        queued.space(pool, want, bound)
+        self.table.send_space(id, want)
     }
 
     fn commit(&mut self, id: ConnId, n: usize) {
         let Some((to, lent)) = self.lent.take() else {
-            if let Some(queued) = self.conns.queue_mut(id) {
-                queued.queue.commit(n);
-            }
+            self.table.commit(id, n);
             return;
         };
         debug_assert!(to == id && n <= lent, "committed {n} of {lent} bytes lent");
         let n = n.min(lent);
         if to == id && n > 0 {
             self.stack.commit(flow_of(id), n);
-            self.staged(id, n);
+            self.table.stage(id, n);
         }
     }
 
     fn send_room(&self, id: ConnId) -> usize {
-        if self.sendable(id).is_none() {
-            return 0;
-        }
-        let bound = self
-            .options
-            .send_queue
-            .saturating_sub(self.conns.staged(id));
-        match self.conns.queue(id) {
-            Some(queued) => queued.queue.room(&self.pool, bound),
-            None => {
+        let queue = self.table.send_room(id);
+        match self.table.sendable(id).map(|entry| entry.staged_alone()) {
+            Some(Some(staged)) => {
                 // The end of the ring is left unused if it is too short for what comes next.
                 let ring = self.stack.send_room(flow_of(id));
                 let ring = ring.saturating_sub(CONTIGUOUS - 1);
-                let queue = room_when_empty(&self.pool, bound);
+                let bound = self.options.send_queue.saturating_sub(staged);
                 ring.saturating_add(queue).min(bound)
             }
+            Some(None) | None => queue,
         }
     }
 
@@ -104,80 +90,60 @@ impl<D: Device> Connections for Bypass<D> {
         droppable: bool,
     ) -> Result<(), SendError> {
         self.lent = None;
-        let flow = flow_of(id);
-        let conn = self.sendable(id).ok_or(SendError::Closed)?;
-        if let Some(staged) = conn.staged_alone() {
+        let entry = self.table.sendable(id).ok_or(SendError::Closed)?;
+        if let Some(staged) = entry.staged_alone() {
             if payload.len() > self.options.send_queue.saturating_sub(staged) {
                 return Err(SendError::Full);
             }
+            let flow = flow_of(id);
             if self.stack.send_room(flow) >= payload.len() {
                 let n = self.stack.send(flow, &payload);
-                debug_assert_eq!(n, payload.len(), "the room was looked at");
-                self.staged(id, n);
+                debug_assert_eq!(n, payload.len(), "the ring had room");
+                self.table.stage(id, n);
                 return Ok(());
             }
         }
-        let (queued, pool, bound) = self.queue(id)?;
-        queued.push_shared(pool, payload, droppable, bound)
+        self.table.send_shared(id, payload, droppable)
     }
 
     fn drop_oldest(&mut self, id: ConnId) -> Option<usize> {
-        self.conns.queue_mut(id)?.queue.drop_oldest()
+        self.table.drop_oldest(id)
     }
 
     fn queued(&self, id: ConnId) -> usize {
-        let queue = self.conns.queue(id).map_or(0, |queued| queued.queue.len());
-        self.conns.staged(id) + queue
+        self.table.queued(id)
     }
 
     fn is_blocked(&self, id: ConnId) -> bool {
-        self.conns
-            .get(id)
-            .is_some_and(|conn| conn.flags.any(flag::BLOCKED))
+        self.table.is_blocked(id)
     }
 
     fn has_moved(&mut self, id: ConnId) -> bool {
-        let Some(conn) = self.conns.get_mut(id) else {
-            return false;
-        };
-        let moved = conn.flags.any(flag::MOVED);
-        conn.flags.clear(flag::MOVED);
-        moved
+        self.table.has_moved(id)
     }
 
     fn pause(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.living(id) {
-            conn.flags.set(flag::PAUSED);
-        }
+        self.table.pause(id);
     }
 
     fn resume(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.living(id) else {
-            return;
-        };
-        if !conn.flags.any(flag::PAUSED) {
-            return;
-        }
-        conn.flags.clear(flag::PAUSED);
-        if conn.flags.any(flag::LATER | flag::READABLE | flag::END) {
-            self.list(id);
-        }
+        self.table.resume(id);
     }
 
     fn finish(&mut self, id: ConnId) {
-        self.mark_dirty(id, flag::FINISH);
+        self.table.mark_dirty(id, flag::FINISH);
     }
 
     fn close(&mut self, id: ConnId) {
-        self.mark_dirty(id, flag::CLOSE);
+        self.table.mark_dirty(id, flag::CLOSE);
     }
 
     fn abort(&mut self, id: ConnId) {
-        self.bury(id, flag::ABORT);
+        self.table.mark_dead(id, Closed::Aborted);
     }
 
     fn peer(&self, id: ConnId) -> Option<Peer> {
-        self.conns.get(id)?;
+        self.table.get(id)?;
         self.stack.peer(flow_of(id)).map(Peer::Ip)
     }
 }
@@ -206,19 +172,19 @@ impl<D: Device> Transport for Bypass<D> {
             activity: Activity::default(),
         };
         self.stats.reads += u64::from(self.stack.receive(now) > 0);
-        if now >= self.device_asked {
-            self.device_asked = now + DEVICE_LOOKS;
-            self.ask_device();
+        if now >= self.next_device_stats {
+            self.next_device_stats = now + DEVICE_STATS_INTERVAL;
+            self.read_device_stats();
         }
         turn.activity.events += self.report(driver);
         self.accept_waiting(driver, &mut turn);
-        // Those that wait have half of the budget before the burst, and what the burst leaves.
-        let listed = self.ready.len();
+        // Listed connections have half of the budget before the burst, and what the burst leaves of the rest.
+        let listed = self.table.ready.len();
         let first = listed.min(budget.events.div_ceil(2));
         self.visit_listed(driver, first, &mut turn);
         loop {
             while let Some(index) = self.stack.prefetch_hint() {
-                self.conns.prefetch(index);
+                self.table.prefetch(index);
                 driver.prefetch(index);
             }
             let Some(event) = self.stack.next() else {
@@ -227,25 +193,18 @@ impl<D: Device> Transport for Bypass<D> {
             self.on_event(driver, event, &mut turn);
         }
         self.visit_listed(driver, listed - first, &mut turn);
-        self.ready.extend(self.again.drain(..));
-        self.mind_backlog();
+        self.table.ready.extend(self.again.drain(..));
+        self.update_backlog();
 
         let mut activity = turn.activity;
         activity.events += self.report(driver);
-        activity.more = !self.ready.is_empty() || !self.ended.is_empty() || self.may_accept();
+        activity.more = self.table.has_more() || self.may_accept();
         self.stats.bytes_in += activity.bytes_in as u64;
         activity
     }
 
     fn flush<Dr: Driver>(&mut self, driver: &mut Dr) {
-        let mut at = 0;
-        // What `on_writable` writes is flushed with the rest.
-        while let Some(&id) = self.dirty.get(at) {
-            at += 1;
-            self.flush_one(driver, id);
-        }
-        self.dirty.clear();
-        self.report(driver);
+        self.flush_dirty(driver);
         self.stack.transmit();
     }
 
@@ -258,9 +217,9 @@ impl<D: Device> Transport for Bypass<D> {
         self.accepting = false;
         self.stack.stop_listening();
         // As when a listener's socket is closed with connections in its backlog.
-        while let Some(id) = self.waiting.pop_front() {
-            if self.conns.get(id).is_some() {
-                self.conns.free(id);
+        while let Some(id) = self.accept_queue.pop_front() {
+            if self.table.get(id).is_some() {
+                self.table.close(id);
                 self.stack.abort(flow_of(id));
             }
         }
@@ -280,8 +239,8 @@ impl<D: Device> Transport for Bypass<D> {
             timeouts: stack.timeouts,
             rst_limited: stack.rst_limited,
             icmp_limited: stack.icmp_limited,
-            strays: stack.strays_out,
-            stray_drops: stack.stray_drops,
+            handoffs: stack.handoffs_out,
+            handoff_drops: stack.handoff_drops,
             bad_checksums: stack.bad_checksums,
             rx_malformed: stack.rx_malformed,
             rings_given_back: stack.rings_given_back,
@@ -295,30 +254,7 @@ impl<D: Device> Transport for Bypass<D> {
     }
 
     fn flows(&self, from: u32, wanted: &Wanted, rows: &mut Vec<FlowInfo>) -> Option<u32> {
-        let slots = u32::try_from(self.features.max_connections).unwrap_or(u32::MAX);
-        let end = slots.min(from.saturating_add(SLOTS_AT_ONCE));
-        for index in from..end {
-            if rows.len() == rows.capacity() {
-                return Some(index);
-            }
-            let Some(flow) = self.stack.flow_at(index) else {
-                continue;
-            };
-            let other = |peer| !wanted.matches(peer);
-            if *wanted != Wanted::default() && self.stack.peer(flow).is_none_or(other) {
-                continue;
-            }
-            let Some(mut row) = self.stack.info(flow) else {
-                continue;
-            };
-            if wanted.details {
-                row.details = self.stack.details(flow);
-                rows.push(row);
-                return Some(index + 1);
-            }
-            rows.push(row);
-        }
-        (end < slots).then_some(end)
+        self.list_flows(from, wanted, rows)
     }
 }
 
@@ -328,18 +264,16 @@ impl<D: Device> Bypass<D> {
             if turn.events == 0 {
                 return;
             }
-            let Some(id) = self.ready.pop_front() else {
+            let Some(id) = self.table.ready.pop_front() else {
                 return;
             };
             turn.events -= 1;
             self.visit(driver, id, turn);
         }
     }
-}
 
-impl<D: Device> Bypass<D> {
     #[cold]
-    fn ask_device(&mut self) {
+    fn read_device_stats(&mut self) {
         let counted = self.stack.device().stats();
         self.stats.device = DeviceCounts {
             rx_frames: counted.rx_frames,

@@ -1,7 +1,7 @@
 //! A transport whose network is a script: a test plays the peers, byte by byte.
 //!
-//! What is scripted between two calls of the transport is seen by the next `wait` or `dispatch`, in order. Nothing moves
-//! by itself. The connections, queues and rules are those of the sockets ([`streams`](crate::streams)).
+//! The next `wait` or `dispatch` sees what was scripted before it, in order. Nothing happens by itself. The connections,
+//! queues and rules are those of the sockets ([`streams`](crate::streams)).
 //!
 //! ```
 //! use hioload_transport::fake::{Fake, FakeOptions};
@@ -19,10 +19,11 @@ use std::io::{self, ErrorKind};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hioload_mem::{HugePages, Pool, PoolOptions};
+use hioload_mem::{Pool, PoolOptions};
 
-use crate::slots::flag;
+use crate::setters::setters;
 use crate::streams::{Ready, Streams};
+use crate::table::flag;
 use crate::{ConnId, Endpoint, Peer};
 
 mod network;
@@ -31,8 +32,9 @@ pub use network::{FakeNetwork, FakeStream};
 
 use network::{ARRIVED, ENDED, FAILED, WRITABLE};
 
-/// Sizes of a fake.
+/// Sizes and behaviour of a fake. All fields have defaults, and can be assigned or set.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct FakeOptions {
     /// Slots.
     pub max_connections: usize,
@@ -44,12 +46,25 @@ pub struct FakeOptions {
     pub tx_chunks: usize,
     /// The most bytes queued for one connection.
     pub send_queue: usize,
-    /// What the network takes of a connection in one flush, until `set_window` says otherwise.
+    /// Bytes that the network takes of a connection in one flush, until `set_window` changes it.
     pub window: usize,
-    /// What `features().can_block` says. `wait` never sleeps either way.
+    /// The value of `features().can_block`. `wait` never sleeps either way.
     pub can_block: bool,
-    /// Whether a short read or write proves that nothing is left, as with epoll; else only `WouldBlock` does.
+    /// Whether a short read or write proves that nothing is left, as with epoll. If not, only `WouldBlock` does.
     pub short_means_drained: bool,
+}
+
+impl FakeOptions {
+    setters! {
+        max_connections: usize,
+        rx_buffer: usize,
+        tx_chunk: usize,
+        tx_chunks: usize,
+        send_queue: usize,
+        window: usize,
+        can_block: bool,
+        short_means_drained: bool,
+    }
 }
 
 impl Default for FakeOptions {
@@ -67,7 +82,7 @@ impl Default for FakeOptions {
     }
 }
 
-/// How the transport closed a connection, as its peer sees it.
+/// How the transport closed a connection, as the peer sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FakeEnd {
     /// Both directions ended; everything sent was delivered.
@@ -82,12 +97,7 @@ pub type Fake = Streams<FakeNetwork>;
 impl Fake {
     /// A fake without connections, listening.
     pub fn new(options: &FakeOptions) -> io::Result<Self> {
-        let pool = Pool::new(&PoolOptions {
-            buffers: options.tx_chunks,
-            buffer_size: options.tx_chunk,
-            huge_pages: HugePages::Off,
-            node: None,
-        })?;
+        let pool = Pool::new(&PoolOptions::new(options.tx_chunks, options.tx_chunk))?;
         let net = FakeNetwork::new(options);
         let FakeOptions {
             max_connections,
@@ -110,10 +120,7 @@ impl Fake {
     /// # Panics
     /// If all slots are taken.
     pub fn accept(&mut self, peer: Peer) -> ConnId {
-        let id = self
-            .slots
-            .take(None, peer, 0)
-            .expect("the fake has no slot left");
+        let id = self.open(None, peer, 0).expect("the fake has no slot left");
         let at = self.net.add(peer, None);
         self.net.by_id.insert(id, at);
         self.net.backlog.push_back((id, at));
@@ -121,7 +128,7 @@ impl Fake {
         id
     }
 
-    /// The next accept fails in this way.
+    /// The next accept fails with this error.
     pub fn fail_accept(&mut self, kind: ErrorKind) {
         self.net.accept_errors.push_back(kind);
         self.backlog_edge();
@@ -155,7 +162,7 @@ impl Fake {
             .change(id, WRITABLE, |pipe| pipe.outcome = Some(outcome))
     }
 
-    /// What the transport is connecting to, oldest first.
+    /// The connects of the transport that have no outcome yet, oldest first.
     pub fn connecting(&self) -> Vec<(ConnId, Endpoint)> {
         let open = self
             .net
@@ -166,24 +173,24 @@ impl Fake {
             .collect()
     }
 
-    /// What the network takes of this connection in one flush.
+    /// Sets how many bytes the network takes of this connection in one flush.
     pub fn set_window(&mut self, id: ConnId, bytes: usize) -> bool {
         self.net
             .change(id, Ready::default(), |pipe| pipe.window = bytes)
     }
 
-    /// Takes what the peer has received since the last call.
+    /// Takes the bytes that the peer has received since the last call.
     pub fn sent(&mut self, id: ConnId) -> Vec<u8> {
         let at = self.net.by_id.get(&id);
         at.map_or_else(Vec::new, |&at| std::mem::take(&mut self.net.pipes[at].sent))
     }
 
-    /// What the peer has received since `sent` or `clear_sent`.
+    /// The bytes that the peer has received since `sent` or `clear_sent`.
     pub fn peek_sent(&self, id: ConnId) -> &[u8] {
         self.net.pipe(id).map_or(&[], |pipe| &pipe.sent)
     }
 
-    /// Forgets what the peer has received, keeping the memory: for tests that count allocations.
+    /// Discards the bytes that the peer has received and keeps their memory: for tests that count allocations.
     pub fn clear_sent(&mut self, id: ConnId) {
         if let Some(&at) = self.net.by_id.get(&id) {
             self.net.pipes[at].sent.clear();
@@ -202,21 +209,21 @@ impl Fake {
             .is_some_and(|pipe| pipe.finished || pipe.end == Some(FakeEnd::Closed))
     }
 
-    /// How the transport closed it; `None` while it has not.
+    /// How the transport closed it; `None` while it is open.
     pub fn closed(&self, id: ConnId) -> Option<FakeEnd> {
         self.net.pipe(id)?.end
     }
 
-    /// Bytes delivered and not yet received by the transport (of a paused connection, say).
+    /// Bytes delivered and not yet received by the transport, as of a paused connection.
     pub fn unread(&self, id: ConnId) -> usize {
         self.net.pipe(id).map_or(0, |pipe| pipe.arrived.len())
     }
 
     /// Whether the driver has paused the connection.
     pub fn is_paused(&self, id: ConnId) -> bool {
-        self.slots
+        self.table
             .get(id)
-            .is_some_and(|slot| slot.flags.any(flag::PAUSED))
+            .is_some_and(|entry| entry.flags.any(flag::PAUSED))
     }
 
     /// Whether the transport still listens (`stop_listening` was not called).
@@ -226,11 +233,11 @@ impl Fake {
 
     /// Whether a waker was used since the last call.
     pub fn woken(&mut self) -> bool {
-        // Pairs with the release in `waker`: what was done before the wake is seen after this.
+        // Pairs with the release in `waker`: writes before the wake are visible after this.
         self.net.woken.swap(false, Ordering::Acquire)
     }
 
-    /// How long the last `wait` would have slept (zero if work was left); `None` before the first.
+    /// The timeout that the last `wait` would have slept for (zero if work was left); `None` before the first.
     pub fn last_wait(&self) -> Option<Option<Duration>> {
         self.net.last_wait
     }

@@ -1,4 +1,4 @@
-//! What a fake's transport sees of its script.
+//! The network that a script plays.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io::{self, ErrorKind, IoSlice};
@@ -10,7 +10,7 @@ use super::{FakeEnd, FakeOptions};
 use crate::streams::{Accepted, Event, Network, Ready};
 use crate::{ConnId, Endpoint, Peer, Waker};
 
-/// The network of a [`Fake`](super::Fake). Pipes are kept after their connection has ended, so that a test can look at them.
+/// The network of a [`Fake`](super::Fake). A pipe outlives its connection, so that a test can inspect it.
 pub struct FakeNetwork {
     pub(super) options: FakeOptions,
     pub(super) pipes: Vec<Pipe>,
@@ -18,7 +18,7 @@ pub struct FakeNetwork {
     pub(super) backlog: VecDeque<(ConnId, usize)>,
     pub(super) accept_errors: VecDeque<ErrorKind>,
     pub(super) events: VecDeque<(usize, Ready)>,
-    /// Pipes that are to report when the network takes bytes.
+    /// Pipes that report when the network takes bytes.
     pub(super) writers: BTreeSet<usize>,
     pub(super) listening: bool,
     pub(super) flushes: u64,
@@ -26,7 +26,7 @@ pub struct FakeNetwork {
     pub(super) last_wait: Option<Option<Duration>>,
 }
 
-/// One connection, seen from the network.
+/// One connection, as the network has it.
 pub(super) struct Pipe {
     pub(super) peer: Peer,
     pub(super) to: Option<Endpoint>,
@@ -89,13 +89,13 @@ impl FakeNetwork {
 
     fn end_pipe(&mut self, at: usize, end: FakeEnd) {
         let pipe = &mut self.pipes[at];
-        // Dropping the stream of a connection that the peer has reset tells it nothing new.
+        // A peer that has reset the connection sees nothing else than its reset.
         pipe.end = Some(if pipe.reset { FakeEnd::Reset } else { end });
         pipe.id = None;
         self.writers.remove(&at);
     }
 
-    /// Changes a pipe that is open and reports an edge.
+    /// Changes an open pipe and reports an edge.
     pub(super) fn change(
         &mut self,
         id: ConnId,

@@ -15,10 +15,10 @@ use crate::{Endpoint, Peer};
 #[cfg(unix)]
 use unix::SocketFile;
 
-/// A listening socket that has not been given to a transport yet; it can be sent to the lcore's thread.
+/// A listening socket that no transport has yet. It can be sent to the lcore's thread.
 ///
 /// IPv6 sockets take IPv6 only, so `[::]` and `0.0.0.0` can be bound at once and mean the same on every system. The file
-/// of a Unix socket is removed when its listener and the clones of that are gone.
+/// of a Unix socket is removed when its listener and all clones are dropped.
 #[derive(Debug)]
 pub struct BoundListener(Bound);
 
@@ -29,7 +29,7 @@ enum Bound {
     Unix(std::os::unix::net::UnixListener, std::sync::Arc<SocketFile>),
 }
 
-/// Whether the system shares a port among listeners by the hash of the connection.
+/// Whether the system distributes the connections of a port among its listeners by a hash.
 const SHARES_PORTS: bool = cfg!(any(
     target_os = "linux",
     target_os = "android",
@@ -37,11 +37,12 @@ const SHARES_PORTS: bool = cfg!(any(
 ));
 
 impl BoundListener {
-    /// Binds and listens, with room for `backlog` waiting connections. `reuse_port` lets others with the same wish bind
-    /// the same TCP port and share its connections (ignored where the system does not share them evenly).
+    /// Binds and listens, with a backlog of `backlog` connections. With `reuse_port` (SO_REUSEPORT) several listeners share
+    /// one TCP port and its connections; it is ignored on systems that do not distribute the connections.
     ///
-    /// The error of the system is passed on: `AddrInUse` also if somebody answers on the path of a Unix socket. A stale
-    /// socket file, on which nobody does, is replaced.
+    /// # Errors
+    /// The error of the system. `AddrInUse` also if a process accepts connections on the path of a Unix socket. A stale
+    /// socket file, on which none does, is replaced.
     pub fn bind(to: &Endpoint, reuse_port: bool, backlog: i32) -> io::Result<Self> {
         match to {
             Endpoint::Tcp(addr) => {
@@ -57,9 +58,12 @@ impl BoundListener {
         }
     }
 
-    /// One listener for each of `lcores`, all on the same address: sharing the port where the system can, clones of one
-    /// socket elsewhere. A port of which somebody else has a share is `AddrInUse`: joining unasked would take a part of
-    /// the connections of another program.
+    /// One listener for each of `lcores`, all on the same address. They share the port where the system distributes its
+    /// connections; elsewhere they are clones of one socket.
+    ///
+    /// # Errors
+    /// The error of the system. `AddrInUse` also if another program shares the port: joining it would take a part of its
+    /// connections.
     pub fn bind_many(to: &Endpoint, lcores: usize, backlog: i32) -> io::Result<Vec<Self>> {
         let share = lcores > 1 && SHARES_PORTS && matches!(to, Endpoint::Tcp(_));
         if let (true, Endpoint::Tcp(addr)) = (share, to)
@@ -80,7 +84,7 @@ impl BoundListener {
         Ok(all)
     }
 
-    /// Where it listens: the real port, if 0 was asked for.
+    /// The address that it listens on, with the port that the system chose if 0 was asked for.
     pub fn local(&self) -> io::Result<Endpoint> {
         match &self.0 {
             Bound::Tcp(socket) => socket.local_addr().map(Endpoint::Tcp),
@@ -89,7 +93,7 @@ impl BoundListener {
         }
     }
 
-    /// Another handle of the same socket: a connection goes to whoever takes it first.
+    /// Another handle of the same socket. A connection goes to the handle that accepts it first.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self(match &self.0 {
             Bound::Tcp(socket) => Bound::Tcp(socket.try_clone()?),
@@ -104,7 +108,8 @@ fn bound_tcp(addr: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
     if addr.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    // On Unix it lets a restarted server bind while old connections linger; on Windows it would let anyone steal a port.
+    // On Unix this lets a restarted server bind while old connections are in TIME_WAIT. On Windows it would let any process
+    // take over the port.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     if reuse_port {
@@ -186,7 +191,7 @@ impl ListenerSocket {
 
 #[cfg(unix)]
 mod unix {
-    //! Socket files: who may remove one, and when.
+    //! The files of Unix sockets, and when one is removed.
 
     use std::fs;
     use std::io::{self, ErrorKind};
@@ -240,13 +245,13 @@ mod unix {
         Ok((socket.into(), file))
     }
 
-    /// Whether `path` is a socket on which nobody answers.
+    /// Whether `path` is a socket on which no process accepts connections.
     fn is_stale(path: &Path, address: &SockAddr) -> io::Result<bool> {
         if !fs::symlink_metadata(path)?.file_type().is_socket() {
             return Ok(false);
         }
         let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        // Not blocking: a full backlog is an answer too.
+        // Without blocking: a full backlog proves that a process listens.
         probe.set_nonblocking(true)?;
         Ok(probe
             .connect(address)

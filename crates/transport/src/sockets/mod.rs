@@ -1,8 +1,8 @@
 //! The transport over the kernel's sockets, on mio: epoll on Linux, kqueue on the BSDs and macOS, IOCP on Windows.
 //!
-//! System calls of a turn: one wait for events; one receive for each connection that became readable, into the buffer
-//! that the lcore has for all of them; one send for each connection that has something queued. Interest in reading is
-//! registered once. Interest in writing is added only when a send was cut short, and removed when the queue is empty.
+//! System calls of a turn: one wait for events; one receive for each connection that became readable, into a buffer that
+//! all connections of the lcore share; one send for each connection that has something queued. Interest in reading is
+//! registered once. Interest in writing is added only after a partial send, and removed when the queue is empty.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::IpAddr;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use hioload_mem::{HugePages, Pool, PoolOptions};
 use mio::{Events, Interest, Poll, Token};
 
+use crate::setters::setters;
 use crate::streams::{Accepted, Event, Network, Ready, Streams};
 use crate::{ConnId, Endpoint, Waker};
 
@@ -31,19 +32,30 @@ const LAST_LISTENER: usize = usize::MAX - 1;
 const EVENTS: usize = 1024;
 
 /// Sizes and socket options of one lcore's sockets.
+///
+/// All fields have defaults, and can be assigned or set:
+///
+/// ```
+/// # use hioload_transport::sockets::SocketOptions;
+/// let options = SocketOptions::default()
+///     .max_connections(1000)
+///     .nodelay(false);
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SocketOptions {
-    /// The most connections at once. Slots cost memory only once used.
+    /// The most connections at once. A slot uses memory from its first connection on.
     pub max_connections: usize,
-    /// Bytes of the lcore's receive buffer: the most that is taken from one connection before the next has its turn.
+    /// Bytes of the lcore's receive buffer: the most that one connection receives before the next is visited.
     pub rx_buffer: usize,
     /// Bytes of a send chunk.
     pub tx_chunk: usize,
-    /// Send chunks of the lcore; they cost memory only once used. Blocked connections leave the last quarter to others.
+    /// Send chunks of the lcore. A chunk uses memory from its first use on. The last quarter is for connections that are not
+    /// blocked.
     pub tx_chunks: usize,
     /// The most bytes queued for one connection.
     pub send_queue: usize,
-    /// Connections the kernel may hold for a listener.
+    /// The backlog of a listener: connections that the kernel holds until they are accepted.
     pub backlog: i32,
     /// TCP_NODELAY: a reply is not delayed until earlier ones are acknowledged.
     pub nodelay: bool,
@@ -51,13 +63,30 @@ pub struct SocketOptions {
     pub huge_pages: HugePages,
     /// NUMA node of the send chunks.
     pub node: Option<u32>,
-    /// SO_RCVBUF, if the kernel's own tuning is not wanted.
+    /// SO_RCVBUF; `None`: the kernel tunes the buffer.
     pub recv_buffer: Option<usize>,
-    /// SO_SNDBUF, likewise.
+    /// SO_SNDBUF; `None`: the kernel tunes the buffer.
     pub send_buffer: Option<usize>,
-    /// Addresses that connections of our own come from, in turn; those of the other family are passed over. Empty: the
-    /// system chooses. Each has as many connections to one destination as there are ephemeral ports.
+    /// Source addresses of the connections that we open, used in turn; those of the other family are skipped. Empty: the
+    /// system chooses. Each can have as many connections to one destination as there are ephemeral ports.
     pub sources: Vec<IpAddr>,
+}
+
+impl SocketOptions {
+    setters! {
+        max_connections: usize,
+        rx_buffer: usize,
+        tx_chunk: usize,
+        tx_chunks: usize,
+        send_queue: usize,
+        backlog: i32,
+        nodelay: bool,
+        huge_pages: HugePages,
+        node: Option<u32>,
+        recv_buffer: Option<usize>,
+        send_buffer: Option<usize>,
+        sources: Vec<IpAddr>,
+    }
 }
 
 impl Default for SocketOptions {
@@ -85,12 +114,11 @@ pub type Sockets = Streams<SocketNetwork>;
 impl Sockets {
     /// A transport that accepts from `listeners`.
     pub fn new(options: &SocketOptions, listeners: Vec<BoundListener>) -> io::Result<Self> {
-        let pool = Pool::new(&PoolOptions {
-            buffers: options.tx_chunks,
-            buffer_size: options.tx_chunk,
-            huge_pages: options.huge_pages,
-            node: options.node,
-        })?;
+        let pool = Pool::new(
+            &PoolOptions::new(options.tx_chunks, options.tx_chunk)
+                .huge_pages(options.huge_pages)
+                .node(options.node),
+        )?;
         let net = SocketNetwork::new(options, listeners)?;
         let SocketOptions {
             max_connections,
@@ -123,7 +151,7 @@ pub struct SocketNetwork {
     events: Events,
     waker: Arc<mio::Waker>,
     listeners: Vec<Listener>,
-    /// The listener to ask first.
+    /// The listener that accepted last.
     turn: usize,
     tuning: SocketTuning,
     sources: Vec<IpAddr>,
@@ -203,8 +231,8 @@ impl Network for SocketNetwork {
     }
 
     fn short_means_drained(&self) -> bool {
-        // epoll(7): for streams a short read or write tells as much as EAGAIN does. kqueue promises nothing of the kind,
-        // and mio's Windows poll reports again only after it has seen WouldBlock.
+        // epoll(7): for streams a short read or write proves as much as EAGAIN does. kqueue does not promise that, and mio
+        // on Windows reports again only after WouldBlock.
         cfg!(any(target_os = "linux", target_os = "android"))
     }
 
@@ -236,7 +264,7 @@ impl Network for SocketNetwork {
 
     fn waker(&self) -> Waker {
         let waker = Arc::clone(&self.waker);
-        // It fails only where the poll is gone, and then nobody sleeps in it.
+        // It fails only if the poll is gone, and then no thread sleeps in it.
         Waker::new(move || drop(waker.wake()))
     }
 
@@ -358,7 +386,10 @@ mod tests {
     #[test]
     #[cfg(not(debug_assertions))] // mio's debug builds keep more in a stream
     fn a_slot_of_a_socket_is_56_bytes() {
-        assert_eq!(size_of::<crate::slots::Slot<SocketStream>>(), 56);
+        assert_eq!(
+            size_of::<crate::table::Entry<crate::streams::Conn<SocketStream>>>(),
+            56
+        );
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub enum SocketStream {
     Unix(UnixStream),
 }
 
-/// Calls the same method of whichever socket it is.
+/// Calls the same method on either kind of socket.
 macro_rules! either {
     ($self:expr, $stream:ident => $call:expr) => {
         match $self {
@@ -70,7 +70,7 @@ impl SocketStream {
         }
     }
 
-    /// Begins to connect from an address of ours, with whichever port is free.
+    /// Begins to connect from one of our addresses, with a port that the system chooses.
     pub(super) fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
@@ -83,7 +83,7 @@ impl SocketStream {
         Ok(Self::Tcp(TcpStream::from_std(socket.into())))
     }
 
-    /// Whether a connect has ended well; `false` if an event came too early.
+    /// Whether a connect has succeeded; `false` if it is still under way.
     pub(super) fn connected(&self) -> io::Result<bool> {
         if let Some(error) = either!(self, stream => stream.take_error())? {
             return Err(error);
@@ -127,17 +127,17 @@ impl SocketStream {
         either!(self, stream => stream.take_error()).unwrap_or_else(Some)
     }
 
-    /// Closes with a reset: a linger time of zero throws away what is queued (RFC 9293 §3.9.1, ABORT). A Unix socket has
-    /// no reset; its peer sees the end, or a reset if it had sent what was not read.
+    /// Closes with a reset: a linger time of zero discards what is queued (RFC 9293 §3.10.5, ABORT). A Unix socket has no
+    /// reset; its peer sees the end, or a reset if bytes that it sent were not read.
     pub(super) fn reset(self) {
         if let Some(stream) = self.tcp() {
-            // Should it fail, the connection is closed in the ordinary way.
+            // If it fails, the connection is closed without a reset.
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
     }
 }
 
-/// Whether a connect that does not block has begun.
+/// Whether the error means that a non-blocking connect has begun.
 fn is_under_way(error: &io::Error) -> bool {
     #[cfg(unix)]
     let begun = error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error());
@@ -146,8 +146,8 @@ fn is_under_way(error: &io::Error) -> bool {
     begun || error.kind() == ErrorKind::WouldBlock
 }
 
-/// The system calls themselves. In a process of several threads libc makes each of these a cancellation point, with two
-/// atomic read-modify-writes around it, for a cancellation that Rust threads do not know.
+/// The system calls themselves, without libc: in a process of several threads libc makes each of these a cancellation
+/// point, with two atomic read-modify-writes around it, and Rust threads are never cancelled.
 #[cfg(target_os = "linux")]
 mod calls {
     use std::io::{self, IoSlice};
@@ -175,7 +175,7 @@ mod calls {
     }
 }
 
-/// Elsewhere through mio, which has to know of each call to report the next edge.
+/// Elsewhere through mio, which has to see each call to report the next edge.
 #[cfg(not(target_os = "linux"))]
 mod calls {
     use std::io::{self, IoSlice, Read, Write};

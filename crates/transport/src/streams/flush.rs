@@ -3,16 +3,13 @@
 use std::io::{ErrorKind, IoSlice};
 
 use super::{Network, Streams};
-use crate::send_queue::SendQueue;
-use crate::slots::flag;
+use crate::table::flag;
+use crate::table::send_queue::SendQueue;
 use crate::{Closed, ConnId, Driver, TransportStats};
 
 /// Slices in one gathered send. More are sent with the next call.
 const SLICES: usize = 64;
-/// One in so many of the pool's chunks is only for connections that are not blocked: peers that do not read may hold the
-/// others for as long as they like, and those that do are still answered.
-const KEPT_FOR_OTHERS: usize = 4;
-/// Received bytes that are thrown away, in receives, before a connection is closed.
+/// Receives of bytes that are discarded before a connection is closed, at most.
 const DISCARDS: usize = 16;
 
 enum Sent {
@@ -23,78 +20,79 @@ enum Sent {
 
 impl<N: Network> Streams<N> {
     /// Sends what the connection has queued, then finishes or closes it if that was asked for.
-    pub(super) fn flush_one<D: Driver>(&mut self, driver: &mut D, id: ConnId) {
-        let Some(slot) = self.slots.get_mut(id) else {
+    pub(super) fn send_queued<D: Driver>(&mut self, driver: &mut D, id: ConnId) {
+        let Some((entry, queue)) = self.table.with_queue(id) else {
             return;
         };
-        slot.flags.clear(flag::DIRTY);
-        if slot.flags.any(flag::DEAD | flag::CONNECTING) {
+        entry.flags.clear(flag::DIRTY);
+        if entry.flags.any(flag::DEAD | flag::CONNECTING) {
             return;
         }
-        let Some(stream) = &mut slot.stream else {
+        let Some(stream) = &mut entry.own.stream else {
             return;
         };
         let sent_before = self.stats.bytes_out;
-        let sent = match &mut slot.send {
+        let sent = match queue {
             Some(queue) => send_all(&mut self.net, stream, queue, &mut self.stats),
             None => Sent::All,
         };
         match sent {
-            Sent::Failed(kind) => self.bury(id, Closed::Failed(kind)),
+            Sent::Failed(kind) => self.mark_dead(id, Closed::Failed(kind)),
             Sent::Blocked => {
                 self.stats.blocked += 1;
-                if !slot.flags.newly(flag::BLOCKED) && self.stats.bytes_out > sent_before {
-                    slot.flags.set(flag::MOVED);
+                let ask = entry.flags.newly(flag::WANT_WRITE);
+                if ask && let Err(error) = self.net.want_write(stream, id, true) {
+                    self.mark_dead(id, Closed::Failed(error.kind()));
+                    return;
                 }
-                if let Some(queue) = &mut slot.send {
-                    queue.leave(self.pool.capacity() / KEPT_FOR_OTHERS);
-                }
-                if slot.flags.newly(flag::WANT_WRITE)
-                    && let Err(error) = self.net.want_write(stream, id, true)
-                {
-                    self.bury(id, Closed::Failed(error.kind()));
-                }
+                self.table.blocked(id, self.stats.bytes_out > sent_before);
             }
-            Sent::All => {
-                let queue = slot.send.take();
-                let was_blocked = slot.flags.any(flag::BLOCKED);
-                slot.flags.clear(flag::BLOCKED | flag::MOVED);
-                let mut failed = None;
-                if slot.flags.any(flag::WANT_WRITE) {
-                    slot.flags.clear(flag::WANT_WRITE);
-                    failed = self.net.want_write(stream, id, false).err();
-                }
-                let close = slot.flags.any(flag::CLOSE);
-                if !close && slot.flags.any(flag::FINISH) && slot.flags.newly(flag::FINISHED) {
-                    // Not connected any more: the receiving side tells how it ended.
-                    let finished = self.net.finish(stream);
-                    failed = failed.or(finished
-                        .err()
-                        .filter(|error| error.kind() != ErrorKind::NotConnected));
-                }
-                self.recycle_queue(queue);
-                if let Some(error) = failed {
-                    self.bury(id, Closed::Failed(error.kind()));
-                } else if close {
-                    self.discard_received(id);
-                    self.bury(id, Closed::Flushed);
-                } else if was_blocked {
-                    driver.on_writable(self, id);
-                }
-            }
+            Sent::All => self.all_sent(driver, id),
+        }
+    }
+
+    fn all_sent<D: Driver>(&mut self, driver: &mut D, id: ConnId) {
+        let Some(drained) = self.table.drained(id) else {
+            return;
+        };
+        let Some(entry) = self.table.get_mut(id) else {
+            return;
+        };
+        let Some(stream) = &mut entry.own.stream else {
+            return;
+        };
+        let mut failed = None;
+        if entry.flags.any(flag::WANT_WRITE) {
+            entry.flags.clear(flag::WANT_WRITE);
+            failed = self.net.want_write(stream, id, false).err();
+        }
+        if drained.finish {
+            // If it is not connected any more, a receive reports how it ended.
+            let finished = self.net.finish(stream);
+            failed = failed.or(finished
+                .err()
+                .filter(|error| error.kind() != ErrorKind::NotConnected));
+        }
+        if let Some(error) = failed {
+            self.mark_dead(id, Closed::Failed(error.kind()));
+        } else if drained.close {
+            self.discard_received(id);
+            self.mark_dead(id, Closed::Flushed);
+        } else if drained.writable {
+            driver.on_writable(self, id);
         }
     }
 
     /// Receives what is known to have arrived: a kernel that closes a TCP socket with unread bytes sends a reset, which
     /// can destroy what was sent but not yet delivered.
     fn discard_received(&mut self, id: ConnId) {
-        let Some(slot) = self.slots.get_mut(id) else {
+        let Some(entry) = self.table.get_mut(id) else {
             return;
         };
-        let Some(stream) = &mut slot.stream else {
+        let Some(stream) = &mut entry.own.stream else {
             return;
         };
-        if !slot.flags.any(flag::READABLE) || slot.flags.any(flag::END) {
+        if !entry.flags.any(flag::READABLE) || entry.flags.any(flag::END) {
             return;
         }
         for _ in 0..DISCARDS {

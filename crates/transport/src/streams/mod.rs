@@ -6,73 +6,58 @@
 //! flush     one gathered send per connection that has something queued; finish, close; report the closed  flush.rs
 //! ```
 //!
-//! A connection in the table is a slot of 56 bytes. A send queue and a buffer for bytes that the driver left exist only
-//! while they hold something, and are recycled, so that steady traffic allocates nothing.
+//! A connection is a slot of 56 bytes in the connection table. A send queue and a buffer for bytes that the driver left
+//! exist only while they hold something, and are recycled, so that steady traffic allocates nothing.
 
-use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
 use hioload_mem::Pool;
 
-use crate::send_queue::SendQueue;
-use crate::slots::{Held, Slot, Slots, flag};
-use crate::{Closed, ConnId, Driver, SendError, TransportStats};
+use crate::table::{Numbers, Owner, Table, flag};
+use crate::{Closed, ConnId, Driver, Peer, TransportStats};
 
+mod conn;
 mod flush;
 mod network;
 mod receive;
 mod transport;
 
+pub(crate) use conn::Conn;
 pub use network::{Accepted, Event, Network, Ready};
 
-/// How long accepting rests after it failed for want of descriptors or memory, unless a connection closes before.
+use conn::Held;
+
+/// How long accepting rests after it failed for lack of descriptors or memory, unless a connection closes before.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
-/// Connections visited between two polls while others are listed: what a poll finds would only be listed behind them.
+/// Connections visited between two polls while others are listed: a poll would only list more behind them.
 const UNPOLLED: usize = 64;
-/// Queues and buffers kept for reuse.
-const SPARE_QUEUES: usize = 16384;
+/// Buffers of held bytes kept for reuse.
 const SPARE_HELD: usize = 1024;
 /// The largest buffer of held bytes that is kept for reuse.
 const SPARE_HELD_BYTES: usize = 128 << 10;
-
-/// How a connection ended, until the driver is told.
-enum Ended {
-    Closed(Closed),
-    Connect(io::Error),
-}
 
 /// What is known of the listeners' backlogs.
 struct Accepting {
     on: bool,
     /// Connections may be waiting.
     backlog: bool,
-    /// Rest until then.
+    /// No accept is tried before.
     rest_until: Option<Instant>,
-    /// That the table is full has been counted.
+    /// Whether the full table has been counted as an accept error.
     full_counted: bool,
 }
 
 /// A [`Transport`](crate::Transport) over a [`Network`].
 pub struct Streams<N: Network> {
     pub(crate) net: N,
-    pub(crate) slots: Slots<N::Stream>,
-    pool: Pool,
+    pub(crate) table: Table<Conn<N::Stream>>,
+    numbers: Numbers,
     rx: Vec<u8>,
-    /// Bytes a connection may have queued.
-    bound: usize,
-    /// Connections to visit, in the order in which they became ready.
-    ready: VecDeque<ConnId>,
     /// Connections visited since the last poll.
     unpolled: usize,
-    /// Connections to flush.
-    dirty: Vec<ConnId>,
-    /// Connections whose end the driver has not heard of.
-    ended: VecDeque<(ConnId, Ended)>,
     accepting: Accepting,
     // The boxes are what is recycled.
-    #[allow(clippy::vec_box)]
-    spare_queues: Vec<Box<SendQueue>>,
     #[allow(clippy::vec_box)]
     spare_held: Vec<Box<Held>>,
     stats: TransportStats,
@@ -81,11 +66,11 @@ pub struct Streams<N: Network> {
 impl<N: Network> Streams<N> {
     /// The pool that send chunks come from.
     pub fn pool(&self) -> &Pool {
-        &self.pool
+        self.table.pool()
     }
 
-    /// A transport over `net`: `rx_buffer` bytes are received at most in one call, `send_queue` bytes are queued at most
-    /// for each connection, in chunks of `pool`.
+    /// A transport over `net`: one call receives at most `rx_buffer` bytes, and each connection queues at most `send_queue`
+    /// bytes, in chunks of `pool`.
     pub fn over(
         net: N,
         max_connections: usize,
@@ -93,31 +78,40 @@ impl<N: Network> Streams<N> {
         send_queue: usize,
         pool: Pool,
     ) -> Self {
+        let numbers = Numbers::new(max_connections);
+        let entries = Vec::with_capacity(numbers.max());
         Self {
             net,
-            slots: Slots::new(max_connections),
-            pool,
+            table: Table::new(entries, pool, send_queue),
+            numbers,
             rx: vec![0; rx_buffer.max(1)],
-            bound: send_queue,
-            ready: VecDeque::with_capacity(1024),
             unpolled: 0,
-            dirty: Vec::with_capacity(1024),
-            ended: VecDeque::new(),
             accepting: Accepting {
                 on: true,
                 backlog: true,
                 rest_until: None,
                 full_counted: false,
             },
-            spare_queues: Vec::new(),
             spare_held: Vec::new(),
             stats: TransportStats::default(),
         }
     }
 
+    /// Takes a slot for a connection; `None` if there is none.
+    pub(crate) fn open(
+        &mut self,
+        stream: Option<N::Stream>,
+        peer: Peer,
+        flags: u32,
+    ) -> Option<ConnId> {
+        let id = self.table.next_id(self.numbers.take()?);
+        self.table.open(id, Conn::new(stream, peer), flags);
+        Some(id)
+    }
+
     /// Whether an accept may be tried now.
     fn may_accept(&self) -> bool {
-        let full = self.slots.is_full() && !N::CHOOSES_SLOTS;
+        let full = self.numbers.is_full() && !N::CHOOSES_SLOTS;
         self.accepting.on
             && self.accepting.backlog
             && !full
@@ -128,10 +122,7 @@ impl<N: Network> Streams<N> {
     }
 
     fn has_work(&self) -> bool {
-        !self.ready.is_empty()
-            || !self.ended.is_empty()
-            || !self.dirty.is_empty()
-            || self.may_accept()
+        self.table.has_work() || self.may_accept()
     }
 
     /// `timeout`, or less if accepting has to be tried again before.
@@ -155,19 +146,13 @@ impl<N: Network> Streams<N> {
     fn take_edges(&mut self, poll: Option<Option<Duration>>) -> io::Result<()> {
         let Self {
             net,
-            slots,
-            ready: list,
-            dirty,
+            table,
             accepting,
             ..
         } = self;
         let sink = |event| match event {
             Event::Backlog => accepting.backlog = true,
-            Event::Stream(index, ready) => {
-                if let Some((id, slot)) = slots.at_mut(index) {
-                    note(id, slot, ready, list, dirty);
-                }
-            }
+            Event::Stream(index, ready) => record(table, index, ready),
         };
         match poll {
             Some(timeout) => net.poll(timeout, sink),
@@ -178,102 +163,30 @@ impl<N: Network> Streams<N> {
         }
     }
 
-    fn list(&mut self, id: ConnId) {
-        if let Some(slot) = self.slots.get_mut(id)
-            && slot.flags.newly(flag::LISTED)
-        {
-            self.ready.push_back(id);
-        }
-    }
-
-    /// The slot of a connection that is neither stale nor dead.
-    fn living(&mut self, id: ConnId) -> Option<&mut Slot<N::Stream>> {
-        self.slots
-            .get_mut(id)
-            .filter(|slot| !slot.flags.any(flag::DEAD))
-    }
-
-    /// Marks for the next flush, unless the connection is gone.
-    fn mark_dirty(&mut self, id: ConnId, flags: u32) {
-        let Some(slot) = self.slots.get_mut(id) else {
+    /// Takes the stream from a connection. Its slot stays until the driver has received the end.
+    fn mark_dead(&mut self, id: ConnId, why: Closed) {
+        let Some(entry) = self.table.mark_dead(id, why) else {
             return;
         };
-        if slot.flags.any(flag::DEAD) {
-            return;
-        }
-        slot.flags.set(flags);
-        if slot.flags.newly(flag::DIRTY) {
-            self.dirty.push(id);
-        }
-    }
-
-    /// Takes the stream from a connection and leaves the rest of the slot for the driver to be told.
-    fn bury(&mut self, id: ConnId, why: Closed) {
-        let Some(slot) = self.living(id) else { return };
-        let connecting = slot.flags.any(flag::CONNECTING);
-        slot.flags.set(flag::DEAD);
-        slot.flags.clear(flag::BLOCKED | flag::WANT_WRITE);
-        let (stream, send, held) = (slot.stream.take(), slot.send.take(), slot.held.take());
-        self.recycle_queue(send);
+        entry.flags.clear(flag::WANT_WRITE);
+        let (stream, held) = (entry.own.stream.take(), entry.own.held.take());
         self.recycle_held(held);
         match (stream, why) {
             (Some(stream), Closed::Aborted) => self.net.reset(stream),
             (Some(stream), _) => self.net.close(stream),
             (None, _) => {}
         }
-        let ended = match why {
-            Closed::Failed(kind) if connecting => Ended::Connect(kind.into()),
-            _ if connecting => Ended::Connect(io::ErrorKind::ConnectionAborted.into()),
-            why => Ended::Closed(why),
-        };
-        self.ended.push_back((id, ended));
     }
 
-    /// Frees a slot; what else it held is given back.
-    fn release(&mut self, id: ConnId) {
-        let Some(slot) = self.slots.get_mut(id) else {
+    /// Frees a slot.
+    fn free(&mut self, id: ConnId) {
+        let Some(conn) = self.table.close(id) else {
             return;
         };
-        let (send, held) = (slot.send.take(), slot.held.take());
-        self.slots.release(id);
-        self.recycle_queue(send);
-        self.recycle_held(held);
+        self.numbers.give_back(id.index);
+        self.recycle_held(conn.held);
         self.accepting.rest_until = None;
         self.accepting.full_counted = false;
-    }
-
-    /// Tells the driver of connections that have ended; those that end meanwhile have their turn later.
-    fn report<D: Driver>(&mut self, driver: &mut D) -> usize {
-        let mut calls = 0;
-        for _ in 0..self.ended.len() {
-            let Some((id, ended)) = self.ended.pop_front() else {
-                break;
-            };
-            if self.slots.get(id).is_none() {
-                continue;
-            }
-            calls += 1;
-            match ended {
-                Ended::Closed(why) => {
-                    driver.on_closed(self, id, why);
-                    self.release(id);
-                }
-                Ended::Connect(error) => {
-                    self.release(id);
-                    driver.on_connect(self, id, Err(error));
-                }
-            }
-        }
-        calls
-    }
-
-    fn recycle_queue(&mut self, queue: Option<Box<SendQueue>>) {
-        if let Some(mut queue) = queue
-            && self.spare_queues.len() < SPARE_QUEUES
-        {
-            queue.clear();
-            self.spare_queues.push(queue);
-        }
     }
 
     fn recycle_held(&mut self, held: Option<Box<Held>>) {
@@ -285,36 +198,31 @@ impl<N: Network> Streams<N> {
             self.spare_held.push(held);
         }
     }
+}
 
-    /// The connection's queue, made if there is none, and what its methods need; marks it for the next flush, unless it is
-    /// blocked: then the network says when to try again, and trying before would be a system call in vain for each turn.
-    fn queue(&mut self, id: ConnId) -> Result<(&mut SendQueue, &Pool, usize), SendError> {
-        let slot = self.slots.get_mut(id).ok_or(SendError::Closed)?;
-        if slot.flags.any(flag::DEAD | flag::FINISH | flag::CLOSE) {
-            return Err(SendError::Closed);
-        }
-        if !slot.flags.any(flag::BLOCKED) && slot.flags.newly(flag::DIRTY) {
-            self.dirty.push(id);
-        }
-        let queue = slot
-            .send
-            .get_or_insert_with(|| self.spare_queues.pop().unwrap_or_default());
-        Ok((queue, &self.pool, self.bound))
+impl<N: Network> Owner for Streams<N> {
+    type Own = Conn<N::Stream>;
+
+    fn table(&mut self) -> &mut Table<Self::Own> {
+        &mut self.table
+    }
+
+    fn release(&mut self, id: ConnId, _: Closed) {
+        self.free(id);
+    }
+
+    fn flush_one<D: Driver>(&mut self, driver: &mut D, id: ConnId) {
+        self.send_queued(driver, id);
     }
 }
 
 /// Records an edge.
-fn note<S>(
-    id: ConnId,
-    slot: &mut Slot<S>,
-    ready: Ready,
-    list: &mut VecDeque<ConnId>,
-    dirty: &mut Vec<ConnId>,
-) {
-    let flags = &mut slot.flags;
-    if flags.any(flag::DEAD) {
+fn record<S>(table: &mut Table<Conn<S>>, index: u32, ready: Ready) {
+    let Some(id) = table.id_at(index) else { return };
+    let Some(entry) = table.living(id) else {
         return;
-    }
+    };
+    let flags = &mut entry.flags;
     if ready.readable || ready.read_closed || ready.error {
         flags.set(flag::READABLE);
     }
@@ -324,12 +232,13 @@ fn note<S>(
     if ready.error {
         flags.set(flag::ERROR);
     }
-    if ready.writable && flags.any(flag::BLOCKED) && flags.newly(flag::DIRTY) {
-        dirty.push(id);
-    }
     let receives = flags.any(flag::READABLE) && !flags.any(flag::PAUSED | flag::CLOSE | flag::END);
     let visit = receives || flags.any(flag::CONNECTING | flag::ERROR);
-    if visit && flags.newly(flag::LISTED) {
-        list.push_back(id);
+    let flush = ready.writable && flags.any(flag::BLOCKED);
+    if flush {
+        table.mark_dirty(id, 0);
+    }
+    if visit {
+        table.list(id);
     }
 }

@@ -4,8 +4,9 @@ use std::io::ErrorKind;
 use std::mem;
 use std::time::Instant;
 
+use super::conn::Held;
 use super::{ACCEPT_REST, Accepted, Network, Streams};
-use crate::slots::{Held, flag};
+use crate::table::flag;
 use crate::{Activity, Closed, ConnId, Driver, Rest, Taken};
 
 impl<N: Network> Streams<N> {
@@ -22,13 +23,13 @@ impl<N: Network> Streams<N> {
             }
             self.accepting.rest_until = None;
             match self.net.accept() {
-                Ok(accepted) => self.welcome(driver, accepted, activity),
+                Ok(accepted) => self.accept_one(driver, accepted, activity),
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => {
                         self.accepting.backlog = false;
                         return;
                     }
-                    // The connection failed while it waited: accept(2) hands its error out. Go on with the next.
+                    // The connection failed in the backlog, and accept(2) reports its error. Go on with the next.
                     ErrorKind::Interrupted
                     | ErrorKind::ConnectionAborted
                     | ErrorKind::ConnectionReset
@@ -36,8 +37,8 @@ impl<N: Network> Streams<N> {
                     | ErrorKind::HostUnreachable
                     | ErrorKind::NetworkUnreachable
                     | ErrorKind::NetworkDown => {}
-                    // Out of descriptors or memory (or something unheard of): the connection stays in the backlog and
-                    // no new edge will tell of it, so `backlog` stays set and accepting rests a while.
+                    // Out of descriptors or memory, or an error not known here: the connection stays in the backlog and
+                    // no new edge reports it, so `backlog` stays set and accepting rests a while.
                     _ => {
                         self.stats.accept_errors += 1;
                         self.accepting.rest_until = Some(Instant::now() + ACCEPT_REST);
@@ -51,13 +52,15 @@ impl<N: Network> Streams<N> {
     /// Counts once that the table is full while connections may be waiting.
     fn count_full(&mut self) {
         let waiting = self.accepting.on && self.accepting.backlog;
-        if waiting && self.slots.is_full() && !mem::replace(&mut self.accepting.full_counted, true)
+        if waiting
+            && self.numbers.is_full()
+            && !mem::replace(&mut self.accepting.full_counted, true)
         {
             self.stats.accept_errors += 1;
         }
     }
 
-    fn welcome<D: Driver>(
+    fn accept_one<D: Driver>(
         &mut self,
         driver: &mut D,
         accepted: Accepted<N::Stream>,
@@ -66,88 +69,88 @@ impl<N: Network> Streams<N> {
         let Accepted { stream, peer, slot } = accepted;
         let id = match slot {
             Some(id) => {
-                if let Some(slot) = self.slots.get_mut(id) {
-                    slot.stream = Some(stream);
+                if let Some(entry) = self.table.get_mut(id) {
+                    entry.own.stream = Some(stream);
                 }
                 id
             }
-            None => match self.slots.take(Some(stream), peer, 0) {
+            None => match self.open(Some(stream), peer, 0) {
                 Some(id) => id,
                 None => return,
             },
         };
         self.stats.accepted += 1;
         activity.events += 1;
-        let welcome = driver.on_accept(self, id, peer);
-        let Some(slot) = self.slots.get_mut(id) else {
+        let wanted = driver.on_accept(self, id, peer);
+        let Some(entry) = self.table.get_mut(id) else {
             return;
         };
-        if !welcome {
-            // If the driver aborted it as well, the report about that will find the id stale.
-            if let Some(stream) = slot.stream.take() {
+        if !wanted {
+            // If the driver aborted it as well, the report of that finds the id stale.
+            if let Some(stream) = entry.own.stream.take() {
                 self.net.reset(stream);
             }
-            self.release(id);
+            self.free(id);
             return;
         }
-        // Only now: refused connections never cost a registration.
-        if let Some(stream) = &mut slot.stream
+        // Not before: a refused connection costs no registration.
+        if let Some(stream) = &mut entry.own.stream
             && let Err(error) = self.net.attach(stream, id, false)
         {
-            self.bury(id, Closed::Failed(error.kind()));
+            self.mark_dead(id, Closed::Failed(error.kind()));
         }
     }
 
-    /// One listed connection has its turn.
+    /// Visits one listed connection.
     pub(super) fn visit<D: Driver>(&mut self, driver: &mut D, id: ConnId, activity: &mut Activity) {
-        let Some(slot) = self.slots.get_mut(id) else {
+        let Some(entry) = self.table.get_mut(id) else {
             return;
         };
-        slot.flags.clear(flag::LISTED);
-        if slot.flags.any(flag::DEAD) {
+        entry.flags.clear(flag::LISTED);
+        if entry.flags.any(flag::DEAD) {
             return;
         }
-        if slot.flags.any(flag::CONNECTING) {
+        if entry.flags.any(flag::CONNECTING) {
             self.try_connected(driver, id, activity);
             return;
         }
-        let silent = slot.flags.any(flag::PAUSED | flag::END | flag::CLOSE);
-        if slot.flags.any(flag::ERROR) {
-            slot.flags.clear(flag::ERROR);
-            // A receive reports the error after what arrived before it; without receives it has to be asked for.
+        let silent = entry.flags.any(flag::PAUSED | flag::END | flag::CLOSE);
+        if entry.flags.any(flag::ERROR) {
+            entry.flags.clear(flag::ERROR);
+            // A receive reports the error behind what arrived before it. A connection that receives nothing has to ask.
             if silent
-                && let Some(stream) = &mut slot.stream
+                && let Some(stream) = &mut entry.own.stream
                 && let Some(error) = self.net.take_error(stream)
             {
-                self.bury(id, Closed::Failed(error.kind()));
+                self.mark_dead(id, Closed::Failed(error.kind()));
                 return;
             }
         }
-        if slot.flags.any(flag::PAUSED | flag::CLOSE) {
+        if entry.flags.any(flag::PAUSED | flag::CLOSE) {
             return;
         }
-        if slot.flags.any(flag::LATER) {
-            slot.flags.clear(flag::LATER);
-            let held = slot.held.take();
+        if entry.flags.any(flag::LATER) {
+            entry.flags.clear(flag::LATER);
+            let held = entry.own.held.take();
             self.present(driver, id, held, 0, activity);
-        } else if slot.flags.any(flag::READABLE) && !slot.flags.any(flag::END) {
+        } else if entry.flags.any(flag::READABLE) && !entry.flags.any(flag::END) {
             self.receive(driver, id, activity);
         }
-        self.tell_end(driver, id, activity);
-        if let Some(slot) = self.living(id)
-            && !slot.flags.any(flag::PAUSED | flag::CLOSE)
-            && (slot.flags.any(flag::LATER)
-                || slot.flags.any(flag::READABLE) && !slot.flags.any(flag::END))
+        self.report_end(driver, id, activity);
+        if let Some(entry) = self.table.living(id)
+            && !entry.flags.any(flag::PAUSED | flag::CLOSE)
+            && (entry.flags.any(flag::LATER)
+                || entry.flags.any(flag::READABLE) && !entry.flags.any(flag::END))
         {
-            self.list(id);
+            self.table.list(id);
         }
     }
 
     fn try_connected<D: Driver>(&mut self, driver: &mut D, id: ConnId, activity: &mut Activity) {
-        let Some(slot) = self.slots.get_mut(id) else {
+        let Some(entry) = self.table.get_mut(id) else {
             return;
         };
-        let Some(stream) = &mut slot.stream else {
+        let Some(stream) = &mut entry.own.stream else {
             return;
         };
         let outcome = match self.net.connected(stream) {
@@ -157,59 +160,60 @@ impl<N: Network> Streams<N> {
         };
         activity.events += 1;
         if let Err(error) = outcome {
-            self.release(id);
+            self.free(id);
             driver.on_connect(self, id, Err(error));
             return;
         }
-        slot.flags
+        entry
+            .flags
             .clear(flag::CONNECTING | flag::WANT_WRITE | flag::ERROR);
         self.stats.connected += 1;
-        // What was queued meanwhile can leave.
-        self.mark_dirty(id, 0);
+        // What was queued before can leave now.
+        self.table.mark_dirty(id, 0);
         driver.on_connect(self, id, Ok(()));
-        if let Some(slot) = self.living(id)
-            && slot.flags.any(flag::READABLE)
+        if let Some(entry) = self.table.living(id)
+            && entry.flags.any(flag::READABLE)
         {
-            self.list(id);
+            self.table.list(id);
         }
     }
 
     /// One receive, and its bytes to the driver.
     fn receive<D: Driver>(&mut self, driver: &mut D, id: ConnId, activity: &mut Activity) {
-        let Some(slot) = self.slots.get_mut(id) else {
+        let Some(entry) = self.table.get_mut(id) else {
             return;
         };
-        let Some(stream) = &mut slot.stream else {
+        let Some(stream) = &mut entry.own.stream else {
             return;
         };
         self.stats.reads += 1;
         match self.net.recv(stream, &mut self.rx) {
             Ok(0) => {
-                slot.flags.set(flag::END);
-                slot.flags.clear(flag::READABLE);
+                entry.flags.set(flag::END);
+                entry.flags.clear(flag::READABLE);
             }
             Ok(n) => {
-                // A full read may have left more. Neither does a short one prove anything when the end is in sight:
-                // its edge may be the one that was just used.
+                // A full read may have left more. A short one proves nothing once the peer has ended its sending side:
+                // the edge of that may be the one that was just used.
                 if n < self.rx.len()
                     && self.net.short_means_drained()
-                    && !slot.flags.any(flag::READ_CLOSED)
+                    && !entry.flags.any(flag::READ_CLOSED)
                 {
-                    slot.flags.clear(flag::READABLE);
+                    entry.flags.clear(flag::READABLE);
                 }
                 activity.bytes_in += n;
-                let held = slot.held.take();
+                let held = entry.own.held.take();
                 self.present(driver, id, held, n, activity);
             }
             Err(error) => match error.kind() {
-                ErrorKind::WouldBlock => slot.flags.clear(flag::READABLE),
+                ErrorKind::WouldBlock => entry.flags.clear(flag::READABLE),
                 ErrorKind::Interrupted => {}
-                kind => self.bury(id, Closed::Failed(kind)),
+                kind => self.mark_dead(id, Closed::Failed(kind)),
             },
         }
     }
 
-    /// Lends the driver what was `held` and the first `n` bytes of the receive buffer, as one slice, and keeps the rest.
+    /// Lends the driver the `held` bytes and the first `n` of the receive buffer, as one slice, and keeps the rest.
     fn present<D: Driver>(
         &mut self,
         driver: &mut D,
@@ -227,7 +231,7 @@ impl<N: Network> Streams<N> {
             rest = when;
             Some(held)
         } else {
-            // The buffer is the driver's while it runs: it may call anything of `self`, nothing of which receives.
+            // The driver has the buffer while it runs. It may call anything of `self`, none of which receives.
             let mut rx = mem::take(&mut self.rx);
             let Taken { bytes, rest: when } = driver.on_data(self, id, &mut rx[..n]);
             rest = when;
@@ -240,26 +244,28 @@ impl<N: Network> Streams<N> {
             left
         };
         let Some(held) = left else { return };
-        match self.living(id) {
-            Some(slot) if held.len() > 0 && !slot.flags.any(flag::CLOSE) => {
-                slot.held = Some(held);
+        match self.table.living(id) {
+            Some(entry) if held.len() > 0 && !entry.flags.any(flag::CLOSE) => {
+                entry.own.held = Some(held);
                 if rest == Rest::Later {
-                    slot.flags.set(flag::LATER);
+                    entry.flags.set(flag::LATER);
                 }
             }
             _ => self.recycle_held(Some(held)),
         }
     }
 
-    /// Tells the driver of the end of the stream, once, when nothing more is to be presented before it.
-    fn tell_end<D: Driver>(&mut self, driver: &mut D, id: ConnId, activity: &mut Activity) {
-        let Some(slot) = self.living(id) else { return };
-        if slot.flags.any(flag::END)
-            && !slot
+    /// Reports the end of the stream, once, when nothing more is to be presented before it.
+    fn report_end<D: Driver>(&mut self, driver: &mut D, id: ConnId, activity: &mut Activity) {
+        let Some(entry) = self.table.living(id) else {
+            return;
+        };
+        if entry.flags.any(flag::END)
+            && !entry
                 .flags
-                .any(flag::END_TOLD | flag::LATER | flag::PAUSED | flag::CLOSE)
+                .any(flag::END_REPORTED | flag::LATER | flag::PAUSED | flag::CLOSE)
         {
-            slot.flags.set(flag::END_TOLD);
+            entry.flags.set(flag::END_REPORTED);
             activity.events += 1;
             driver.on_end(self, id);
         }

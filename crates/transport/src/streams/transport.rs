@@ -1,4 +1,4 @@
-//! The calls of the seam.
+//! The traits of the contract.
 
 use std::io;
 use std::time::Duration;
@@ -7,8 +7,7 @@ use hioload_lcore::Time;
 use hioload_mem::LocalShared;
 
 use super::{Network, Streams, UNPOLLED};
-use crate::send_queue::room_when_empty;
-use crate::slots::{Slot, flag};
+use crate::table::{Owner, flag};
 use crate::{
     Activity, Budget, Closed, ConnId, Connections, Driver, Endpoint, Features, Peer, SendError,
     Transport, TransportStats, Waker,
@@ -16,10 +15,10 @@ use crate::{
 
 impl<N: Network> Connections for Streams<N> {
     fn connect(&mut self, to: &Endpoint) -> io::Result<ConnId> {
-        if self.slots.is_full() {
+        if self.numbers.is_full() {
             return Err(io::Error::new(
                 io::ErrorKind::QuotaExceeded,
-                "all connections in use",
+                "all slots for connections are in use",
             ));
         }
         let mut stream = self.net.connect(to)?;
@@ -28,40 +27,29 @@ impl<N: Network> Connections for Streams<N> {
             Endpoint::Unix(_) => Peer::Unix,
         };
         let flags = flag::CONNECTING | flag::WANT_WRITE;
-        let Some(id) = self.slots.take(None, peer, flags) else {
+        let Some(id) = self.open(None, peer, flags) else {
             return Err(io::ErrorKind::QuotaExceeded.into());
         };
         if let Err(error) = self.net.attach(&mut stream, id, true) {
-            self.release(id);
+            self.free(id);
             return Err(error);
         }
-        if let Some(slot) = self.slots.get_mut(id) {
-            slot.stream = Some(stream);
+        if let Some(entry) = self.table.get_mut(id) {
+            entry.own.stream = Some(stream);
         }
         Ok(id)
     }
 
     fn send_space(&mut self, id: ConnId, want: usize) -> Result<&mut [u8], SendError> {
-        let (queue, pool, bound) = self.queue(id)?;
-        queue.space(pool, want, bound)
+        self.table.send_space(id, want)
     }
 
     fn commit(&mut self, id: ConnId, n: usize) {
-        if let Some(queue) = self.slots.get_mut(id).and_then(|slot| slot.send.as_mut()) {
-            queue.commit(n);
-        }
+        self.table.commit(id, n);
     }
 
     fn send_room(&self, id: ConnId) -> usize {
-        match self.slots.get(id) {
-            Some(slot) if !slot.flags.any(flag::DEAD | flag::FINISH | flag::CLOSE) => {
-                match &slot.send {
-                    Some(queue) => queue.room(&self.pool, self.bound),
-                    None => room_when_empty(&self.pool, self.bound),
-                }
-            }
-            _ => 0,
-        }
+        self.table.send_room(id)
     }
 
     fn send_shared(
@@ -70,68 +58,50 @@ impl<N: Network> Connections for Streams<N> {
         payload: LocalShared,
         droppable: bool,
     ) -> Result<(), SendError> {
-        let (queue, pool, bound) = self.queue(id)?;
-        queue.push_shared(pool, payload, droppable, bound)
+        self.table.send_shared(id, payload, droppable)
     }
 
     fn drop_oldest(&mut self, id: ConnId) -> Option<usize> {
-        self.slots.get_mut(id)?.send.as_mut()?.drop_oldest()
+        self.table.drop_oldest(id)
     }
 
     fn queued(&self, id: ConnId) -> usize {
-        let queue = self.slots.get(id).and_then(|slot| slot.send.as_ref());
-        queue.map_or(0, |queue| queue.len())
+        self.table.queued(id)
     }
 
     fn is_blocked(&self, id: ConnId) -> bool {
-        self.slots
-            .get(id)
-            .is_some_and(|slot| slot.flags.any(flag::BLOCKED))
+        self.table.is_blocked(id)
     }
 
     fn has_moved(&mut self, id: ConnId) -> bool {
-        let Some(slot) = self.slots.get_mut(id) else {
-            return false;
-        };
-        let moved = slot.flags.any(flag::MOVED);
-        slot.flags.clear(flag::MOVED);
-        moved
+        self.table.has_moved(id)
     }
 
     fn pause(&mut self, id: ConnId) {
-        if let Some(slot) = self.living(id) {
-            slot.flags.set(flag::PAUSED);
-        }
+        self.table.pause(id);
     }
 
     fn resume(&mut self, id: ConnId) {
-        let Some(slot) = self.living(id) else { return };
-        if !slot.flags.any(flag::PAUSED) {
-            return;
-        }
-        slot.flags.clear(flag::PAUSED);
-        if slot.flags.any(flag::LATER | flag::READABLE | flag::END) {
-            self.list(id);
-        }
+        self.table.resume(id);
     }
 
     fn finish(&mut self, id: ConnId) {
-        self.mark_dirty(id, flag::FINISH);
+        self.table.mark_dirty(id, flag::FINISH);
     }
 
     fn close(&mut self, id: ConnId) {
-        self.mark_dirty(id, flag::CLOSE);
-        if let Some(held) = self.living(id).map(|slot| slot.held.take()) {
+        self.table.mark_dirty(id, flag::CLOSE);
+        if let Some(held) = self.table.living(id).map(|entry| entry.own.held.take()) {
             self.recycle_held(held);
         }
     }
 
     fn abort(&mut self, id: ConnId) {
-        self.bury(id, Closed::Aborted);
+        self.mark_dead(id, Closed::Aborted);
     }
 
     fn peer(&self, id: ConnId) -> Option<Peer> {
-        self.slots.get(id).map(Slot::peer)
+        self.table.get(id).map(|entry| entry.own.peer())
     }
 }
 
@@ -141,12 +111,12 @@ impl<N: Network> Transport for Streams<N> {
             name: self.net.name(),
             can_block: self.net.can_block(),
             burst: 0,
-            max_connections: self.slots.max(),
+            max_connections: self.numbers.max(),
         }
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        if !self.ready.is_empty() && self.unpolled < UNPOLLED {
+        if !self.table.ready.is_empty() && self.unpolled < UNPOLLED {
             return Ok(());
         }
         self.unpolled = 0;
@@ -163,34 +133,27 @@ impl<N: Network> Transport for Streams<N> {
         let _ = self.take_edges(None);
         activity.events += self.report(driver);
         self.accept_waiting(driver, budget.accepts, &mut activity);
-        for _ in 0..self.ready.len().min(budget.events) {
-            let Some(id) = self.ready.pop_front() else {
+        for _ in 0..self.table.ready.len().min(budget.events) {
+            let Some(id) = self.table.ready.pop_front() else {
                 break;
             };
             self.visit(driver, id, &mut activity);
             self.unpolled += 1;
         }
         activity.events += self.report(driver);
-        activity.more = !self.ready.is_empty() || !self.ended.is_empty() || self.may_accept();
+        activity.more = self.table.has_more() || self.may_accept();
         self.stats.bytes_in += activity.bytes_in as u64;
         activity
     }
 
     fn flush<D: Driver>(&mut self, driver: &mut D) {
         self.net.begin_flush();
-        let mut at = 0;
-        // What `on_writable` queues is appended, and sent in this flush too.
-        while let Some(&id) = self.dirty.get(at) {
-            at += 1;
-            self.flush_one(driver, id);
-        }
-        self.dirty.clear();
-        self.report(driver);
+        self.flush_dirty(driver);
     }
 
     fn set_accepting(&mut self, on: bool) {
         if on && !self.accepting.on {
-            // Edges seen meanwhile are not remembered for each listener.
+            // Which listeners had an edge meanwhile was not recorded.
             self.net.recheck_backlog();
             self.accepting.backlog = true;
         }

@@ -8,7 +8,7 @@ use hioload_transport::{Closed, Connections, SendError, Transport};
 use super::receiving::echo_all;
 use super::world::{Harness, Note, Seen, Setup, World, all, write};
 
-/// The peer ends its side and still gets the answer.
+/// The peer ends its side and still receives the reply.
 pub fn half_close<H: Harness>() {
     let mut world = World::<H>::new(Setup::default());
     world.script.on_end = Box::new(|io, id| {
@@ -173,7 +173,7 @@ pub fn stale_ids<H: Harness>() {
 }
 
 fn is_failure(note: &Note) -> bool {
-    // A Unix socket has no reset: the end of a peer that is gone shows when one writes to it.
+    // A Unix socket has no reset: a write reveals that the peer is gone.
     matches!(
         note,
         Note::Closed(

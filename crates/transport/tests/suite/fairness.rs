@@ -1,4 +1,4 @@
-//! Budgets, and turns in fair order.
+//! Budgets, and the order of visits.
 
 use hioload_transport::{Budget, Transport};
 
@@ -61,7 +61,7 @@ pub fn accept_budget<H: Harness>() {
     );
 }
 
-/// A peer with much to say does not keep another waiting.
+/// A peer that sends much does not delay another.
 pub fn full_reads_take_turns<H: Harness>() {
     let mut world = World::<H>::new(Setup {
         rx_buffer: 16,

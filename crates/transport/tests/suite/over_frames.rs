@@ -5,11 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use hioload_device::memory::{MemoryDevice, PairOptions, pair};
 use hioload_lcore::Clock;
-use hioload_mem::{HugePages, Pool, PoolOptions};
-use hioload_tcp::{FlowId, Stack, StackConfig, What};
+use hioload_mem::{Pool, PoolOptions};
+use hioload_tcp::{EventFlags, FlowId, Stack, StackConfig};
 use hioload_transport::Peer;
 use hioload_transport::bypass::{Bypass, BypassOptions};
 
+use super::layers::{Bare, Wrap};
 use super::world::{Harness, Seen, Setup};
 
 pub const IPV4: u8 = 4;
@@ -27,29 +28,21 @@ pub fn address(family: u8, host: u8) -> IpAddr {
 pub fn config(family: u8, host: u8) -> StackConfig {
     let ip = address(family, host);
     let prefix = if ip.is_ipv4() { 24 } else { 64 };
-    StackConfig {
-        addresses: vec![format!("{ip}/{prefix}").parse().unwrap()],
-        listen: vec![SocketAddr::new(ip, PORT)],
-        max_flows: 256,
-        half_open: 64,
-        orphans: 64,
-        time_wait: 64,
-        secret: [host; 16],
-        ..StackConfig::default()
-    }
+    let mut config = StackConfig::new([format!("{ip}/{prefix}").parse().unwrap()]);
+    config.listen = vec![SocketAddr::new(ip, PORT)];
+    config.max_flows = 256;
+    config.half_open = 64;
+    config.orphans = 64;
+    config.time_wait = 64;
+    config.secret = [host; 16];
+    config
 }
 
 pub fn pool(chunk: usize) -> Pool {
-    Pool::new(&PoolOptions {
-        buffers: 4096,
-        buffer_size: chunk,
-        huge_pages: HugePages::Off,
-        node: None,
-    })
-    .unwrap()
+    Pool::new(&PoolOptions::new(4096, chunk)).unwrap()
 }
 
-/// What has become of a peer's connection.
+/// The end of a peer's connection.
 #[derive(Clone, Copy, Default)]
 struct Fate {
     ended: bool,
@@ -61,7 +54,7 @@ struct Fate {
 pub struct Peers {
     pub stack: Stack<MemoryDevice>,
     fates: HashMap<FlowId, Fate>,
-    /// Those that came from the transport.
+    /// Connections that the transport opened.
     pub accepted: Vec<FlowId>,
     clock: Clock,
 }
@@ -76,16 +69,16 @@ impl Peers {
         }
     }
 
-    /// A turn of the peers' stack.
+    /// Runs a turn of the peers' stack.
     pub fn turn(&mut self) {
         self.stack.receive(self.clock.tick());
         while let Some(event) = self.stack.next() {
-            if event.what.contains(What::ACCEPTED) {
+            if event.flags.contains(EventFlags::ACCEPTED) {
                 self.accepted.push(event.flow);
             }
             let fate = self.fates.entry(event.flow).or_default();
-            fate.ended |= event.what.contains(What::END);
-            fate.closed |= event.what.contains(What::CLOSED);
+            fate.ended |= event.flags.contains(EventFlags::END);
+            fate.closed |= event.flags.contains(EventFlags::CLOSED);
             fate.error = fate.error.or(event.error);
         }
         self.stack.transmit();
@@ -122,9 +115,9 @@ impl Peers {
     }
 }
 
-/// Whose frames are IPv4 or IPv6.
-pub struct BypassHarness<const FAMILY: u8> {
-    io: Bypass<MemoryDevice>,
+/// The transport over flows, on IPv4 or IPv6.
+pub struct BypassHarness<const FAMILY: u8, W: Wrap = Bare> {
+    io: W::Io<Bypass<MemoryDevice>>,
     peers: Peers,
 }
 
@@ -138,18 +131,16 @@ pub fn bypass(
     let now = Clock::new().tick();
     let server = Stack::new(a.open(), server, None, now).unwrap();
     let client = Stack::new(b.open(), client, None, now).unwrap();
-    let options = BypassOptions {
-        rx_buffer: setup.rx_buffer,
-        send_queue: setup.send_queue,
-        ..BypassOptions::default()
-    };
+    let options = BypassOptions::default()
+        .rx_buffer(setup.rx_buffer)
+        .send_queue(setup.send_queue);
     let chunk = if setup.tiny { 256 } else { 16 << 10 };
     let io = Bypass::over(server, options, pool(chunk));
     (io, Peers::new(client))
 }
 
 impl<const FAMILY: u8> BypassHarness<FAMILY> {
-    /// Another transport, and its peers.
+    /// Replaces the transport and its peers.
     pub fn replace(&mut self, io: Bypass<MemoryDevice>, peers: Peers) {
         (self.io, self.peers) = (io, peers);
     }
@@ -163,24 +154,25 @@ impl<const FAMILY: u8> BypassHarness<FAMILY> {
     }
 }
 
-impl<const FAMILY: u8> Harness for BypassHarness<FAMILY> {
-    type Io = Bypass<MemoryDevice>;
+impl<const FAMILY: u8, W: Wrap> Harness for BypassHarness<FAMILY, W> {
+    type Io = W::Io<Bypass<MemoryDevice>>;
     type Wire = FlowId;
     const HAS_RESET: bool = true;
 
     fn new(setup: Setup) -> Self {
         let ring = if setup.tiny { 4 << 10 } else { 64 << 10 };
-        let rings = |config: StackConfig| StackConfig {
-            rx_ring: ring,
-            tx_ring: ring,
-            ..config
+        let rings = |mut config: StackConfig| {
+            config.rx_ring = ring;
+            config.tx_ring = ring;
+            config
         };
-        let server = StackConfig {
-            max_flows: setup.max_connections,
-            ..rings(config(FAMILY, 1))
-        };
+        let mut server = rings(config(FAMILY, 1));
+        server.max_flows = setup.max_connections;
         let (io, peers) = bypass(setup, server, rings(config(FAMILY, 2)));
-        Self { io, peers }
+        Self {
+            io: W::wrap(io),
+            peers,
+        }
     }
     fn io(&mut self) -> &mut Self::Io {
         // Once for each turn, at least.
@@ -188,8 +180,7 @@ impl<const FAMILY: u8> Harness for BypassHarness<FAMILY> {
         &mut self.io
     }
     fn dial(&mut self) -> FlowId {
-        let to = self.listening();
-        self.peers.dial(to)
+        self.peers.dial(SocketAddr::new(address(FAMILY, 1), PORT))
     }
     fn send(&mut self, wire: &mut FlowId, bytes: &[u8]) -> usize {
         self.peers.send(*wire, bytes)
@@ -205,7 +196,7 @@ impl<const FAMILY: u8> Harness for BypassHarness<FAMILY> {
         self.peers.stack.abort(wire);
         self.peers.turn();
     }
-    // It takes what is received, and nothing is received but by `recv`.
+    // Only `recv` reads.
     fn refuse(&mut self, _: &mut FlowId) {}
     fn take(&mut self, _: &mut FlowId) {}
     fn address(&self, wire: &FlowId) -> Peer {

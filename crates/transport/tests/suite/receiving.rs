@@ -7,7 +7,7 @@ use hioload_transport::{ConnId, Connections, Rest, Taken, Transport};
 
 use super::world::{Harness, Note, Setup, World, all, write};
 
-/// Bytes that show any loss, doubling or reordering.
+/// Bytes that reveal any loss, duplication or reordering.
 pub fn pattern(n: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9u32;
     let mut next = || {
@@ -86,7 +86,7 @@ pub fn held_for_more<H: Harness>() {
     );
 }
 
-/// One byte for each call: the rest comes again, once in each turn, without more having arrived.
+/// The driver takes one byte in each call: the rest is presented once in each turn, although nothing arrives.
 pub fn held_for_later<H: Harness>() {
     let mut world = World::<H>::new(Setup::default());
     world.script.on_data = Box::new(|_, _, _| Taken {
@@ -110,7 +110,7 @@ pub fn held_for_later<H: Harness>() {
     );
 }
 
-/// While bytes wait for later nothing more is received, and the end comes after them.
+/// While bytes are left for later nothing more is received, and the end is reported after them.
 pub fn later_before_the_end<H: Harness>() {
     let mut world = World::<H>::new(Setup {
         rx_buffer: 8,
@@ -159,7 +159,7 @@ pub fn pause_and_resume<H: Harness>() {
     world.until("the end", |world| world.has(&Note::End(id)));
 }
 
-/// A driver that pauses in a call and leaves bytes: they stay until resume, before what comes later.
+/// Bytes left by a driver that pauses in the call are presented after the resume, before later ones.
 pub fn paused_within_a_call<H: Harness>() {
     let mut world = World::<H>::new(Setup::default());
     let calls = Rc::new(Cell::new(0));
@@ -188,7 +188,7 @@ pub fn paused_within_a_call<H: Harness>() {
     assert_eq!(world.data(id)[1], b"cd", "held bytes come before a receive");
 }
 
-/// Bytes and the end in one event are both seen.
+/// Bytes and the end in one event are both reported.
 pub fn data_with_the_end<H: Harness>() {
     for round in 0..50 {
         let mut world = World::<H>::new(Setup::default());

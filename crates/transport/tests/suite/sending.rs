@@ -22,7 +22,7 @@ pub fn order_of_shared_and_written<H: Harness>() {
     assert_eq!(big.strong_count(), 1, "references are given back");
 }
 
-/// Fills the queue of a peer that does not read, until a flush is blocked; the bytes queued so far.
+/// Fills the queue of a peer that does not read, until a flush is blocked; returns the bytes queued so far.
 fn block<H: Harness>(
     world: &mut World<H>,
     wire: &mut H::Wire,
@@ -144,4 +144,22 @@ pub fn lent_but_not_committed<H: Harness>() {
     world.io().commit(id, 2);
     world.io().commit(id, 0);
     assert_eq!(world.recv(&mut wire, 2), b"ab");
+}
+
+/// A layer that seals in place relies on it.
+pub fn uncommitted_space_is_lent_again<H: Harness>() {
+    let mut world = World::<H>::new(Setup::default());
+    let (mut wire, id) = world.dial();
+    for (n, before) in [&b""[..], b"some bytes before it"].into_iter().enumerate() {
+        write(world.io(), id, before);
+        for want in [9, 300] {
+            world.io().send_space(id, want).unwrap()[..9].copy_from_slice(b"plaintext");
+            let again = world.io().send_space(id, want).unwrap();
+            assert_eq!(again[..9], *b"plaintext", "{n}: {want}");
+            again[..5].copy_from_slice(b"check");
+            world.io().commit(id, 9);
+        }
+        let both = [before, b"checktextchecktext"].concat();
+        assert_eq!(world.recv(&mut wire, both.len()), both);
+    }
 }

@@ -1,21 +1,15 @@
-//! A transport, the peers at the other end, and a driver that records what it is told.
+//! A transport, the peers at the other end, and a driver that records its callbacks.
 
 use std::collections::HashMap;
-use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use hioload_lcore::Clock;
-use hioload_transport::fake::{Fake, FakeEnd, FakeOptions};
-use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
 use hioload_transport::{
-    Activity, Budget, Closed, ConnId, Connections, Driver, Endpoint, Peer, Rest, Taken, Transport,
+    Activity, Budget, Closed, ConnId, Connections, Driver, Peer, Rest, Taken, Transport,
 };
-use socket2::{Domain, SockAddr, Socket, Type};
 
-/// Turns after which something that should happen is given up.
+/// Turns after which a test fails if what it waits for has not happened.
 const TURNS: usize = 5000;
 
 #[derive(Clone, Copy)]
@@ -38,7 +32,7 @@ impl Default for Setup {
     }
 }
 
-/// What a peer sees of the transport's end.
+/// The state of a connection, as a peer sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Seen {
     Open,
@@ -46,7 +40,7 @@ pub enum Seen {
     Reset,
 }
 
-/// A transport and how to be its peer.
+/// A transport, and the actions of its peers.
 pub trait Harness: Sized {
     type Io: Transport + 'static;
     /// One peer's end.
@@ -57,16 +51,16 @@ pub trait Harness: Sized {
     fn new(setup: Setup) -> Self;
     fn io(&mut self) -> &mut Self::Io;
     fn dial(&mut self) -> Self::Wire;
-    /// Sends from the front of `bytes`; how many were taken.
+    /// Sends from the front of `bytes`; returns how many were taken.
     fn send(&mut self, wire: &mut Self::Wire, bytes: &[u8]) -> usize;
-    /// Appends what has arrived.
+    /// Appends the bytes that have arrived.
     fn recv(&mut self, wire: &mut Self::Wire, into: &mut Vec<u8>) -> Seen;
     fn end(&mut self, wire: &mut Self::Wire);
     fn reset(&mut self, wire: Self::Wire);
-    /// The peer takes nothing until `take` is called.
+    /// The peer reads nothing until `take` is called.
     fn refuse(&mut self, wire: &mut Self::Wire);
     fn take(&mut self, wire: &mut Self::Wire);
-    /// Where it comes from.
+    /// The peer's address.
     fn address(&self, wire: &Self::Wire) -> Peer;
 }
 
@@ -91,7 +85,7 @@ pub struct Script {
     pub on_end: OnId,
     pub on_writable: OnId,
     pub on_accept: OnId,
-    /// Lifetimes under way, and whether the end was told.
+    /// Open connections, and whether each has received `on_end`.
     open: HashMap<ConnId, bool>,
 }
 
@@ -170,7 +164,7 @@ impl Driver for Script {
         assert!(self.is_open(id), "bytes for {id}, which is not open");
         self.log.push(Note::Data(id, data.to_vec()));
         let taken = (self.on_data)(io, id, data);
-        // What was consumed is the driver's to spoil.
+        // The driver may overwrite the bytes that it consumes.
         data[..taken.bytes].fill(0xdd);
         taken
     }
@@ -220,7 +214,7 @@ impl<H: Harness> World<H> {
         self.net.io()
     }
 
-    /// One turn, which waits a moment for something to happen.
+    /// One turn, whose wait is short.
     pub fn turn(&mut self) -> Activity {
         let (io, budget) = (self.net.io(), self.budget);
         io.wait(Some(Duration::from_millis(5))).unwrap();
@@ -235,7 +229,7 @@ impl<H: Harness> World<H> {
         }
     }
 
-    /// Turns until `done`.
+    /// Runs turns until `done`.
     pub fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
         for _ in 0..TURNS {
             if done(self) {
@@ -246,7 +240,7 @@ impl<H: Harness> World<H> {
         panic!("never: {what}; log: {:?}", self.script.log.last());
     }
 
-    /// A peer that has been accepted.
+    /// A peer, after its accept.
     pub fn dial(&mut self) -> (H::Wire, ConnId) {
         let from = self.script.log.len();
         let wire = self.net.dial();
@@ -262,7 +256,7 @@ impl<H: Harness> World<H> {
         })
     }
 
-    /// Sends all of `bytes`, turning while the network is full.
+    /// Sends all of `bytes`, with turns while the network is full.
     pub fn send(&mut self, wire: &mut H::Wire, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let n = self.net.send(wire, bytes);
@@ -273,7 +267,7 @@ impl<H: Harness> World<H> {
         }
     }
 
-    /// Turns until the peer has received `n` bytes; all that it has.
+    /// Runs turns until the peer has received `n` bytes; returns all that it has.
     pub fn recv(&mut self, wire: &mut H::Wire, n: usize) -> Vec<u8> {
         let mut got = Vec::new();
         self.until("the peer's bytes", |world| {
@@ -288,7 +282,7 @@ impl<H: Harness> World<H> {
         got
     }
 
-    /// Turns until the peer sees the end; what it received before.
+    /// Runs turns until the peer sees the end; returns what it received before.
     pub fn recv_end(&mut self, wire: &mut H::Wire) -> (Vec<u8>, Seen) {
         let mut got = Vec::new();
         let mut seen = Seen::Open;
@@ -299,7 +293,7 @@ impl<H: Harness> World<H> {
         (got, seen)
     }
 
-    /// All bytes that the driver was given in calls that took everything.
+    /// The bytes of every `on_data` of a connection.
     pub fn data(&self, of: ConnId) -> Vec<Vec<u8>> {
         let data = self.script.log.iter().filter_map(|note| match note {
             Note::Data(id, bytes) if *id == of => Some(bytes.clone()),
@@ -318,181 +312,5 @@ impl<H: Harness> World<H> {
             .iter()
             .filter(|other| *other == note)
             .count()
-    }
-}
-
-/// The fake; `DRAINED` is whether a short read proves that nothing is left.
-pub struct FakeHarness<const DRAINED: bool> {
-    io: Fake,
-    dialled: u16,
-}
-
-impl<const DRAINED: bool> Harness for FakeHarness<DRAINED> {
-    type Io = Fake;
-    type Wire = (ConnId, Peer);
-    const HAS_RESET: bool = true;
-
-    fn new(setup: Setup) -> Self {
-        let options = FakeOptions {
-            max_connections: setup.max_connections,
-            rx_buffer: setup.rx_buffer,
-            send_queue: setup.send_queue,
-            tx_chunk: if setup.tiny { 256 } else { 16 << 10 },
-            tx_chunks: 4096,
-            window: if setup.tiny { 999 } else { usize::MAX },
-            can_block: true,
-            short_means_drained: DRAINED,
-        };
-        Self {
-            io: Fake::new(&options).unwrap(),
-            dialled: 0,
-        }
-    }
-    fn io(&mut self) -> &mut Fake {
-        &mut self.io
-    }
-    fn dial(&mut self) -> (ConnId, Peer) {
-        self.dialled += 1;
-        let peer = Peer::Ip(([10, 0, 0, 1], self.dialled).into());
-        (self.io.accept(peer), peer)
-    }
-    fn send(&mut self, wire: &mut (ConnId, Peer), bytes: &[u8]) -> usize {
-        let room = 5000usize.saturating_sub(self.io.unread(wire.0));
-        let n = bytes.len().min(room);
-        self.io.deliver(wire.0, &bytes[..n]);
-        n
-    }
-    fn recv(&mut self, wire: &mut (ConnId, Peer), into: &mut Vec<u8>) -> Seen {
-        into.extend(self.io.sent(wire.0));
-        match self.io.closed(wire.0) {
-            Some(FakeEnd::Reset) => Seen::Reset,
-            _ if self.io.finished(wire.0) => Seen::End,
-            _ => Seen::Open,
-        }
-    }
-    fn end(&mut self, wire: &mut (ConnId, Peer)) {
-        self.io.end(wire.0);
-    }
-    fn reset(&mut self, wire: (ConnId, Peer)) {
-        self.io.reset(wire.0);
-    }
-    fn refuse(&mut self, wire: &mut (ConnId, Peer)) {
-        self.io.set_window(wire.0, 0);
-    }
-    fn take(&mut self, wire: &mut (ConnId, Peer)) {
-        self.io.set_window(wire.0, 10_000);
-    }
-    fn address(&self, wire: &(ConnId, Peer)) -> Peer {
-        wire.1
-    }
-}
-
-pub const IPV4: u8 = 4;
-pub const IPV6: u8 = 6;
-pub const UNIX: u8 = 1;
-
-/// Sockets of one family on this machine.
-pub struct SocketHarness<const FAMILY: u8> {
-    io: Sockets,
-    at: Endpoint,
-    tiny: bool,
-}
-
-/// A path that no other test uses.
-pub fn socket_path() -> PathBuf {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let n = NEXT.fetch_add(1, Ordering::Relaxed);
-    std::env::temp_dir().join(format!("hioload-transport-{}-{n}.sock", std::process::id()))
-}
-
-pub fn any_port(family: u8) -> Endpoint {
-    match family {
-        IPV4 => Endpoint::Tcp("127.0.0.1:0".parse().unwrap()),
-        IPV6 => Endpoint::Tcp("[::1]:0".parse().unwrap()),
-        _ => Endpoint::Unix(socket_path()),
-    }
-}
-
-/// A connected socket that does not block.
-pub fn dial(to: &Endpoint, buffers: Option<usize>) -> Socket {
-    let (domain, address) = match to {
-        Endpoint::Tcp(addr) => (Domain::for_address(*addr), SockAddr::from(*addr)),
-        Endpoint::Unix(path) => (Domain::UNIX, SockAddr::unix(path).unwrap()),
-    };
-    let socket = Socket::new(domain, Type::STREAM, None).unwrap();
-    if let Some(bytes) = buffers {
-        socket.set_recv_buffer_size(bytes).unwrap();
-        socket.set_send_buffer_size(bytes).unwrap();
-    }
-    socket.connect(&address).unwrap();
-    socket.set_nonblocking(true).unwrap();
-    socket
-}
-
-impl<const FAMILY: u8> Harness for SocketHarness<FAMILY> {
-    type Io = Sockets;
-    type Wire = Socket;
-    const HAS_RESET: bool = FAMILY != UNIX;
-
-    fn new(setup: Setup) -> Self {
-        let buffers = setup.tiny.then_some(4096);
-        let options = SocketOptions {
-            max_connections: setup.max_connections,
-            rx_buffer: setup.rx_buffer,
-            send_queue: setup.send_queue,
-            tx_chunk: if setup.tiny { 256 } else { 16 << 10 },
-            tx_chunks: 4096,
-            recv_buffer: buffers,
-            send_buffer: buffers,
-            ..SocketOptions::default()
-        };
-        let listener = BoundListener::bind(&any_port(FAMILY), false, 128).unwrap();
-        let at = listener.local().unwrap();
-        let io = Sockets::new(&options, vec![listener]).unwrap();
-        assert_eq!(io.listening(), std::slice::from_ref(&at));
-        Self {
-            io,
-            at,
-            tiny: setup.tiny,
-        }
-    }
-    fn io(&mut self) -> &mut Sockets {
-        &mut self.io
-    }
-    fn dial(&mut self) -> Socket {
-        dial(&self.at, self.tiny.then_some(4096))
-    }
-    fn send(&mut self, wire: &mut Socket, bytes: &[u8]) -> usize {
-        match wire.write(bytes) {
-            Ok(n) => n,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-            Err(error) => panic!("{error}"),
-        }
-    }
-    fn recv(&mut self, wire: &mut Socket, into: &mut Vec<u8>) -> Seen {
-        let mut buf = [0; 4096];
-        loop {
-            match wire.read(&mut buf) {
-                Ok(0) => return Seen::End,
-                Ok(n) => into.extend(&buf[..n]),
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => return Seen::Open,
-                    ErrorKind::ConnectionReset => return Seen::Reset,
-                    kind => panic!("{kind}"),
-                },
-            }
-        }
-    }
-    fn end(&mut self, wire: &mut Socket) {
-        wire.shutdown(Shutdown::Write).unwrap();
-    }
-    fn reset(&mut self, wire: Socket) {
-        wire.set_linger(Some(Duration::ZERO)).unwrap();
-    }
-    fn refuse(&mut self, _: &mut Socket) {}
-    fn take(&mut self, _: &mut Socket) {}
-    fn address(&self, wire: &Socket) -> Peer {
-        let local = wire.local_addr().unwrap().as_socket();
-        local.map_or(Peer::Unix, Peer::Ip)
     }
 }

@@ -6,14 +6,14 @@ use zlib_rs::{Deflate, DeflateConfig as EngineConfig, DeflateFlush, Method, Stat
 
 use super::clamp_window_bits;
 
-/// The empty stored block a sync flush ends with, less its header bits.
+/// The empty stored block at the end of a sync flush, without its header bits.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
-/// The most space offered to the engine in one step, in bytes (it has to be zeroed first).
+/// The most output space of one step, in bytes. It has to be zeroed first.
 const MAX_ROOM: usize = 64 * 1024;
 
-/// The engine refused: not reachable with the parameters this crate builds it with, but an answer is better than
-/// a panic. The deflater has been reset and nothing was appended: send the message uncompressed.
+/// The engine failed, which the parameters that this crate uses exclude. The deflater has been reset and nothing was appended:
+/// send the message uncompressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeflateFailed;
 
@@ -38,10 +38,10 @@ impl fmt::Debug for Deflater {
 
 impl Deflater {
     /// A deflater with compression `level` (0..=9), a window of `2^window_bits` bytes (8..=15) and `mem_level`
-    /// (1..=9); what lies outside is clamped. Allocates [`memory`](Self::memory) bytes.
+    /// (1..=9), each clamped to its range. Allocates [`memory`](Self::memory) bytes.
     ///
-    /// DEFLATE engines of zlib's family have no raw window of 256 bytes. For 8 a window of 512 is built: the
-    /// farthest distance such an engine ever refers to is 512 - 262 = 250, so a peer with 256 bytes can follow.
+    /// DEFLATE engines of zlib's family have no raw window of 256 bytes. For 8 bits the window has 512 bytes: the longest
+    /// distance that such an engine refers to is 512 - 262 = 250, so a peer with 256 bytes can decompress it.
     // RFC 7692 §7.2.1: "An endpoint MUST NOT use an LZ77 sliding window longer than 32,768 bytes to compress messages
     // to send." With a value of w agreed, "the client MUST NOT use an LZ77 sliding window longer than the w-th power of
     // 2 bytes to compress messages to send."; "the server MUST NOT use an LZ77 sliding window longer than the w-th
@@ -59,8 +59,8 @@ impl Deflater {
         }
     }
 
-    /// Heap bytes of a deflater, to within 1 KiB: twice the window, two bytes of chain for each byte of window, 128
-    /// KiB of hash heads, and 7 bytes for each of the `2^(mem_level + 6)` symbols it gathers.
+    /// Heap bytes of a deflater, with an error of at most 1 KiB: twice the window, two bytes of chain for each byte of window, 128
+    /// KiB of hash heads, and 7 bytes for each of the `2^(mem_level + 6)` symbols that it collects.
     pub const fn memory(window_bits: u8, mem_level: u8) -> usize {
         const HASH_HEADS: usize = 128 * 1024;
         const STATE: usize = 3200;
@@ -78,7 +78,7 @@ impl Deflater {
     /// Deflates one message and appends the payload to send, with RSV1 set, to `out`.
     ///
     /// # Errors
-    /// [`DeflateFailed`]: `out` is as it was and the history is empty.
+    /// [`DeflateFailed`]: `out` is unchanged and the history is empty.
     pub fn deflate(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), DeflateFailed> {
         if input.is_empty() {
             // RFC 7692 §7.2.3.6: an empty message is "0x00", the header bits of an empty stored block whose last
@@ -98,18 +98,18 @@ impl Deflater {
         Err(DeflateFailed)
     }
 
-    /// Forgets the history: called between messages if we take no context over.
+    /// Clears the history. Call it between messages if we take no context over.
     // RFC 7692 §7.1.1: the parameter "prevents" the peer "from using context takeover".
     pub fn reset(&mut self) {
         self.engine.reset();
     }
 
-    /// Compresses all of `input` and flushes to an octet boundary. On an error of the engine it returns early; the
-    /// missing tail tells.
+    /// Compresses all of `input` and flushes to an octet boundary. On an error of the engine it returns early,
+    /// which the caller detects by the missing tail.
     fn flush_into(&mut self, mut input: &[u8], out: &mut Vec<u8>) {
         loop {
             let len = out.len();
-            // The worst case at level 1 is nine bits for each byte, so mostly one step suffices.
+            // The worst case at level 1 is nine bits for each byte, so one step is usually enough.
             let room = (input.len() + input.len() / 8 + 64).min(MAX_ROOM);
             let before = (self.engine.total_in(), self.engine.total_out());
             out.resize(len + room, 0);
@@ -120,8 +120,8 @@ impl Deflater {
             let produced = (self.engine.total_out() - before.1) as usize;
             out.truncate(len + produced);
             match result {
-                // A full buffer may hide more output. If it does not, the engine says BufError next and adds
-                // nothing: it does not repeat a flush.
+                // A full buffer may mean that there is more output. If there is not, the engine returns BufError next and
+                // appends nothing: it does not repeat a flush.
                 Ok(Status::Ok) if produced == room || !input.is_empty() => {}
                 _ => return,
             }
@@ -129,7 +129,7 @@ impl Deflater {
     }
 }
 
-/// The window bits the engine is built with for the window bits agreed.
+/// The engine's window bits for the agreed window bits.
 const fn engine_bits(window_bits: u8) -> u8 {
     let bits = clamp_window_bits(window_bits);
     if bits < 9 { 9 } else { bits }

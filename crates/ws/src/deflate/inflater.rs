@@ -1,11 +1,10 @@
-//! Inflating one message at a time, with a hard cap on what comes out.
+//! Inflates one message at a time, with a bound on the result.
 //!
-//! zlib-rs's inflater always carries a 32 KiB window, whatever window bits were agreed, so one of them for each
-//! connection would cost about 40 KiB even where both ends agreed on 512 bytes. Here the LZ77 history that must
-//! survive from one message to the next is a [`Window`] of its own, of exactly the agreed size and filled only as
-//! messages arrive; the engine is primed from it before a message. One [`Inflater`] can so serve every connection
-//! of an lcore ([`Inflater::inflate_with`]), and a DEFLATE block with BFINAL set, which ends an engine's stream,
-//! costs no history.
+//! zlib-rs's inflater always has a window of 32 KiB, independent of the agreed window bits. So one inflater for each connection
+//! would cost about 40 KiB, even if both ends agreed on 512 bytes. Here the LZ77 history that must outlive a message is a
+//! [`Window`] of its own, of exactly the agreed size, which grows as messages arrive. Before a message the engine is primed from
+//! it. So one [`Inflater`] can serve every connection of an lcore ([`Inflater::inflate_with`]), and a DEFLATE block with BFINAL
+//! set, which ends an engine's stream, does not lose the history.
 
 use std::fmt;
 
@@ -13,24 +12,25 @@ use zlib_rs::{Inflate, InflateFlush, Status};
 
 use super::{MAX_WINDOW_BITS, clamp_window_bits};
 
-/// What follows a message's octets into the engine: the four the sender removed, then a final empty stored block.
+/// The octets that the engine gets after those of a message: the four that the sender removed, then a final empty stored block.
 ///
-/// The second half is ours: the engine reports the end of the stream after it, and only if the message really
-/// ended at a block boundary. Without it a message cut in the middle of a block would look complete.
+/// The final block makes the engine report the end of the stream, but only if the message ends at a block boundary. Without it a
+/// message that is cut in the middle of a block would seem complete.
 // RFC 7692 §7.2.2: "Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the payload of the message."
 const TAIL: [u8; 9] = [0x00, 0x00, 0xff, 0xff, 0x01, 0x00, 0x00, 0xff, 0xff];
 
-/// How many blocks with BFINAL a message may hold regardless of its size, and how many octets buy another one.
-/// Each costs a priming of the engine (up to 32 KiB copied), and an octet or two is enough to ask for one.
+/// The number of blocks with BFINAL that any message may have, and the number of octets that allow one more. Each block costs
+/// a priming of the engine, which copies up to 32 KiB, and an attacker needs only two octets for one.
 const FINAL_BLOCKS_FREE: usize = 32;
 const OCTETS_PER_FINAL_BLOCK: usize = 1024;
 
-/// The smallest space offered to the engine in one step, in bytes.
+/// The smallest output space of one step, in bytes.
 const MIN_ROOM: usize = 256;
 
-/// Why a compressed message could not be inflated. After either, the connection has to be failed: the history is
-/// no longer the one the peer compresses against.
+/// The reason why a compressed message cannot be inflated. The connection has to be failed, since the history no longer matches
+/// the one with which the peer compresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum InflateError {
     /// The message inflates to more than the cap (our limit; close code 1009).
     TooBig,
@@ -49,19 +49,19 @@ impl fmt::Display for InflateError {
 
 impl std::error::Error for InflateError {}
 
-/// The LZ77 history of one direction of one connection: the last `2^window_bits` bytes of what was inflated.
+/// The LZ77 history of one direction of one connection: the last `2^window_bits` inflated bytes.
 ///
 /// Empty until the first message; never larger than `2^window_bits` bytes.
 #[derive(Debug, Clone)]
 pub struct Window {
     ring: Vec<u8>,
-    /// Where the oldest byte lies once the ring is full (0 before that).
+    /// The index of the oldest byte once the ring is full; 0 before.
     next: u32,
     bits: u8,
 }
 
 impl Window {
-    /// A history of `2^window_bits` bytes, clamped to 8..=15. Allocates nothing yet.
+    /// A history of `2^window_bits` bytes, with the bits clamped to 8..=15. It does not allocate.
     pub fn new(window_bits: u8) -> Self {
         Window {
             ring: Vec::new(),
@@ -70,28 +70,28 @@ impl Window {
         }
     }
 
-    /// The most bytes the history keeps.
+    /// The most bytes that the history keeps.
     pub fn size(&self) -> usize {
         1 << self.bits
     }
 
-    /// Bytes of history held now.
+    /// Bytes of history.
     pub fn len(&self) -> usize {
         self.ring.len()
     }
 
-    /// Whether nothing is remembered.
+    /// Whether the history is empty.
     pub fn is_empty(&self) -> bool {
         self.ring.is_empty()
     }
 
-    /// Forgets everything; the memory is kept.
+    /// Clears the history and keeps its memory.
     pub fn clear(&mut self) {
         self.ring.clear();
         self.next = 0;
     }
 
-    /// Remembers `data`, forgetting what became too old.
+    /// Appends `data`, and drops bytes that are too old.
     fn push(&mut self, data: &[u8]) {
         let size = self.size();
         if data.len() >= size {
@@ -114,7 +114,7 @@ impl Window {
         self.next = ((next + wrap.len()) & (size - 1)) as u32;
     }
 
-    /// Doubles the allocation up to the size agreed; `Vec` alone would overshoot it.
+    /// Doubles the allocation up to the agreed size, which `Vec` alone would exceed.
     fn grow_for(&mut self, more: usize) {
         let need = self.ring.len() + more;
         if need > self.ring.capacity() {
@@ -132,9 +132,9 @@ impl Window {
 
 /// Inflates permessage-deflate messages (RFC 7692 §7.2.2).
 ///
-/// Either owned by one connection ([`inflate`](Self::inflate), [`reset`](Self::reset)), or one for a whole lcore,
-/// lent to each message together with the connection's [`Window`] ([`inflate_with`](Self::inflate_with)) or
-/// without one where the peer agreed to take no context over ([`inflate_alone`](Self::inflate_alone)).
+/// Either one connection owns it ([`inflate`](Self::inflate), [`reset`](Self::reset)), or it serves a whole lcore: each message
+/// uses it with the connection's [`Window`] ([`inflate_with`](Self::inflate_with)), or without one if the peer takes no context
+/// over ([`inflate_alone`](Self::inflate_alone)).
 pub struct Inflater {
     engine: Inflate,
     window: Window,
@@ -149,7 +149,7 @@ impl fmt::Debug for Inflater {
 }
 
 impl Inflater {
-    /// Heap bytes of one inflater without its [`Window`]: the engine's state and its own 32 KiB of window.
+    /// Heap bytes of one inflater without its [`Window`]: the engine's state and its window of 32 KiB.
     pub const MEMORY: usize = 48 * 1024;
 
     /// An inflater whose own history holds `2^window_bits` bytes (clamped to 8..=15). Allocates the engine.
@@ -160,11 +160,11 @@ impl Inflater {
         }
     }
 
-    /// Inflates the payload of one message (all its fragments joined, without the four octets the sender removed)
-    /// and appends it to `out`, `cap` bytes at most. The history is this inflater's own.
+    /// Inflates the payload of one message (all its fragments joined, without the four octets that the sender removed) and appends
+    /// at most `cap` bytes to `out`. The history is that of this inflater.
     ///
     /// # Errors
-    /// [`InflateError`]; `out` is then as it was.
+    /// [`InflateError`]; `out` is then unchanged.
     pub fn inflate(
         &mut self,
         input: &[u8],
@@ -175,10 +175,10 @@ impl Inflater {
         run(engine, Some(window), input, out, cap)
     }
 
-    /// As [`inflate`](Self::inflate), with the history kept elsewhere: how one inflater serves many connections.
+    /// As [`inflate`](Self::inflate), with the history in `window`, so that one inflater serves many connections.
     ///
     /// # Errors
-    /// [`InflateError`]; `out` and `window` are then as they were.
+    /// [`InflateError`]; `out` and `window` are then unchanged.
     pub fn inflate_with(
         &mut self,
         window: &mut Window,
@@ -189,10 +189,10 @@ impl Inflater {
         run(&mut self.engine, Some(window), input, out, cap)
     }
 
-    /// As [`inflate`](Self::inflate), for a peer that takes no context over: no history before or after.
+    /// As [`inflate`](Self::inflate), for a peer that takes no context over: without history.
     ///
     /// # Errors
-    /// [`InflateError`]; `out` is then as it was.
+    /// [`InflateError`]; `out` is then unchanged.
     pub fn inflate_alone(
         &mut self,
         input: &[u8],
@@ -202,13 +202,13 @@ impl Inflater {
         run(&mut self.engine, None, input, out, cap)
     }
 
-    /// Forgets the own history: called between messages if the peer takes no context over.
+    /// Clears the history of this inflater. Call it between messages if the peer takes no context over.
     pub fn reset(&mut self) {
         self.window.clear();
     }
 }
 
-/// One message through the engine; `out` is cut back to its old length on error.
+/// Inflates one message; on an error `out` is cut back to its old length.
 fn run(
     engine: &mut Inflate,
     window: Option<&mut Window>,
@@ -251,7 +251,7 @@ fn inflate_message(
         rest = &rest[step.consumed..];
         match step.status {
             Status::StreamEnd if rest.is_empty() => {
-                // The end of our own final block, or of the peer's with the padding octet of §7.2.3.4 forgotten.
+                // The end of our final block, or of the peer's, if it omits the padding octet of §7.2.3.4.
                 return Ok(());
             }
             // RFC 7692 §7.2.1: "An endpoint MAY use both DEFLATE blocks with the "BFINAL" bit set to 0 and DEFLATE
@@ -281,7 +281,7 @@ fn prime(engine: &mut Inflate, window: Option<&Window>, made: &[u8]) -> Result<(
     engine.reset(false);
     let (older, newer) = window.map_or((&[][..], &[][..]), Window::runs);
     let made = &made[made.len().saturating_sub(WHOLE)..];
-    // What `made` has pushed out of a window need not be copied.
+    // Bytes that `made` has moved out of the window are not copied.
     let older = if made.len() == WHOLE { &[] } else { older };
     let newer = if made.len() == WHOLE { &[] } else { newer };
     for run in [older, newer, made] {
@@ -294,16 +294,16 @@ fn prime(engine: &mut Inflate, window: Option<&Window>, made: &[u8]) -> Result<(
     Ok(())
 }
 
-/// What one call of the engine did.
+/// The result of one call of the engine.
 struct Step {
     status: Status,
     consumed: usize,
-    /// Whether the space was used up, so that there may be more to come.
+    /// Whether the space was used up, so that there may be more output.
     filled: bool,
 }
 
-/// Gives the engine `rest` and `room` bytes at the end of `out`. With no room left one byte more is enough to
-/// learn whether the message ends exactly at the cap, and it is not kept.
+/// Gives the engine `rest` and `room` bytes at the end of `out`. Without space left, one more byte, which is
+/// not kept, shows whether the message ends exactly at the cap.
 fn step(
     engine: &mut Inflate,
     rest: &[u8],

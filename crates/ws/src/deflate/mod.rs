@@ -1,6 +1,6 @@
 //! permessage-deflate (RFC 7692): negotiation for both sides, the inflater and the deflater.
 //!
-//! # What a connection costs
+//! # Memory of a connection
 //!
 //! | direction | context | bytes for each connection |
 //! |---|---|---|
@@ -9,11 +9,11 @@
 //! | sending, [`Sharing::Own`] | either | [`Deflater::memory`]: 371 KiB at 15 bits and memory level 8, 134 KiB at 9 and 1 |
 //! | sending, [`Sharing::Shared`] | not taken over | 0 |
 //!
-//! Besides, an lcore has one [`Inflater`] ([`Inflater::MEMORY`]) and, if shared, one [`Deflater`] for each window size
-//! in use. [`Direction::receive_memory`] and [`Direction::send_memory`] compute the rows for what was agreed.
+//! In addition an lcore has one [`Inflater`] ([`Inflater::MEMORY`]) and, if shared, one [`Deflater`] for each window size
+//! in use. [`Direction::receive_memory`] and [`Direction::send_memory`] compute these rows for agreed parameters.
 //!
-//! The engine is zlib-rs: Rust throughout, with a safe interface. Its compressor keeps 128 KiB of hash heads however
-//! small the window is, which is why sharing it is the default.
+//! The engine is zlib-rs, which is written in Rust and has a safe interface. Its compressor has 128 KiB of hash heads for any
+//! window size, so sharing it is the default.
 
 mod deflater;
 mod inflater;
@@ -27,7 +27,7 @@ pub use negotiate::{Agreed, Direction};
 
 /// The smallest window RFC 7692 knows, as a power of two (256 bytes).
 pub const MIN_WINDOW_BITS: u8 = 8;
-/// The largest window DEFLATE has, as a power of two (32 KiB), and what holds where nothing is agreed.
+/// The largest window of DEFLATE, as a power of two (32 KiB). It holds if nothing else is agreed.
 pub const MAX_WINDOW_BITS: u8 = 15;
 
 const fn clamp_window_bits(bits: u8) -> u8 {
@@ -40,7 +40,7 @@ const fn clamp_window_bits(bits: u8) -> u8 {
     }
 }
 
-/// Whose the compressors of our sending side are.
+/// The owner of the compressors of our sending side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sharing {
     /// One for each connection: context can be taken over from message to message, at [`Deflater::memory`] bytes.
@@ -49,12 +49,12 @@ pub enum Sharing {
     Shared,
 }
 
-/// What this end wants of permessage-deflate. The same for both roles; each parameter says what it means to which.
+/// This end's parameters of permessage-deflate. Both roles use the same type; each field says what it means to which role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeflateConfig {
-    /// Compression level, 0 (stored) to 9 (smallest). 1 is by far the fastest that compresses.
+    /// Compression level, 0 (stored) to 9 (smallest). 1 is the fastest one that compresses.
     pub level: u8,
-    /// How much memory an own compressor takes for gathering symbols, 1 to 9 (see [`Deflater::memory`]).
+    /// The memory of a compressor for collecting symbols, 1 to 9 (see [`Deflater::memory`]).
     pub mem_level: u8,
     /// Messages shorter than this many bytes are sent uncompressed.
     pub threshold: usize,
@@ -64,12 +64,23 @@ pub struct DeflateConfig {
     pub client_no_context_takeover: bool,
     /// The largest window (8..=15 bits) the server sends with. As a client: we demand it.
     pub server_max_window_bits: u8,
-    /// The largest window (8..=15 bits) the client sends with. As a server: we demand it, and of a client that cannot
-    /// be asked (its offer lacks the parameter) no context takeover instead, so that the memory of a connection
-    /// stays within `2^bits` in any case.
+    /// The largest window (8..=15 bits) the client sends with. As a server: we demand it, and if the client
+    /// does not offer the parameter, we demand no context takeover instead, so that the memory of a connection never exceeds
+    /// `2^bits`.
     pub client_max_window_bits: u8,
-    /// Whose the compressors are. [`Sharing::Shared`] means no context takeover in the direction we send.
+    /// The owner of the compressors. [`Sharing::Shared`] means no context takeover in the direction that we send.
     pub sharing: Sharing,
+}
+
+impl DeflateConfig {
+    /// The defaults, with compressors that belong to the connection or to the lcore.
+    #[must_use]
+    pub fn new(sharing: Sharing) -> Self {
+        Self {
+            sharing,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for DeflateConfig {

@@ -1,4 +1,4 @@
-//! Agreeing on permessage-deflate's parameters in the opening handshake (RFC 7692 §5 and §7.1).
+//! Negotiates the parameters of permessage-deflate in the opening handshake (RFC 7692 §5 and §7.1).
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ pub struct Direction {
 }
 
 impl Direction {
-    /// The most bytes of history the receiver of this direction keeps for a connection.
+    /// The most bytes of history that the receiver of this direction keeps for a connection.
     pub const fn receive_memory(self) -> usize {
         if self.context_takeover {
             1 << self.window_bits
@@ -32,7 +32,7 @@ impl Direction {
         }
     }
 
-    /// Bytes of compressor the sender of this direction keeps for a connection.
+    /// Bytes of compressor that the sender of this direction keeps for a connection.
     pub const fn send_memory(self, config: &DeflateConfig) -> usize {
         match config.sharing {
             Sharing::Own => Deflater::memory(self.window_bits, config.mem_level),
@@ -41,21 +41,21 @@ impl Direction {
     }
 }
 
-/// What both ends agreed on.
+/// The parameters that both ends agreed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Agreed {
-    /// What the server sends.
+    /// The direction from the server.
     pub server: Direction,
-    /// What the client sends.
+    /// The direction from the client.
     pub client: Direction,
-    /// The server may only speak of the client's window if the client did.
+    /// Whether the response limits the client's window, which is allowed only if the offer names it.
     says_client_window: bool,
-    /// The offer had `server_max_window_bits`, which has to be answered even with 15.
+    /// Whether the offer had `server_max_window_bits`, which the response has to repeat, even with 15.
     says_server_window: bool,
 }
 
 impl Agreed {
-    /// The value of the server's `Sec-WebSocket-Extensions` that says so.
+    /// The value of the server's `Sec-WebSocket-Extensions` for these parameters.
     // RFC 7692 §5: "To accept the use of an offered PMCE, a server MUST include the extension name of the PMCE in the
     // "Sec-WebSocket-Extensions" header field of its opening handshake".
     pub fn response(&self) -> ExtensionText {
@@ -76,7 +76,7 @@ impl Agreed {
     }
 }
 
-/// The value of a `Sec-WebSocket-Extensions` header for this extension, held in place.
+/// The value of a `Sec-WebSocket-Extensions` header for this extension, in an inline buffer.
 #[derive(Clone, Copy)]
 pub struct ExtensionText {
     octets: [u8; 128],
@@ -135,14 +135,15 @@ impl fmt::Debug for ExtensionText {
 
 /// Why a client must not go on with what the server answered (RFC 7692 §7: it "MUST _Fail the WebSocket Connection_").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NegotiationError {
     /// `Sec-WebSocket-Extensions` does not follow the grammar of RFC 6455 §9.1.
     Malformed,
-    /// An extension we did not offer, or ours twice.
+    /// An extension that we did not offer, or ours twice.
     NotOffered,
-    /// A parameter that is unknown, given twice, or has a value it must not have.
+    /// A parameter that is unknown, occurs twice, or has an invalid value.
     Parameter,
-    /// The server did not grant what our offer demanded.
+    /// The response does not satisfy the demands of our offer.
     Unacceptable,
 }
 
@@ -153,7 +154,7 @@ impl fmt::Display for NegotiationError {
             NegotiationError::NotOffered => "the server accepted an extension that was not offered",
             NegotiationError::Parameter => "the server's permessage-deflate parameters are invalid",
             NegotiationError::Unacceptable => {
-                "the server did not grant what permessage-deflate was offered with"
+                "the server's permessage-deflate response does not satisfy our offer"
             }
         })
     }
@@ -167,12 +168,12 @@ struct Parameters {
     server_no_context_takeover: bool,
     client_no_context_takeover: bool,
     server_max_window_bits: Option<u8>,
-    /// The inner `None`: without a value, as only an offer may have it.
+    /// The inner `None` means without a value, which only an offer may have.
     client_max_window_bits: Option<Option<u8>>,
 }
 
 impl Parameters {
-    /// `None` if any parameter is unknown, given twice or has a value it must not have.
+    /// `None` if any parameter is unknown, occurs twice, or has an invalid value.
     // RFC 7692 §7: "A server MUST decline an extension negotiation offer for this extension if any of the following
     // conditions are met": "The negotiation offer contains an extension parameter not defined for use in an offer.",
     // "[...] with an invalid value.", "[...] multiple extension parameters with the same name." And the same of a
@@ -234,7 +235,7 @@ pub fn server<'a>(
         .find_map(|offer| Some(accept(config, &Parameters::read(&offer)?)))
 }
 
-/// What a server makes of a valid offer: it can serve any of them.
+/// A server's response to a valid offer. It can serve any offer.
 fn accept(config: &DeflateConfig, offer: &Parameters) -> Agreed {
     // RFC 7692 §7.1.1.1: "A server accepts an extension negotiation offer that includes the
     // "server_no_context_takeover" extension parameter by including [it] in the [...] response"; it may also do so
@@ -294,7 +295,7 @@ pub fn client_offer(config: &DeflateConfig) -> ExtensionText {
     if server_bits < MAX_WINDOW_BITS {
         text.param(SERVER_MAX_WINDOW_BITS, Some(server_bits));
     }
-    // Always there, so that a server may limit our window; with a value if we stay below the most anyhow.
+    // It is always present, so that a server may limit our window, and has a value if ours is below the maximum.
     let client_bits = clamp_window_bits(config.client_max_window_bits);
     text.param(
         CLIENT_MAX_WINDOW_BITS,
@@ -304,7 +305,7 @@ pub fn client_offer(config: &DeflateConfig) -> ExtensionText {
 }
 
 /// Checks a server's answer to [`client_offer`]: `responses` are the values of its `Sec-WebSocket-Extensions`
-/// headers. `None`: the server declined, the connection goes on uncompressed.
+/// headers. `None` if the server declined: the connection continues uncompressed.
 ///
 /// # Errors
 /// [`NegotiationError`]: the connection must be failed.

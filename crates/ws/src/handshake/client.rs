@@ -1,6 +1,6 @@
 //! The client's side: writing a request, checking the response (RFC 6455 §4.1).
 //!
-//! The requirements of §4.1 on connections (one at a time in the CONNECTING state, proxies, TLS) are the caller's.
+//! The requirements of §4.1 on connections (one at a time in the CONNECTING state, proxies, TLS) are left to the caller.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use super::{
     is_authority, is_origin_form, push_header,
 };
 
-/// Headers only the handshake itself writes.
+/// Headers that only the handshake itself writes.
 const RESERVED: [&str; 9] = [
     "Host",
     "Upgrade",
@@ -26,7 +26,7 @@ const RESERVED: [&str; 9] = [
     "Transfer-Encoding",
 ];
 
-/// What a client asks for.
+/// The request of a client.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ClientRequest<'a> {
     /// The server's host, with `:port` unless that is the scheme's default.
@@ -43,10 +43,25 @@ pub struct ClientRequest<'a> {
     pub headers: &'a [(&'a str, &'a str)],
 }
 
-/// A server's response, its octets borrowed. Only with [`switched`](Self::switched) is the connection a WebSocket.
+impl<'a> ClientRequest<'a> {
+    /// A request without an origin, subprotocols, extensions and further headers.
+    #[must_use]
+    pub const fn new(host: &'a str, target: &'a str) -> Self {
+        Self {
+            host,
+            target,
+            origin: None,
+            protocols: &[],
+            extensions: None,
+            headers: &[],
+        }
+    }
+}
+
+/// A server's response, which borrows its octets. The connection is a WebSocket only if [`switched`](Self::switched) is `true`.
 #[derive(Debug, Clone)]
 pub struct Response<'a> {
-    /// The status: 101, or a final one to handle as HTTP does (a redirection, 401, 503 with `Retry-After`...).
+    /// The status: 101, or a final status of HTTP, such as a redirection, 401, or 503 with `Retry-After`.
     pub status: u16,
     /// The subprotocol in use, one of those offered.
     pub protocol: Option<&'a str>,
@@ -65,19 +80,20 @@ impl<'a> Response<'a> {
         self.headers.get(name)
     }
 
-    /// The values of `Sec-WebSocket-Extensions`: what
-    /// [`negotiate::client_accept`](crate::deflate::negotiate::client_accept) takes.
+    /// The values of `Sec-WebSocket-Extensions`, for
+    /// [`negotiate::client_accept`](crate::deflate::negotiate::client_accept).
     pub fn extensions(&self) -> impl Iterator<Item = &'a [u8]> + '_ {
         self.headers.all("Sec-WebSocket-Extensions")
     }
 }
 
-/// Why a client must fail the connection. Always the server's fault.
+/// The reason why a client must fail the connection. It is always the server's fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ResponseError {
-    /// The response is no HTTP/1.1.
+    /// The response is not HTTP/1.1.
     Syntax,
-    /// The head (informational responses before it included) is longer than allowed.
+    /// The head, including informational responses before it, is longer than allowed.
     HeadTooLarge,
     /// There are more header lines than allowed.
     TooManyHeaders,
@@ -85,7 +101,7 @@ pub enum ResponseError {
     Upgrade,
     /// 101 without `Connection: Upgrade`.
     Connection,
-    /// `Sec-WebSocket-Accept` does not answer our key.
+    /// `Sec-WebSocket-Accept` does not match our key.
     Accept,
     /// A subprotocol that was not offered.
     Protocol,
@@ -110,7 +126,7 @@ impl fmt::Display for ResponseError {
 
 impl std::error::Error for ResponseError {}
 
-/// Appends the request to `out`. `key` are 16 random bytes, new for each connection.
+/// Appends the request to `out`. `key` is 16 random bytes, different for each connection.
 ///
 /// # Errors
 /// [`Unwritable`]: a component is invalid.
@@ -199,12 +215,12 @@ fn encode_key(key: [u8; 16]) -> [u8; 24] {
     text
 }
 
-/// Reads the response at the start of `buf` to the `request` sent with `key`: the response and how many bytes its
-/// head took (frames, or a body, may follow it), or `None` if it is not all there. Informational responses before
-/// it are skipped.
+/// Reads the response at the start of `buf` to the `request` that was sent with `key`. Returns the response and the length of
+/// its head, after which frames or a body may follow, or `None` if it is incomplete. Informational responses before it are
+/// skipped.
 ///
-/// A status other than 101 is no error but the server's answer. The parameters of the extensions are checked by
-/// whoever offered them.
+/// A status other than 101 is not an error but the server's answer. The caller checks the parameters of the extensions that it
+/// offered.
 ///
 /// # Errors
 /// [`ResponseError`]: the connection must be failed.
@@ -220,7 +236,7 @@ pub fn parse_response<'a>(
     let mut start = 0;
     loop {
         let rest = &buf[start..];
-        // It begins with "HTTP/": there is no need to wait for the end of anything else.
+        // Anything that does not begin with "HTTP/" is refused without waiting for its end.
         let known = rest.len().min(5);
         if rest[..known] != b"HTTP/"[..known] {
             return Err(ResponseError::Syntax);

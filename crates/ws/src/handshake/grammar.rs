@@ -1,6 +1,6 @@
-//! The bits of HTTP's grammar the handshake is made of: tokens, lists of tokens, lists of extensions.
+//! The parts of HTTP's grammar that the handshake uses: tokens, lists of tokens, lists of extensions.
 //!
-//! Everything works on the octets of a header's value where they lie and allocates nothing.
+//! Everything borrows the octets of a header's value and allocates nothing.
 
 /// A header's value does not follow its grammar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|&b| is_token_octet(b))
 }
 
-/// Strips the optional white space (SP, HTAB) HTTP allows around a value.
+/// Strips the optional white space (SP, HTAB) that HTTP allows around a value.
 pub fn trim_ows(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = text {
         text = rest;
@@ -28,7 +28,7 @@ pub fn trim_ows(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// Whether a value holds control octets other than HTAB: what must not be copied into a head.
+/// Whether a value has control octets other than HTAB, which must not be copied into a head.
 pub fn has_controls(text: &[u8]) -> bool {
     text.iter().any(|&b| (b < b' ' && b != b'\t') || b == 0x7f)
 }
@@ -70,7 +70,7 @@ impl<'a> Iterator for Tokens<'a> {
     }
 }
 
-/// Whether one of the headers' lists holds `token`, in any case. Elements that are no tokens do not matter.
+/// Whether one of the headers' lists has `token`, in any case. Elements that are not tokens are ignored.
 pub fn list_contains<'a>(values: impl Iterator<Item = &'a [u8]>, token: &str) -> bool {
     values
         .flat_map(Tokens::new)
@@ -91,7 +91,7 @@ impl<'a> Extension<'a> {
         self.name
     }
 
-    /// Its parameters in order, duplicates and all.
+    /// Its parameters in order, including duplicates.
     pub fn params(&self) -> Params<'a> {
         Params {
             cursor: Cursor { rest: self.params },
@@ -99,7 +99,7 @@ impl<'a> Extension<'a> {
     }
 }
 
-/// The value of a parameter: a token, perhaps written as a quoted string.
+/// The value of a parameter: a token, which may be written as a quoted string.
 #[derive(Debug, Clone, Copy)]
 pub struct Value<'a> {
     raw: &'a [u8],
@@ -108,7 +108,7 @@ pub struct Value<'a> {
 impl<'a> Value<'a> {
     /// The octets, unescaped.
     pub fn octets(&self) -> impl Iterator<Item = u8> + use<'a> {
-        // A token holds no backslash, so that it needs no telling apart from what stood in quotes.
+        // A token has no backslash, so that unescaping does not change it.
         let mut raw = self.raw.iter().copied();
         std::iter::from_fn(move || match raw.next() {
             Some(b'\\') => raw.next(),
@@ -130,7 +130,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// The parameters of an [`Extension`]: names with values if there are any.
+/// The parameters of an [`Extension`]: names, with values if they have one.
 #[derive(Debug, Clone)]
 pub struct Params<'a> {
     cursor: Cursor<'a>,
@@ -140,7 +140,7 @@ impl<'a> Iterator for Params<'a> {
     type Item = (&'a str, Option<Value<'a>>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        // The text went through `param` once when the extension was read, so that it cannot fail now.
+        // `param` has accepted the text when the extension was read, so it cannot fail now.
         self.cursor.param().ok().flatten()
     }
 }
@@ -187,7 +187,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Takes `octet` if it is next, white space before it included.
+    /// Takes `octet` if it is next, and the white space before it.
     fn take(&mut self, octet: u8) -> bool {
         self.skip_ows();
         match self.rest {
@@ -211,7 +211,7 @@ impl<'a> Cursor<'a> {
         as_text(token).filter(|t| !t.is_empty()).ok_or(Malformed)
     }
 
-    /// The inside of a quoted string, quotes removed, escapes left; the opening quote has been taken.
+    /// The contents of a quoted string, with escapes, without quotes. The opening quote has been taken.
     fn quoted(&mut self) -> Result<&'a [u8], Malformed> {
         let text = self.rest;
         let mut at = 0;

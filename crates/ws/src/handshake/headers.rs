@@ -1,4 +1,4 @@
-//! The headers of a head, where they lie.
+//! The headers of a head, borrowed.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ use super::grammar;
 /// The most header lines a head may have.
 pub const MAX_HEADERS: usize = 64;
 
-/// A header that must not be given twice was.
+/// A header occurs twice that must occur once.
 #[derive(Debug)]
 pub(super) struct Repeated;
 
-/// The headers of a request or response in the order they came, names as they were written.
+/// The headers of a request or response, in their order, with the names as they were written.
 #[derive(Clone)]
 pub struct Headers<'a> {
     list: [Header<'a>; MAX_HEADERS],
@@ -28,7 +28,7 @@ impl<'a> Headers<'a> {
         }
     }
 
-    /// Room for as many lines as are allowed; [`set_len`](Self::set_len) says how many it became.
+    /// Space for the allowed number of lines; [`set_len`](Self::set_len) sets their actual number.
     pub(super) fn room(&mut self, max: usize) -> &mut [Header<'a>] {
         &mut self.list[..max.min(MAX_HEADERS)]
     }
@@ -37,17 +37,17 @@ impl<'a> Headers<'a> {
         self.len = len.min(MAX_HEADERS);
     }
 
-    /// How many lines there are.
+    /// The number of lines.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is none.
+    /// Whether there are no lines.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// All names and values. A value may hold octets beyond ASCII.
+    /// All names and values. A value may have octets beyond ASCII.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + '_ {
         self.list[..self.len]
             .iter()

@@ -1,10 +1,10 @@
 //! The opening handshake (RFC 6455 §4), server and client side, on `httparse`.
 //!
-//! Nothing here allocates but the writers' growing output: a request or response borrows the octets it was read
-//! from, its headers lie in an array of [`MAX_HEADERS`].
+//! Nothing here allocates except the growing output of the writers: a request or response borrows the octets that it was read
+//! from, and its headers are an array of [`MAX_HEADERS`].
 //!
-//! A head that arrives slowly is not read again and again: [`server::scan`] looks at new octets only and finds the
-//! end of the head, [`server::parse`] is called once, when it has come.
+//! A head that arrives in pieces is read once: [`server::scan`] reads only new octets until it finds the end of the head, and
+//! then [`server::parse`] is called.
 
 pub mod client;
 pub mod grammar;
@@ -20,13 +20,24 @@ use std::fmt;
 
 pub use headers::{Headers, MAX_HEADERS};
 
-/// How much of a head is put up with.
+/// Bounds of the head of a request or response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HandshakeLimits {
-    /// Bytes of a whole head, the empty line at its end included.
+    /// The most bytes of a head, including the empty line at its end.
     pub max_head: usize,
-    /// Header lines; more than [`MAX_HEADERS`] are never read.
+    /// The most header lines; more than [`MAX_HEADERS`] are never accepted.
     pub max_headers: usize,
+}
+
+impl HandshakeLimits {
+    /// These bounds.
+    #[must_use]
+    pub const fn new(max_head: usize, max_headers: usize) -> Self {
+        Self {
+            max_head,
+            max_headers,
+        }
+    }
 }
 
 impl Default for HandshakeLimits {
@@ -38,10 +49,11 @@ impl Default for HandshakeLimits {
     }
 }
 
-/// What is wrong with a request, as the server sees it: always the peer's fault, answered with a status.
+/// The reason why a server refuses a request. It is always the peer's fault, and is answered with a status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum HandshakeError {
-    /// The head is no HTTP: bad syntax, folded lines, a bare CR or LF, control characters.
+    /// The head is not HTTP: bad syntax, folded lines, a bare CR or LF, control characters.
     Syntax,
     /// The head is longer than [`HandshakeLimits::max_head`].
     HeadTooLarge,
@@ -49,13 +61,13 @@ pub enum HandshakeError {
     TooManyHeaders,
     /// Neither GET nor HEAD, or an upgrade that is not GET.
     Method,
-    /// Not HTTP/1.1, or for a plain request not HTTP/1.0 either.
+    /// Neither HTTP/1.1 nor, for a plain request, HTTP/1.0.
     HttpVersion,
-    /// No `Host`, several, or one that is no authority.
+    /// No `Host`, several, or one that is not an authority.
     Host,
     /// The request target is neither a path nor an http(s) URI, or has a fragment.
     Target,
-    /// The request has a body, or might.
+    /// The request has a body, or may have one.
     Body,
     /// Several `Origin` headers, or one that is not visible ASCII.
     Origin,
@@ -65,16 +77,16 @@ pub enum HandshakeError {
     Connection,
     /// `Sec-WebSocket-Version` is not 13.
     WebSocketVersion,
-    /// `Sec-WebSocket-Key` is missing, given twice or not the base64 of 16 bytes.
+    /// `Sec-WebSocket-Key` is missing, occurs twice, or is not the base64 of 16 bytes.
     Key,
-    /// `Sec-WebSocket-Protocol` is no list of different tokens.
+    /// `Sec-WebSocket-Protocol` is not a list of different tokens.
     Protocols,
     /// `Sec-WebSocket-Extensions` does not follow its grammar.
     Extensions,
 }
 
 impl HandshakeError {
-    /// The status to answer with.
+    /// The status of the answer.
     pub fn status(self) -> u16 {
         match self {
             HandshakeError::HeadTooLarge | HandshakeError::TooManyHeaders => 431,
@@ -117,24 +129,24 @@ impl fmt::Display for HandshakeError {
 
 impl std::error::Error for HandshakeError {}
 
-/// What the caller wants written cannot be: a header's name is no token or belongs to the handshake, a value holds
-/// control characters (so that nobody can smuggle in a line), a protocol is no token, a target no path, a status no
-/// final one. Nothing was written.
+/// The caller asks for an invalid head: the name of a header is not a token or belongs to the handshake, a value has control
+/// characters, with which it could inject a line, a protocol is not a token, a target is not a path, or a status is not
+/// final. Nothing was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unwritable;
 
 impl fmt::Display for Unwritable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the caller's fault: a value that must not be written into an HTTP head")
+        f.write_str("the caller's value must not be written into an HTTP head")
     }
 }
 
 impl std::error::Error for Unwritable {}
 
-/// The length of the head at the start of `buf`, its empty line included, or `None` if it has not come yet.
+/// The length of the head at the start of `buf`, including its empty line, or `None` if it is incomplete.
 ///
-/// `scanned_before` is how many bytes of the same buffer an earlier call has seen: they are not looked at again.
-/// Lines may end in a bare LF here, so that such a head is found and refused instead of waited for.
+/// `scanned_before` is the number of bytes of the same buffer that an earlier call has read; they are not read again. Lines may
+/// end in a bare LF here, so that such a head is found and refused.
 pub fn head_end(buf: &[u8], scanned_before: usize) -> Option<usize> {
     let start = skip_empty_line(buf);
     let blank = |at: usize| match buf.get(at..)? {
@@ -145,7 +157,7 @@ pub fn head_end(buf: &[u8], scanned_before: usize) -> Option<usize> {
     if let Some(end) = blank(start) {
         return Some(end);
     }
-    // The last two bytes seen may have been the start of an end: LF, CR.
+    // The last two bytes that were read may begin the end: LF, CR.
     let from = scanned_before.saturating_sub(2).clamp(start, buf.len());
     let mut lines = buf[from..].iter().enumerate().filter(|&(_, &b)| b == b'\n');
     lines.find_map(|(i, _)| blank(from + i + 1))
@@ -156,8 +168,8 @@ fn skip_empty_line(buf: &[u8]) -> usize {
     if buf.starts_with(b"\r\n") { 2 } else { 0 }
 }
 
-/// Whether lines end in CRLF and nothing else, and there is no NUL. httparse would let a bare LF pass, which another
-/// HTTP implementation in front of us may read differently.
+/// Whether all lines end in CRLF, and there is no NUL. httparse accepts a bare LF, which an HTTP implementation in front of
+/// this one may read differently.
 fn has_clean_lines(head: &[u8]) -> bool {
     let mut last = 0;
     for &b in head {
@@ -184,7 +196,7 @@ pub fn accept_key(key: &str) -> [u8; 28] {
     accept
 }
 
-/// Whether `text` may stand in `Host`: a name or address, perhaps with a port; no user, no path (RFC 9112 §3.2).
+/// Whether `text` is valid in `Host`: a name or address, optionally with a port, without user and path (RFC 9112 §3.2).
 fn is_authority(text: &[u8]) -> bool {
     let (host, port) = match text.iter().rposition(|&b| b == b':') {
         Some(colon) if !text[colon..].contains(&b']') => (&text[..colon], &text[colon + 1..]),
@@ -210,7 +222,7 @@ fn is_origin_form(text: &[u8]) -> bool {
     text.starts_with(b"/") && is_target_text(text)
 }
 
-/// Visible ASCII without `#`. Percent escapes are left as they are.
+/// Visible ASCII without `#`. Percent escapes are not decoded.
 fn is_target_text(text: &[u8]) -> bool {
     text.iter().all(|&b| b.is_ascii_graphic() && b != b'#')
 }
@@ -223,7 +235,7 @@ fn push_header(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Whether the caller's headers may be written, as they neither break lines nor take the place of `reserved` ones.
+/// Whether the caller's headers may be written: they neither break lines nor have a `reserved` name.
 fn are_writable(headers: &[(&str, &str)], reserved: &[&str]) -> bool {
     headers.iter().all(|(name, value)| {
         grammar::is_token(name.as_bytes())

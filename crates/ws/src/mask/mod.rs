@@ -2,9 +2,8 @@
 //!
 //! "Octet i of the transformed data [...] is the XOR of octet i of the original data [...] with octet at index i
 //! modulo 4 of the masking key". Masking and unmasking are the same. On x86-64 there are AVX-512, AVX2 and SSE2 forms,
-//! chosen by what the processor has (looked up once); elsewhere the portable form, which the compiler vectorises. All
-//! take any alignment, any length and any position in the payload, and touch nothing outside the slices they are
-//! given.
+//! chosen once by the features of the processor. Other targets use the portable form, which the compiler vectorises. All
+//! forms take any alignment, any length and any position in the payload, and access nothing outside of their slices.
 
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -16,7 +15,7 @@ pub fn apply(buf: &mut [u8], key: [u8; 4], offset: usize) {
     apply_ascii(buf, key, offset);
 }
 
-/// [`apply`], which on the way finds out whether the result is all ASCII (and so UTF-8).
+/// [`apply`], which also returns whether the result is all ASCII, and so valid UTF-8.
 #[inline]
 pub fn apply_ascii(buf: &mut [u8], key: [u8; 4], offset: usize) -> bool {
     let key = rotated(key, offset);
@@ -44,7 +43,7 @@ pub fn copy(dst: &mut [u8], src: &[u8], key: [u8; 4], offset: usize) {
     portable::copy(dst, src, key);
 }
 
-/// The key as it applies from byte `offset` of the payload on.
+/// The key rotated for byte `offset` of the payload.
 #[inline]
 fn rotated(key: [u8; 4], offset: usize) -> [u8; 4] {
     u32::from_le_bytes(key)
@@ -58,11 +57,11 @@ mod tests {
 
     use super::*;
 
-    /// A way to mask in place, and one to copy.
+    /// A function that masks in place, and one that copies.
     type Apply = fn(&mut [u8], [u8; 4]) -> bool;
     type Copy = fn(&mut [u8], &[u8], [u8; 4]);
 
-    /// Every form this processor can run, so that each is tested whichever one is chosen.
+    /// Every form that this processor can run, so that the tests cover also those that are not chosen.
     fn forms() -> Vec<(&'static str, Apply, Copy)> {
         let forms: Vec<(_, Apply, Copy)> = vec![
             ("portable", portable::apply, portable::copy),
@@ -92,7 +91,7 @@ mod tests {
 
     const KEY: [u8; 4] = [0x12, 0xf4, 0x56, 0x9a];
 
-    /// Lengths around every block size, in heap buffers of exactly that size (so that sanitizers see a byte too many).
+    /// Lengths around every block size, in heap buffers of exactly that size, so that sanitizers detect an access beyond.
     #[test]
     fn every_length_in_buffers_of_exactly_that_size() {
         for (name, apply, copy) in forms() {
@@ -133,9 +132,9 @@ mod tests {
         }
     }
 
-    /// One byte above ASCII is seen wherever it is, and none is seen where there is none.
+    /// A byte above ASCII is found at every position, and none is found where there is none.
     #[test]
-    fn ascii_is_told_from_the_rest() {
+    fn bytes_above_ascii_are_found() {
         for (name, apply, _) in forms() {
             for len in (1..=300).chain([600, 1024]) {
                 let mut text = by_definition(&vec![b'x'; len], KEY, 0);

@@ -1,6 +1,6 @@
-//! Eight bytes at a time in plain Rust; the compiler turns the loops into whatever vectors the target has.
+//! Eight bytes at a time in plain Rust. The compiler vectorises the loops for the target.
 
-/// Masks `buf` from the first byte of `key` on; whether the result is all ASCII.
+/// Masks `buf` from the first byte of `key` on. Returns whether the result is all ASCII.
 #[cfg_attr(target_arch = "x86_64", allow(dead_code))]
 pub(super) fn apply(buf: &mut [u8], key: [u8; 4]) -> bool {
     let wide = widened(key);
@@ -19,7 +19,7 @@ pub(super) fn apply(buf: &mut [u8], key: [u8; 4]) -> bool {
     seen < 0x80
 }
 
-/// Copies and masks; the slices are of the same length.
+/// Copies and masks. The slices have the same length.
 #[cfg_attr(target_arch = "x86_64", allow(dead_code))]
 pub(super) fn copy(dst: &mut [u8], src: &[u8], key: [u8; 4]) {
     let wide = widened(key);

@@ -1,19 +1,19 @@
 //! SSE2, AVX2 and AVX-512 forms for x86-64.
 //!
-//! All have one shape: the last block is loaded first, the blocks before it are done in order, and the last block is
-//! stored last. It may overlap the one before, which does no harm since it was computed from bytes as they were. So
-//! there is no byte-by-byte tail and no masked store, and in-place is the case `src == dst`.
+//! All have one structure: they load the last block first, process the blocks before it in order, and store the last block
+//! last. It may overlap the block before, but it was computed from the original bytes. So there is no byte-by-byte tail and
+//! no masked store, and masking in place is the case `src == dst`.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// What the processor has, from 1; 0 is "not looked up yet".
+/// The level of the processor, from 1; 0 means not detected yet.
 const SSE2: u8 = 1;
 const AVX2: u8 = 2;
 const AVX512: u8 = 3;
 
-/// A plain value that any thread may write and all write alike, so relaxed ordering is enough.
+/// All threads write the same value, so relaxed ordering is enough.
 static LEVEL: AtomicU8 = AtomicU8::new(0);
 
 #[inline]
@@ -41,7 +41,7 @@ fn has_avx512() -> bool {
     is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")
 }
 
-/// Masks `buf` from the first byte of `key` on; whether the result is all ASCII.
+/// Masks `buf` from the first byte of `key` on. Returns whether the result is all ASCII.
 #[inline]
 pub(super) fn apply(buf: &mut [u8], key: [u8; 4]) -> bool {
     let (ptr, len, key) = (buf.as_mut_ptr(), buf.len(), u32::from_ne_bytes(key));
@@ -50,12 +50,12 @@ pub(super) fn apply(buf: &mut [u8], key: [u8; 4]) -> bool {
     unsafe { chosen(ptr, ptr, len, key) }
 }
 
-/// Copies and masks; the slices are of the same length.
+/// Copies and masks. The slices have the same length.
 #[inline]
 pub(super) fn copy(dst: &mut [u8], src: &[u8], key: [u8; 4]) {
     let len = src.len().min(dst.len());
-    // SAFETY: both slices have `len` bytes, `src` to be read and `dst` to be written; they do not overlap, for one of
-    // them is borrowed mutably. The wider forms are called only at the level that `detect` found.
+    // SAFETY: both slices have `len` bytes, `src` to be read and `dst` to be written; they do not overlap, since
+    // `dst` is borrowed mutably. The wider forms are called only at the level that `detect` found.
     unsafe { chosen(src.as_ptr(), dst.as_mut_ptr(), len, u32::from_ne_bytes(key)) };
 }
 
@@ -65,7 +65,7 @@ pub(super) fn copy(dst: &mut [u8], src: &[u8], key: [u8; 4]) {
 /// `src` can be read and `dst` written for `len` bytes; they are the same, or do not overlap.
 #[inline]
 unsafe fn chosen(src: *const u8, dst: *mut u8, len: usize, key: u32) -> bool {
-    // SAFETY: as the caller vouches; `level` gives what the processor has.
+    // SAFETY: the caller guarantees the slices; `level` is that of the processor.
     unsafe {
         if len <= 32 {
             return short(src, dst, len, key);
@@ -78,7 +78,7 @@ unsafe fn chosen(src: *const u8, dst: *mut u8, len: usize, key: u32) -> bool {
     }
 }
 
-/// The key as it applies from byte `at` on.
+/// The key rotated for byte `at`.
 #[inline]
 const fn turned(key: u32, at: usize) -> u32 {
     key.rotate_right(8 * (at as u32 % 4))

@@ -1,11 +1,11 @@
-//! Shared by the tests: events that own their bytes, and a way to run a decoder over pieces.
+//! Helpers of the tests: events that own their bytes, and functions that feed a decoder with pieces.
 #![allow(dead_code)] // Each test file uses a part of it.
 
 use hioload_ws_proto::{
     Assembler, AssemblerOptions, Decoder, Event, Kind, OpCode, ProtocolError, Role, encode,
 };
 
-/// An event with bytes of its own, or the error that ended the stream.
+/// An event that owns its bytes, or the error that ended the stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Seen {
     Text(String),
@@ -30,7 +30,7 @@ impl From<Event<'_>> for Seen {
     }
 }
 
-/// Feeds one piece (in a heap buffer of exactly its size) and adds what comes of it to `seen`; `false` after an error.
+/// Feeds one piece, in a heap buffer of exactly its size, and appends the events to `seen`; returns `false` after an error.
 pub(crate) fn feed(
     decoder: &mut Decoder,
     asm: &mut Assembler,
@@ -56,7 +56,7 @@ pub(crate) fn feed(
     true
 }
 
-/// Everything that a fresh decoder of this role sees in the pieces, up to the first error.
+/// All events of a new decoder of this role for the pieces, up to the first error.
 pub(crate) fn run<'p>(
     role: Role,
     asm: &mut Assembler,
@@ -65,7 +65,7 @@ pub(crate) fn run<'p>(
     run_with(Decoder::new(role), asm, pieces)
 }
 
-/// The same for a decoder made elsewhere.
+/// The same for a given decoder.
 pub(crate) fn run_with<'p>(
     mut decoder: Decoder,
     asm: &mut Assembler,

@@ -1,4 +1,4 @@
-//! A peer that does everything right, by code of its own: its connection has to work whatever others do.
+//! A peer with its own correct implementation of TCP: its connection has to work whatever the other peers send.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
@@ -6,16 +6,16 @@ use std::time::Duration;
 use super::super::packet::{self, ACK, FIN, PSH, RST, SYN};
 use super::{Bench, PORT, own};
 
-/// Its address. No other frame may contain it.
+/// The address of the bystander. No other frame may contain it.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 99);
-/// Its end of the connection.
+/// The endpoint of the bystander.
 pub const END: SocketAddr = SocketAddr::V4(SocketAddrV4::new(ADDRESS, 45_678));
 const MAC: [u8; 6] = [2, 0, 0, 0, 2, 99];
-/// Times it says something before it gives up.
+/// The most transmissions of a segment.
 const TRIES: u32 = 30;
 
 pub struct Bystander {
-    /// What it sends next, and what it expects.
+    /// Its next sequence number, and the next one it expects.
     next: u32,
     wanted: u32,
     got: Vec<u8>,
@@ -45,7 +45,7 @@ impl Bystander {
         this
     }
 
-    /// Says something until it comes back.
+    /// Sends a text, again and again, until the echo arrives.
     pub fn ask(&mut self, bench: &mut Bench, text: &[u8]) {
         self.got.clear();
         let before = self.next;
@@ -64,7 +64,7 @@ impl Bystander {
         assert_eq!(self.got, text, "the bystander's echo");
     }
 
-    /// Ends the connection, in order.
+    /// Closes the connection.
     pub fn close(&mut self, bench: &mut Bench) {
         let before = self.next;
         for _ in 0..TRIES {
@@ -82,7 +82,7 @@ impl Bystander {
         panic!("the bystander's connection does not end");
     }
 
-    /// Acknowledges what came.
+    /// Acknowledges the received segments.
     pub fn answer(&mut self, bench: &mut Bench) {
         while let Some(frame) = bench.bystanders.pop_front() {
             let view = packet::view(&frame).expect("looked at before");
@@ -98,7 +98,7 @@ impl Bystander {
                 self.wanted = self.wanted.wrapping_add(length);
                 self.ended |= fin;
             }
-            // Probes and repetitions too; plain acknowledgements not.
+            // Probes and retransmissions are acknowledged too, but not empty acknowledgements.
             if tcp.payload > 0 || fin || tcp.seq != self.wanted {
                 self.say(bench, ACK, &[]);
             }

@@ -1,7 +1,7 @@
 //! The steps of an input.
 //!
-//! Whoever sends is one of four without a state of his own: two have IPv4 addresses, two IPv6. Where a segment stands in the
-//! stream is said relative to what the stack sent last, so that an input need not know the stack's sequence numbers.
+//! A sender is one of four peers without state: two have IPv4 addresses, two have IPv6 addresses. The sequence numbers of a segment
+//! are relative to the last segment of the stack, so an input does not depend on the sequence numbers of the stack.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::super::input::Input;
 use super::super::packet::{self, ACK, PSH, SYN};
 use super::{BATCH, Bench, PORT, Track, own};
 
-/// What the first byte of a step stands for.
+/// The kinds of steps, in the first byte.
 pub const RAW: u8 = 0;
 pub const SEGMENT: u8 = 1;
 pub const ICMP: u8 = 2;
@@ -35,12 +35,12 @@ fn address(who: u8) -> IpAddr {
     }
 }
 
-/// Both ends, of a byte: who (2 bits), which port (2), which of the stack's (4).
+/// The two endpoints, from a byte: the peer (2 bits), its port (2 bits), the port of the stack (4 bits).
 fn ends(who: u8) -> (SocketAddr, SocketAddr) {
     let from = address(who);
     let to = match who >> 4 {
         n @ 0..8 => PORT + u16::from(n >> 2),
-        // Where `connect` comes from.
+        // The source ports of `connect`.
         n => 50_000 + u16::from(n & 7),
     };
     let port = 40_000 + u16::from(who >> 2 & 3);
@@ -51,7 +51,7 @@ fn ends(who: u8) -> (SocketAddr, SocketAddr) {
 }
 
 impl Bench {
-    /// Reads a step, and takes it; if it is that time passes, says how much.
+    /// Reads and runs a step. Returns the duration if the step lets time pass.
     pub(super) fn step(&mut self, what: u8, input: &mut Input<'_>) -> Option<Duration> {
         match (what & !BATCH) % KINDS {
             RAW => self.send(input.bytes()),
@@ -83,7 +83,7 @@ impl Bench {
         None
     }
 
-    /// Changes some bytes as the input says, mends the checksums or not, and sends the frame.
+    /// Changes bytes, corrects the checksums or not, and sends the frame, as the input says.
     fn finish(&mut self, mut frame: Vec<u8>, input: &mut Input<'_>) {
         let how = input.byte();
         for _ in 0..how & 3 {
@@ -98,7 +98,7 @@ impl Bench {
             frame.truncate(frame.len().saturating_sub(input.byte().into()));
         }
         if how & 8 == 0 {
-            packet::mend(&mut frame);
+            packet::correct(&mut frame);
         }
         self.send(&frame);
     }
@@ -111,7 +111,7 @@ impl Bench {
         self.tracks.get(&ends).copied().unwrap_or(unknown)
     }
 
-    /// A segment: who, flags, how far from what is wanted and from what was sent, window, options, payload.
+    /// A segment: peer, flags, sequence number and acknowledgement number relative to the expected ones, window, options, payload.
     fn segment(&mut self, input: &mut Input<'_>) {
         let who = input.byte();
         let flags = input.byte();
@@ -123,7 +123,7 @@ impl Bench {
     fn made(&self, who: u8, flags: u8, input: &mut Input<'_>) -> Vec<u8> {
         let (src, dst) = ends(who);
         let track = self.track((src, dst));
-        // Near by steps of one, or far by large ones.
+        // A small distance in steps of one, or a large one in large steps.
         let mut away = || match input.short() {
             near @ 0..0x4000 => u32::from(near),
             far => (u32::from(far) << 17).wrapping_sub(u32::from(far & 0xff)),
@@ -150,7 +150,7 @@ impl Bench {
         segment.packet()
     }
 
-    /// ICMP or ICMPv6: who, type, code, what follows; or a quotation of what the stack sent last.
+    /// ICMP or ICMPv6: peer, type, code, and the rest of the message or a quotation of the last frame of the stack.
     fn icmp(&mut self, input: &mut Input<'_>) {
         let who = input.byte();
         let (kind, code) = (input.byte(), input.byte());
@@ -173,7 +173,7 @@ impl Bench {
         self.finish(frame, input);
     }
 
-    /// ARP: who, operation, and who is asked.
+    /// ARP: peer, operation, and the requested address.
     fn arp(&mut self, input: &mut Input<'_>) {
         let who = input.byte() & !1;
         let IpAddr::V4(from) = address(who) else {
@@ -196,7 +196,7 @@ impl Bench {
         self.finish(frame, input);
     }
 
-    /// A segment behind IPv6 extension headers, or behind IPv4 options, or in a fragment.
+    /// A segment behind IPv6 extension headers or IPv4 options, or in a fragment.
     fn extended(&mut self, input: &mut Input<'_>) {
         let who = input.byte();
         let kind = input.byte();
@@ -224,7 +224,7 @@ impl Bench {
         self.finish(frame, input);
     }
 
-    /// The application does something with a flow: which, what, how much.
+    /// A call of the application: flow, function, amount.
     fn call(&mut self, input: &mut Input<'_>) {
         let nth = usize::from(input.byte());
         let what = input.byte();
@@ -251,13 +251,13 @@ impl Bench {
         }
         if matches!(what % 8, 4 | 5) {
             self.flows.retain(|&flow| flow != id);
-            // Nothing may come of it.
+            // Calls with a stale id have no effect.
             self.stack.consume(id, 1);
             self.stack.release(id);
         }
     }
 
-    /// A whole handshake, and a few bytes.
+    /// A complete handshake, and a few bytes.
     fn shake(&mut self, who: u8) {
         let (src, dst) = ends(who);
         let say = |bench: &mut Self, flags: u8, payload: &[u8]| {

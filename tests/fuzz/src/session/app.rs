@@ -1,4 +1,4 @@
-//! The application: echoes, and does what the first letter of a text says.
+//! The application: it echoes, and the first character of a text selects another action.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -14,13 +14,13 @@ use hioload_ws_proto::handshake::client::Response as ServerReply;
 use hioload_ws_proto::handshake::server::Request;
 use hioload_ws_proto::{CloseCode, Kind, Message};
 
-/// Most messages of a flood, and bytes of each.
+/// The most messages of a flood, and the most bytes of each.
 const FLOOD: u64 = 50;
 const FLOOD_BYTES: usize = 100;
-/// Most connections that are dialed.
+/// The most connections that it opens.
 const DIALS: u64 = 2;
 
-/// The state of a connection; counts how many of them there are.
+/// The state of a connection. It counts the live connections.
 pub(super) struct Conn {
     live: Rc<Cell<usize>>,
     timer: Option<TimerHandle>,
@@ -35,9 +35,9 @@ impl Drop for Conn {
 #[derive(Default)]
 pub(super) struct App {
     pub(super) live: Rc<Cell<usize>>,
-    /// What anybody ever subscribed to.
+    /// All topics that a connection has subscribed to.
     pub(super) patterns: Rc<RefCell<BTreeSet<String>>>,
-    /// All that were ever open; the first is the bystander, whom nobody may name.
+    /// All connections so far. The first is the bystander, which no script can name.
     known: Vec<ConnectionId>,
     dials: u64,
 }
@@ -60,16 +60,11 @@ impl App {
         if self.dials == DIALS {
             return;
         }
-        let connect = Connect {
-            endpoint: Endpoint::Tcp(([10, 0, 0, 3], 80).into()),
-            host: "peer".into(),
-            target: "/".into(),
-            origin: None,
-            protocols: vec!["p1".into()],
-            headers: vec![],
-            deflate: true,
-            token: self.dials,
-        };
+        let connect = Connect::new(Endpoint::Tcp(([10, 0, 0, 3], 80).into()))
+            .host("peer")
+            .protocol("p1")
+            .deflate(true)
+            .token(self.dials);
         self.dials += 1;
         cx.connect(connect).expect("the fake has a slot");
     }
@@ -105,14 +100,14 @@ impl Handler for App {
         cx: &mut impl Context<Event = ()>,
         message: Message<'_>,
     ) {
-        // A refused send has been counted and answered by the policy; nothing here minds.
+        // The policy has handled a refused send, and the engine has counted it.
         let Some(text) = message.as_text() else {
             let _ = cx.send(Kind::Binary, message.as_bytes());
             return;
         };
-        let mut letters = text.chars();
-        let verb = letters.next();
-        let rest = letters.as_str();
+        let mut chars = text.chars();
+        let verb = chars.next();
+        let rest = chars.as_str();
         let number = || rest.parse::<u64>().unwrap_or(rest.len() as u64);
         match verb {
             Some('s') => {
@@ -177,7 +172,7 @@ impl Handler for App {
 
     fn on_close(&mut self, conn: Conn, cx: &mut impl LcoreContext<Event = ()>, _: Closure<'_>) {
         drop(conn);
-        // The application may speak to others here, and the one that has ended is among them.
+        // The application may send to any connection here, also to the one that has ended.
         if let Some(&last) = self.known.get(1..).and_then(<[_]>::last) {
             let _ = cx.send_to(last, Kind::Text, b"somebody left");
         }

@@ -1,4 +1,4 @@
-//! The end of a run: the peers go, and what must be true then.
+//! The end of a run: the peers leave, and the final checks.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use super::Outcome;
 use super::peers::{CLOSE, REQUEST, frame};
 use super::world::{Hostile, STRIDE, World};
 
-/// After this silence every peer has been closed, and reset if it does not take that.
+/// The silence after which every peer has been closed, or reset if it does not answer.
 const SILENCE: Duration = Duration::from_millis(4500);
 
 impl World {
-    /// All peers go, and nothing of them is left.
+    /// Ends all peers, and checks that no state of them is left.
     pub(super) fn end(mut self) -> Outcome {
         if !self.options.silent {
             self.hang_up();
@@ -76,7 +76,7 @@ impl World {
         }
     }
 
-    /// The peers read all that is there for them, and end.
+    /// The peers read all their bytes, and end.
     fn hang_up(&mut self) {
         let connected = self.peers.iter().filter(|peer| !peer.refused);
         let ids: Vec<_> = connected.map(|peer| peer.id).collect();
@@ -89,17 +89,17 @@ impl World {
             let left = if fake.is_open(id) { fake.unread(id) } else { 0 };
             assert_eq!(
                 left, 0,
-                "what a peer sent is not read though it reads again"
+                "the bytes of a peer are not read although it reads again"
             );
             fake.end(id);
         }
     }
 
-    /// Newcomers take the slots of those who left.
+    /// New peers take the slots of those that have left.
     fn newcomers(&mut self) -> Vec<ConnId> {
         let mut ids = Vec::new();
         for port in 0..self.peers.len() as u16 {
-            // Each from another address, of which there may be a bound.
+            // Each has another address: connections per address may be limited.
             let source = ([10, 0, 1, port as u8], port);
             let id = self.io().accept(Peer::Ip(source.into()));
             self.io().deliver(id, REQUEST.as_bytes());
@@ -118,7 +118,7 @@ impl World {
         ids
     }
 
-    /// Nobody who has come since is subscribed to anything; the bystander finds that out, and leaves last.
+    /// Checks through the bystander that the new peers have no subscriptions. The bystander leaves last.
     fn last_words(&mut self) {
         let newcomers = self.newcomers();
         let id = self.bystander;
@@ -157,7 +157,7 @@ impl World {
     }
 }
 
-/// What a client sees in what it was sent, which it must be able to read and, if that was agreed, inflate.
+/// The frames that a client was sent. It must be able to parse and, if that was agreed, inflate them.
 fn seen(sent: &[u8]) -> Vec<Seen> {
     let Some(end) = sent.windows(4).position(|w| w == b"\r\n\r\n") else {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! What well-behaved peers say.
+//! The messages of correct peers.
 
 use hioload_ws_proto::handshake::accept_key;
 use hioload_ws_proto::{OpCode, encode};
@@ -13,7 +13,7 @@ pub const CLOSE: [u8; 2] = [0x03, 0xe8];
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// Extensions offered, or agreed to, by variant.
+/// The extensions offered or accepted, by variant.
 const EXTENSIONS: [&str; 4] = [
     "",
     "Sec-WebSocket-Extensions: permessage-deflate\r\n",
@@ -21,7 +21,7 @@ const EXTENSIONS: [&str; 4] = [
     "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; server_no_context_takeover\r\n",
 ];
 
-/// A frame whose first byte is `first`, as the engine's peer sends it: masked unless the engine is the client.
+/// A frame with the first byte `first`, as the peer of the engine sends it: masked unless the engine is the client.
 pub fn frame(engine: By, first: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let key = (engine == By::Server).then_some(KEY);
@@ -43,7 +43,7 @@ pub(super) fn request(variant: u8) -> Vec<u8> {
     format!("{}{more}", &request[..request.len() - 2]).into_bytes()
 }
 
-/// The answer in this variant to the request that the engine sent; `None` if it has sent none.
+/// The response in this variant to the request of the engine; `None` if the engine has sent none.
 pub(super) fn answer(variant: u8, request: &[u8]) -> Option<Vec<u8>> {
     let request = std::str::from_utf8(request).ok()?;
     let key = request

@@ -1,4 +1,4 @@
-//! The engine's configuration for an input: limits low enough that scripts reach them.
+//! The configuration of the engine for an input. The limits are low, so that scripts reach them.
 
 use std::time::Duration;
 
@@ -8,14 +8,12 @@ use hioload_ws_proto::deflate::{DeflateConfig, Sharing};
 use super::Options;
 
 pub(super) fn config(options: Options) -> Config {
-    let mut limits = Limits {
-        handshake_timeout: Duration::from_millis(1000),
-        close_timeout: Duration::from_millis(500),
-        ping_interval: Duration::from_millis(700),
-        idle_timeout: Duration::from_millis(2000),
-        send_queue: 64 << 20,
-        ..Limits::default()
-    };
+    let mut limits = Limits::default();
+    limits.handshake_timeout = Duration::from_millis(1000);
+    limits.close_timeout = Duration::from_millis(500);
+    limits.ping_interval = Duration::from_millis(700);
+    limits.idle_timeout = Duration::from_millis(2000);
+    limits.send_queue = 64 << 20;
     if !options.exact {
         limits.send_queue = [1, 300, 5000][usize::from(options.policy)];
         limits.send_policy = [
@@ -37,26 +35,26 @@ pub(super) fn config(options: Options) -> Config {
         }
         2 => {
             limits.message_rate = 50;
-            config.turn_messages = 1;
-            config.turn_events = 2;
+            config.tunables.turn_messages = 1;
+            config.tunables.turn_events = 2;
         }
         _ => {
             limits.max_subscriptions = 2;
             limits.max_connections_per_source = 2;
             limits.accept_rate = if options.exact { 0 } else { 30 };
-            config.turn_messages = 3;
+            config.tunables.turn_messages = 3;
         }
     }
-    config.limits = limits;
-    config.deflate = (options.deflate > 1).then(|| DeflateConfig {
-        threshold: 16,
-        mem_level: 1,
-        sharing: if options.deflate == 2 {
+    config.tunables.limits = limits;
+    config.tunables.deflate = (options.deflate > 1).then(|| {
+        let mut deflate = DeflateConfig::new(if options.deflate == 2 {
             Sharing::Shared
         } else {
             Sharing::Own
-        },
-        ..DeflateConfig::default()
+        });
+        deflate.threshold = 16;
+        deflate.mem_level = 1;
+        deflate
     });
     config
 }

@@ -17,24 +17,24 @@ use super::peers::{REQUEST, answer, frame, request};
 use super::setup::config;
 use super::{Options, Step};
 
-/// Time from step to step.
+/// The time between two steps.
 const STEP: Duration = Duration::from_millis(25);
-/// The longest time without a word of the bystander, which is never pinged so.
+/// The longest silence of the bystander. It is short enough that the bystander is never pinged.
 pub(super) const STRIDE: Duration = Duration::from_millis(100);
-/// How much time the steps of a script may let pass in all.
+/// The most time that all steps of a script may let pass.
 const MAX_TIME: Duration = Duration::from_secs(5);
-/// How many turns the bystander waits for its echo at most: everybody has had one in that time.
+/// The most turns that the bystander waits for its echo: every connection has had one by then.
 const PATIENCE: usize = 16;
-/// Most peers that dial us.
+/// The most peers that connect to us.
 const MAX_PEERS: usize = 24;
 
 /// A hostile peer.
 pub(super) struct Hostile {
     pub(super) id: ConnId,
-    /// What the engine is to it.
+    /// The role of the engine.
     pub(super) engine: By,
     pub(super) sent: Vec<u8>,
-    /// It refused to be connected to: there never was a connection.
+    /// It has refused the connection.
     pub(super) refused: bool,
 }
 
@@ -54,14 +54,12 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(options: Options, split: Option<u32>) -> Self {
-        let fake = FakeOptions {
-            send_queue: 64 << 20,
-            max_connections: 256,
-            tx_chunk: if options.exact { 16 << 10 } else { 1 << 10 },
-            tx_chunks: 8192,
-            short_means_drained: options.policy == 0,
-            ..FakeOptions::default()
-        };
+        let fake = FakeOptions::default()
+            .send_queue(64 << 20)
+            .max_connections(256)
+            .tx_chunk(if options.exact { 16 << 10 } else { 1 << 10 })
+            .tx_chunks(8192)
+            .short_means_drained(options.policy == 0);
         let (app, now) = (App::default(), Time::from_millis(1000));
         let (live, patterns) = (Rc::clone(&app.live), Rc::clone(&app.patterns));
         let fake = Fake::new(&fake).expect("memory for a pool");
@@ -100,7 +98,7 @@ impl World {
         self.lcore.turn(self.now);
     }
 
-    /// Turns until nothing happens any more.
+    /// Runs turns until nothing happens any more.
     pub(super) fn settle(&mut self) {
         let mut quiet = 0;
         for _ in 0..20_000 {
@@ -141,7 +139,7 @@ impl World {
         )
     }
 
-    /// Peers that the application has dialed take the last seats.
+    /// Peers that the application has connected to take the last seats.
     fn discover(&mut self) {
         for (id, _) in self.io().connecting() {
             if self.peers.iter().all(|peer| peer.id != id) {
@@ -157,7 +155,7 @@ impl World {
         }
     }
 
-    /// The bystander says something and hears it again, soon.
+    /// The bystander sends a message, and gets the echo within a few turns.
     fn echo(&mut self) {
         self.echoes += 1;
         let payload = format!("bystander {}", self.echoes).into_bytes();
@@ -189,7 +187,7 @@ impl World {
         }
     }
 
-    /// Whoever sits there; a seat of those who dial us is taken now if it was free.
+    /// The peer in a seat. A free seat of those that connect to us is taken now.
     fn seat(&mut self, who: usize) -> Option<usize> {
         if who < 4 && self.seats[who].is_none() {
             self.accept(who);
@@ -257,7 +255,7 @@ impl World {
         }
     }
 
-    /// What the peer sends: whole, or in pieces with a turn after each.
+    /// Sends the bytes of a peer: whole, or in pieces with a turn after each.
     fn deliver(&mut self, peer: usize, bytes: &[u8]) {
         let id = self.peers[peer].id;
         let Some(seed) = self.split else {

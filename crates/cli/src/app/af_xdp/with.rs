@@ -1,21 +1,21 @@
-//! The port, and its queues.
+//! Servers and clients over the queues of an interface.
 
-use hioload_ws::afxdp::{
-    BindMode, BusyPoll, Ownership, Port, PortOptions, Queue, QueueSeed, RxChecksum, XdpMode,
+use std::time::Duration;
+
+use hioload_bypass::af_xdp::{
+    BindMode, BusyPoll, Ownership, RxChecksum, XdpMode, XdpOptions, open,
 };
-use hioload_ws::device::tap::TapSwitch;
-use hioload_ws::engine::{LcorePlacement, StartError};
-use hioload_ws::{Lcores, ServerOptions};
+use hioload_device::tap::TapSwitch;
+use hioload_ws::ServerOptions;
 
-use super::super::bypass::{OpenQueue, Queues, listed};
 use super::super::client::{ClientLink, Work};
-use super::super::control::Kind;
-use super::super::serve::Site;
+use super::super::control::Controlled;
+use super::super::serve::Service;
 use super::super::signals::Signals;
 use crate::Failure;
-use crate::config::af_xdp::AfXdp;
-use crate::config::bypass::{BypassPlan, tcp_addresses};
-use crate::config::plan::Plan;
+use crate::config::bypass::{BypassSettings, failure};
+use crate::config::sections::AfXdpArgs;
+use crate::config::serve::ServeConfig;
 use crate::config::values;
 
 const NAME: &str = "af-xdp";
@@ -24,137 +24,63 @@ const NAME: &str = "af-xdp";
 const POLL_BUDGET: u32 = 64;
 
 /// Serves until a signal ends it.
-pub(crate) fn serve(plan: Plan, signals: Signals) -> Result<(), Failure> {
-    let site = Site::of(&plan);
-    let chosen = plan.lcores_set.then(|| plan.server.lcores.clone());
+pub(crate) fn serve(config: ServeConfig, signals: Signals) -> Result<(), Failure> {
+    let service = Service::of(&config);
     let tap = TapSwitch::new();
-    let (port, queues) = open(&plan.af_xdp, &plan.bypass, &plan.server)?;
-    let engine = queues
-        .tapped(&tap)
-        .engine(&plan.bypass.stack, plan.server, chosen)?;
-    let outcome = site.run(engine, signals, Kind::Bypass { name: NAME, tap });
+    let options = options(&config.af_xdp, &config.bypass);
+    let (port, queues) =
+        open(hioload_ws::af_xdp::program(), options, &config.server).map_err(failure)?;
+    let server = queues.tapped(&tap).server(config.server).map_err(failure)?;
+    let ended = service.run(server, signals, Controlled::Bypass { name: NAME, tap });
     match port.counters() {
         Ok(counters) => tracing::info!("the XDP program counted {counters:?}"),
         Err(why) => tracing::debug!("no counters of the XDP program: {why}"),
     }
-    outcome
+    ended
 }
 
-/// Does a client's work on the queues of an interface.
+/// Does a client's work over the queues of an interface.
 pub(crate) fn client<W: Work>(
     link: &ClientLink,
     options: ServerOptions,
-    chosen: Option<Lcores>,
     work: W,
-) -> Result<W::Outcome, Failure> {
-    if link.af_xdp.share_address {
-        return Err(Failure::usage(
-            "--share-address leaves us the ports that are listened on, and a client listens on none",
-        ));
-    }
-    let (port, queues) = open(&link.af_xdp, &link.bypass, &options)?;
-    let uncovered = listed(port.uncovered_queues());
-    if !uncovered.is_empty() {
-        let name = &port.nic().name;
-        let ours = queues.queues.len();
-        return Err(Failure::usage(format!(
-            "{name}: answers may arrive on queues {uncovered}, which we do not take: ethtool -L {name} combined {ours}"
-        )));
-    }
-    work.over(queues, &link.bypass.stack, options, chosen)
+) -> Result<W::Output, Failure> {
+    let interface = self::options(&link.af_xdp, &link.bypass);
+    let (_port, queues) =
+        open(hioload_ws::af_xdp::program(), interface, &options).map_err(failure)?;
+    work.run_over(queues, options)
 }
 
-/// Opens the interface; gives its queues.
-fn open(
-    link: &AfXdp,
-    bypass: &BypassPlan,
-    options: &ServerOptions,
-) -> Result<(Port, Queues<Queue>), Failure> {
-    let wanted = port_options(link, bypass, options);
-    let (port, seeds) = Port::open(&wanted).map_err(|why| Failure::usage(why.to_string()))?;
-    log_port(&port, &seeds);
-    let nic = port.nic();
-    let queues = seeds.into_iter().map(|seed| {
-        let number = seed.queue();
-        let open = move |_: LcorePlacement| {
-            seed.open()
-                .map_err(|why| StartError::Transport(why.to_string()))
-        };
-        (number, Box::new(open) as OpenQueue<Queue>)
-    });
-    let queues = Queues {
-        transport: NAME,
-        port: nic.name.clone(),
-        mtu: nic.mtu,
-        node: nic.node,
-        queues: queues.collect(),
+fn options(args: &AfXdpArgs, bypass: &BypassSettings) -> XdpOptions {
+    let interface = args.interface.clone().and_then(|interface| interface.0);
+    let mut options = XdpOptions::new(interface.unwrap_or_default());
+    options.queues = bypass.queues.clone().unwrap_or_default();
+    options.tcp = bypass.stack.clone();
+    options.more_addresses = bypass.more_addresses.clone();
+    options.ownership = match args.share_address {
+        Some(true) => Ownership::Shared,
+        _ => Ownership::Own,
     };
-    Ok((port, queues))
+    options.mode = match args.xdp_mode {
+        None | Some(values::XdpMode::Auto) => XdpMode::Auto,
+        Some(values::XdpMode::Native) => XdpMode::Native,
+        Some(values::XdpMode::Skb) => XdpMode::Skb,
+    };
+    options.bind = match args.zero_copy {
+        None | Some(values::ZeroCopy::Auto) => BindMode::Auto,
+        Some(values::ZeroCopy::On) => BindMode::ZeroCopy,
+        Some(values::ZeroCopy::Off) => BindMode::Copy,
+    };
+    options.rx_checksum = match args.rx_checksum {
+        None | Some(values::RxChecksum::Auto) => RxChecksum::Auto,
+        Some(values::RxChecksum::Verify) => RxChecksum::Verify,
+        Some(values::RxChecksum::Trust) => RxChecksum::Trust,
+    };
+    options.busy_poll = args.busy_poll.and_then(|poll| poll.0).map(busy_poll);
+    options
 }
 
-fn port_options(link: &AfXdp, bypass: &BypassPlan, options: &ServerOptions) -> PortOptions {
-    let interface = link.interface.clone().unwrap_or_default();
-    let addresses = bypass.stack.addresses.iter().map(|cidr| cidr.addr());
-    let addresses = addresses.chain(bypass.also.iter().copied());
-    PortOptions {
-        queues: bypass.queues.clone().unwrap_or_default(),
-        mode: match link.xdp_mode {
-            values::XdpMode::Auto => XdpMode::Auto,
-            values::XdpMode::Native => XdpMode::Native,
-            values::XdpMode::Skb => XdpMode::Skb,
-        },
-        bind: match link.zero_copy {
-            values::ZeroCopy::Auto => BindMode::Auto,
-            values::ZeroCopy::On => BindMode::ZeroCopy,
-            values::ZeroCopy::Off => BindMode::Copy,
-        },
-        ownership: if link.share_address {
-            Ownership::Shared
-        } else {
-            Ownership::Own
-        },
-        listen: tcp_addresses(&options.listen),
-        vlan: bypass.stack.vlan,
-        huge_pages: options.sockets.huge_pages,
-        rx_checksum: match link.rx_checksum {
-            values::RxChecksum::Auto => RxChecksum::Auto,
-            values::RxChecksum::Verify => RxChecksum::Verify,
-            values::RxChecksum::Trust => RxChecksum::Trust,
-        },
-        busy_poll: link.busy_poll.map(|time| BusyPoll {
-            micros: u32::try_from(time.as_micros()).unwrap_or(u32::MAX).max(1),
-            budget: POLL_BUDGET,
-        }),
-        ..PortOptions::new(hioload_ws::afxdp::object(), interface, addresses)
-    }
-}
-
-/// One line about the interface, and one if it has queues that are not ours.
-fn log_port(port: &Port, seeds: &[QueueSeed]) {
-    let zero_copy = seeds.iter().filter(|seed| seed.capabilities().zero_copy);
-    let copies = match zero_copy.count() {
-        0 => "copy",
-        n if n == seeds.len() => "zero-copy",
-        _ => "zero-copy on some queues",
-    };
-    let mode = match port.mode() {
-        XdpMode::Skb => "SKB",
-        _ => "native",
-    };
-    let nic = port.nic();
-    tracing::info!(
-        "{} ({}, mtu {}): {mode} mode, {copies}, queues {}",
-        nic.name,
-        nic.driver,
-        nic.mtu,
-        listed(seeds.iter().map(QueueSeed::queue))
-    );
-    let uncovered = listed(port.uncovered_queues());
-    if !uncovered.is_empty() {
-        tracing::warn!(
-            "what is ours and arrives on queues {uncovered} of {0} is dropped: take them too, or ethtool -L {0} combined {1}",
-            nic.name,
-            seeds.len()
-        );
-    }
+fn busy_poll(time: Duration) -> BusyPoll {
+    let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+    BusyPoll::new(micros.max(1), POLL_BUDGET)
 }

@@ -1,32 +1,29 @@
-//! A build without it says how to get one that has it.
+//! A build without the feature `af-xdp`: the error says how to get one with it.
 
-use hioload_ws::{Lcores, ServerOptions};
+use hioload_ws::ServerOptions;
 
 use super::super::client::{ClientLink, Work};
 use super::super::signals::Signals;
 use crate::Failure;
-use crate::config::plan::Plan;
+use crate::config::serve::ServeConfig;
 
-fn lacking<T>() -> Result<T, Failure> {
+fn missing() -> Failure {
     let how = if cfg!(target_os = "linux") {
         "build with cargo build --release --features af-xdp, which needs Debian's clang and libbpf-dev"
     } else {
-        "it is for Linux"
+        "AF_XDP needs Linux"
     };
-    Err(Failure::usage(format!(
-        "this hioload is without af-xdp: {how}"
-    )))
+    Failure::usage(format!("this hioload is built without af-xdp: {how}"))
 }
 
-pub(crate) fn serve(_: Plan, _: Signals) -> Result<(), Failure> {
-    lacking()
+pub(crate) fn serve(_: ServeConfig, _: Signals) -> Result<(), Failure> {
+    Err(missing())
 }
 
 pub(crate) fn client<W: Work>(
     _: &ClientLink,
     _: ServerOptions,
-    _: Option<Lcores>,
     _: W,
-) -> Result<W::Outcome, Failure> {
-    lacking()
+) -> Result<W::Output, Failure> {
+    Err(missing())
 }

@@ -1,4 +1,4 @@
-//! The asker's side of the control socket.
+//! The client's side of the control socket.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
@@ -9,15 +9,15 @@ use crate::Failure;
 use crate::app::control::{Ends, Recorded, Row, Start, default_dirs};
 use crate::cli::{FlowsArgs, TapStartArgs, TapStopArgs};
 
-/// How long the server may be silent.
+/// Time for the server to response.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Lists the connections of a server.
 ///
 /// # Errors
-/// Code 2 if there is no such server, 1 if it did not answer to the end.
+/// Code 2 if there is no such server, 1 if its response is incomplete.
 pub(crate) fn flows(arguments: &FlowsArgs) -> Result<(), Failure> {
-    let path = socket(arguments.socket.as_deref(), &default_dirs()).map_err(Failure::usage)?;
+    let path = socket(arguments.socket.as_deref(), &default_dirs())?;
     let mut question = "flows".to_owned();
     if arguments.details {
         question.push_str(" details");
@@ -25,57 +25,57 @@ pub(crate) fn flows(arguments: &FlowsArgs) -> Result<(), Failure> {
     if let Some(peer) = arguments.peer {
         question.push_str(&format!(" {peer}"));
     }
-    let mut answer = Answer::ask(&path, &question)?;
-    let start: Start = answer.next()?;
+    let mut response = Response::ask(&path, &question)?;
+    let start: Start = response.next()?;
     if start.transport == "sockets" {
         eprintln!("hioload: {}", kernels(&start));
-        return answer.rest(|_| Ok(()));
+        return response.rest(|_| Ok(()));
     }
     let mut out = io::stdout().lock();
     if !arguments.json {
         shown(writeln!(out, "{}", Row::heading()))?;
     }
-    answer.rest(|line| {
+    response.rest(|line| {
         if arguments.json {
             return shown(writeln!(out, "{line}"));
         }
-        let row: Row = serde_json::from_str(line).map_err(|why| garbled(&why))?;
+        let row: Row = serde_json::from_str(line).map_err(unreadable)?;
         shown(writeln!(out, "{}", row.text()))
     })
 }
 
-/// Begins to record packets.
+/// Starts recording packets.
 ///
 /// # Errors
-/// Code 2 if there is no such server, 1 if it cannot.
+/// Code 2 if there is no such server, 1 if it cannot record.
 pub(crate) fn tap_start(arguments: &TapStartArgs) -> Result<(), Failure> {
-    let path = socket(arguments.socket.as_deref(), &default_dirs()).map_err(Failure::usage)?;
+    let path = socket(arguments.socket.as_deref(), &default_dirs())?;
     // The server may have another working directory.
     let file = std::path::absolute(&arguments.file)
         .map_err(|why| Failure::usage(format!("{}: {why}", arguments.file.display())))?;
     let name = file
         .to_str()
         .filter(|name| !name.contains('\n'))
-        .ok_or_else(|| Failure::usage("--file: a name in UTF-8, in one line"))?;
+        .ok_or_else(|| Failure::usage("--file: the path must be UTF-8 without line breaks"))?;
     let (snaplen, most) = (arguments.snaplen.0, arguments.max_size.0.0);
-    let answer = Answer::ask(&path, &format!("tap start {snaplen} {most} {name}"))?;
-    answer.rest(|_| Ok(()))?;
+    let response = Response::ask(&path, &format!("tap start {snaplen} {most} {name}"))?;
+    response.rest(|_| Ok(()))?;
     shown(writeln!(io::stdout(), "recording to {name}"))
 }
 
-/// Ends the recording.
+/// Stops the recording.
 ///
 /// # Errors
-/// Code 2 if there is no such server, 1 if there was no recording or it went wrong.
+/// Code 2 if there is no such server, 1 if there is no recording or it failed.
 pub(crate) fn tap_stop(arguments: &TapStopArgs) -> Result<(), Failure> {
-    let path = socket(arguments.socket.as_deref(), &default_dirs()).map_err(Failure::usage)?;
-    let mut answer = Answer::ask(&path, "tap stop")?;
-    let recorded: Recorded = answer.next()?;
-    answer.rest(|_| Ok(()))?;
+    let path = socket(arguments.socket.as_deref(), &default_dirs())?;
+    let mut response = Response::ask(&path, "tap stop")?;
+    let recorded: Recorded = response.next()?;
+    response.rest(|_| Ok(()))?;
     shown(writeln!(io::stdout(), "{}", recorded.text()))
 }
 
-/// How to see connections that are the kernel's.
+/// How to list connections of the kernel.
 fn kernels(start: &Start) -> String {
     let ports = start.listen.iter().filter_map(|listen| {
         let (_, port) = listen.rsplit_once(':')?;
@@ -83,23 +83,23 @@ fn kernels(start: &Start) -> String {
         Some(format!("sport = :{port}"))
     });
     let ports = ports.collect::<Vec<_>>().join(" or ");
-    format!("this server's connections are the kernel's: ss -ti '{ports}' lists them")
+    format!("the kernel has the connections of this server: ss -ti '{ports}' lists them")
 }
 
-/// Writing to a closed pipe ends the program quietly, as it does others.
+/// A closed pipe ends the program without a message.
 fn shown(written: io::Result<()>) -> Result<(), Failure> {
     match written {
         Err(why) if why.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
-        written => written.map_err(|why| Failure::run(format!("cannot write: {why}"))),
+        written => written.map_err(|why| Failure::run(why).in_context("cannot write")),
     }
 }
 
-fn garbled(why: &dyn std::fmt::Display) -> Failure {
-    Failure::run(format!("the server's answer is not understood: {why}"))
+fn unreadable(why: serde_json::Error) -> Failure {
+    Failure::run(why).in_context("cannot read the response of the server")
 }
 
-/// The socket to ask: the one that was named, or the only one there is.
-fn socket(named: Option<&Path>, dirs: &[PathBuf]) -> Result<PathBuf, String> {
+/// The socket to use: the named one, or the only one of this machine.
+fn socket(named: Option<&Path>, dirs: &[PathBuf]) -> Result<PathBuf, Failure> {
     if let Some(path) = named {
         return Ok(path.to_owned());
     }
@@ -107,29 +107,31 @@ fn socket(named: Option<&Path>, dirs: &[PathBuf]) -> Result<PathBuf, String> {
     let paths = entries.flatten().flatten().map(|entry| entry.path());
     let mut sockets: Vec<PathBuf> = paths
         .filter(|path| path.extension().is_some_and(|end| end == "sock"))
-        // One that a killed server left behind is not a choice.
+        // A killed server leaves its file.
         .filter(|path| UnixStream::connect(path).is_ok())
         .collect();
     sockets.sort();
     match sockets.as_slice() {
-        [] => Err("no server with a control socket runs here; --socket names one elsewhere".into()),
+        [] => Err(Failure::usage(
+            "no server with a control socket runs here; name the socket with --socket",
+        )),
         [one] => Ok(one.clone()),
         several => {
             let names = several.iter().map(|path| path.display().to_string());
             let names = names.collect::<Vec<_>>().join(", ");
-            Err(format!(
-                "several servers run here; --socket says which: {names}"
-            ))
+            Err(Failure::usage(format!(
+                "several servers run here; choose one with --socket: {names}"
+            )))
         }
     }
 }
 
-/// The lines of an answer.
-struct Answer {
+/// The lines of a response.
+struct Response {
     lines: io::Lines<BufReader<UnixStream>>,
 }
 
-impl Answer {
+impl Response {
     fn ask(path: &Path, question: &str) -> Result<Self, Failure> {
         let mut stream = UnixStream::connect(path)
             .map_err(|why| Failure::usage(format!("{}: {why}", path.display())))?;
@@ -148,21 +150,21 @@ impl Answer {
     fn line(&mut self) -> Result<String, Failure> {
         match self.lines.next() {
             Some(Ok(line)) => Ok(line),
-            Some(Err(why)) => Err(Failure::run(format!("the server does not answer: {why}"))),
-            None => Err(Failure::run("the server ended in the middle of its answer")),
+            Some(Err(why)) => Err(Failure::run(format!("the server does not response: {why}"))),
+            None => Err(Failure::run("the response of the server is incomplete")),
         }
     }
 
-    /// The next line, which is not to be the last.
+    /// The next line, which must not be the last one.
     fn next<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, Failure> {
         let line = self.line()?;
         if let Some(ends) = ends(&line) {
             return Err(Failure::run(ends.error.unwrap_or_default()));
         }
-        serde_json::from_str(&line).map_err(|why| garbled(&why))
+        serde_json::from_str(&line).map_err(unreadable)
     }
 
-    /// Hands the lines that follow to `each`, to the last.
+    /// Calls `each` for the remaining lines.
     fn rest(mut self, mut each: impl FnMut(&str) -> Result<(), Failure>) -> Result<(), Failure> {
         loop {
             let line = self.line()?;
@@ -177,7 +179,7 @@ impl Answer {
     }
 }
 
-/// What the last line of an answer says.
+/// The last line of a response; `None` for other lines.
 fn ends(line: &str) -> Option<Ends> {
     if !line.starts_with("{\"end\"") {
         return None;
@@ -196,23 +198,27 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("hioload-ask-{}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a directory");
         let dirs = [dir.join("not-there"), dir.clone()];
-        assert!(socket(None, &dirs).is_err_and(|why| why.contains("no server")));
+        let none = socket(None, &dirs).expect_err("no server");
+        assert!(none.to_string().contains("no server"), "{none}");
         let _one = UnixListener::bind(dir.join("9001.sock")).expect("a socket");
         drop(UnixListener::bind(dir.join("8000.sock")).expect("a socket"));
-        assert_eq!(socket(None, &dirs), Ok(dir.join("9001.sock")));
+        assert_eq!(
+            socket(None, &dirs).expect("one server"),
+            dir.join("9001.sock")
+        );
         let _two = UnixListener::bind(dir.join("9002.sock")).expect("a socket");
-        let why = socket(None, &dirs).expect_err("two servers");
+        let why = socket(None, &dirs).expect_err("two servers").to_string();
         assert!(
             why.contains("9001.sock") && why.contains("9002.sock"),
             "{why}"
         );
         let named = Path::new("/x/y.sock");
-        assert_eq!(socket(Some(named), &dirs), Ok(named.to_owned()));
-        std::fs::remove_dir_all(&dir).expect("a directory of ours");
+        assert_eq!(socket(Some(named), &dirs).expect("named"), named);
+        std::fs::remove_dir_all(&dir).expect("the directory");
     }
 
     #[test]
-    fn the_last_line_is_told_from_the_others() {
+    fn the_last_line_is_recognized() {
         assert_eq!(ends(r#"{"lcore":0,"error":"x"}"#), None);
         let end = ends(r#"{"end":true}"#).expect("the end");
         assert!(end.end && end.error.is_none());
@@ -221,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_has_is_found_by_port() {
+    fn connections_of_the_kernel_are_found_by_port() {
         let start = Start {
             transport: "sockets".into(),
             lcores: 1,

@@ -1,5 +1,5 @@
-//! What only DPDK itself can tell: whether EAL starts with these arguments, and which ports it then has. It is asked in a process
-//! of its own, so that one that crashes, or never comes back, is a line like any other.
+//! Whether EAL starts with given arguments, and which ports it has then. EAL runs in a child process, so that a crash or a hang is a
+//! finding like any other.
 
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
@@ -7,17 +7,17 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hioload_ws::dpdk::{Eal, Port, PortInfo, split_arguments};
+use hioload_dpdk::{Eal, Port, PortInfo, split_arguments};
 use serde::{Deserialize, Serialize};
 
 use super::Findings;
 use crate::Failure;
 use crate::cli::CheckArgs;
 
-/// How long EAL may take: with many gigabytes of huge pages to clear it is seconds.
+/// Time for EAL to start. Clearing many gigabytes of huge pages takes seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A port, from the child to its parent.
+/// A port, as the child reports it to its parent.
 #[derive(Serialize, Deserialize)]
 struct Seen {
     text: String,
@@ -30,16 +30,15 @@ fn arguments_of(arguments: &CheckArgs) -> String {
 /// The child: starts EAL and prints its ports.
 ///
 /// # Errors
-/// Why it does not start.
+/// Code 2: EAL does not start.
 pub(super) fn list(arguments: &CheckArgs) -> Result<(), Failure> {
-    let refused = |why: hioload_ws::dpdk::Error| Failure::usage(why.to_string());
-    let words = split_arguments(&arguments_of(arguments)).map_err(refused)?;
-    let eal = Eal::init(&words).map_err(refused)?;
+    let words = split_arguments(&arguments_of(arguments)).map_err(Failure::usage)?;
+    let eal = Eal::init(&words).map_err(Failure::usage)?;
     let ports: Vec<Seen> = Port::list(&eal)
         .iter()
         .map(|port| Seen { text: shown(port) })
         .collect();
-    let text = serde_json::to_string(&ports).map_err(|why| Failure::run(why.to_string()))?;
+    let text = serde_json::to_string(&ports).map_err(Failure::run)?;
     println!("{text}");
     Ok(())
 }
@@ -68,9 +67,9 @@ fn shown(port: &PortInfo) -> String {
     )
 }
 
-/// The parent: has a child do that, and tells how it went.
+/// The parent: starts a child and adds what it reports to the findings.
 ///
-/// Where nobody has said how EAL is to be started and no NIC is DPDK's (`has_nic`), it is told to leave the kernel's alone.
+/// Without `--dpdk-args`, and if DPDK can use none of the NICs (`has_nic`), EAL gets `--no-pci`.
 pub(super) fn look(findings: &mut Findings, arguments: &CheckArgs, has_nic: bool) {
     let subject = "eal";
     let words = match &arguments.dpdk_args.0 {
@@ -78,12 +77,12 @@ pub(super) fn look(findings: &mut Findings, arguments: &CheckArgs, has_nic: bool
         None if has_nic => String::new(),
         None => "--no-pci".to_owned(),
     };
-    let mend = "--dpdk-args with what EAL is to be started with; its log: hioload serve --transport dpdk --log debug";
+    let hint = "set --dpdk-args; hioload serve --transport dpdk --log debug shows EAL's log";
     match ask(&words) {
-        Err(why) => findings.missing(subject, why, mend),
+        Err(why) => findings.missing(subject, why, hint),
         Ok(ports) if ports.is_empty() => findings.missing(
             subject,
-            format!("starts with \"{words}\", and has no port"),
+            format!("starts with \"{words}\" and finds no port"),
             "deploy/dpdk/nic bind ADDRESS, or a virtual device: --dpdk-args \"--vdev=net_af_packet0,iface=eth1\"",
         ),
         Ok(ports) => {
@@ -98,16 +97,17 @@ pub(super) fn look(findings: &mut Findings, arguments: &CheckArgs, has_nic: bool
 /// The ports that EAL has with these arguments.
 ///
 /// # Errors
-/// What became of it, in one line.
+/// How the child failed, in one line.
 fn ask(words: &str) -> Result<Vec<Seen>, String> {
-    let own = std::env::current_exe().map_err(|why| format!("cannot find this program: {why}"))?;
+    let own =
+        std::env::current_exe().map_err(|why| format!("cannot find this executable: {why}"))?;
     let mut child = Command::new(own)
         .args(["check", "--list-ports", "--dpdk-args", words])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|why| format!("cannot try it in a process of its own: {why}"))?;
+        .map_err(|why| format!("cannot start a child process: {why}"))?;
     let (out, err) = (drained(child.stdout.take()), drained(child.stderr.take()));
     let ended = await_end(&mut child)?;
     let text = |reader: thread::JoinHandle<String>| reader.join().unwrap_or_default();
@@ -116,14 +116,14 @@ fn ask(words: &str) -> Result<Vec<Seen>, String> {
         return Err(describe(ended, &err));
     }
     let last = out.lines().last().unwrap_or_default();
-    serde_json::from_str(last).map_err(|why| format!("its list of ports is not understood: {why}"))
+    serde_json::from_str(last).map_err(|why| format!("cannot read its list of ports: {why}"))
 }
 
 fn drained(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut pipe) = pipe {
-            // What there was until then.
+            // An error ends the output; what came before counts.
             let _ = pipe.read_to_end(&mut bytes);
         }
         String::from_utf8_lossy(&bytes).into_owned()
@@ -149,13 +149,13 @@ fn await_end(child: &mut Child) -> Result<ExitStatus, String> {
     }
 }
 
-/// Its own last line, or the signal that ended it.
+/// The child's last line, or the signal that ended it.
 fn describe(ended: ExitStatus, err: &str) -> String {
     let last = err.lines().rfind(|line| !line.trim().is_empty());
     let last = last.unwrap_or_default().trim();
     match ended.signal() {
         Some(signal) if last.is_empty() => format!("EAL crashed (signal {signal})"),
-        Some(signal) => format!("EAL crashed (signal {signal}); its last words: {last}"),
+        Some(signal) => format!("EAL crashed (signal {signal}); its last line: {last}"),
         None => last.strip_prefix("hioload: ").unwrap_or(last).to_owned(),
     }
 }
@@ -165,11 +165,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_crash_is_told_apart_from_a_refusal() {
+    fn a_crash_is_reported_with_its_signal() {
         let refused = ExitStatus::from_raw(2 << 8);
         assert_eq!(describe(refused, "hioload: no\n"), "no");
         let crashed = ExitStatus::from_raw(11);
         assert_eq!(describe(crashed, ""), "EAL crashed (signal 11)");
-        assert!(describe(crashed, "a\nb\n\n").ends_with("last words: b"));
+        assert!(describe(crashed, "a\nb\n\n").ends_with("last line: b"));
     }
 }

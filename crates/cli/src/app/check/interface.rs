@@ -1,17 +1,16 @@
-//! One interface.
+//! One network interface.
 
 use std::collections::BTreeSet;
 use std::fs;
 
-use hioload_ws::afxdp;
-use hioload_ws::afxdp::nic::{self, Ethtool, Nic};
-use hioload_ws::lcore::topology::{Topology, parse_cpu_list};
+use hioload_afxdp::nic::{self, Ethtool, Nic};
+use hioload_lcore::topology::{Topology, parse_cpu_list};
 
 use super::machine::{self, join};
 use super::{Findings, trial};
 use crate::cli::CheckArgs;
 
-/// Drivers with XDP of their own, and those of them with AF_XDP zero-copy.
+/// Drivers that run XDP programs, and those of them with AF_XDP zero-copy.
 const NATIVE: &[&str] = &[
     "atlantic",
     "bnxt_en",
@@ -53,13 +52,13 @@ const ZERO_COPY: &[&str] = &[
     "virtio_net",
 ];
 
-/// Looks at everything here.
+/// Checks everything in this file.
 pub(super) fn look(findings: &mut Findings, name: &str, arguments: &CheckArgs) {
     let nic = match Nic::find(name) {
         Ok(nic) => nic,
         Err(why) => {
             let found = format!("{name}: {why}");
-            return findings.missing("interface", found, "ip link shows which there are");
+            return findings.missing("interface", found, "ip link lists the interfaces");
         }
     };
     let Ok(ethtool) = Ethtool::new(name) else {
@@ -92,12 +91,12 @@ fn state(findings: &mut Findings, nic: &Nic, ethtool: &Ethtool) {
         Ok((true, true)) => findings.ok("interface", found),
         Ok((true, false)) => findings.note(
             "interface",
-            format!("{found}, without a carrier"),
-            "plug in the cable",
+            format!("{found}, no carrier"),
+            "connect the cable",
         ),
         _ => findings.missing(
             "interface",
-            format!("{found}, is down"),
+            format!("{found}, down"),
             format!("ip link set {name} up"),
         ),
     }
@@ -109,46 +108,42 @@ fn attached(findings: &mut Findings, nic: &Nic) {
         Ok(None) => findings.ok("xdp program", "none is attached"),
         Ok(Some(program)) => {
             let off = if program.generic { "xdpgeneric" } else { "xdp" };
-            let (whose, mend) = match afxdp::holder(program.id) {
+            let (whose, hint) = match nic::program_owner(program.id) {
                 Some((pid, command)) => (format!(", of {command}"), format!("kill {pid}")),
                 None => (String::new(), format!("ip link set dev {name} {off} off")),
             };
             findings.missing(
                 "xdp program",
-                format!("another one (id {}{whose}) is attached", program.id),
-                mend,
+                format!("another program (id {}{whose}) is attached", program.id),
+                hint,
             );
         }
-        Err(why) => findings.note(
-            "xdp program",
-            format!("cannot see whether there is one: {why}"),
-            "",
-        ),
+        Err(why) => findings.note("xdp program", format!("cannot ask the kernel: {why}"), ""),
     }
 }
 
 fn driver(findings: &mut Findings, nic: &Nic) {
     let Nic { name, driver, .. } = nic;
     let knows = |list: &[&str]| list.contains(&driver.as_str());
-    let trial = format!("hioload check --interface {name} --trial makes sure");
+    let trial = format!("hioload check --interface {name} --trial tests it");
     if knows(NATIVE) {
-        findings.ok("xdp mode", format!("native: {driver} has XDP"));
+        findings.ok("xdp mode", format!("native: {driver} runs XDP programs"));
     } else {
         findings.note(
             "xdp mode",
-            format!("SKB, as far as is known: {driver} is not among the drivers with XDP"),
+            format!("SKB: {driver} is not known to run XDP programs"),
             &trial,
         );
     }
     if knows(ZERO_COPY) {
         findings.ok(
             "zero-copy",
-            format!("{driver} has it, if the NIC and its configuration allow"),
+            format!("{driver} supports it, if the NIC and its configuration do"),
         );
     } else {
         findings.note(
             "zero-copy",
-            format!("{driver} is not known to have it: the kernel copies each packet once"),
+            format!("{driver} is not known to support it: the kernel copies each packet once"),
             "",
         );
     }
@@ -162,12 +157,12 @@ fn mtu(findings: &mut Findings, nic: &Nic) {
         }
         Some((frame, _)) => findings.note(
             "mtu",
-            format!("{mtu}: a packet takes several chunks, and frames of {frame} bytes; no checksum offload"),
-            format!("ip link set {name} mtu 1500, unless jumbo frames pay"),
+            format!("{mtu}: a packet needs several chunks and frames of {frame} bytes, without checksum offload"),
+            format!("ip link set {name} mtu 1500, if jumbo frames are not needed"),
         ),
         None => findings.missing(
             "mtu",
-            format!("{mtu} is more than a frame holds ({})", nic::largest_mtu()),
+            format!("{mtu} is above the largest that a frame holds ({})", nic::largest_mtu()),
             format!("ip link set {name} mtu 9000"),
         ),
     }
@@ -183,30 +178,30 @@ fn queues(findings: &mut Findings, nic: &Nic, ethtool: &Ethtool, lcores: usize) 
     } else if *queues as usize > lcores {
         findings.note(
             "queues",
-            format!("{found}: what is ours on a queue without an lcore is dropped"),
+            format!("{found}: packets for the server on a queue without an lcore are dropped"),
             format!("ethtool -L {name} combined {lcores}"),
         );
     } else {
-        let mend = if wanted > *queues as usize {
+        let hint = if wanted > *queues as usize {
             format!("ethtool -L {name} combined {wanted}, or fewer lcores")
         } else {
-            format!("as many lcores as queues: --lcores {queues}")
+            format!("--lcores {queues}, as many as queues")
         };
-        findings.note("queues", found, mend);
+        findings.note("queues", found, hint);
     }
 }
 
 fn rss(findings: &mut Findings, nic: &Nic, ethtool: &Ethtool) {
     let Nic { name, queues, .. } = nic;
     if *queues < 2 {
-        return findings.ok("rss", "one queue gets everything");
+        return findings.ok("rss", "one queue receives everything");
     }
     match ethtool.rss() {
         Ok(rss) => {
             let used: BTreeSet<_> = rss.indirection.iter().copied().collect();
             let unused: Vec<_> = (0..*queues).filter(|queue| !used.contains(queue)).collect();
             if !unused.is_empty() && !used.is_empty() {
-                findings.note("rss", format!("queues {} get no flows", join(&unused)), format!("ethtool -X {name} equal {queues}"));
+                findings.note("rss", format!("queues {} receive no flows", join(&unused)), format!("ethtool -X {name} equal {queues}"));
             } else {
                 findings.ok("rss", format!("{} entries over {queues} queues", rss.indirection.len()));
             }
@@ -216,14 +211,14 @@ fn rss(findings: &mut Findings, nic: &Nic, ethtool: &Ethtool) {
                 let key = vec!["6d:5a"; rss.key.len() / 2].join(":");
                 findings.note(
                     "rss key",
-                    "not symmetric; that matters only to a client and server on one machine's NICs",
+                    "not symmetric: it matters only if client and server are on NICs of one machine",
                     if key.is_empty() { String::new() } else { format!("ethtool -X {name} hkey {key}") },
                 );
             }
         }
         Err(_) => findings.note(
             "rss",
-            "the driver does not say how it spreads flows; those that land on the wrong lcore are handed over",
+            "the driver does not report how it spreads flows; a packet on the wrong lcore is handed to the owner of its flow",
             "",
         ),
     }
@@ -236,26 +231,26 @@ fn rings(findings: &mut Findings, nic: &Nic, ethtool: &Ethtool) {
             let ((rx, rx_max), (tx, tx_max)) = (rings.rx, rings.tx);
             let found = format!("rx {rx} of {rx_max}, tx {tx} of {tx_max}");
             if rx < rx_max.min(1024) {
-                let mend = format!(
+                let hint = format!(
                     "ethtool -G {name} rx {} tx {}",
                     rx_max.min(2048),
                     tx_max.min(2048)
                 );
-                findings.note("rings", format!("{found}: short for bursts"), mend);
+                findings.note("rings", format!("{found}: too short for bursts"), hint);
             } else {
                 findings.ok("rings", found);
             }
         }
-        Err(_) => findings.ok("rings", "the driver has none to set"),
+        Err(_) => findings.ok("rings", "the driver has no settings for them"),
     }
 }
 
 fn offloads(findings: &mut Findings, nic: &Nic, ethtool: &Ethtool) {
     let Nic { name, .. } = nic;
     let Ok(on) = ethtool.features() else {
-        return findings.note("offloads", "the driver does not say", "");
+        return findings.note("offloads", "the driver does not report them", "");
     };
-    // What joins packets makes more of them than a frame holds; a tag that the NIC takes off is not seen by the program.
+    // LRO and hardware GRO make packets that are larger than a frame. A VLAN tag that the NIC strips is invisible to the program.
     let bad: Vec<_> = [
         ("rx-lro", "lro"),
         ("rx-gro-hw", "rx-gro-hw"),
@@ -266,13 +261,13 @@ fn offloads(findings: &mut Findings, nic: &Nic, ethtool: &Ethtool) {
     .map(|(_, option)| option)
     .collect();
     if bad.is_empty() {
-        findings.ok("offloads", "none that joins packets or hides VLAN tags");
+        findings.ok("offloads", "none that merge packets or strip VLAN tags");
     } else {
         let options: Vec<_> = bad.iter().map(|option| format!("{option} off")).collect();
         findings.note(
             "offloads",
             format!(
-                "{} on: joins packets, or hides VLAN tags from the program",
+                "{} on: they merge packets or strip VLAN tags",
                 bad.join(", ")
             ),
             format!("ethtool -K {name} {}", options.join(" ")),
@@ -281,8 +276,8 @@ fn offloads(findings: &mut Findings, nic: &Nic, ethtool: &Ethtool) {
     if nic.is_virtual_cable() {
         findings.note(
             "checksums",
-            "a sender on a veth leaves them unfinished, so they are taken for good; and it sends more than a packet at once",
-            format!("at the other end of {name}: ethtool -K PEER tso off gso off txvlan off (and tx off, to have checksums)"),
+            "a sender on a veth does not compute them, so they are not verified; it also sends several packets as one",
+            format!("at the other end of {name}: ethtool -K PEER tso off gso off txvlan off (and tx off, for checksums)"),
         );
     }
 }
@@ -290,7 +285,7 @@ fn offloads(findings: &mut Findings, nic: &Nic, ethtool: &Ethtool) {
 fn interrupts(findings: &mut Findings, nic: &Nic, lcores: &[usize]) {
     let Nic { name, .. } = nic;
     let Ok(entries) = fs::read_dir(format!("/sys/class/net/{name}/device/msi_irqs")) else {
-        return findings.ok("interrupts", format!("{name} has none of its own"));
+        return findings.ok("interrupts", format!("{name} has none"));
     };
     let numbers = entries
         .flatten()
@@ -302,13 +297,13 @@ fn interrupts(findings: &mut Findings, nic: &Nic, lcores: &[usize]) {
         cpus.extend(parse_cpu_list(list.trim()).unwrap_or_default());
     }
     let elsewhere: Vec<_> = cpus.iter().filter(|cpu| !lcores.contains(cpu)).collect();
-    let found = format!("come to CPUs {}", join(&cpus.iter().collect::<Vec<_>>()));
+    let found = format!("on CPUs {}", join(&cpus.iter().collect::<Vec<_>>()));
     if elsewhere.is_empty() {
         findings.ok("interrupts", found);
     } else {
         findings.note(
             "interrupts",
-            format!("{found}, of which {} are no lcores", join(&elsewhere)),
+            format!("{found}, of which {} run no lcore", join(&elsewhere)),
             format!("systemctl stop irqbalance; echo CPU > /proc/irq/N/smp_affinity_list, for each N in /sys/class/net/{name}/device/msi_irqs"),
         );
     }
@@ -316,7 +311,7 @@ fn interrupts(findings: &mut Findings, nic: &Nic, lcores: &[usize]) {
 
 fn numa(findings: &mut Findings, nic: &Nic, lcores: &[usize]) {
     let Some(node) = nic.node else {
-        return findings.ok("numa", format!("{} is on no node in particular", nic.name));
+        return findings.ok("numa", format!("{} is attached to no node", nic.name));
     };
     let topology = Topology::detect();
     let far: Vec<_> = lcores
@@ -337,7 +332,7 @@ fn numa(findings: &mut Findings, nic: &Nic, lcores: &[usize]) {
     findings.note(
         "numa",
         format!(
-            "the NIC is on node {node} (distances {}), CPUs {} are not",
+            "the NIC is on node {node} (distances {}), CPUs {} are on other nodes",
             distances.trim(),
             join(&far)
         ),

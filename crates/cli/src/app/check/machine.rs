@@ -1,20 +1,20 @@
-//! The machine as such: kernel, privileges, memory, CPUs.
+//! The machine: kernel, privileges, memory, CPUs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hioload_lcore::topology::{Topology, parse_cpu_list};
 use hioload_ws::Lcores;
-use hioload_ws::lcore::topology::{Topology, parse_cpu_list};
 
 use super::Findings;
 use crate::cli::CheckArgs;
 use crate::config::values::LcoreSet;
 
-/// Packets in several buffers; without it AF_XDP ends at an MTU of about 3500.
+/// Packets in several buffers: without them the largest MTU of AF_XDP is about 3500.
 const JUMBO: (u32, u32) = (6, 6);
-/// Programs that know of packets in several buffers, and everything the loader uses.
+/// XDP programs for packets in several buffers, and everything that the loader uses.
 const NEEDED: (u32, u32) = (5, 18);
-/// The kernel fills in checksums (with a flag that has had its meaning since then).
+/// The kernel computes checksums: since this version the flag has its meaning.
 const CHECKSUMS: (u32, u32) = (6, 11);
 
 /// linux/capability.h
@@ -22,23 +22,23 @@ const CAPABILITIES: [(&str, u32); 4] = [
     ("CAP_NET_ADMIN", 12),
     ("CAP_NET_RAW", 13),
     ("CAP_BPF", CAP_BPF),
-    // Without it the verifier lets no program look behind a header of variable length.
+    // Without it the verifier accepts no program that reads behind a header of variable length.
     ("CAP_PERFMON", CAP_PERFMON),
 ];
 const CAP_BPF: u32 = 39;
 const CAP_PERFMON: u32 = 38;
-/// Has always stood for those two as well.
+/// It includes these two.
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_IPC_LOCK: u32 = 14;
 
 /// Frames of one queue by default: 8192 of 2 KiB.
 const QUEUE_MEMORY: u64 = 16 << 20;
 
-/// Where the kernel's files are: `/`, or a copy in tests.
+/// The root of the kernel's files: `/`, or a copy in tests.
 pub(super) struct Files(PathBuf);
 
 impl Files {
-    /// This machine's.
+    /// The files of this machine.
     pub(super) fn here() -> Self {
         Self(Path::new("/").to_owned())
     }
@@ -70,7 +70,7 @@ impl Files {
     }
 }
 
-/// Looks at everything here.
+/// Checks everything in this file.
 pub(super) fn look(findings: &mut Findings, arguments: &CheckArgs) {
     if cfg!(not(target_os = "linux")) {
         return;
@@ -82,13 +82,13 @@ pub(super) fn look(findings: &mut Findings, arguments: &CheckArgs) {
     cpus(findings, &files, &lcores(arguments));
 }
 
-/// The CPUs that are to be lcores.
+/// The CPUs of the lcores.
 pub(super) fn lcores(arguments: &CheckArgs) -> Vec<usize> {
     let placement = || Topology::detect().placement();
     match &arguments.lcores {
-        LcoreSet::All => placement(),
-        LcoreSet::Some(Lcores::Count(count)) => placement().into_iter().take(*count).collect(),
-        LcoreSet::Some(Lcores::Cpus(cpus)) => cpus.clone(),
+        LcoreSet(Lcores::Auto) => placement(),
+        LcoreSet(Lcores::Count(count)) => placement().into_iter().take(*count).collect(),
+        LcoreSet(Lcores::Cpus(cpus)) => cpus.clone(),
     }
 }
 
@@ -98,18 +98,18 @@ fn kernel(findings: &mut Findings, files: &Files) {
     match version(&release) {
         None => findings.note(
             subject,
-            format!("cannot read its version from '{release}'"),
+            format!("cannot read the version from '{release}'"),
             "",
         ),
         Some(version) if version < NEEDED => findings.missing(
             subject,
-            format!("Linux {release}, and {}.{} is needed", NEEDED.0, NEEDED.1),
+            format!("Linux {release}, older than {}.{}", NEEDED.0, NEEDED.1),
             "apt-get install linux-image-amd64/bookworm-backports, and reboot",
         ),
         Some(version) => {
             let without = [
                 (JUMBO, "an MTU above 3500"),
-                (CHECKSUMS, "checksums filled in by the kernel"),
+                (CHECKSUMS, "checksums computed by the kernel"),
             ]
             .into_iter()
             .filter(|(since, _)| version < *since)
@@ -127,12 +127,12 @@ fn kernel(findings: &mut Findings, files: &Files) {
         }
     }
     if files.has("sys/kernel/btf/vmlinux") {
-        findings.ok("btf", "the kernel describes its types");
+        findings.ok("btf", "the kernel has type information");
     } else {
         findings.note(
             "btf",
-            "the kernel has no BTF; our program does not need it, bpftool shows less",
-            "a kernel with CONFIG_DEBUG_INFO_BTF=y",
+            "the kernel has no BTF: the XDP program works without it, and bpftool shows less",
+            "boot a kernel with CONFIG_DEBUG_INFO_BTF=y",
         );
     }
 }
@@ -148,7 +148,7 @@ fn privileges(findings: &mut Findings, files: &Files) {
     let status = files.read("proc/self/status").unwrap_or_default();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let Some(mask) = effective.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()) else {
-        findings.note(subject, "cannot read this process's capabilities", "");
+        findings.note(subject, "cannot read the capabilities of this process", "");
         return;
     };
     let has = |bit: u32| mask & 1 << bit != 0;
@@ -162,7 +162,7 @@ fn privileges(findings: &mut Findings, files: &Files) {
     if !lacking.is_empty() {
         findings.missing(
             subject,
-            format!("not {}", lacking.join(", ")),
+            format!("missing {}", lacking.join(", ")),
             "run as root, or: setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon,cap_ipc_lock=ep $(command -v hioload)",
         );
         return;
@@ -174,7 +174,7 @@ fn privileges(findings: &mut Findings, files: &Files) {
         findings.missing(
             "memlock",
             format!(
-                "frames count as locked memory, of which {} KiB are allowed",
+                "only {} KiB may be locked, and packet frames are locked memory",
                 limit >> 10
             ),
             "ulimit -l unlimited, or LimitMEMLOCK=infinity in the systemd unit, or CAP_IPC_LOCK",
@@ -188,7 +188,7 @@ pub(super) fn locked_memory(files: &Files) -> Option<u64> {
     let line = limits
         .lines()
         .find_map(|line| line.strip_prefix("Max locked memory"));
-    // A number that is none: unlimited.
+    // `unlimited` is not a number.
     line?.split_whitespace().next()?.parse().ok()
 }
 
@@ -218,13 +218,13 @@ fn huge_pages(findings: &mut Findings, files: &Files) {
         ),
         _ => findings.note(
             subject,
-            "none are reserved: frames get base pages",
+            "none are reserved: packet frames use 4 KiB pages",
             "sysctl -w vm.nr_hugepages=64 (8 for each queue)",
         ),
     }
 }
 
-/// Whether the lcores have their CPUs to themselves.
+/// Whether other threads use the CPUs of the lcores.
 pub(super) fn cpus(findings: &mut Findings, files: &Files, lcores: &[usize]) {
     let list = |path| {
         files
@@ -237,15 +237,10 @@ pub(super) fn cpus(findings: &mut Findings, files: &Files, lcores: &[usize]) {
         (
             "isolation",
             isolated,
-            "kept free of other threads",
+            "isolated from other threads",
             "isolcpus",
         ),
-        (
-            "ticks",
-            tickless,
-            "free of the scheduler's tick",
-            "nohz_full",
-        ),
+        ("ticks", tickless, "without the scheduler tick", "nohz_full"),
     ] {
         let (with, without): (Vec<usize>, Vec<usize>) =
             lcores.iter().partition(|&cpu| set.contains(cpu));
@@ -256,7 +251,7 @@ pub(super) fn cpus(findings: &mut Findings, files: &Files, lcores: &[usize]) {
                 subject,
                 format!("CPUs {} are not {what}", join(&without)),
                 format!(
-                    "boot with {option}={} (and leave the kernel at least one other CPU)",
+                    "boot with {option}={} (the kernel needs at least one other CPU)",
                     join(&without)
                 ),
             );
@@ -289,7 +284,7 @@ pub(super) mod tests {
         }
     }
 
-    /// A tree of files as the kernel shows them.
+    /// A tree of files like the kernel's.
     pub(in super::super) fn tree(name: &str, files: &[(&str, &str)]) -> Files {
         let root =
             std::env::temp_dir().join(format!("hioload-check-{}-{name}", std::process::id()));
@@ -312,7 +307,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn kernels_are_told_apart() {
+    fn old_kernels_are_reported() {
         for (release, level) in [
             ("6.18.44-fc", Level::Ok),
             ("6.1.0-37-amd64", Level::Note),
@@ -333,7 +328,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn each_capability_counts() {
+    fn every_capability_is_required() {
         let all = 1_u64 << 12 | 1 << 13 | 1 << 38 | 1 << 39 | 1 << 14;
         let limits = "Max locked memory  65536  65536  bytes";
         for (mask, wanted) in [
@@ -362,7 +357,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn memory_and_cpus_are_read() {
+    fn huge_pages_and_isolation_are_reported() {
         let files = tree(
             "cpus",
             &[

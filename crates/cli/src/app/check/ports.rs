@@ -1,22 +1,22 @@
-//! What DPDK needs of the machine: huge pages, a driver that hands NICs over (VFIO), an IOMMU, NICs bound to it, memory that may be
-//! locked, CPUs that are left alone. All of it is read from /sys and /proc.
+//! What DPDK needs of the machine: huge pages, a driver that gives NICs to user space (VFIO), an IOMMU, NICs bound to that driver, memory
+//! that may be locked, isolated CPUs. All of it is read from /sys and /proc.
 
 use super::Findings;
 use super::machine::{self, Files};
 use crate::cli::CheckArgs;
 
-/// Drivers of the kernel that hand a NIC over to DPDK.
+/// Kernel drivers that give a NIC to user space.
 const HANDING_OVER: [&str; 3] = ["vfio-pci", "igb_uio", "uio_pci_generic"];
-/// Those that DPDK works beside: their NICs stay with them.
+/// Kernel drivers that keep their NICs and share them with DPDK.
 const BESIDE: [&str; 2] = ["mlx4_core", "mlx5_core"];
 /// Network controllers, by the first byte of their PCI class.
 const NETWORK: &str = "0x02";
-/// What a queue takes with its defaults: 4095 mbufs of 2.3 KiB.
+/// Memory of a queue with the defaults: 4095 mbufs of 2.3 KiB.
 const QUEUE_MEMORY: u64 = 16 << 20;
-/// Pages worth having: eight queues, and what EAL itself takes.
+/// Pages for eight queues and for EAL.
 const PAGES: u64 = 128;
 
-/// Looks at everything here. Says whether a NIC is there that DPDK could take.
+/// Checks everything in this file. Returns whether DPDK can use one of the NICs.
 pub(super) fn look(findings: &mut Findings, arguments: &CheckArgs) -> bool {
     if cfg!(not(target_os = "linux")) {
         return false;
@@ -38,7 +38,7 @@ pub(super) fn look(findings: &mut Findings, arguments: &CheckArgs) -> bool {
         findings.note(
             "nic",
             "this machine has no PCI network controller",
-            "virtual devices work without: --vdev=net_af_packet0,iface=eth1",
+            "use a virtual device: --vdev=net_af_packet0,iface=eth1",
         );
     }
     machine::cpus(findings, &files, &machine::lcores(arguments));
@@ -77,13 +77,13 @@ fn huge_pages(findings: &mut Findings, files: &Files, unwanted: bool) {
             }
         }
     }
-    let mend = format!(
+    let hint = format!(
         "deploy/dpdk/huge-pages reserve {PAGES} (16 MiB for each queue; --node N for the NIC's node)"
     );
     if free_bytes > 0 {
         findings.ok(subject, found.join(", "));
     } else if unwanted {
-        findings.note(subject, "none are free, and --no-huge does without", mend);
+        findings.note(subject, "none are free; --no-huge needs none", hint);
     } else {
         let how = if found.is_empty() {
             "none are reserved"
@@ -93,7 +93,7 @@ fn huge_pages(findings: &mut Findings, files: &Files, unwanted: bool) {
         findings.missing(
             subject,
             how,
-            format!("{mend}; or do without: --dpdk-args \"--no-huge -m 512\""),
+            format!("{hint}; or use none: --dpdk-args \"--no-huge -m 512\""),
         );
     }
 }
@@ -104,7 +104,7 @@ fn memlock(findings: &mut Findings, files: &Files) {
         Some(limit) if limit < QUEUE_MEMORY => findings.note(
             "memlock",
             format!(
-                "{} KiB may be locked: VFIO locks what a NIC writes into",
+                "only {} KiB may be locked, and VFIO locks the memory that a NIC writes to",
                 limit >> 10
             ),
             "ulimit -l unlimited, or LimitMEMLOCK=infinity in the systemd unit",
@@ -138,7 +138,7 @@ fn nics(files: &Files) -> Vec<Nic> {
             id.trim_start_matches("0x").to_owned()
         };
         let mut interfaces = files.list(&at("net"));
-        // Virtio has a bus of its own in between.
+        // Virtio puts a bus between the PCI device and its interface.
         for below in files.list(&at("")) {
             if below.starts_with("virtio") {
                 interfaces.extend(files.list(&at(&format!("{below}/net"))));
@@ -170,7 +170,7 @@ fn vfio(findings: &mut Findings, files: &Files, nics: &[Nic]) {
     } else if !nics.is_empty() && nics.iter().all(beside) {
         findings.ok(
             subject,
-            "not loaded, and not needed: the NICs stay with their kernel driver",
+            "not loaded and not needed: the kernel drivers of the NICs share them with DPDK",
         );
     } else {
         findings.note(
@@ -190,14 +190,14 @@ fn iommu(findings: &mut Findings, files: &Files) {
     } else if unsafe_mode.as_deref() == Some("Y") {
         findings.note(
             subject,
-            "none, and VFIO is told to do without: a NIC can write anywhere",
-            "turn it on: BIOS (VT-d, AMD-Vi), and intel_iommu=on on the kernel's command line",
+            "none, and VFIO is set to work without: a NIC can write to any memory",
+            "enable it: BIOS (VT-d, AMD-Vi), and intel_iommu=on on the kernel's command line",
         );
     } else {
         findings.note(
             subject,
-            "there are no IOMMU groups: VFIO hands over no NIC",
-            "turn it on: BIOS (VT-d, AMD-Vi), and intel_iommu=on on the kernel's command line; or deploy/dpdk/nic bind ADDRESS --no-iommu",
+            "there are no IOMMU groups: VFIO gives no NIC to user space",
+            "enable it: BIOS (VT-d, AMD-Vi), and intel_iommu=on on the kernel's command line; or deploy/dpdk/nic bind ADDRESS --no-iommu",
         );
     }
 }
@@ -221,14 +221,14 @@ fn bound(findings: &mut Findings, nic: &Nic) {
     }
     match nic.driver.as_deref() {
         Some(driver) if HANDING_OVER.contains(&driver) => {
-            findings.ok("nic", format!("{found}: DPDK's to take"));
+            findings.ok("nic", format!("{found}: DPDK can use it"));
         }
         Some(driver) if BESIDE.contains(&driver) => {
-            findings.ok("nic", format!("{found}: DPDK works beside this driver"));
+            findings.ok("nic", format!("{found}: this driver shares it with DPDK"));
         }
         _ => findings.note(
             "nic",
-            format!("{found}: the kernel's"),
+            format!("{found}: the kernel has it"),
             format!("deploy/dpdk/nic bind {address}"),
         ),
     }
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn nics_are_told_by_their_drivers() {
+    fn a_nic_is_reported_with_its_driver() {
         let pci = "sys/bus/pci/devices";
         let files = tree(
             "dpdk-nics",
@@ -280,7 +280,7 @@ mod tests {
         files.symlink("../drivers/i40e", &format!("{pci}/0000:01:00.0/driver"));
         let all = nics(&files);
         let [nic] = &all[..] else {
-            panic!("one is a NIC");
+            panic!("there is one NIC");
         };
         let mut findings = Findings::default();
         bound(&mut findings, nic);
@@ -288,10 +288,10 @@ mod tests {
         assert_eq!(finding.level, Level::Note);
         assert_eq!(
             finding.found,
-            "0000:01:00.0 (8086:1572), driver i40e, interface eth1, no IOMMU group: the kernel's"
+            "0000:01:00.0 (8086:1572), driver i40e, interface eth1, no IOMMU group: the kernel has it"
         );
         assert_eq!(
-            finding.mend.as_deref(),
+            finding.hint.as_deref(),
             Some("deploy/dpdk/nic bind 0000:01:00.0")
         );
         files.remove();

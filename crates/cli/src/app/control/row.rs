@@ -1,29 +1,29 @@
-//! The lines of an answer.
+//! The lines of a response.
 
 use std::time::Duration;
 
-use hioload_ws::device::tap::TapReport;
-use hioload_ws::transport::FlowInfo;
+use hioload_device::tap::TapReport;
+use hioload_transport::FlowInfo;
 use serde::{Deserialize, Serialize};
 
-/// The first line of an answer.
+/// The first line of a response.
 #[derive(Serialize, Deserialize, PartialEq, Eq, Debug)]
 pub(crate) struct Start {
-    /// What moves the server's bytes.
+    /// The server's transport.
     pub transport: String,
-    /// How many lcores it has.
+    /// The number of its lcores.
     pub lcores: usize,
-    /// Where it listens.
+    /// Its endpoints.
     pub listen: Vec<String>,
 }
 
-/// The last line.
+/// The last line of a response.
 #[derive(Serialize, Deserialize, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Ends {
-    /// All was said.
+    /// The response is complete.
     #[serde(default)]
     pub end: bool,
-    /// Why not.
+    /// Why it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -42,13 +42,13 @@ pub(crate) struct Row {
     pub rtt: Option<u64>,
     pub rto: u64,
     pub retransmits: u32,
-    /// Closed by us and not yet by the peer.
+    /// The server has closed it, and the peer has not.
     pub orphan: bool,
     #[serde(flatten)]
     pub details: Option<Details>,
 }
 
-/// What is only told if it is asked for.
+/// Details, which a question has to ask for.
 #[derive(Serialize, Deserialize, PartialEq, Eq, Debug)]
 pub(crate) struct Details {
     pub in_flight: usize,
@@ -57,7 +57,7 @@ pub(crate) struct Details {
     pub mss: usize,
 }
 
-/// What a recording of packets has done.
+/// The result of a recording.
 #[derive(Serialize, Deserialize, PartialEq, Eq, Debug)]
 pub(crate) struct Recorded {
     pub written: u64,
@@ -88,10 +88,16 @@ impl Recorded {
         let Self { written, bytes, .. } = self;
         let mut text = format!("{written} packets recorded, {bytes} bytes");
         if self.dropped > 0 {
-            text.push_str(&format!("; {} came too fast", self.dropped));
+            text.push_str(&format!(
+                "; {} dropped, because the writer was too slow",
+                self.dropped
+            ));
         }
         if self.over_limit > 0 {
-            text.push_str(&format!("; {} after the file was full", self.over_limit));
+            text.push_str(&format!(
+                "; {} dropped after the file was full",
+                self.over_limit
+            ));
         }
         text
     }
@@ -124,7 +130,7 @@ impl Row {
         }
     }
 
-    /// As `ss -ti` has it: the queues and addresses in columns, the rest in a second line.
+    /// Two lines, as `ss -ti` prints them: state, queues and addresses in columns, then the rest.
     pub(crate) fn text(&self) -> String {
         let millis = |micros: u64| format!("{}.{:03}", micros / 1000, micros % 1000);
         let mut more = format!("lcore:{} rcv_wnd:{}", self.lcore, self.recv_window);
@@ -151,7 +157,7 @@ impl Row {
         )
     }
 
-    /// What stands above the columns.
+    /// The heading of the columns.
     pub(crate) fn heading() -> String {
         format!(
             "{:<11} {:>7} {:>7} {:>25} {:>25}",
@@ -162,7 +168,7 @@ impl Row {
 
 #[cfg(test)]
 mod tests {
-    use hioload_ws::transport::FlowDetails;
+    use hioload_transport::FlowDetails;
 
     use super::*;
 
@@ -188,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_the_same_after_the_wire() {
+    fn a_row_survives_serialization() {
         let brief = FlowInfo {
             details: None,
             ..flow()
@@ -202,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recording_tells_what_it_lacks() {
+    fn a_recording_reports_the_packets_that_it_lacks() {
         let mut recorded = Recorded::from(TapReport {
             written: 7,
             bytes: 900,
@@ -210,11 +216,15 @@ mod tests {
         });
         assert_eq!(recorded.text(), "7 packets recorded, 900 bytes");
         (recorded.dropped, recorded.over_limit) = (1, 2);
-        assert!(recorded.text().contains("1 came too fast; 2 after"));
+        assert!(
+            recorded
+                .text()
+                .contains("1 dropped, because the writer was too slow; 2 dropped after")
+        );
     }
 
     #[test]
-    fn a_row_is_shown_like_ss_does() {
+    fn a_row_looks_like_that_of_ss() {
         let text = Row::new(1, &flow()).text();
         let words: Vec<&str> = text.split_whitespace().collect();
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The server's side.
+//! The server's side of the control socket.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
@@ -8,35 +8,37 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hioload_ws::device::tap::{TapOptions, TapSwitch};
-use hioload_ws::transport::Wanted;
+use hioload_device::tap::{TapOptions, TapSwitch};
+use hioload_transport::Wanted;
 use hioload_ws::{Endpoint, Remote};
 
 use super::row::{Ends, Recorded, Row, Start};
+use crate::Failure;
 use crate::config::values::{Control, PeerFilter};
 
-/// How long an asker may neither read nor write.
+/// Time for a client to read or write.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long one answer may take in all.
+/// Time for a whole response.
 const LONGEST: Duration = Duration::from_secs(60);
-/// Bytes of a question.
+/// The most bytes of a question.
 const LONGEST_QUESTION: u64 = 4096;
 
-/// Whose connections a server's are.
-pub(crate) enum Kind {
-    /// The kernel's.
+/// What a control socket controls: the transport decides which questions have an answer.
+pub(crate) enum Controlled {
+    /// Connections of the kernel.
     Sockets,
-    /// Our own, over frames that can be recorded.
-    #[cfg_attr(not(bypass), allow(dead_code))]
+    /// Connections of user-space TCP, whose packets can be recorded.
+    // Only af-xdp and dpdk have it.
+    #[cfg_attr(not(any(feature = "af-xdp", feature = "dpdk")), allow(dead_code))]
     Bypass {
-        /// For the start line: `af-xdp`.
+        /// The transport: `af-xdp`.
         name: &'static str,
-        /// For all of the server's queues.
+        /// The tap of all queues.
         tap: TapSwitch,
     },
 }
 
-impl Kind {
+impl Controlled {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Sockets => "sockets",
@@ -54,14 +56,14 @@ pub(crate) fn default_dirs() -> Vec<PathBuf> {
     all.into_iter().chain(mine).collect()
 }
 
-/// A bound control socket. Its file is removed with it.
+/// A bound control socket. Dropping it removes its file.
 pub(crate) struct Socket {
     listener: UnixListener,
     file: File,
     listen: Vec<String>,
 }
 
-/// The file of a bound socket, unless another has taken its place.
+/// The file of a bound socket. Dropping it removes the file, unless another file has replaced it.
 pub(crate) struct File {
     path: PathBuf,
     device: u64,
@@ -77,11 +79,11 @@ impl Drop for File {
     }
 }
 
-/// Binds the control socket that is wanted, if one is.
+/// Binds the control socket.
 ///
 /// # Errors
-/// It was asked for by name and cannot be had. One that nobody named is only worth a line in the log.
-pub(crate) fn bind(wanted: &Control, endpoints: &[Endpoint]) -> Result<Option<Socket>, String> {
+/// Code 2: the path that the operator chose cannot be bound. The default path is optional: a failure is logged.
+pub(crate) fn bind(wanted: &Control, endpoints: &[Endpoint]) -> Result<Option<Socket>, Failure> {
     let listen: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
     let path = match wanted {
         Control::None => return Ok(None),
@@ -101,10 +103,10 @@ pub(crate) fn bind(wanted: &Control, endpoints: &[Endpoint]) -> Result<Option<So
     };
     bind_at(&path, listen)
         .map(Some)
-        .map_err(|why| format!("--control {}: {why}", path.display()))
+        .map_err(|why| Failure::usage(why).in_context(format!("--control {}", path.display())))
 }
 
-/// `PORT.sock` in the first of the default directories that there is or that can be made.
+/// `PORT.sock` in the first default directory that exists or can be created.
 fn auto_path(endpoints: &[Endpoint]) -> Option<PathBuf> {
     let port = endpoints.iter().find_map(|endpoint| match endpoint {
         Endpoint::Tcp(addr) => Some(addr.port()),
@@ -124,7 +126,7 @@ fn bind_at(path: &Path, listen: Vec<String>) -> io::Result<Socket> {
     if is_stale(path) {
         fs::remove_file(path)?;
     }
-    // Nobody can connect before it listens, and by then it is for our user alone.
+    // No client can connect before `listen`, and by then only this user may open the file.
     let socket = rustix::net::socket(
         rustix::net::AddressFamily::UNIX,
         rustix::net::SocketType::STREAM,
@@ -147,20 +149,20 @@ fn bind_at(path: &Path, listen: Vec<String>) -> io::Result<Socket> {
     })
 }
 
-/// Whether `path` is a socket on which nobody answers.
+/// Whether `path` is a socket that no process listens on.
 fn is_stale(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
         && UnixStream::connect(path).is_err_and(|why| why.kind() == ErrorKind::ConnectionRefused)
 }
 
 impl Socket {
-    /// Answers from a thread of its own, for as long as the process lives; the file lives as long as what this returns.
+    /// Starts a thread that answers until the process ends. Dropping the returned value removes the file.
     ///
     /// # Errors
     /// The thread could not be started.
     pub(crate) fn serve<E: Send + 'static>(
         self,
-        kind: Kind,
+        controlled: Controlled,
         remote: Remote<E>,
     ) -> io::Result<File> {
         let Self {
@@ -169,19 +171,19 @@ impl Socket {
             listen,
         } = self;
         let start = Start {
-            transport: kind.name().to_owned(),
+            transport: controlled.name().to_owned(),
             lcores: remote.lcores(),
             listen,
         };
         let serve = move || {
-            for asker in listener.incoming() {
-                match asker {
-                    Ok(asker) => {
-                        if let Err(why) = answer(&asker, &start, &kind, &remote) {
+            for client in listener.incoming() {
+                match client {
+                    Ok(client) => {
+                        if let Err(why) = answer(&client, &start, &controlled, &remote) {
                             tracing::debug!("control socket: {why}");
                         }
                     }
-                    // Out of descriptors, most likely.
+                    // Most likely the process has no free descriptor.
                     Err(_) => thread::sleep(PATIENCE),
                 }
             }
@@ -195,36 +197,38 @@ impl Socket {
 
 /// Reads one question and answers it.
 fn answer<E: Send>(
-    asker: &UnixStream,
+    client: &UnixStream,
     start: &Start,
-    kind: &Kind,
+    controlled: &Controlled,
     remote: &Remote<E>,
 ) -> io::Result<()> {
-    asker.set_read_timeout(Some(PATIENCE))?;
-    asker.set_write_timeout(Some(PATIENCE))?;
+    client.set_read_timeout(Some(PATIENCE))?;
+    client.set_write_timeout(Some(PATIENCE))?;
     let mut question = String::new();
-    BufReader::new(asker.take(LONGEST_QUESTION)).read_line(&mut question)?;
-    let mut out = BufWriter::new(asker);
-    let outcome = match (question.trim_end(), kind) {
-        (question, kind) if question.split(' ').next() == Some("flows") => {
-            line(&mut out, start)?;
-            match (parse_wanted(question), kind) {
-                (None, _) => Err(format!("unknown question: {question:?}")),
-                (Some(_), Kind::Sockets) => Ok(()),
-                (Some(wanted), Kind::Bypass { .. }) => flows(&mut out, wanted, remote)?,
-            }
+    BufReader::new(client.take(LONGEST_QUESTION)).read_line(&mut question)?;
+    let mut out = BufWriter::new(client);
+    let question = question.trim_end();
+    let unknown = || Err(format!("unknown question: {question:?}"));
+    let answered = if question.split(' ').next() == Some("flows") {
+        line(&mut out, start)?;
+        match (parse_wanted(question), controlled) {
+            (None, _) => unknown(),
+            (Some(_), Controlled::Sockets) => Ok(()),
+            (Some(wanted), Controlled::Bypass { .. }) => flows(&mut out, wanted, remote)?,
         }
-        (question, kind) => match (question.strip_prefix("tap "), kind) {
-            (Some(what), Kind::Bypass { tap, .. }) => tapped(&mut out, what, tap)?,
-            (Some(_), Kind::Sockets) => {
-                Err("its packets are the kernel's: tcpdump records them".to_owned())
-            }
-            (None, _) => Err(format!("unknown question: {question:?}")),
-        },
+    } else {
+        match (question.strip_prefix("tap "), controlled) {
+            (Some(what), Controlled::Bypass { tap, .. }) => tapped(&mut out, what, tap)?,
+            (Some(_), Controlled::Sockets) => Err(
+                "the kernel handles the packets of this server: record them with tcpdump"
+                    .to_owned(),
+            ),
+            (None, _) => unknown(),
+        }
     };
     let ends = Ends {
-        end: outcome.is_ok(),
-        error: outcome.err(),
+        end: answered.is_ok(),
+        error: answered.err(),
     };
     line(&mut out, &ends)?;
     out.flush()
@@ -244,7 +248,7 @@ fn parse_wanted(question: &str) -> Option<Wanted> {
     Some(wanted)
 }
 
-/// All flows of all lcores that are wanted, a few at a time.
+/// Writes the wanted flows of all lcores, a few at a time.
 fn flows<E: Send>(
     out: &mut impl Write,
     wanted: Wanted,
@@ -262,7 +266,7 @@ fn flows<E: Send>(
                 line(out, &Row::new(lcore, flow))?;
             }
             if Instant::now() > until {
-                return Ok(Err("the answer took too long".to_owned()));
+                return Ok(Err("the response took too long".to_owned()));
             }
             from = next;
         }
@@ -270,26 +274,24 @@ fn flows<E: Send>(
     Ok(Ok(()))
 }
 
-/// Begins or ends a recording.
+/// Starts or stops a recording.
 fn tapped(out: &mut impl Write, what: &str, tap: &TapSwitch) -> io::Result<Result<(), String>> {
     if what == "stop" {
         return match tap.stop() {
             Ok(Some(report)) => line(out, &Recorded::from(report)).map(Ok),
-            Ok(None) => Ok(Err("nothing is being recorded".to_owned())),
-            Err(why) => Ok(Err(format!("the recording ended: {why}"))),
+            Ok(None) => Ok(Err("no recording is running".to_owned())),
+            Err(why) => Ok(Err(format!("the recording failed: {why}"))),
         };
     }
     let Some((snaplen, max_bytes, file)) = parse_start(what) else {
         return Ok(Err(format!("unknown question: {what:?}")));
     };
-    let options = TapOptions {
-        snaplen,
-        max_bytes: Some(max_bytes),
-        ..TapOptions::default()
-    };
+    let options = TapOptions::default()
+        .snaplen(snaplen)
+        .max_bytes(Some(max_bytes));
     let started = tap.start_file(Path::new(file), &options);
     Ok(started.map_err(|why| match why.kind() {
-        ErrorKind::ResourceBusy => "packets are being recorded already".to_owned(),
+        ErrorKind::ResourceBusy => "a recording is already running".to_owned(),
         _ => format!("{file}: {why}"),
     }))
 }
@@ -313,7 +315,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flows_are_asked_for_in_one_line() {
+    fn a_question_for_flows_is_one_line() {
         let asked = parse_wanted;
         assert_eq!(asked("flows"), Some(Wanted::default()));
         let one = Wanted {
@@ -326,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recording_is_asked_for_in_one_line() {
+    fn a_question_for_a_recording_is_one_line() {
         let whole = parse_start("start 128 4096 /tmp/a b.pcapng");
         assert_eq!(whole, Some((128, 4096, "/tmp/a b.pcapng")));
         for text in [
@@ -341,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recording_begins_once_and_ends_once() {
+    fn a_recording_starts_once_and_stops_once() {
         let path = std::env::temp_dir().join(format!("hioload-tap-{}.pcapng", std::process::id()));
         let _ = fs::remove_file(&path);
         let tap = TapSwitch::new();
@@ -356,7 +358,7 @@ mod tests {
         assert!(asked(&start).0.is_err_and(|why| why.contains("already")));
         let (outcome, said) = asked("stop");
         assert!(outcome.is_ok() && said.contains("\"written\":0"), "{said}");
-        // What is there is not overwritten.
+        // An existing file is not overwritten.
         assert!(
             asked(&start)
                 .0

@@ -1,249 +1,100 @@
-//! EAL, the port, its queues, and its end.
+//! Servers and clients over the queues of a DPDK port.
 
-mod watch;
+use hioload_bypass::dpdk::{DpdkOptions, Eal, PortName, open, split_arguments};
+use hioload_device::tap::TapSwitch;
+use hioload_ws::ServerOptions;
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
-use hioload_ws::device::tap::TapSwitch;
-use hioload_ws::dpdk::{
-    self, Closed, Eal, Port, PortInfo, PortOptions, Queue, QueueEnd, Steering, split_arguments,
-};
-use hioload_ws::engine::{LcorePlacement, StartError};
-use hioload_ws::lcore::Topology;
-use hioload_ws::{Lcores, ServerOptions};
-
-use super::super::bypass::{OpenQueue, Queues, listed};
 use super::super::client::{ClientLink, Work};
-use super::super::control::Kind;
-use super::super::serve::Site;
+use super::super::control::Controlled;
+use super::super::serve::Service;
 use super::super::signals::Signals;
 use crate::Failure;
-use crate::config::bypass::BypassPlan;
-use crate::config::dpdk::Dpdk;
-use crate::config::plan::Plan;
-use crate::config::values;
-use watch::Watch;
+use crate::config::bypass::{BypassSettings, failure};
+use crate::config::sections::DpdkArgs;
+use crate::config::serve::ServeConfig;
+use crate::config::values::{self, AutoOff};
 
 const NAME: &str = "dpdk";
 
-/// EAL, which starts once in a process.
-pub(crate) type Started = Eal;
+/// EAL, which starts once in a process: a client that makes several engines keeps it from one to the next.
+pub(crate) type EalHandle = Eal;
 
 /// Serves until a signal ends it.
-pub(crate) fn serve(plan: Plan, signals: Signals) -> Result<(), Failure> {
-    let site = Site::of(&plan);
-    let chosen = plan.lcores_set.then(|| plan.server.lcores.clone());
+pub(crate) fn serve(config: ServeConfig, signals: Signals) -> Result<(), Failure> {
+    let service = Service::of(&config);
     let tap = TapSwitch::new();
-    let eal = start(&plan.dpdk)?;
-    let (port, queues) = open(&eal, &plan.dpdk, &plan.bypass, chosen.as_ref())?;
-    let engine = queues
-        .tapped(&tap)
-        .engine(&plan.bypass.stack, plan.server, chosen)?;
-    let watch = Watch::start(port)?;
-    let outcome = site.run(engine, signals, Kind::Bypass { name: NAME, tap });
-    let closed = close(watch.end());
-    outcome.and(closed)
+    let eal = start_eal(&config.dpdk)?;
+    let options = options(&config.dpdk, &config.bypass)?;
+    let (port, queues) = open(&eal, options, &config.server).map_err(failure)?;
+    let server = queues.tapped(&tap).server(config.server).map_err(failure)?;
+    let ended = service.run(server, signals, Controlled::Bypass { name: NAME, tap });
+    let closed = port.close().map_err(failure);
+    ended.and(closed.map(drop))
 }
 
-/// Does a client's work on the queues of a port.
+/// Does a client's work over the queues of a port.
 pub(crate) fn client<W: Work>(
     link: &ClientLink,
     options: ServerOptions,
-    chosen: Option<Lcores>,
     work: W,
-) -> Result<W::Outcome, Failure> {
-    let eal = start(&link.dpdk)?;
-    let _ = link.started.set(eal.clone());
-    let (port, queues) = open(&eal, &link.dpdk, &link.bypass, chosen.as_ref())?;
-    let watch = Watch::start(port)?;
-    let outcome = work.over(queues, &link.bypass.stack, options, chosen);
-    let closed = close(watch.end());
-    outcome.and_then(|outcome| closed.map(|()| outcome))
+) -> Result<W::Output, Failure> {
+    let eal = start_eal(&link.dpdk)?;
+    let _ = link.eal.set(eal.clone());
+    let port = self::options(&link.dpdk, &link.bypass)?;
+    let (port, queues) = open(&eal, port, &options).map_err(failure)?;
+    let output = work.run_over(queues, options);
+    let closed = port.close().map_err(failure);
+    output.and_then(|output| closed.map(|_| output))
 }
 
-fn refused(why: &dpdk::Error) -> Failure {
-    Failure::usage(why.to_string())
+/// Starts EAL, or returns the one that runs.
+fn start_eal(args: &DpdkArgs) -> Result<Eal, Failure> {
+    let arguments = args.dpdk_args.clone().and_then(|arguments| arguments.0);
+    let arguments = split_arguments(&arguments.unwrap_or_default()).map_err(Failure::usage)?;
+    Eal::init(&arguments).map_err(Failure::usage)
 }
 
-/// Starts EAL, or joins it.
-fn start(settings: &Dpdk) -> Result<Eal, Failure> {
-    let arguments = split_arguments(&settings.arguments).map_err(|why| refused(&why))?;
-    Eal::init(&arguments).map_err(|why| refused(&why))
-}
-
-/// Starts the port; gives its queues.
-fn open(
-    eal: &Eal,
-    settings: &Dpdk,
-    bypass: &BypassPlan,
-    chosen: Option<&Lcores>,
-) -> Result<(Port, Queues<Queue>), Failure> {
-    let mut options = port_options(settings, bypass);
-    let ports = Port::list(eal);
-    // One that is not there is told by the opening.
-    let info = ports.iter().find(|info| match &options.port {
-        dpdk::PortName::Number(number) => info.number == *number,
-        dpdk::PortName::Name(name) => info.name == *name,
-        dpdk::PortName::Ring(_) => false,
+fn options(args: &DpdkArgs, bypass: &BypassSettings) -> Result<DpdkOptions, Failure> {
+    let is_on = |value: Option<AutoOff>| value != Some(AutoOff::Off);
+    let mut options = DpdkOptions::new(match &args.port {
+        None => PortName::Number(0),
+        Some(values::PortName::Number(number)) => PortName::Number(*number),
+        Some(values::PortName::Name(name)) => PortName::Name(name.clone()),
     });
     options.queues = match &bypass.queues {
-        Some(list) => asked_for(list).map_err(Failure::usage)?,
-        None => info.map_or(1, |info| fitting(info, chosen)),
+        Some(queues) => Some(queue_count(queues)?),
+        None => None,
     };
-    let (port, ends) = Port::open(eal, &options).map_err(|why| refused(&why))?;
-    log_port(&port, ends.len());
-    let queues = Queues {
-        transport: NAME,
-        port: port.info().name.clone(),
-        mtu: port.mtu().into(),
-        node: port.info().node,
-        queues: ends.into_iter().map(opener).collect(),
-    };
-    Ok((port, queues))
-}
-
-fn opener(end: QueueEnd) -> (u32, OpenQueue<Queue>) {
-    let number = end.number().into();
-    let open = |_: LcorePlacement| {
-        end.claim()
-            .map_err(|why| StartError::Transport(why.to_string()))
-    };
-    (number, Box::new(open))
-}
-
-fn port_options(settings: &Dpdk, bypass: &BypassPlan) -> PortOptions {
-    let own: Vec<_> = bypass
-        .stack
-        .addresses
-        .iter()
-        .map(|own| own.addr())
-        .collect();
-    // All TCP to our addresses is ours: also what is for no port of ours is answered, and connections of our own have any.
-    let everything = vec![
-        (Ipv4Addr::UNSPECIFIED, 0).into(),
-        (Ipv6Addr::UNSPECIFIED, 0).into(),
-    ];
-    PortOptions {
-        port: match &settings.port {
-            values::PortName::Number(number) => dpdk::PortName::Number(*number),
-            values::PortName::Name(name) => dpdk::PortName::Name(name.clone()),
-        },
-        mtu: settings.mtu,
-        rx_descriptors: settings.rx_descriptors,
-        tx_descriptors: settings.tx_descriptors,
-        frames: settings.mbufs,
-        checksums: settings.checksum_offload,
-        promiscuous: settings.promiscuous,
-        mac: bypass.stack.mac,
-        steering: settings.flow_rules.then_some(Steering {
-            addresses: own,
-            listen: everything,
-            vlan: bypass.stack.vlan,
-        }),
-        ..PortOptions::default()
+    options.tcp = bypass.stack.clone();
+    options.mtu = args.mtu.and_then(|mtu| mtu.0);
+    if let Some(descriptors) = &args.rx_descriptors {
+        options.rx_descriptors = descriptors.0;
     }
+    if let Some(descriptors) = &args.tx_descriptors {
+        options.tx_descriptors = descriptors.0;
+    }
+    options.mbufs = args.mbufs.and_then(|mbufs| mbufs.0);
+    options.checksum_offload = is_on(args.checksum_offload);
+    options.flow_rules = is_on(args.flow_rules);
+    options.promiscuous = args.promiscuous.unwrap_or(false);
+    Ok(options)
 }
 
-/// DPDK's queues begin at 0: what counts is how many. `2` is two, `0-1` as well.
-fn asked_for(queues: &[u32]) -> Result<u16, String> {
+/// The queues of a DPDK port are numbered from 0, so only their count matters: `2` and `0-1` are two.
+fn queue_count(queues: &[u32]) -> Result<u16, Failure> {
     let count = match queues {
         [0] => 1,
         [count] => *count,
         list if list.iter().copied().eq(0..list.len() as u32) => list.len() as u32,
         list => {
-            return Err(format!(
-                "--queues {}: with dpdk say how many, such as --queues 2",
-                listed(list.iter().copied())
-            ));
+            let list: Vec<String> = list.iter().map(u32::to_string).collect();
+            return Err(Failure::usage(format!(
+                "--queues {}: with dpdk, --queues is a count, such as --queues 2",
+                list.join(",")
+            )));
         }
     };
-    u16::try_from(count).map_err(|_| format!("--queues {count}: no device has so many"))
-}
-
-/// As many queues as there may be lcores, on a device that spreads flows over them; else what comes would come by one.
-fn fitting(info: &PortInfo, chosen: Option<&Lcores>) -> u16 {
-    let lcores = match chosen {
-        Some(Lcores::Count(count)) => *count,
-        Some(Lcores::Cpus(cpus)) => cpus.len(),
-        None if info.rss => Topology::detect().placement().len(),
-        None => 1,
-    };
-    // More lcores than queues are refused later, by name.
-    u16::try_from(lcores)
-        .unwrap_or(u16::MAX)
-        .clamp(1, info.max_queues.max(1))
-}
-
-/// One line about the port: what it is, and what was agreed on.
-fn log_port(port: &Port, queues: usize) {
-    let info = port.info();
-    let agreed = port.offloads();
-    let mut parts = vec![
-        format!("mtu {}", port.mtu()),
-        match queues {
-            1 => "1 queue".to_owned(),
-            n => format!("{n} queues"),
-        },
-    ];
-    if queues > 1 {
-        parts.push(
-            match (agreed.rss, agreed.rss_ports) {
-                (true, true) => "RSS by addresses and ports",
-                (true, false) => "RSS by addresses",
-                _ => "no RSS: lcores hand over what is another's",
-            }
-            .to_owned(),
-        );
-    }
-    parts.push(
-        match (agreed.rx_checksum, agreed.tx_checksum) {
-            (true, true) => "checksums by the device",
-            (true, false) => "checksums verified by the device, computed here",
-            (false, true) => "checksums filled in by the device, verified here",
-            (false, false) => "checksums here",
-        }
-        .to_owned(),
-    );
-    if agreed.tso_offered {
-        parts.push("TSO offered, not used".to_owned());
-    }
-    match port.rules() {
-        0 => (),
-        rules => parts.push(format!("{rules} flow rules")),
-    }
-    if port.is_promiscuous() {
-        parts.push("promiscuous".to_owned());
-    }
-    tracing::info!("{} ({}): {}", info.name, info.driver, parts.join(", "));
-}
-
-/// Closes the port, and says whether every frame is back.
-fn close(port: Port) -> Result<(), Failure> {
-    let name = port.info().name.clone();
-    let frames = port.frames();
-    let stats = port.stats();
-    tracing::info!("{name} counted {stats:?}");
-    for (counter, value) in port.xstats().iter().filter(|(_, value)| *value > 0) {
-        tracing::debug!("{name} {counter} {value}");
-    }
-    let driver = port.info().driver.clone();
-    let closed: Closed = port.close().map_err(|why| Failure::run(why.to_string()))?;
-    match closed.frames_in_use {
-        None | Some(0) => {
-            tracing::info!("{name} is closed, all {frames} mbufs are back in their pools");
-            Ok(())
-        }
-        Some(count) if closed.kept_by_driver(&driver) => {
-            tracing::info!(
-                "{name} is closed, all {frames} mbufs are accounted for: {count} are in rings of {driver}, which keeps them"
-            );
-            Ok(())
-        }
-        Some(count) => Err(Failure::run(format!(
-            "{name}: {count} of {frames} mbufs are not back in their pools, and {} were not given back by us",
-            closed.frames_in_hand
-        ))),
-    }
+    u16::try_from(count).map_err(|why| Failure::usage(why).in_context(format!("--queues {count}")))
 }
 
 #[cfg(test)]
@@ -251,12 +102,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn queues_are_counted() {
+    fn queues_are_a_count_or_a_range_from_0() {
         for (queues, count) in [(&[0][..], 1), (&[1], 1), (&[4], 4), (&[0, 1], 2)] {
-            assert_eq!(asked_for(queues), Ok(count), "{queues:?}");
+            assert_eq!(queue_count(queues).ok(), Some(count), "{queues:?}");
         }
         for queues in [&[1, 2][..], &[0, 2], &[70_000]] {
-            assert!(asked_for(queues).is_err(), "{queues:?}");
+            assert!(queue_count(queues).is_err(), "{queues:?}");
         }
     }
 }

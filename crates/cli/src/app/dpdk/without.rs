@@ -1,35 +1,32 @@
-//! A build without it says how to get one that has it.
+//! A build without the feature `dpdk`: the error says how to get one with it.
 
-use hioload_ws::{Lcores, ServerOptions};
+use hioload_ws::ServerOptions;
 
 use super::super::client::{ClientLink, Work};
 use super::super::signals::Signals;
 use crate::Failure;
-use crate::config::plan::Plan;
+use crate::config::serve::ServeConfig;
 
-fn lacking<T>() -> Result<T, Failure> {
+/// There is no EAL.
+pub(crate) type EalHandle = ();
+
+fn missing() -> Failure {
     let how = if cfg!(target_os = "linux") {
         "build with cargo build --release --features dpdk, which needs Debian's libdpdk-dev, libclang-dev and pkg-config"
     } else {
-        "it is for Linux"
+        "this transport needs Linux"
     };
-    Err(Failure::usage(format!(
-        "this hioload is without dpdk: {how}"
-    )))
+    Failure::usage(format!("this hioload is built without dpdk: {how}"))
 }
 
-/// Nothing does.
-pub(crate) type Started = ();
-
-pub(crate) fn serve(_: Plan, _: Signals) -> Result<(), Failure> {
-    lacking()
+pub(crate) fn serve(_: ServeConfig, _: Signals) -> Result<(), Failure> {
+    Err(missing())
 }
 
 pub(crate) fn client<W: Work>(
     _: &ClientLink,
     _: ServerOptions,
-    _: Option<Lcores>,
     _: W,
-) -> Result<W::Outcome, Failure> {
-    lacking()
+) -> Result<W::Output, Failure> {
+    Err(missing())
 }

@@ -1,36 +1,36 @@
-//! `--attack`: each repeat is run without attacks, then with them beside it, over the same devices.
+//! `--attack`: each repeat runs without attacks, and then with attacks on the same devices.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hioload_loadgen::attack::{AttackControl, AttackOptions, AttackPlan, Attacker};
+use hioload_attack::{AttackControl, AttackOptions, AttackPlan, Attacker};
+use hioload_device::Device;
 use hioload_loadgen::progress::{Phase, Progress};
-use hioload_loadgen::report::{Run, Tick};
 use hioload_loadgen::{Job, memory};
+use hioload_report::{Run, Tick};
+use hioload_tcp::{Cidr, StackConfig};
 use hioload_ws::Endpoint;
-use hioload_ws::device::Device;
-use hioload_ws::tcp::{Cidr, StackConfig};
 
 use crate::Failure;
 use crate::cli::load::{LoadArgs, LoadTransport};
 
-/// Where attacks come from over the memory pair, on which the load uses all ports of its addresses: a network for benchmarks (RFC
-/// 2544).
+/// The sources of attacks over devices in memory, where the load uses all ports of its addresses: the network for benchmarks of RFC
+/// 2544.
 const MEMORY_POOL: &str = "198.18.0.0/24";
-/// Below are ports that attacks do not use either.
+/// The lowest port that attacks use.
 const FIRST_PORT: u16 = 1024;
 
-/// What is attacked, and with what.
+/// The attacks beside one part of a repeat, and their target.
 #[derive(Debug, Clone)]
-pub(super) struct Assault {
+pub(super) struct AttackPart {
     options: AttackOptions,
     control: AttackControl,
-    /// Whether it is carried out in this part of a repeat.
+    /// Whether this part of the repeat runs them.
     attacks: bool,
 }
 
-impl Assault {
-    /// From the command line; `None` if there is no attack in it.
+impl AttackPart {
+    /// Reads the command line; `None` without an attack.
     pub(super) fn new(arguments: &LoadArgs, job: &Job) -> Result<Option<Self>, Failure> {
         if arguments.attack.is_empty() {
             if arguments.attack_source.is_some() {
@@ -40,7 +40,7 @@ impl Assault {
         }
         if arguments.transport.is_sockets() {
             return Err(Failure::usage(
-                "--attack makes packets of its own: it needs --transport af-xdp, dpdk or memory",
+                "--attack creates packets and needs --transport af-xdp, dpdk or memory",
             ));
         }
         let attacks = arguments.attack.iter().flat_map(AttackPlan::attacks);
@@ -59,11 +59,8 @@ impl Assault {
         plan.check_target(*target, memory || arguments.i_own_the_target)
             .map_err(usage)?;
         let control = AttackControl::new(&plan);
-        let path = job.target.clone();
-        let options = AttackOptions {
-            path,
-            ..AttackOptions::new(plan, *target, [])
-        };
+        let mut options = AttackOptions::new(plan, *target, []);
+        options.path.clone_from(&job.target);
         Ok(Some(Self {
             options,
             control,
@@ -71,17 +68,17 @@ impl Assault {
         }))
     }
 
-    /// As it is to be written in a report.
+    /// The text for a report.
     pub(super) fn text(&self) -> String {
         self.options.plan.to_string()
     }
 
-    /// Addresses that a port has to take packets for besides the load's own.
+    /// The addresses, besides those of the load, whose packets a port has to receive.
     pub(super) fn addresses(&self) -> Vec<std::net::IpAddr> {
         self.options.plan.addresses()
     }
 
-    /// For one part of a repeat, with counters of its own.
+    /// The attacks for one part of a repeat, with new counters.
     pub(super) fn part(&self, attacks: bool) -> Self {
         Self {
             control: AttackControl::new(&self.options.plan),
@@ -90,31 +87,27 @@ impl Assault {
         }
     }
 
-    /// What puts it around the devices of `lcores` lcores, whose TCP is set up as `stack` says.
+    /// A function that wraps an attacker around each device of `lcores` lcores with this TCP stack.
     pub(super) fn wrap<D: Device>(
         &self,
         stack: &StackConfig,
         lcores: usize,
     ) -> Result<impl Fn(D) -> Attacker<D> + Clone + Send + 'static + use<D>, Failure> {
-        let options = AttackOptions {
-            own: stack.addresses.iter().map(|own| own.addr()).collect(),
-            ports: FIRST_PORT..=stack.source_ports.start().saturating_sub(1),
-            lcores,
-            ..self.options.clone()
-        };
+        let mut options = self.options.clone();
+        options.own = stack.addresses.iter().map(|own| own.addr()).collect();
+        options.ports = FIRST_PORT..=stack.source_ports.start().saturating_sub(1);
+        options.lcores = lcores;
         options.check().map_err(usage)?;
         let control = self.control.clone();
         let next = Arc::new(AtomicUsize::new(0));
         Ok(move |device| {
-            let options = AttackOptions {
-                lcore: next.fetch_add(1, Ordering::Relaxed) % lcores,
-                ..options.clone()
-            };
+            let mut options = options.clone();
+            options.lcore = next.fetch_add(1, Ordering::Relaxed) % lcores;
             Attacker::new(device, &options, &control).expect("the options were checked")
         })
     }
 
-    /// The same for devices in memory.
+    /// A function that wraps devices in memory.
     pub(super) fn wrap_memory<D: Device>(
         &self,
         lcores: usize,
@@ -124,15 +117,18 @@ impl Assault {
         Ok(move |device, _| wrap(device))
     }
 
-    /// Tells of a run, and begins and ends the attacks with what is measured.
-    pub(super) fn conduct<'a>(&'a self, progress: &'a mut dyn Progress) -> impl Progress + 'a {
-        Conductor {
-            assault: self,
+    /// Reports progress, and starts and stops the attacks with the measurement.
+    pub(super) fn with_progress<'a>(
+        &'a self,
+        progress: &'a mut dyn Progress,
+    ) -> impl Progress + 'a {
+        AttackProgress {
+            attack: self,
             progress,
         }
     }
 
-    /// Writes into a run which part it is, and what the attacks have counted.
+    /// Adds to a run which part it is, and the counters of the attacks.
     pub(super) fn note(&self, run: &mut Run) {
         run.part = if self.attacks { "attacked" } else { "quiet" }.to_owned();
         if self.attacks {
@@ -147,21 +143,21 @@ fn usage(why: impl std::fmt::Display) -> Failure {
     Failure::usage(why.to_string())
 }
 
-struct Conductor<'a> {
-    assault: &'a Assault,
+struct AttackProgress<'a> {
+    attack: &'a AttackPart,
     progress: &'a mut dyn Progress,
 }
 
-impl Progress for Conductor<'_> {
+impl Progress for AttackProgress<'_> {
     fn phase(&mut self, run: usize, of: usize, phase: Phase, total: Option<f64>) {
         match phase {
-            // The load's handshakes are not what is measured.
+            // The handshakes of the load are not measured.
             Phase::Opening => {}
-            Phase::Warmup | Phase::Measuring if self.assault.attacks => {
-                self.assault.control.start();
+            Phase::Warmup | Phase::Measuring if self.attack.attacks => {
+                self.attack.control.start();
             }
             Phase::Warmup | Phase::Measuring => {}
-            Phase::Ending => self.assault.control.stop(),
+            Phase::Ending => self.attack.control.stop(),
         }
         self.progress.phase(run, of, phase, total);
     }

@@ -1,19 +1,19 @@
-//! `hioload load compare`, `plot` and `page`: what is done with reports that were written.
+//! `hioload load compare`, `plot` and `page`: work on existing reports.
 
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use hioload_loadgen::report::compare::Comparison;
-use hioload_loadgen::report::{Report, plots};
+use hioload_report::compare::Comparison;
+use hioload_report::{Report, plots};
 
 use super::output;
 use crate::Failure;
-use crate::cli::load::output::{CompareArgs, LoadCommand, PlotArgs, PlotKind};
+use crate::cli::load::output::{CompareArgs, LoadCommand, PlotArgs, PlotChoice};
 
-/// Does it.
+/// Runs the subcommand.
 ///
 /// # Errors
-/// Code 2 if a file is no report, 1 if something cannot be written.
+/// Code 2 if a file is not a report, 1 if a file cannot be written.
 pub(super) fn run(command: &LoadCommand) -> Result<(), Failure> {
     match command {
         LoadCommand::Compare(arguments) => compare(arguments),
@@ -37,14 +37,14 @@ fn compare(arguments: &CompareArgs) -> Result<(), Failure> {
         .as_ref()
         .is_some_and(|path| path.as_os_str() == "-");
     if !on_stdout {
-        // A closed standard output is not worth an error.
+        // A closed standard output is no error.
         let _ = io::stdout().write_all(comparison.text().as_bytes());
     }
     let Some(path) = &arguments.json else {
         return Ok(());
     };
     let json = serde_json::to_string_pretty(&comparison)
-        .map_err(|why| Failure::run(format!("the comparison cannot be written: {why}")))?;
+        .map_err(|why| Failure::run(why).in_context("cannot write the comparison"))?;
     output::write(path, &(json + "\n"))
 }
 
@@ -59,18 +59,15 @@ fn plot(arguments: &PlotArgs) -> Result<(), Failure> {
         .map(|(label, report)| (label.as_str(), report))
         .collect();
     let svg = match arguments.kind {
-        PlotKind::Lines(kind) => plots::svg(kind, &reports).ok_or_else(|| {
-            Failure::usage(format!(
-                "none of the reports has anything for a plot of {}",
-                kind.name()
-            ))
+        PlotChoice::Lines(kind) => plots::svg(kind, &reports).ok_or_else(|| {
+            Failure::usage(format!("no report has data for a plot of {}", kind.name()))
         })?,
-        PlotKind::Bars => plots::bars(&arguments.figure, &reports).map_err(Failure::usage)?,
+        PlotChoice::Bars => plots::bars(&arguments.figure, &reports).map_err(Failure::usage)?,
     };
     output::write(&arguments.out, &svg)
 }
 
-/// `LABEL=FILE`, or a file, which is called by its name without the ending.
+/// The label and the file of `LABEL=FILE`; without a label, it is the file's name without its extension.
 fn labelled(argument: &str) -> (String, &str) {
     match argument.split_once('=') {
         Some((label, path)) if !Path::new(argument).exists() => (label.to_owned(), path),
@@ -93,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_is_called_by_its_label_or_its_file() {
+    fn a_report_has_its_label_or_its_file_name() {
         assert_eq!(labelled("ours=a/b.json"), ("ours".to_owned(), "a/b.json"));
         assert_eq!(labelled("a/b.json"), ("b".to_owned(), "a/b.json"));
     }

@@ -1,14 +1,14 @@
-//! A run while it goes on: one line that is drawn anew on a terminal, a line about each second elsewhere. All on standard
-//! error, so that standard output holds the summary alone.
+//! The progress of a run on standard error: one line that is redrawn on a terminal, or a line for each second. Standard output holds only
+//! the summary.
 
 use std::io::{self, IsTerminal as _};
 use std::time::Instant;
 
 use hioload_loadgen::progress::{Phase, Progress, Silent};
-use hioload_loadgen::report::{Run, Tick, words};
+use hioload_report::{Run, Tick, format};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// What shows a run. Where the line on the terminal is drawn is also known to [`Wiper`].
+/// The display of a run, and the [`Wiper`] of its line.
 pub(super) fn display(quiet: bool) -> (Box<dyn Progress>, Wiper) {
     if quiet {
         return (Box::new(Silent), Wiper(None));
@@ -25,7 +25,7 @@ pub(super) fn display(quiet: bool) -> (Box<dyn Progress>, Wiper) {
     (Box::new(live), wiper)
 }
 
-/// Columns of the terminal, now: it may be resized at any time.
+/// The current columns of the terminal, which can be resized at any time.
 fn width() -> u16 {
     #[cfg(unix)]
     if let Ok(size) = rustix::termios::tcgetwinsize(io::stderr()) {
@@ -34,12 +34,12 @@ fn width() -> u16 {
     80
 }
 
-/// Wipes the line off the terminal, whoever ends the process.
+/// Clears the line on the terminal before the process ends.
 #[derive(Debug, Clone)]
 pub(super) struct Wiper(Option<ProgressBar>);
 
 impl Wiper {
-    /// Leaves the terminal as it was.
+    /// Clears the line.
     pub(super) fn wipe(&self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();
@@ -47,7 +47,7 @@ impl Wiper {
     }
 }
 
-/// What is known of a run while it goes on.
+/// The state of a run in progress.
 #[derive(Debug)]
 struct State {
     run: usize,
@@ -90,32 +90,32 @@ impl State {
         }
     }
 
-    /// The figures, the most important first.
+    /// The figures, the most important ones first.
     fn figures(&self, tick: &Tick) -> Vec<String> {
         let mut figures = Vec::new();
         if tick.span > 0.0 {
             let rate = tick.done as f64 / tick.span;
-            figures.push(format!("{}/s", words::short(rate)));
+            figures.push(format!("{}/s", format::short(rate)));
         }
         if tick.p99 > 0 {
-            figures.push(format!("p99 {}", words::time(tick.p99 as f64)));
+            figures.push(format!("p99 {}", format::time(tick.p99 as f64)));
         }
         figures.push(match self.errors {
             1 => "1 error".to_owned(),
-            errors => format!("{} errors", words::count(errors as f64)),
+            errors => format!("{} errors", format::count(errors as f64)),
         });
         if tick.p50 > 0 {
-            figures.push(format!("p50 {}", words::time(tick.p50 as f64)));
+            figures.push(format!("p50 {}", format::time(tick.p50 as f64)));
         }
         if self.max > 0 {
-            figures.push(format!("max {}", words::time(self.max as f64)));
+            figures.push(format!("max {}", format::time(self.max as f64)));
         }
-        figures.push(format!("{} open", words::count(tick.open as f64)));
+        figures.push(format!("{} open", format::count(tick.open as f64)));
         figures
     }
 }
 
-/// As many of them, from the first, as fit into so many columns: a figure that is cut would be read as another.
+/// The first figures that fit into `room` columns. A truncated figure could be read as another one.
 fn fitting(figures: &[String], room: usize) -> String {
     let mut line = String::new();
     for figure in figures {
@@ -129,17 +129,17 @@ fn fitting(figures: &[String], room: usize) -> String {
     line
 }
 
-/// What a repeat came to, in a line.
+/// The result of a repeat, in one line.
 fn ended(state: &State, run: &Run) -> Option<String> {
-    // A single repeat is told by the summary.
+    // The summary reports a single repeat.
     (state.of > 1).then(|| {
         let mut line = format!("{}/{}", state.run, state.of);
         if !run.part.is_empty() {
-            line = format!("{line} {}", words::harmless(&run.part));
+            line = format!("{line} {}", format::printable(&run.part));
         }
-        line = format!("{line} {}", words::per_second(run.rate));
+        line = format!("{line} {}", format::per_second(run.rate));
         if let Some(latency) = run.latency.as_ref().or(run.handshake.as_ref()) {
-            let time = |ns| words::time(ns as f64);
+            let time = |ns| format::time(ns as f64);
             line = format!(
                 "{line}  p50 {}  p99 {}  max {}",
                 time(latency.p50),
@@ -149,16 +149,16 @@ fn ended(state: &State, run: &Run) -> Option<String> {
         }
         let errors: u64 = run.errors.values().sum();
         if errors > 0 {
-            line = format!("{line}  {} errors", words::count(errors as f64));
+            line = format!("{line}  {} errors", format::count(errors as f64));
         }
         line
     })
 }
 
-/// How far a phase is: `4.2/10 s`.
+/// The progress of a phase: `4.2/10 s`.
 fn clock(elapsed: f64, total: Option<f64>) -> String {
     match total {
-        Some(total) => format!("{elapsed:.1}/{}", words::seconds(total)),
+        Some(total) => format!("{elapsed:.1}/{}", format::seconds(total)),
         None => format!("{elapsed:.1} s"),
     }
 }
@@ -173,10 +173,10 @@ struct Live {
     barred: Option<bool>,
 }
 
-/// The bar counts thousandths.
+/// The bar counts in thousandths.
 const WHOLE: u64 = 1000;
 const BAR: usize = 16;
-/// On a terminal with fewer columns the figures matter more than a bar.
+/// A terminal with fewer columns has no bar, to leave room for the figures.
 const ROOM_FOR_BAR: u16 = 70;
 
 impl Live {
@@ -191,7 +191,7 @@ impl Live {
         }
     }
 
-    /// With a bar where something is known to end, and where there is room for one.
+    /// Chooses a style with a bar if the end of the phase is known and there is room.
     fn style(&mut self) {
         let ends = self.total.is_some() || self.state.phase == Phase::Opening;
         let barred = ends && (self.width)() >= ROOM_FOR_BAR;
@@ -204,7 +204,7 @@ impl Live {
         } else {
             "{prefix} {wide_msg}".to_owned()
         };
-        let style = ProgressStyle::with_template(&template).expect("the template is sound");
+        let style = ProgressStyle::with_template(&template).expect("the template is valid");
         self.bar.set_style(style.progress_chars("=> "));
     }
 
@@ -244,13 +244,13 @@ impl Progress for Live {
 
     fn connections(&mut self, open: usize, of: usize) {
         self.at(open as f64 / of.max(1) as f64);
-        let count = |n: usize| words::count(n as f64);
+        let count = |n: usize| format::count(n as f64);
         self.bar
             .set_message(format!("{} of {} open", count(open), count(of)));
     }
 
     fn note(&mut self, line: &str) {
-        self.bar.println(words::harmless(line));
+        self.bar.println(format::printable(line));
     }
 
     fn done(&mut self, run: &Run) {
@@ -266,17 +266,17 @@ impl Drop for Live {
     }
 }
 
-/// A line about each second.
+/// One line for each second.
 struct Lines<F> {
     say: F,
     state: State,
     total: Option<f64>,
-    /// What happened since the last line.
+    /// The sum of the ticks since the last line.
     since: Tick,
     connections: Option<Instant>,
 }
 
-/// Seconds that a line is about, at least. Ticks come five times a second and are never quite on time.
+/// The least seconds that a line covers. Ticks come five times a second, not exactly on time.
 const BETWEEN: f64 = 0.9;
 
 impl<F: FnMut(&str)> Lines<F> {
@@ -305,7 +305,7 @@ impl<F: FnMut(&str)> Progress for Lines<F> {
         since.span += tick.span;
         since.done += tick.done;
         since.open = tick.open;
-        // Percentiles of several spans cannot be added; the worst of them is shown.
+        // Percentiles of several spans cannot be added: the worst is shown.
         since.p50 = since.p50.max(tick.p50);
         since.p99 = since.p99.max(tick.p99);
         if since.span < BETWEEN {
@@ -327,7 +327,7 @@ impl<F: FnMut(&str)> Progress for Lines<F> {
             return;
         }
         self.connections = Some(now);
-        let count = |n: usize| words::count(n as f64);
+        let count = |n: usize| format::count(n as f64);
         (self.say)(&format!(
             "{} {} of {} open",
             self.state.name(),
@@ -337,7 +337,7 @@ impl<F: FnMut(&str)> Progress for Lines<F> {
     }
 
     fn note(&mut self, line: &str) {
-        (self.say)(&words::harmless(line));
+        (self.say)(&format::printable(line));
     }
 
     fn done(&mut self, run: &Run) {

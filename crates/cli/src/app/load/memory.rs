@@ -1,71 +1,70 @@
-//! `--transport memory`: a server and a generator in this process, on lcores of their own, joined in memory.
+//! `--transport memory`: a server and a generator in this process, each on its own lcores, connected by devices in memory.
 
 use std::time::Duration;
 
-use hioload_loadgen::{Outcome, ServerProbe, memory, process, settings};
-use hioload_ws::device::Device;
-use hioload_ws::device::memory::MemoryDevice;
+use hioload_device::Device;
+use hioload_device::memory::MemoryDevice;
+use hioload_loadgen::{RepeatResult, ServerProbe, memory, process, settings};
 use hioload_ws::{Config, Endpoint, Idle, Lcores, Server};
 
 use super::super::handler::handler;
-use super::Drive;
-use super::attack::Assault;
-use super::plan::Planned;
+use super::RepeatContext;
+use super::attack::AttackPart;
+use super::plan::LoadSetup;
 use super::tap::Recording;
 use crate::Failure;
 
-/// Runs a repeat.
+/// Runs one part of a repeat.
 pub(super) fn run(
-    planned: &Planned,
-    assault: Option<&Assault>,
+    setup: &LoadSetup,
+    attack: Option<&AttackPart>,
     tap: Option<&Recording>,
-    drive: Drive<'_>,
-) -> Result<Outcome, Failure> {
+    context: RepeatContext<'_>,
+) -> Result<RepeatResult, Failure> {
     if let Some(tap) = tap.cloned() {
         let tapped = move |device, n| tap.around(device, &format!("memory-queue{n}"));
-        return over(planned, tapped, drive);
+        return run_wrapped(setup, tapped, context);
     }
-    match assault {
-        None => over(planned, |device, _| device, drive),
-        Some(assault) => over(planned, assault.wrap_memory(planned.job.lcores)?, drive),
+    match attack {
+        None => run_wrapped(setup, |device, _| device, context),
+        Some(attack) => run_wrapped(setup, attack.wrap_memory(setup.job.lcores)?, context),
     }
 }
 
-/// The same with what `on_client` puts around the generator's devices.
-fn over<C: Device + 'static>(
-    planned: &Planned,
+/// Runs a repeat with the generator's devices inside those that `on_client` makes.
+fn run_wrapped<C: Device + 'static>(
+    setup: &LoadSetup,
     on_client: impl Fn(MemoryDevice, usize) -> C + Clone + Send + 'static,
-    drive: Drive<'_>,
-) -> Result<Outcome, Failure> {
-    let job = &planned.job;
+    context: RepeatContext<'_>,
+) -> Result<RepeatResult, Failure> {
+    let job = &setup.job;
     let pairs = job.lcores;
-    let (servers, clients, enough) = places(planned);
+    let (servers, clients, enough) = places(setup);
     let mut client = settings::config(job);
-    let mut server = Config {
-        executor_threads: 0,
-        ..Config::default()
-    };
-    server.limits.max_connections = client.limits.max_connections;
-    server.limits.max_message = client.limits.max_message;
-    server.limits.reassembly_memory = client.limits.reassembly_memory;
-    server.limits.send_queue = client.limits.send_queue;
-    // Pings to a million silent connections would be a load of their own beside the one that was asked for.
-    server.limits.ping_interval = Duration::ZERO;
-    server.limits.idle_timeout = Duration::ZERO;
+    let mut server = Config::default();
+    server.executor_threads = 0;
+    server.tunables.limits.max_connections = client.tunables.limits.max_connections;
+    server.tunables.limits.max_message = client.tunables.limits.max_message;
+    server.tunables.limits.reassembly_memory = client.tunables.limits.reassembly_memory;
+    server.tunables.limits.send_queue = client.tunables.limits.send_queue;
+    // Pings to a million silent connections would be an additional load.
+    server.tunables.limits.ping_interval = Duration::ZERO;
+    server.tunables.limits.idle_timeout = Duration::ZERO;
     if job.deflate {
-        server.deflate = Some(hioload_ws::deflate::DeflateConfig::default());
+        server.tunables.deflate = Some(hioload_ws::deflate::DeflateConfig::default());
     }
     if enough {
-        server.idle = Idle::Busy;
+        server.tunables.idle = Idle::Busy;
     } else {
-        // Two that spin on one CPU keep each other from working.
-        client.idle = Idle::Block;
-        server.idle = Idle::Block;
+        // Two lcores that spin on one CPU delay each other.
+        client.tunables.idle = Idle::Block;
+        server.tunables.idle = Idle::Block;
     }
-    let system = |why: std::io::Error| Failure::run(format!("no pair of devices in memory: {why}"));
+    let system =
+        |why: std::io::Error| Failure::run(format!("cannot make devices in memory: {why}"));
     let ends =
         memory::ends(pairs, (&server, &client), |device, _| device, on_client).map_err(system)?;
-    let usage = |why: hioload_ws::StartError| Failure::usage(why.to_string());
+    let usage = |why: hioload_ws::StartError| Failure::usage(why);
     let listen = vec![Endpoint::Tcp(memory::SERVER)];
     let server = Server::on(server, &servers, listen, ends.servers).map_err(usage)?;
     let client = Server::on(client, &clients, Vec::new(), ends.clients).map_err(usage)?;
@@ -75,7 +74,7 @@ fn over<C: Device + 'static>(
     let mut threads = process::lcore_threads();
     threads.retain(|thread| !others.contains(thread));
     let probe = ServerProbe::Lcores { counters, threads };
-    let outcome = drive.over(client, &probe);
+    let outcome = context.run_on(client, &probe);
     serving.remote().stop_now();
     serving
         .join()
@@ -83,24 +82,24 @@ fn over<C: Device + 'static>(
     outcome
 }
 
-/// CPUs for the server's lcores and the generator's, and whether each lcore has one of its own.
-fn places(planned: &Planned) -> (Lcores, Lcores, bool) {
-    let pairs = planned.job.lcores;
-    let cpus = hioload_ws::lcore::Topology::detect().placement();
-    let theirs = match &planned.lcores {
+/// The CPUs of the server's lcores and of the generator's, and whether each lcore has its own CPU.
+fn places(setup: &LoadSetup) -> (Lcores, Lcores, bool) {
+    let pairs = setup.job.lcores;
+    let cpus = hioload_lcore::Topology::detect().placement();
+    let theirs = match &setup.lcores {
         Lcores::Cpus(cpus) => cpus.clone(),
-        Lcores::Count(_) => Vec::new(),
+        Lcores::Auto | Lcores::Count(_) => Vec::new(),
     };
     let free: Vec<usize> = cpus
         .into_iter()
         .filter(|cpu| !theirs.contains(cpu))
         .collect();
     if free.len() < pairs || theirs.len() < pairs {
-        return (Lcores::Count(pairs), planned.lcores.clone(), false);
+        return (Lcores::Count(pairs), setup.lcores.clone(), false);
     }
     (
         Lcores::Cpus(free[..pairs].to_vec()),
-        planned.lcores.clone(),
+        setup.lcores.clone(),
         true,
     )
 }

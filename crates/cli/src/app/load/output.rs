@@ -1,22 +1,22 @@
-//! What is left of a load: the summary, files, and whether it was as required.
+//! The output of a load: the summary, files, and the conditions.
 
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use hioload_loadgen::report::require::Unmet;
-use hioload_loadgen::report::{Report, file};
+use hioload_report::require::Unmet;
+use hioload_report::{Report, file};
 
 use crate::Failure;
 use crate::cli::load::output::OutputArgs;
 
-/// Standard output, as a file is called that is to be written there.
+/// The file name that means standard output.
 const STDOUT: &str = "-";
 
-/// Looks before a run that may take minutes whether its files can be written.
+/// Checks that the files can be written, before a run that may take minutes.
 ///
 /// # Errors
-/// Code 2: one cannot.
+/// Code 2 if a file cannot be written.
 pub(super) fn check(arguments: &OutputArgs) -> Result<(), Failure> {
     for path in [&arguments.json, &arguments.report].into_iter().flatten() {
         if path.as_os_str() == STDOUT {
@@ -26,7 +26,7 @@ pub(super) fn check(arguments: &OutputArgs) -> Result<(), Failure> {
             Failure::usage(format!("cannot write {}: {why}", path.display()))
         };
         if path.is_dir() {
-            return Err(wrong(&"it is a folder"));
+            return Err(wrong(&"it is a directory"));
         }
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -37,18 +37,18 @@ pub(super) fn check(arguments: &OutputArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Shows the summary and writes what is to be written.
+/// Prints the summary and writes the files.
 ///
 /// # Errors
-/// Code 1: a file cannot be written.
-pub(super) fn tell(arguments: &OutputArgs, report: &Report) -> Result<(), Failure> {
+/// Code 1 if a file cannot be written.
+pub(super) fn write_all(arguments: &OutputArgs, report: &Report) -> Result<(), Failure> {
     let occupied = [&arguments.json, &arguments.report];
     let occupied = occupied
         .into_iter()
         .flatten()
         .any(|path| path.as_os_str() == STDOUT);
     let summary = report.summary();
-    // A closed standard output is not worth an error.
+    // A closed standard output is no error.
     let _ = if occupied {
         io::stderr().write_all(summary.as_bytes())
     } else {
@@ -63,10 +63,10 @@ pub(super) fn tell(arguments: &OutputArgs, report: &Report) -> Result<(), Failur
     Ok(())
 }
 
-/// Whether all conditions hold; those that do not are told, each in a line on standard error.
+/// Checks the conditions. Each that does not hold is one line on standard error.
 ///
 /// # Errors
-/// Code 1: not all do.
+/// Code 1: a condition does not hold.
 pub(super) fn judge(arguments: &OutputArgs, report: &Report) -> Result<(), Failure> {
     let wanted = &arguments.require;
     let broken: Vec<Vec<Unmet>> = wanted
@@ -86,15 +86,15 @@ pub(super) fn judge(arguments: &OutputArgs, report: &Report) -> Result<(), Failu
     )))
 }
 
-/// Writes a text to a file, or to standard output if it is called `-`.
+/// Writes a text to a file, or to standard output for the name `-`.
 ///
 /// # Errors
-/// Code 1: it cannot be written.
+/// Code 1 if it cannot be written.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     if path.as_os_str() == STDOUT {
         let written = io::stdout().write_all(text.as_bytes());
         return written
-            .map_err(|why| Failure::run(format!("cannot write to standard output: {why}")));
+            .map_err(|why| Failure::run(why).in_context("cannot write to standard output"));
     }
     file::write(path, text.as_bytes()).map_err(Failure::run)
 }

@@ -1,103 +1,56 @@
-//! From the command line to what is to be done.
+//! The parameters of a load, from the command line and defaults.
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hioload_loadgen::report::Plan;
-use hioload_loadgen::{Dialect, Job, Scenario, Sizes, memory};
+use hioload_loadgen::{Dialect, Job, Scenario, Sizes};
+use hioload_report::Plan;
 use hioload_ws::{Endpoint, Kind, Lcores};
 
-use super::super::target::Target;
-use super::attack::Assault;
+use super::attack::AttackPart;
+use super::check::{active, check};
+use super::target::LoadTarget;
 use super::{fit_open_files, place};
 use crate::Failure;
 use crate::cli::load::{LoadArgs, LoadTransport};
 use crate::config::values::LcoreSet;
 
-/// Connections that one loopback address is used for, unless --source says otherwise: fewer than there are ephemeral ports.
+/// Connections per loopback address, without --source: fewer than there are ephemeral ports.
 const PER_SOURCE: usize = 20_000;
-/// Handshakes under way at once, unless it was said: well below any listen backlog, and in memory enough for two lcores that
-/// do not run at the same time.
+/// Concurrent handshakes, without --opening: well below any listen backlog.
 const AT_ONCE: usize = 128;
+/// Concurrent handshakes over memory, without --opening: enough for two lcores that share a CPU.
 const IN_MEMORY: usize = 512;
 /// Loopback addresses for scenarios that leave ports in TIME_WAIT.
 const FOR_CHURN: usize = 64;
 /// The subprotocol of topics.
 const TOPICS: &str = "hioload.topics.v1";
 
-/// What is to be done.
-pub(super) struct Planned {
+/// The parameters of a load.
+pub(super) struct LoadSetup {
     pub(super) job: Arc<Job>,
     pub(super) plan: Plan,
     pub(super) lcores: Lcores,
     pub(super) sources: Vec<IpAddr>,
-    pub(super) assault: Option<Assault>,
+    pub(super) attack: Option<AttackPart>,
     pub(super) repeat: usize,
-    /// What a line about a failure begins with.
+    /// The name of the server in error messages.
     pub(super) name: String,
 }
 
-impl Planned {
-    /// What a repeat consists of: a run, or one without and one with attacks.
-    pub(super) fn parts(&self) -> Vec<Option<Assault>> {
-        match &self.assault {
+impl LoadSetup {
+    /// The parts of a repeat: one run, or one without and one with attacks.
+    pub(super) fn parts(&self) -> Vec<Option<AttackPart>> {
+        match &self.attack {
             None => vec![None],
-            Some(assault) => vec![Some(assault.part(false)), Some(assault.part(true))],
+            Some(attack) => vec![Some(attack.part(false)), Some(attack.part(true))],
         }
     }
 }
 
-/// Where the server is.
-struct LcorePlacement {
-    endpoints: Vec<Endpoint>,
-    host: String,
-    resource: String,
-    name: String,
-}
-
-impl LcorePlacement {
-    fn of(arguments: &LoadArgs) -> Result<Self, Failure> {
-        if arguments.transport == LoadTransport::Memory {
-            let resource = arguments.url.clone().unwrap_or_else(|| "/".to_owned());
-            if !resource.starts_with('/') {
-                return Err(Failure::usage(
-                    "with --transport memory the server is in this process: give no URL, or a /PATH",
-                ));
-            }
-            if arguments.server_pid.is_some() {
-                return Err(Failure::usage(
-                    "with --transport memory the server is in this process: leave out --server-pid",
-                ));
-            }
-            return Ok(Self {
-                endpoints: vec![Endpoint::Tcp(memory::SERVER)],
-                host: memory::SERVER.to_string(),
-                resource,
-                name: "memory".to_owned(),
-            });
-        }
-        let Some(url) = &arguments.url else {
-            return Err(Failure::usage(
-                "say what to load: hioload load ws://HOST:PORT/PATH (try --help)",
-            ));
-        };
-        let target = Target::parse(url).map_err(Failure::usage)?;
-        let endpoints = target
-            .endpoints()
-            .map_err(|why| Failure::run(format!("{url}: {why}")))?;
-        Ok(Self {
-            endpoints,
-            host: target.host,
-            resource: target.resource,
-            name: url.clone(),
-        })
-    }
-}
-
-/// Fills in the defaults, and looks whether it goes together.
-pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
-    let place_of = LcorePlacement::of(arguments)?;
+/// Fills in the defaults, and checks that the arguments agree.
+pub(super) fn plan(arguments: &LoadArgs) -> Result<LoadSetup, Failure> {
+    let load_target = LoadTarget::of(arguments)?;
     let scenario = arguments.scenario;
     let (connections, in_flight, size) = match scenario {
         Scenario::Echo | Scenario::Churn | Scenario::Fanout => (64, 1, 64),
@@ -116,13 +69,10 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
     let sizes = arguments.size.clone().unwrap_or_else(|| Sizes::fixed(size));
     let lcores = match &arguments.lcores {
         None => place(None),
-        Some(LcoreSet::Some(lcores)) => place(Some(lcores)),
-        Some(LcoreSet::All) => {
-            let cpus = hioload_ws::lcore::Topology::detect().placement();
-            Lcores::Cpus(cpus)
-        }
+        Some(LcoreSet(lcores)) => place(Some(lcores)),
     };
     let count = match &lcores {
+        Lcores::Auto => unreachable!("`place` has chosen"),
         Lcores::Count(n) => *n,
         Lcores::Cpus(cpus) => cpus.len(),
     };
@@ -132,7 +82,7 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
     }
     let topics = scenario == Scenario::Fanout && arguments.dialect == Dialect::Topics;
     let mut protocols = arguments.protocol.clone();
-    let mut target = place_of.resource;
+    let mut target = load_target.resource;
     if topics {
         if protocols.is_empty() {
             protocols.push(TOPICS.to_owned());
@@ -146,53 +96,50 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
     } else {
         Kind::Binary
     };
-    let job = Job {
-        scenario,
-        endpoints: place_of.endpoints,
-        host: place_of.host,
-        publish_target: arguments
-            .publish_path
-            .clone()
-            .unwrap_or_else(|| target.clone()),
-        target,
-        origin: arguments.origin.clone(),
-        protocols,
-        headers: arguments
-            .header
-            .iter()
-            .map(|field| (field.0.clone(), field.1.clone()))
-            .collect(),
-        deflate: arguments.deflate,
-        connections,
-        opening: match (&arguments.opening, arguments.transport) {
-            (Some(n), _) => n.0 as usize,
-            (None, LoadTransport::Memory) => IN_MEMORY,
-            (None, _) => AT_ONCE,
-        },
-        in_flight,
-        active: active(arguments),
-        silent: arguments.silent as usize,
-        sizes,
-        kind,
-        rate: arguments.rate.map(|rate| rate.0),
-        arrival: arguments.arrival,
-        duration: arguments.duration.0.0,
-        warmup: arguments.warmup.0,
-        fragments: arguments.fragments.0 as usize,
-        verify: arguments.verify,
-        timeout: arguments.timeout.0.0,
-        max_errors: arguments.max_errors,
-        echoes: arguments.echoes.0 as usize,
-        publishers: arguments.publishers.0 as usize,
-        topics: (arguments.topics.0.max(arguments.publishers.0)) as usize,
-        dialect: arguments.dialect,
-        lcores: count,
+    let mut job = Job::new(scenario, load_target.endpoints[0].clone());
+    job.endpoints = load_target.endpoints;
+    job.host = load_target.host;
+    job.publish_target = arguments
+        .publish_path
+        .clone()
+        .unwrap_or_else(|| target.clone());
+    job.target = target;
+    job.origin.clone_from(&arguments.origin);
+    job.protocols = protocols;
+    let fields = arguments.header.iter();
+    job.headers = fields
+        .map(|field| (field.0.clone(), field.1.clone()))
+        .collect();
+    job.deflate = arguments.deflate;
+    job.connections = connections;
+    job.opening = match (&arguments.opening, arguments.transport) {
+        (Some(n), _) => n.0 as usize,
+        (None, LoadTransport::Memory) => IN_MEMORY,
+        (None, _) => AT_ONCE,
     };
-    let assault = Assault::new(arguments, &job)?;
+    job.in_flight = in_flight;
+    job.active = active(arguments);
+    job.silent = arguments.silent as usize;
+    job.sizes = sizes;
+    job.kind = kind;
+    job.rate = arguments.rate.map(|rate| rate.0);
+    job.arrival = arguments.arrival;
+    job.duration = arguments.duration.0.0;
+    job.warmup = arguments.warmup.0;
+    job.fragments = arguments.fragments.0 as usize;
+    job.verify = arguments.verify;
+    job.timeout = arguments.timeout.0.0;
+    job.max_errors = arguments.max_errors;
+    job.echoes = arguments.echoes.0 as usize;
+    job.publishers = arguments.publishers.0 as usize;
+    job.topics = arguments.topics.0.max(arguments.publishers.0) as usize;
+    job.dialect = arguments.dialect;
+    job.lcores = count;
+    let attack = AttackPart::new(arguments, &job)?;
     let plan = Plan {
         url: match arguments.transport {
             LoadTransport::Memory => String::new(),
-            _ => place_of.name.clone(),
+            _ => load_target.name.clone(),
         },
         transport: arguments.transport.to_string(),
         scenario: scenario.to_string(),
@@ -208,100 +155,20 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<Planned, Failure> {
         duration: job.duration.as_secs_f64(),
         warmup: job.warmup.as_secs_f64(),
         lcores: count,
-        attack: assault.as_ref().map(Assault::text),
+        attack: attack.as_ref().map(AttackPart::text),
     };
-    Ok(Planned {
+    Ok(LoadSetup {
         sources: sources(arguments, &job),
-        assault,
+        attack,
         job: Arc::new(job),
         plan,
         lcores,
         repeat: arguments.repeat.0 as usize,
-        name: place_of.name,
+        name: load_target.name,
     })
 }
 
-/// What cannot be.
-fn check(
-    arguments: &LoadArgs,
-    connections: usize,
-    lcores: usize,
-    sizes: &Sizes,
-) -> Result<(), Failure> {
-    let wrong = |text: String| Err(Failure::usage(text));
-    let scenario = arguments.scenario;
-    if !arguments.source.is_empty() && !arguments.transport.is_sockets() {
-        return wrong(
-            "--source is for sockets; TCP of our own connects from the addresses of --ip"
-                .to_owned(),
-        );
-    }
-    if scenario == Scenario::Rate && arguments.rate.is_none() {
-        return wrong("--scenario rate needs a --rate, in messages per second".to_owned());
-    }
-    if arguments.rate.is_some()
-        && matches!(scenario, Scenario::Echo | Scenario::Bulk | Scenario::Hold)
-    {
-        return wrong(format!(
-            "--rate does not go with --scenario {scenario}; the open loop is --scenario rate"
-        ));
-    }
-    if connections < lcores {
-        return wrong(format!(
-            "{connections} connections cannot be shared by {lcores} lcores"
-        ));
-    }
-    let topics = (arguments.topics.0.max(arguments.publishers.0)) as usize;
-    if scenario == Scenario::Fanout && (topics < lcores || connections < topics) {
-        return wrong(format!(
-            "fanout needs at least a topic for each lcore and a subscriber for each topic: {connections} subscribers, {topics} topics, {lcores} lcores"
-        ));
-    }
-    if scenario == Scenario::Fanout && arguments.dialect != Dialect::Topics && topics > 1 {
-        return wrong(format!(
-            "--dialect {} has one topic and one publisher",
-            arguments.dialect
-        ));
-    }
-    turns(arguments, connections, lcores)?;
-    let in_flight = arguments.in_flight.as_ref().map_or(1, |n| n.0 as usize);
-    let under_way = in_flight.saturating_mul(sizes.largest());
-    if !matches!(scenario, Scenario::Rate | Scenario::Hold | Scenario::Ramp) && under_way > 1 << 30
-    {
-        return wrong(format!(
-            "{in_flight} messages of {} bytes under way on a connection: at most 1 GiB is possible",
-            sizes.largest()
-        ));
-    }
-    Ok(())
-}
-
-/// Messages under way at once on connections that take turns; 0: they do not.
-fn active(arguments: &LoadArgs) -> usize {
-    arguments.active.as_ref().map_or(0, |n| n.0 as usize)
-}
-
-/// Whether connections can take turns.
-fn turns(arguments: &LoadArgs, connections: usize, lcores: usize) -> Result<(), Failure> {
-    let (active, silent) = (active(arguments), arguments.silent as usize);
-    let one = arguments.in_flight.as_ref().is_none_or(|n| n.0 == 1) && arguments.max_errors == 0;
-    let wrong = if active == 0 && silent == 0 {
-        return Ok(());
-    } else if arguments.scenario != Scenario::Echo {
-        "--active and --silent go with --scenario echo alone".to_owned()
-    } else if silent + active.max(lcores) > connections {
-        format!(
-            "{connections} connections cannot have {silent} that are silent and {active} that are active"
-        )
-    } else if active > 0 && (active < lcores || !one) {
-        "--active is one message at most on a connection, one at least on an lcore, and no --max-errors".to_owned()
-    } else {
-        return Ok(());
-    };
-    Err(Failure::usage(wrong))
-}
-
-/// Where connections come from: what was said, or so many loopback addresses as the ports of one do not suffice for.
+/// The source addresses of connections: those of --source, or loopback addresses if the ports of one do not suffice.
 fn sources(arguments: &LoadArgs, job: &Job) -> Vec<IpAddr> {
     if !arguments.source.is_empty() {
         return arguments.source.clone();
@@ -323,47 +190,4 @@ fn sources(arguments: &LoadArgs, job: &Job) -> Vec<IpAddr> {
         IpAddr::from([127, 0, high, low])
     };
     (0..count.min(60_000)).map(address).collect()
-}
-
-/// A moment as RFC 3339 writes it, in UTC, to the second.
-pub(super) fn rfc3339(time: SystemTime) -> String {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    let seconds = since.as_secs();
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Civil from days, in years that begin on 1 March, after the calendar's 400-year period of 146097 days.
-    let z = days + 719_468;
-    let era = z / 146_097;
-    let day_of_era = z % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn moments() {
-        for (seconds, text) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (951_868_799, "2000-02-29T23:59:59Z"),
-            (1_709_251_200, "2024-03-01T00:00:00Z"),
-            (4_102_444_799, "2099-12-31T23:59:59Z"),
-        ] {
-            let time = UNIX_EPOCH + Duration::from_secs(seconds);
-            assert_eq!(rfc3339(time), text);
-        }
-    }
 }

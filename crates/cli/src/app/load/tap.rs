@@ -1,19 +1,19 @@
-//! `--tap`: the packets of the generator's devices, recorded from before the first handshake until the last connection has ended.
+//! `--tap`: records the packets of the generator's devices, from before the first handshake until the last connection has ended.
 
 use std::path::PathBuf;
 
-use hioload_loadgen::report::Run;
-use hioload_ws::device::Device;
-use hioload_ws::device::tap::{Tap, TapOptions, TapSwitch};
+use hioload_device::Device;
+use hioload_device::tap::{Tap, TapOptions, TapSwitch};
+use hioload_report::Run;
 
 use crate::Failure;
 use crate::cli::load::LoadArgs;
 
-/// Bytes of the ring of each queue. The writer shares the CPUs with lcores that may never sleep, so it may be away for long: at
-/// 200,000 echoes of 64 bytes a second this is one second. Untouched it costs no memory.
+/// Bytes of the ring of each queue. The writer shares the CPUs with lcores that may never sleep, so it may not run for a long time: at
+/// 200,000 echoes of 64 bytes per second this is one second. Unused parts cost no memory.
 const RING: usize = 64 << 20;
 
-/// A capture that is running.
+/// A running capture.
 #[derive(Debug, Clone)]
 pub(super) struct Recording {
     switch: TapSwitch,
@@ -21,22 +21,22 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    /// Makes the file, if there is to be one.
+    /// Creates the file, if `--tap` names one.
     ///
     /// # Errors
-    /// Code 2: the load has no packets of ours, or the file is there or cannot be made.
+    /// Code 2: the kernel handles the packets of the load, or the file exists or cannot be created.
     pub(super) fn begin(arguments: &LoadArgs) -> Result<Option<Self>, Failure> {
         let Some(path) = arguments.tap.clone() else {
             return Ok(None);
         };
         if arguments.transport.is_sockets() {
             return Err(Failure::usage(
-                "--tap records the packets of a TCP of our own: it needs --transport af-xdp, dpdk or memory; with sockets the kernel makes them, and tcpdump sees them",
+                "--tap records packets of user-space TCP and needs --transport af-xdp, dpdk or memory; record packets of sockets with tcpdump",
             ));
         }
         if !arguments.attack.is_empty() {
             return Err(Failure::usage(
-                "--tap records a load without attacks: leave out --attack, or record at the server (hioload tap)",
+                "--tap and --attack exclude each other; to record an attack, use hioload tap at the server",
             ));
         }
         let switch = TapSwitch::new();
@@ -48,15 +48,15 @@ impl Recording {
         Ok(Some(Self { switch, path }))
     }
 
-    /// A device whose packets are recorded; `name` is that of the interface in the file.
+    /// Wraps a device whose packets are recorded; `name` is the interface in the file.
     pub(super) fn around<D: Device>(&self, device: D, name: &str) -> Tap<D> {
         Tap::with_ring(device, &self.switch, name, RING)
     }
 
-    /// Ends it, and writes into the last run what became of it. What is missing in the file is also told on standard error.
+    /// Stops the recording and adds its counts to the last run. Packets that are missing in the file are reported on standard error.
     ///
     /// # Errors
-    /// Code 1: the file could not be written.
+    /// Code 1 if the file cannot be written.
     pub(super) fn end(self, last: Option<&mut Run>) -> Result<(), Failure> {
         let path = self.path.display();
         let report = self
@@ -66,7 +66,7 @@ impl Recording {
             .unwrap_or_default();
         if report.dropped > 0 {
             eprintln!(
-                "hioload: --tap {path}: {} packets came too fast and are not in it, {} are",
+                "hioload: --tap {path}: {} packets were dropped because the writer was too slow; {} are recorded",
                 report.dropped, report.written
             );
         }

@@ -1,12 +1,12 @@
-//! The flags of `hioload load` about what it shows and writes, and its subcommands for reports that are written.
+//! The flags of `hioload load` for its output, and its subcommands for existing reports.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use hioload_loadgen::report::plots::Kind;
-use hioload_loadgen::report::require::Requirement;
+use hioload_report::plots::PlotKind;
+use hioload_report::require::Requirement;
 
-/// What is shown and written of a load.
+/// The output of a load.
 #[derive(Args, Debug)]
 pub(crate) struct OutputArgs {
     /// Write all figures to this file as JSON, for compare and plot; - is standard output
@@ -15,22 +15,22 @@ pub(crate) struct OutputArgs {
     /// Write one self-contained HTML page with plots to this file
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
-    /// End with code 1 unless it holds, such as p99<1ms or rate>=100k,errors==0 (below); repeatable
+    /// End with code 1 unless the condition holds, such as p99<1ms or rate>=100k,errors==0 (below); repeatable
     #[arg(long, value_name = "CONDITION", value_delimiter = ',')]
     pub require: Vec<Requirement>,
-    /// Show nothing while it runs
+    /// Show no progress
     #[arg(long)]
     pub quiet: bool,
 }
 
-/// What can be done with reports.
+/// Subcommands for existing reports.
 #[derive(Subcommand, Debug)]
 pub(crate) enum LoadCommand {
-    /// Tell what differs between reports that --json wrote: plan, machine, and figures by the spread of their repeats
+    /// Compare reports that --json wrote: their plans, machines, and figures, by the ranges of their repeats
     Compare(CompareArgs),
     /// Draw a plot of reports that --json wrote, as an SVG file
     Plot(PlotArgs),
-    /// Make the page of --report out of a report that --json wrote
+    /// Write the page of --report from a report that --json wrote
     Page(PageArgs),
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct CompareArgs {
     /// The reports; all others are compared with the first
     #[arg(value_name = "FILE", required = true, num_args = 2..)]
     pub files: Vec<PathBuf>,
-    /// Write what differs to this file as JSON; - is standard output, instead of the text
+    /// Write the differences to this file as JSON; - is standard output, in place of the text
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }
@@ -48,13 +48,13 @@ pub(crate) struct CompareArgs {
 /// `hioload load plot`
 #[derive(Args, Debug)]
 pub(crate) struct PlotArgs {
-    /// The reports, in one plot; LABEL=FILE gives one a name in it
+    /// The reports of the plot; LABEL=FILE labels one
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<String>,
     /// percentiles, histogram, throughput, latency, cpu, connections, or bars
     #[arg(long, value_name = "NAME", default_value = "percentiles")]
-    pub kind: PlotKind,
-    /// With bars: the figure, by its name in --require
+    pub kind: PlotChoice,
+    /// With bars: the figure, named as in --require
     #[arg(long, value_name = "FIGURE", default_value = "rate")]
     pub figure: String,
     /// The file to write; - is standard output
@@ -75,14 +75,14 @@ pub(crate) struct PageArgs {
 
 /// What a plot shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PlotKind {
+pub(crate) enum PlotChoice {
     /// Lines.
-    Lines(Kind),
+    Lines(PlotKind),
     /// One figure as bars.
     Bars,
 }
 
-impl std::str::FromStr for PlotKind {
+impl std::str::FromStr for PlotChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -96,11 +96,12 @@ impl std::str::FromStr for PlotKind {
     }
 }
 
-/// The part of the help about conditions.
+/// The help about conditions.
 pub(crate) const AFTER_OUTPUT: &str = "\
 Conditions: a figure, one of < <= > >= ==, and a limit with its unit (ns us ms s; k M; KiB MiB GiB; %).
   Figures: p50, p99, p99.9 or any other percentile, min, max, mean, stdev, each also of handshakes (handshake.p99); rate,
   bytes (per second), sent, done, errors; cores, cpu_per_message, headroom, rss, rss_per_connection of a side
   (server.cpu_per_message, generator.headroom); rss_per_connection, of the larger side; extra.NAME.
-  Of several repeats the median is judged, of errors the sum. rate>=99% is of the --rate, errors<0.1% of all tries. Under
-  an attack a condition is about both parts, or one: quiet.p99<1ms, attacked.p99<5ms. What was not measured does not hold.";
+  With several runs the median counts, and the sum of errors. rate>=99% is relative to --rate, errors<0.1% to all tries.
+  With an attack a condition applies to both parts, or to one: quiet.p99<1ms, attacked.p99<5ms. A condition on a figure
+  that was not measured does not hold.";

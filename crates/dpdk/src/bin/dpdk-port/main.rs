@@ -1,4 +1,4 @@
-//! Tries out a DPDK port, without a server: what EAL sees, frames sent back, frames sent and awaited.
+//! Tests a DPDK port without a server: lists the ports, sends frames back, or sends frames and waits for them.
 
 #[allow(unreachable_pub)]
 mod packet;
@@ -12,29 +12,29 @@ use std::time::{Duration, Instant};
 
 use hioload_device::{Burst, Device, Frame};
 use hioload_dpdk::{Eal, MbufFrame, Port, PortName, PortOptions, Queue};
-use packet::Seen;
+use packet::Received;
 
 const USAGE: &str = "\
 Usage: dpdk-port COMMAND [OPTION...] -- EAL-ARGUMENT...
 
 Commands:
-  list   the ports that EAL has
-  echo   send back TCP and UDP over IPv4, until standard input ends
-  ping   send numbered frames and wait for each to come back
+  list   print the ports that EAL has
+  echo   send TCP and UDP over IPv4 back, until standard input ends
+  ping   send numbered frames and wait until each comes back
 
 Options:
-  --port P       number or name (default 0)
-  --mtu N        the largest IP packet
-  --segment N    bytes of a receive buffer
-  --own IP       leave all to the kernel but what is for this address (and --listen);
-                 may be given several times
-  --listen IP:P  TCP to this
-  --no-checksums compute checksums here, whatever the device offers
-  --frames N     ping: how many (default 1000)
-  --size N       ping: bytes of each (default 64)
-  --patience S   ping: seconds to wait for the last (default 20)
+  --port P       number or name of the port (default 0)
+  --mtu N        the largest IP packet in bytes
+  --segment N    the size of a receive buffer in bytes
+  --own IP       receive only frames for this address, and for --listen; the kernel
+                 receives the others; may be given several times
+  --listen IP:P  receive TCP to this endpoint
+  --no-checksums compute checksums in software, whatever the device offers
+  --frames N     ping: number of frames (default 1000)
+  --size N       ping: bytes of each frame (default 64)
+  --patience S   ping: time limit in seconds (default 20)
 
-The last line says how many frames are unaccounted for after the port was closed; there should be none.";
+The last line has the number of frames that are not back in their pools after the port was closed. It should be 0.";
 
 struct Options {
     command: String,
@@ -49,8 +49,8 @@ fn main() -> ExitCode {
     let done = parse(std::env::args().skip(1)).and_then(|options| run(&options));
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("dpdk-port: {why}");
+        Err(error) => {
+            eprintln!("dpdk-port: {error}");
             ExitCode::FAILURE
         }
     }
@@ -75,7 +75,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
             continue;
         }
         let value = words.next().ok_or(USAGE)?;
-        let bad = |_| format!("{word} wants a number, not {value}");
+        let bad = |_| format!("the value of {word} must be a number, and is {value}");
         match word.as_str() {
             "--port" => {
                 options.port.port = match value.parse() {
@@ -87,7 +87,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
             "--own" => {
                 let own = value
                     .parse()
-                    .map_err(|_| format!("{value} is no address"))?;
+                    .map_err(|_| format!("{value} is not an IP address"))?;
                 options
                     .port
                     .steering
@@ -98,7 +98,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
             "--listen" => {
                 let listen = value
                     .parse()
-                    .map_err(|_| format!("{value} is no address and port"))?;
+                    .map_err(|_| format!("{value} is not an address with a port"))?;
                 options
                     .port
                     .steering
@@ -113,7 +113,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
             _ => return Err(USAGE.into()),
         }
     }
-    options.size = options.size.max(packet::LEAST);
+    options.size = options.size.max(packet::MIN_LEN);
     Ok(options)
 }
 
@@ -123,8 +123,8 @@ fn run(options: &Options) -> Result<(), String> {
         list(&eal);
         return Ok(());
     }
-    let (port, mut ends) = Port::open(&eal, &options.port).map_err(|error| error.to_string())?;
-    let queue = ends.remove(0).claim();
+    let (port, mut queues) = Port::open(&eal, &options.port).map_err(|error| error.to_string())?;
+    let queue = queues.remove(0).claim();
     let mut queue = queue.map_err(|error| error.to_string())?;
     println!(
         "ready: {} {} rules {}",
@@ -180,7 +180,7 @@ fn list(eal: &Eal) {
     }
 }
 
-/// Set when standard input ends.
+/// A flag that is set when standard input ends.
 fn end_of_input() -> Arc<AtomicBool> {
     let ended = Arc::new(AtomicBool::new(false));
     let set = Arc::clone(&ended);
@@ -203,23 +203,23 @@ fn echo(queue: &mut Queue) {
         }
         for mut frame in into.drain(..) {
             vouched += u32::from(frame.rx_checksum() == hioload_device::RxChecksum::Good);
-            match packet::look(&mut frame) {
-                Seen::Good(_) => {
-                    packet::answer(&mut frame, fill);
+            match packet::classify(&mut frame) {
+                Received::Good(_) => {
+                    packet::reply(&mut frame, fill);
                     out.push(frame);
                 }
-                Seen::Bad => bad += 1,
-                Seen::Other => (),
+                Received::Bad => bad += 1,
+                Received::Other => (),
             }
         }
         while !out.is_empty() && queue.tx_burst(&mut out) > 0 {}
-        // What there is no room for is lost, as on a wire.
+        // Frames for which there is no room are lost.
         out.clear();
     }
     println!("bad={bad} vouched={vouched} fill={fill}");
 }
 
-/// Frames on their way at most.
+/// The largest number of frames in flight.
 const WINDOW: u32 = 32;
 
 fn ping(queue: &mut Queue, options: &Options) -> Result<(), String> {
@@ -243,12 +243,12 @@ fn ping(queue: &mut Queue, options: &Options) -> Result<(), String> {
         }
         for mut frame in into.drain(..) {
             vouched += u32::from(frame.rx_checksum() == hioload_device::RxChecksum::Good);
-            match packet::look(&mut frame) {
-                Seen::Good(number) if number == seen && packet::is_whole(&frame, number) => {
+            match packet::classify(&mut frame) {
+                Received::Good(number) if number == seen && packet::is_whole(&frame, number) => {
                     seen += 1;
                 }
-                Seen::Good(_) | Seen::Bad => bad += 1,
-                Seen::Other => (),
+                Received::Good(_) | Received::Bad => bad += 1,
+                Received::Other => (),
             }
         }
     }
@@ -257,7 +257,7 @@ fn ping(queue: &mut Queue, options: &Options) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!(
-            "{seen} of {} frames came back, {bad} were not good",
+            "{seen} of {} frames came back, {bad} were wrong",
             options.frames
         ))
     }

@@ -1,14 +1,14 @@
-//! As much of IPv4, TCP and UDP as it takes to make a frame, know it again, and send it back.
+//! The parts of IPv4, TCP and UDP that are needed to make a numbered frame, to recognise it, and to send it back.
 
 use hioload_device::{Frame, RxChecksum, TxChecksum, checksum};
 
 const ETHERNET: usize = 14;
 const IPV4: usize = 20;
 const TCP: usize = 20;
-/// The least a made frame has: headers and a number.
-pub(crate) const LEAST: usize = ETHERNET + IPV4 + TCP + 4;
+/// The smallest frame: the headers and a number.
+pub(crate) const MIN_LEN: usize = ETHERNET + IPV4 + TCP + 4;
 
-/// Where the checksum is in the transport header.
+/// The offset of the checksum in the transport header.
 fn checksum_offset(protocol: u8) -> Option<u16> {
     match protocol {
         6 => Some(16),
@@ -26,7 +26,7 @@ fn pseudo_sum(ip: &[u8], length: usize) -> u16 {
     checksum::sum(&pseudo)
 }
 
-/// A TCP segment of `len` bytes of frame, numbered, with nobody behind it.
+/// Writes a TCP segment with a number into a frame of `len` bytes. `fill`: the device computes the checksum.
 pub(crate) fn make<F: Frame>(
     frame: &mut F,
     number: u32,
@@ -58,7 +58,7 @@ pub(crate) fn make<F: Frame>(
     finish(frame, 16, fill);
 }
 
-/// Writes the checksum, or what the device needs to.
+/// Writes the checksum, or requests it of the device.
 fn finish<F: Frame>(frame: &mut F, offset: u16, fill: bool) {
     let bytes = frame.bytes_mut();
     let length = bytes.len() - ETHERNET - IPV4;
@@ -73,28 +73,28 @@ fn finish<F: Frame>(frame: &mut F, offset: u16, fill: bool) {
     }
 }
 
-/// What is in a frame, as far as we care.
-pub(crate) enum Seen {
-    /// TCP or UDP over IPv4, its checksum good; the number `make` put there, if it did.
+/// A received frame, as this program classifies it.
+pub(crate) enum Received {
+    /// TCP or UDP over IPv4 with a right checksum; the number that `make` wrote, if it made the frame.
     Good(u32),
-    /// The checksum is wrong.
+    /// TCP or UDP over IPv4 with a wrong checksum or length.
     Bad,
-    /// Something else.
+    /// Any other frame.
     Other,
 }
 
-/// Looks at a frame; cuts Ethernet's padding off.
-pub(crate) fn look<F: Frame>(frame: &mut F) -> Seen {
+/// Classifies a frame, and removes Ethernet's padding.
+pub(crate) fn classify<F: Frame>(frame: &mut F) -> Received {
     let bytes = frame.bytes();
     if bytes.len() < ETHERNET + IPV4 + 8 || bytes[12..15] != [8, 0, 0x45] {
-        return Seen::Other;
+        return Received::Other;
     }
     let end = ETHERNET + usize::from(u16::from_be_bytes([bytes[16], bytes[17]]));
     let Some(offset) = checksum_offset(bytes[23]) else {
-        return Seen::Other;
+        return Received::Other;
     };
     if end > bytes.len() || end < ETHERNET + IPV4 + usize::from(offset) + 2 {
-        return Seen::Bad;
+        return Received::Bad;
     }
     frame.set_len(end);
     let bytes = frame.bytes();
@@ -109,23 +109,23 @@ pub(crate) fn look<F: Frame>(frame: &mut F) -> Seen {
         }
     };
     if !good {
-        return Seen::Bad;
+        return Received::Bad;
     }
     let number = bytes
-        .get(LEAST - 4..LEAST)
+        .get(MIN_LEN - 4..MIN_LEN)
         .and_then(|number| number.try_into().ok());
-    Seen::Good(u32::from_be_bytes(number.unwrap_or_default()))
+    Received::Good(u32::from_be_bytes(number.unwrap_or_default()))
 }
 
-/// Whether what follows the number is as `make` wrote it.
+/// Whether the payload after the number is the one that `make` writes.
 pub(crate) fn is_whole<F: Frame>(frame: &F, number: u32) -> bool {
-    let rest = frame.bytes().get(LEAST..).unwrap_or_default();
+    let rest = frame.bytes().get(MIN_LEN..).unwrap_or_default();
     let mut rest = rest.iter().enumerate();
     rest.all(|(at, &byte)| byte == (number as usize + at + 4) as u8)
 }
 
-/// Makes a good frame its own answer: addresses and ports change places, the checksum is made anew.
-pub(crate) fn answer<F: Frame>(frame: &mut F, fill: bool) {
+/// Turns a frame into its own reply: swaps the addresses and ports, and updates the checksum.
+pub(crate) fn reply<F: Frame>(frame: &mut F, fill: bool) {
     let bytes = frame.bytes_mut();
     let (to, from) = bytes[..12].split_at_mut(6);
     to.swap_with_slice(from);
@@ -135,5 +135,49 @@ pub(crate) fn answer<F: Frame>(frame: &mut F, fill: bool) {
     source.swap_with_slice(destination);
     if let Some(offset) = checksum_offset(bytes[23]) {
         finish(frame, offset, fill);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+    use hioload_device::Device;
+    use hioload_device::memory::{PairOptions, pair};
+
+    use super::*;
+
+    /// Whether etherparse finds both checksums right, and the ports.
+    fn parse(frame: &impl Frame) -> (bool, u16, u16) {
+        let packet = SlicedPacket::from_ethernet(frame.bytes()).expect("a packet");
+        let Some(NetSlice::Ipv4(ip)) = packet.net else {
+            panic!("no IPv4");
+        };
+        let Some(TransportSlice::Tcp(tcp)) = packet.transport else {
+            panic!("no TCP");
+        };
+        let ip = ip.header();
+        let sum = tcp.calc_checksum_ipv4(ip.source(), ip.destination());
+        let good = sum.expect("short") == tcp.checksum()
+            && ip.to_header().calc_header_checksum() == ip.header_checksum();
+        (good, tcp.source_port(), tcp.destination_port())
+    }
+
+    #[test]
+    fn a_frame_and_its_reply_are_packets_with_right_checksums() {
+        let (a, _b) = pair(&PairOptions::default()).expect("a pair");
+        let mut device = a.open();
+        for len in [MIN_LEN, MIN_LEN + 1, 777, 1514] {
+            let mut frame = device.alloc().expect("a frame");
+            make(&mut frame, 7, len, [0xff; 6], [2, 0, 0, 0, 0, 1], false);
+            assert_eq!(parse(&frame), (true, 12345, 80));
+            assert!(matches!(classify(&mut frame), Received::Good(7)));
+            assert!(is_whole(&frame, 7));
+            reply(&mut frame, false);
+            assert_eq!(parse(&frame), (true, 80, 12345));
+            assert_eq!(frame.bytes()[..6], [2, 0, 0, 0, 0, 1]);
+            let last = frame.len() - 1;
+            frame.bytes_mut()[last] ^= 1;
+            assert!(matches!(classify(&mut frame), Received::Bad));
+        }
     }
 }

@@ -18,7 +18,7 @@ fn deflated(deflater: &mut Deflater, input: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Words that recur, so that there is something to refer back to at many distances.
+/// Words that recur, so that there are references at many distances.
 fn prose(len: usize, seed: u32) -> Vec<u8> {
     let mut state = seed | 1;
     let mut text = Vec::with_capacity(len + 8);
@@ -69,7 +69,7 @@ fn context_taken_over_as_in_the_rfc() {
         .inflate(&[0xf2, 0x00, 0x11, 0x00, 0x00], &mut out, NO_CAP)
         .unwrap();
     assert_eq!(out, b"HelloHello");
-    // Without the context the reference leads nowhere.
+    // Without the context the reference is invalid.
     inflater.reset();
     let again = inflater.inflate(&[0xf2, 0x00, 0x11, 0x00, 0x00], &mut out, NO_CAP);
     assert_eq!(again, Err(InflateError::Corrupt));
@@ -108,7 +108,7 @@ fn empty_messages() {
         inflater.inflate(&payload, &mut out, NO_CAP).unwrap();
         assert_eq!(out, message);
     }
-    // Not a single octet is what some senders make of it.
+    // Some senders send an empty payload for it.
     assert_eq!(inflated(b""), Ok(vec![]));
 }
 
@@ -131,13 +131,13 @@ fn history_outlives_final_blocks() {
 
     let message = [&hello[..], &back_reference, &back_reference, &[0]].concat();
     assert_eq!(inflated(&message).as_deref(), Ok(&b"HelloHelloHello"[..]));
-    // The padding octet forgotten: still nothing else can be meant.
+    // Without the padding octet the message is still unambiguous.
     assert_eq!(inflated(&hello).as_deref(), Ok(&b"Hello"[..]));
 }
 
 #[test]
-fn final_blocks_are_not_free() {
-    // Two octets make an empty final block, and each of them costs the priming of the engine.
+fn final_blocks_are_bounded() {
+    // Two octets are an empty final block, and each block costs a priming of the engine.
     let few = [&[0x03, 0x00].repeat(20)[..], &[0]].concat();
     assert_eq!(inflated(&few), Ok(vec![]));
     let many = [&[0x03, 0x00].repeat(1000)[..], &[0]].concat();
@@ -184,14 +184,14 @@ fn a_bomb_is_stopped_at_the_cap() {
     let mut out = Vec::new();
     let result = Inflater::new(15).inflate(&payload, &mut out, 64 * 1024);
     assert_eq!(result, Err(InflateError::TooBig));
-    // Nothing beyond the cap was ever made room for.
+    // No space beyond the cap was allocated.
     assert!(out.capacity() <= 2 * 64 * 1024, "{}", out.capacity());
 }
 
 #[test]
 fn eight_bits_reach_back_250_bytes_at_most() {
     // RFC 7692 §7.1.2.1: what was agreed bounds the "LZ77 sliding window size" of the sender. 8 bits are served by
-    // an engine of 9, so what it refers to is measured: by a reader of our own, and by a 256-byte history.
+    // an engine of 9, so its distances are checked by a separate reader and by a history of 256 bytes.
     let mut farthest = 0;
     for level in 0..=9 {
         for mem_level in [1, 8] {
@@ -221,7 +221,7 @@ fn eight_bits_reach_back_250_bytes_at_most() {
 }
 
 #[test]
-fn every_window_is_kept_to() {
+fn no_window_is_exceeded() {
     // RFC 7692 §7.2.1: "An endpoint MUST NOT use an LZ77 sliding window longer than 32,768 bytes to compress messages
     // to send." "[...] the client MUST NOT use an LZ77 sliding window longer than the w-th power of 2 bytes to compress
     // messages to send." "[...] the server MUST NOT use an LZ77 sliding window longer than the w-th power of 2 bytes to
@@ -230,7 +230,7 @@ fn every_window_is_kept_to() {
         let mut deflater = Deflater::new(6, bits, 8);
         let mut scanned = Vec::new();
         for seed in 0..12 {
-            // Noise fills the window; the prose recurs behind it.
+            // Noise fills the window, and the text recurs after it.
             let noise: Vec<u8> = (0..3000u32)
                 .map(|i| (i.wrapping_mul(2_654_435_761).wrapping_add(seed * 977) >> 13) as u8)
                 .collect();
@@ -260,7 +260,7 @@ fn one_inflater_serves_many_connections() {
             assert_eq!(out, message);
             assert!(window.len() <= window.size());
         }
-        // In between, one that takes no context over.
+        // In between, a connection without context takeover.
         let payload = deflated(&mut Deflater::new(1, 15, 8), b"alone");
         let mut out = Vec::new();
         shared.inflate_alone(&payload, &mut out, NO_CAP).unwrap();
@@ -269,7 +269,7 @@ fn one_inflater_serves_many_connections() {
 }
 
 #[test]
-fn an_error_leaves_the_window_alone() {
+fn an_error_does_not_change_the_window() {
     let mut deflater = Deflater::new(6, 15, 8);
     let mut inflater = Inflater::new(15);
     let mut window = Window::new(15);

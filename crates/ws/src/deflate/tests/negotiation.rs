@@ -1,7 +1,7 @@
 use crate::deflate::negotiate::{NegotiationError, client_accept, client_offer, server};
 use crate::deflate::{Agreed, DeflateConfig, Deflater, Direction, Sharing};
 
-/// Demands nothing, forbids nothing.
+/// A configuration without demands and restrictions.
 fn open() -> DeflateConfig {
     DeflateConfig {
         client_max_window_bits: 15,
@@ -28,7 +28,7 @@ const BOTH: Direction = Direction {
 };
 
 #[test]
-fn a_bare_offer_is_accepted_barely() {
+fn an_offer_without_parameters_gets_a_response_without() {
     assert_eq!(
         response(&open(), "permessage-deflate").as_deref(),
         Some("permessage-deflate")
@@ -38,7 +38,7 @@ fn a_bare_offer_is_accepted_barely() {
 }
 
 #[test]
-fn other_extensions_are_passed_over() {
+fn other_extensions_are_ignored() {
     // RFC 6455 §4.2.2: "the value MUST be derived from the client's handshake, specifically by selecting one or more of
     // the values from the |Sec-WebSocket-Extensions| field." "Extensions not listed by the client MUST NOT be listed."
     // RFC 7692 §5: "A server declining all offered PMCEs MUST NOT include any element with PMCE names."
@@ -52,7 +52,7 @@ fn other_extensions_are_passed_over() {
 }
 
 #[test]
-fn what_is_offered_is_granted() {
+fn offered_parameters_are_granted() {
     // RFC 7692 §5: "a server MUST include the extension name of the PMCE in the "Sec-WebSocket-Extensions" header field
     // of its opening handshake". "The element MUST represent a PMCE that is fully supported by the server."
     let cases = [
@@ -70,7 +70,7 @@ fn what_is_offered_is_granted() {
             "server_max_window_bits=\"1\\1\"",
             "; server_max_window_bits=11",
         ),
-        // §7.1.2.2: a capability, perhaps with a hint
+        // §7.1.2.2: a capability, optionally with a hint
         ("client_max_window_bits", ""),
         ("client_max_window_bits=15", ""),
         ("client_max_window_bits=9", "; client_max_window_bits=9"),
@@ -154,7 +154,7 @@ fn the_first_acceptable_offer_wins() {
 }
 
 #[test]
-fn the_server_demands() {
+fn the_server_demands_its_parameters() {
     let config = DeflateConfig {
         server_no_context_takeover: true,
         client_no_context_takeover: true,
@@ -173,7 +173,7 @@ fn the_server_demands() {
              server_max_window_bits=11; client_max_window_bits=10"
         )
     );
-    // A smaller wish is granted below the limit.
+    // A smaller window than the limit is granted.
     let agreed = one(
         &config,
         "permessage-deflate; client_max_window_bits=9; server_max_window_bits=8",
@@ -186,7 +186,7 @@ fn the_server_demands() {
 }
 
 #[test]
-fn a_client_that_cannot_be_limited_forgets() {
+fn a_client_without_a_window_limit_takes_no_context_over() {
     // RFC 7692 §7.1.2.2: "the corresponding extension negotiation response to the offer MUST NOT include the
     // "client_max_window_bits" extension parameter."
     let config = DeflateConfig {
@@ -226,7 +226,7 @@ fn shared_compressors_take_no_context_over() {
 }
 
 #[test]
-fn what_a_client_offers() {
+fn the_offer_has_the_configured_parameters() {
     // RFC 7692 §5: "a client MUST include the extension name of the PMCE in the "Sec-WebSocket-Extensions" header field
     // of its opening handshake". "In a PMCE negotiation offer, the client MUST inform the server of its LZ77 window
     // size".
@@ -249,7 +249,7 @@ fn what_a_client_offers() {
 }
 
 #[test]
-fn what_a_client_accepts() {
+fn responses_that_satisfy_the_offer_are_accepted() {
     assert_eq!(client_accept(&open(), []), Ok(None));
     assert_eq!(answer(&open(), " , "), Ok(None));
     let agreed = answer(&open(), "permessage-deflate").unwrap().unwrap();
@@ -273,7 +273,7 @@ fn what_a_client_accepts() {
             context_takeover: false
         }
     );
-    // We never send with more than we said.
+    // We never use a larger window than we offered.
     let config = DeflateConfig {
         client_max_window_bits: 10,
         ..open()
@@ -293,7 +293,7 @@ fn what_a_client_accepts() {
 }
 
 #[test]
-fn what_fails_the_connection() {
+fn invalid_responses_fail_the_connection() {
     // RFC 7692 §7.1.2.2: "indicating the base-2 logarithm of the LZ77 sliding window size and MUST conform to the ABNF
     // below."
     use NegotiationError::{Malformed, NotOffered, Parameter, Unacceptable};

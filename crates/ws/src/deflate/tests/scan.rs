@@ -1,5 +1,5 @@
-//! A DEFLATE reader (RFC 1951) of a few lines that keeps the distances it meets: written apart from the engine, to
-//! judge what the engine makes.
+//! A short DEFLATE reader (RFC 1951) that records the distances, independent of the engine, to check the output of the
+//! engine.
 
 const LENGTH_BASE: [usize; 29] = [
     3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131,
@@ -89,7 +89,7 @@ fn fixed_lengths() -> (Vec<u8>, Vec<u8>) {
     (literals.collect(), vec![5; 30])
 }
 
-/// Inflates a stream of non-final blocks onto `out` and returns the farthest distance referred to.
+/// Inflates a stream of non-final blocks onto `out` and returns the largest distance.
 pub(super) fn farthest_distance(stream: &[u8], out: &mut Vec<u8>) -> usize {
     let mut bits = Bits {
         data: stream,

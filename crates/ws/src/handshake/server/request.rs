@@ -9,28 +9,28 @@ use crate::handshake::{
     is_origin_form, is_target_text, skip_empty_line,
 };
 
-/// The most subprotocols a client may offer: they are compared with each other.
+/// The most subprotocols that a client may offer. It bounds the comparison of each with each.
 const MAX_PROTOCOLS: usize = 64;
 
-/// A request, its octets borrowed: an upgrade to WebSocket, or a plain GET or HEAD.
+/// A request, which borrows its octets: an upgrade to WebSocket, or a plain GET or HEAD.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
     /// `GET`, or `HEAD` for a plain request.
     pub method: &'a str,
     /// The request target as it was sent.
     pub target: &'a str,
-    /// The authority asked for: the target's if that has one, else `Host`; empty for HTTP/1.0 without either.
+    /// The authority: that of the target if it has one, otherwise `Host`; empty for HTTP/1.0 without either.
     pub host: &'a str,
-    /// `Origin` as it was sent; browsers always send it. Whom to accept is the handler's to say.
+    /// `Origin` as it was sent. Browsers always send it. The handler decides which ones it accepts.
     pub origin: Option<&'a str>,
-    /// There if this is a valid WebSocket handshake.
+    /// `Some` if this is a valid WebSocket handshake.
     pub upgrade: Option<Upgrade<'a>>,
     /// All headers.
     pub headers: Headers<'a>,
     path_and_query: &'a str,
 }
 
-/// What an upgrade to WebSocket brings beyond a request.
+/// The part of an upgrade to WebSocket that a plain request does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Upgrade<'a> {
     /// `Sec-WebSocket-Key`: the base64 of 16 bytes.
@@ -38,13 +38,13 @@ pub struct Upgrade<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// The path, `/` at least, percent escapes left.
+    /// The path, at least `/`, with percent escapes.
     pub fn path(&self) -> &'a str {
         let path = self.path_and_query.split('?').next().unwrap_or_default();
         if path.is_empty() { "/" } else { path }
     }
 
-    /// What follows the first `?`, percent escapes left.
+    /// The part after the first `?`, with percent escapes.
     pub fn query(&self) -> Option<&'a str> {
         self.path_and_query.split_once('?').map(|(_, query)| query)
     }
@@ -60,7 +60,7 @@ impl<'a> Request<'a> {
             .and_then(|value| std::str::from_utf8(value).ok())
     }
 
-    /// The subprotocols offered, the client's preference first. In an upgrade they are valid and all different.
+    /// The offered subprotocols, in the client's order of preference. In an upgrade they are valid and all different.
     pub fn protocols(&self) -> impl Iterator<Item = &'a str> + '_ {
         self.headers
             .all("Sec-WebSocket-Protocol")
@@ -73,16 +73,16 @@ impl<'a> Request<'a> {
         self.protocols().any(|offered| offered == protocol)
     }
 
-    /// The values of `Sec-WebSocket-Extensions`: what [`negotiate::server`](crate::deflate::negotiate::server) takes.
+    /// The values of `Sec-WebSocket-Extensions`, for [`negotiate::server`](crate::deflate::negotiate::server).
     pub fn extensions(&self) -> impl Iterator<Item = &'a [u8]> + '_ {
         self.headers.all("Sec-WebSocket-Extensions")
     }
 }
 
-/// Finds the end of a head in `buf`, of which an earlier call has seen `scanned_before` bytes. `None`: not yet here.
+/// Finds the end of a head in `buf`, of which an earlier call has read `scanned_before` bytes. `None` if it is incomplete.
 ///
 /// # Errors
-/// What can be told early: the head is too large, or what comes is no HTTP from the first octet.
+/// Errors that show before the end: the head is too large, or its first octets are not HTTP.
 pub fn scan(
     buf: &[u8],
     scanned_before: usize,
@@ -95,20 +95,20 @@ pub fn scan(
     }
     match head_end(buf, scanned_before) {
         Some(end) if end > limits.max_head => Err(HandshakeError::HeadTooLarge),
-        // At least one octet is missing, and there is no room for it.
+        // At least one octet is missing, and the limit has no space for it.
         None if buf.len() >= limits.max_head => Err(HandshakeError::HeadTooLarge),
         end => Ok(end),
     }
 }
 
-/// Reads the request at the start of `buf`: the request and how many bytes its head took (frames may follow it),
-/// or `None` if it is not all there.
+/// Reads the request at the start of `buf`. Returns the request and the length of its head, after which frames may follow, or
+/// `None` if it is incomplete.
 ///
-/// A plain request is no error: its [`upgrade`](Request::upgrade) is `None`, also if it wants to upgrade to something
-/// else.
+/// A plain request is not an error: its [`upgrade`](Request::upgrade) is `None`, also if it asks for an upgrade to another
+/// protocol.
 ///
 /// # Errors
-/// [`HandshakeError`]: to be answered with its status, and the connection closed.
+/// [`HandshakeError`]: answer with its status, and close the connection.
 // RFC 6455 §4.2.1: "If the server [...] finds that the client did not send a handshake that matches the description
 // below [...], including but not limited to any violations of the ABNF grammar [...], the server MUST stop processing
 // the client's handshake and return an HTTP response with an appropriate error code".
@@ -164,7 +164,8 @@ fn check<'a>(
     } else {
         None
     };
-    // §4.2.1: "An |Upgrade| header field containing the value "websocket"". Whoever sends a key means WebSocket.
+    // §4.2.1: "An |Upgrade| header field containing the value "websocket"". A request with a key
+    // asks for WebSocket.
     if upgrade.is_none() && headers.get("Sec-WebSocket-Key").is_some() {
         return Err(HandshakeError::Upgrade);
     }
@@ -210,8 +211,8 @@ fn host<'a>(headers: &Headers<'a>, minor: u8) -> Result<&'a str, HandshakeError>
     }
 }
 
-/// What a body is could be read in two ways by two implementations, so there is none: no `Transfer-Encoding` at all,
-/// and no `Content-Length` but a single 0.
+/// Two implementations may disagree on the length of a body, so no body is accepted: no `Transfer-Encoding`, and no
+/// `Content-Length` except a single 0.
 fn refuse_body(headers: &Headers<'_>) -> Result<(), HandshakeError> {
     let coded = headers.get("Transfer-Encoding").is_some();
     match headers.only("Content-Length") {
@@ -234,7 +235,7 @@ fn origin<'a>(headers: &Headers<'a>) -> Result<Option<&'a str>, HandshakeError> 
     }
 }
 
-/// Checks what makes a request a WebSocket handshake, `Upgrade: websocket` having been seen.
+/// Checks the headers of a WebSocket handshake, in a request with `Upgrade: websocket`.
 fn upgrade<'a>(headers: &Headers<'a>) -> Result<Upgrade<'a>, HandshakeError> {
     // RFC 6455 §4.2.1: "A |Connection| header field that includes the token "Upgrade", treated as an ASCII
     // case-insensitive value."
@@ -261,9 +262,9 @@ fn upgrade<'a>(headers: &Headers<'a>) -> Result<Upgrade<'a>, HandshakeError> {
 }
 
 /// RFC 6455 §4.2.1: "a base64-encoded (see Section 4 of [RFC4648]) value that, when decoded, is 16 bytes in length."
-/// Strictly: padded, the unused bits zero.
+/// Strict base64: padded, with unused bits of zero.
 fn valid_key(key: &[u8]) -> Option<&str> {
-    // The decoder wants room for what 24 characters could at most be.
+    // The decoder needs the space that 24 characters can have at most.
     let mut nonce = [0; 18];
     let valid = key.len() == 24 && STANDARD.decode_slice(key, &mut nonce) == Ok(16);
     if valid {

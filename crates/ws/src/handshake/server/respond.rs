@@ -3,7 +3,7 @@
 use crate::handshake::grammar::{Extensions, has_controls, is_token};
 use crate::handshake::{HandshakeError, Unwritable, accept_key, are_writable, push_header};
 
-/// Headers only the handshake itself writes.
+/// Headers that only the handshake itself writes.
 const RESERVED: [&str; 8] = [
     "Upgrade",
     "Connection",
@@ -17,8 +17,8 @@ const RESERVED: [&str; 8] = [
 
 /// Accepts an upgrade: appends the whole 101 response to `out`.
 ///
-/// `key` is the request's; `protocol`, if any, one the request [`offers`](super::Request::offers); `extensions` what
-/// was negotiated; `extra` any further headers, such as cookies.
+/// `key` is that of the request. `protocol` is one that the request [`offers`](super::Request::offers). `extensions` is the
+/// result of the negotiation. `extra` has any further headers, such as cookies.
 ///
 /// # Errors
 /// [`Unwritable`].
@@ -58,11 +58,11 @@ pub fn write_accept(
     Ok(())
 }
 
-/// Any other answer, after which the connection closes: appends the whole response to `out`, without `body` if
+/// Writes any other answer, after which the connection closes: appends the whole response to `out`, without `body` if
 /// `head_only` (the answer to HEAD).
 ///
-/// Whatever `extra` says, a 426 says which version and protocol we speak; a 405 gets `Allow` and a 503 `Retry-After`
-/// unless `extra` has its own. There is no `Date`: this crate knows no clock.
+/// A 426 always names the version and the protocol that we support. A 405 has `Allow` and a 503 `Retry-After`, unless `extra`
+/// has its own. There is no `Date`, since this crate has no clock.
 ///
 /// # Errors
 /// [`Unwritable`]; `status` must be within 200..=599.
@@ -128,7 +128,7 @@ pub fn write_response(
     Ok(())
 }
 
-/// The answer to a request that [`parse`](super::parse) refused.
+/// Writes the answer to a request that [`parse`](super::parse) refused.
 pub fn write_error(out: &mut Vec<u8>, error: HandshakeError) {
     let reason = error.reason();
     let written = write_response(
@@ -157,7 +157,7 @@ fn push_number(out: &mut Vec<u8>, number: usize) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// The usual phrase of a status, or its class.
+/// The standard phrase of a status, or that of its class.
 fn phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",

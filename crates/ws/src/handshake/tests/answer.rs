@@ -3,7 +3,7 @@ use crate::handshake::server::{write_accept, write_error, write_response};
 use crate::handshake::{HandshakeError, Unwritable};
 
 #[test]
-fn answers() {
+fn answers_have_their_headers() {
     let text = |status, extra: &[(&str, &str)], body: &[u8], head_only| {
         let mut out = b"earlier".to_vec();
         write_response(&mut out, status, "text/plain", extra, body, head_only).unwrap();
@@ -61,7 +61,7 @@ fn every_error_has_its_answer() {
 }
 
 #[test]
-fn nothing_is_injected() {
+fn headers_cannot_be_injected() {
     let key = "dGhlIHNhbXBsZSBub25jZQ==";
     let mut out = Vec::new();
     for extra in [

@@ -34,7 +34,7 @@ fn with(name: &str, with: &str) -> String {
 }
 
 #[test]
-fn the_request() {
+fn a_request_has_the_required_headers() {
     // RFC 6455 §4.1: "The handshake MUST be a valid HTTP request". "The method of the request MUST be GET, and the HTTP
     // version MUST be at least 1.1." "The "Request-URI" part of the request MUST match the /resource name/". "The
     // request MUST contain a |Host| header field". "The request MUST contain an |Upgrade| header field whose value MUST
@@ -180,7 +180,7 @@ fn a_good_response() {
 }
 
 #[test]
-fn what_fails_the_connection() {
+fn invalid_responses_fail_the_connection() {
     use ResponseError::{Accept, Connection, Extension, Protocol, Syntax, Upgrade};
     // RFC 6455 §4.1: "The client MUST validate the server's response as follows". "[...] match for the value
     // "websocket", the client MUST _Fail the WebSocket Connection_." "[...] match for the value "Upgrade", the client
@@ -294,7 +294,7 @@ fn what_fails_the_connection() {
 }
 
 #[test]
-fn other_statuses_are_answers() {
+fn other_statuses_are_not_errors() {
     // RFC 6455 §4.1: "If the status code received from the server is not 101, the client handles the response per
     // HTTP".
     let text = "HTTP/1.1 302 Found\r\nLocation: ws://b/\r\nContent-Length: 2\r\n\r\nhi";

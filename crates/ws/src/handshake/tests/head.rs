@@ -3,7 +3,7 @@ use crate::handshake::server::{parse, scan};
 use crate::handshake::{HandshakeError, HandshakeLimits, MAX_HEADERS, head_end};
 
 #[test]
-fn what_follows_the_head_is_left() {
+fn bytes_after_the_head_are_not_taken() {
     let text = format!("{GOOD}\u{1}frames");
     let (request, length) = parse(text.as_bytes(), &HandshakeLimits::default())
         .unwrap()
@@ -53,7 +53,7 @@ fn targets() {
 }
 
 #[test]
-fn no_bodies() {
+fn requests_with_a_body_are_refused() {
     for line in [
         "Content-Length: 1",
         "Content-Length: 00",
@@ -82,7 +82,7 @@ fn syntax_is_strict() {
         "GET / HTTP/1.1\r\nHost: a\r\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a\0\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a\r\nX: b\u{1}\r\n\r\n",
-        // Folded lines, and what looks like them.
+        // Folded lines, and lines that resemble them.
         "GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n\tc: d\r\n\r\n",
         "GET / HTTP/1.1\r\n Host: a\r\n\r\n",
@@ -99,14 +99,14 @@ fn syntax_is_strict() {
     ] {
         assert_eq!(error(text).status(), 400, "{text:?}");
     }
-    // Told from the first octet: TLS, HTTP/2's frames, noise.
+    // Refused at the first octet: TLS, HTTP/2 frames, noise.
     for text in [&b"\x16\x03\x01"[..], b" GET", b"\xff", b"\r\n\x00"] {
         assert_eq!(
             scan(text, 0, &HandshakeLimits::default()),
             Err(HandshakeError::Syntax)
         );
     }
-    // RFC 9112 §2.2: one empty line before the request is passed over.
+    // RFC 9112 §2.2: one empty line before the request is ignored.
     let text = format!("\r\n{GOOD}");
     assert!(read(&text).unwrap().upgrade.is_some());
     assert_eq!(
@@ -131,7 +131,7 @@ fn limits_of_the_head() {
         (too_large, too_large.status()),
         (HandshakeError::HeadTooLarge, 431)
     );
-    // As soon as no octet more may come.
+    // Refused as soon as no further octet is allowed.
     assert_eq!(
         scan(&GOOD.as_bytes()[..GOOD.len() - 1], 0, &short),
         Err(HandshakeError::HeadTooLarge)
@@ -149,7 +149,7 @@ fn limits_of_the_head() {
         (too_many, too_many.status()),
         (HandshakeError::TooManyHeaders, 431)
     );
-    // However many are allowed, there is an end.
+    // There is a maximum, even if more are allowed.
     let unlimited = HandshakeLimits {
         max_head: 1 << 20,
         max_headers: usize::MAX,
@@ -164,17 +164,17 @@ fn limits_of_the_head() {
 }
 
 #[test]
-fn the_end_of_a_head_is_found_from_new_octets_alone() {
+fn the_end_of_a_head_is_found_in_new_octets() {
     let head = GOOD.as_bytes();
     for cut in 0..head.len() {
         assert_eq!(head_end(&head[..cut], 0), None, "{cut}");
-        // Having seen `cut` octets, the rest is enough.
+        // After `cut` octets, scanning the rest is enough.
         assert_eq!(head_end(head, cut), Some(head.len()), "{cut}");
         if cut > 0 {
             assert_eq!(head_end(&head[..cut], cut - 1), None);
         }
     }
-    // What lies before is not looked at again.
+    // Octets before are not read again.
     assert_eq!(head_end(b"GET\r\n\r\nmore of it\r\n", 10), None);
     assert_eq!(head_end(b"GET\n\n", 0), Some(5));
     assert_eq!(head_end(b"", 7), None);

@@ -20,7 +20,7 @@ const CLIENT: ClientRequest<'_> = ClientRequest {
     headers: &[],
 };
 
-/// Heads that are nearly right: lines drawn from what matters, sometimes broken.
+/// Heads that are almost valid: relevant lines, some of them corrupted.
 fn request_like() -> impl Strategy<Value = Vec<u8>> {
     let first = prop_oneof![
         6 => Just("GET / HTTP/1.1\r\n"),
@@ -64,7 +64,7 @@ fn damaged() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Whether parsing gave an error, and which; or how long the head is.
+/// The error of parsing, or the length of the head.
 fn outcome(buf: &[u8]) -> Result<Option<usize>, crate::handshake::HandshakeError> {
     parse(buf, &LIMITS).map(|parsed| parsed.map(|(_, length)| length))
 }
@@ -93,20 +93,20 @@ proptest! {
         let _ = parse_response(&response, [0; 16], &CLIENT, &LIMITS);
     }
 
-    /// Wherever a head is cut, what came is incomplete, or wrong in the way the whole is.
+    /// Every prefix of a head is incomplete or has the error of the whole head.
     #[test]
     fn every_prefix_agrees_with_the_whole(head in damaged()) {
         let whole = outcome(&head);
         for cut in 0..head.len() {
             match outcome(&head[..cut]) {
                 Ok(None) => {}
-                // The head was complete already: what follows cannot change it.
+                // The head was already complete, so later bytes do not change it.
                 other => prop_assert_eq!(&other, &whole, "cut at {}", cut),
             }
         }
     }
 
-    /// Looking at new octets only finds the same end.
+    /// Scanning only new octets finds the same end.
     #[test]
     fn scanning_piecewise_is_scanning(head in damaged(), cuts in proptest::collection::vec(any::<usize>(), 0..6)) {
         let whole = head_end(&head, 0);
@@ -172,7 +172,7 @@ proptest! {
         prop_assert_eq!(response.protocol, protocol);
         let confirmed = negotiate::client_accept(&config, response.extensions()).unwrap().unwrap();
         prop_assert_eq!((confirmed.server, confirmed.client), (agreed.server, agreed.client));
-        // Another key, another answer.
+        // Another key has another answer.
         let mut other = key;
         other[0] ^= 1;
         prop_assert!(parse_response(&answer, other, &request, &limits).is_err());

@@ -1,4 +1,4 @@
-//! A good request, and ways to spoil it.
+//! A valid request, and functions that change it.
 
 use crate::handshake::server::{Request, parse};
 use crate::handshake::{HandshakeError, HandshakeLimits};

@@ -74,7 +74,7 @@ fn only_get_and_head() {
 }
 
 #[test]
-fn the_http_version() {
+fn only_http_1_1_may_upgrade() {
     assert_eq!(
         error(&GOOD.replacen("HTTP/1.1", "HTTP/1.0", 1)),
         HandshakeError::HttpVersion
@@ -85,7 +85,7 @@ fn the_http_version() {
     );
     assert_eq!(error("PRI * HTTP/2.0\r\n\r\n"), HandshakeError::HttpVersion);
     assert_eq!(HandshakeError::HttpVersion.status(), 505);
-    // A probe that speaks 1.0 gets its page.
+    // A plain request with HTTP/1.0 is accepted.
     let request = read("GET /healthz HTTP/1.0\r\n\r\n").unwrap();
     assert_eq!((request.path(), request.host), ("/healthz", ""));
 }
@@ -126,7 +126,7 @@ fn exactly_one_host() {
 }
 
 #[test]
-fn what_an_upgrade_must_have() {
+fn an_upgrade_needs_all_its_headers() {
     // RFC 6455 §4.2.1: "the server MUST stop processing the client's handshake and return an HTTP response with an
     // appropriate error code (such as 400 Bad Request)."
     // RFC 6455 §4.1, items 5 to 9, each: "The request MUST".
@@ -295,7 +295,7 @@ fn origins() {
 }
 
 #[test]
-fn plain_requests_are_no_errors() {
+fn plain_requests_are_accepted() {
     for lines in [
         "",
         "Accept: */*\r\nContent-Length: 0\r\n",

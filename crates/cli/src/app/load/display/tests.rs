@@ -1,6 +1,6 @@
-//! What is shown while a run goes on, on terminals of several widths and in plain lines.
+//! The display on terminals of several widths, and as plain lines.
 
-use hioload_loadgen::report::Latency;
+use hioload_report::Latency;
 use indicatif::{InMemoryTerm, TermLike as _};
 
 use super::*;
@@ -90,7 +90,7 @@ fn lines_above_the_bar_stay() {
 }
 
 #[test]
-fn elsewhere_there_is_a_line_a_second() {
+fn without_a_terminal_there_is_one_line_per_second() {
     let mut said = Vec::new();
     let mut lines = Lines::new(|line: &str| said.push(line.to_owned()));
     lines.phase(1, 1, Phase::Measuring, Some(3.0));
@@ -118,7 +118,7 @@ fn elsewhere_there_is_a_line_a_second() {
 }
 
 #[test]
-fn each_of_several_repeats_is_told_when_it_ends() {
+fn each_of_several_repeats_ends_with_a_line() {
     let mut said = Vec::new();
     let mut lines = Lines::new(|line: &str| said.push(line.to_owned()));
     lines.phase(2, 3, Phase::Measuring, Some(1.0));
@@ -150,7 +150,7 @@ fn each_of_several_repeats_is_told_when_it_ends() {
     );
     assert!(
         said[2].contains("0 errors"),
-        "each repeat counts its own: {}",
+        "each repeat counts its own errors: {}",
         said[2]
     );
 }

@@ -1,0 +1,254 @@
+//! What `hioload serve` runs: the settings with their defaults, checked against this machine.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hioload_lcore::topology::Topology;
+use hioload_ws::deflate::{DeflateConfig, Sharing};
+use hioload_ws::{Config, Endpoint, Lcores, Limits, ServerOptions, SocketOptions, Tunables};
+
+use super::Settings;
+use super::bypass::{self, BypassSettings};
+use super::sections::{AfXdpArgs, DeflateArgs, DpdkArgs, EngineArgs, LimitArgs, SocketArgs};
+use super::values::{
+    AllowOrigin, Control, Deflate, LogFilter, LogFormat, Size, Span, TransportKind, Within,
+};
+use crate::Failure;
+
+/// Everything `hioload serve` needs to run.
+#[derive(Debug)]
+pub(crate) struct ServeConfig {
+    /// The engine's options.
+    pub server: ServerOptions,
+    /// The transport.
+    pub transport: TransportKind,
+    /// For transports with user-space TCP.
+    pub bypass: BypassSettings,
+    /// For af-xdp.
+    pub af_xdp: AfXdpArgs,
+    /// For dpdk.
+    #[cfg_attr(not(all(feature = "dpdk", target_os = "linux")), allow(dead_code))]
+    pub dpdk: DpdkArgs,
+    /// The path of the control socket.
+    pub control: Control,
+    /// The allowed origins. Empty: any.
+    pub origins: Vec<String>,
+    /// Whether `/stats` is served.
+    pub stats: bool,
+    /// The log records to write.
+    pub log: LogFilter,
+    /// Their format.
+    pub log_format: LogFormat,
+    /// Whether the operator chose `max_connections`.
+    pub max_connections_set: bool,
+}
+
+impl ServeConfig {
+    /// Fills in the defaults.
+    pub(crate) fn new(settings: Settings) -> Self {
+        let max_connections_set = settings.limits.max_connections.is_some();
+        let config = start_config(tunables(&settings), &settings.engine);
+        let Settings {
+            server,
+            sockets,
+            bypass,
+            af_xdp,
+            dpdk,
+            tcp,
+            log,
+            ..
+        } = settings;
+        let mut socket_options = sockets_from(&sockets);
+        if let Some(huge_pages) = server.huge_pages {
+            socket_options.huge_pages = huge_pages;
+        }
+
+        let listen = match server.listen {
+            Some(list) if !list.is_empty() => list.into_iter().map(|listen| listen.0).collect(),
+            _ => vec![Endpoint::Tcp(SocketAddr::from(([127, 0, 0, 1], 9001)))],
+        };
+        let lcores = server.lcores.map_or(Lcores::Auto, |lcores| lcores.0);
+        let mut options = ServerOptions::new()
+            .lcores(lcores)
+            .config(config)
+            .sockets(socket_options);
+        options.listen = listen;
+        Self {
+            server: options,
+            transport: server.transport.unwrap_or(TransportKind::Sockets),
+            bypass: BypassSettings::new(bypass, &tcp),
+            af_xdp,
+            dpdk,
+            control: server.control.unwrap_or(Control::Auto),
+            origins: origins_from(server.allow_origin),
+            stats: server.stats.unwrap_or(false),
+            log: log.log.unwrap_or_else(|| LogFilter("info".to_owned())),
+            log_format: log.log_format.unwrap_or(LogFormat::Text),
+            max_connections_set,
+        }
+    }
+
+    /// Checks what parsing cannot: that settings agree, and that the CPUs exist.
+    ///
+    /// # Errors
+    /// Code 2, and the flag to change.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        bypass::check(
+            self.transport,
+            &self.bypass,
+            &self.af_xdp,
+            &self.server.listen,
+        )?;
+        let Lcores::Cpus(wanted) = &self.server.lcores else {
+            return Ok(());
+        };
+        let topology = Topology::detect();
+        let allowed: Vec<usize> = topology.cpus().iter().map(|cpu| cpu.id).collect();
+        let Some(missing) = wanted.iter().find(|cpu| !allowed.contains(cpu)) else {
+            return Ok(());
+        };
+        let allowed: Vec<String> = allowed.iter().map(usize::to_string).collect();
+        Err(Failure::usage(format!(
+            "--lcores: CPU {missing} does not exist or is not allowed to this process, which may use {}",
+            allowed.join(",")
+        )))
+    }
+
+    /// Settings that are allowed and probably a mistake.
+    pub(crate) fn warnings(&self) -> Vec<&'static str> {
+        let limits = &self.server.config.tunables.limits;
+        let mut warnings = Vec::new();
+        if !limits.ping_interval.is_zero()
+            && !limits.idle_timeout.is_zero()
+            && limits.ping_interval >= limits.idle_timeout
+        {
+            warnings.push(
+                "ping_interval is not below idle_timeout: idle connections are closed without a Ping",
+            );
+        }
+        if limits.reassembly_memory < limits.max_message {
+            warnings.push("reassembly_memory is below max_message: the largest messages are refused with 1013");
+        }
+        warnings
+    }
+}
+
+/// Sets each target whose source holds a value.
+macro_rules! set {
+    ($($target:expr => $source:expr;)*) => {
+        $(if let Some(value) = $source { $target = value; })*
+    };
+}
+pub(super) use set;
+
+pub(super) fn bytes<const A: u64, const B: u64>(size: Option<Within<Size, A, B>>) -> Option<usize> {
+    size.map(|size| size.0.0)
+}
+
+pub(super) fn within<T, const A: u64, const B: u64>(value: Option<Within<T, A, B>>) -> Option<T> {
+    value.map(|value| value.0)
+}
+
+pub(super) fn span(span: Option<Span>) -> Option<Duration> {
+    span.map(|span| span.0)
+}
+
+fn limits_from(args: &LimitArgs) -> Limits {
+    let mut limits = Limits::default();
+    set! {
+        limits.max_connections => within(args.max_connections);
+        limits.max_connections_per_source => args.max_connections_per_source;
+        limits.accept_rate => args.accept_rate;
+        limits.handshake_timeout => span(within(args.handshake_timeout));
+        limits.max_handshake => bytes(args.max_handshake);
+        limits.max_message => bytes(args.max_message);
+        limits.max_fragments => within(args.max_fragments);
+        limits.reassembly_memory => bytes(args.reassembly_memory);
+        limits.published_memory => bytes(args.published_memory);
+        limits.send_queue => bytes(args.send_queue);
+        limits.send_policy => args.send_policy;
+        limits.message_rate => args.message_rate;
+        limits.ping_interval => span(args.ping_interval);
+        limits.idle_timeout => span(args.idle_timeout);
+        limits.max_lifetime => span(args.max_lifetime);
+        limits.close_timeout => span(within(args.close_timeout));
+        limits.max_subscriptions => args.max_subscriptions;
+    }
+    limits
+}
+
+fn deflate_from(args: &DeflateArgs) -> Option<DeflateConfig> {
+    let sharing = match args.deflate.unwrap_or(Deflate::Shared) {
+        Deflate::Off => return None,
+        Deflate::Shared => Sharing::Shared,
+        Deflate::Own => Sharing::Own,
+    };
+    let mut config = DeflateConfig::new(sharing);
+    set! {
+        config.level => within(args.deflate_level);
+        config.threshold => args.deflate_threshold.map(|size| size.0);
+        config.mem_level => within(args.deflate_mem_level);
+        config.server_max_window_bits => within(args.deflate_server_window_bits);
+        config.client_max_window_bits => within(args.deflate_client_window_bits);
+        config.server_no_context_takeover => args.deflate_server_no_context_takeover;
+        config.client_no_context_takeover => args.deflate_client_no_context_takeover;
+    }
+    Some(config)
+}
+
+/// The settings that can change while the server runs: those that [`Change`](super::reference::Change) calls `Running` or
+/// `UpToStart`.
+pub(super) fn tunables(settings: &Settings) -> Tunables {
+    let Settings {
+        server,
+        drain,
+        engine,
+        ..
+    } = settings;
+    let mut tunables = Tunables::default();
+    tunables.limits = limits_from(&settings.limits);
+    tunables.deflate = deflate_from(&settings.deflate);
+    set! {
+        tunables.idle => server.idle;
+        tunables.drain_jitter => span(drain.drain_jitter);
+        tunables.drain_deadline => span(drain.drain_deadline);
+        tunables.turn_events => within(engine.turn_events);
+        tunables.turn_messages => within(engine.turn_messages);
+    }
+    tunables
+}
+
+/// The settings of the engine that are fixed at start, with the tunables to start with.
+fn start_config(tunables: Tunables, args: &EngineArgs) -> Config {
+    let mut config = Config::new(tunables);
+    set! {
+        config.executor_threads => within(args.executor_threads);
+        config.executor_queue => within(args.executor_queue);
+        config.mailbox => within(args.mailbox);
+    }
+    config
+}
+
+fn sockets_from(args: &SocketArgs) -> SocketOptions {
+    let mut options = SocketOptions::default();
+    set! {
+        options.backlog => within(args.backlog);
+        options.nodelay => args.nodelay;
+        options.rx_buffer => bytes(args.rx_buffer);
+        options.tx_chunk => bytes(args.tx_chunk);
+        options.tx_chunks => within(args.tx_chunks);
+    }
+    let size = |size: Option<Size>| size.map(|size| size.0).filter(|bytes| *bytes > 0);
+    options.recv_buffer = size(args.recv_buffer);
+    options.send_buffer = size(args.send_buffer);
+    options
+}
+
+/// One `*` among them allows any origin.
+fn origins_from(list: Option<Vec<AllowOrigin>>) -> Vec<String> {
+    let only = list.into_iter().flatten().map(|origin| match origin {
+        AllowOrigin::Any => None,
+        AllowOrigin::Only(origin) => Some(origin),
+    });
+    only.collect::<Option<_>>().unwrap_or_default()
+}

@@ -1,0 +1,82 @@
+//! What lcores and other threads send each other.
+
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use crossbeam_queue::ArrayQueue;
+use hioload_mem::Shared;
+use hioload_transport::{ConnId, FlowInfo, Wanted};
+use hioload_ws_proto::{CloseCode, Kind};
+
+use crate::config::Tunables;
+
+/// Flows of one lcore, from slot `from` on.
+pub(crate) struct FlowsRequest {
+    pub(crate) from: u32,
+    pub(crate) wanted: Wanted,
+    /// As many as there is room for are wanted.
+    pub(crate) rows: Vec<FlowInfo>,
+    /// With room for the answer: the rows, and where to go on.
+    pub(crate) answer: SyncSender<(Vec<FlowInfo>, Option<u32>)>,
+}
+
+/// A request from one lcore or thread to an lcore.
+pub(crate) enum Command<E> {
+    /// A published message, for subscribers on the receiving lcore.
+    Publish {
+        topic: Arc<str>,
+        kind: Kind,
+        frame: Shared,
+    },
+    /// The sending lcore has got its first subscriber to a pattern, or has lost its last.
+    Interest { pattern: Arc<str>, wanted: bool },
+    /// A message for one connection; the payload alone.
+    Send {
+        to: ConnId,
+        kind: Kind,
+        payload: Shared,
+    },
+    /// A Ping for one connection.
+    Ping { to: ConnId, payload: Shared },
+    /// The closing handshake of one connection is to begin.
+    Close {
+        to: ConnId,
+        code: CloseCode,
+        reason: Box<str>,
+    },
+    /// The result of a job, or an event from another thread; for the lcore if `to` is `None`.
+    Event { to: Option<ConnId>, event: E },
+    /// A job panicked.
+    JobPanicked { to: Option<ConnId> },
+    /// Somebody wants to see a part of the transport's flows.
+    Flows(Box<FlowsRequest>),
+    /// Open no more, close what is open within the configured time, end.
+    Drain,
+    /// End at once.
+    Stop,
+    /// Nothing: an lcore that sleeps begins a turn.
+    Wake,
+}
+
+/// Tunables that an lcore has yet to apply. There is room for one: a newer value replaces it.
+#[derive(Debug)]
+pub(crate) struct Pending(ArrayQueue<Arc<Tunables>>);
+
+impl Pending {
+    pub(crate) fn new() -> Self {
+        Self(ArrayQueue::new(1))
+    }
+
+    pub(crate) fn set(&self, new: Arc<Tunables>) {
+        self.0.force_push(new);
+    }
+
+    /// Costs two loads when there is nothing, as in nearly every turn.
+    #[inline]
+    pub(crate) fn take(&self) -> Option<Arc<Tunables>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        self.0.pop()
+    }
+}

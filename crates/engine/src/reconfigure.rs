@@ -1,0 +1,53 @@
+//! New tunables for an lcore that runs. It applies them between two turns, and visits its sessions in pieces: for a million
+//! connections at once it would stand still.
+
+use std::sync::Arc;
+
+use hioload_ws_proto::Compressor;
+
+use crate::app::App;
+use crate::config::Tunables;
+use crate::core::{Core, RETAINED_OUTPUT};
+use crate::handler::Handler;
+use crate::session::Phase;
+
+/// Sessions visited in one turn after a change.
+const SESSIONS_PER_TURN: usize = 1024;
+
+impl<H: Handler> App<H> {
+    pub(crate) fn reconfigure(&mut self, new: Arc<Tunables>) {
+        let limits = &new.limits;
+        self.assembler.set_limits(limits.of_messages());
+        self.assembler.set_budget(limits.reassembly_memory);
+        let core = &mut self.core;
+        core.admission
+            .set_bounds(limits.max_connections, limits.max_connections_per_source);
+        // Without compression in the new tunables the compressor stays, for connections that have agreed on it.
+        if let Some(deflate) = &new.deflate
+            && core.tunables.deflate.as_ref() != Some(deflate)
+        {
+            core.compressor = Some(Compressor::new(deflate, RETAINED_OUTPUT));
+        }
+        core.tunables = new;
+        core.unvisited = Some(0);
+    }
+}
+
+impl<E: Send + 'static> Core<E> {
+    /// Lets some of the sessions follow the new tunables.
+    #[inline]
+    pub(crate) fn visit_sessions(&mut self) {
+        let Some(from) = self.unvisited else { return };
+        let to = (from + SESSIONS_PER_TURN).min(self.sessions.len());
+        let rate = self.tunables.limits.message_rate;
+        for index in from..to {
+            let session = &mut self.sessions[index];
+            if session.phase == Phase::Free {
+                continue;
+            }
+            session.tokens = session.tokens.min(rate);
+            self.rearm(index as u32);
+        }
+        self.unvisited = (to < self.sessions.len()).then_some(to);
+    }
+}

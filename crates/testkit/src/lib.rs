@@ -1,0 +1,17 @@
+//! Helpers that the tests and benchmarks of several crates share. It is not published.
+//!
+//! * [`counting`]: an allocator that counts the calls and the bytes of each thread.
+//! * [`Echo`]: a handler that sends every message back (feature `engine`).
+//! * [`links`]: a transport over a device, with the defaults of a test (feature `engine`).
+
+#![deny(unsafe_code)]
+
+#[allow(unsafe_code)]
+pub mod counting;
+#[cfg(feature = "engine")]
+mod echo;
+#[cfg(feature = "engine")]
+pub mod links;
+
+#[cfg(feature = "engine")]
+pub use echo::Echo;

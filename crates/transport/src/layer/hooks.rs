@@ -1,0 +1,328 @@
+//! What a layer may change, and what it lends the driver above it.
+
+use std::io;
+
+use hioload_lcore::Time;
+use hioload_mem::LocalShared;
+
+use crate::{
+    Activity, Budget, Closed, ConnId, Connections, Driver, Endpoint, Peer, SendError, Taken,
+};
+
+/// A layer between a transport and a driver. Every default passes the call through.
+///
+/// The methods from [`on_accept`](Self::on_accept) to [`on_closed`](Self::on_closed) are the callbacks of the transport
+/// below: `below` is that transport and `above` is the driver, which gets a [`View`]. The methods from
+/// [`connect`](Self::connect) to [`peer`](Self::peer) are what the driver above asks of a connection. The rules of [`Driver`]
+/// and [`Connections`] hold for them. The [module](super) explains how to write a layer.
+pub trait Layer: Sized {
+    /// Whether the layer has something to present in the next turn: then `wait` does not sleep.
+    #[inline]
+    fn has_work(&self) -> bool {
+        false
+    }
+
+    /// Presents what earlier turns left in the layer, to at most `budget` connections. Runs at the beginning of each
+    /// dispatch, before the transport below has its turn. Counts its calls to `above` in `activity.events`.
+    #[inline]
+    fn dispatch<C: Connections, D: Driver>(
+        &mut self,
+        below: &mut C,
+        above: &mut D,
+        budget: Budget,
+        now: Time,
+        activity: &mut Activity,
+    ) {
+        let _ = (below, above, budget, now, activity);
+    }
+
+    /// Queues below what the layer holds back. Runs at the beginning of each flush.
+    #[inline]
+    fn flush<C: Connections>(&mut self, below: &mut C) {
+        let _ = below;
+    }
+
+    /// See [`Driver::on_accept`].
+    #[inline]
+    fn on_accept<C: Connections, D: Driver>(
+        &mut self,
+        below: &mut C,
+        above: &mut D,
+        id: ConnId,
+        peer: Peer,
+    ) -> bool {
+        above.on_accept(&mut View::new(self, below), id, peer)
+    }
+
+    /// See [`Driver::on_connect`].
+    #[inline]
+    fn on_connect<C: Connections, D: Driver>(
+        &mut self,
+        below: &mut C,
+        above: &mut D,
+        id: ConnId,
+        result: io::Result<()>,
+    ) {
+        above.on_connect(&mut View::new(self, below), id, result);
+    }
+
+    /// See [`Driver::on_data`]. The bytes may be changed in place; those not consumed must be as they came.
+    #[inline]
+    fn on_data<C: Connections, D: Driver>(
+        &mut self,
+        below: &mut C,
+        above: &mut D,
+        id: ConnId,
+        data: &mut [u8],
+    ) -> Taken {
+        above.on_data(&mut View::new(self, below), id, data)
+    }
+
+    /// See [`Driver::on_end`].
+    #[inline]
+    fn on_end<C: Connections, D: Driver>(&mut self, below: &mut C, above: &mut D, id: ConnId) {
+        above.on_end(&mut View::new(self, below), id);
+    }
+
+    /// See [`Driver::on_writable`].
+    #[inline]
+    fn on_writable<C: Connections, D: Driver>(&mut self, below: &mut C, above: &mut D, id: ConnId) {
+        above.on_writable(&mut View::new(self, below), id);
+    }
+
+    /// See [`Driver::prefetch`]: a hint for the layer's own state. The driver above gets it too.
+    #[inline]
+    fn prefetch(&self, index: u32) {
+        let _ = index;
+    }
+
+    /// See [`Driver::on_closed`].
+    #[inline]
+    fn on_closed<C: Connections, D: Driver>(
+        &mut self,
+        below: &mut C,
+        above: &mut D,
+        id: ConnId,
+        why: Closed,
+    ) {
+        above.on_closed(&mut View::new(self, below), id, why);
+    }
+
+    /// See [`Connections::connect`].
+    #[inline]
+    fn connect<C: Connections>(&mut self, below: &mut C, to: &Endpoint) -> io::Result<ConnId> {
+        below.connect(to)
+    }
+
+    /// See [`Connections::send_space`]. The space may be the layer's own or that of the transport below.
+    #[inline]
+    fn send_space<'a, C: Connections>(
+        &'a mut self,
+        below: &'a mut C,
+        id: ConnId,
+        want: usize,
+    ) -> Result<&'a mut [u8], SendError> {
+        below.send_space(id, want)
+    }
+
+    /// See [`Connections::commit`].
+    #[inline]
+    fn commit<C: Connections>(&mut self, below: &mut C, id: ConnId, n: usize) {
+        below.commit(id, n);
+    }
+
+    /// See [`Connections::send_room`]: in bytes of the driver, without what the layer adds to them.
+    #[inline]
+    fn send_room<C: Connections>(&self, below: &C, id: ConnId) -> usize {
+        below.send_room(id)
+    }
+
+    /// See [`Connections::send_shared`].
+    #[inline]
+    fn send_shared<C: Connections>(
+        &mut self,
+        below: &mut C,
+        id: ConnId,
+        payload: LocalShared,
+        droppable: bool,
+    ) -> Result<(), SendError> {
+        below.send_shared(id, payload, droppable)
+    }
+
+    /// See [`Connections::drop_oldest`].
+    #[inline]
+    fn drop_oldest<C: Connections>(&mut self, below: &mut C, id: ConnId) -> Option<usize> {
+        below.drop_oldest(id)
+    }
+
+    /// See [`Connections::queued`].
+    #[inline]
+    fn queued<C: Connections>(&self, below: &C, id: ConnId) -> usize {
+        below.queued(id)
+    }
+
+    /// See [`Connections::is_blocked`].
+    #[inline]
+    fn is_blocked<C: Connections>(&self, below: &C, id: ConnId) -> bool {
+        below.is_blocked(id)
+    }
+
+    /// See [`Connections::has_moved`].
+    #[inline]
+    fn has_moved<C: Connections>(&mut self, below: &mut C, id: ConnId) -> bool {
+        below.has_moved(id)
+    }
+
+    /// See [`Connections::pause`].
+    #[inline]
+    fn pause<C: Connections>(&mut self, below: &mut C, id: ConnId) {
+        below.pause(id);
+    }
+
+    /// See [`Connections::resume`].
+    #[inline]
+    fn resume<C: Connections>(&mut self, below: &mut C, id: ConnId) {
+        below.resume(id);
+    }
+
+    /// See [`Connections::finish`].
+    #[inline]
+    fn finish<C: Connections>(&mut self, below: &mut C, id: ConnId) {
+        below.finish(id);
+    }
+
+    /// See [`Connections::close`].
+    #[inline]
+    fn close<C: Connections>(&mut self, below: &mut C, id: ConnId) {
+        below.close(id);
+    }
+
+    /// See [`Connections::abort`].
+    #[inline]
+    fn abort<C: Connections>(&mut self, below: &mut C, id: ConnId) {
+        below.abort(id);
+    }
+
+    /// See [`Connections::peer`].
+    #[inline]
+    fn peer<C: Connections>(&self, below: &C, id: ConnId) -> Option<Peer> {
+        below.peer(id)
+    }
+}
+
+/// What a layer lends the driver above it while the transport below dispatches or flushes.
+#[derive(Debug)]
+pub struct View<'a, L, C> {
+    layer: &'a mut L,
+    below: &'a mut C,
+}
+
+impl<'a, L: Layer, C: Connections> View<'a, L, C> {
+    /// `layer` and `below` as one set of connections.
+    #[inline]
+    pub fn new(layer: &'a mut L, below: &'a mut C) -> Self {
+        Self { layer, below }
+    }
+}
+
+impl<L, C> View<'_, L, C> {
+    #[inline]
+    fn parts(&self) -> (&L, &C) {
+        (self.layer, self.below)
+    }
+    #[inline]
+    fn parts_mut(&mut self) -> (&mut L, &mut C) {
+        (self.layer, self.below)
+    }
+}
+
+/// Implements [`Connections`] for a type that has `parts` and `parts_mut`.
+macro_rules! connections_through_the_layer {
+    ([$($generics:tt)*] $type:ty) => {
+        impl<$($generics)*> Connections for $type {
+            #[inline]
+            fn connect(&mut self, to: &Endpoint) -> io::Result<ConnId> {
+                let (layer, below) = self.parts_mut();
+                layer.connect(below, to)
+            }
+            #[inline]
+            fn send_space(&mut self, id: ConnId, want: usize) -> Result<&mut [u8], SendError> {
+                let (layer, below) = self.parts_mut();
+                layer.send_space(below, id, want)
+            }
+            #[inline]
+            fn commit(&mut self, id: ConnId, n: usize) {
+                let (layer, below) = self.parts_mut();
+                layer.commit(below, id, n);
+            }
+            #[inline]
+            fn send_room(&self, id: ConnId) -> usize {
+                let (layer, below) = self.parts();
+                layer.send_room(below, id)
+            }
+            #[inline]
+            fn send_shared(
+                &mut self,
+                id: ConnId,
+                payload: LocalShared,
+                droppable: bool,
+            ) -> Result<(), SendError> {
+                let (layer, below) = self.parts_mut();
+                layer.send_shared(below, id, payload, droppable)
+            }
+            #[inline]
+            fn drop_oldest(&mut self, id: ConnId) -> Option<usize> {
+                let (layer, below) = self.parts_mut();
+                layer.drop_oldest(below, id)
+            }
+            #[inline]
+            fn queued(&self, id: ConnId) -> usize {
+                let (layer, below) = self.parts();
+                layer.queued(below, id)
+            }
+            #[inline]
+            fn is_blocked(&self, id: ConnId) -> bool {
+                let (layer, below) = self.parts();
+                layer.is_blocked(below, id)
+            }
+            #[inline]
+            fn has_moved(&mut self, id: ConnId) -> bool {
+                let (layer, below) = self.parts_mut();
+                layer.has_moved(below, id)
+            }
+            #[inline]
+            fn pause(&mut self, id: ConnId) {
+                let (layer, below) = self.parts_mut();
+                layer.pause(below, id);
+            }
+            #[inline]
+            fn resume(&mut self, id: ConnId) {
+                let (layer, below) = self.parts_mut();
+                layer.resume(below, id);
+            }
+            #[inline]
+            fn finish(&mut self, id: ConnId) {
+                let (layer, below) = self.parts_mut();
+                layer.finish(below, id);
+            }
+            #[inline]
+            fn close(&mut self, id: ConnId) {
+                let (layer, below) = self.parts_mut();
+                layer.close(below, id);
+            }
+            #[inline]
+            fn abort(&mut self, id: ConnId) {
+                let (layer, below) = self.parts_mut();
+                layer.abort(below, id);
+            }
+            #[inline]
+            fn peer(&self, id: ConnId) -> Option<Peer> {
+                let (layer, below) = self.parts();
+                layer.peer(below, id)
+            }
+        }
+    };
+}
+pub(super) use connections_through_the_layer;
+
+connections_through_the_layer!([L: Layer, C: Connections] View<'_, L, C>);

@@ -1,0 +1,158 @@
+//! A layer and what is below it, as one.
+
+use std::io;
+use std::time::Duration;
+
+use hioload_lcore::Time;
+use hioload_mem::LocalShared;
+
+use super::hooks::{Layer, connections_through_the_layer};
+use crate::{
+    Activity, Budget, Closed, ConnId, Connections, Driver, Endpoint, Features, FlowInfo, Peer,
+    SendError, Taken, Transport, TransportStats, Waker, Wanted,
+};
+
+/// A transport made of the transport `T` and the layer `L` above it.
+#[derive(Debug)]
+pub struct Layered<T, L> {
+    below: T,
+    layer: L,
+}
+
+impl<T: Transport, L: Layer> Layered<T, L> {
+    /// Puts `layer` above `below`.
+    pub fn new(below: T, layer: L) -> Self {
+        Self { below, layer }
+    }
+
+    /// The transport below. What is asked of it directly passes by the layer.
+    pub fn below(&mut self) -> &mut T {
+        &mut self.below
+    }
+
+    /// The layer.
+    pub fn layer(&self) -> &L {
+        &self.layer
+    }
+}
+
+impl<T, L> Layered<T, L> {
+    fn parts(&self) -> (&L, &T) {
+        (&self.layer, &self.below)
+    }
+    fn parts_mut(&mut self) -> (&mut L, &mut T) {
+        (&mut self.layer, &mut self.below)
+    }
+}
+
+connections_through_the_layer!([T: Transport, L: Layer] Layered<T, L>);
+
+/// The driver of the transport below: the layer, and the driver above it.
+struct Upward<'a, L, D> {
+    layer: &'a mut L,
+    above: &'a mut D,
+}
+
+impl<L: Layer, D: Driver> Driver for Upward<'_, L, D> {
+    #[inline]
+    fn on_accept<C: Connections>(&mut self, io: &mut C, id: ConnId, peer: Peer) -> bool {
+        self.layer.on_accept(io, self.above, id, peer)
+    }
+    #[inline]
+    fn on_connect<C: Connections>(&mut self, io: &mut C, id: ConnId, result: io::Result<()>) {
+        self.layer.on_connect(io, self.above, id, result);
+    }
+    #[inline]
+    fn on_data<C: Connections>(&mut self, io: &mut C, id: ConnId, data: &mut [u8]) -> Taken {
+        self.layer.on_data(io, self.above, id, data)
+    }
+    #[inline]
+    fn on_end<C: Connections>(&mut self, io: &mut C, id: ConnId) {
+        self.layer.on_end(io, self.above, id);
+    }
+    #[inline]
+    fn on_writable<C: Connections>(&mut self, io: &mut C, id: ConnId) {
+        self.layer.on_writable(io, self.above, id);
+    }
+    #[inline]
+    fn prefetch(&mut self, index: u32) {
+        self.layer.prefetch(index);
+        self.above.prefetch(index);
+    }
+    #[inline]
+    fn on_closed<C: Connections>(&mut self, io: &mut C, id: ConnId, why: Closed) {
+        self.layer.on_closed(io, self.above, id, why);
+    }
+}
+
+impl<T: Transport, L: Layer> Transport for Layered<T, L> {
+    fn features(&self) -> Features {
+        self.below.features()
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = if self.layer.has_work() {
+            Some(Duration::ZERO)
+        } else {
+            timeout
+        };
+        self.below.wait(timeout)
+    }
+
+    fn dispatch<D: Driver>(&mut self, driver: &mut D, budget: Budget, now: Time) -> Activity {
+        let Self { below, layer } = self;
+        let mut own = Activity::default();
+        if layer.has_work() {
+            // What waited in the layer and what arrives share the turn.
+            let half = Budget {
+                events: budget.events.div_ceil(2),
+                ..budget
+            };
+            layer.dispatch(below, driver, half, now, &mut own);
+        }
+        let left = Budget {
+            events: budget.events.saturating_sub(own.events),
+            ..budget
+        };
+        let mut upward = Upward {
+            layer,
+            above: driver,
+        };
+        let activity = below.dispatch(&mut upward, left, now);
+        Activity {
+            events: own.events + activity.events,
+            more: activity.more || self.layer.has_work(),
+            ..activity
+        }
+    }
+
+    fn flush<D: Driver>(&mut self, driver: &mut D) {
+        let Self { below, layer } = self;
+        layer.flush(below);
+        let mut upward = Upward {
+            layer,
+            above: driver,
+        };
+        below.flush(&mut upward);
+    }
+
+    fn set_accepting(&mut self, on: bool) {
+        self.below.set_accepting(on);
+    }
+
+    fn stop_listening(&mut self) {
+        self.below.stop_listening();
+    }
+
+    fn waker(&self) -> Waker {
+        self.below.waker()
+    }
+
+    fn stats(&self) -> TransportStats {
+        self.below.stats()
+    }
+
+    fn flows(&self, from: u32, wanted: &Wanted, rows: &mut Vec<FlowInfo>) -> Option<u32> {
+        self.below.flows(from, wanted, rows)
+    }
+}
