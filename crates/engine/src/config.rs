@@ -147,6 +147,9 @@ pub struct Limits {
     ///
     /// Changes: now. Subscriptions over a lowered bound stay.
     pub max_subscriptions: u32,
+    /// Bytes of the subscriptions of one connection, each counted as if it shared no node of the index with others: about 50 for
+    /// each token. Beyond: an error to the caller. Counter `subscriptions_refused`.
+    pub subscription_bytes: usize,
 }
 
 impl Limits {
@@ -176,6 +179,7 @@ impl Default for Limits {
             max_lifetime: Duration::ZERO,
             close_timeout: Duration::from_secs(5),
             max_subscriptions: 1024,
+            subscription_bytes: 256 << 10,
         }
     }
 }
@@ -232,6 +236,9 @@ pub struct Config {
     pub executor_queue: usize,
     /// Commands that may wait in a mailbox between two lcores. A full one drops (counter `commands_dropped`).
     pub mailbox: usize,
+    /// Bytes of the subscriptions of one lcore: its table of topics. Address space is reserved for all of it, and memory is used as it
+    /// fills. Beyond: an error to the caller. Counter `subscriptions_refused`.
+    pub subscription_memory: usize,
 }
 
 impl Config {
@@ -242,6 +249,7 @@ impl Config {
             executor_threads: 1,
             executor_queue: 1024,
             mailbox: 4096,
+            subscription_memory: 64 << 20,
         }
     }
 

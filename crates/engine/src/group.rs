@@ -16,6 +16,7 @@ use crate::executor::{Executor, Jobs};
 use crate::handler::Handler;
 use crate::lcore::Lcore;
 use crate::remote::Remote;
+use crate::topics::Table;
 
 /// What each lcore of a group is started with, and the handle on all of them.
 pub(crate) fn prepare<E: Send>(
@@ -28,6 +29,7 @@ pub(crate) fn prepare<E: Send>(
     let admission = Admission::new(limits.max_connections, limits.max_connections_per_source);
     let admission = Arc::new(admission.of_lcores(lcores));
     let mailboxes = mesh(lcores, config.mailbox);
+    let interest = (lcores > 1).then(|| Arc::new(Table::new(lcores)));
     let pending: Box<[_]> = (0..lcores).map(|_| Arc::new(Pending::new())).collect();
     let remote = Remote::new(
         mailboxes.iter().map(Mailbox::poster).collect(),
@@ -46,6 +48,7 @@ pub(crate) fn prepare<E: Send>(
             mailbox,
             counters: Arc::clone(&counters.lcores()[n]),
             admission: Arc::clone(&admission),
+            interest: interest.clone(),
             executor: executor.clone(),
         });
     (inits.collect(), remote)

@@ -12,7 +12,7 @@ use hioload_ws_proto::{Assembler, AssemblerOptions};
 use crate::app::App;
 use crate::commands::{Command, FlowsRequest, Pending};
 use crate::config::{Config, ReconfigureError, Tunables};
-use crate::core::{Core, LcoreInit, SUBSCRIBER_IS_LCORE};
+use crate::core::{Core, LcoreInit};
 use crate::counters::Totals;
 use crate::handler::{ClosedBy, Handler};
 use crate::session::Phase;
@@ -188,7 +188,6 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         let Activity { events, more, .. } = io.dispatch(app, budget, now);
         io.flush(app);
 
-        app.core.send_interest();
         app.core.mailbox.ring_doorbells();
         self.worked = events > 0 || commands > 0 || more || acted;
         if self.worked {
@@ -212,10 +211,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     /// How long the next `wait` may sleep. From a sleep announced here on, whoever sends command wakes this lcore.
     fn next_wait(&mut self) -> Option<Duration> {
         let core = &self.app.core;
-        if self.idle.next(self.worked) == Wait::Poll
-            || core.interest_waiting() > 0
-            || core.unvisited.is_some()
-        {
+        if self.idle.next(self.worked) == Wait::Poll || core.unvisited.is_some() {
             return Some(Duration::ZERO);
         }
         if !core.mailbox.prepare_sleep() {
@@ -348,15 +344,6 @@ impl<H: Handler> App<H> {
         match command {
             Command::Publish { topic, kind, frame } => {
                 self.core.publish_here(io, &topic, kind, frame)
-            }
-            Command::Interest { pattern, wanted } => {
-                let Some(from) = from else { return };
-                let subscriber = from as u32 | SUBSCRIBER_IS_LCORE;
-                if wanted {
-                    self.core.topics.subscribe(&pattern, subscriber);
-                } else {
-                    self.core.topics.unsubscribe(&pattern, subscriber);
-                }
             }
             Command::Send { to, kind, payload } => {
                 // The sender could not be told anyway: a closed connection and a full queue are counted.

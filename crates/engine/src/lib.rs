@@ -59,10 +59,6 @@ mod sources;
 mod tests;
 mod ticks;
 mod timers;
-#[cfg(test)]
-#[path = "topics/mod.rs"]
-mod topic_index;
-#[path = "old_topics.rs"]
 mod topics;
 
 pub use config::{
@@ -80,4 +76,4 @@ pub use remote::{FLOWS_AT_ONCE, NoAnswer, Remote};
 pub use server::{
     LcorePlacement, Lcores, MakeTransport, RunError, Running, Server, ServerOptions, StartError,
 };
-pub use topics::{MAX_TOKENS, MAX_TOPIC, is_pattern, is_topic};
+pub use topics::{MAX_TOKENS, MAX_TOPIC, MAX_WILDCARDS, is_pattern, is_topic};

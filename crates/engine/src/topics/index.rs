@@ -460,7 +460,7 @@ impl Index {
 }
 
 /// What a new subscription to `pattern` adds at most: all of its nodes, and a list of two.
-fn most_bytes(pattern: &str) -> usize {
+pub(crate) fn most_bytes(pattern: &str) -> usize {
     let tokens = pattern.split('.').count();
     tokens * (size_of::<Node>() + HEAD)
         + Token::most_heap_bytes(pattern)

@@ -35,6 +35,11 @@ impl LcoreSet {
         })
     }
 
+    /// Whether it has no lcore.
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == [0; MAX_WORDS]
+    }
+
     /// Takes an lcore out.
     pub(crate) fn remove(&mut self, lcore: usize) {
         self.0[lcore / 64] &= !(1 << (lcore % 64));

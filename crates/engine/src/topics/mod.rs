@@ -12,5 +12,5 @@ mod tests;
 mod token;
 
 pub use grammar::{MAX_TOKENS, MAX_TOPIC, MAX_WILDCARDS, is_pattern, is_topic};
-pub(crate) use index::{Index, NoRoom, SetId};
+pub(crate) use index::{Index, SetId, most_bytes};
 pub(crate) use interest::{Interest, LcoreSet, Table};

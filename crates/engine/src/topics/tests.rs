@@ -87,7 +87,7 @@ fn a_full_index_refuses_and_stays_within_its_budget() {
         assert!(index.bytes() <= 100_000);
     }
     assert!(taken > 1000, "{taken} subscriptions");
-    assert_eq!(index.subscribe("room.x", 1), Err(NoRoom));
+    assert_eq!(index.subscribe("room.x", 1), Err(index::NoRoom));
     assert_eq!(
         index.subscribe("room.0", 0),
         Ok(None),
