@@ -1,6 +1,6 @@
 //! Servers and clients over user-space TCP.
 //!
-//! A driver opens a port and returns its [`Queues`]: [`af_xdp`] those of a network interface, [`dpdk`] those of a DPDK port. Each
+//! A driver opens a port and returns its [`Queues`]: `af_xdp` those of a network interface, `dpdk` those of a DPDK port. Each
 //! queue gets one lcore with its own TCP stack, and [`Queues::server`] makes a [`Server`](hioload_engine::Server) of them. A device
 //! that has to stand between a queue and TCP, such as a packet tap, is wrapped around each queue first ([`Queues::wrap`],
 //! [`Queues::tapped`]).

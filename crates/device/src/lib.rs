@@ -13,6 +13,7 @@ use std::io;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
+use hioload_counters::counters;
 
 mod arena_frame;
 pub mod checksum;
@@ -125,25 +126,26 @@ pub struct Capabilities {
     pub mac: [u8; 6],
 }
 
-/// Counters of a device; monotonic.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct DeviceStats {
-    /// Frames received.
-    pub rx_frames: u64,
-    /// Bytes received.
-    pub rx_bytes: u64,
-    /// Frames dropped before they were received, as far as the device knows: a ring was full, or no buffer was free.
-    pub rx_dropped: u64,
-    /// Frames taken for sending.
-    pub tx_frames: u64,
-    /// Bytes of the frames taken for sending.
-    pub tx_bytes: u64,
-    /// Frames that were to be sent and are known to be lost.
-    pub tx_dropped: u64,
-    /// Bursts for which the transmit ring did not have enough room.
-    pub tx_full: u64,
-    /// System calls made, or doorbells rung.
-    pub kicks: u64,
+counters! {
+    /// Counters of a device; monotonic.
+    pub struct DeviceStats: Device, "device_" {
+        /// Frames received.
+        rx_frames: Counter, Count;
+        /// Bytes received.
+        rx_bytes: Counter, Bytes;
+        /// Frames dropped before they were received, as far as the device knows: a ring was full, or no buffer was free.
+        rx_dropped: Counter, Count;
+        /// Frames taken for sending.
+        tx_frames: Counter, Count;
+        /// Bytes of the frames taken for sending.
+        tx_bytes: Counter, Bytes;
+        /// Frames that were to be sent and are known to be lost.
+        tx_dropped: Counter, Count;
+        /// Bursts for which the transmit ring did not have enough room.
+        tx_full: Counter, Count;
+        /// System calls made, or doorbells rung.
+        kicks: Counter, Count;
+    }
 }
 
 /// One receive and one transmit queue, with their frames.

@@ -46,13 +46,13 @@ fn the_number_of_calls_depends_on_bursts_and_nothing_is_allocated() {
     world.acknowledge(&all).expect("room");
 
     let mut calls_of = |frames: u64| {
-        let (calls, allocations) = (Queue::calls(), allocations());
+        let (calls, before) = (Queue::calls(), allocations());
         for _ in 0..ECHOES / frames {
             let batch = &all[..frames as usize];
             world.echo(batch, &load).expect("answers");
             world.acknowledge(batch).expect("room");
         }
-        assert_eq!(allocations(), allocations, "bursts of {frames}");
+        assert_eq!(allocations(), before, "bursts of {frames}");
         Queue::calls() - calls
     };
     // In addition to the bursts, both ends take empty frames 64 at a time and return dropped ones 128 at a time. The number of those

@@ -4,7 +4,7 @@
 //! count per source is a counting sketch (Fan et al., "Summary cache", 1998: a Bloom filter of counters): `ROWS` counters
 //! chosen by independent bits of a keyed hash, of which the smallest is the estimate. It never under-counts; it over-counts
 //! a source only when each of its counters is shared with other busy sources. It costs the same for one source and for a
-//! million, and nobody outside can aim for a collision, since the hash is keyed by the process.
+//! million, and an attacker cannot choose sources that collide, since the hash is keyed by the process.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +15,7 @@ use hioload_transport::Peer;
 const ROWS: usize = 4;
 const COLUMNS: usize = 1 << 14;
 
-/// What admits connections; shared by the lcores of a server.
+/// Admits connections. Shared by the lcores of a server.
 #[derive(Debug)]
 pub(crate) struct Admission {
     open: AtomicUsize,
@@ -33,7 +33,7 @@ pub(crate) struct Admission {
 pub(crate) struct Ticket(u64);
 
 impl Ticket {
-    /// No ticket: what a session that was not admitted holds.
+    /// No ticket, for a session that was not admitted.
     pub(crate) const NONE: Self = Self(0);
 }
 
@@ -57,19 +57,19 @@ impl Admission {
         }
     }
 
-    /// Shared by so many lcores.
+    /// Sets the number of lcores that share it.
     pub(crate) fn of_lcores(mut self, lcores: usize) -> Self {
         self.working = AtomicUsize::new(lcores);
         self
     }
 
-    /// An lcore that drains has nobody left to wait for; each says so once.
+    /// An lcore has drained. Each reports it once.
     pub(crate) fn has_drained(&self) {
         self.working.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Whether all of them have. Until then none may end: what comes by the queue or the listener of one may be for another,
-    /// and whoever asks for the server's health has to be told by any of them.
+    /// Whether all lcores have drained. Until then none may end: a frame or connection that arrives at one may be for another,
+    /// and each answers health checks.
     pub(crate) fn all_have_drained(&self) -> bool {
         self.working.load(Ordering::Relaxed) == 0
     }

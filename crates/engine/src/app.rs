@@ -14,7 +14,7 @@ use crate::core::Core;
 use crate::handler::{ClosedBy, Closure, Handler};
 use crate::session::{Phase, SessionFlags, millis};
 
-/// What the transport drives.
+/// The driver of a transport: the handler, its state of each connection, and the decoders.
 pub(crate) struct App<H: Handler> {
     pub(crate) handler: H,
     /// By slot: the application's state of an open connection.
@@ -29,7 +29,7 @@ pub(crate) struct App<H: Handler> {
 enum Pumped {
     /// All is consumed.
     All,
-    /// The rest must wait: its share of the turn is used up, or it is not to be read now.
+    /// The rest waits: the connection has used its share of the turn, or is not to be read now.
     Wait,
     /// The peer sent Close.
     Close(Option<CloseCode>, Reason),
@@ -39,7 +39,7 @@ enum Pumped {
     TooFast,
 }
 
-/// A close reason, out of the memory it arrived in.
+/// A copy of a close reason.
 struct Reason {
     len: usize,
     bytes: [u8; CloseFrame::MAX_REASON],
@@ -94,7 +94,7 @@ impl<H: Handler> App<H> {
             session.heard = now;
         }
         let mut done = 0;
-        // One frame of unwinding for each burst, not for each message.
+        // One `catch_unwind` for each burst, not for each message.
         let pumped = catch_unwind(AssertUnwindSafe(|| self.pump(io, id, data, &mut done)));
         match pumped {
             Ok(Pumped::All) => {}
@@ -189,7 +189,7 @@ impl<H: Handler> App<H> {
                         None => Pumped::Close(None, Reason::EMPTY),
                     };
                 }
-                // After our Close the peer's messages are not wanted any more.
+                // Messages that arrive after our Close are ignored.
                 _ => {}
             }
             let session = &core.sessions[index];
@@ -247,7 +247,7 @@ impl<H: Handler> App<H> {
             Role::Server
         };
         if session.closing.closes_tcp(role) {
-            // The peer has said its last word, so there is nothing left that a reset could overtake.
+            // The peer sends nothing more, so no reset can overtake our Close.
             self.core.close_transport(io, id);
         } else {
             self.core.linger(io, id);
@@ -255,7 +255,7 @@ impl<H: Handler> App<H> {
         self.end(io, id, reason.as_str());
     }
 
-    /// Fails the connection (RFC 6455 §7.1.7): says why, reads no more.
+    /// Fails the connection (RFC 6455 §7.1.7): sends the reason in a Close and reads no more.
     // §7.1.7: "To do so, the client MUST _Close the WebSocket Connection_, and MAY report the problem to the user
     // [...]. Similarly, to do so, the server MUST _Close the WebSocket Connection_, and SHOULD log the problem."
     fn fail<C: Connections>(&mut self, io: &mut C, id: ConnId, error: ProtocolError) {
@@ -285,21 +285,21 @@ impl<H: Handler> App<H> {
             .begin_close(io, id, code, reason, ClosedBy::Engine);
     }
 
-    /// A handler panicked: its connection ends, nobody else notices.
+    /// A handler panicked: its connection is closed with 1011. Other connections are not affected.
     pub(crate) fn panicked<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         self.core.counters.handler_panics.bump();
         tracing::error!(lcore = self.core.lcore, conn = %id, "handler panicked; its connection is closed with 1011");
         self.begin_close(io, id, CloseCode::INTERNAL_ERROR, "internal error");
     }
 
-    /// Tells the application that an open connection has ended, once, and releases what it held.
+    /// Calls `on_close` once for a connection that was open, and releases its memory.
     pub(crate) fn end<C: Connections>(&mut self, io: &mut C, id: ConnId, reason: &str) {
         let index = id.index;
         self.core.release_extra(index);
         let Some(slot) = self.conns.get_mut(index as usize) else {
             return;
         };
-        // With its window too, which a free slot would keep until somebody else comes to use it.
+        // With its window, which a free slot would otherwise keep.
         let mut decoder = mem::replace(
             &mut self.decoders[index as usize],
             Decoder::new(Role::Server),

@@ -15,7 +15,7 @@ use crate::opening::Opening;
 use crate::session::Phase;
 
 impl<H: Handler> App<H> {
-    /// The network has connected, or not: sends the request.
+    /// The attempt to connect has ended: sends the request if it has succeeded.
     // RFC 6455 §4.1: "it MUST open a connection, send an opening handshake, and read the server's handshake in
     // response." The three are `connect`, this and `on_reply_bytes`.
     pub(crate) fn on_connected<C: Connections>(
@@ -32,8 +32,8 @@ impl<H: Handler> App<H> {
             // RFC 6455 §4.1: "If the connection could not be opened, either because a direct connection failed or
             // because any proxy used returned an error, then the client MUST _Fail the WebSocket Connection_ and abort
             // the connection attempt."
-            // The transport's slot is free already, and a handler that tries again may be given the same one: so the session
-            // is freed before it is told. After an abort of ours it was told then.
+            // The transport's slot is already free, and a handler that tries again may get the same one. So the session is
+            // freed before the handler is called. After an abort the handler has been called already.
             let opening = session
                 .extra
                 .as_mut()
@@ -71,7 +71,7 @@ impl<H: Handler> App<H> {
         }
     }
 
-    /// Bytes of a connection whose 101 is awaited.
+    /// Bytes of a connection that awaits its 101.
     pub(crate) fn on_reply_bytes<C: Connections>(
         &mut self,
         io: &mut C,
@@ -82,7 +82,7 @@ impl<H: Handler> App<H> {
             bytes: data.len(),
             rest: Rest::NeedsMore,
         };
-        // Whatever a response may say, it begins with HTTP: a TLS alert for example need not be waited for.
+        // Every response begins with HTTP. Anything else, such as a TLS alert, fails at once.
         if data.first().is_some_and(|first| *first != b'H') {
             self.handshake_failed(io, id, ResponseError::Syntax);
             return all;

@@ -1,4 +1,4 @@
-//! What lcores and other threads send each other.
+//! Commands to lcores, from each other and from other threads.
 
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -46,7 +46,7 @@ pub(crate) enum Command<E> {
     Event { to: Option<ConnId>, event: E },
     /// A job panicked.
     JobPanicked { to: Option<ConnId> },
-    /// Somebody wants to see a part of the transport's flows.
+    /// A request to describe some of the transport's flows.
     Flows(Box<FlowsRequest>),
     /// Open no more, close what is open within the configured time, end.
     Drain,

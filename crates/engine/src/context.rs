@@ -1,4 +1,4 @@
-//! What handlers are called with: the engine and the transport, lent for the time of the call.
+//! The contexts that handlers are called with: the engine and the transport, lent for the time of the call.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -151,7 +151,7 @@ impl<C: Connections, E: Send + 'static> LcoreContext for LcoreCx<'_, C, E> {
             self.core
                 .begin_close(self.io, to.conn, code, reason, ClosedBy::Application);
         } else {
-            // A full mailbox is counted; the caller learns of it as of a peer that does not close.
+            // A full mailbox is counted. To the caller it looks like a peer that does not close.
             let _ = self.core.post(
                 to.lcore,
                 Command::Close {
@@ -197,7 +197,7 @@ impl<C: Connections, E: Send + 'static> LcoreContext for LcoreCx<'_, C, E> {
     }
 }
 
-/// Hands the calls that need no connection on to the lcore's context.
+/// Passes the calls that need no connection to the lcore's context.
 macro_rules! delegate {
     ($($name:ident(&mut self $(, $arg:ident: $ty:ty)*) $(-> $ret:ty)?;)*) => {
         $(fn $name(&mut self $(, $arg: $ty)*) $(-> $ret)? { self.lcore.$name($($arg),*) })*
@@ -371,7 +371,7 @@ impl<E: Send + 'static> Core<E> {
         true
     }
 
-    /// Ends what a connection held beyond its slot: subscriptions and timers.
+    /// Ends the subscriptions and timers of a connection.
     pub(crate) fn release_extra(&mut self, index: u32) {
         let Some(extra) = self.sessions[index as usize].extra.take() else {
             return;

@@ -18,21 +18,21 @@ use rand::{Rng, RngExt, SeedableRng};
 use crate::admission::Admission;
 use crate::commands::{Command, Pending};
 use crate::config::{Config, Tunables};
-use crate::counters::Counters;
+use crate::counters::LcoreCounters;
 use crate::executor::Executor;
 use crate::handler::ClosedBy;
 use crate::session::{Phase, Session, SessionFlags, millis};
 use crate::timers::UserTimers;
 use crate::topics::{Index, Interest, Table};
 
-/// What the lcores of a server are started with.
+/// What an lcore is started with.
 pub(crate) struct LcoreInit<E> {
     pub(crate) lcore: u16,
     pub(crate) lcores: u16,
     pub(crate) config: Arc<Config>,
     pub(crate) pending: Arc<Pending>,
     pub(crate) mailbox: Mailbox<Command<E>>,
-    pub(crate) counters: Arc<Counters>,
+    pub(crate) counters: Arc<LcoreCounters>,
     pub(crate) admission: Arc<Admission>,
     /// Which lcores have subscribers to what. `None` for a single lcore.
     pub(crate) interest: Option<Arc<Table>>,
@@ -51,35 +51,35 @@ pub(crate) struct Core<E> {
     pub(crate) wheel: TimerWheel<u32>,
     pub(crate) timers: UserTimers,
     pub(crate) topics: Index,
-    /// Tells the other lcores of this one's subscriptions, and this one of theirs. `None` for a single lcore.
+    /// Publishes this lcore's subscriptions to the other lcores, and reads theirs. `None` for a single lcore.
     pub(crate) interest: Option<Interest>,
-    /// Scratch of `publish`: who is to get the message.
+    /// Scratch of `publish`: the subscribers that match.
     pub(crate) targets: Vec<u32>,
     pub(crate) epoch: u32,
-    /// What published messages hold until they are sent.
+    /// The bytes of published messages that wait in send queues.
     pub(crate) published: Held,
     pub(crate) mailbox: Mailbox<Command<E>>,
     pub(crate) poster: Poster<Command<E>>,
-    /// Tells executor jobs whether anybody waits for their results.
+    /// Executor jobs watch it: once it is dropped, no lcore takes their results.
     pub(crate) alive: Arc<()>,
-    pub(crate) counters: Arc<Counters>,
+    pub(crate) counters: Arc<LcoreCounters>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) executor: Executor,
     /// Compresses what is sent; `None` where the configuration has no compression, or while it is in use.
     pub(crate) compressor: Option<Compressor>,
     pub(crate) rng: StdRng,
-    /// Scratch for what is built before it is sent: heads, response bodies.
+    /// Scratch for heads and response bodies.
     pub(crate) out: Vec<u8>,
     /// Sessions in `Open`.
     pub(crate) open: usize,
-    /// Sessions that a drain waits for: all but those that have not begun, and those to which all has been said.
+    /// Sessions that a drain waits for: all except those in `Request` and `Lingering`.
     pub(crate) busy: usize,
     pub(crate) drain_deadline: Option<Time>,
     pub(crate) stopping: bool,
-    /// Connections that the accept rate still allows, and when that was reckoned.
+    /// Connections that the accept rate still allows, and the time of the last refill.
     pub(crate) accept_tokens: u32,
     pub(crate) accept_refilled: Time,
-    /// Slots of connections that were refused and are being told so.
+    /// Slots of refused connections whose 503 is being sent.
     pub(crate) refusals: usize,
 }
 
@@ -211,13 +211,13 @@ impl<E: Send + 'static> Core<E> {
         }
     }
 
-    /// Tells the transport to close once everything is sent.
+    /// Lets the transport close once everything is sent.
     pub(crate) fn close_transport<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         io.close(id);
         self.enter(id.index, Phase::Gone);
     }
 
-    /// Tells the transport to reset.
+    /// Lets the transport reset the connection.
     pub(crate) fn abort_transport<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         io.abort(id);
         self.enter(id.index, Phase::Gone);
@@ -236,7 +236,7 @@ impl<E: Send + 'static> Core<E> {
         self.enter(id.index, Phase::Lingering);
     }
 
-    /// Remembers why the connection ends, unless it was already ending.
+    /// Records the party that ends the connection.
     pub(crate) fn set_closed_by(&mut self, index: u32, by: ClosedBy) {
         self.sessions[index as usize].closed_by = by;
     }

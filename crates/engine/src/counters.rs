@@ -1,178 +1,105 @@
-//! Counters of an lcore: written by that lcore alone, read by anyone.
+//! The counters of lcores: what the engine counts, and what it publishes of its transport and the layers below.
 //!
-//! The writer does a relaxed load and a relaxed store, never a read-modify-write: there is one writer, and a reader needs no
-//! more than some recent value. Each lcore's block sits on cache lines of its own.
+//! An lcore writes its own counters and no other's, so a count is a load and a store. Other threads read them at any time.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// The counters of one lcore.
-        #[derive(Debug, Default)]
-        #[repr(align(128))]
-        pub struct Counters { $($(#[$doc])* pub $name: Counter,)* }
-
-        /// A sum of counters over lcores.
-        #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-        pub struct Totals { $($(#[$doc])* pub $name: u64,)* }
-
-        impl Counters {
-            /// Adds this lcore's values to `totals`.
-            pub fn add_to(&self, totals: &mut Totals) {
-                $(totals.$name += self.$name.get();)*
-            }
-        }
-
-        impl Totals {
-            /// Name and value of each, in a fixed order.
-            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
-                [$((stringify!($name), self.$name),)*].into_iter()
-            }
-        }
-    };
-}
+use hioload_counters::{CounterMeta, counters};
+use hioload_transport::{Transport, TransportStats};
 
 counters! {
-    /// Connections accepted, refused ones included.
-    accepted,
-    /// WebSocket connections opened, in either role.
-    opened,
-    /// WebSocket connections ended.
-    closed,
-    /// Plain HTTP requests answered.
-    http_requests,
-    /// Messages received whole.
-    messages_in,
-    /// Messages queued for sending.
-    messages_out,
-    /// Bytes received.
-    bytes_in,
-    /// Bytes handed to the network.
-    bytes_out,
-    /// Over af-xdp: bytes received that were read in the frame they came in.
-    rx_bytes_in_place,
-    /// Over af-xdp: bytes received that were read from a copy.
-    rx_bytes_from_ring,
-    /// Over af-xdp: retransmissions begun.
-    tcp_retransmits,
-    /// Over af-xdp: handshakes forgotten because `half_open` others were under way.
-    tcp_half_open_evicted,
-    /// Over af-xdp: entries of TIME_WAIT forgotten because there were `time_wait` of them.
-    tcp_time_wait_evicted,
-    /// Over af-xdp: connections reset because they took too long to close, or because there were `orphans` of them.
-    tcp_orphans_reset,
-    /// Over af-xdp: connections given up because nothing was acknowledged within `user_timeout`.
-    tcp_timeouts,
-    /// Over af-xdp: resets not sent because of `rst_rate`.
-    tcp_rst_limited,
-    /// Over af-xdp: ICMP messages not sent because of `icmp_rate`.
-    tcp_icmp_limited,
-    /// Over af-xdp: frames handed to the lcore that owns their flow.
-    tcp_handoffs,
-    /// Over af-xdp: of these, lost because its ring was full.
-    tcp_handoff_drops,
-    /// Over af-xdp: frames with a wrong checksum.
-    tcp_bad_checksums,
-    /// Over af-xdp: frames too short, or that contradict themselves.
-    tcp_rx_malformed,
-    /// Over af-xdp: frames lost because there was no room for them, or no buffer.
-    tcp_tx_drops,
-    /// Over af-xdp: windows given back to the system because they were empty.
-    tcp_rings_given_back,
-    /// Over af-xdp and dpdk: frames received from the device.
-    device_rx_frames,
-    /// Over af-xdp and dpdk: frames the device lost before they could be received: rings full, no buffers.
-    device_rx_dropped,
-    /// Over af-xdp and dpdk: frames handed to the device for sending.
-    device_tx_frames,
-    /// Over af-xdp and dpdk: of these, known to be lost.
-    device_tx_dropped,
-    /// Over af-xdp and dpdk: times the device had no room for all that was to be sent; it was sent later.
-    device_tx_full,
-    /// Pings received and answered.
-    pings_in,
-    /// Pongs received.
-    pongs_in,
-    /// Pings sent because a connection was silent.
-    pings_sent,
-    /// Messages published by handlers of this lcore.
-    published,
-    /// Copies of published messages queued to subscribers on this lcore.
-    delivered,
-    /// Connections over `max_connections`, answered 503.
-    rejected_connections,
-    /// Connections over `max_connections_per_source`, answered 503.
-    rejected_source,
-    /// Connections that came while draining, answered 503.
-    rejected_draining,
-    /// Turns in which accepting stood still because of `accept_rate`.
-    accept_throttled,
-    /// Accepts that failed for want of file descriptors or memory.
-    accept_errors,
-    /// Requests longer than `max_handshake`, answered 431.
-    heads_too_large,
-    /// Requests refused for what they said: other 4xx and 505 from the engine.
-    rejected_handshakes,
-    /// Upgrades that the application refused.
-    rejected_by_handler,
-    /// Connections answered 408.
-    handshake_timeouts,
-    /// Connections closed with 1002.
-    protocol_errors,
-    /// Connections closed with 1007.
-    invalid_utf8,
-    /// Connections closed with 1009.
-    messages_too_big,
-    /// Connections closed for `max_fragments`.
-    messages_too_fragmented,
-    /// Connections closed with 1013 because the lcore's reassembly memory was used up.
-    reassembly_exhausted,
-    /// Copies of published messages made because `published_memory` was used up.
-    published_copied,
-    /// Sends that found a connection's queue full.
-    send_queue_full,
-    /// Queued messages dropped for newer ones.
-    dropped_oldest,
-    /// Messages dropped because the queue was full.
-    dropped_new,
-    /// Connections closed with 1013 because their queue was full.
-    closed_slow,
-    /// Connections closed with 1008 for `message_rate`.
-    rate_exceeded,
-    /// Connections closed with 1001 for `idle_timeout`.
-    idle_timeouts,
-    /// Connections closed with 1001 for `max_lifetime`.
-    lifetime_reached,
-    /// Connections reset because the peer did not finish closing in time.
-    close_timeouts,
-    /// Connections that ended without a Close frame.
-    abnormal_closures,
-    /// Subscriptions refused for `max_subscriptions`.
-    subscriptions_refused,
-    /// Connections closed with 1001 by a drain.
-    drained,
-    /// Connections reset at the drain's deadline.
-    drain_resets,
-    /// Panics of handlers and of their jobs.
-    handler_panics,
-    /// Jobs refused because the executor's queue was full.
-    executor_busy,
-    /// Messages to another lcore dropped because its mailbox was full.
-    commands_dropped,
-    /// Turns of the loop.
-    turns,
-    /// Nanoseconds that passed from turns with nothing to do until the next: the rest of the time the lcore had work.
-    idle_nanos,
-    /// Turns that slept.
-    sleeps,
-    /// Receive calls.
-    reads,
-    /// Send calls.
-    writes,
-    /// Send calls that found the network's buffer full.
-    writes_blocked,
+    /// What the engine of one lcore has counted.
+    pub struct EngineStats and Counters of Counter: Engine, "" {
+        /// Connections accepted, refused ones included.
+        accepted: Counter, Count;
+        /// WebSocket connections opened, in either role.
+        opened: Counter, Count;
+        /// WebSocket connections ended.
+        closed: Counter, Count;
+        /// Plain HTTP requests answered.
+        http_requests: Counter, Count;
+        /// Messages received whole.
+        messages_in: Counter, Count;
+        /// Messages queued for sending.
+        messages_out: Counter, Count;
+        /// Pings received and answered.
+        pings_in: Counter, Count;
+        /// Pongs received.
+        pongs_in: Counter, Count;
+        /// Pings sent because a connection was silent.
+        pings_sent: Counter, Count;
+        /// Messages published by handlers of this lcore.
+        published: Counter, Count;
+        /// Copies of published messages queued to subscribers on this lcore.
+        delivered: Counter, Count;
+        /// Connections over `max_connections`, answered 503.
+        rejected_connections: Counter, Count;
+        /// Connections over `max_connections_per_source`, answered 503.
+        rejected_source: Counter, Count;
+        /// Connections that arrived during a drain, answered 503.
+        rejected_draining: Counter, Count;
+        /// Turns that accepted no connection because of `accept_rate`.
+        accept_throttled: Counter, Count;
+        /// Requests longer than `max_handshake`, answered 431.
+        heads_too_large: Counter, Count;
+        /// Malformed requests, answered with another 4xx code or 505.
+        rejected_handshakes: Counter, Count;
+        /// Upgrades that the application refused.
+        rejected_by_handler: Counter, Count;
+        /// Connections answered 408.
+        handshake_timeouts: Counter, Count;
+        /// Connections closed with 1002.
+        protocol_errors: Counter, Count;
+        /// Connections closed with 1007.
+        invalid_utf8: Counter, Count;
+        /// Connections closed with 1009.
+        messages_too_big: Counter, Count;
+        /// Connections closed with 1008 for `max_fragments`.
+        messages_too_fragmented: Counter, Count;
+        /// Connections closed with 1013 because the reassembly memory of their lcore was exhausted.
+        reassembly_exhausted: Counter, Count;
+        /// Copies of published messages made because `published_memory` was exhausted.
+        published_copied: Counter, Count;
+        /// Sends that found a connection's queue full.
+        send_queue_full: Counter, Count;
+        /// Queued messages dropped for newer ones.
+        dropped_oldest: Counter, Count;
+        /// Messages dropped because the queue was full.
+        dropped_new: Counter, Count;
+        /// Connections closed with 1013 because their queue was full.
+        closed_slow: Counter, Count;
+        /// Connections closed with 1008 for `message_rate`.
+        rate_exceeded: Counter, Count;
+        /// Connections closed with 1001 for `idle_timeout`.
+        idle_timeouts: Counter, Count;
+        /// Connections closed with 1001 for `max_lifetime`.
+        lifetime_reached: Counter, Count;
+        /// Connections reset because the peer did not finish closing in time.
+        close_timeouts: Counter, Count;
+        /// Connections that ended without a Close frame.
+        abnormal_closures: Counter, Count;
+        /// Subscriptions refused for `max_subscriptions`.
+        subscriptions_refused: Counter, Count;
+        /// Connections closed with 1001 by a drain.
+        drained: Counter, Count;
+        /// Connections reset at the drain's deadline.
+        drain_resets: Counter, Count;
+        /// Panics of handlers and of their jobs.
+        handler_panics: Counter, Count;
+        /// Jobs refused because the executor's queue was full.
+        executor_busy: Counter, Count;
+        /// Commands to another lcore dropped because its mailbox was full.
+        commands_dropped: Counter, Count;
+        /// Turns of the loop.
+        turns: Counter, Count;
+        /// Time between a turn without work and the next turn. In the rest of the time the lcore had work.
+        idle_nanos: Counter, Nanoseconds;
+        /// Turns that slept.
+        sleeps: Counter, Count;
+    }
 }
 
 /// One counter with a single writer.
@@ -205,53 +132,235 @@ impl Counter {
     }
 }
 
+/// The blocks of counters of the layers below a transport.
+type BlocksBelow = &'static [&'static [CounterMeta]];
+
+/// Everything that one lcore publishes.
+#[derive(Debug)]
+pub(crate) struct LcoreCounters {
+    engine: Counters,
+    transport: Box<[Counter]>,
+    /// Block by block.
+    below: Box<[Counter]>,
+}
+
+impl Deref for LcoreCounters {
+    type Target = Counters;
+    #[inline]
+    fn deref(&self) -> &Counters {
+        &self.engine
+    }
+}
+
+fn cells(count: usize) -> Box<[Counter]> {
+    (0..count).map(|_| Counter::default()).collect()
+}
+
+fn publish(cells: &[Counter], values: &[u64]) {
+    for (cell, value) in cells.iter().zip(values) {
+        cell.set(*value);
+    }
+}
+
+impl LcoreCounters {
+    fn new(below: BlocksBelow) -> Self {
+        Self {
+            engine: Counters::default(),
+            transport: cells(TransportStats::META.len()),
+            below: cells(below.iter().copied().map(<[_]>::len).sum()),
+        }
+    }
+
+    /// Publishes the transport's own counters.
+    pub(crate) fn publish(&self, io: &impl Transport) {
+        publish(&self.transport, &io.stats().values());
+    }
+
+    /// Publishes the counters of the layers below it.
+    pub(crate) fn publish_below(&self, io: &impl Transport) {
+        let mut cells = &self.below[..];
+        io.counters_below(&mut |values| {
+            let (block, rest) = cells.split_at(values.len().min(cells.len()));
+            publish(block, values);
+            cells = rest;
+        });
+    }
+
+    /// This lcore's counters, over a transport of the type `T`.
+    pub(crate) fn totals<T: Transport>(&self) -> Totals {
+        let mut totals = Totals::new(T::COUNTERS_BELOW);
+        self.add_to(&mut totals);
+        totals
+    }
+
+    fn add_to(&self, totals: &mut Totals) {
+        use hioload_counters::Block;
+        totals.engine.add(self.engine.read().values());
+        totals
+            .transport
+            .add(self.transport.iter().map(Counter::get));
+        for (total, cell) in totals.below.iter_mut().zip(&self.below) {
+            *total += cell.get();
+        }
+    }
+}
+
+/// Counters of one lcore, or sums over lcores. The engine's are its fields too: `totals.opened`.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// The engine's.
+    pub engine: EngineStats,
+    /// The transport's.
+    pub transport: TransportStats,
+    below: Vec<u64>,
+    blocks_below: BlocksBelow,
+}
+
+impl Deref for Totals {
+    type Target = EngineStats;
+    fn deref(&self) -> &EngineStats {
+        &self.engine
+    }
+}
+
+impl DerefMut for Totals {
+    fn deref_mut(&mut self) -> &mut EngineStats {
+        &mut self.engine
+    }
+}
+
+impl Totals {
+    fn new(blocks_below: BlocksBelow) -> Self {
+        Self {
+            below: vec![0; blocks_below.iter().copied().map(<[_]>::len).sum()],
+            blocks_below,
+            ..Self::default()
+        }
+    }
+
+    /// Every counter with its value: the engine's, the transport's, and those of the layers below.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static CounterMeta, u64)> {
+        let engine = EngineStats::META.iter().zip(self.engine.values());
+        let transport = TransportStats::META.iter().zip(self.transport.values());
+        let below = self.blocks_below.iter().copied().flatten();
+        engine
+            .chain(transport)
+            .chain(below.zip(self.below.iter().copied()))
+    }
+
+    /// The value of the counter that is shown under `name`.
+    pub fn get(&self, name: &str) -> Option<u64> {
+        self.iter()
+            .find_map(|(meta, value)| (meta.name == name).then_some(value))
+    }
+}
+
+/// `name=value` of every counter that is not 0.
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut first = true;
-        for (name, value) in self.iter().filter(|(_, value)| *value != 0) {
-            write!(f, "{}{name}={value}", if first { "" } else { " " })?;
+        for (meta, value) in self.iter().filter(|(_, value)| *value != 0) {
+            write!(f, "{}{}={value}", if first { "" } else { " " }, meta.name)?;
             first = false;
         }
         Ok(())
     }
 }
 
-/// The counters of all lcores of a server; reads need no cooperation of theirs.
+/// Reads the counters of all lcores of a server, without their cooperation.
 #[derive(Debug, Clone)]
-pub struct CountersHandle(pub(crate) Arc<[Arc<Counters>]>);
+pub struct CountersHandle {
+    lcores: Arc<[Arc<LcoreCounters>]>,
+    blocks_below: BlocksBelow,
+}
 
 impl CountersHandle {
-    /// New counters, for so many lcores.
-    pub(crate) fn new(lcores: usize) -> Self {
-        Self((0..lcores).map(|_| Arc::default()).collect())
+    /// New counters for `lcores` lcores over transports of the type `T`.
+    pub(crate) fn new<T: Transport>(lcores: usize) -> Self {
+        let blocks_below = T::COUNTERS_BELOW;
+        let lcores = (0..lcores).map(|_| Arc::new(LcoreCounters::new(blocks_below)));
+        Self {
+            lcores: lcores.collect(),
+            blocks_below,
+        }
     }
-    /// The sum over all lcores.
+
+    pub(crate) fn of(&self, lcore: usize) -> Arc<LcoreCounters> {
+        Arc::clone(&self.lcores[lcore])
+    }
+
+    /// The number of lcores.
+    pub fn lcores(&self) -> usize {
+        self.lcores.len()
+    }
+
+    /// The sums over all lcores.
     pub fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
-        for counters in self.0.iter() {
+        let mut totals = Totals::new(self.blocks_below);
+        for counters in self.lcores.iter() {
             counters.add_to(&mut totals);
         }
         totals
     }
-    /// Each lcore's own.
-    pub fn lcores(&self) -> &[Arc<Counters>] {
-        &self.0
+
+    /// The counters of each lcore, by its number.
+    pub fn each(&self) -> impl Iterator<Item = Totals> {
+        self.lcores.iter().map(|counters| {
+            let mut totals = Totals::new(self.blocks_below);
+            counters.add_to(&mut totals);
+            totals
+        })
+    }
+
+    /// What is known of every counter, in the order of [`Totals::iter`].
+    pub fn meta(&self) -> impl Iterator<Item = &'static CounterMeta> {
+        let below = self.blocks_below.iter().copied().flatten();
+        EngineStats::META
+            .iter()
+            .chain(TransportStats::META)
+            .chain(below)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hioload_transport::fake::Fake;
 
     #[test]
     fn totals_sum_over_lcores_and_show_only_what_happened() {
-        let lcores: Vec<_> = (0..3).map(|_| Arc::new(Counters::default())).collect();
-        for (n, counters) in lcores.iter().enumerate() {
-            counters.opened.add(n as u64 + 1);
+        let counters = CountersHandle::new::<Fake>(3);
+        for n in 0..3 {
+            counters.of(n).opened.add(n as u64 + 1);
         }
-        lcores[1].handler_panics.bump();
-        let totals = CountersHandle(lcores.into()).totals();
-        assert_eq!(totals.opened, 6);
-        assert_eq!(totals.to_string(), "opened=6 handler_panics=1");
+        counters.of(1).handler_panics.bump();
+        publish(
+            &counters.of(2).transport,
+            &TransportStats {
+                blocked: 7,
+                ..Default::default()
+            }
+            .values(),
+        );
+        let totals = counters.totals();
+        assert_eq!((totals.opened, totals.transport.blocked), (6, 7));
+        assert_eq!(
+            totals.to_string(),
+            "opened=6 handler_panics=1 writes_blocked=7"
+        );
+        let opened: Vec<_> = counters.each().map(|lcore| lcore.opened).collect();
+        assert_eq!(opened, [1, 2, 3]);
+        assert_eq!(totals.get("writes_blocked"), Some(7));
+        assert_eq!(totals.get("no such counter"), None);
+    }
+
+    #[test]
+    fn every_counter_has_a_name_of_its_own_and_a_help_text() {
+        let counters = CountersHandle::new::<Fake>(1);
+        let names: std::collections::BTreeSet<_> = counters.meta().map(|meta| meta.name).collect();
+        assert_eq!(names.len(), counters.meta().count());
+        assert_eq!(names.len(), counters.totals().iter().count());
+        assert!(counters.meta().all(|meta| meta.help().ends_with('.')));
     }
 }

@@ -39,7 +39,7 @@ impl<H: Handler> Driver for App<H> {
             Refusal::Total => self.core.counters.rejected_connections.bump(),
             Refusal::Source => self.core.counters.rejected_source.bump(),
         }
-        // The answer takes a slot for as long as it needs to be sent; there are some for that, not any number.
+        // The 503 holds a slot until it is sent. The number of slots for that is bounded.
         if self.core.refusals >= REFUSAL_SLOTS {
             return false;
         }
@@ -67,7 +67,7 @@ impl<H: Handler> Driver for App<H> {
             Phase::Open | Phase::Closing => self.on_frames(io, id, data),
             Phase::Request => self.on_request_bytes(io, id, data),
             Phase::Reply => self.on_reply_bytes(io, id, data),
-            // Nobody listens any more.
+            // In these phases received bytes are ignored.
             Phase::Free | Phase::Connecting | Phase::Lingering | Phase::Gone => Taken {
                 bytes: data.len(),
                 rest: ALL,
@@ -116,7 +116,8 @@ impl<H: Handler> Driver for App<H> {
         let Some(session) = self.core.session(id) else {
             return;
         };
-        // By what it holds, not by its phase: one that the application gave up has left that, and is owed its outcome too.
+        // By the opening it holds, not by its phase: a connection that the application has aborted has left that phase, and its
+        // outcome has not been reported.
         if session.extra.as_ref().is_some_and(|e| e.opening.is_some()) {
             let kind = match why {
                 Closed::Failed(kind) => kind,

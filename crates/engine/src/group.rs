@@ -20,11 +20,11 @@ use crate::topics::Table;
 
 /// What each lcore of a group is started with, and the handle on all of them.
 pub(crate) fn prepare<E: Send>(
-    config: Arc<Config>,
+    config: &Arc<Config>,
     counters: &CountersHandle,
     executor: &Executor,
 ) -> (Vec<LcoreInit<E>>, Remote<E>) {
-    let lcores = counters.lcores().len();
+    let lcores = counters.lcores();
     let limits = &config.tunables.limits;
     let admission = Admission::new(limits.max_connections, limits.max_connections_per_source);
     let admission = Arc::new(admission.of_lcores(lcores));
@@ -35,7 +35,7 @@ pub(crate) fn prepare<E: Send>(
         mailboxes.iter().map(Mailbox::poster).collect(),
         pending.clone(),
         counters.clone(),
-        Arc::clone(&config),
+        Arc::clone(config),
     );
     let inits = mailboxes
         .into_iter()
@@ -43,10 +43,10 @@ pub(crate) fn prepare<E: Send>(
         .map(|(n, mailbox)| LcoreInit {
             lcore: n as u16,
             lcores: lcores as u16,
-            config: Arc::clone(&config),
+            config: Arc::clone(config),
             pending: Arc::clone(&pending[n]),
             mailbox,
-            counters: Arc::clone(&counters.lcores()[n]),
+            counters: counters.of(n),
             admission: Arc::clone(&admission),
             interest: interest.clone(),
             executor: executor.clone(),
@@ -83,9 +83,12 @@ pub(crate) fn prepare<E: Send>(
 /// group.lcores[1].transport().deliver(id, b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\n\
 ///     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
 /// now += Duration::from_millis(1);
-/// for lcore in &mut group.lcores {
-///     lcore.transport().wait(Some(Duration::ZERO))?;
-///     lcore.turn(now);
+/// // The connection is accepted in the first turn, and its request read in the second.
+/// for _ in 0..2 {
+///     for lcore in &mut group.lcores {
+///         lcore.transport().wait(Some(Duration::ZERO))?;
+///         lcore.turn(now);
+///     }
 /// }
 /// assert!(group.lcores[1].transport().sent(id).starts_with(b"HTTP/1.1 101"));
 /// assert_eq!(group.remote.counters().opened, 1);
@@ -116,7 +119,11 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     ///
     /// [`LcoreContext::spawn_lcore`]: crate::LcoreContext::spawn_lcore
     pub fn alone(io: T, handler: H, config: Config, now: Time) -> Self {
-        let (mut inits, _) = prepare(Arc::new(config), &CountersHandle::new(1), &Executor::none());
+        let (mut inits, _) = prepare(
+            &Arc::new(config),
+            &CountersHandle::new::<T>(1),
+            &Executor::none(),
+        );
         let init = inits.pop().expect("a group of one has one lcore");
         Self::new(io, handler, init, now)
     }
@@ -130,9 +137,9 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         now: Time,
     ) -> Group<T, H> {
         let transports: Vec<T> = transports.into_iter().collect();
-        let counters = CountersHandle::new(transports.len());
+        let counters = CountersHandle::new::<T>(transports.len());
         let (executor, jobs) = Executor::by_hand(config.executor_threads, config.executor_queue);
-        let (inits, remote) = prepare(Arc::new(config), &counters, &executor);
+        let (inits, remote) = prepare(&Arc::new(config), &counters, &executor);
         let lcores = transports.into_iter().zip(inits);
         let lcores = lcores.map(|(io, init)| Self::new(io, make(init.lcore), init, now));
         Group {

@@ -148,7 +148,7 @@ pub enum ClosedBy {
     Network,
 }
 
-/// Why a send took nothing.
+/// Why a message was not queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
@@ -304,7 +304,7 @@ impl Connect {
 pub enum ConnectError {
     /// The network: refused, unreachable, reset.
     Network(std::io::Error),
-    /// The request cannot be written: the caller gave a value with control characters, or a target that is no path.
+    /// The request cannot be written: a value of the caller has control characters, or its target is not a path.
     Request(hioload_ws_proto::handshake::Unwritable),
     /// The server answered, but not as RFC 6455 §4.1 wants it.
     Handshake(ResponseError),
@@ -353,7 +353,8 @@ pub trait LcoreContext {
     /// Sends a message to any connection of the process. On another lcore it goes by mailbox: `Ok` means "on its way".
     fn send_to(&mut self, to: ConnectionId, kind: Kind, payload: &[u8]) -> Result<(), SendError>;
     /// As [`send_to`](Self::send_to), the message split into `frames` frames of about the same length (RFC 6455 §5.4), or as
-    /// many as it has bytes if those are fewer. To another lcore it goes as one: what a message is split into says nothing.
+    /// many as it has bytes if those are fewer. To another lcore it goes as one frame: fragmentation has no meaning to the
+    /// receiver.
     fn send_fragmented(
         &mut self,
         to: ConnectionId,
@@ -366,7 +367,7 @@ pub trait LcoreContext {
     /// Begins the closing handshake of any connection of the process.
     fn close_to(&mut self, to: ConnectionId, code: CloseCode, reason: &str);
     /// Sends a message to every connection, on any lcore, with a subscription that matches `topic`: once to each.
-    /// Gives the number of connections reached on this lcore.
+    /// Returns the number of connections reached on this lcore.
     fn publish(&mut self, topic: &str, kind: Kind, payload: &[u8]) -> Result<usize, TopicError>;
 
     /// Calls [`Handler::on_lcore_timer`] after `after` (rounded up to a millisecond).
@@ -436,8 +437,8 @@ pub trait Handler: Sized + 'static {
     /// The lcore starts.
     fn on_start(&mut self, cx: &mut impl LcoreContext<Event = Self::Event>) {}
 
-    /// A turn of the loop begins, and what is sent here leaves with it: for who sends by the clock. Called only where
-    /// [`TURNS`](Self::TURNS) says so. Says whether there was anything to do; an lcore with nothing to do may sleep until
+    /// A turn of the loop begins. What is sent here leaves at its end: for handlers that send by the clock. Called only where
+    /// [`TURNS`](Self::TURNS) is true. Returns whether there was anything to do: an lcore with nothing to do may sleep until
     /// its next timer, unless it is [`Idle::Busy`](hioload_lcore::Idle::Busy).
     fn on_turn(&mut self, cx: &mut impl LcoreContext<Event = Self::Event>) -> bool {
         false

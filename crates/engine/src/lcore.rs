@@ -24,13 +24,15 @@ const COMMANDS_PER_TURN: usize = 1024;
 const SHORT_TURN: usize = 16;
 /// How often an lcore that has drained looks whether the others have.
 const OTHERS_DRAIN: Duration = Duration::from_millis(10);
+/// Time between two publications of the counters of the layers below the transport: there are many.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(10);
 /// Connections accepted in one turn.
 const ACCEPTS_PER_TURN: usize = 128;
 
 /// One lcore's engine: a transport, a handler, and the sessions between them.
 ///
-/// A [`Server`](crate::Server) runs one on each of its threads. By itself it is for whoever holds the transport and the clock:
-/// tests, fuzzing, simulation, and benchmarks of the engine without a network.
+/// A [`Server`](crate::Server) runs one on each of its threads. Alone, it is for callers that hold the transport and the clock:
+/// tests, fuzzing, simulation, and benchmarks without a network.
 pub struct Lcore<T: Transport, H: Handler> {
     pub(crate) io: T,
     pub(crate) app: App<H>,
@@ -41,7 +43,7 @@ pub struct Lcore<T: Transport, H: Handler> {
     /// Whether the last turn did anything.
     worked: bool,
     accepting: bool,
-    /// It has said that it has nobody to wait for any more.
+    /// It has reported that it has drained.
     drained: bool,
     /// What the transport receives at once ([`Features::burst`]).
     ///
@@ -49,6 +51,10 @@ pub struct Lcore<T: Transport, H: Handler> {
     burst: usize,
     /// Deliveries of published messages up to the last turn.
     delivered: u64,
+    /// The counters of the layers below the transport have changed since they were published.
+    below_stale: bool,
+    /// Time from which they are published again.
+    below_due: Time,
 }
 
 impl<T: Transport, H: Handler> fmt::Debug for Lcore<T, H> {
@@ -67,9 +73,10 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
 
     /// What this lcore has counted so far.
     pub fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
-        self.app.core.counters.add_to(&mut totals);
-        totals
+        let counters = &self.app.core.counters;
+        counters.publish(&self.io);
+        counters.publish_below(&self.io);
+        counters.totals::<T>()
     }
 
     /// Open WebSocket connections.
@@ -99,11 +106,13 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             drained: false,
             burst: features.burst,
             delivered: 0,
+            below_stale: false,
+            below_due: now,
         };
         lcore
             .app
             .call_lcore(&mut lcore.io, |handler, cx| handler.on_start(cx));
-        // The first turn may be a long sleep away.
+        // The first turn may follow a long sleep.
         lcore.app.core.mailbox.ring_doorbells();
         lcore
     }
@@ -134,7 +143,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         self.app.reconfigure(new);
     }
 
-    /// Runs until the lcore is told to stop, or a drain has ended.
+    /// Runs until the lcore is stopped, or a drain has ended.
     pub(crate) fn run(mut self, clock: &mut Clock) -> io::Result<()> {
         while !self.is_done() {
             let timeout = self.next_wait();
@@ -151,7 +160,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         Ok(())
     }
 
-    /// One turn at `now`, after the transport's `wait`: command, timers, received bytes, then one flush for all of it.
+    /// One turn at `now`, after the transport's `wait`: commands, timers, received bytes, then one flush.
     pub fn turn(&mut self, now: Time) {
         let core = &mut self.app.core;
         if !self.worked {
@@ -191,7 +200,11 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         app.core.mailbox.ring_doorbells();
         self.worked = events > 0 || commands > 0 || more || acted;
         if self.worked {
-            self.copy_transport_counters();
+            self.app.core.counters.publish(&self.io);
+            self.below_stale = true;
+        }
+        if self.below_stale && now >= self.below_due {
+            self.publish_below();
         }
         if self
             .app
@@ -208,7 +221,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         }
     }
 
-    /// How long the next `wait` may sleep. From a sleep announced here on, whoever sends command wakes this lcore.
+    /// How long the next `wait` may sleep. Once it has announced a sleep here, a command wakes this lcore.
     fn next_wait(&mut self) -> Option<Duration> {
         let core = &self.app.core;
         if self.idle.next(self.worked) == Wait::Poll || core.unvisited.is_some() {
@@ -218,7 +231,12 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             core.mailbox.awake();
             return Some(Duration::ZERO);
         }
-        // Nobody rings when the last lcore has drained.
+        // The last turns before a sleep would not be seen until after it.
+        if self.below_stale {
+            self.publish_below();
+        }
+        let core = &self.app.core;
+        // No doorbell rings when the last lcore has drained.
         let others = self.drained.then_some(OTHERS_DRAIN);
         [core.sleep_limit(), core.accept_wait(), others]
             .into_iter()
@@ -229,6 +247,16 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     /// Time from this turn until the earliest timer: of a session, of the application, or of a drain.
     pub fn next_timer(&self) -> Option<Duration> {
         self.app.core.sleep_limit()
+    }
+
+    /// Whether a further turn at the same time has something to do, apart from what the transport knows: the last turn left work
+    /// over, or commands wait in the mailbox.
+    pub fn has_work(&self) -> bool {
+        let core = &self.app.core;
+        self.worked
+            || core.interest_waiting() > 0
+            || core.unvisited.is_some()
+            || !core.mailbox.is_empty()
     }
 
     /// The handler.
@@ -265,14 +293,14 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         app.core.stopping = true;
     }
 
-    /// The end of the loop: what is queued gets one last chance, and the application hears of every connection's end.
+    /// Ends the loop: closes every connection, flushes once, and calls `on_close` for each that was open.
     pub fn finish(mut self) {
         let Self { io, app, .. } = &mut self;
         io.stop_listening();
         for index in 0..app.core.sessions.len() as u32 {
             match app.core.sessions[index as usize].phase {
                 Phase::Open => app.core.set_closed_by(index, ClosedBy::Engine),
-                // Why it ends is known; that it has ended, the application has yet to hear.
+                // The cause is recorded. `on_close` has not been called.
                 Phase::Closing => {}
                 _ => continue,
             }
@@ -281,45 +309,18 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             app.end(io, id, "");
         }
         io.flush(app);
-        // What the ends of connections led to is in other lcores' mailboxes, and no turn follows that would wake them.
+        // The ends of connections may have sent commands to other lcores, and no turn follows that would wake those.
         app.core.mailbox.ring_doorbells();
-        self.copy_transport_counters();
+        self.app.core.counters.publish(&self.io);
+        self.publish_below();
     }
 
-    fn copy_transport_counters(&mut self) {
-        let (stats, counters) = (self.io.stats(), &self.app.core.counters);
-        counters.bytes_in.set(stats.bytes_in);
-        counters.bytes_out.set(stats.bytes_out);
-        counters.reads.set(stats.reads);
-        counters.writes.set(stats.writes);
-        counters.writes_blocked.set(stats.blocked);
-        counters.accept_errors.set(stats.accept_errors);
-        counters.rx_bytes_in_place.set(stats.rx_bytes_in_place);
-        counters.rx_bytes_from_ring.set(stats.rx_bytes_from_ring);
-        counters.tcp_retransmits.set(stats.tcp.retransmits);
-        counters
-            .tcp_half_open_evicted
-            .set(stats.tcp.half_open_evicted);
-        counters
-            .tcp_time_wait_evicted
-            .set(stats.tcp.time_wait_evicted);
-        counters.tcp_orphans_reset.set(stats.tcp.orphans_reset);
-        counters.tcp_timeouts.set(stats.tcp.timeouts);
-        counters.tcp_rst_limited.set(stats.tcp.rst_limited);
-        counters.tcp_icmp_limited.set(stats.tcp.icmp_limited);
-        counters.tcp_handoffs.set(stats.tcp.handoffs);
-        counters.tcp_handoff_drops.set(stats.tcp.handoff_drops);
-        counters.tcp_bad_checksums.set(stats.tcp.bad_checksums);
-        counters.tcp_rx_malformed.set(stats.tcp.rx_malformed);
-        counters.tcp_tx_drops.set(stats.tcp.tx_drops);
-        counters
-            .tcp_rings_given_back
-            .set(stats.tcp.rings_given_back);
-        counters.device_rx_frames.set(stats.device.rx_frames);
-        counters.device_rx_dropped.set(stats.device.rx_dropped);
-        counters.device_tx_frames.set(stats.device.tx_frames);
-        counters.device_tx_dropped.set(stats.device.tx_dropped);
-        counters.device_tx_full.set(stats.device.tx_full);
+    /// Publishes the counters of the layers below the transport.
+    #[cold]
+    fn publish_below(&mut self) {
+        self.app.core.counters.publish_below(&self.io);
+        self.below_stale = false;
+        self.below_due = self.app.core.now + PUBLISH_INTERVAL;
     }
 }
 
@@ -343,10 +344,10 @@ impl<H: Handler> App<H> {
     ) {
         match command {
             Command::Publish { topic, kind, frame } => {
-                self.core.publish_here(io, &topic, kind, frame)
+                self.core.publish_here(io, &topic, kind, frame);
             }
             Command::Send { to, kind, payload } => {
-                // The sender could not be told anyway: a closed connection and a full queue are counted.
+                // No result goes back to the sender. A full queue is counted.
                 let _ = self.core.send_message(io, to, kind, &payload);
             }
             Command::Ping { to, payload } => {
@@ -379,7 +380,7 @@ impl<H: Handler> App<H> {
                     answer,
                 } = *request;
                 let next = io.flows(from, &wanted, &mut rows);
-                // Whoever asked may have lost patience.
+                // The caller may have timed out.
                 let _ = answer.try_send((rows, next));
             }
             Command::Drain => self.core.drain(),

@@ -1,7 +1,9 @@
 //! The engine: the lcore loop, and everything between a transport's bytes and an application's [`Handler`].
 //!
-//! An lcore is one thread that owns its connections. Its loop takes a turn at a time: command from other lcores, timers, received
-//! bytes (decoded where they arrived and handed to the handler), then one flush for all that was said. Nothing in it takes a
+//! An lcore is one thread that owns its connections. Its loop takes a turn at a time: commands from other lcores, timers,
+//! received
+//! bytes (decoded where they arrived and handed to the handler), then one flush for everything that was sent. Nothing in it
+//! takes a
 //! lock or touches another lcore's memory; see [`Config`] for what bounds it.
 //!
 //! ```no_run
@@ -64,13 +66,14 @@ mod topics;
 pub use config::{
     Config, Limits, MAX_LCORES, ParseSendPolicyError, ReconfigureError, SendPolicy, Tunables,
 };
-pub use counters::{Counter, Counters, CountersHandle, Totals};
+pub use counters::{Counter, Counters, CountersHandle, EngineStats, Totals};
 pub use executor::Jobs;
 pub use group::Group;
 pub use handler::{
     Accept, Busy, ClosedBy, Closure, Connect, ConnectError, ConnectionId, Context, Handler,
     LcoreContext, Response, SendError, TimerHandle, TopicError,
 };
+pub use hioload_counters::{CounterKind, CounterMeta, Owner, Unit};
 pub use lcore::Lcore;
 pub use remote::{FLOWS_AT_ONCE, NoAnswer, Remote};
 pub use server::{

@@ -35,7 +35,7 @@ use crate::handler::{
 pub enum Verdict {
     /// The next layer, or the handler, gets it.
     Pass,
-    /// Nobody else sees it.
+    /// It goes no further.
     Drop,
 }
 

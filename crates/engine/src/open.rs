@@ -15,7 +15,7 @@ use crate::core::Core;
 use crate::handler::{Accept, Handler, Response};
 use crate::session::SessionFlags;
 
-/// What the head of a request leads to.
+/// The outcome of a request head.
 enum Answer<C> {
     Open { conn: C, deflate: Option<Agreed> },
     Http,
@@ -34,7 +34,7 @@ impl<H: Handler> App<H> {
         let end = match server::scan(data, scanned, &limits) {
             Ok(Some(end)) => end,
             Ok(None) => {
-                // Only what comes is searched next time, however slowly it comes.
+                // The next search begins where this one ended, however slowly the head arrives.
                 self.core.sessions[id.index as usize].mark = data.len() as u32;
                 return Taken {
                     bytes: 0,
@@ -193,7 +193,7 @@ impl<H: Handler> App<H> {
         }
     }
 
-    /// 408: the request did not come in time.
+    /// 408: the request has not arrived in time.
     pub(crate) fn answer_timeout<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         self.core.counters.handshake_timeouts.bump();
         self.respond(
@@ -204,7 +204,7 @@ impl<H: Handler> App<H> {
         );
     }
 
-    /// 503: a bound on connections is reached. Said before the request has come: nothing in it could change the answer.
+    /// 503: a bound on connections is reached. Sent before the request arrives: no request would change the answer.
     pub(crate) fn answer_busy<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         self.respond(io, id, &busy("too many connections\n"), false);
     }
@@ -301,8 +301,8 @@ impl<E: Send + 'static> Core<E> {
             Role::Server => agreed.server,
             Role::Client => agreed.client,
         };
-        // A compressor that spans messages cannot have any taken back once compressed, so not with drop-oldest. To take no
-        // context over needs nobody's leave (RFC 7692 §7.1.1).
+        // A compressor that spans messages cannot have any taken back once compressed, so not with drop-oldest. A sender may
+        // always take no context over (RFC 7692 §7.1.1).
         let deflation = if self.tunables.limits.send_policy == SendPolicy::DropOldest {
             Deflation::Shared {
                 window_bits: ours.window_bits,

@@ -1,4 +1,4 @@
-//! One published message to many: encoded once, shared by those it goes to.
+//! A published message: encoded once, and shared by its subscribers.
 
 use std::sync::Arc;
 
@@ -201,7 +201,7 @@ fn encode_shared(kind: Kind, payload: &[u8]) -> Shared {
     Shared::from_slices(&[&header[..len], payload])
 }
 
-/// The header length of a frame that [`encode_shared`] made: unmasked, so told by its second byte.
+/// The header length of a frame that [`encode_shared`] made: it is unmasked, so its second byte gives the length.
 fn server_header_len(frame: &[u8]) -> usize {
     match frame[1] {
         127 => 10,

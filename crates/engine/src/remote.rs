@@ -31,9 +31,9 @@ impl fmt::Display for NoAnswer {
 impl Error for NoAnswer {}
 
 /// Commands running lcores from any thread. Cheap to clone.
-pub struct Remote<E>(Arc<Shared<E>>);
+pub struct Remote<E>(Arc<Inner<E>>);
 
-struct Shared<E> {
+struct Inner<E> {
     /// By lcore.
     posters: Box<[Poster<Command<E>>]>,
     /// By lcore.
@@ -65,7 +65,7 @@ impl<E: Send> Remote<E> {
         config: Arc<Config>,
     ) -> Self {
         let tunables = Mutex::new(Arc::new(config.tunables.clone()));
-        Self(Arc::new(Shared {
+        Self(Arc::new(Inner {
             posters,
             pending,
             counters,
@@ -103,7 +103,7 @@ impl<E: Send> Remote<E> {
     /// # Errors
     /// A value exceeds a size that was chosen at start. No lcore has changed then.
     pub fn reconfigure(&self, new: Tunables) -> Result<(), ReconfigureError> {
-        let Shared {
+        let Inner {
             posters,
             pending,
             config,

@@ -1,4 +1,4 @@
-//! Frames out, to one connection: messages, control frames, and what happens when there is no room.
+//! Sending to one connection: messages, control frames, and the send policy.
 
 use hioload_mem::Shared;
 use hioload_transport::{ConnId, Connections, SendError as Refused};
@@ -144,7 +144,7 @@ impl<E: Send + 'static> Core<E> {
     }
 
     /// Takes out how a connection compresses. Under drop-oldest, which may have come after the connection, a message must not
-    /// refer to an earlier one: it may never be sent. To take no context over needs nobody's leave (RFC 7692 §7.1.1).
+    /// refer to an earlier one: it may never be sent. A sender may always take no context over (RFC 7692 §7.1.1).
     fn take_deflation(&mut self, id: ConnId) -> Option<Deflation> {
         let drops = self.tunables.limits.send_policy == SendPolicy::DropOldest;
         let extra = self.sessions[id.index as usize].extra();

@@ -28,7 +28,7 @@ pub enum Lcores {
     /// port, one for each queue, on CPUs of the port's NUMA node if there are enough.
     #[default]
     Auto,
-    /// So many, pinned to the CPUs this process may use: node by node, whole cores before their second hyperthreads.
+    /// This many, pinned to the CPUs this process may use: node by node, whole cores before their second hyperthreads.
     /// Unpinned if there are more of them than CPUs.
     Count(usize),
     /// One pinned to each of these CPUs.
@@ -47,7 +47,7 @@ impl From<Vec<usize>> for Lcores {
     }
 }
 
-/// Where an lcore finds itself, when its transport is made.
+/// The place of an lcore, when its transport is made.
 #[derive(Debug, Clone, Copy)]
 pub struct LcorePlacement {
     /// Which lcore, from 0.
@@ -258,7 +258,7 @@ impl<T: Transport + 'static> Server<T> {
     /// have room for; `endpoints` is what they listen on.
     ///
     /// # Errors
-    /// As many lcores as transports cannot be had.
+    /// The numbers of lcores and of transports differ, or a CPU is not allowed to this process.
     pub fn on(
         config: Config,
         lcores: &Lcores,
@@ -283,7 +283,7 @@ impl<T: Transport + 'static> Server<T> {
     ) -> Self {
         Self {
             config: Arc::new(config),
-            counters: CountersHandle::new(cpus.len()),
+            counters: CountersHandle::new::<T>(cpus.len()),
             cpus,
             transports,
             endpoints,
@@ -313,7 +313,7 @@ impl<T: Transport + 'static> Server<T> {
         let (executor, workers) =
             Executor::start(self.config.executor_threads, self.config.executor_queue)
                 .map_err(|e| StartError::System("start the executor", e))?;
-        let (inits, remote) = prepare(self.config, &self.counters, &executor);
+        let (inits, remote) = prepare(&self.config, &self.counters, &executor);
         let lcores = inits.len();
         let make = Arc::new(make);
         let (ready, started) = mpsc::channel();
@@ -326,7 +326,7 @@ impl<T: Transport + 'static> Server<T> {
             let run = move || {
                 let run = || run_lcore(init, cpu, transport, &*make, ready);
                 let result = catch_unwind(AssertUnwindSafe(run));
-                // Nobody listens any more if another lcore failed to start.
+                // The receiver is gone if another lcore failed to start.
                 let _ = done.send(result.unwrap_or(Err(RunError::Panic(n))));
             };
             let thread = thread::Builder::new()
@@ -385,7 +385,7 @@ fn run_lcore<T: Transport, H: Handler>(
     };
     let lcore = Lcore::new(io, make(n), init, clock.tick());
     let _ = ready.send(Ok(()));
-    // Whoever waits for all lcores to start must see that no more will: one that panics says nothing.
+    // The starting thread waits until each lcore has reported or dropped its sender: one that panics reports nothing.
     drop(ready);
     lcore.run(&mut clock).map_err(|e| RunError::Io(n, e))
 }
@@ -438,7 +438,7 @@ impl<E: Send> Running<E> {
     pub fn join(self) -> Result<Totals, RunError> {
         let mut failure = None;
         for _ in 0..self.threads.len() {
-            // Every thread says how it ended, also after a panic.
+            // Every thread reports how it ended, also after a panic.
             if let Ok(Err(e)) = self.ended.recv() {
                 self.remote.stop_now();
                 failure.get_or_insert(e);

@@ -35,9 +35,9 @@ pub(crate) enum Phase {
     Open,
     /// We sent Close and await the peer's; what else it sends is dropped.
     Closing,
-    /// Nothing more will be said; the peer is given time to end TCP, so that no reset overtakes our last words.
+    /// Everything is sent. The peer has time to end TCP, so that no reset overtakes the last frames.
     Lingering,
-    /// The transport was told to close or abort.
+    /// The transport is closing or aborting it.
     Gone,
 }
 
@@ -85,7 +85,7 @@ pub(crate) struct Session {
     pub(crate) mark: u32,
     /// The last publish that reached it: it gets each once, however many of its subscriptions match.
     pub(crate) epoch: u32,
-    /// Messages it may still send in this second, and when that was reckoned (milliseconds, wrapping).
+    /// Messages it may still send, and the time of the last refill (milliseconds, wrapping).
     pub(crate) tokens: u32,
     pub(crate) refilled: u32,
     pub(crate) closed_by: ClosedBy,
@@ -181,7 +181,7 @@ impl Session {
         }
     }
 
-    /// When this session wants to be looked at again; never late, perhaps early.
+    /// The time of the next look at this session: never too late, possibly early.
     pub(crate) fn deadline(&self, limits: &Limits, now: Time) -> Option<Time> {
         let since_heard = Duration::from_millis(u64::from(millis(now).wrapping_sub(self.heard)));
         let after = |limit: Duration| now + limit.saturating_sub(since_heard);
@@ -233,7 +233,7 @@ impl Session {
                 return false;
             }
             self.tokens = earned.min(rate) as u32;
-            // Time that has not earned a whole message yet goes on counting.
+            // Time that has not earned a whole message is kept.
             let spare = if earned < rate {
                 passed - (earned * 1000).div_ceil(rate)
             } else {

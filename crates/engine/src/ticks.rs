@@ -1,4 +1,4 @@
-//! What time does: deadlines of sessions, the application's timers, the accept rate.
+//! Time: the deadlines of sessions, the application's timers, the accept rate.
 
 use std::time::Duration;
 
@@ -81,12 +81,12 @@ impl<H: Handler> App<H> {
     fn on_open_timer<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         let core = &mut self.core;
         let now = core.now;
-        // A blocked connection is not pinged, and one whose queue stays full is not read: that its peer takes what is sent is
-        // the one sign of life there is.
+        // A blocked connection is not pinged, and one whose queue stays full is not read. That its peer takes bytes is then its
+        // only sign of life.
         if io.is_blocked(id) && io.has_moved(id) {
             core.sessions[id.index as usize].heard = millis(now);
         }
-        // Nor is one that the application paused: its silence is ours.
+        // A connection that the application has paused is not read, so its silence is not the peer's.
         if core.sessions[id.index as usize].has(SessionFlags::PAUSED) {
             core.sessions[id.index as usize].heard = millis(now);
         }
@@ -137,7 +137,8 @@ impl<E: Send + 'static> Core<E> {
         Some(timer)
     }
 
-    /// Earns what the accept rate allows for the time since the last turn; gives how many may be accepted in this one.
+    /// Adds what the accept rate allows for the time since the last turn. Returns the number of connections that may be
+    /// accepted in this turn.
     pub(crate) fn accept_budget(&mut self, most: usize) -> usize {
         let rate = self.tunables.limits.accept_rate;
         if rate == 0 {
@@ -165,7 +166,7 @@ impl<E: Send + 'static> Core<E> {
         most.min(self.accept_tokens as usize)
     }
 
-    /// When the accept rate will have earned the next connection, if it stands still for want of one.
+    /// The time until the accept rate allows the next connection, if it allows none now.
     pub(crate) fn accept_wait(&self) -> Option<Duration> {
         let rate = self.tunables.limits.accept_rate;
         (rate != 0 && self.accept_tokens == 0).then(|| {

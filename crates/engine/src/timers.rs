@@ -45,7 +45,7 @@ impl UserTimers {
         Some(timer)
     }
 
-    /// Whose timer is in a slot.
+    /// The owner of the timer in a slot.
     pub(crate) fn owner(&self, slot: u32) -> Option<ConnId> {
         self.slots.get(slot as usize)?.1?.owner
     }

@@ -353,7 +353,7 @@ fn echo_over_sockets_allocates_nothing() {
             .wait(Some(Duration::from_millis(20)))
             .unwrap();
         lcore.turn(clock.tick());
-        bytes_in.store(lcore.totals().bytes_in, Ordering::Relaxed);
+        bytes_in.store(lcore.totals().transport.bytes_in, Ordering::Relaxed);
         if begun.is_none() && warm.try_recv().is_ok() {
             begun = Some((allocations(), lcore.totals()));
             leave.send(()).unwrap();
@@ -361,7 +361,7 @@ fn echo_over_sockets_allocates_nothing() {
         if lcore.connections() == 0 && begun.is_some() {
             break;
         }
-        if let Some((before, totals)) = begun
+        if let Some((before, totals)) = &begun
             && lcore.connections() == 1
         {
             let messages = lcore.totals().messages_in - totals.messages_in;
@@ -377,7 +377,7 @@ fn echo_over_sockets_allocates_nothing() {
     let after = lcore.totals();
     assert_eq!(after.messages_in - before.messages_in, MESSAGES as u64);
     assert!(
-        after.reads - before.reads >= (MESSAGES + MESSAGES / 4) as u64,
+        after.transport.reads - before.transport.reads >= (MESSAGES + MESSAGES / 4) as u64,
         "messages came in pieces"
     );
 }

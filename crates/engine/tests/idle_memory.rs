@@ -144,7 +144,7 @@ fn talk(server: &mut Server, clock: &mut Clock, client: &mut TcpStream) -> isize
         let messages = seen.messages_out + n as u64;
         change += turns(server, clock, |server| {
             let totals = server.totals();
-            totals.bytes_in > seen.bytes_in && totals.messages_out == messages
+            totals.transport.bytes_in > seen.transport.bytes_in && totals.messages_out == messages
         });
     }
     let mut echo = vec![0; 4 + (16 << 10)];
@@ -180,18 +180,18 @@ fn an_idle_connection_costs_at_most_256_bytes() {
     let fresh = opened as f64 / CONNECTIONS as f64;
     let used = (opened + talked) as f64 / CONNECTIONS as f64;
     // The measure sees what is held: here a message of which a part is missing.
-    let seen = server.totals().bytes_in;
+    let seen = server.totals().transport.bytes_in;
     clients[0]
         .write_all(&[0x82, 0xfe, 0x40, 0, 1, 2, 3, 4, 5])
         .unwrap();
     let unfinished = turns(&mut server, &mut clock, |server| {
-        server.totals().bytes_in > seen
+        server.totals().transport.bytes_in > seen
     });
     clients[1]
         .write_all(&[0x82, 0xfe, 0x40, 0, 1, 2, 3, 4, 5])
         .unwrap();
     let both = turns(&mut server, &mut clock, |server| {
-        server.totals().bytes_in > seen + 9
+        server.totals().transport.bytes_in > seen + 9
     });
     assert!(
         unfinished + both > 200,

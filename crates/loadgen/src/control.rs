@@ -319,8 +319,8 @@ impl Control<'_> {
         let mut note = |side: &str, counters: &CountersHandle| {
             let all = counters.totals();
             let reported = |name: &str| name.starts_with("tcp_") || name.starts_with("rx_bytes_");
-            for (name, n) in all.iter().filter(|(name, n)| reported(name) && *n > 0) {
-                run.extra.insert(format!("{side}_{name}"), n as f64);
+            for (meta, n) in all.iter().filter(|(meta, n)| reported(meta.name) && *n > 0) {
+                run.extra.insert(format!("{side}_{}", meta.name), n as f64);
             }
         };
         note("generator", &self.counters);

@@ -39,9 +39,8 @@ pub(crate) struct LcoreUsage {
 
 impl LcoreUsage {
     pub(crate) fn now(counters: &CountersHandle, threads: &[u32]) -> Self {
-        let lcores = counters.lcores().iter();
         Self {
-            idle: lcores.map(|lcore| lcore.idle_nanos.get()).collect(),
+            idle: counters.each().map(|lcore| lcore.idle_nanos).collect(),
             ran: CpuMark::of_threads(threads),
         }
     }

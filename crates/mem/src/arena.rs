@@ -123,7 +123,8 @@ impl fmt::Display for Backing {
 }
 
 /// Options of [`Arena::new`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct ArenaOptions {
     /// Bytes of the region; at least 1.
     pub bytes: usize,
@@ -275,12 +276,7 @@ mod tests {
     use super::*;
 
     fn arena(bytes: usize, huge_pages: HugePages) -> Arena {
-        Arena::new(&ArenaOptions {
-            bytes,
-            huge_pages,
-            node: None,
-        })
-        .expect("an arena")
+        Arena::new(&ArenaOptions::new(bytes).huge_pages(huge_pages)).expect("an arena")
     }
 
     #[test]
@@ -327,11 +323,7 @@ mod tests {
     #[test]
     fn impossible_sizes_are_refused() {
         for bytes in [0, usize::MAX, isize::MAX as usize] {
-            let error = Arena::new(&ArenaOptions {
-                bytes,
-                ..ArenaOptions::default()
-            })
-            .expect_err("no arena");
+            let error = Arena::new(&ArenaOptions::new(bytes)).expect_err("no arena");
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         }
     }
@@ -361,11 +353,7 @@ mod tests {
     #[test]
     fn an_unknown_node_is_no_error_but_reported() {
         for node in [999, 1024, u32::MAX] {
-            let arena = Arena::new(&ArenaOptions {
-                bytes: 4096,
-                node: Some(node),
-                ..ArenaOptions::default()
-            });
+            let arena = Arena::new(&ArenaOptions::new(4096).node(Some(node)));
             assert_eq!(arena.expect("an arena").node(), None);
         }
     }

@@ -29,6 +29,7 @@ const CHUNK_SIZES: std::ops::RangeInclusive<usize> = 1024..=32768;
 
 /// Options of [`FrameArena::new`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct FrameArenaOptions {
     /// The number of chunks; 1 to `u32::MAX`.
     pub chunks: usize,

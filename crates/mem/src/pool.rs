@@ -11,7 +11,8 @@ use std::slice;
 use crate::{ALIGN, Arena, ArenaOptions, Backing, HugePages};
 
 /// Options of [`Pool::new`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct PoolOptions {
     /// The number of buffers; 1 to `u32::MAX`.
     pub buffers: usize,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hioload_counters::{CounterMeta, counters};
 use hioload_lcore::Time;
 use hioload_mem::LocalShared;
 
@@ -167,83 +168,33 @@ impl fmt::Debug for Waker {
     }
 }
 
-/// Counters every transport keeps; monotonic.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TransportStats {
-    /// Connections accepted (refused ones included).
-    pub accepted: u64,
-    /// Accepts that failed for lack of file descriptors, memory or slots.
-    pub accept_errors: u64,
-    /// Connections opened by `connect`.
-    pub connected: u64,
-    /// Bytes received.
-    pub bytes_in: u64,
-    /// Bytes handed to the network.
-    pub bytes_out: u64,
-    /// Receive calls (system calls, or bursts).
-    pub reads: u64,
-    /// Send calls.
-    pub writes: u64,
-    /// Sends that found the network's buffer full.
-    pub blocked: u64,
-    /// Times `wait` was entered with a non-zero timeout.
-    pub sleeps: u64,
-    /// Of the bytes received, those that the driver consumed in the frame they arrived in. 0 for a transport without
-    /// frames.
-    pub rx_bytes_in_place: u64,
-    /// Those that it consumed from a copy, because they arrived out of order or waited. 0 likewise.
-    pub rx_bytes_from_ring: u64,
-    /// Counters of our own TCP; all 0 where TCP is the system's.
-    pub tcp: TcpCounts,
-    /// Counters of the device below, read at most ten times a second. 0 likewise.
-    pub device: DeviceCounts,
-}
-
-/// Counters of our own TCP; monotonic.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TcpCounts {
-    /// Retransmissions begun.
-    pub retransmits: u64,
-    /// Half-open flows evicted because there were `half_open` of them.
-    pub half_open_evicted: u64,
-    /// Entries of TIME_WAIT evicted because there were `time_wait` of them.
-    pub time_wait_evicted: u64,
-    /// Connections reset because they took too long to close, or because there were `orphans` of them.
-    pub orphans_reset: u64,
-    /// Connections that failed because nothing was acknowledged within `user_timeout`.
-    pub timeouts: u64,
-    /// Resets not sent because of `rst_rate`.
-    pub rst_limited: u64,
-    /// ICMP messages not sent because of `icmp_rate`.
-    pub icmp_limited: u64,
-    /// Frames handed to the lcore that owns their flow.
-    pub handoffs: u64,
-    /// Of these, lost because its ring was full.
-    pub handoff_drops: u64,
-    /// Frames with a wrong checksum.
-    pub bad_checksums: u64,
-    /// Frames that are too short or inconsistent.
-    pub rx_malformed: u64,
-    /// Frames dropped because the transmit queue was full or no buffer was free.
-    pub tx_drops: u64,
-    /// Empty rings whose memory was returned to the system.
-    pub rings_given_back: u64,
-}
-
-/// Counters of the device below our own TCP; monotonic.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DeviceCounts {
-    /// Frames received.
-    pub rx_frames: u64,
-    /// Frames dropped before they could be received: the receive ring was full, or no buffer was free. An AF_XDP queue
-    /// includes those that the kernel dropped.
-    pub rx_dropped: u64,
-    /// Frames handed to the device for sending.
-    pub tx_frames: u64,
-    /// Of these, those known to be lost.
-    pub tx_dropped: u64,
-    /// Times the transmit ring had no room for all of a burst.
-    pub tx_full: u64,
+counters! {
+    /// Counters every transport keeps; monotonic.
+    pub struct TransportStats: Transport, "" {
+        /// Connections accepted (refused ones included).
+        accepted as "transport_accepted": Counter, Count;
+        /// Accepts that failed for lack of file descriptors, memory or slots.
+        accept_errors: Counter, Count;
+        /// Connections opened by `connect`.
+        connected as "transport_connected": Counter, Count;
+        /// Bytes received.
+        bytes_in: Counter, Bytes;
+        /// Bytes handed to the network.
+        bytes_out: Counter, Bytes;
+        /// Receive calls (system calls, or bursts).
+        reads: Counter, Count;
+        /// Send calls.
+        writes: Counter, Count;
+        /// Sends that found the network's buffer full.
+        blocked as "writes_blocked": Counter, Count;
+        /// Times `wait` was entered with a non-zero timeout.
+        sleeps as "transport_sleeps": Counter, Count;
+        /// Of the bytes received, those that the driver consumed in the frame they arrived in. 0 for a transport without
+        /// frames.
+        rx_bytes_in_place: Counter, Bytes;
+        /// Those that it consumed from a copy, because they arrived out of order or waited. 0 likewise.
+        rx_bytes_from_ring: Counter, Bytes;
+    }
 }
 
 /// The side that consumes byte streams: implemented by the engine.
@@ -346,6 +297,13 @@ pub trait Transport: Connections + Sized {
     fn waker(&self) -> Waker;
     /// Its counters.
     fn stats(&self) -> TransportStats;
+
+    /// The counters of the layers below, a block for each: TCP and the device, where they are ours.
+    const COUNTERS_BELOW: &'static [&'static [CounterMeta]] = &[];
+    /// Calls `visit` with the values of each block of [`COUNTERS_BELOW`](Self::COUNTERS_BELOW), in that order.
+    fn counters_below(&self, visit: &mut dyn FnMut(&[u64])) {
+        let _ = visit;
+    }
 
     /// For an operator: appends the state of flows from slot `from` on, until `rows` has reached its capacity or a few
     /// thousand slots were examined. Returns the slot to go on from, `None` at the end. A transport over the system's TCP

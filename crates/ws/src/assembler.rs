@@ -11,6 +11,7 @@ use crate::partial::Partial;
 
 /// Options of an [`Assembler`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct AssemblerOptions {
     /// Bounds of each message.
     pub limits: Limits,

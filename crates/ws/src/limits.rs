@@ -2,6 +2,7 @@
 
 /// Bounds of what a peer may send. Exceeding one fails that connection only.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Limits {
     /// The most bytes of a message, after reassembly and inflation. A longer message fails the connection with 1009, as soon as a
     /// header announces it.

@@ -4,13 +4,14 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use hioload_engine::{Config, Lcore, Limits};
+use hioload_engine::{Config, Lcore};
 use hioload_lcore::Clock;
+use hioload_testkit::Echo;
 use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
 use hioload_transport::{Endpoint, Transport};
 
 use crate::client::Failure;
-use crate::world::{Echo, Load, REQUEST, cpu_time};
+use crate::world::{Load, REQUEST, cpu_time};
 
 pub struct OnSockets {
     lcore: Lcore<Sockets, Echo>,
@@ -32,14 +33,10 @@ impl OnSockets {
             return Err("a listener without an address".into());
         };
         let io = Sockets::new(&SocketOptions::default(), vec![listener]).map_err(said)?;
-        let config = Config {
-            limits: Limits {
-                ping_interval: Duration::ZERO,
-                idle_timeout: Duration::ZERO,
-                ..Limits::default()
-            },
-            ..Config::default()
-        };
+        let mut config = Config::default();
+        let limits = &mut config.tunables.limits;
+        limits.ping_interval = Duration::ZERO;
+        limits.idle_timeout = Duration::ZERO;
         let mut clock = Clock::new();
         let now = clock.tick();
         let mut world = Self {

@@ -88,8 +88,10 @@ fn jobs_run_when_the_caller_says_so() {
 #[test]
 fn results_of_jobs_wait_for_room_in_the_mailbox() {
     let now = Time::from_millis(1000);
-    let mut config = Config::default();
-    config.mailbox = 1;
+    let config = Config {
+        mailbox: 1,
+        ..Config::default()
+    };
     let (mut group, _) = group(1, config);
     let id = open(&mut group, 0, now);
     for n in 0..3 {
@@ -107,8 +109,10 @@ fn results_of_jobs_wait_for_room_in_the_mailbox() {
 #[test]
 fn a_group_without_executor_threads_refuses_jobs() {
     let now = Time::from_millis(1000);
-    let mut config = Config::default();
-    config.executor_threads = 0;
+    let config = Config {
+        executor_threads: 0,
+        ..Config::default()
+    };
     let (mut group, _) = group(1, config);
     let id = open(&mut group, 0, now);
     say(&mut group, 0, id, "job one");

@@ -359,7 +359,7 @@ fn a_peer_that_does_not_read_costs_no_system_call_for_each_message() {
     for n in 0..20 {
         lab.say(other, &format!("pub t {n}"));
     }
-    assert_eq!(lab.totals().writes_blocked, 1);
+    assert_eq!(lab.totals().transport.blocked, 1);
     lab.io().set_window(id, usize::MAX);
     lab.turn();
     assert_eq!(lab.frames(id).len(), 20);

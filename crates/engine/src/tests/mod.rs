@@ -28,7 +28,7 @@ use hioload_ws_proto::{
 };
 
 use crate::core::LcoreInit;
-use crate::counters::{Counters, CountersHandle};
+use crate::counters::{CountersHandle, LcoreCounters};
 use crate::executor::Executor;
 use crate::group::prepare;
 use crate::handler::*;
@@ -208,7 +208,7 @@ pub(super) struct Lab<H: Handler = Probe> {
     pub(super) lcore: Lcore<Fake, H>,
     pub(super) now: Time,
     log: Rc<RefCell<Vec<String>>>,
-    counters: Arc<Counters>,
+    counters: Arc<LcoreCounters>,
     workers: Option<crate::executor::Workers>,
 }
 
@@ -233,8 +233,8 @@ impl<H: Handler<Event = String>> Lab<H> {
 
     fn build(lcores: usize, config: Config, make: impl Fn(Probe) -> H) -> Vec<Self> {
         let options = FakeOptions::default().send_queue(64 << 20);
-        let counters = CountersHandle::new(lcores);
-        let (inits, _) = prepare(Arc::new(config), &counters, &Executor::none());
+        let counters = CountersHandle::new::<Fake>(lcores);
+        let (inits, _) = prepare(&Arc::new(config), &counters, &Executor::none());
         let lab = |mut init: LcoreInit<String>| {
             let (executor, workers) = Executor::start(init.config.executor_threads, 8).unwrap();
             init.executor = executor;
@@ -323,9 +323,7 @@ impl<H: Handler> Lab<H> {
     }
 
     pub(super) fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
-        self.counters.add_to(&mut totals);
-        totals
+        self.counters.totals::<Fake>()
     }
 }
 

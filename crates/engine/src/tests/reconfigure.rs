@@ -113,7 +113,7 @@ fn handshake_timeout_holds_for_a_request_that_is_awaited() {
     let id = lab.dial(b"GET /");
     lab.pass(50);
     limit(&mut lab, |l| {
-        l.handshake_timeout = Duration::from_millis(100)
+        l.handshake_timeout = Duration::from_millis(100);
     });
     lab.pass(45);
     assert_eq!(lab.text(id), "");
@@ -162,7 +162,7 @@ fn published_memory_and_max_subscriptions_hold_for_open_connections() {
     let (slow, other) = (lab.open(), lab.open());
     lab.say(slow, "sub t");
     limit(&mut lab, |l| {
-        (l.published_memory, l.max_subscriptions) = (10, 1)
+        (l.published_memory, l.max_subscriptions) = (10, 1);
     });
     lab.io().set_window(slow, 0);
     for _ in 0..2 {
@@ -294,7 +294,7 @@ fn deflate_holds_for_later_handshakes_and_open_connections_keep_what_they_agreed
     assert!(!is_compressed(&sent(&mut lab, plain)));
     // The threshold is the lcore's.
     change(&mut lab, |t| {
-        t.deflate.as_mut().unwrap().threshold = 1 << 20
+        t.deflate.as_mut().unwrap().threshold = 1 << 20;
     });
     assert!(!is_compressed(&sent(&mut lab, small)));
     change(&mut lab, |t| t.deflate.as_mut().unwrap().threshold = 0);
@@ -472,8 +472,10 @@ fn connections_are_visited_in_pieces() {
 }
 
 fn group(lcores: usize, mailbox: usize) -> crate::Group<Fake, Nothing> {
-    let mut config = Config::default();
-    config.mailbox = mailbox;
+    let config = Config {
+        mailbox,
+        ..Config::default()
+    };
     let fakes = (0..lcores).map(|_| Fake::new(&FakeOptions::default()).unwrap());
     Lcore::group(fakes, |_| Nothing, config, Time::from_millis(1000))
 }

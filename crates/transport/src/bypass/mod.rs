@@ -20,7 +20,7 @@
 
 use std::collections::VecDeque;
 
-use hioload_device::{BURST, Device};
+use hioload_device::{BURST, Device, DeviceStats};
 use hioload_lcore::Time;
 use hioload_mem::Pool;
 use hioload_tcp::{FlowId, Stack};
@@ -84,6 +84,8 @@ pub struct Bypass<D: Device> {
     /// Whether the stack takes new connections: not while the accept queue is full.
     backlog_open: bool,
     stats: TransportStats,
+    /// The device's counters, read at most ten times a second.
+    device_stats: DeviceStats,
     /// When the device's counters are read again: that may be a system call.
     next_device_stats: Time,
 }
@@ -140,8 +142,14 @@ impl<D: Device> Bypass<D> {
             listening: true,
             backlog_open: true,
             stats: TransportStats::default(),
+            device_stats: DeviceStats::default(),
             next_device_stats: Time::ZERO,
         }
+    }
+
+    /// The device's counters, read at most ten times a second.
+    pub fn device_stats(&self) -> &DeviceStats {
+        &self.device_stats
     }
 
     /// The stack below.

@@ -3,16 +3,18 @@
 use std::io;
 use std::time::Duration;
 
-use hioload_device::Device;
+use hioload_counters::CounterMeta;
+use hioload_device::{Device, DeviceStats};
 use hioload_lcore::Time;
 use hioload_mem::LocalShared;
+use hioload_tcp::StackStats;
 
 use super::receive::Turn;
 use super::{Bypass, conn_of, flow_of};
 use crate::table::{Owner, flag};
 use crate::{
-    Activity, Budget, Closed, ConnId, Connections, DeviceCounts, Driver, Endpoint, Features,
-    FlowInfo, Peer, SendError, TcpCounts, Transport, TransportStats, Waker, Wanted,
+    Activity, Budget, Closed, ConnId, Connections, Driver, Endpoint, Features, FlowInfo, Peer,
+    SendError, Transport, TransportStats, Waker, Wanted,
 };
 
 /// The stack lends this many bytes in one piece, if the ring has room for them.
@@ -230,27 +232,18 @@ impl<D: Device> Transport for Bypass<D> {
     }
 
     fn stats(&self) -> TransportStats {
-        let stack = self.stack.stats();
-        let tcp = TcpCounts {
-            retransmits: stack.retransmits,
-            half_open_evicted: stack.half_open_evicted,
-            time_wait_evicted: stack.time_wait_evicted,
-            orphans_reset: stack.orphans_reset,
-            timeouts: stack.timeouts,
-            rst_limited: stack.rst_limited,
-            icmp_limited: stack.icmp_limited,
-            handoffs: stack.handoffs_out,
-            handoff_drops: stack.handoff_drops,
-            bad_checksums: stack.bad_checksums,
-            rx_malformed: stack.rx_malformed,
-            rings_given_back: stack.rings_given_back,
-            tx_drops: stack.tx_drops + stack.no_frames,
-        };
         TransportStats {
-            accept_errors: stack.syn_drops,
-            tcp,
+            accept_errors: self.stack.stats().syn_drops,
             ..self.stats
         }
+    }
+
+    const COUNTERS_BELOW: &'static [&'static [CounterMeta]] =
+        &[StackStats::META, DeviceStats::META];
+
+    fn counters_below(&self, visit: &mut dyn FnMut(&[u64])) {
+        visit(&self.stack.stats().values());
+        visit(&self.device_stats.values());
     }
 
     fn flows(&self, from: u32, wanted: &Wanted, rows: &mut Vec<FlowInfo>) -> Option<u32> {
@@ -274,13 +267,6 @@ impl<D: Device> Bypass<D> {
 
     #[cold]
     fn read_device_stats(&mut self) {
-        let counted = self.stack.device().stats();
-        self.stats.device = DeviceCounts {
-            rx_frames: counted.rx_frames,
-            rx_dropped: counted.rx_dropped,
-            tx_frames: counted.tx_frames,
-            tx_dropped: counted.tx_dropped,
-            tx_full: counted.tx_full,
-        };
+        self.device_stats = self.stack.device().stats();
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use hioload_counters::CounterMeta;
 use hioload_lcore::Time;
 use hioload_mem::LocalShared;
 
@@ -150,6 +151,12 @@ impl<T: Transport, L: Layer> Transport for Layered<T, L> {
 
     fn stats(&self) -> TransportStats {
         self.below.stats()
+    }
+
+    const COUNTERS_BELOW: &'static [&'static [CounterMeta]] = T::COUNTERS_BELOW;
+
+    fn counters_below(&self, visit: &mut dyn FnMut(&[u64])) {
+        self.below.counters_below(visit);
     }
 
     fn flows(&self, from: u32, wanted: &Wanted, rows: &mut Vec<FlowInfo>) -> Option<u32> {

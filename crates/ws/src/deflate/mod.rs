@@ -51,6 +51,7 @@ pub enum Sharing {
 
 /// This end's parameters of permessage-deflate. Both roles use the same type; each field says what it means to which role.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DeflateConfig {
     /// Compression level, 0 (stored) to 9 (smallest). 1 is the fastest one that compresses.
     pub level: u8,

@@ -28,6 +28,7 @@ const RESERVED: [&str; 9] = [
 
 /// The request of a client.
 #[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
 pub struct ClientRequest<'a> {
     /// The server's host, with `:port` unless that is the scheme's default.
     pub host: &'a str,

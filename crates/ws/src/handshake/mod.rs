@@ -22,6 +22,7 @@ pub use headers::{Headers, MAX_HEADERS};
 
 /// Bounds of the head of a request or response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HandshakeLimits {
     /// The most bytes of a head, including the empty line at its end.
     pub max_head: usize,

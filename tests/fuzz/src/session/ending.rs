@@ -62,11 +62,13 @@ impl World {
             "writes",
             "writes_blocked",
             "bytes_in",
+            "transport_sleeps",
         ];
         let counters = self
             .lcore
             .totals()
             .iter()
+            .map(|(meta, value)| (meta.name, value))
             .filter(|(name, _)| !skipped.contains(name))
             .collect();
         Outcome {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hioload_engine::{Lcore, Totals};
 use hioload_lcore::Time;
 use hioload_transport::fake::{Fake, FakeOptions};
-use hioload_transport::{ConnId, Peer, Transport, TransportStats};
+use hioload_transport::{ConnId, Peer, Transport};
 
 use super::super::input::cut;
 use super::super::wire::By;
@@ -117,26 +117,16 @@ impl World {
         panic!("the engine never comes to rest");
     }
 
-    fn progress(&mut self) -> (Totals, TransportStats) {
-        let totals = self.lcore.totals();
-        let stats = TransportStats {
-            sleeps: 0,
-            blocked: 0,
-            reads: 0,
-            writes: 0,
-            ..self.io().stats()
-        };
-        (
-            Totals {
-                turns: 0,
-                sleeps: 0,
-                reads: 0,
-                writes: 0,
-                writes_blocked: 0,
-                ..totals
-            },
-            stats,
-        )
+    fn progress(&mut self) -> Totals {
+        let mut totals = self.lcore.totals();
+        totals.turns = 0;
+        totals.sleeps = 0;
+        let transport = &mut totals.transport;
+        transport.sleeps = 0;
+        transport.blocked = 0;
+        transport.reads = 0;
+        transport.writes = 0;
+        totals
     }
 
     /// Peers that the application has connected to take the last seats.

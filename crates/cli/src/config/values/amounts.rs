@@ -104,7 +104,7 @@ impl Measure for Size {
         let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
         let whole = units
             .iter()
-            .find(|(_, shift)| bytes > 0 && bytes % (1 << shift) == 0);
+            .find(|(_, shift)| bytes > 0 && bytes.is_multiple_of(1 << shift));
         match whole {
             Some((unit, shift)) => format!("{}{unit}", bytes >> shift),
             None => bytes.to_string(),
