@@ -351,6 +351,7 @@ impl<E: Send + 'static> Core<E> {
         if let Some(interest) = &mut self.interest {
             interest.add(pattern);
         }
+        self.count_subscription_bytes();
         Ok(true)
     }
 
@@ -368,7 +369,13 @@ impl<E: Send + 'static> Core<E> {
         if let Some(interest) = &mut self.interest {
             interest.remove(pattern);
         }
+        self.count_subscription_bytes();
         true
+    }
+
+    fn count_subscription_bytes(&self) {
+        let bytes = self.topics.bytes() as u64;
+        self.counters.subscription_bytes.set(bytes);
     }
 
     /// Ends the subscriptions and timers of a connection.
@@ -382,6 +389,7 @@ impl<E: Send + 'static> Core<E> {
             }
             self.topics.remove(set, index);
         }
+        self.count_subscription_bytes();
         for slot in extra.timers {
             if self
                 .timers

@@ -26,7 +26,7 @@ pub(crate) fn prepare<E: Send>(
 ) -> (Vec<LcoreInit<E>>, Remote<E>) {
     let lcores = counters.lcores();
     let limits = &config.tunables.limits;
-    let admission = Admission::new(limits.max_connections, limits.max_connections_per_source);
+    let admission = Admission::new(limits);
     let admission = Arc::new(admission.of_lcores(lcores));
     let mailboxes = mesh(lcores, config.mailbox);
     let interest = (lcores > 1).then(|| Arc::new(Table::new(lcores)));

@@ -253,10 +253,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     /// over, or commands wait in the mailbox.
     pub fn has_work(&self) -> bool {
         let core = &self.app.core;
-        self.worked
-            || core.interest_waiting() > 0
-            || core.unvisited.is_some()
-            || !core.mailbox.is_empty()
+        self.worked || core.unvisited.is_some() || !core.mailbox.is_empty()
     }
 
     /// The handler.
@@ -328,20 +325,15 @@ impl<H: Handler> App<H> {
     /// Runs the commands in the mailbox. Returns their number.
     fn run_commands<T: Transport>(&mut self, io: &mut T) -> usize {
         for taken in 0..COMMANDS_PER_TURN {
-            let Some((from, command)) = self.core.mailbox.pop() else {
+            let Some((_, command)) = self.core.mailbox.pop() else {
                 return taken;
             };
-            self.run_command(io, from, command);
+            self.run_command(io, command);
         }
         COMMANDS_PER_TURN
     }
 
-    fn run_command<T: Transport>(
-        &mut self,
-        io: &mut T,
-        from: Option<usize>,
-        command: Command<H::Event>,
-    ) {
+    fn run_command<T: Transport>(&mut self, io: &mut T, command: Command<H::Event>) {
         match command {
             Command::Publish { topic, kind, frame } => {
                 self.core.publish_here(io, &topic, kind, frame);

@@ -55,7 +55,6 @@ mod remote;
 mod send;
 mod server;
 mod session;
-#[cfg(test)]
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -79,4 +78,5 @@ pub use remote::{FLOWS_AT_ONCE, NoAnswer, Remote};
 pub use server::{
     LcorePlacement, Lcores, MakeTransport, RunError, Running, Server, ServerOptions, StartError,
 };
+pub use sources::{Network, NetworkError, Networks};
 pub use topics::{MAX_TOKENS, MAX_TOPIC, MAX_WILDCARDS, is_pattern, is_topic};

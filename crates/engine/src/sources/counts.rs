@@ -4,6 +4,7 @@
 //! over its entries.
 
 use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU64;
 use std::sync::atomic::Ordering;
 
 use super::buckets::Buckets;
@@ -21,11 +22,15 @@ pub(crate) struct Counts {
 
 /// A source's key. It is what a connection keeps to be taken off the count again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Source(u64);
+pub(crate) struct Source(NonZeroU64);
 
 impl Source {
+    fn key(self) -> u64 {
+        self.0.get()
+    }
+
     fn fingerprint(self) -> u64 {
-        (self.0 >> COUNT_BITS).max(1)
+        (self.key() >> COUNT_BITS).max(1)
     }
 }
 
@@ -40,7 +45,7 @@ impl Counts {
 
     /// The key of a network.
     pub(crate) fn source(&self, network: (u8, u64)) -> Source {
-        Source(self.keys.hash_one(network))
+        Source(NonZeroU64::new(self.keys.hash_one(network)).unwrap_or(NonZeroU64::MIN))
     }
 
     /// Counts one more connection of `source`, if it has fewer than `most`; `false` if it has not. A source for which the table has
@@ -52,7 +57,7 @@ impl Counts {
         if !self.change(source, |count| (count < COUNT).then(|| count + 1)) {
             let entry = source.fingerprint() << COUNT_BITS | 1;
             self.buckets
-                .claim(source.0, entry, |entry| entry & COUNT == 0);
+                .claim(source.key(), entry, |entry| entry & COUNT == 0);
         }
         true
     }
@@ -64,7 +69,7 @@ impl Counts {
 
     /// Open connections of `source`.
     pub(crate) fn count(&self, source: Source) -> u64 {
-        let entries = self.buckets.entries(source.0);
+        let entries = self.buckets.entries(source.key());
         let entries = entries.map(|entry| entry.load(Ordering::Relaxed));
         let own = entries.filter(|entry| entry >> COUNT_BITS == source.fingerprint());
         own.map(|entry| entry & COUNT).sum()
@@ -73,7 +78,7 @@ impl Counts {
     /// Changes the count of an entry of `source` that has one; `false` if `to` gives `None` for each.
     fn change(&self, source: Source, to: impl Fn(u64) -> Option<u64>) -> bool {
         let fingerprint = source.fingerprint();
-        self.buckets.entries(source.0).any(|entry| {
+        self.buckets.entries(source.key()).any(|entry| {
             let changed = entry.try_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
                 // An entry whose count is zero may be claimed by another source at any moment.
                 let own = old >> COUNT_BITS == fingerprint && old & COUNT != 0;

@@ -175,6 +175,7 @@ impl Index {
     }
 
     /// The subscribers with exactly this pattern.
+    #[cfg(test)]
     pub(crate) fn subscribers(&self, pattern: &str) -> &[u32] {
         self.find(pattern).map_or(&[], |set| self.list(set))
     }
