@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The address must not be configured in the kernel: the server answers ARP, neighbour discovery and ping for it. Every queue of the
-//! interface gets one lcore. `hioload check --interface eth1` says what is missing on a machine.
+//! interface gets one lcore. `hioload check --interface eth1` lists the missing parts of a machine.
 
 use std::error::Error;
 use std::net::SocketAddr;

@@ -6,9 +6,9 @@
 //! hioload connect ws://10.77.0.2:9001/           # on another machine of that network
 //! ```
 //!
-//! The first argument is what DPDK's EAL is started with. Without a NIC, a virtual device on a veth shows the same:
-//! `"--no-pci --no-huge -m 512 --vdev=net_af_packet0,iface=veth1"`. `hioload check --transport dpdk` says what is missing on a
-//! machine.
+//! The first argument has the arguments of DPDK's EAL. Without a NIC, use a virtual device on a veth:
+//! `"--no-pci --no-huge -m 512 --vdev=net_af_packet0,iface=veth1"`. `hioload check --transport dpdk` lists the missing
+//! parts of a machine.
 
 use std::error::Error;
 use std::net::SocketAddr;

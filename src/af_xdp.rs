@@ -28,7 +28,7 @@ pub use hioload_bypass::af_xdp::{
 /// Opens the interface and makes a server over its queues, with one lcore for each. Without listeners the server is a client.
 ///
 /// # Errors
-/// The options do not agree with each other; the interface cannot be opened ([`Error::AfXdp`] says what is missing); or the lcores
+/// The options do not agree with each other; the interface cannot be opened ([`Error::AfXdp`] names the missing part); or the lcores
 /// are not as many as the queues.
 pub fn bind(options: XdpOptions, server: ServerOptions) -> Result<(Server, XdpPort), Error> {
     hioload_bypass::af_xdp::bind(program(), options, server)

@@ -1,11 +1,11 @@
 //! The guide: how a handler works with the engine, one page for each subject. Every example compiles.
 //!
-//! - [`connection`]: the life of a connection, and which call may do what.
-//! - [`backpressure`]: what happens when a peer does not read.
+//! - [`connection`]: the life of a connection, and the operations of each call.
+//! - [`backpressure`]: the effects of a peer that does not read.
 //! - [`topics`]: publishing to many connections.
 //! - [`errors`]: refusals, close codes, panics, and errors of the server.
 //! - [`threads`]: lcores, jobs, timers, and the handle for other threads.
-//! - [`performance`]: what costs time on the message path.
+//! - [`performance`]: the costs on the message path.
 
 #[doc = include_str!("guide/connection.md")]
 pub mod connection {}

@@ -41,6 +41,7 @@
 //! | to | see |
 //! |---|---|
 //! | write a handler | [`guide`], [`Handler`], [`Context`], [`LcoreContext`] |
+//! | test a handler | [`testing`] |
 //! | refuse requests, check origins, log | [`middleware`] |
 //! | bound memory, time and rates | [`Limits`], [`Tunables`], [`Config`] |
 //! | open connections as a client | [`Connect`], [`LcoreContext::connect`] |
@@ -81,13 +82,20 @@ pub use hioload_ws_proto::{CloseCode, Kind, Message};
 
 pub mod guide;
 
+#[doc = include_str!("testing.md")]
+pub mod testing {
+    pub use hioload_testing::{
+        Client, HttpResponse, Network, Received, TcpState, Upgrade, Upstream,
+    };
+}
+
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
 pub mod af_xdp;
 
 #[cfg(all(feature = "dpdk", target_os = "linux"))]
 pub mod dpdk;
 
-/// User-space TCP: what the modules `af_xdp` and `dpdk` share (features `af-xdp`, `dpdk`).
+/// User-space TCP: the items that the modules `af_xdp` and `dpdk` share (features `af-xdp`, `dpdk`).
 #[cfg(any(feature = "af-xdp", feature = "dpdk"))]
 pub mod bypass {
     pub use hioload_bypass::{Cidr, Error, ListenError, ParseCidrError, StackConfig};

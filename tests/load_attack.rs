@@ -58,7 +58,7 @@ fn a_load_runs_without_and_with_attacks() {
 }
 
 #[test]
-fn what_cannot_be_is_one_line_and_code_2() {
+fn an_impossible_request_is_one_line_and_code_2() {
     let memory = ["--transport", "memory"];
     for (arguments, says) in [
         (

@@ -115,7 +115,7 @@ fn place(lines: &[&str], at: usize) -> String {
     let mut level = indent(lines[at]);
     for line in lines[..at].iter().rev() {
         let text = line.trim_start();
-        // The end of a block or of a signature's parameters says nothing about what is around.
+        // The end of a block or of a signature's parameters does not name the item.
         if text.is_empty() || text.starts_with([')', '}', ']', '#', '/']) || indent(line) >= level {
             continue;
         }
@@ -129,7 +129,7 @@ fn place(lines: &[&str], at: usize) -> String {
     let item = item.map_or("", |line| line.trim());
     let kinds = ["struct", "enum", "const", "trait", "mod", "type"];
     let name = declared(item, &["fn"]).or_else(|| declared(item, &kinds));
-    // What declares nothing is a variant of an enum or a field.
+    // A line without a declaration is a variant of an enum or a field.
     let first = || item.split(['(', ':', ',']).next().unwrap_or_default();
     name.unwrap_or_else(first).to_owned()
 }
@@ -147,7 +147,7 @@ fn comments() -> Vec<Comment> {
         let lines: Vec<_> = text.lines().collect();
         let of_tests =
             path.starts_with("tests/") || path.contains("/tests/") || path.ends_with("_tests.rs");
-        // The tests of a file stand at its end.
+        // The tests of a file are at its end.
         let tests_from = (1..lines.len())
             .find(|&i| lines[i - 1] == "#[cfg(test)]" && lines[i].ends_with('{'))
             .unwrap_or(lines.len());
@@ -172,7 +172,7 @@ fn comments() -> Vec<Comment> {
     all
 }
 
-/// The first two places, which is enough to begin to read at.
+/// The first two places.
 fn first_two(places: &[&str]) -> String {
     let mut places = places.to_vec();
     places.dedup();

@@ -130,7 +130,7 @@ fn echo(args: &Args) -> Result<Vec<Row>, Failure> {
 
 /// A layer that passes everything through, beside none: the median of the ratios of rounds that follow each other.
 fn layer(args: &Args) -> Result<Vec<Row>, Failure> {
-    // Short rounds, and many of them: what else the machine does then changes little within a pair of rounds.
+    // Many short rounds: the other load of the machine changes little within a pair of rounds.
     const ROUNDS: usize = 15;
     let how = (Order::Scattered, Ack::WithNext);
     let mut rows = Vec::new();

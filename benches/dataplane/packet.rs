@@ -6,7 +6,7 @@ const IP: usize = 20;
 const TCP: usize = 20;
 /// Two NOPs and a timestamp, as Linux sends them with every segment.
 const TIMESTAMP: usize = 12;
-/// MSS, SACK permitted, timestamp, NOP, window scale: what Linux sends in a SYN.
+/// The options of a SYN of Linux: MSS, SACK permitted, timestamp, NOP, window scale.
 const SYN_OPTIONS: usize = 20;
 
 /// Bytes before the payload of a segment other than a SYN.

@@ -232,7 +232,7 @@ impl<D: Device, T: Transport> World<D, T> {
         Ok(spent.as_nanos() as f64 / done as f64)
     }
 
-    /// Acknowledges what flows have received; returns the server's time.
+    /// Acknowledges the bytes that flows have received; returns the server's time.
     pub fn acknowledge(&mut self, batch: &[u32]) -> Result<Duration, Failure> {
         let before = self.spent;
         for &index in batch {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use crate::wire::Place;
+use crate::wire::Position;
 
 /// The sample key of RFC 6455 §1.3 and its answer. A load client does not need a fresh key.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -23,7 +23,7 @@ const PER_SOURCE: usize = 500;
 pub(crate) struct Conn {
     stream: TcpStream,
     /// Its position in the stream of replies.
-    pub(crate) place: Place,
+    pub(crate) position: Position,
     /// The counter of the next message it sends.
     pub(crate) sent: u32,
     /// Bytes that arrived with the handshake's answer.
@@ -107,10 +107,10 @@ pub(crate) fn open(server: SocketAddrV4, path: &str, count: usize) -> io::Result
         for i in first..count.min(first + OPENING) {
             let mut stream = connect(server, i / PER_SOURCE)?;
             stream.write_all(request.as_bytes())?;
-            let (place, early, unsent) = (Place::default(), Vec::new(), Vec::new());
+            let (position, early, unsent) = (Position::default(), Vec::new(), Vec::new());
             conns.push(Conn {
                 stream,
-                place,
+                position,
                 sent: 0,
                 early,
                 unsent,

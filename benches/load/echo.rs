@@ -171,12 +171,12 @@ impl Echo {
     /// Checks the `n` bytes received on connection `i`; returns the replies they complete.
     fn take(&mut self, i: usize, n: usize, now: u64) -> Result<usize, Box<dyn Error>> {
         let conn = &mut self.conns[i];
-        let first = conn.place.next;
+        let first = conn.position.next;
         let whole = self
             .reply
-            .check(&mut conn.place, &self.received[..n], &mut self.pongs)
+            .check(&mut conn.position, &self.received[..n], &mut self.pongs)
             .map_err(|e| format!("connection {i}: {e}"))?;
-        if conn.sent.wrapping_sub(conn.place.next) as usize > self.in_flight {
+        if conn.sent.wrapping_sub(conn.position.next) as usize > self.in_flight {
             return Err(format!("connection {i}: a reply to a message that was not sent").into());
         }
         let ring = &self.sent_at[i * self.in_flight..(i + 1) * self.in_flight];

@@ -152,10 +152,10 @@ impl Fanout {
         }
         loop {
             let n = conn.receive(&mut self.received)?;
-            let first = conn.place.next;
+            let first = conn.position.next;
             let whole = self
                 .reply
-                .check(&mut conn.place, &self.received[..n], &mut self.pongs)
+                .check(&mut conn.position, &self.received[..n], &mut self.pongs)
                 .map_err(|e| format!("subscriber {}: {e}", ready.index))?;
             let now = self.epoch.elapsed().as_nanos() as u64;
             for counter in first..first + whole as u32 {
@@ -181,7 +181,7 @@ impl Fanout {
             let n = self.publisher.receive(&mut self.received)?;
             self.reply
                 .check(
-                    &mut self.publisher.place,
+                    &mut self.publisher.position,
                     &self.received[..n],
                     &mut self.pongs,
                 )

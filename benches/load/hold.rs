@@ -57,13 +57,13 @@ fn echo_once(conns: &mut [Conn]) -> Result<(), Box<dyn Error>> {
     }
     let mut received = vec![0; reply.len()];
     for conn in conns {
-        while conn.place.next != conn.sent {
+        while conn.position.next != conn.sent {
             let n = conn.receive_waiting(&mut received, Duration::from_secs(10))?;
             if n == 0 {
                 return Err("the server closed a connection".into());
             }
             let mut pongs = Vec::new();
-            reply.check(&mut conn.place, &received[..n], &mut pongs)?;
+            reply.check(&mut conn.position, &received[..n], &mut pongs)?;
             conn.send(&pongs)?;
         }
     }

@@ -1,7 +1,7 @@
 //! `wsload`: a single-threaded WebSocket load client that needs less CPU time than the servers it measures.
 //!
 //! It prints one JSON object: messages, seconds, latencies and, given the server's process id, the CPU time that all
-//! its threads used in the measured window. Every reply is compared with what was sent, byte for byte.
+//! its threads used in the measured window. Every reply is compared with its message, byte for byte.
 
 #![forbid(unsafe_code)]
 

@@ -134,7 +134,7 @@ impl Batch {
 
 /// The position of a connection in the stream of replies.
 #[derive(Default)]
-pub(crate) struct Place {
+pub(crate) struct Position {
     /// Bytes of the current reply that have arrived.
     pos: usize,
     /// The counter of the current reply.
@@ -187,33 +187,33 @@ impl Reply {
     /// `pongs`.
     pub(crate) fn check(
         &mut self,
-        place: &mut Place,
+        position: &mut Position,
         mut got: &[u8],
         pongs: &mut Vec<u8>,
     ) -> Result<usize, Mismatch> {
         let mut whole = 0;
         while let Some(&first) = got.first() {
-            if place.pos == 0 && (!place.control.is_empty() || first & 0x0f >= 8) {
-                got = take_control(place, got, pongs)?;
+            if position.pos == 0 && (!position.control.is_empty() || first & 0x0f >= 8) {
+                got = take_control(position, got, pongs)?;
                 continue;
             }
             // Always: another connection may have written its counter here since this connection's last piece.
             self.bytes[self.counter_at..self.counter_at + COUNTER]
-                .copy_from_slice(&digits(place.next));
-            let piece = got.len().min(self.bytes.len() - place.pos);
-            if got[..piece] != self.bytes[place.pos..place.pos + piece] {
+                .copy_from_slice(&digits(position.next));
+            let piece = got.len().min(self.bytes.len() - position.pos);
+            if got[..piece] != self.bytes[position.pos..position.pos + piece] {
                 let what = "different bytes";
                 return Err(Mismatch {
-                    message: place.next,
-                    position: place.pos,
+                    message: position.next,
+                    position: position.pos,
                     what,
                 });
             }
             got = &got[piece..];
-            place.pos += piece;
-            if place.pos == self.bytes.len() {
-                place.pos = 0;
-                place.next = place.next.wrapping_add(1);
+            position.pos += piece;
+            if position.pos == self.bytes.len() {
+                position.pos = 0;
+                position.next = position.next.wrapping_add(1);
                 whole += 1;
             }
         }
@@ -223,23 +223,25 @@ impl Reply {
 
 /// Consumes bytes of a control frame; returns the bytes after it.
 fn take_control<'a>(
-    place: &mut Place,
+    position: &mut Position,
     got: &'a [u8],
     pongs: &mut Vec<u8>,
 ) -> Result<&'a [u8], Mismatch> {
     let mut used = 0;
     for byte in got {
-        place.control.push(*byte);
+        position.control.push(*byte);
         used += 1;
-        if place.control.len() >= 2 && place.control.len() == 2 + usize::from(place.control[1]) {
-            let frame = std::mem::take(&mut place.control);
+        if position.control.len() >= 2
+            && position.control.len() == 2 + usize::from(position.control[1])
+        {
+            let frame = std::mem::take(&mut position.control);
             match frame[0] {
                 0x89 => pongs.extend_from_slice(&masked_frame(0xa, &frame[2..])),
                 0x8a => {}
                 _ => {
                     let what = "a Close frame or an unknown one";
                     return Err(Mismatch {
-                        message: place.next,
+                        message: position.next,
                         position: 0,
                         what,
                     });
@@ -294,7 +296,7 @@ mod tests {
         for size in [11, 64, 125, 126, 1000, 70_000] {
             let mut batch = Batch::new(&shape(false, size), 3);
             let mut reply = Reply::new(&shape(false, size));
-            let (mut one, mut other) = (Place::default(), Place::default());
+            let (mut one, mut other) = (Position::default(), Position::default());
             for round in 0..3 {
                 let bytes = echoed(&mut batch, size, round * 3, 3);
                 let mut whole = 0;
@@ -320,19 +322,19 @@ mod tests {
         for i in 0..good.len() {
             let mut bad = good.clone();
             bad[i] ^= 0x04;
-            let mut place = Place {
+            let mut position = Position {
                 next: 5,
-                ..Place::default()
+                ..Position::default()
             };
             let mut reply = Reply::new(&shape(false, 40));
             assert!(
-                reply.check(&mut place, &bad, &mut Vec::new()).is_err(),
+                reply.check(&mut position, &bad, &mut Vec::new()).is_err(),
                 "byte {i}"
             );
         }
-        let mut skipped = Place {
+        let mut skipped = Position {
             next: 4,
-            ..Place::default()
+            ..Position::default()
         };
         let mut reply = Reply::new(&shape(false, 40));
         assert!(reply.check(&mut skipped, &good, &mut Vec::new()).is_err());
@@ -346,13 +348,15 @@ mod tests {
         bytes.extend_from_slice(b"\x89\x03abc");
         bytes.extend_from_slice(&replies[42..]);
         for piece in 1..bytes.len() {
-            let mut place = Place::default();
+            let mut position = Position::default();
             let mut reply = Reply::new(&shape(false, 40));
             let mut pongs = Vec::new();
             for part in bytes.chunks(piece) {
-                reply.check(&mut place, part, &mut pongs).expect("as sent");
+                reply
+                    .check(&mut position, part, &mut pongs)
+                    .expect("as sent");
             }
-            assert_eq!(place.next, 2);
+            assert_eq!(position.next, 2);
             assert_eq!(pongs, masked_frame(10, b"abc"));
         }
     }

@@ -58,7 +58,7 @@ async def fragments():
 async def ping_and_pong():
     async with client() as socket:
         await (await socket.ping(b"are you there"))
-        await socket.pong(b"nobody asked")
+        await socket.pong(b"unsolicited")
         await echoes(socket, "only data is echoed")
 
 

@@ -202,8 +202,8 @@ for (const [name, [parameters, answer]] of Object.entries(DEFLATE)) {
     const client = await Client.open('/echo', [], { perMessageDeflate: { threshold: 0, ...parameters } });
     const agreed = client.extensions;
     assert.match(agreed, /^permessage-deflate/);
-    const told = agreed.split(';').map((part) => part.trim());
-    for (const wanted of answer) assert(told.includes(wanted), `answered '${agreed}', which lacks ${wanted}`);
+    const terms = agreed.split(';').map((part) => part.trim());
+    for (const wanted of answer) assert(terms.includes(wanted), `answered '${agreed}', which lacks ${wanted}`);
     // The same text three times: with context takeover, the second and third refer to the first.
     for (let i = 0; i < 3; i++) await client.echoes(PROSE);
     await client.echoes('');

@@ -25,10 +25,10 @@ type Queue = hioload_dpdk::Queue;
 const COUNT: u64 = 20_000;
 const IN_FLIGHT: u64 = 16;
 
-/// Sends numbers on a connection of each lcore, awaits each back, and tells.
+/// Sends numbers on a connection of each lcore, checks their echoes, and reports the outcome.
 #[derive(Clone)]
-struct Asker {
-    told: mpsc::Sender<Result<(), String>>,
+struct Client {
+    outcome: mpsc::Sender<Result<(), String>>,
 }
 
 #[derive(Default)]
@@ -47,7 +47,7 @@ impl Run {
     }
 }
 
-impl Handler for Asker {
+impl Handler for Client {
     type Conn = Run;
     type Event = ();
 
@@ -95,11 +95,11 @@ impl Handler for Asker {
     }
 
     fn on_close(&mut self, run: Run, _: &mut impl LcoreContext<Event = ()>, closure: Closure<'_>) {
-        let told = match run.back {
+        let outcome = match run.back {
             COUNT => Ok(()),
             back => Err(format!("closed after {back}: {closure:?}")),
         };
-        self.told.send(told).expect("somebody listens");
+        self.outcome.send(outcome).expect("the test receives it");
     }
 }
 
@@ -130,12 +130,12 @@ fn engine(ends: Vec<PendingQueue>, last: u8, listen: bool) -> Server<Bypass<Queu
     let handoffs = Handoff::mesh(lcores, 1518);
     let make = ends.into_iter().zip(handoffs).map(|(end, mut handoff)| {
         let stack = stack.clone();
-        let make = move |place: LcorePlacement| {
+        let make = move |placement: LcorePlacement| {
             let queue = end.claim().map_err(StartError::transport)?;
             handoff.set_waker(queue.waker());
             let handoff = (!alone).then_some(handoff);
             let stack =
-                Stack::new(queue, stack, handoff, place.now).map_err(StartError::transport)?;
+                Stack::new(queue, stack, handoff, placement.now).map_err(StartError::transport)?;
             let pool = Pool::new(&PoolOptions::new(256, 1 << 14)).map_err(StartError::transport)?;
             Ok(Bypass::over(stack, options, pool))
         };
@@ -144,18 +144,18 @@ fn engine(ends: Vec<PendingQueue>, last: u8, listen: bool) -> Server<Bypass<Queu
     Server::on(config, &Lcores::Count(lcores), Vec::new(), make.collect()).expect("a server")
 }
 
-/// Both sides on so many lcores.
+/// A server and a client with `queues` lcores each.
 fn converse(eal: &Eal, queues: u16) {
     let (a, b) = ring_pair(eal, queues, 1024).expect("two ports");
     let ((port_a, ends_a), (port_b, ends_b)) = (open(eal, a, queues), open(eal, b, queues));
     let server = engine(ends_a, 2, true).start(|_| Echo).expect("it starts");
-    let (told, outcomes) = mpsc::channel();
-    let asker = Asker { told };
+    let (outcome, outcomes) = mpsc::channel();
+    let client = Client { outcome };
     let client = engine(ends_b, 1, false)
-        .start(move |_| asker.clone())
+        .start(move |_| client.clone())
         .expect("it starts");
     for _ in 0..queues {
-        outcomes.recv().expect("an outcome").expect("all came back");
+        outcomes.recv().expect("an outcome").expect("all echoes");
     }
     client.remote().stop_now();
     client.join().expect("no lcore failed");
@@ -167,7 +167,7 @@ fn converse(eal: &Eal, queues: u16) {
         text.contains(&format!("messages_in={messages} messages_out={messages}")),
         "{text}"
     );
-    // The second to be closed knows of both: each has the other's frames.
+    // Each port holds frames of the other, so only the end of the second one accounts for all frames.
     port_a.close().expect("closed");
     let closed = port_b.close().expect("closed");
     assert_eq!((closed.frames_in_use, closed.frames_held), (Some(0), 0));

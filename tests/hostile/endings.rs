@@ -50,7 +50,7 @@ fn a_reset_in_any_state_frees_everything() {
             for pause in [0, 0, 0, 5, 20] {
                 let mut client = connect_when_there_is_room(server);
                 let _ = client.try_write(&said);
-                thread::sleep(Duration::from_millis(pause)); // lets the server get that far, now and then
+                thread::sleep(Duration::from_millis(pause)); // in some rounds the server reaches that state first
                 client.reset();
             }
             bystander.is_served();

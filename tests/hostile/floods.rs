@@ -76,7 +76,7 @@ fn a_flood_of_tiny_fragments_is_stopped() {
         }
         assert_eq!(server.counter("messages_too_fragmented"), 2);
 
-        // As many as are allowed are fine.
+        // The largest allowed number is accepted.
         let mut client = Client::open(server, "/echo");
         client.write(&wire::frame(TEXT, b"x"));
         client.write(&wire::frame(CONTINUATION, b"x").repeat(98));
@@ -126,7 +126,7 @@ fn a_decompression_bomb_is_stopped_before_it_is_inflated() {
         let grown = server.peak_memory().saturating_sub(before);
         assert!(grown < 16 * MIB, "the server grew by {grown} bytes");
 
-        // The same stream below the limit is an honest message, which proves that it is one at all.
+        // The same stream below the limit is delivered, which proves that the stream is valid.
         let mut client = compressing(server);
         client.write(&wire::frame(FIN | 0x40 | BINARY, &wire::bomb(100_000)));
         let Got::Frame(echo) = client.next() else {

@@ -117,7 +117,7 @@ fn broken_frames_are_answered_with_the_right_close_code() {
     });
 }
 
-/// The 14 bytes that brought the Go server down: FIN and binary, a 64-bit length of 2^63, a key, and nothing more.
+/// A frame header of 14 bytes: FIN and binary, a 64-bit length of 2^63, and a key. It crashed the Go server that preceded this one.
 fn length_with_the_top_bit() -> Vec<u8> {
     wire::header(FIN | BINARY, 1 << 63)
 }
@@ -127,7 +127,7 @@ fn not_minimal(len: &[u8]) -> Vec<u8> {
     [&[FIN | TEXT], len, &wire::KEY, &wire::masked(b"hello")].concat()
 }
 
-/// RFC 6455 §8.1, and the moment of it: the frame promises 1000 bytes, and only the first of them are sent.
+/// RFC 6455 §8.1. The header announces 1000 bytes, but only the first of them are sent: the server must not wait for the rest.
 #[test]
 fn bad_utf8_is_answered_at_its_byte() {
     beside_a_bystander(&[], |server, _| {
@@ -137,7 +137,7 @@ fn bad_utf8_is_answered_at_its_byte() {
         client.write(&wire::masked(&bad));
         client.expect_close(1007);
 
-        // The third byte makes a surrogate impossible to mend, across two fragments.
+        // The second byte of the text makes it a surrogate, whatever follows. It is in another fragment than the first.
         let mut client = Client::open(server, "/echo");
         client.write(&wire::frame(TEXT, b"\xED"));
         client.write(&wire::header(CONTINUATION, 1000));
@@ -221,7 +221,7 @@ fn a_close_is_answered_with_the_same_code() {
         assert_eq!(client.closing().payload, b"");
         client.expect_end();
 
-        // Nothing after a Close is looked at.
+        // Frames after a Close are ignored.
         let mut client = Client::open(server, "/echo");
         client.write(&[wire::close(1000, ""), wire::frame(FIN | TEXT, b"too late")].concat());
         let Got::Frame(frame) = client.next() else {

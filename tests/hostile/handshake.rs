@@ -273,7 +273,7 @@ fn a_bad_handshake_does_not_affect_the_next_one() {
             assert_eq!(bad.ask(b"complete nonsense\r\n\r\n").status, 400);
             Client::open(server, "/echo").echo(TEXT, b"a good one");
         }
-        // What follows a bad request on its own connection is not answered: it may be part of a smuggled body.
+        // Bytes after a bad request on the same connection are not answered: they may be part of a smuggled body.
         let mut client = Client::connect(server);
         client.write(
             &[
@@ -325,7 +325,7 @@ fn a_handshake_over_the_limit_is_answered_431() {
         client.write(&many);
         assert_eq!(client.response().status, 431);
 
-        // Just below it is fine.
+        // A head just below the limit is accepted.
         let filler = format!("X-Filler: {}", "a".repeat(1700));
         Client::connect(server)
             .upgraded("/echo", &[&filler])
@@ -333,7 +333,7 @@ fn a_handshake_over_the_limit_is_answered_431() {
     });
 }
 
-/// Bodies are not for us.
+/// The server accepts no bodies.
 #[test]
 fn a_request_with_a_body_is_refused() {
     beside_a_bystander(&[], |server, _| {

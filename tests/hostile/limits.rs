@@ -41,7 +41,7 @@ fn beyond_the_connection_limit_the_answer_is_503() {
             .iter_mut()
             .for_each(|client| client.echo(TEXT, b"not me"));
         others.pop();
-        eventually("the place is free again", || {
+        eventually("the slot is free again", || {
             is_let_in(Client::connect(server))
         });
         others.clear();
@@ -73,7 +73,7 @@ fn one_source_cannot_use_all_connections() {
             .echo(TEXT, b"from elsewhere");
         assert_eq!(server.counter("rejected_source"), 1);
         drop(greedy);
-        eventually("its places are free again", || {
+        eventually("its slots are free again", || {
             is_let_in(Client::connect_as(server, source(2), 0))
         });
     });
@@ -118,7 +118,7 @@ fn a_silent_connection_is_pinged_and_then_closed() {
         match silent.next() {
             Got::Frame(frame) if frame.first == FIN | PING => pings += 1,
             Got::Frame(frame) => break frame,
-            end => panic!("wanted a Close frame, got {end:?}"),
+            end => panic!("expected a Close frame, got {end:?}"),
         }
     };
     assert!(pings > 0, "no ping before the end");
@@ -161,7 +161,7 @@ fn a_busy_connection_is_closed_at_its_max_lifetime() {
         match client.next() {
             Got::Frame(frame) if frame.first == FIN | TEXT => echoes += 1,
             Got::Frame(frame) => break frame,
-            end => panic!("wanted a Close frame, got {end:?}"),
+            end => panic!("expected a Close frame, got {end:?}"),
         }
     };
     assert!(echoes > 0);

@@ -29,7 +29,7 @@ fn subscribe(client: &mut Client, topic: &str) {
 }
 
 /// A subscriber that does not read, and one that reads and must miss nothing.
-fn publish_to_a_slow_one(server: &Server) -> Client {
+fn publish_to_a_slow_subscriber(server: &Server) -> Client {
     let mut slow =
         Client::connect_as(server, server.source(1), 16 << 10).upgraded("/topics", &[PROTOCOL]);
     let (mut quick, mut publisher) = (connect(server), connect(server));
@@ -72,7 +72,7 @@ fn a_subscriber_that_falls_behind_is_closed_1013() {
     beside_a_bystander(
         &[&SMALL[..], &["--send-policy", "close"]].concat(),
         |server, _| {
-            let mut slow = publish_to_a_slow_one(server);
+            let mut slow = publish_to_a_slow_subscriber(server);
             slow.expect_close(1013);
             assert_eq!(server.counter("closed_slow"), 1);
         },
@@ -84,7 +84,7 @@ fn drop_new_drops_the_newest_messages_of_a_slow_subscriber() {
     beside_a_bystander(
         &[&SMALL[..], &["--send-policy", "drop-new"]].concat(),
         |server, _| {
-            let mut slow = publish_to_a_slow_one(server);
+            let mut slow = publish_to_a_slow_subscriber(server);
             // "the end" is published once it reads again, and follows the messages that were in the queue.
             let mut reader = slow.reader();
             let collected = std::thread::spawn(move || numbers(&mut reader, u64::MAX));
@@ -103,7 +103,7 @@ fn drop_new_drops_the_newest_messages_of_a_slow_subscriber() {
                 "{} messages got through",
                 got.len()
             );
-            // User-space TCP repeats bytes that the peer's kernel had no room for: then a later message may get a place.
+            // User-space TCP repeats bytes that the peer's kernel had no room for: then a later message may fit.
             let in_row = got.iter().zip(0..).take_while(|(got, n)| *got == n);
             assert!(
                 in_row.count() >= if server.has_sockets() { got.len() } else { 1 }
@@ -121,7 +121,7 @@ fn drop_oldest_drops_the_oldest_messages_of_a_slow_subscriber() {
     beside_a_bystander(
         &[&SMALL[..], &["--send-policy", "drop-oldest"]].concat(),
         |server, _| {
-            let mut slow = publish_to_a_slow_one(server);
+            let mut slow = publish_to_a_slow_subscriber(server);
             let got = numbers(&mut slow, MESSAGES - 1);
             assert_eq!(
                 got.last(),
@@ -181,7 +181,7 @@ fn a_message_that_is_not_a_command_gets_an_error() {
             say(&mut client, &json!({"dance": 1, "id": id}));
             assert_eq!(hear(&mut client)["id"], id);
         }
-        // Whether this is understood or not: it must be answered, and not by an overflow of the stack.
+        // The server may accept or refuse this, but must answer, without an overflow of the stack.
         let deep = format!(
             r#"{{"pub":"a","data":{}{},"id":1}}"#,
             "[".repeat(100_000),
@@ -220,7 +220,7 @@ fn subscriptions_are_limited() {
             "{answer}"
         );
         assert_eq!(server.counter("subscriptions_refused"), 1);
-        // The same once more is not one more.
+        // A repeated subscription does not count again.
         subscribe(&mut client, "topic.3");
         say(&mut client, &json!({"unsub": "topic.3", "id": "u"}));
         assert_eq!(hear(&mut client), json!({"ok": "u"}));

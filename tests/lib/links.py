@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Finds what the documents refer to and the repository does not have: relative links, their headings, and names of source files.
+"""Finds references of the documents that lead nowhere: relative links, their headings, and names of source files.
 
 As a program, it prints one line for each and ends with 1 if there is any. `dead(root)` returns the lines."""
 

@@ -135,7 +135,7 @@ class Crate:
         return None if path is None else self.modules.get(path)
 
     def _resolve(self, module, path, depth=0):
-        """The module that defines what a path names, and the name there."""
+        """The module that defines the item of a path, and its name there."""
         absolute = self._absolute(module, path)
         if absolute is None or depth > 8:
             return None
@@ -153,7 +153,7 @@ class Crate:
                 if other and name in other.defined | set(other.imports) | set(other.children):
                     return self._resolve(at, (*target, *absolute[position:]), depth + 1)
             return None
-        return None  # a module by itself: what is used of it comes as a path
+        return None  # a module by itself: its items are used by path
 
 
 def without_comments(text):

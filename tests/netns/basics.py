@@ -1,4 +1,4 @@
-"""Cases: the server answers, and only those that it should."""
+"""Cases: the server answers its own traffic, and no other."""
 
 import socket
 import subprocess
@@ -33,7 +33,7 @@ def smoke(variant, folder):
         check(not variant.dpdk or accounted(log), f"frames are missing: {log}")
 
 
-@case("a sender that leaves its checksums unfinished, as any on a veth does unless told otherwise", ci=spread(),
+@case("a sender that leaves checksums to a NIC, as veth devices do by default", ci=spread(),
       all=one_mtu(), only=("sockets", "af-xdp"))
 def checksums(variant, folder):
     with Lab(variant, folder, offloads=("tx",)) as lab:
@@ -45,7 +45,7 @@ def checksums(variant, folder):
         lab.server.stop()
 
 
-@case("what goes in a segment: MTU 1500 and 9000, messages of many segments", ci=spread(mtu=9000))
+@case("messages of one and of many segments, with MTU 1500 and 9000", ci=spread(mtu=9000))
 def mtu(variant, folder):
     with Lab(variant, folder) as lab:
         lab.serve()
@@ -114,7 +114,7 @@ def vlan(variant, folder):
         lab.server.stop()
 
 
-@case("few ports and many connections after one another: each meets the TIME_WAIT of an earlier one", ci=spread(),
+@case("many connections from few ports: each meets the TIME_WAIT of an earlier one", ci=spread(),
       all=one_mtu())
 def ports(variant, folder):
     with Lab(variant, folder) as lab:

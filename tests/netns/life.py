@@ -66,7 +66,7 @@ def updown(variant, folder):
         lab.server.stop()
 
 
-@case("the interface is deleted: the server says so in a line, gives back every mbuf, and ends with 1", ci=just(),
+@case("the interface is deleted: the server reports it in one line, returns every mbuf, and ends with code 1", ci=just(),
       all=one_mtu(), only=DPDK)
 def gone(variant, folder):
     with Lab(variant, folder) as lab:
@@ -82,7 +82,7 @@ def gone(variant, folder):
         server.process.stdout.close()
 
 
-@case("SIGTERM: everybody is told 1001, what was sent is answered, the end is in order", ci=spread(), all=one_mtu())
+@case("SIGTERM: every client receives its replies and Close 1001, and the server ends with code 0", ci=spread(), all=one_mtu())
 def drain(variant, folder):
     with Lab(variant, folder) as lab:
         lab.serve("--drain-jitter", "300ms")
@@ -137,7 +137,7 @@ def established(lab):
     return [row for row in listed(lab) if row["state"] == "ESTABLISHED"]
 
 
-@case("clients vanish without a word: those that owe an acknowledgement are given up", ci=just(), all=one_mtu(),
+@case("clients vanish without FIN or RST: connections with unacknowledged data are aborted", ci=just(), all=one_mtu(),
       only=BYPASS)
 def vanish(variant, folder):
     with Lab(variant, folder) as lab:
@@ -156,7 +156,7 @@ def vanish(variant, folder):
         lab.server.stop()
 
 
-@case("the tap, switched on while it runs: tshark reads the file, finds no fault in it, and the WebSocket frames are there",
+@case("the tap, started while the server runs: tshark reads the file, reports no fault, and finds the WebSocket frames",
       ci=spread(), all=one_mtu(), only=BYPASS)
 def tap(variant, folder):
     recorded = folder / "tap.pcapng"
@@ -192,8 +192,8 @@ def tap(variant, folder):
 
 def tshark(path, filter, *more):
     """The frames of a file that match a display filter, one per line."""
-    told = ["-d", "tcp.port==9001,http", *more]
-    done = subprocess.run(["tshark", "-r", path, *told, "-Y", filter], capture_output=True, text=True)
+    options = ["-d", "tcp.port==9001,http", *more]
+    done = subprocess.run(["tshark", "-r", path, *options, "-Y", filter], capture_output=True, text=True)
     noise = [line for line in done.stderr.splitlines() if "Running as user" not in line and line.strip()]
     check(done.returncode == 0 and not noise, f"tshark reports errors in {path}: {done.returncode} {done.stderr}")
     return done.stdout
@@ -203,7 +203,7 @@ LOOKED_AT = ("build", "kernel", "btf", "privileges", "huge pages", "isolation", 
              "zero-copy", "checksums", "mtu", "queues", "rss", "rings", "offloads", "interrupts", "numa")
 
 
-@case("hioload check looks at the interface, tries it and leaves nothing; it sees a server that runs, and what is missing",
+@case("hioload check examines the interface, tries it and leaves nothing; it reports a running server and missing parts",
       ci=just(queues=2), all=one_mtu(), only=("af-xdp",))
 def machine(variant, folder):
     with Lab(variant, folder) as lab:
@@ -218,7 +218,7 @@ def machine(variant, folder):
         said = lab.far.run(BINARY, "check", "--interface", INTERFACE)
         for subject in LOOKED_AT:
             check(any(line[9:].startswith(subject) for line in said.splitlines()), f"no line of {subject} in:\n{said}")
-        # A note or a want is mended by a command; the interface can be mended at once.
+        # A missing interface is reported with a hint.
         code, found = looked(lab, *lab.far.prefix, BINARY, "check", "--interface", "nonesuch")
         check(code == 1 and found["interface"]["level"] == "missing" and found["interface"]["hint"], f"{code}: {found}")
         # Without root it names the missing capabilities and the command that grants them.
@@ -242,7 +242,7 @@ def looked(lab, *words):
     return done.returncode, {finding["subject"]: finding for finding in json.loads(done.stdout)}
 
 
-@case("what cannot be, and an interface that is taken away: one line that says so, and the code for it", ci=just(),
+@case("impossible arguments, and an interface that is removed: an error of one line, and its exit code", ci=just(),
       all=one_mtu(), only=("af-xdp",))
 def refusals(variant, folder):
     with Lab(variant, folder) as lab:

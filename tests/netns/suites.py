@@ -131,7 +131,7 @@ def test_program(name):
 
 
 def prepare(names):
-    """Installs and builds what the suites need: the namespaces have no network."""
+    """Installs and builds the requirements of the suites: the namespaces have no network."""
     sys.path.insert(0, str(TESTS / "autobahn"))
     import engines
     import tools

@@ -21,7 +21,7 @@ BYSTANDERS = 200  # connections from before the flood that are checked
 FLOOD_GROWTH = 64 * MIB
 
 
-@case("100 MB both ways with a checksum, nothing in the way", ci=just(), all=one_mtu())
+@case("100 MB both ways with a checksum, on a clean path", ci=just(), all=one_mtu())
 def bulk(variant, folder):
     with Lab(variant, folder) as lab:
         lab.serve()
@@ -29,7 +29,7 @@ def bulk(variant, folder):
         lab.server.stop()
 
 
-@case("100 MB both ways with a checksum, of every hundred frames two are lost each way", ci=spread(), all=one_mtu())
+@case("100 MB both ways with a checksum, with 2 % loss each way", ci=spread(), all=one_mtu())
 def loss(variant, folder):
     with Lab(variant, folder, middle=True) as lab:
         bridge(lab)
@@ -53,7 +53,7 @@ def loss(variant, folder):
         lab.server.stop()
 
 
-@case("100 MB both ways with a checksum, frames late or twice", ci=spread(), all=one_mtu())
+@case("100 MB both ways with a checksum, with late and duplicate frames", ci=spread(), all=one_mtu())
 def reorder(variant, folder):
     with Lab(variant, folder, middle=True) as lab:
         relay = lab.start(lab.middle, sys.executable, HERE / "relay.py", "ma", "mb", "--late", 20, "--twice", 5,
@@ -92,7 +92,7 @@ def report(lab, seconds, more=""):
     print(f"        {BULK / 1e6:.0f} MB each way in {seconds:.1f} s {more}", flush=True)
 
 
-@case("10,000 connections from the kernel, all echo; then a SYN flood, and real clients connect and echo all the same",
+@case("10,000 connections from the kernel, all echo; during a SYN flood real clients still connect and echo",
       ci=lambda variants: spread()(variants)[:1] + just("skb", 2, "v6")(variants), all=one_mtu())
 def crowd(variant, folder):
     allow_open_files(CROWD + 1000)
@@ -135,7 +135,7 @@ def gather(lab, clients, until):
 
 def everyone_echoes(clients, text):
     """Exchanges a message on each connection, not in the order of their opening, with all of a batch in flight at once."""
-    order = [place * 6427 % len(clients) for place in range(len(clients))]  # a prime that does not divide their number
+    order = [n * 6427 % len(clients) for n in range(len(clients))]  # a prime that does not divide their number
     for start in range(0, len(order), BATCH):
         batch = order[start:start + BATCH]
         for place in batch:

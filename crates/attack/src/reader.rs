@@ -1,4 +1,4 @@
-//! Reads what a server sends on a connection of an attack: the HTTP status, the echoes, the Close frame.
+//! Reads the bytes that a server sends on a connection of an attack: the HTTP status, the echoes, the Close frame.
 
 /// A reply of the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -141,7 +141,7 @@ fn cases(good: &[u8]) -> Vec<Case> {
         // §5.1: not masked.
         after(b"\x82\x05hello"),
         after(b"\x88\x02\x03\xe8"),
-        // Lengths that are not minimal, or exceed what follows.
+        // Lengths that are not minimal, or exceed the rest of the data.
         after(b"\x82\xfe\x00\x05\0\0\0\0hello"),
         after(b"\x82\xff\0\0\0\0\0\0\x00\x05\0\0\0\0hello"),
         after(b"\x82\xff\x80\0\0\0\0\0\0\x00\0\0\0\0"),

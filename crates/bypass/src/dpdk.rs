@@ -101,7 +101,7 @@ pub fn bind(
 /// Starts the port and returns its queues.
 ///
 /// # Errors
-/// Addresses and the listeners of `server` do not agree, or DPDK cannot start the port as it is wanted.
+/// Addresses and the listeners of `server` do not agree, or DPDK cannot start the port with these options.
 pub fn open(
     eal: &Eal,
     options: DpdkOptions,

@@ -158,7 +158,7 @@ impl std::error::Error for Error {
         match self {
             Self::Listen(_, why) => Some(why),
             Self::Entropy(why) | Self::System(_, why) => Some(why),
-            // Shown as they are: what lies below them is the source.
+            // These errors are displayed without an own text, so their source is the source.
             Self::Start(why) => why.source(),
             #[cfg(all(feature = "af-xdp", target_os = "linux"))]
             Self::AfXdp(why) => why.source(),

@@ -37,12 +37,12 @@ pub(crate) fn choose(
 }
 
 /// Logs a warning if an lcore runs on another NUMA node than its queue.
-pub(crate) fn warn_of_distance(queue: u32, node: Option<u32>, place: LcorePlacement) {
-    if let (Some(queue_node), Some(lcore_node)) = (node, place.node)
+pub(crate) fn warn_of_distance(queue: u32, node: Option<u32>, placement: LcorePlacement) {
+    if let (Some(queue_node), Some(lcore_node)) = (node, placement.node)
         && queue_node != lcore_node
     {
         tracing::warn!(
-            lcore = place.lcore,
+            lcore = placement.lcore,
             queue,
             queue_node,
             lcore_node,

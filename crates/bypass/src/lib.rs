@@ -5,7 +5,7 @@
 //! that has to stand between a queue and TCP, such as a packet tap, is wrapped around each queue first ([`Queues::wrap`],
 //! [`Queues::tapped`]).
 //!
-//! The crate holds what all drivers share: the check that addresses and listeners agree ([`check_addresses`]), the choice of lcores
+//! The crate holds the code that all drivers share: the check that addresses and listeners agree ([`check_addresses`]), the choice of lcores
 //! near the port, the secret of the flow hash, and the rings for frames that arrive at the wrong lcore.
 
 #![forbid(unsafe_code)]

@@ -80,7 +80,7 @@ impl<D: Device + 'static> Queues<D> {
         let port = &self.port;
         let wrapped = self.queues.into_iter().map(|(number, open)| {
             let (wrap, name) = (wrap.clone(), format!("{port}-queue{number}"));
-            let open = move |place| Ok(wrap(open(place)?, &name));
+            let open = move |placement| Ok(wrap(open(placement)?, &name));
             (number, Box::new(open) as OpenQueue<W>)
         });
         let queues = wrapped.collect();
@@ -137,9 +137,9 @@ impl<D: Device + 'static> Queues<D> {
         let transports = transports.map(|((number, open), handoff)| {
             let stack = stack.clone();
             let handoff = (!alone).then_some(handoff);
-            let make = move |place: LcorePlacement| {
-                lcores::warn_of_distance(number, node, place);
-                transport(open(place)?, handoff, stack, bypass, pool, place)
+            let make = move |placement: LcorePlacement| {
+                lcores::warn_of_distance(number, node, placement);
+                transport(open(placement)?, handoff, stack, bypass, pool, placement)
             };
             Box::new(make) as MakeTransport<Bypass<D>>
         });
@@ -154,14 +154,14 @@ fn transport<D: Device>(
     stack: StackConfig,
     options: BypassOptions,
     pool: PoolOptions,
-    place: LcorePlacement,
+    placement: LcorePlacement,
 ) -> Result<Bypass<D>, StartError> {
     let handoff = handoff.map(|mut handoff| {
         handoff.set_waker(queue.waker());
         handoff
     });
-    let stack = Stack::new(queue, stack, handoff, place.now).map_err(StartError::transport)?;
-    let pool = Pool::new(&pool.node(place.node))
+    let stack = Stack::new(queue, stack, handoff, placement.now).map_err(StartError::transport)?;
+    let pool = Pool::new(&pool.node(placement.node))
         .map_err(|why| StartError::System("reserve the send buffers", why))?;
     Ok(Bypass::over(stack, options, pool))
 }

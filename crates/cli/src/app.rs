@@ -1,4 +1,4 @@
-//! What the command does: serve, connect, load, check, or ask a server that runs.
+//! The subcommands: serve, connect, load, check, and requests to a running server.
 
 mod af_xdp;
 pub(crate) mod ask;
@@ -10,6 +10,7 @@ mod dpdk;
 mod files;
 mod handler;
 mod histogram;
+mod link;
 pub(crate) mod load;
 mod log;
 mod page;

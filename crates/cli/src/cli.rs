@@ -12,7 +12,8 @@ pub(crate) mod load;
 
 use crate::Failure;
 use crate::config::Settings;
-use crate::config::reference::{Setting, settings};
+use crate::config::declaration::Setting;
+use crate::config::reference::settings;
 use crate::config::sections::{AfXdpArgs, BypassArgs, DpdkArgs};
 use crate::config::values::{
     AtLeastOne, EalArguments, LcoreSet, PeerFilter, ReferenceFormat, Size, Span, TransportKind,
@@ -42,7 +43,7 @@ pub(crate) enum Command {
     Connect(Box<ConnectArgs>),
     /// Load a server: closed and open loops, connection ramps, churn, fan-out; every reply is checked
     Load(Box<load::LoadArgs>),
-    /// Check this machine for AF_XDP or DPDK: what it has, what is missing, and a hint for each
+    /// Check this machine for AF_XDP or DPDK, with a hint for each missing part
     Check(CheckArgs),
     /// List the connections of a running server's user-space TCP, as ss -ti lists those of the kernel
     Flows(FlowsArgs),

@@ -12,7 +12,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// Exit code 2: the command cannot do what the arguments ask for.
+    /// Exit code 2: the request in the arguments cannot be carried out.
     pub(crate) fn usage(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             code: 2,
@@ -29,7 +29,7 @@ impl Failure {
         }
     }
 
-    /// The same failure, with what was being done: `CONTEXT: CAUSE`.
+    /// The same failure, with its context: `CONTEXT: CAUSE`.
     pub(crate) fn in_context(self, context: impl Into<String>) -> Self {
         Self {
             context: Some(context.into()),

@@ -1,7 +1,7 @@
 //! Counters that are declared once: name, help text, kind, unit and owner stand in one place, next to each other.
 //!
 //! A layer declares its block of counters with [`counters!`]. That makes a plain struct of `u64`, which the layer counts in, and
-//! [`CounterMeta`] for each field, which whoever shows the counters reads. A layer above handles the blocks of those below as
+//! [`CounterMeta`] for each field, for code that shows the counters. A layer above handles the blocks of those below as
 //! slices and names no field of theirs.
 //!
 //! ```
@@ -96,7 +96,7 @@ impl CounterMeta {
         }
     }
 
-    /// One or two sentences that say what it counts.
+    /// The help text: one or two sentences.
     pub const fn help(&self) -> &'static str {
         self.help.trim_ascii()
     }

@@ -27,7 +27,7 @@ pub(crate) struct Admission {
     working: AtomicUsize,
 }
 
-/// The right to be open; given back with [`Admission::release`].
+/// The permission of a connection to be open. [`Admission::release`] returns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ticket(Option<Source>);
 
@@ -71,13 +71,13 @@ impl Admission {
         self.working.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Whether all lcores have drained. Until then none may end: a frame or connection that arrives at one may be for another,
-    /// and each answers health checks.
+    /// Whether all lcores have drained. Until then none may end: a frame or connection that arrives at one may be for another
+    /// one, and each answers health checks.
     pub(crate) fn all_have_drained(&self) -> bool {
         self.working.load(Ordering::Relaxed) == 0
     }
 
-    /// Replaces the bounds. What is open stays, and counts.
+    /// Replaces the bounds. Open connections stay, and count.
     pub(crate) fn set_bounds(&self, limits: &Limits) {
         let Limits {
             max_connections,

@@ -27,15 +27,15 @@ pub(crate) struct App<H: Handler> {
 
 /// How a pass over received bytes ended.
 enum Pumped {
-    /// All is consumed.
+    /// All bytes are consumed.
     All,
-    /// The rest waits: the connection has used its share of the turn, or is not to be read now.
+    /// Bytes remain: the connection has used its share of the turn, or its reading is paused.
     Wait,
     /// The peer sent Close.
     Close(Option<CloseCode>, Reason),
     /// The peer broke the protocol or a limit.
     Failed(ProtocolError),
-    /// The peer sends more messages than it may.
+    /// The peer exceeds `message_rate`.
     TooFast,
 }
 
@@ -128,8 +128,8 @@ impl<H: Handler> App<H> {
         }
     }
 
-    /// Decodes and hands out messages until the bytes, the turn's share or the connection ends. `done` is kept exact at
-    /// every call of the handler, which may unwind.
+    /// Decodes messages and passes them to the handler until the bytes, the turn's share or the connection ends. `done` is
+    /// exact at every call of the handler, which may unwind.
     fn pump<C: Connections>(
         &mut self,
         io: &mut C,
@@ -203,7 +203,7 @@ impl<H: Handler> App<H> {
         Pumped::All
     }
 
-    /// Whether a connection is not to be read now: the application paused it, or its send queue is full.
+    /// Whether reading from a connection is paused: by the application, or because its send queue is full.
     fn must_wait<C: Connections>(&mut self, io: &mut C, id: ConnId) -> bool {
         let session = &mut self.core.sessions[id.index as usize];
         if session.phase != Phase::Open {
@@ -216,7 +216,7 @@ impl<H: Handler> App<H> {
             return false;
         }
         if io.is_blocked(id) {
-            // Nothing to do until the queue drains; `on_writable` undoes this.
+            // No reading until the queue drains. `on_writable` resumes it.
             session.set(SessionFlags::THROTTLED);
             io.pause(id);
         }
@@ -299,7 +299,7 @@ impl<H: Handler> App<H> {
         let Some(slot) = self.conns.get_mut(index as usize) else {
             return;
         };
-        // With its window, which a free slot would otherwise keep.
+        // A free slot would otherwise keep the decoder's window.
         let mut decoder = mem::replace(
             &mut self.decoders[index as usize],
             Decoder::new(Role::Server),
@@ -330,7 +330,7 @@ impl<H: Handler> App<H> {
         }
     }
 
-    /// Calls `f` for an open connection, with a panic answered as in `on_message`.
+    /// Calls `f` for an open connection. A panic closes it with 1011, as in `on_message`.
     pub(crate) fn call<C: Connections>(
         &mut self,
         io: &mut C,

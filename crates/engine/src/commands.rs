@@ -14,9 +14,9 @@ use crate::config::Tunables;
 pub(crate) struct FlowsRequest {
     pub(crate) from: u32,
     pub(crate) wanted: Wanted,
-    /// As many as there is room for are wanted.
+    /// As many as fit into the reply.
     pub(crate) rows: Vec<FlowInfo>,
-    /// With room for the answer: the rows, and where to go on.
+    /// The reply: the rows, and the slot to continue from.
     pub(crate) answer: SyncSender<(Vec<FlowInfo>, Option<u32>)>,
 }
 
@@ -28,7 +28,7 @@ pub(crate) enum Command<E> {
         kind: Kind,
         frame: Shared,
     },
-    /// A message for one connection; the payload alone.
+    /// The payload of a message for one connection.
     Send {
         to: ConnId,
         kind: Kind,
@@ -36,7 +36,7 @@ pub(crate) enum Command<E> {
     },
     /// A Ping for one connection.
     Ping { to: ConnId, payload: Shared },
-    /// The closing handshake of one connection is to begin.
+    /// A request to begin the closing handshake of one connection.
     Close {
         to: ConnId,
         code: CloseCode,
@@ -48,11 +48,11 @@ pub(crate) enum Command<E> {
     JobPanicked { to: Option<ConnId> },
     /// A request to describe some of the transport's flows.
     Flows(Box<FlowsRequest>),
-    /// Open no more, close what is open within the configured time, end.
+    /// Drain: open no more connections, close the open ones within the configured time, end.
     Drain,
     /// End at once.
     Stop,
-    /// Nothing: an lcore that sleeps begins a turn.
+    /// Only wakes an lcore that sleeps.
     Wake,
 }
 
@@ -69,7 +69,7 @@ impl Pending {
         self.0.force_push(new);
     }
 
-    /// Costs two loads when there is nothing, as in nearly every turn.
+    /// Costs two loads if there is none, as in nearly every turn.
     #[inline]
     pub(crate) fn take(&self) -> Option<Arc<Tunables>> {
         if self.0.is_empty() {

@@ -1,4 +1,4 @@
-//! The configuration: what is chosen at start ([`Config`]), and what may change while the engine runs ([`Tunables`]).
+//! The configuration: values chosen at start ([`Config`]), and values that may change while the engine runs ([`Tunables`]).
 
 use std::error::Error;
 use std::fmt;
@@ -12,7 +12,7 @@ use hioload_ws_proto::deflate::DeflateConfig;
 
 use crate::sources::Networks;
 
-/// More lcores than any machine has CPUs, and few enough for the mesh of rings between them.
+/// The most lcores of a group. The mesh between them has a ring for each pair.
 pub const MAX_LCORES: usize = 256;
 
 /// Slots of each lcore for connections that were refused, while their 503 is being sent. Further ones are reset.
@@ -64,11 +64,11 @@ impl fmt::Display for SendPolicy {
     }
 }
 
-/// Bounds. A zero means "no bound" where that is said. Each has a counter of how often it was met.
+/// Bounds. Zero means "no bound" only where the field says so. Each bound has a counter.
 ///
 /// All of them may change while the engine runs. *Now* means from the lcore's next turn on. *Sweep* means now for new
-/// connections, and for open ones when the lcore visits them: it visits 1,024 in each turn after the change, so that a
-/// change is no pause.
+/// connections, and for open ones when the lcore visits them. It visits 1,024 in each turn after the change, so that no turn
+/// is long.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Limits {
@@ -138,8 +138,8 @@ pub struct Limits {
     ///
     /// Changes: sweep.
     pub ping_interval: Duration,
-    /// Silence after which a connection is closed with 1001. Zero: never. A peer that takes what is sent to it slowly is not
-    /// silent. Counter `idle_timeouts`.
+    /// Silence after which a connection is closed with 1001. Zero: never. A peer that reads
+    /// slowly is not silent. Counter `idle_timeouts`.
     ///
     /// Changes: sweep.
     pub idle_timeout: Duration,
@@ -161,7 +161,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Those that the decoders apply.
+    /// The limits that the decoders apply.
     pub(crate) fn of_messages(&self) -> MessageLimits {
         MessageLimits::new(self.max_message, self.max_message, self.max_fragments)
     }
@@ -193,8 +193,8 @@ impl Default for Limits {
     }
 }
 
-/// What may change while the engine runs: one value, the same on every lcore. [`Remote::reconfigure`] hands the lcores a new
-/// one, which each applies between two turns.
+/// The part of the configuration that may change while the engine runs, the same on every lcore. [`Remote::reconfigure`]
+/// gives the lcores a new value, which each applies between two turns.
 ///
 /// [`Remote::reconfigure`]: crate::Remote::reconfigure
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -210,12 +210,12 @@ pub struct Tunables {
     /// What an lcore does when it has nothing to do. Changes: now.
     pub idle: Idle,
     /// permessage-deflate (RFC 7692), if it is to be negotiated. Changes: for handshakes that begin later. Open connections
-    /// keep what they have agreed on. Level and threshold of the lcore's compressor change now; those of a compressor that a
+    /// keep the agreed parameters. Level and threshold of the lcore's compressor change now; those of a compressor that a
     /// connection has of its own do not.
     pub deflate: Option<DeflateConfig>,
     /// Window over which a drain spreads its Close frames. Changes: for a drain that begins later.
     pub drain_jitter: Duration,
-    /// Time after which a drain resets what is left. Changes: for a drain that begins later.
+    /// Time after which a drain resets the remaining connections. Changes: for a drain that begins later.
     pub drain_deadline: Duration,
     /// Most connections served in one turn of the loop. Turns in which nothing is published are shorter. Changes: now.
     pub turn_events: usize,
@@ -252,18 +252,18 @@ impl Default for Tunables {
     }
 }
 
-/// The configuration of an engine: the same on every lcore. All but [`tunables`](Self::tunables) is chosen at start for good.
+/// The configuration of an engine: the same on every lcore. All but [`tunables`](Self::tunables) is fixed at start.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// What may change later. Its `max_connections` and `send_queue` at start also size the tables and queues of the
+    /// The part that may change later. Its `max_connections` and `send_queue` at start also size the tables and queues of the
     /// transports: see [`slots`](Self::slots) and [`send_bound`](Self::send_bound).
     pub tunables: Tunables,
     /// Threads of the executor for slow work; 0: [`crate::LcoreContext::spawn_lcore`] is always busy.
     pub executor_threads: usize,
-    /// Jobs that may wait for them.
+    /// Jobs that may wait for these threads.
     pub executor_queue: usize,
-    /// Commands that may wait in a mailbox between two lcores. A full one drops (counter `commands_dropped`).
+    /// Commands that may wait in a mailbox between two lcores. A full mailbox drops commands (counter `commands_dropped`).
     pub mailbox: usize,
     /// Bytes of the subscriptions of one lcore: its table of topics. Address space is reserved for all of it, and memory is used as it
     /// fills. Beyond: an error to the caller. Counter `subscriptions_refused`.
@@ -282,8 +282,8 @@ impl Config {
         }
     }
 
-    /// Connections that each lcore's transport must have room for: any lcore may get all of them, and some more to send a
-    /// 503 to.
+    /// Connections that each lcore's transport must have room for: any lcore may get all of them, and refused ones that
+    /// receive a 503.
     pub fn slots(&self) -> usize {
         self.tunables
             .limits

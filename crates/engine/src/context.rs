@@ -71,7 +71,7 @@ impl<C: Connections, E: Send + 'static> LcoreCx<'_, C, E> {
                 Ok(event) => Command::Event { to, event },
                 Err(_) => Command::JobPanicked { to },
             });
-            // A full mailbox is full for a moment. The result of finished work is kept until there is room.
+            // The mailbox has room again after a turn. Until then the result is kept.
             Box::new(
                 move || match command.take().map(|command| poster.post(command)) {
                     None | Some(Ok(())) => true,
@@ -151,7 +151,7 @@ impl<C: Connections, E: Send + 'static> LcoreContext for LcoreCx<'_, C, E> {
             self.core
                 .begin_close(self.io, to.conn, code, reason, ClosedBy::Application);
         } else {
-            // A full mailbox is counted. To the caller it looks like a peer that does not close.
+            // A full mailbox is counted. For the caller it has the effect of a peer that does not close.
             let _ = self.core.post(
                 to.lcore,
                 Command::Close {
@@ -197,7 +197,7 @@ impl<C: Connections, E: Send + 'static> LcoreContext for LcoreCx<'_, C, E> {
     }
 }
 
-/// Passes the calls that need no connection to the lcore's context.
+/// Forwards the calls that need no connection to the lcore's context.
 macro_rules! delegate {
     ($($name:ident(&mut self $(, $arg:ident: $ty:ty)*) $(-> $ret:ty)?;)*) => {
         $(fn $name(&mut self $(, $arg: $ty)*) $(-> $ret)? { self.lcore.$name($($arg),*) })*

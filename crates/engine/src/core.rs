@@ -1,7 +1,7 @@
-//! The state of an lcore that is the engine's own: everything but the transport, the handler and what the decoders hold.
+//! The engine's own state of an lcore: everything but the transport, the handler and the decoders.
 //!
-//! It is apart from those so that a handler, called with a message that lies in the transport's or a decoder's memory, can be
-//! lent all of it mutably.
+//! It is separate from those, so that a handler can borrow all of it mutably while its message borrows the memory of the
+//! transport or of a decoder.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use crate::session::{Phase, Session, SessionFlags, millis};
 use crate::timers::UserTimers;
 use crate::topics::{Index, Interest, Table};
 
-/// What an lcore is started with.
+/// The arguments of the start of an lcore.
 pub(crate) struct LcoreInit<E> {
     pub(crate) lcore: u16,
     pub(crate) lcores: u16,
@@ -60,12 +60,12 @@ pub(crate) struct Core<E> {
     pub(crate) published: Held,
     pub(crate) mailbox: Mailbox<Command<E>>,
     pub(crate) poster: Poster<Command<E>>,
-    /// Executor jobs watch it: once it is dropped, no lcore takes their results.
+    /// Executor jobs hold a weak reference. Once this is dropped, no lcore takes their results.
     pub(crate) alive: Arc<()>,
     pub(crate) counters: Arc<LcoreCounters>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) executor: Executor,
-    /// Compresses what is sent; `None` where the configuration has no compression, or while it is in use.
+    /// The compressor; `None` where the configuration has no compression, or while it is in use.
     pub(crate) compressor: Option<Compressor>,
     pub(crate) rng: StdRng,
     /// Scratch for heads and response bodies.
@@ -83,7 +83,7 @@ pub(crate) struct Core<E> {
     pub(crate) refusals: usize,
 }
 
-/// Bytes of compressed output that the lcore's compressor keeps room for between messages.
+/// The capacity of the output buffer that the lcore's compressor keeps between messages, in bytes.
 pub(crate) const RETAINED_OUTPUT: usize = 256 << 10;
 
 /// Marks a wheel key as one of the application's timers.
@@ -200,7 +200,7 @@ impl<E: Send + 'static> Core<E> {
         }
     }
 
-    /// Sets the session's timer anew.
+    /// Sets the session's timer again.
     pub(crate) fn rearm(&mut self, index: u32) {
         let session = &mut self.sessions[index as usize];
         if let Some(timer) = session.timer.take() {
@@ -224,7 +224,7 @@ impl<E: Send + 'static> Core<E> {
     }
 
     /// Ends our side of TCP and gives the peer time to end its own (RFC 6455 §7.1.1: closing at once could reset the
-    /// connection and lose what was sent last). A client leaves the first step to the server.
+    /// connection and lose the last bytes sent). A client leaves the first step to the server.
     // RFC 6455 §5.5.1: "After both sending and receiving a Close message, an endpoint considers the WebSocket
     // connection closed and MUST close the underlying TCP connection."
     pub(crate) fn linger<C: Connections>(&mut self, io: &mut C, id: ConnId) {

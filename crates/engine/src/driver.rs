@@ -1,4 +1,4 @@
-//! The engine as the transport's driver: what to do at each event, by the connection's phase.
+//! The engine as the transport's driver: the effect of each event, by the connection's phase.
 
 use std::io;
 
@@ -85,7 +85,7 @@ impl<H: Handler> Driver for App<H> {
             return;
         };
         match session.phase {
-            // RFC 6455 §7.1.5: without a Close frame the code is 1006. What is queued is still sent: the peer may have ended
+            // RFC 6455 §7.1.5: without a Close frame the code is 1006. Queued bytes are still sent: the peer may have ended
             // only its own sending side.
             Phase::Open | Phase::Closing => {
                 self.core.close_transport(io, id);
@@ -121,8 +121,8 @@ impl<H: Handler> Driver for App<H> {
         let Some(session) = self.core.session(id) else {
             return;
         };
-        // By the opening it holds, not by its phase: a connection that the application has aborted has left that phase, and its
-        // outcome has not been reported.
+        // Decided by the opening, not by the phase: a connection that the application has aborted has left the phase
+        // `Connecting`, and its outcome has not been reported.
         if session.extra.as_ref().is_some_and(|e| e.opening.is_some()) {
             let kind = match why {
                 Closed::Failed(kind) => kind,
@@ -141,7 +141,7 @@ impl<H: Handler> Driver for App<H> {
 }
 
 impl<H: Handler> App<H> {
-    /// The connection is open: from here on frames are decoded and the application knows it.
+    /// Opens the connection: from now on frames are decoded and passed to the application.
     pub(crate) fn open<C: Connections>(
         &mut self,
         io: &mut C,

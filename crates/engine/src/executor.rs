@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::handler::Busy;
 
-/// Work. It returns how its result is delivered.
+/// A job. It returns the function that delivers its result.
 pub(crate) type Job = Box<dyn FnOnce() -> Delivery + Send>;
 
 /// Posts the result of a job. `false`: the mailbox is full, call it again later.
@@ -26,7 +26,7 @@ pub(crate) struct Executor {
 /// The threads behind an [`Executor`].
 pub(crate) struct Workers(Vec<JoinHandle<()>>);
 
-/// The jobs of a [`Group`](crate::Group) of lcores, which run when the caller says so.
+/// The jobs of a [`Group`](crate::Group) of lcores. They run when the caller calls [`run`](Self::run).
 pub struct Jobs {
     queue: Option<Receiver<Job>>,
     /// Results that found a full mailbox, in the order of their jobs.
@@ -61,7 +61,7 @@ impl Jobs {
 }
 
 impl Executor {
-    /// One that refuses every job.
+    /// An executor that refuses every job.
     pub(crate) fn none() -> Self {
         Self { jobs: None }
     }
@@ -84,7 +84,7 @@ impl Executor {
         Ok((Self { jobs: Some(jobs) }, Workers(workers)))
     }
 
-    /// One without threads. `threads` of 0 refuses every job.
+    /// An executor without threads. `threads` of 0 refuses every job.
     pub(crate) fn by_hand(threads: usize, queue: usize) -> (Self, Jobs) {
         let undelivered = VecDeque::new();
         if threads == 0 {
@@ -126,7 +126,7 @@ impl Workers {
 
 fn work(queue: &Receiver<Job>) {
     while let Ok(job) = queue.recv() {
-        // The job reports its own panic. This keeps the thread alive if that unwinds too.
+        // The job reports its own panic. This keeps the thread alive if the report panics too.
         let _ = catch_unwind(AssertUnwindSafe(|| {
             let mut deliver = job();
             while !deliver() {
@@ -205,6 +205,6 @@ mod tests {
             assert_eq!(rx.try_recv(), Ok(n));
             assert_eq!(jobs.run(), 0);
         }
-        assert!(rx.try_recv().is_err(), "each is delivered once");
+        assert!(rx.try_recv().is_err(), "each result is delivered once");
     }
 }

@@ -1,4 +1,4 @@
-//! Lcores that share a mesh, admission and counters: what a server runs on threads, and a test turns by hand.
+//! Lcores that share a mesh, admission and counters. A server runs them on threads; a test turns them by hand.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::lcore::Lcore;
 use crate::remote::Remote;
 use crate::topics::Table;
 
-/// What each lcore of a group is started with, and the handle on all of them.
+/// The arguments of the start of each lcore of a group, and the handle on all of them.
 pub(crate) fn prepare<E: Send>(
     config: &Arc<Config>,
     counters: &CountersHandle,
@@ -97,11 +97,11 @@ pub(crate) fn prepare<E: Send>(
 /// ```
 #[non_exhaustive]
 pub struct Group<T: Transport, H: Handler> {
-    /// The lcores, by number. One that [`is_done`](Lcore::is_done) is to be removed and [finished](Lcore::finish).
+    /// The lcores, by number. The caller removes and [finishes](Lcore::finish) an lcore that [`is_done`](Lcore::is_done).
     pub lcores: Vec<Lcore<T, H>>,
-    /// What other threads of a server use.
+    /// The handle that other threads of a server use.
     pub remote: Remote<H::Event>,
-    /// The executor: runs jobs when the caller says so.
+    /// The executor. It runs jobs when the caller calls [`Jobs::run`].
     pub jobs: Jobs,
 }
 
@@ -114,7 +114,7 @@ impl<T: Transport, H: Handler> fmt::Debug for Group<T, H> {
 }
 
 impl<T: Transport, H: Handler> Lcore<T, H> {
-    /// An lcore with nobody beside it: no other lcores, and no executor, so that [`LcoreContext::spawn_lcore`] is always busy.
+    /// A single lcore without an executor, so that [`LcoreContext::spawn_lcore`] is always busy.
     /// [`group`](Self::group) makes several.
     ///
     /// [`LcoreContext::spawn_lcore`]: crate::LcoreContext::spawn_lcore

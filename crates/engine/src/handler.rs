@@ -1,7 +1,7 @@
-//! The application seam: [`Handler`] and what it may do, [`LcoreContext`] and [`Context`].
+//! The interface of the application: [`Handler`], and the contexts that it is called with, [`LcoreContext`] and [`Context`].
 //!
-//! There is one handler instance on each lcore; it is never shared, so its fields need no lock. Everything it is called
-//! with is generic, so that a call costs no indirection. A call must not block: slow work goes to [`LcoreContext::spawn`].
+//! There is one handler instance on each lcore. It is never shared, so its fields need no lock. Its arguments are generic, so
+//! that a call costs no indirection. A call must not block: slow work goes to [`LcoreContext::spawn`].
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,12 +13,12 @@ use hioload_ws_proto::handshake::client::{Response as ServerReply, ResponseError
 use hioload_ws_proto::handshake::server::Request;
 use hioload_ws_proto::{CloseCode, Kind, Message};
 
-/// Names one connection of the whole process.
+/// The id of a connection, unique in the process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct ConnectionId {
     /// The lcore that owns it.
     pub lcore: u16,
-    /// Its name there.
+    /// The id of the connection on that lcore.
     pub conn: ConnId,
 }
 
@@ -63,7 +63,7 @@ impl<C> Accept<C> {
         self.headers.push((name.into(), value.into()));
         self
     }
-    /// The same answer with the state wrapped by `f`: what a middleware with state of its own returns.
+    /// The same answer with the state wrapped by `f`, for a middleware that has its own state.
     pub fn map<D>(self, f: impl FnOnce(C) -> D) -> Accept<D> {
         Accept {
             conn: f(self.conn),
@@ -83,7 +83,7 @@ pub struct Response {
     pub content_type: Cow<'static, str>,
     /// Further header fields.
     pub headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
-    /// The body; left out when the request was HEAD.
+    /// The body. It is not sent in reply to a HEAD request.
     pub body: Cow<'static, [u8]>,
 }
 
@@ -131,16 +131,16 @@ pub struct Closure<'a> {
     pub code: CloseCode,
     /// The peer's reason; empty if it gave none.
     pub reason: &'a str,
-    /// Who ended it.
+    /// The party that ended it.
     pub by: ClosedBy,
 }
 
-/// Who ended a connection.
+/// The party that ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClosedBy {
-    /// The peer sent the first Close frame.
+    /// The peer: it sent the first Close frame.
     Peer,
-    /// The application closed it.
+    /// The application.
     Application,
     /// The engine: a protocol violation, a limit, a drain or a panic; the code says which.
     Engine,
@@ -172,7 +172,7 @@ impl std::error::Error for SendError {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TopicError {
-    /// Empty, too long, an empty token, or a wildcard where none may stand.
+    /// The text is empty or too long, or it has an empty token or a wildcard at a position that allows none.
     Invalid,
     /// The connection has as many subscriptions, or as many bytes of them, as the limits allow.
     TooMany,
@@ -191,7 +191,7 @@ impl fmt::Display for TopicError {
 }
 impl std::error::Error for TopicError {}
 
-/// The executor's queue is full: the work was not taken.
+/// The executor's queue is full: the job was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Busy;
@@ -203,7 +203,7 @@ impl fmt::Display for Busy {
 }
 impl std::error::Error for Busy {}
 
-/// Names a timer, for [`LcoreContext::cancel_timer`].
+/// The id of a timer, for [`LcoreContext::cancel_timer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimerHandle(pub(crate) u64);
 
@@ -223,7 +223,7 @@ pub struct TimerHandle(pub(crate) u64);
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Connect {
-    /// Where the server listens.
+    /// The endpoint of the server.
     pub endpoint: Endpoint,
     /// The `Host` field.
     pub host: String,
@@ -237,7 +237,7 @@ pub struct Connect {
     pub headers: Vec<(String, String)>,
     /// Whether to offer permessage-deflate (with the configuration of the lcore).
     pub deflate: bool,
-    /// Comes back in [`Handler::on_connect`].
+    /// Passed to [`Handler::on_connect`].
     pub token: u64,
 }
 
@@ -306,7 +306,7 @@ pub enum ConnectError {
     Network(std::io::Error),
     /// The request cannot be written: a value of the caller has control characters, or its target is not a path.
     Request(hioload_ws_proto::handshake::Unwritable),
-    /// The server answered, but not as RFC 6455 §4.1 wants it.
+    /// The response of the server violates RFC 6455 §4.1.
     Handshake(ResponseError),
     /// The server answered with this HTTP status instead of 101.
     Refused(u16),
@@ -321,7 +321,7 @@ impl fmt::Display for ConnectError {
             Self::Request(e) => e.fmt(f),
             Self::Handshake(e) => e.fmt(f),
             Self::Refused(status) => write!(f, "the server refused with HTTP status {status}"),
-            Self::Timeout => f.write_str("no handshake answer in time"),
+            Self::Timeout => f.write_str("no response to the handshake in time"),
         }
     }
 }
@@ -336,12 +336,12 @@ impl std::error::Error for ConnectError {
     }
 }
 
-/// What a handler may do on its lcore, with or without a connection at hand.
+/// The operations of a handler on its lcore, with or without a connection.
 pub trait LcoreContext {
     /// The handler's [`Handler::Event`].
     type Event: Send + 'static;
 
-    /// Which lcore this is, from 0.
+    /// The number of this lcore, from 0.
     fn lcore(&self) -> u16;
     /// The time of this turn of the loop.
     fn now(&self) -> Time;
@@ -350,7 +350,8 @@ pub trait LcoreContext {
     /// Whether the process is draining.
     fn draining(&self) -> bool;
 
-    /// Sends a message to any connection of the process. On another lcore it goes by mailbox: `Ok` means "on its way".
+    /// Sends a message to any connection of the process. To another lcore it goes by mailbox: `Ok` then means
+    /// that the mailbox has it.
     fn send_to(&mut self, to: ConnectionId, kind: Kind, payload: &[u8]) -> Result<(), SendError>;
     /// As [`send_to`](Self::send_to), the message split into `frames` frames of about the same length (RFC 6455 §5.4), or as
     /// many as it has bytes if those are fewer. To another lcore it goes as one frame: fragmentation has no meaning to the
@@ -375,24 +376,24 @@ pub trait LcoreContext {
     /// Cancels a timer; one that has fired is ignored.
     fn cancel_timer(&mut self, timer: TimerHandle);
 
-    /// Opens a connection in the client role; the outcome comes as [`Handler::on_connect`].
+    /// Opens a connection in the client role. [`Handler::on_connect`] receives the outcome.
     fn connect(&mut self, connect: Connect) -> std::io::Result<ConnectionId>;
-    /// Runs `job` on the executor; what it returns comes as [`Handler::on_lcore_event`].
+    /// Runs `job` on the executor. [`Handler::on_lcore_event`] receives its result.
     fn spawn_lcore(
         &mut self,
         job: impl FnOnce() -> Self::Event + Send + 'static,
     ) -> Result<(), Busy>;
-    /// Ends this lcore's loop after this turn (a client that is done).
+    /// Ends this lcore's loop after this turn, for example when a client has finished.
     fn stop(&mut self);
 }
 
-/// What a handler may do for the connection at hand.
+/// The operations of a handler on the connection that it is called for.
 pub trait Context: LcoreContext {
-    /// The connection's name.
+    /// The connection's id.
     fn id(&self) -> ConnectionId;
-    /// Where it comes from.
+    /// The address of the peer.
     fn peer(&self) -> Peer;
-    /// Sends a message on it. It leaves at the end of this turn, with all the others. The payload of a text message has to be
+    /// Sends a message. All messages of a turn leave at its end. The payload of a text message has to be
     /// UTF-8 (RFC 6455 §5.6), which only debug builds check.
     fn send(&mut self, kind: Kind, payload: &[u8]) -> Result<(), SendError>;
     /// Sends a Ping of at most 125 bytes (more is cut off).
@@ -402,33 +403,33 @@ pub trait Context: LcoreContext {
     /// Bytes in its send queue.
     fn queued(&self) -> usize;
 
-    /// Stops reading from it; messages of this burst that were not yet handed out wait too.
+    /// Stops reading. Messages of this burst that the handler has not received wait too.
     fn pause(&mut self);
-    /// Undoes `pause`.
+    /// Ends the effect of `pause`.
     fn resume(&mut self);
 
-    /// Subscribes it to a topic or pattern; `false` if it was already.
+    /// Subscribes the connection to a topic or pattern. Returns `false` if it was subscribed already.
     fn subscribe(&mut self, pattern: &str) -> Result<bool, TopicError>;
-    /// Ends a subscription; `false` if there was none.
+    /// Ends a subscription. Returns `false` if there was none.
     fn unsubscribe(&mut self, pattern: &str) -> Result<bool, TopicError>;
 
-    /// Calls [`Handler::on_timer`] after `after`; cancelled when the connection ends.
+    /// Calls [`Handler::on_timer`] after `after`, unless the connection ends before.
     fn set_timer(&mut self, after: Duration, token: u64) -> TimerHandle;
-    /// Runs `job` on the executor; what it returns comes back as [`Handler::on_event`] of this connection, or is dropped if
-    /// that has ended. A job that panics closes the connection with 1011.
+    /// Runs `job` on the executor. [`Handler::on_event`] of this connection receives its result, which is dropped if the
+    /// connection has ended. A job that panics closes the connection with 1011.
     fn spawn(&mut self, job: impl FnOnce() -> Self::Event + Send + 'static) -> Result<(), Busy>;
 }
 
 /// The application. One instance for each lcore.
 ///
-/// A panic in any of these is counted, and ends the connection at hand: an open one is closed with 1011, a request is answered
+/// A panic in any of these methods is counted, and ends its connection: an open one is closed with 1011, a request is answered
 /// 500. The lcore and its other connections go on, so state that outlives a call should be consistent whenever a call may
 /// unwind.
 #[allow(unused_variables)]
 pub trait Handler: Sized + 'static {
     /// State of one connection.
     type Conn: 'static;
-    /// What executor jobs and other threads send to this handler.
+    /// The events that executor jobs and other threads send to this handler.
     type Event: Send + 'static;
 
     /// Whether [`on_turn`](Self::on_turn) is called.
@@ -437,7 +438,7 @@ pub trait Handler: Sized + 'static {
     /// The lcore starts.
     fn on_start(&mut self, cx: &mut impl LcoreContext<Event = Self::Event>) {}
 
-    /// A turn of the loop begins. What is sent here leaves at its end: for handlers that send by the clock. Called only where
+    /// A turn of the loop begins. Messages sent here leave at its end. For handlers that send by time. Called only where
     /// [`TURNS`](Self::TURNS) is true. Returns whether there was anything to do: an lcore with nothing to do may sleep until
     /// its next timer, unless it is [`Idle::Busy`](hioload_lcore::Idle::Busy).
     fn on_turn(&mut self, cx: &mut impl LcoreContext<Event = Self::Event>) -> bool {
@@ -478,7 +479,7 @@ pub trait Handler: Sized + 'static {
     /// The connection is open (either role): messages may be sent from here on.
     fn on_ready(&mut self, conn: &mut Self::Conn, cx: &mut impl Context<Event = Self::Event>) {}
 
-    /// A whole message. It lies where it arrived; what is to outlive the call must be copied.
+    /// A whole message, in the memory where it arrived. A handler that needs it after the call copies it.
     fn on_message(
         &mut self,
         conn: &mut Self::Conn,
@@ -516,7 +517,8 @@ pub trait Handler: Sized + 'static {
     ) {
     }
 
-    /// The connection carries no messages any more. Called once for each one that had been accepted.
+    /// The connection has ended, and carries no further messages. Called once for each connection that `on_open` or
+    /// `on_connect` accepted.
     fn on_close(
         &mut self,
         conn: Self::Conn,
@@ -536,7 +538,7 @@ pub trait Handler: Sized + 'static {
     ) {
     }
 
-    /// A connection in the client role was opened or not. `None` for an opened one closes it with 1000.
+    /// The outcome of [`LcoreContext::connect`]. A returned `None` closes an opened connection with 1000.
     fn on_connect(
         &mut self,
         cx: &mut impl LcoreContext<Event = Self::Event>,

@@ -20,9 +20,9 @@ use crate::session::Phase;
 /// Commands taken from the mailbox in one turn.
 const COMMANDS_PER_TURN: usize = 1024;
 /// Connections served in a turn in which nothing is published: few, so that a connection's socket is still in the cache when
-/// its reply is sent. When messages fan out, long turns are better: what goes to one subscriber is then sent in one write.
+/// its reply is sent. When messages fan out, long turns are better: one write then sends several messages to a subscriber.
 const SHORT_TURN: usize = 16;
-/// How often an lcore that has drained looks whether the others have.
+/// Interval at which a drained lcore checks whether the others have drained.
 const OTHERS_DRAIN: Duration = Duration::from_millis(10);
 /// Time between two publications of the counters of the layers below the transport: there are many.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(10);
@@ -45,7 +45,7 @@ pub struct Lcore<T: Transport, H: Handler> {
     accepting: bool,
     /// It has reported that it has drained.
     drained: bool,
-    /// What the transport receives at once ([`Features::burst`]).
+    /// The least budget of events for a turn ([`Features::burst`]).
     ///
     /// [`Features::burst`]: hioload_transport::Features::burst
     burst: usize,
@@ -117,8 +117,8 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         lcore
     }
 
-    /// Applies new tunables between two turns; [`Limits`](crate::Limits) says what that means for open connections. Bounds of the whole
-    /// process (`max_connections`, `max_connections_per_source`) change for all lcores of the group.
+    /// Applies new tunables between two turns; [`Limits`](crate::Limits) documents the effect on open connections. Bounds of
+    /// the process (`max_connections`, `max_connections_per_source`) change for all lcores of the group.
     ///
     /// # Errors
     /// A value exceeds a size that was chosen at start. Nothing has changed then.
@@ -231,7 +231,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             core.mailbox.awake();
             return Some(Duration::ZERO);
         }
-        // The last turns before a sleep would not be seen until after it.
+        // Without this, the counters of the last turns would be published only after the sleep.
         if self.below_stale {
             self.publish_below();
         }
@@ -249,8 +249,8 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         self.app.core.sleep_limit()
     }
 
-    /// Whether a further turn at the same time has something to do, apart from what the transport knows: the last turn left work
-    /// over, or commands wait in the mailbox.
+    /// Whether a further turn at the same time has work, apart from events of the transport: the last turn left some, or
+    /// commands wait in the mailbox.
     pub fn has_work(&self) -> bool {
         let core = &self.app.core;
         self.worked || core.unvisited.is_some() || !core.mailbox.is_empty()
@@ -268,7 +268,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         core.stopping || (self.drained && core.busy == 0 && core.admission.all_have_drained())
     }
 
-    /// The drain's deadline: what has not closed by now is reset.
+    /// The drain's deadline: resets the connections that have not closed.
     fn reset_the_rest(&mut self) {
         let Self { io, app, .. } = self;
         for index in 0..app.core.sessions.len() as u32 {

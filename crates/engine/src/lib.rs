@@ -1,10 +1,8 @@
 //! The engine: the lcore loop, and everything between a transport's bytes and an application's [`Handler`].
 //!
-//! An lcore is one thread that owns its connections. Its loop takes a turn at a time: commands from other lcores, timers,
-//! received
-//! bytes (decoded where they arrived and handed to the handler), then one flush for everything that was sent. Nothing in it
-//! takes a
-//! lock or touches another lcore's memory; see [`Config`] for what bounds it.
+//! An lcore is one thread that owns its connections. Each turn of its loop runs commands from other lcores, timers, then
+//! received bytes, which are decoded where they arrived and passed to the handler, and ends with one flush. The loop takes no
+//! lock and does not touch another lcore's memory. [`Config`] has its bounds.
 //!
 //! ```no_run
 //! use hioload_engine::{Context, Handler, Server, ServerOptions};

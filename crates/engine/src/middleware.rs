@@ -1,7 +1,7 @@
 //! Middleware: layers around a handler, each of which sees a connection's events before the handler does.
 //!
 //! A [`Layer`] may refuse an upgrade, answer a plain request, keep state of its own for each connection, and drop a message.
-//! Layers compose by type, so that a chain of them costs what its bodies do: no indirection, no allocation.
+//! Layers compose by type, so that a chain of layers costs no indirection and no allocation.
 //!
 //! ```
 //! use hioload_engine::middleware::{AllowOrigins, HandlerExt, Trace};
@@ -30,16 +30,16 @@ use crate::handler::{
     Accept, Closure, ConnectError, ConnectionId, Context, Handler, LcoreContext, Response,
 };
 
-/// What becomes of a message.
+/// The decision of a layer on a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The next layer, or the handler, gets it.
+    /// The next layer, or the handler, receives it.
     Pass,
-    /// It goes no further.
+    /// It is dropped.
     Drop,
 }
 
-/// What a layer does; each default lets everything pass.
+/// A layer. The default of each method lets everything pass.
 #[allow(unused_variables)]
 pub trait Layer: 'static {
     /// The layer's own state of one connection.
@@ -51,7 +51,7 @@ pub trait Layer: 'static {
     /// The state of a connection opened in the client role.
     fn on_connect(&mut self, token: u64, reply: &ServerReply<'_>) -> Self::Conn;
 
-    /// A plain request: the answer, or `None` to let the next decide.
+    /// A plain request: the response, or `None` to pass it to the next layer.
     fn on_http(&mut self, peer: Peer, request: &Request<'_>) -> Option<Response> {
         None
     }
@@ -210,7 +210,7 @@ impl<L: Layer, H: Handler> Handler for Layered<L, H> {
 pub struct AllowOrigins(Vec<String>);
 
 impl AllowOrigins {
-    /// `origins` as browsers send them: scheme, host and port, no path. None at all: every origin passes.
+    /// `origins` as browsers send them: scheme, host and port, no path. An empty list allows every origin.
     pub fn new<S: Into<String>>(origins: impl IntoIterator<Item = S>) -> Self {
         Self(origins.into_iter().map(Into::into).collect())
     }

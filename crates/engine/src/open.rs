@@ -22,7 +22,7 @@ enum Answer<C> {
 }
 
 impl<H: Handler> App<H> {
-    /// Bytes of a connection whose request is awaited.
+    /// Bytes of a connection that has not sent a complete request.
     pub(crate) fn on_request_bytes<C: Connections>(
         &mut self,
         io: &mut C,
@@ -219,7 +219,7 @@ fn internal_error() -> Response {
 }
 
 impl<E: Send + 'static> Core<E> {
-    /// Writes the 101 response to `out`. An answer of the handler that cannot be sent is its defect: 500.
+    /// Writes the 101 response to `out`. An answer of the handler that cannot be sent is a defect of the handler: 500.
     // RFC 6455 §4.2.2: "When a client establishes a WebSocket connection to a server, the server MUST complete the
     // following steps to accept the connection and send the server's opening handshake." §5.8: "The endpoints of a
     // connection MUST negotiate the use of any extensions during the opening handshake."
@@ -287,7 +287,7 @@ impl<E: Send + 'static> Core<E> {
         true
     }
 
-    /// A decoder for what was agreed on by which configuration, and the compressor of our sending side.
+    /// The decoder for the agreed extensions under a configuration, and the compressor of our sending side.
     pub(crate) fn set_up_deflate(
         &mut self,
         id: ConnId,
@@ -301,8 +301,8 @@ impl<E: Send + 'static> Core<E> {
             Role::Server => agreed.server,
             Role::Client => agreed.client,
         };
-        // A compressor that spans messages cannot have any taken back once compressed, so not with drop-oldest. A sender may
-        // always take no context over (RFC 7692 §7.1.1).
+        // Drop-oldest may drop a message that is compressed already, and a later message must not refer to it. A sender may
+        // always use no context takeover (RFC 7692 §7.1.1).
         let deflation = if self.tunables.limits.send_policy == SendPolicy::DropOldest {
             Deflation::Shared {
                 window_bits: ours.window_bits,

@@ -1,4 +1,4 @@
-//! A connection of the client role before it is open: what was asked for, and what its request has offered.
+//! A connection of the client role before it is open: the options of the caller, and the offers of its request.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub(crate) struct Opening {
     pub(crate) connect: Connect,
     pub(crate) key: [u8; 16],
     extensions: Option<String>,
-    /// The tunables by which `extensions` were offered: they may change before the answer arrives.
+    /// The tunables that `extensions` were offered under. The current ones may change before the response arrives.
     pub(crate) offered_by: Option<Arc<Tunables>>,
 }
 

@@ -143,8 +143,8 @@ impl<E: Send + 'static> Core<E> {
         Ok(())
     }
 
-    /// The message compressed by itself for the window of this connection, made once for each window size. A compressor
-    /// that spans messages does not know of it and starts afresh.
+    /// The message compressed without context for the window of this connection, made once for each window size. A
+    /// compressor with context has not seen this message, so its next message starts without context.
     fn compressed_for(
         &mut self,
         index: u32,

@@ -1,5 +1,5 @@
-//! New tunables for an lcore that runs. It applies them between two turns, and visits its sessions in pieces: for a million
-//! connections at once it would stand still.
+//! New tunables for an lcore that runs. It applies them between two turns, and visits some of its sessions in each:
+//! a visit of a million sessions in one turn would stop the lcore.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ impl<H: Handler> App<H> {
 }
 
 impl<E: Send + 'static> Core<E> {
-    /// Lets some of the sessions follow the new tunables.
+    /// Applies the new tunables to some of the sessions.
     #[inline]
     pub(crate) fn visit_sessions(&mut self) {
         let Some(from) = self.unvisited else { return };

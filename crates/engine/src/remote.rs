@@ -41,7 +41,7 @@ struct Inner<E> {
     counters: CountersHandle,
     /// As at start.
     config: Arc<Config>,
-    /// What the lcores were given last. Held while they are given something, so that all of them end with the same value.
+    /// The latest tunables. Locked while the lcores receive new ones, so that all of them end with the same value.
     tunables: Mutex<Arc<Tunables>>,
 }
 
@@ -87,7 +87,7 @@ impl<E: Send> Remote<E> {
 
     fn command_all(&self, command: impl Fn() -> Command<E>) {
         for poster in &self.0.posters {
-            // A mailbox is full for a turn at most. One whose lcore has ended stays full, and needs no command.
+            // A mailbox is full for at most one turn. That of an lcore that has ended stays full, and needs no command.
             for _ in 0..1000 {
                 if poster.post(command()).is_ok() {
                     break;
@@ -122,7 +122,7 @@ impl<E: Send> Remote<E> {
         Ok(())
     }
 
-    /// The tunables that the lcores were given last.
+    /// The latest tunables.
     pub fn tunables(&self) -> Arc<Tunables> {
         let current = self.0.tunables.lock();
         Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
@@ -164,7 +164,7 @@ impl<E: Send> Remote<E> {
         answered.recv_timeout(ANSWER_TIMEOUT).map_err(|_| NoAnswer)
     }
 
-    /// Hands an event to the handler of an lcore ([`Handler::on_lcore_event`]).
+    /// Sends an event to the handler of an lcore ([`Handler::on_lcore_event`]).
     ///
     /// # Errors
     /// Returns the event if there is no such lcore or its mailbox is full.

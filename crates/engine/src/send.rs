@@ -64,7 +64,7 @@ impl<E: Send + 'static> Core<E> {
             None => self.send_data(io, id, kind, PLAIN, payload),
         };
         if result.is_err() {
-            // The peer will not see it: nothing later may refer to it.
+            // The peer does not receive the message, so no later one may refer to it.
             forget(&mut deflation);
         }
         self.compressor = Some(compressor);
@@ -143,8 +143,8 @@ impl<E: Send + 'static> Core<E> {
         result
     }
 
-    /// Takes out how a connection compresses. Under drop-oldest, which may have come after the connection, a message must not
-    /// refer to an earlier one: it may never be sent. A sender may always take no context over (RFC 7692 §7.1.1).
+    /// Takes the compression state of a connection. Under drop-oldest, which may be newer than the connection, a message must
+    /// not refer to an earlier one, which may be dropped. A sender may always use no context takeover (RFC 7692 §7.1.1).
     fn take_deflation(&mut self, id: ConnId) -> Option<Deflation> {
         let drops = self.tunables.limits.send_policy == SendPolicy::DropOldest;
         let extra = self.sessions[id.index as usize].extra();
@@ -174,7 +174,7 @@ impl<E: Send + 'static> Core<E> {
         frames: usize,
     ) -> Result<(), SendError> {
         let frames = frames.clamp(1, payload.len().max(1));
-        // With room for every header there is room for every frame.
+        // There is room for every frame, because the check included every header.
         if io.send_room(id) < payload.len() + frames * MAX_HEADER {
             return self.no_room(io, id, Refused::Full);
         }
@@ -253,7 +253,7 @@ impl<E: Send + 'static> Core<E> {
         self.write_any(io, id, (opcode, fin, rsv1), key, payload)
     }
 
-    /// [`write_part`](Self::write_part) for whatever is not short and whole, or finds little space.
+    /// [`write_part`](Self::write_part) for payloads that are long or in parts, or if the send space is small.
     fn write_any<C: Connections>(
         &mut self,
         io: &mut C,
@@ -309,7 +309,7 @@ impl<E: Send + 'static> Core<E> {
         put(payload, key)
     }
 
-    /// A frame as an allocation of its own, which the drop-oldest policy can take back whole.
+    /// A frame in its own allocation, which the drop-oldest policy can drop as a whole.
     #[cold]
     fn send_droppable<C: Connections>(
         &mut self,
@@ -353,8 +353,8 @@ impl<E: Send + 'static> Core<E> {
         self.refuse(io, id)
     }
 
-    /// The transport itself had no room (its buffer pool is used up, or what is left is not for a connection that is
-    /// blocked): the policy again.
+    /// The transport had no room: its buffer pool is empty, or the remaining buffers are not for a blocked connection. Applies
+    /// the policy.
     #[cold]
     pub(crate) fn no_room<C: Connections>(
         &mut self,
@@ -437,7 +437,7 @@ impl<E: Send + 'static> Core<E> {
         }
     }
 
-    /// The Close frame itself. If even that finds no room the connection is reset when the close time is over.
+    /// Writes the Close frame. Without room for it, the connection is reset after `close_timeout`.
     pub(crate) fn send_close<C: Connections>(
         &mut self,
         io: &mut C,
@@ -447,7 +447,7 @@ impl<E: Send + 'static> Core<E> {
     ) {
         let mut payload = [0; 125];
         // RFC 6455 §7.4.1: "1005 is a reserved value and MUST NOT be set as a status code in a Close control frame by
-        // an endpoint.": an empty Close says the same. 1006 and 1015 must not be sent either.
+        // an endpoint.": an empty Close has the same meaning. 1006 and 1015 must not be sent either.
         let len = if code.is_valid_on_wire() {
             CloseFrame { code, reason }.write(&mut payload)
         } else {
@@ -466,7 +466,7 @@ fn put(to: &mut [u8], payload: &[u8], key: Option<[u8; 4]>) {
     }
 }
 
-/// Makes a compressor that spans messages start afresh.
+/// Clears the context of a compressor that spans messages.
 pub(crate) fn forget(deflation: &mut Deflation) {
     if let Deflation::Own { deflater, .. } = deflation {
         deflater.reset();

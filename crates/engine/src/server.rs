@@ -1,4 +1,4 @@
-//! A server: its lcores, each with a transport of its own, and the handle that stops it.
+//! A server: its lcores, each with its own transport, and the handle that stops it.
 
 use std::error::Error;
 use std::fmt;
@@ -21,7 +21,7 @@ use crate::handler::Handler;
 use crate::lcore::Lcore;
 use crate::remote::Remote;
 
-/// Which lcores to run.
+/// The lcores to run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Lcores {
     /// Over sockets, one for each CPU that this process may use; the CPU quota of a container counts. Over the queues of a
@@ -47,10 +47,10 @@ impl From<Vec<usize>> for Lcores {
     }
 }
 
-/// The place of an lcore, when its transport is made.
+/// The number, CPU and NUMA node of an lcore, for the function that makes its transport.
 #[derive(Debug, Clone, Copy)]
 pub struct LcorePlacement {
-    /// Which lcore, from 0.
+    /// The number of the lcore, from 0.
     pub lcore: u16,
     /// The CPU it is pinned to, if any.
     pub cpu: Option<usize>,
@@ -60,10 +60,10 @@ pub struct LcorePlacement {
     pub now: Time,
 }
 
-/// Makes the transport of one lcore: called once, on the lcore's thread and CPU, so that what it allocates is local.
+/// Makes the transport of one lcore: called once, on the lcore's thread and CPU, so that its allocations are local.
 pub type MakeTransport<T> = Box<dyn FnOnce(LcorePlacement) -> Result<T, StartError> + Send>;
 
-/// What a server over sockets is started with.
+/// The options of a server over sockets.
 ///
 /// ```
 /// use hioload_engine::ServerOptions;
@@ -76,7 +76,7 @@ pub type MakeTransport<T> = Box<dyn FnOnce(LcorePlacement) -> Result<T, StartErr
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct ServerOptions {
-    /// Where to listen. May be empty: a client has no listeners.
+    /// The endpoints to listen on. May be empty: a client has no listeners.
     pub listen: Vec<Endpoint>,
     /// The lcores.
     pub lcores: Lcores,
@@ -125,13 +125,13 @@ impl ServerOptions {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
-    /// An endpoint cannot be listened on: taken, not ours, not permitted.
+    /// Listening on an endpoint failed: it is in use, not of this machine, or not permitted.
     Listen(Endpoint, io::Error),
     /// No such CPU, or this process may not use it.
     Cpu(usize),
     /// No lcore was asked for, or too many.
     LcoreCount(usize),
-    /// A transport could not be set up. The cause says what is missing.
+    /// A transport could not be set up. The cause names the missing part.
     Transport(Box<dyn Error + Send + Sync>),
     /// The operating system refused something else.
     System(&'static str, io::Error),
@@ -145,7 +145,10 @@ impl fmt::Display for StartError {
                 f,
                 "CPU {cpu} does not exist or is not allowed to this process"
             ),
-            Self::LcoreCount(n) => write!(f, "{n} lcores: between 1 and {MAX_LCORES} are possible"),
+            Self::LcoreCount(n) => write!(
+                f,
+                "{n} lcores: the number must be between 1 and {MAX_LCORES}"
+            ),
             Self::Transport(cause) => cause.fmt(f),
             Self::System(what, e) => write!(f, "cannot {what}: {e}"),
         }
@@ -163,7 +166,7 @@ impl Error for StartError {
 }
 
 impl StartError {
-    /// A transport could not be set up, for this cause.
+    /// A transport could not be set up, with this cause.
     pub fn transport(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Transport(cause.into())
     }
@@ -240,8 +243,8 @@ impl Server<Sockets> {
             .send_queue(options.config.send_bound());
         let transports = listeners.into_iter().map(|listeners| {
             let sockets = sockets.clone();
-            let make = move |place: LcorePlacement| {
-                let node = sockets.node.or(place.node);
+            let make = move |placement: LcorePlacement| {
+                let node = sockets.node.or(placement.node);
                 let sockets = sockets.node(node);
                 Sockets::new(&sockets, listeners)
                     .map_err(|e| StartError::System("set up the sockets transport", e))
@@ -255,7 +258,7 @@ impl Server<Sockets> {
 
 impl<T: Transport + 'static> Server<T> {
     /// A server with an lcore for each of `transports`. [`Config::slots`] and [`Config::send_bound`] say what each must
-    /// have room for; `endpoints` is what they listen on.
+    /// have room for; `endpoints` are the endpoints that they listen on.
     ///
     /// # Errors
     /// The numbers of lcores and of transports differ, or a CPU is not allowed to this process.
@@ -290,12 +293,12 @@ impl<T: Transport + 'static> Server<T> {
         }
     }
 
-    /// Where it listens, with the real port where 0 was asked for.
+    /// The endpoints that it listens on, with the assigned port in place of 0.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
     }
 
-    /// How many lcores it will run.
+    /// The number of lcores.
     pub fn lcores(&self) -> usize {
         self.cpus.len()
     }
@@ -342,7 +345,7 @@ impl<T: Transport + 'static> Server<T> {
             ended,
             workers,
         };
-        // The engine's own executor handle must go, or the workers would wait for it for ever.
+        // The workers end only when every executor handle is dropped, so this one is dropped here.
         drop(executor);
         for result in started.iter().take(lcores) {
             if let Err(e) = result {
@@ -363,20 +366,24 @@ fn run_lcore<T: Transport, H: Handler>(
     ready: mpsc::Sender<Result<(), StartError>>,
 ) -> Result<(), RunError> {
     let n = init.lcore;
-    // Pinned first, so that what it allocates and touches is local to its node.
+    // Pinned first, so that the memory it allocates and touches is local to its node.
     if let Some(cpu) = cpu
         && pin_to(cpu).is_err()
     {
-        tracing::warn!(lcore = n, cpu, "could not pin; running unpinned");
+        tracing::warn!(
+            lcore = n,
+            cpu,
+            "cannot pin the lcore to its CPU; it runs unpinned"
+        );
     }
     let mut clock = Clock::new();
-    let place = LcorePlacement {
+    let placement = LcorePlacement {
         lcore: n,
         cpu,
         node: cpu.and_then(|cpu| Topology::detect().node_of(cpu)),
         now: clock.tick(),
     };
-    let io = match transport(place) {
+    let io = match transport(placement) {
         Ok(io) => io,
         Err(e) => {
             let _ = ready.send(Err(e));
@@ -385,7 +392,7 @@ fn run_lcore<T: Transport, H: Handler>(
     };
     let lcore = Lcore::new(io, make(n), init, clock.tick());
     let _ = ready.send(Ok(()));
-    // The starting thread waits until each lcore has reported or dropped its sender: one that panics reports nothing.
+    // The starting thread waits until each lcore has reported or dropped its sender: an lcore that panics reports nothing.
     drop(ready);
     lcore.run(&mut clock).map_err(|e| RunError::Io(n, e))
 }

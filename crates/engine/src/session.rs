@@ -1,4 +1,4 @@
-//! What the engine knows of one connection, apart from its decoder and the application's state.
+//! The engine's state of one connection, apart from its decoder and the application's state.
 
 use std::ops::BitOr;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::handler::ClosedBy;
 use crate::opening::Opening;
 use crate::topics::SetId;
 
-/// Where a connection stands in its life.
+/// The phase of a connection.
 ///
 /// ```text
 /// accept -> Request -+-> Open -> Closing -> Lingering -> Gone -> (slot freed)
@@ -25,15 +25,15 @@ use crate::topics::SetId;
 pub(crate) enum Phase {
     /// The slot is not in use.
     Free,
-    /// Server role: the request head is awaited.
+    /// Server role: the request head is not complete.
     Request,
     /// Client role: the network connects.
     Connecting,
-    /// Client role: the answer to our request is awaited.
+    /// Client role: the response to our request is not complete.
     Reply,
     /// Messages flow.
     Open,
-    /// We sent Close and await the peer's; what else it sends is dropped.
+    /// We sent Close and wait for the peer's. Other frames of the peer are dropped.
     Closing,
     /// Everything is sent. The peer has time to end TCP, so that no reset overtakes the last frames.
     Lingering,
@@ -46,7 +46,7 @@ pub(crate) enum Phase {
 pub(crate) struct SessionFlags(u8);
 
 impl SessionFlags {
-    /// Client role: what we send is masked.
+    /// Client role: our frames are masked.
     pub(crate) const CLIENT: Self = Self(1);
     /// Compression was agreed on: [`Extra`] says how.
     pub(crate) const DEFLATE: Self = Self(2);
@@ -69,7 +69,7 @@ impl BitOr for SessionFlags {
     }
 }
 
-/// One connection. 64 bytes: an idle connection's share of the engine, the decoder and the application's state come to it.
+/// One connection. 64 bytes: an idle connection also has a decoder and the application's state.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) generation: u32,
@@ -83,7 +83,7 @@ pub(crate) struct Session {
     pub(crate) opened: u32,
     /// Bytes of the head that were searched for its end; once open, the time of the drain's Close in milliseconds.
     pub(crate) mark: u32,
-    /// The last publish that reached it: it gets each once, however many of its subscriptions match.
+    /// The last publish that reached it: it receives each once, however many of its subscriptions match.
     pub(crate) epoch: u32,
     /// Messages it may still send, and the time of the last refill (milliseconds, wrapping).
     pub(crate) tokens: u32,
@@ -96,10 +96,10 @@ pub(crate) struct Session {
 
 const _: () = assert!(size_of::<Session>() <= 72);
 
-/// What only some connections have.
+/// State that only some connections have.
 #[derive(Default)]
 pub(crate) struct Extra {
-    /// How what we send is compressed, and in what window (bits).
+    /// The compression of our messages, and its window (bits).
     pub(crate) deflate: Option<Deflation>,
     pub(crate) window_bits: u8,
     pub(crate) subscriptions: Vec<SetId>,
@@ -166,14 +166,14 @@ impl Session {
         self.extra.get_or_insert_default()
     }
 
-    /// Moves on; the phase's time limit counts from `now`.
+    /// Enters the phase. Its time limit counts from `now`.
     pub(crate) fn enter(&mut self, phase: Phase, now: Time) {
         self.phase = phase;
         self.heard = millis(now);
     }
 
-    /// What the connection's end is reported as: the code that was received (RFC 6455 §7.1.5); if none was, the one we sent,
-    /// which says more than 1006 does; 1006 if there was no Close at all.
+    /// The close code that the application receives: the one received (RFC 6455 §7.1.5), else the one sent, which is more
+    /// specific than 1006, else 1006.
     pub(crate) fn final_code(&self) -> CloseCode {
         match self.closing.sent() {
             Some(sent) if !self.closing.has_received() => sent,
@@ -181,7 +181,7 @@ impl Session {
         }
     }
 
-    /// The time of the next look at this session: never too late, possibly early.
+    /// The time of the next check of this session: never too late, possibly early.
     pub(crate) fn deadline(&self, limits: &Limits, now: Time) -> Option<Time> {
         let since_heard = Duration::from_millis(u64::from(millis(now).wrapping_sub(self.heard)));
         let after = |limit: Duration| now + limit.saturating_sub(since_heard);
@@ -233,7 +233,7 @@ impl Session {
                 return false;
             }
             self.tokens = earned.min(rate) as u32;
-            // Time that has not earned a whole message is kept.
+            // The time of a fraction of a message is kept.
             let spare = if earned < rate {
                 passed - (earned * 1000).div_ceil(rate)
             } else {
@@ -281,7 +281,7 @@ mod tests {
                 s.deadline(&limits, at(start)),
                 Some(at(start) + limits.ping_interval)
             );
-            // After the ping the next one or the idle limit is awaited, whichever is first.
+            // The next deadline is the next ping or the idle limit, whichever is first.
             let later = at(start) + limits.ping_interval;
             assert_eq!(
                 s.deadline(&limits, later),
@@ -320,7 +320,7 @@ mod tests {
         assert!(!s.take_token(10, at(99)));
         assert!(s.take_token(10, at(100)));
         assert!(!s.take_token(10, at(150)));
-        // However long the silence, no more than one second's worth is saved up.
+        // However long the silence, the burst is at most the messages of one second.
         assert_eq!(
             (0..100).filter(|_| s.take_token(10, at(60_000))).count(),
             10

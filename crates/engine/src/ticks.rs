@@ -137,7 +137,7 @@ impl<E: Send + 'static> Core<E> {
         Some(timer)
     }
 
-    /// Adds what the accept rate allows for the time since the last turn. Returns the number of connections that may be
+    /// Adds the connections that the accept rate allows for the time since the last turn. Returns the number of connections that may be
     /// accepted in this turn.
     pub(crate) fn accept_budget(&mut self, most: usize) -> usize {
         let rate = self.tunables.limits.accept_rate;

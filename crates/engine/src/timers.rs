@@ -1,4 +1,4 @@
-//! The application's timers: slots that name what a wheel entry is for.
+//! The application's timers: a slot holds the owner, the token and the wheel entry of a timer.
 
 use hioload_lcore::TimerId;
 use hioload_transport::ConnId;
@@ -13,7 +13,7 @@ pub(crate) struct UserTimer {
     pub(crate) wheel: TimerId,
 }
 
-/// Slots with generations, so that the handle of a timer that has fired cancels nothing else.
+/// Slots with generations, so that the handle of a timer that has fired cannot cancel another timer.
 #[derive(Debug, Default)]
 pub(crate) struct UserTimers {
     slots: Vec<(u32, Option<UserTimer>)>,

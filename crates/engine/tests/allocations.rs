@@ -1,5 +1,5 @@
-//! In steady state the engine allocates nothing: not for a message, a ping, a reassembly, a compression, nor for each
-//! subscriber of a published message. Counted by the allocator, over thousands of each.
+//! In steady state the engine allocates nothing for a message, a ping, a reassembly or a compression. A published message
+//! allocates the same for any number of subscribers. The allocator counts, over thousands of each.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::io::{Read, Write};
@@ -26,7 +26,7 @@ const WARM_UP: usize = 300;
 const MESSAGES: usize = 3000;
 const MASK: [u8; 4] = [1, 2, 3, 4];
 
-/// Echoes binary messages and publishes texts to all; everybody is subscribed.
+/// Echoes binary messages and publishes text messages. Every connection is subscribed.
 struct App;
 
 impl Handler for App {
@@ -113,14 +113,14 @@ impl Lab {
                 .deliver(id, request(extensions).as_bytes());
             lab.ids.push(id);
         }
-        // A turn serves some of them.
+        // Each turn serves some of them.
         (0..connections + 12).for_each(|_| lab.turn());
         assert_eq!(lab.lcore.connections(), usize::from(connections));
-        lab.forget();
+        lab.clear_sent();
         lab
     }
 
-    /// A turn, a hundred microseconds after the last.
+    /// One turn, 100 μs after the previous one.
     fn turn(&mut self) {
         self.now += Duration::from_micros(100);
         let before = allocations();
@@ -129,7 +129,7 @@ impl Lab {
         self.count += allocations() - before;
     }
 
-    /// Delivers pieces to connection `n`, with a turn after each; what the network keeps is not the engine's.
+    /// Delivers pieces to connection `n`, with a turn after each. Allocations of the scripted network are not counted.
     fn deliver(&mut self, n: usize, pieces: &[&[u8]]) {
         for piece in pieces {
             self.lcore.transport().deliver(self.ids[n], piece);
@@ -137,14 +137,14 @@ impl Lab {
         }
     }
 
-    fn forget(&mut self) {
+    fn clear_sent(&mut self) {
         for &id in &self.ids {
             self.lcore.transport().clear_sent(id);
         }
     }
 
-    /// Sends `pieces` on each connection in turn and expects `answer`, over and over; gives the allocations of `MESSAGES`
-    /// of these after the first `WARM_UP`.
+    /// Sends `pieces` on one connection after the other and expects `answer`. Returns the allocations of `MESSAGES`
+    /// exchanges after the first `WARM_UP`.
     fn exchange(&mut self, pieces: &[&[u8]], answer: &[u8]) -> u64 {
         let mut begun = 0;
         for n in 0..WARM_UP + MESSAGES {
@@ -172,7 +172,7 @@ fn the_allocator_counts() {
     assert!(lab.count > 0, "opening a connection allocates");
     lab.count = 0;
     lab.turn();
-    assert_eq!(lab.count, 0, "an idle turn does not");
+    assert_eq!(lab.count, 0, "an idle turn does not allocate");
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn shared_compression_allocates_nothing() {
                 .unwrap();
         }
         let frame = masked(true, true, OpCode::Binary, &payload);
-        // What the echo is compressed to, learnt from the first.
+        // The first echo gives the compressed form that all others must have.
         lab.deliver(0, &[&frame]);
         let echo = lab.lcore.transport().sent(lab.ids[0]);
         assert!(echo[0] == 0xc2 && echo.len() < text.len() / 10);
@@ -269,14 +269,14 @@ fn publishing_allocates_for_the_message_and_not_for_its_subscribers() {
             for &id in &lab.ids {
                 assert!(
                     lab.lcore.transport().peek_sent(id) == copy,
-                    "every subscriber gets it"
+                    "every subscriber receives it"
                 );
             }
-            lab.forget();
+            lab.clear_sent();
         }
         (lab.count - begun) as f64 / PUBLISHES as f64
     };
-    // Below and above the size from which on a payload is queued by reference.
+    // Below and above the size from which a payload is queued by reference.
     for len in [64, 4096] {
         let (few, many) = (per_publish(5, len), per_publish(500, len));
         assert_eq!(few, many, "{len} bytes");
@@ -284,7 +284,7 @@ fn publishing_allocates_for_the_message_and_not_for_its_subscribers() {
     }
 }
 
-/// The client of the sockets' test, in a thread of its own: after the warm-up it waits for leave to go on.
+/// The client of the test over sockets, in its own thread. After the warm-up it waits for `go`.
 fn client(
     to: std::net::SocketAddr,
     ready: &SyncSender<()>,
@@ -307,8 +307,8 @@ fn client(
         let (one, two) = frame.split_at(if split { frame.len() / 2 } else { 0 });
         stream.write_all(one).unwrap();
         sent += one.len() as u64;
-        // The second half is not sent before the server has read the first. What it has read is told after the turn, so an echo
-        // may be here before that: only the sum of all that was sent says that this half is in it.
+        // The second half is not sent before the server has read the first. `bytes_in` is updated after a turn, so it may be
+        // behind an echo: it has to reach the sum of all bytes sent so far.
         while split && bytes_in.load(Ordering::Relaxed) < sent {
             std::thread::yield_now();
         }
@@ -340,13 +340,13 @@ fn echo_over_sockets_allocates_nothing() {
     let io = Sockets::new(&SocketOptions::default(), vec![listener]).unwrap();
     let mut clock = Clock::new();
     let mut lcore = Lcore::alone(io, App, Config::default(), clock.tick());
-    let ((ready, warm), (leave, go)) = (sync_channel(1), sync_channel(1));
+    let ((ready, warm), (start, go)) = (sync_channel(1), sync_channel(1));
     let bytes_in = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&bytes_in);
     let client = std::thread::spawn(move || client(address, &ready, &go, &seen));
 
     let mut begun = None;
-    // The lcore runs on this thread, so that nobody else's allocations are counted.
+    // The lcore runs on this thread, so that only its allocations are counted.
     while !client.is_finished() {
         lcore
             .transport()
@@ -356,7 +356,7 @@ fn echo_over_sockets_allocates_nothing() {
         bytes_in.store(lcore.totals().transport.bytes_in, Ordering::Relaxed);
         if begun.is_none() && warm.try_recv().is_ok() {
             begun = Some((allocations(), lcore.totals()));
-            leave.send(()).unwrap();
+            start.send(()).unwrap();
         }
         if lcore.connections() == 0 && begun.is_some() {
             break;

@@ -1,9 +1,9 @@
 //! User memory of an idle connection: at most 256 bytes on the server's side, the application's state included.
 //!
-//! Two parts, both counted by the allocator and both exact. The arrays with one entry for each possible connection (slots,
-//! sessions, decoders, states, timers) are reserved at the start and touched as connections come: their entries' size is what
-//! one more possible connection adds to the reservation. What else a connection holds on the heap is what the engine holds
-//! with many connections open and idle, more than with none. The kernel's memory of a socket is not the engine's.
+//! The allocator counts two parts, both exactly. The arrays with one entry for each possible connection (slots, sessions,
+//! decoders, states, timers) are reserved at the start and touched as connections open. The test measures their entries as the
+//! bytes that one more possible connection adds to the reservation. The other heap memory of a connection is the difference
+//! between the engine with many idle connections and with none. The kernel's memory of a socket is not counted.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -22,12 +22,12 @@ use hioload_ws_proto::{Message, OpCode, encode};
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// What it may be.
+/// The most bytes of an idle connection.
 const BYTES: f64 = 256.0;
-/// Enough for a quotient; with both ends in this process, few enough for the usual 1024 descriptors.
+/// Both ends of these connections are in this process, which usually may have 1024 descriptors.
 const CONNECTIONS: usize = 400;
 
-/// Echoes; a connection's state is a number.
+/// Echoes. The state of a connection is a number.
 struct App;
 
 impl Handler for App {
@@ -81,7 +81,7 @@ fn entries(clock: &mut Clock) -> f64 {
     (many - few) as f64 / MORE as f64
 }
 
-/// Turns until `done`; gives the heap bytes by which the turns changed what the engine holds.
+/// Turns until `done`. Returns the change of the engine's heap memory in these turns, in bytes.
 fn turns(server: &mut Server, clock: &mut Clock, mut done: impl FnMut(&Server) -> bool) -> isize {
     let mut change = 0;
     while !done(server) {
@@ -96,7 +96,7 @@ fn turns(server: &mut Server, clock: &mut Clock, mut done: impl FnMut(&Server) -
     change
 }
 
-/// Opens connections one by one.
+/// Opens a connection. Returns the change of the engine's heap memory, in bytes.
 fn open(
     server: &mut Server,
     clock: &mut Clock,
@@ -118,7 +118,7 @@ fn open(
     change
 }
 
-/// A message of 16 KiB in two fragments and two reads, and its echo: what was needed for it must not stay behind.
+/// A message of 16 KiB in two fragments and two reads, and its echo. The engine must free its buffers afterwards.
 fn talk(server: &mut Server, clock: &mut Clock, client: &mut TcpStream) -> isize {
     let mut wire = Vec::new();
     encode::fragment_into(
@@ -158,12 +158,12 @@ fn an_idle_connection_costs_at_most_256_bytes() {
     let entries = entries(&mut clock);
     assert!(
         entries >= size_of::<hioload_ws_proto::Decoder>() as f64,
-        "the arrays are seen: {entries}"
+        "the count includes the arrays: {entries}"
     );
 
     let (mut server, address) = server(10_000, clock.tick());
     let mut clients = Vec::new();
-    // The first ones find what all share not made yet: tables and spare buffers.
+    // The first connections allocate shared memory: tables and spare buffers.
     for _ in 0..10 {
         open(&mut server, &mut clock, address, &mut clients);
         talk(&mut server, &mut clock, clients.last_mut().unwrap());
@@ -179,7 +179,7 @@ fn an_idle_connection_costs_at_most_256_bytes() {
     assert_eq!(server.connections(), first + CONNECTIONS);
     let fresh = opened as f64 / CONNECTIONS as f64;
     let used = (opened + talked) as f64 / CONNECTIONS as f64;
-    // The measure sees what is held: here a message of which a part is missing.
+    // The count includes memory that the engine holds: here an incomplete message.
     let seen = server.totals().transport.bytes_in;
     clients[0]
         .write_all(&[0x82, 0xfe, 0x40, 0, 1, 2, 3, 4, 5])

@@ -80,7 +80,7 @@ struct Entry<K> {
     key: K,
 }
 
-/// Timers of one lcore. `K` identifies what a timer is for; `poll` returns it when the timer fires.
+/// Timers of one lcore. `K` identifies the purpose of a timer; `poll` returns it when the timer fires.
 ///
 /// A timer fires in the first [`poll`](Self::poll) whose `now` is in or after the tick (1 ms) that begins at or next after
 /// its deadline: never early, and less than one tick late by the `now` given. A timer that is set for a tick already polled

@@ -20,7 +20,7 @@ pub enum Command {
     Go,
     /// Send a [`Notice::Interval`] with the counters since the last report. The box holds an empty interval to continue with.
     Report(Box<Interval>),
-    /// Stop sending and wait for the answers to what is in flight.
+    /// Stop sending and wait for the answers to the messages in flight.
     Halt,
     /// Close all connections and stop the lcore.
     Close,

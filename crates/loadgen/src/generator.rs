@@ -33,7 +33,7 @@ pub(crate) enum Stage {
     Ready,
     /// The load runs.
     Running,
-    /// The lcore waits for the answers to what is in flight.
+    /// The lcore waits for the answers to the messages in flight.
     Draining,
     /// Connections are being closed.
     Closing,

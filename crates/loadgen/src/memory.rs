@@ -109,10 +109,11 @@ fn make<D: Device + 'static>(
     config: &Config,
 ) -> MakeTransport<Bypass<D>> {
     let options = BypassOptions::default().send_queue(config.send_bound());
-    let make = move |place: LcorePlacement| {
+    let make = move |placement: LcorePlacement| {
         let device = wrap(end.open(), pair);
-        let stack = Stack::new(device, stack, None, place.now).map_err(StartError::transport)?;
-        let pool = Pool::new(&PoolOptions::new(16_384, 16 << 10).node(place.node))
+        let stack =
+            Stack::new(device, stack, None, placement.now).map_err(StartError::transport)?;
+        let pool = Pool::new(&PoolOptions::new(16_384, 16 << 10).node(placement.node))
             .map_err(|why| StartError::System("reserve the send buffers", why))?;
         Ok(Bypass::over(stack, options, pool))
     };

@@ -67,7 +67,7 @@ pub fn ring(job: &Job) -> usize {
 fn each(job: &Job) -> usize {
     let frames = job.fragments.saturating_mul(16);
     let message = job.sizes.largest().saturating_add(AROUND + frames);
-    // An open loop sends what is due up to its window. A message that does not fit waits.
+    // An open loop sends the messages due, up to its window. A message that does not fit waits.
     match job.scenario {
         Scenario::Rate => message.saturating_mul(job.in_flight.min(64)),
         Scenario::Hold | Scenario::Ramp => 0,

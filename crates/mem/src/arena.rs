@@ -332,7 +332,7 @@ mod tests {
     #[test]
     fn backing_returns_the_pages_of_the_region() {
         assert_eq!(arena(HUGE, HugePages::Off).backing(), Backing::Base);
-        // 1 GiB more than is reserved falls back to what transparent pages would get.
+        // 1 GiB more than is reserved: falls back to the backing of transparent pages.
         let memory = std::fs::read_to_string("/proc/meminfo").expect("/proc is mounted");
         let free = memory
             .lines()

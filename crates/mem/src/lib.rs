@@ -1,7 +1,7 @@
 //! Memory that an lcore owns: arenas, pools of fixed-size buffers, and shared payloads.
 //!
 //! * [`Arena`]: one zeroed region. On Linux it is a private mapping whose untouched pages cost nothing, on huge pages and on a
-//!   NUMA node where the system has them. [`Arena::backing`] and [`Arena::node`] return what the system provided.
+//!   NUMA node where the system has them. [`Arena::backing`] and [`Arena::node`] return the pages and the node that the system provided.
 //! * [`Pool`] and [`Buf`]: buffers of one size cut from an arena. Get and put are O(1), last in first out, and neither
 //!   allocates, locks, nor uses an atomic. A `Buf` has one owner and returns to its pool when dropped.
 //! * [`Shared`] and [`LocalShared`]: an encoded message that many connections send. A `Shared` crosses lcores. A

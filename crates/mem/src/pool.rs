@@ -361,7 +361,7 @@ mod tests {
 
     proptest! {
         /// The model is a list of free positions. Each buffer taken is free, is the one returned last if any was returned, and
-        /// keeps what its owner wrote until it is returned.
+        /// keeps the bytes of its owner until it is returned.
         #[test]
         fn behaves_as_a_stack_of_distinct_buffers(
             capacity in 1_usize..12,

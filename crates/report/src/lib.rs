@@ -2,7 +2,7 @@
 //!
 //! A [`Report`] is the file that `hioload load --json` writes. It reads and writes itself ([`Report::read`], [`file::write`]), shows
 //! itself as text ([`Report::summary`]) and as one HTML page ([`Report::html`]). [`metric`] has the figures of a run by name,
-//! [`require`] conditions on them, [`compare`] the differences between reports, [`plots`] SVG plots, and [`format`] the way
+//! [`require`] conditions on them, [`compare`] the differences between reports, [`plots`] SVG plots, and [`mod@format`] the way
 //! quantities are written. The crate depends on no other crate of the workspace.
 //!
 //! Fields of a report are added over time and never change their meaning. A reader ignores fields that it does not know. Times are

@@ -58,7 +58,7 @@ impl Plot {
         self.series.iter().all(|series| series.points.is_empty())
     }
 
-    /// The plot as an SVG element; `alone` adds what a file of its own needs.
+    /// The plot as an SVG element; `alone` adds the attributes and styles of a separate file.
     pub(crate) fn svg(&self, alone: bool) -> String {
         let all = || self.series.iter().flat_map(|series| &series.points);
         let x = Ruler::new(self.x, all().map(|p| p.0), LEFT, WIDTH - RIGHT);

@@ -27,7 +27,7 @@ macro_rules! reasons {
 
 reasons! {
     /// The destination is the MAC address of another host.
-    OtherStation = "other_station",
+    OtherHost = "other_host",
     /// The frame has another VLAN tag than ours, or none.
     OtherVlan = "other_vlan",
     /// More than one VLAN tag.
@@ -81,7 +81,7 @@ impl Drops {
     #[must_use]
     pub fn not_ours(&self) -> u64 {
         let foreign = [
-            Reason::OtherStation,
+            Reason::OtherHost,
             Reason::OtherVlan,
             Reason::StackedTags,
             Reason::OtherEtherType,

@@ -288,7 +288,7 @@ impl<D: Device> Stack<D> {
         let state = self.flows.sockets.with(slot, |socket| socket.state());
         match state {
             // In SYN-SENT smoltcp checks that our SYN is acknowledged. In SYN-RECEIVED the check of the window is enough: a
-            // half-open flow is no great loss.
+            // half-open flow has no data to lose.
             Some(State::SynSent | State::SynReceived) => return true,
             None => return false,
             _ => {}

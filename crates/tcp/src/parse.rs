@@ -171,7 +171,7 @@ fn classify(frame: &[u8], checksums: RxChecksum, ours: &Addresses) -> Result<Par
         vlan: None,
     };
     if l2.destination != ours.mac() && !l2.is_group() {
-        return Err(Reason::OtherStation);
+        return Err(Reason::OtherHost);
     }
     if s0 & 1 != 0 {
         return Err(Reason::Martian);

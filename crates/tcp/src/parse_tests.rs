@@ -177,7 +177,7 @@ fn frames_for_other_hosts_are_dropped() {
         correct(&mut frame);
         frame
     };
-    dropped(&with(0, &[2, 0, 0, 0, 0, 9]), Reason::OtherStation);
+    dropped(&with(0, &[2, 0, 0, 0, 0, 9]), Reason::OtherHost);
     dropped(&with(0, &[0xff; 6]), Reason::Group);
     dropped(&with(0, &[1, 0, 0x5e, 0, 0, 1]), Reason::Group);
     dropped(&with(12, &[0x88, 0xcc]), Reason::OtherEtherType);

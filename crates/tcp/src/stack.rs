@@ -334,7 +334,7 @@ impl<D: Device> Stack<D> {
     }
 
     /// The next slot that will probably receive data in this turn. The user can prefetch its own state of that flow. The slot is
-    /// a guess from the hash, so it is good for nothing else.
+    /// a guess from the hash, so it must not be used for anything else.
     #[inline]
     pub fn prefetch_hint(&mut self) -> Option<u32> {
         while self.hinted < self.prefetched {

@@ -1,4 +1,4 @@
-//! A client of a network: it sends what a test wants, and keeps what it receives.
+//! A client of a network: it sends as the test commands, and keeps the frames that it receives.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -8,7 +8,6 @@ use hioload_engine::ConnectionId;
 use hioload_transport::fake::Fake;
 use hioload_ws_proto::{CloseCode, Kind, OpCode};
 
-use crate::protocol::{close_frame, frame};
 use crate::received::{Received, TcpState};
 use crate::upgrade::{HttpResponse, Upgrade};
 use crate::world::{End, World};
@@ -26,7 +25,7 @@ pub struct Client {
     /// Bytes that wait for `uncork`.
     corked: Option<Vec<u8>>,
     /// Where the next bytes are split.
-    boundaries: Vec<usize>,
+    boundaries: Option<Box<dyn Iterator<Item = usize>>>,
     closed: Option<(CloseCode, String)>,
 }
 
@@ -36,7 +35,7 @@ impl Client {
             world,
             end,
             corked: None,
-            boundaries: Vec::new(),
+            boundaries: None,
             closed: None,
         }
     }
@@ -69,7 +68,6 @@ impl Client {
     /// # Panics
     /// The server has refused the upgrade, or has not answered.
     #[track_caller]
-    #[must_use]
     pub fn expect_open(self) -> Self {
         if !self.end.borrow().protocol.is_open() {
             self.fail("an open WebSocket");
@@ -92,6 +90,16 @@ impl Client {
     /// The response to the request: 101 with the headers of the handler, or a refusal. `None` while there is none.
     pub fn response(&self) -> Option<HttpResponse> {
         self.end.borrow().protocol.response().cloned()
+    }
+
+    /// The request that a server has received.
+    pub(crate) fn take_request(&self) -> Vec<u8> {
+        self.end.borrow().protocol.request().to_vec()
+    }
+
+    /// Frames follow: a server has accepted.
+    pub(crate) fn serve(&mut self) {
+        self.end.borrow_mut().protocol.serve();
     }
 
     // Sending.
@@ -120,7 +128,8 @@ impl Client {
         let (mut bytes, mut opcode) = (Vec::new(), kind.into());
         let mut parts = parts.into_iter().peekable();
         while let Some(part) = parts.next() {
-            bytes.extend(frame(parts.peek().is_none(), opcode, part.as_ref()));
+            let protocol = &self.end.borrow().protocol;
+            bytes.extend(protocol.frame(parts.peek().is_none(), opcode, part.as_ref()));
             opcode = OpCode::Continuation;
         }
         self.send_bytes(&bytes)
@@ -128,48 +137,56 @@ impl Client {
 
     /// Sends a Ping of at most 125 bytes.
     pub fn ping(&mut self, payload: &[u8]) -> &mut Self {
-        self.send_bytes(&frame(true, OpCode::Ping, payload))
+        let bytes = self
+            .end
+            .borrow()
+            .protocol
+            .frame(true, OpCode::Ping, payload);
+        self.send_bytes(&bytes)
     }
 
     /// Begins the closing handshake.
     pub fn close(&mut self, code: CloseCode, reason: &str) -> &mut Self {
-        self.end.borrow_mut().protocol.close_sent = true;
-        self.send_bytes(&close_frame(code, reason))
+        let bytes = self.end.borrow_mut().protocol.close_frame(code, reason);
+        self.send_bytes(&bytes)
     }
 
-    /// Sends bytes as they are: a part of a frame, or what no correct client sends.
+    /// Sends bytes unchanged: a part of a frame, or invalid ones.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> &mut Self {
         if let Some(corked) = &mut self.corked {
             corked.extend_from_slice(bytes);
             return self;
         }
+        let boundaries = self.boundaries.take().into_iter().flatten();
+        let inside = boundaries.take_while(|boundary| *boundary < bytes.len());
         let mut start = 0;
-        let mut boundaries = std::mem::take(&mut self.boundaries);
-        boundaries.push(bytes.len());
-        for end in boundaries.into_iter().map(|end| end.min(bytes.len())) {
-            if end > start {
-                self.act(|io, id| io.deliver(id, &bytes[start..end]));
-                start = end;
-            }
+        for end in inside.chain([bytes.len()]) {
+            let piece = bytes
+                .get(start..end)
+                .expect("boundaries in ascending order");
+            self.act(|io, id| io.deliver(id, piece));
+            start = end;
         }
         self
     }
 
-    /// Splits the next bytes that are sent at these offsets, in ascending order: each piece arrives in a turn of its own, as if it
-    /// came in a TCP segment of its own. The offsets count from the first byte of the frame or request; those behind its end are
-    /// ignored.
-    pub fn split(&mut self, boundaries: impl IntoIterator<Item = usize>) -> &mut Self {
-        self.boundaries = boundaries.into_iter().collect();
+    /// Splits the next frame, request or bytes at these offsets, in ascending order: each piece arrives in a turn of its own, as if
+    /// it came in a TCP segment of its own. Offsets behind the end are ignored, so that `split(1..)` sends byte by byte.
+    pub fn split<B>(&mut self, boundaries: B) -> &mut Self
+    where
+        B: IntoIterator<Item = usize, IntoIter: 'static>,
+    {
+        self.boundaries = Some(Box::new(boundaries.into_iter()));
         self
     }
 
-    /// Keeps what is sent from here on, until [`uncork`](Self::uncork) sends all of it at once: it arrives in one turn.
+    /// Keeps all further bytes until [`uncork`](Self::uncork) sends them at once, so that they arrive in one turn.
     pub fn cork(&mut self) -> &mut Self {
         self.corked.get_or_insert_default();
         self
     }
 
-    /// Sends what [`cork`](Self::cork) has kept.
+    /// Sends the bytes that [`cork`](Self::cork) has kept.
     pub fn uncork(&mut self) -> &mut Self {
         let bytes = self.corked.take().unwrap_or_default();
         self.send_bytes(&bytes)
@@ -221,7 +238,7 @@ impl Client {
         self
     }
 
-    // What came back.
+    // The responses.
 
     /// Takes the next message, which has to be text.
     ///
@@ -288,13 +305,15 @@ impl Client {
         std::iter::from_fn(|| self.take(|event| Some(event.clone()))).collect()
     }
 
-    /// Checks that everything received has been taken.
+    /// Checks that every message has been taken, and that the server has not closed the WebSocket. Pings and Pongs do not count:
+    /// the engine sends them by itself.
     ///
     /// # Panics
-    /// Something has not been taken.
+    /// A message or a Close has not been taken.
     #[track_caller]
     pub fn expect_nothing(&mut self) {
-        if let Some(event) = self.take(|event| Some(event.clone())) {
+        let counts = |event: &Received| !matches!(event, Received::Ping(_) | Received::Pong(_));
+        if let Some(event) = self.take(|event| counts(event).then(|| event.clone())) {
             self.fail(&format!("nothing before {event}"));
         }
     }

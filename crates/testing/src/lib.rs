@@ -48,6 +48,7 @@ mod network;
 mod protocol;
 mod received;
 mod upgrade;
+mod upstream;
 mod world;
 
 #[cfg(test)]
@@ -57,3 +58,4 @@ pub use client::Client;
 pub use network::Network;
 pub use received::{Received, TcpState};
 pub use upgrade::{HttpResponse, Upgrade};
+pub use upstream::Upstream;

@@ -2,15 +2,19 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use hioload_engine::{Config, Handler, ReconfigureError, Remote, Totals, Tunables};
 use hioload_lcore::Time;
+use hioload_transport::Endpoint;
 
 use crate::client::Client;
+use crate::protocol::Protocol;
 use crate::upgrade::{HttpResponse, Upgrade};
+use crate::upstream::Upstream;
 use crate::world::{Lcores, World};
 
 /// The lcores of a server on the thread of a test, each with its own instance of the handler, a clock that the test moves, and
@@ -26,7 +30,7 @@ pub struct Network<H: Handler> {
 }
 
 impl<H: Handler> Network<H> {
-    /// Starts lcores with the handlers that `make` builds from their numbers. `make` takes a clone of whatever the test shares with
+    /// Starts lcores with the handlers that `make` builds from their numbers. `make` takes a clone of the values that the test shares with
     /// its handlers, such as an `Rc<RefCell<_>>`: all of them run on this thread.
     ///
     /// Of the configuration, `executor_threads` counts only if it is 0: then every job is refused.
@@ -42,7 +46,7 @@ impl<H: Handler> Network<H> {
 
     // Clients.
 
-    /// A client of lcore 0 requests a WebSocket. [`Client::expect_open`] or [`Client::expect_refused`] says what the test expects.
+    /// A client of lcore 0 requests a WebSocket. [`Client::expect_open`] or [`Client::expect_refused`] states the expected response.
     #[track_caller]
     pub fn connect(&mut self, upgrade: impl Into<Upgrade>) -> Client {
         self.connect_to(0, upgrade)
@@ -84,6 +88,46 @@ impl<H: Handler> Network<H> {
         let mut client = self.dial(lcore);
         client.send_bytes(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes());
         client.expect_refused()
+    }
+
+    // Connections that handlers open.
+
+    /// The lcores and endpoints of the connections that handlers open and that the test has neither accepted nor failed: by lcore,
+    /// the oldest of each lcore first.
+    pub fn connecting(&self) -> Vec<(usize, Endpoint)> {
+        let connecting = self.world.borrow_mut().connecting();
+        connecting
+            .into_iter()
+            .map(|(lcore, _, to)| (lcore, to))
+            .collect()
+    }
+
+    /// The test plays the server of the first of [`connecting`](Self::connecting): TCP connects, and the request arrives.
+    ///
+    /// # Panics
+    /// No handler opens a connection.
+    #[track_caller]
+    pub fn accept(&mut self) -> Upstream {
+        let end = {
+            let mut world = self.world.borrow_mut();
+            let (lcore, id) = world.end_connect(Ok(()));
+            world.attach(lcore, id, Protocol::of_server())
+        };
+        Upstream::new(Client::new(
+            Rc::clone(&self.world) as Rc<RefCell<dyn World>>,
+            end,
+        ))
+    }
+
+    /// The first of [`connecting`](Self::connecting) fails with this error, such as `ConnectionRefused`.
+    ///
+    /// # Panics
+    /// No handler opens a connection.
+    #[track_caller]
+    pub fn fail_connect(&mut self, error: ErrorKind) {
+        let mut world = self.world.borrow_mut();
+        world.end_connect(Err(error));
+        world.settle();
     }
 
     // Time.

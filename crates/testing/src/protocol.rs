@@ -1,4 +1,4 @@
-//! The client's side of the protocol: bytes from the server in, events out.
+//! The peer's side of the protocol: bytes from the lcore in, events out.
 
 use std::fmt;
 
@@ -20,9 +20,11 @@ const MAX_HEAD: usize = 64 << 10;
 /// Events that a failure message shows.
 const SHOWN: usize = 16;
 
-/// The protocol state of one client.
+/// The protocol state of one client, or of the server of a connection that a handler opens.
 pub(crate) struct Protocol {
     state: State,
+    /// A client masks its frames.
+    mask: Option<[u8; 4]>,
     assembler: Assembler,
     compressor: Compressor,
     deflation: Deflation,
@@ -30,8 +32,8 @@ pub(crate) struct Protocol {
     received: Vec<Received>,
     /// Which of `received` the test has taken.
     taken: Vec<bool>,
-    /// Whether the client has sent a Close, after which it sends no other.
-    pub(crate) close_sent: bool,
+    /// Whether a Close was sent, after which no other follows.
+    close_sent: bool,
 }
 
 enum State {
@@ -41,8 +43,10 @@ enum State {
         arrived: Vec<u8>,
     },
     Open(Decoder),
-    /// The response was not 101: what follows is its body.
+    /// The response was not 101: its body follows.
     Body,
+    /// A server keeps the request that arrives.
+    Request(Vec<u8>),
 }
 
 impl Protocol {
@@ -51,6 +55,7 @@ impl Protocol {
         let options = AssemblerOptions::new(limits).budget(usize::MAX);
         let mut protocol = Self {
             state: State::Body,
+            mask: Some(MASK),
             assembler: Assembler::new(options),
             compressor: Compressor::new(&DeflateConfig::default(), 1 << 20),
             deflation: Deflation::None,
@@ -61,6 +66,38 @@ impl Protocol {
         };
         protocol.await_response(Upgrade::new("/"));
         protocol
+    }
+
+    /// The protocol state of a server, which awaits a request.
+    pub(crate) fn of_server() -> Self {
+        Self {
+            state: State::Request(Vec::new()),
+            mask: None,
+            ..Self::new()
+        }
+    }
+
+    /// The request that a server has received so far.
+    pub(crate) fn request(&self) -> &[u8] {
+        match &self.state {
+            State::Request(arrived) => arrived,
+            _ => &[],
+        }
+    }
+
+    /// A server accepts the upgrade: frames follow.
+    pub(crate) fn serve(&mut self) {
+        self.state = State::Open(Decoder::new(Role::Server));
+        self.response = Some(HttpResponse {
+            status: 101,
+            headers: Vec::new(),
+            body: Vec::new(),
+        });
+    }
+
+    /// Whether this is a server whose closing handshake is complete: it ends TCP first (RFC 6455 §7.1.1).
+    pub(crate) fn ends_tcp(&self) -> bool {
+        self.mask.is_none() && self.close_sent && self.close().is_some()
     }
 
     /// A request was sent, or will be.
@@ -91,6 +128,10 @@ impl Protocol {
             State::Body => {
                 let response = self.response.as_mut().expect("a body follows a head");
                 response.body.append(&mut bytes);
+                Vec::new()
+            }
+            State::Request(arrived) => {
+                arrived.append(&mut bytes);
                 Vec::new()
             }
             State::Open(_) => self.read_frames(&mut bytes),
@@ -135,24 +176,22 @@ impl Protocol {
         while !bytes.is_empty() {
             let (used, event) = match decoder.decode(&mut self.assembler, bytes) {
                 Ok(decoded) => decoded,
-                Err(e) => panic!("the server broke the protocol: {e}"),
+                Err(e) => panic!("the lcore broke the protocol: {e}"),
             };
             if let Some(event) = event {
                 self.received.push(copy_event(&event));
                 match event {
-                    // RFC 6455 §5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in response,
-                    // unless it already received a Close frame."
+                    // RFC 6455 §5.5.2 and §5.5.1: a Pong answers a Ping, and a Close the first Close.
                     Event::Ping(payload) => {
-                        encode::frame_into(&mut answers, OpCode::Pong, payload, Some(MASK));
+                        encode::frame_into(&mut answers, OpCode::Pong, payload, self.mask);
                     }
-                    // RFC 6455 §5.5.1: "If an endpoint receives a Close frame and did not previously send a Close frame,
-                    // the endpoint MUST send a Close frame in response."
                     Event::Close(frame) if !self.close_sent => {
                         let frame = frame.map(|frame| CloseFrame {
                             reason: "",
                             ..frame
                         });
-                        encode::close_into(&mut answers, frame, Some(MASK));
+                        encode::close_into(&mut answers, frame, self.mask);
+                        self.close_sent = true;
                     }
                     _ => {}
                 }
@@ -168,10 +207,25 @@ impl Protocol {
         let mut out = Vec::new();
         match self.compressor.compress(&mut self.deflation, payload) {
             Some(shorter) => {
-                encode::fragment_into(&mut out, true, true, kind.into(), shorter, Some(MASK));
+                encode::fragment_into(&mut out, true, true, kind.into(), shorter, self.mask);
             }
-            None => encode::frame_into(&mut out, kind.into(), payload, Some(MASK)),
+            None => encode::frame_into(&mut out, kind.into(), payload, self.mask),
         }
+        out
+    }
+
+    /// A frame of any sort, uncompressed.
+    pub(crate) fn frame(&self, fin: bool, opcode: OpCode, payload: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode::fragment_into(&mut out, fin, false, opcode, payload, self.mask);
+        out
+    }
+
+    /// A Close frame.
+    pub(crate) fn close_frame(&mut self, code: CloseCode, reason: &str) -> Vec<u8> {
+        self.close_sent = true;
+        let mut out = Vec::new();
+        encode::close_into(&mut out, Some(CloseFrame { code, reason }), self.mask);
         out
     }
 
@@ -224,20 +278,6 @@ fn copy_event(event: &Event<'_>) -> Received {
             Received::Close(code, reason.to_owned())
         }
     }
-}
-
-/// A frame of any sort.
-pub(crate) fn frame(fin: bool, opcode: OpCode, payload: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    encode::fragment_into(&mut out, fin, false, opcode, payload, Some(MASK));
-    out
-}
-
-/// A Close frame.
-pub(crate) fn close_frame(code: CloseCode, reason: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    encode::close_into(&mut out, Some(CloseFrame { code, reason }), Some(MASK));
-    out
 }
 
 impl fmt::Display for Protocol {

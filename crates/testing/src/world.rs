@@ -1,6 +1,7 @@
 //! The lcores of a network and the clients' ends of its connections, and the loop that runs both until nothing is left to do.
 
 use std::cell::RefCell;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use hioload_engine::{Config, Group, Handler, Jobs, Lcore, Remote};
 use hioload_lcore::Time;
 use hioload_transport::fake::{Fake, FakeEnd, FakeOptions};
-use hioload_transport::{ConnId, Peer, Transport};
+use hioload_transport::{ConnId, Endpoint, Peer, Transport};
 
 use crate::protocol::Protocol;
 use crate::received::TcpState;
@@ -18,7 +19,7 @@ const START: Time = Time::from_millis(1000);
 /// Connections of one lcore at a time.
 const MAX_CONNECTIONS: usize = 4096;
 /// Rounds after which lcores that still have work are taken to be in a loop.
-const MAX_ROUNDS: usize = 10_000;
+const MAX_ROUNDS: usize = 1000;
 /// Rounds of a handler with `TURNS`, which may have work in every turn.
 const ROUNDS_WITH_TURNS: usize = 8;
 
@@ -34,7 +35,7 @@ pub(crate) struct End {
     pub(crate) ended: bool,
 }
 
-/// What a client needs of a network, whatever the handler is.
+/// The operations of a network that a client needs, independent of the handler.
 pub(crate) trait World {
     /// Runs lcores and clients until nothing is left to do at the present time.
     fn settle(&mut self);
@@ -100,10 +101,41 @@ impl<H: Handler> Lcores<H> {
             SocketAddr::from(([192, 0, 2, 1], self.next_port))
         });
         let id = self.lcore(lcore).transport().accept(Peer::Ip(source));
+        self.attach(lcore, id, Protocol::new())
+    }
+
+    /// The connections that handlers open and that have no outcome: by lcore, the oldest of each first.
+    pub(crate) fn connecting(&mut self) -> Vec<(usize, ConnId, Endpoint)> {
+        let lcores = self.lcores.iter_mut().enumerate();
+        let running = lcores.filter_map(|(n, lcore)| Some((n, lcore.as_mut()?)));
+        let each = running.flat_map(|(n, lcore)| {
+            let connecting = lcore.transport().connecting().into_iter();
+            connecting.map(move |(id, to)| (n, id, to))
+        });
+        each.collect()
+    }
+
+    /// The first of the connections that handlers open has this outcome. Returns it.
+    #[track_caller]
+    pub(crate) fn end_connect(&mut self, outcome: Result<(), ErrorKind>) -> (usize, ConnId) {
+        let Some((lcore, id, _)) = self.connecting().into_iter().next() else {
+            panic!("no handler opens a connection");
+        };
+        self.lcore(lcore).transport().connect_outcome(id, outcome);
+        (lcore, id)
+    }
+
+    /// The other end of a connection.
+    pub(crate) fn attach(
+        &mut self,
+        lcore: usize,
+        id: ConnId,
+        protocol: Protocol,
+    ) -> Rc<RefCell<End>> {
         let end = Rc::new(RefCell::new(End {
             lcore,
             id,
-            protocol: Protocol::new(),
+            protocol,
             tcp: TcpState::Open,
             answers: true,
             ended: false,
@@ -115,15 +147,17 @@ impl<H: Handler> Lcores<H> {
 
     /// Moves the clock, and stops at each timer on the way.
     pub(crate) fn advance(&mut self, span: Duration) {
-        // Bounds the time for which an lcore waits that has no timer: one that throttles accepts, or whose group drains.
-        const MAX_STEP: Duration = Duration::from_millis(100);
         // The resolution of timers.
         const MIN_STEP: Duration = Duration::from_millis(1);
+        // An lcore that throttles accepts has no timer for it.
+        const ACCEPTS: Duration = Duration::from_millis(10);
+        let throttled = self.remote.tunables().limits.accept_rate != 0;
         let until = self.now + span;
         self.settle();
         while self.now < until {
             let timers = self.lcores.iter().flatten().filter_map(Lcore::next_timer);
-            let step = timers.min().unwrap_or(MAX_STEP).clamp(MIN_STEP, MAX_STEP);
+            let step = timers.chain(throttled.then_some(ACCEPTS)).min();
+            let step = step.unwrap_or(span).max(MIN_STEP);
             self.now = (self.now + step).min(until);
             self.settle();
         }
@@ -200,7 +234,7 @@ impl<H: Handler> World for Lcores<H> {
 }
 
 impl End {
-    /// Receives what the server has sent. Returns whether the client has sent something.
+    /// Receives the bytes that the server has sent. Returns whether the client has sent something.
     fn pump(&mut self, io: &mut Fake) -> bool {
         let mut answers = Vec::new();
         let bytes = io.sent(self.id);
@@ -218,7 +252,7 @@ impl End {
         }
         let mut sent = io.deliver(self.id, &answers);
         // RFC 6455 §7.1.1: the client waits for the server to close first.
-        if self.tcp == TcpState::Finished {
+        if self.tcp == TcpState::Finished || self.protocol.ends_tcp() {
             self.ended = true;
             sent |= io.end(self.id);
         }

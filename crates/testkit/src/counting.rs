@@ -55,7 +55,7 @@ pub fn allocations() -> u64 {
     CALLS.with(Cell::get)
 }
 
-/// The bytes that this thread has allocated and not freed. Negative if it frees what other threads allocated.
+/// The bytes that this thread has allocated and not freed. Negative if it frees memory that other threads allocated.
 #[must_use]
 pub fn held() -> isize {
     HELD.with(Cell::get)

@@ -13,7 +13,7 @@ use hioload_mem::LocalShared;
 
 use crate::{FlowInfo, Wanted};
 
-/// Names one connection of one transport. The generation makes a stale id harmless: a call with one does nothing.
+/// The id of a connection of one transport. The generation makes a stale id harmless: a call with one does nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct ConnId {
     /// Slot, dense from 0: the engine keeps its own per-connection arrays by it.
@@ -64,25 +64,25 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// What the driver did with the bytes it was lent.
+/// The driver's result for the bytes that it was lent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Taken {
     /// Bytes consumed from the front. The transport keeps the rest.
     pub bytes: usize,
-    /// When to present the rest (meaningless if all was consumed).
+    /// The time to present the rest (meaningless if all was consumed).
     pub rest: Rest,
 }
 
-/// When unconsumed bytes are presented again, always from the first one and contiguous with those that follow.
+/// The time at which unconsumed bytes are presented again, from the first one, and contiguous with later bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rest {
-    /// They are incomplete: present them when more bytes have been appended.
+    /// They are incomplete: present them after more bytes have been appended.
     NeedsMore,
     /// The driver has had its share of this turn: present them in the next one (or after `resume`, if paused).
     Later,
 }
 
-/// Why a connection's slot was freed.
+/// The reason why a connection's slot was freed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Closed {
     /// By `close`: everything queued was handed to the network.
@@ -116,7 +116,7 @@ pub struct Budget {
     pub accepts: usize,
 }
 
-/// What one `dispatch` did.
+/// The result of one `dispatch`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Activity {
     /// Calls made to the driver.
@@ -127,10 +127,10 @@ pub struct Activity {
     pub more: bool,
 }
 
-/// Why the send queue took nothing.
+/// The reason why the send queue took nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SendError {
-    /// The connection is gone, or its sending side was finished or closed.
+    /// The connection has ended, or its sending side was finished or closed.
     Closed,
     /// The bound of the connection's queue is reached, or the lcore's pool has no chunk left. The last quarter of the pool
     /// is for connections that are not blocked.
@@ -209,11 +209,11 @@ pub trait Driver {
     /// Bytes arrived, or are presented again; there is at least one. The driver may modify those that it consumes. It must
     /// not modify the others.
     fn on_data<C: Connections>(&mut self, io: &mut C, id: ConnId, data: &mut [u8]) -> Taken;
-    /// The peer sends no more (TCP FIN), and everything it sent has been consumed or was left as `NeedsMore`.
+    /// The peer has ended its sending side (TCP FIN), and all its bytes were consumed or left as `NeedsMore`.
     fn on_end<C: Connections>(&mut self, io: &mut C, id: ConnId);
     /// The queue of a blocked connection is empty: everything was handed to the network.
     fn on_writable<C: Connections>(&mut self, io: &mut C, id: ConnId);
-    /// A hint that the connection in this slot will probably be called for soon, so that the driver can prefetch its own
+    /// A hint that the next calls will probably be for the connection in this slot, so that the driver can prefetch its own
     /// state. The slot may be free.
     #[inline]
     fn prefetch(&mut self, _index: u32) {}
@@ -227,15 +227,15 @@ pub trait Driver {
 /// A [`Driver`] sees only this side, so that a [layer](crate::layer) such as TLS can stand between a transport and the driver
 /// and lend *itself* to the driver while the transport below dispatches.
 pub trait Connections {
-    /// Opens a connection; the outcome comes as `on_connect`.
+    /// Opens a connection. `on_connect` reports the outcome.
     fn connect(&mut self, to: &Endpoint) -> io::Result<ConnId>;
 
-    /// Lends contiguous send space: at least one byte, and at least `want` or what a frame header needs, whichever is less.
+    /// Lends contiguous send space: at least one byte, and at least the lesser of `want` and the size of a frame header.
     /// `Full` if there is less. Write from the front, then `commit`.
     ///
-    /// A second call with the same `want`, and no other call in between, lends the same memory with what was written to it.
+    /// A second call with the same `want`, and no other call in between, lends the same memory with its contents.
     fn send_space(&mut self, id: ConnId, want: usize) -> Result<&mut [u8], SendError>;
-    /// Queues the first `n` bytes of the space lent last.
+    /// Queues the first `n` bytes of the space that the latest call lent.
     fn commit(&mut self, id: ConnId, n: usize);
     /// Bytes that `send_space` and `commit` are sure to take now, in all. A writer that checks this first never leaves half a
     /// frame.
@@ -259,14 +259,14 @@ pub trait Connections {
 
     /// Stops presenting received bytes; the peer is slowed by its window.
     fn pause(&mut self, id: ConnId);
-    /// Undoes `pause`.
+    /// Ends the effect of `pause`.
     fn resume(&mut self, id: ConnId);
 
-    /// Sends what is queued, then ends the sending side (FIN). Receiving goes on.
+    /// Sends the queued bytes, then ends the sending side (FIN). Receiving continues.
     fn finish(&mut self, id: ConnId);
-    /// Sends what is queued, then closes and frees the slot.
+    /// Sends the queued bytes, then closes and frees the slot.
     fn close(&mut self, id: ConnId);
-    /// Resets the connection and frees the slot; what is queued is lost.
+    /// Resets the connection and frees the slot. Queued bytes are lost.
     fn abort(&mut self, id: ConnId);
 
     /// The peer; `None` if the id is stale.
@@ -275,22 +275,22 @@ pub trait Connections {
 
 /// A transport: its [`Connections`], the turn, and accepting.
 pub trait Transport: Connections + Sized {
-    /// What it can do.
+    /// Its features.
     fn features(&self) -> Features;
 
     /// Sleeps until something is ready, the waker is used, or `timeout` has elapsed. `Some(ZERO)` polls; `None` sets no limit.
     /// Returns at once if work is left from the last turn.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
-    /// Calls the driver for what is ready, within `budget`; the rest is kept for the next turn, in fair order. `now` is the
+    /// Calls the driver for ready connections, within `budget`. The others wait for the next turn, in fair order. `now` is the
     /// turn's only clock reading, taken after `wait`.
     fn dispatch<D: Driver>(&mut self, driver: &mut D, budget: Budget, now: Time) -> Activity;
-    /// Sends what is queued, with one gathered write per connection, then finishes and closes the connections for which that
-    /// was asked.
+    /// Sends the queued bytes, with one gathered write per connection, then finishes and closes the connections for which
+    /// that was requested.
     fn flush<D: Driver>(&mut self, driver: &mut D);
 
     /// Stops or restarts accepting. New connections wait in the listener's backlog meanwhile.
     fn set_accepting(&mut self, on: bool);
-    /// Closes the listeners for good.
+    /// Closes the listeners permanently.
     fn stop_listening(&mut self);
 
     /// Wakes this transport from another thread.
@@ -306,7 +306,7 @@ pub trait Transport: Connections + Sized {
     }
 
     /// For an operator: appends the state of flows from slot `from` on, until `rows` has reached its capacity or a few
-    /// thousand slots were examined. Returns the slot to go on from, `None` at the end. A transport over the system's TCP
+    /// thousand slots were examined. Returns the slot to continue from, or `None` at the end. A transport over the system's TCP
     /// lists none: `ss` does.
     fn flows(&self, from: u32, wanted: &Wanted, rows: &mut Vec<FlowInfo>) -> Option<u32> {
         let _ = (from, wanted, rows);

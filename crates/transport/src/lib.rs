@@ -11,8 +11,8 @@
 //! io.flush(driver)             // one write per connection that has something to send
 //! ```
 //!
-//! A call on a transport never calls back into the driver: what the call causes (a close, an error) is reported out of the
-//! next `dispatch` or `flush`. So a driver may call anything from anywhere without re-entrancy.
+//! A call on a transport never calls back into the driver: its effects (a close, an error) are reported by the next
+//! `dispatch` or `flush`. So a driver may call anything from anywhere without re-entrancy.
 //!
 //! | transport | connections |
 //! |---|---|
@@ -22,8 +22,8 @@
 //!
 //! The first two are [`streams::Streams`] over a [`streams::Network`] each, so what a test proves of order and of held bytes on
 //! the fake holds for sockets too. All of them keep their connections in one table, whose documentation (`src/table/mod.rs`)
-//! says how a completion-based transport (io_uring) uses it. A [`layer`] stands between a transport and its driver: that is
-//! where TLS goes.
+//! says how a completion-based transport (io_uring) uses it. A [`layer`] stands between a transport and its driver; a
+//! TLS implementation would be one.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "bypass")]

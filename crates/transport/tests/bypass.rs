@@ -45,7 +45,7 @@ fn bytes_in_order_are_lent_in_their_frames() {
             world.send(&mut wire, &message);
             assert!(world.recv(&mut wire, size) == message);
         }
-        // The device is asked now and then.
+        // The device is polled at times.
         world.until("the device's counters", |world| {
             world.io().device_stats().tx_frames >= 50
         });
@@ -251,17 +251,20 @@ fn the_last_quarter_of_the_pool_is_for_connections_that_are_not_blocked() {
         send_queue: 64 << 20,
         ..Setup::default()
     });
-    let (_deaf, deaf) = world.dial();
+    let (_stalled, stalled) = world.dial();
     let (mut wire, id) = world.dial();
-    world.until("the deaf one has all it can get", |world| {
-        let io = world.io();
-        let room = io.send_room(deaf).min(10_000);
-        if room > 0 {
-            write(io, deaf, &pattern(room));
-        }
-        world.turn();
-        world.io().is_blocked(deaf) && world.io().send_room(deaf) == 0
-    });
+    world.until(
+        "the peer that does not read has filled its share",
+        |world| {
+            let io = world.io();
+            let room = io.send_room(stalled).min(10_000);
+            if room > 0 {
+                write(io, stalled, &pattern(room));
+            }
+            world.turn();
+            world.io().is_blocked(stalled) && world.io().send_room(stalled) == 0
+        },
+    );
     assert!(world.io().pool().available() >= 4096 / 4);
     write(world.io(), id, &[5; 20_000]);
     assert_eq!(world.recv(&mut wire, 20_000).len(), 20_000);

@@ -1,4 +1,4 @@
-//! A layer that changes every byte and their number, as TLS does: what the hooks of [`Layer`] have to be enough for.
+//! A layer that changes every byte and their number, as TLS does: the hooks of [`Layer`] have to suffice for it.
 //!
 //! A record is a length (2 bytes), a masked payload and a sum (1 byte). The mask depends on the number of the record in its
 //! direction, as a nonce would. An empty record is the end mark, as a `close_notify` is.
@@ -45,7 +45,7 @@ struct Conn {
     ended: bool,
     /// `on_end` waits for what is left.
     end_pending: bool,
-    /// What the space lent last was asked for with.
+    /// The `want` of the last call of `send_space`.
     want: usize,
 }
 
@@ -238,7 +238,7 @@ impl Layer for Records {
         let Some(conn) = self.conns.get_mut(id).filter(|_| n > 0) else {
             return;
         };
-        // The same memory again, with the plaintext in it: it is sealed where it lies.
+        // The same memory again, with the plaintext in it, which is sealed in place.
         let Ok(space) = below.send_space(id, conn.want + OVERHEAD) else {
             return;
         };

@@ -1,4 +1,4 @@
-//! How many bytes the unfinished messages of one lcore may hold together.
+//! The budget of bytes that the unfinished messages of one lcore may hold together.
 
 use crate::error::ProtocolError;
 

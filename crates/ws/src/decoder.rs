@@ -44,7 +44,7 @@ enum State {
 /// An event whose payload is not borrowed yet: its type, and where its bytes are.
 struct Found {
     what: What,
-    place: Place,
+    location: Location,
 }
 
 enum What {
@@ -52,7 +52,7 @@ enum What {
     Control(OpCode),
 }
 
-enum Place {
+enum Location {
     /// This range of the input.
     Input(Range<usize>),
     /// The message that the assembler keeps.
@@ -164,7 +164,7 @@ impl Decoder {
                 return self.fail(error);
             }
         };
-        let Some(Found { what, place }) = found else {
+        let Some(Found { what, location }) = found else {
             return Ok((used, None));
         };
         if matches!(what, What::Control(OpCode::Close)) {
@@ -172,11 +172,11 @@ impl Decoder {
             // A message that the Close interrupts is never finished.
             self.release(asm);
         }
-        let payload = match place {
-            Place::Input(at) => &input[at],
-            Place::Message => asm.spent(),
-            Place::Control => asm.spent_control(),
-            Place::Inflated => asm.inflated(),
+        let payload = match location {
+            Location::Input(at) => &input[at],
+            Location::Message => asm.spent(),
+            Location::Control => asm.spent_control(),
+            Location::Inflated => asm.inflated(),
         };
         let event = match what {
             What::Message(kind) => Event::Message(Message::checked(kind, payload)),
@@ -250,21 +250,21 @@ impl Decoder {
             control => {
                 return Ok(Found {
                     what: What::Control(control),
-                    place: Place::Input(at),
+                    location: Location::Input(at),
                 });
             }
         };
-        let place = if header.rsv1 {
+        let location = if header.rsv1 {
             self.inflate(asm, kind, payload)?
         } else if kind == Kind::Text && !utf8::is_valid(payload) {
             // RFC 6455 §8.1, as in `Partial::append`.
             return Err(ProtocolError::InvalidUtf8);
         } else {
-            Place::Input(at)
+            Location::Input(at)
         };
         Ok(Found {
             what: What::Message(kind),
-            place,
+            location,
         })
     }
 
@@ -313,17 +313,17 @@ impl Decoder {
         // RFC 7692 §6.2: "An endpoint MUST use the following algorithm to receive a message in the form of a compressed
         // message.": join the payloads, decompress, pass on. "An endpoint MUST use the following algorithm to receive
         // a message in the form of an uncompressed message.": pass it on as it is.
-        let place = if compressed {
+        let location = if compressed {
             let inflated = self.inflate(asm, kind, &partial.payload);
             asm.give_back(partial);
             inflated?
         } else {
             asm.spend(partial);
-            Place::Message
+            Location::Message
         };
         Ok(Some(Found {
             what: What::Message(kind),
-            place,
+            location,
         }))
     }
 
@@ -333,7 +333,7 @@ impl Decoder {
         self.settle(asm);
         Some(Found {
             what: What::Control(opcode),
-            place: Place::Control,
+            location: Location::Control,
         })
     }
 
@@ -343,11 +343,11 @@ impl Decoder {
         asm: &mut Assembler,
         kind: Kind,
         payload: &[u8],
-    ) -> Result<Place, ProtocolError> {
+    ) -> Result<Location, ProtocolError> {
         let inflated = asm.inflate(self.window.as_deref_mut(), payload)?;
         if kind == Kind::Text && !utf8::is_valid(inflated) {
             return Err(ProtocolError::InvalidUtf8);
         }
-        Ok(Place::Inflated)
+        Ok(Location::Inflated)
     }
 }

@@ -51,7 +51,7 @@ pub fn header(
 /// The header of a final, uncompressed frame of less than 64 KiB as the low bytes of a word, and how many: [`header`] for the
 /// frames that are sent most, in registers. `None` for a longer one.
 ///
-/// Whoever writes all eight bytes writes some that the payload then takes.
+/// A caller may write all eight bytes, and then the payload over those behind the header.
 #[inline]
 #[must_use]
 pub fn header_word(

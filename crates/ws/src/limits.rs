@@ -1,6 +1,6 @@
-//! Bounds of what a peer may send.
+//! Bounds of a peer's messages.
 
-/// Bounds of what a peer may send. Exceeding one fails that connection only.
+/// Bounds of a peer's messages. Exceeding one fails that connection only.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Limits {

@@ -1,4 +1,4 @@
-//! permessage-deflate in the decoder (RFC 7692 §6, §7.2): what is inflated, what is refused, and within which bounds.
+//! permessage-deflate in the decoder (RFC 7692 §6, §7.2): inflation, refusals, and bounds.
 
 mod common;
 

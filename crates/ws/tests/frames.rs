@@ -1,4 +1,4 @@
-//! The rules of RFC 6455 §5-8 for what is received, one by one, each stream both whole and byte by byte.
+//! The rules of RFC 6455 §5-8 for received frames, one by one, each stream both whole and byte by byte.
 
 mod common;
 

@@ -8,7 +8,7 @@
 //!
 //! | [`Reason`] | why |
 //! |---|---|
-//! | `OtherStation` | the destination MAC address is that of another host |
+//! | `OtherHost` | the destination MAC address is that of another host |
 //! | `OtherVlan` | the tag is not that of the host, or is the reserved 4095 |
 //! | `StackedTags` | several tags, or a service tag (802.1ad) |
 //! | `OtherEtherType` | MACsec is not supported |
@@ -368,7 +368,7 @@ fn is_documented(
     let is_group = link.destination[0] & 1 == 1;
     let (source, destination) = addresses(other);
     match reason {
-        Reason::OtherStation => link.destination != MAC && !is_group,
+        Reason::OtherHost => link.destination != MAC && !is_group,
         Reason::OtherVlan => {
             host.vlan.is_some_and(|own| link.vlan != Some(own)) || link.vlan == Some(4095)
         }

@@ -2,7 +2,7 @@
 //!
 //! Input: a byte of options ([`Options`]), the seed of the splits (4 bytes), then steps ([`Step::read`]).
 //!
-//! Whatever the peers do, the engine does not panic, the messages of the bystander are echoed at once, every peer is sent only what
+//! The engine does not panic, the messages of the bystander are echoed at once, every peer is sent only bytes that
 //! RFC 6455 allows, and when all peers have gone, no state of them is left. Unless the options make timing relevant (small windows
 //! and queues), splitting the bytes of the peers changes neither the bytes that they are sent nor the counters.
 
@@ -45,7 +45,7 @@ impl Options {
     }
 }
 
-/// A step of the peer in seat `who`. Peers 0 to 3 have connected to us, we have connected to peers 4 and 5.
+/// A step of the peer number `who`. Peers 0 to 3 have connected to us, we have connected to peers 4 and 5.
 #[derive(Clone, Debug)]
 pub enum Step<'a> {
     /// It sends these bytes.
@@ -64,12 +64,12 @@ pub enum Step<'a> {
     Window(u16),
     /// Milliseconds pass.
     Pass(u16),
-    /// Another peer takes the seat. The old one stays connected and sends nothing more.
+    /// Another peer gets this number. The old one stays connected and sends nothing more.
     Fresh,
 }
 
 impl<'a> Step<'a> {
-    /// Reads a step: a byte with the kind, one with the seat, then its arguments.
+    /// Reads a step: a byte with the kind, one with the number of the peer, then its arguments.
     fn read(input: &mut Input<'a>) -> (usize, Self) {
         let (what, who) = (input.byte(), usize::from(input.byte() % 6));
         let step = match what % 10 {

@@ -35,7 +35,7 @@ pub struct Load {
     pub wrong: Option<String>,
 }
 
-/// Sends numbered messages and compares what comes back.
+/// Sends numbered messages and compares the echoes.
 pub struct Bystander {
     load: Rc<RefCell<Load>>,
     endpoint: Endpoint,

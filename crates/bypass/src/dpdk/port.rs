@@ -34,7 +34,7 @@ struct Watch {
 pub struct PortEnd {
     /// Frames (mbufs) of the port.
     pub frames: usize,
-    /// Frames that its driver keeps: net_af_xdp does not return what is in its rings.
+    /// Frames that its driver keeps: net_af_xdp does not return the frames in its rings.
     pub kept_by_driver: usize,
     /// What the port has counted.
     pub stats: PortStats,

@@ -1,4 +1,4 @@
-//! `hioload check`: reports what a machine has and lacks for a transport, one line for each finding.
+//! `hioload check`: reports the state of a machine for a transport, one line for each finding.
 
 use std::io::{self, Write};
 

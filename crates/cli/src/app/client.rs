@@ -1,57 +1,13 @@
 //! A client's engine over any transport: sockets, or the queues of a port.
 
-use std::cell::OnceCell;
-
-use hioload_bypass::Queues;
-use hioload_device::Device;
-use hioload_transport::Transport;
 use hioload_ws::{Server, ServerOptions};
 
+use super::link::{ClientLink, Work};
 use super::{af_xdp, dpdk};
 use crate::Failure;
-use crate::cli::LinkArgs;
-use crate::config::bypass::{self, BypassSettings};
-use crate::config::sections::{AfXdpArgs, DpdkArgs, TcpArgs};
 use crate::config::values::TransportKind;
 
-/// How a client reaches the network.
-pub(super) struct ClientLink {
-    transport: TransportKind,
-    /// What transports with user-space TCP share.
-    pub bypass: BypassSettings,
-    /// For af-xdp.
-    pub af_xdp: AfXdpArgs,
-    /// For dpdk.
-    #[cfg_attr(not(all(feature = "dpdk", target_os = "linux")), allow(dead_code))]
-    pub dpdk: DpdkArgs,
-    /// EAL starts once in a process, so it has to outlive each engine of the link.
-    #[cfg_attr(not(all(feature = "dpdk", target_os = "linux")), allow(dead_code))]
-    pub eal: OnceCell<dpdk::EalHandle>,
-}
-
 impl ClientLink {
-    /// Fills in the defaults, and checks that the settings agree.
-    ///
-    /// # Errors
-    /// Code 2: they do not.
-    pub(super) fn new(arguments: &LinkArgs) -> Result<Self, Failure> {
-        let LinkArgs {
-            transport,
-            bypass,
-            af_xdp,
-            dpdk,
-        } = arguments.clone();
-        let link = Self {
-            transport,
-            bypass: BypassSettings::new(bypass, &TcpArgs::default()),
-            af_xdp,
-            dpdk,
-            eal: OnceCell::new(),
-        };
-        bypass::check(transport, &link.bypass, &link.af_xdp, &[])?;
-        Ok(link)
-    }
-
     /// Makes an engine without listeners and has `work` run it. Over queues, `Lcores::Auto` is one lcore for each queue.
     ///
     /// # Errors
@@ -69,29 +25,5 @@ impl ClientLink {
             TransportKind::AfXdp => af_xdp::client(self, options, work),
             TransportKind::Dpdk => dpdk::client(self, options, work),
         }
-    }
-}
-
-/// What a client does with an engine.
-pub(super) trait Work: Sized {
-    /// The result of the work.
-    type Output;
-
-    /// Runs the engine until the work ends.
-    fn run<T: Transport + 'static>(self, engine: Server<T>) -> Self::Output;
-
-    /// Makes an engine over the queues of a port and runs it. Work that needs a device between a queue and TCP wraps the queues
-    /// first.
-    ///
-    /// # Errors
-    /// The queues can have no engine.
-    // Only af-xdp and dpdk have queues.
-    #[cfg_attr(not(any(feature = "af-xdp", feature = "dpdk")), allow(dead_code))]
-    fn run_over<D: Device + 'static>(
-        self,
-        queues: Queues<D>,
-        options: ServerOptions,
-    ) -> Result<Self::Output, Failure> {
-        Ok(self.run(queues.server(options).map_err(bypass::failure)?))
     }
 }

@@ -12,8 +12,8 @@ use hioload_ws::{
     ServerOptions, ServerReply, SocketOptions,
 };
 
-use super::client::{ClientLink, Work};
 use super::histogram::Histogram;
+use super::link::{ClientLink, Work};
 use super::target::Target;
 use crate::Failure;
 use crate::cli::ConnectArgs;

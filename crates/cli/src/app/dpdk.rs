@@ -3,9 +3,9 @@
 #[cfg(all(feature = "dpdk", target_os = "linux"))]
 mod with;
 #[cfg(all(feature = "dpdk", target_os = "linux"))]
-pub(super) use with::{EalHandle, client, serve};
+pub(super) use with::{client, serve};
 
 #[cfg(not(all(feature = "dpdk", target_os = "linux")))]
 mod without;
 #[cfg(not(all(feature = "dpdk", target_os = "linux")))]
-pub(super) use without::{EalHandle, client, serve};
+pub(super) use without::{client, serve};

@@ -25,8 +25,8 @@ use hioload_ws::{Lcores, Server, ServerOptions};
 
 use self::attack::AttackPart;
 use self::tap::Recording;
-use super::client::{ClientLink, Work};
 use super::files;
+use super::link::{ClientLink, Work};
 use crate::Failure;
 use crate::cli::load::LoadArgs;
 use crate::config::bypass;

@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: ServeArgs) -> Result<(), Failure> {
     serve(config)
 }
 
-/// Lowers `max_connections` to what the limit on open files allows. If the operator chose it, a warning is logged.
+/// Lowers `max_connections` to the number that the limit on open files allows. If the operator chose it, a warning is logged.
 fn fit_open_files(config: &mut ServeConfig) {
     let Some(limit) = files::raise_limit() else {
         return;

@@ -1,6 +1,6 @@
 //! The subprotocol `hioload.topics.v1`: JSON commands in, JSON messages out. docs/serving.md documents it.
 //!
-//! The parser reads only what a command needs; `data` and `id` pass through as the JSON text that arrived.
+//! The parser reads only the keys of a command; `data` and `id` pass through as the JSON text that arrived.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -6,8 +6,8 @@ use hioload_bypass::Error;
 use hioload_tcp::StackConfig;
 use hioload_ws::Endpoint;
 
+use super::apply::{bytes, set, span, within};
 use super::sections::{AfXdpArgs, BypassArgs, TcpArgs};
-use super::serve::{bytes, set, span, within};
 use super::values::TransportKind;
 use crate::Failure;
 

@@ -1,6 +1,6 @@
 //! The declaration of all settings: one struct for each section of the file, which is also a heading of `hioload serve --help`.
 //!
-//! A setting is declared once, as a field: its documentation, its type (which says what it accepts), its placeholder, its default,
+//! A setting is declared once, as a field: its documentation, its type (which defines the accepted values), its placeholder, its default,
 //! whether it can change while lcores run, and what happens beyond a bound. The flag, the key of the file, the help,
 //! `deploy/hioload.toml` and `docs/configuration.md` follow from that (see [`super::reference`]).
 
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use hioload_ws::{HugePages, Idle, SendPolicy};
 
-use super::reference::{Change, Section, Setting};
+use super::declaration::{Change, Section, Setting};
 use super::text;
 use super::values::{
     Accepts, AllowOrigin, AtLeastOne, AutoOff, BusyPoll, Control, Deflate, EalArguments, Gateway,
@@ -158,7 +158,7 @@ section! {
     LimitArgs, "limits", "Limits" {
         /// Open connections of the process
         ///
-        /// If it is not set, it is lowered to what the limit on open files allows.
+        /// If it is not set, it is lowered to the number that the limit on open files allows.
         max_connections: UpTo<usize, MOST_SLOTS>, "N", "100000", UpToStart,
             beyond "the request is answered with 503";
         /// Open connections from one source address (IPv6: one /64); 0: no limit

@@ -1,7 +1,6 @@
 //! What `hioload serve` runs: the settings with their defaults, checked against this machine.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use hioload_lcore::topology::Topology;
 use hioload_ws::deflate::{DeflateConfig, Sharing};
@@ -10,11 +9,11 @@ use hioload_ws::{
 };
 
 use super::Settings;
+use super::apply::{bytes, set, span, within};
 use super::bypass::{self, BypassSettings};
 use super::sections::{AfXdpArgs, DeflateArgs, DpdkArgs, EngineArgs, LimitArgs, SocketArgs};
 use super::values::{
-    AllowOrigin, Control, Deflate, LogFilter, LogFormat, NetworkValue, Size, Span, TransportKind,
-    Within,
+    AllowOrigin, Control, Deflate, LogFilter, LogFormat, NetworkValue, Size, TransportKind,
 };
 use crate::Failure;
 
@@ -91,7 +90,7 @@ impl ServeConfig {
         }
     }
 
-    /// Checks what parsing cannot: that settings agree, and that the CPUs exist.
+    /// The checks that need more than one setting: that settings agree, and that the CPUs exist.
     ///
     /// # Errors
     /// Code 2, and the flag to change.
@@ -134,26 +133,6 @@ impl ServeConfig {
         }
         warnings
     }
-}
-
-/// Sets each target whose source holds a value.
-macro_rules! set {
-    ($($target:expr => $source:expr;)*) => {
-        $(if let Some(value) = $source { $target = value; })*
-    };
-}
-pub(super) use set;
-
-pub(super) fn bytes<const A: u64, const B: u64>(size: Option<Within<Size, A, B>>) -> Option<usize> {
-    size.map(|size| size.0.0)
-}
-
-pub(super) fn within<T, const A: u64, const B: u64>(value: Option<Within<T, A, B>>) -> Option<T> {
-    value.map(|value| value.0)
-}
-
-pub(super) fn span(span: Option<Span>) -> Option<Duration> {
-    span.map(|span| span.0)
 }
 
 fn networks(list: Option<&[NetworkValue]>) -> Networks {
@@ -206,7 +185,7 @@ fn deflate_from(args: &DeflateArgs) -> Option<DeflateConfig> {
     Some(config)
 }
 
-/// The settings that can change while the server runs: those that [`Change`](super::reference::Change) calls `Running` or
+/// The settings that can change while the server runs: those that [`Change`](super::declaration::Change) calls `Running` or
 /// `UpToStart`.
 pub(super) fn tunables(settings: &Settings) -> Tunables {
     let Settings {

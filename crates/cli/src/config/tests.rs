@@ -2,7 +2,8 @@ use std::collections::BTreeSet;
 
 use clap::{CommandFactory, FromArgMatches};
 
-use super::reference::{self, Change, settings};
+use super::declaration::Change;
+use super::reference::{self, settings};
 use super::sections::{AfXdpArgs, DpdkArgs};
 use super::serve::{ServeConfig, tunables};
 use super::values::Size;

@@ -38,7 +38,7 @@ fn accept(lab: &mut Lab, id: ConnId) -> String {
 }
 
 #[test]
-fn connects_and_talks_in_masked_frames() {
+fn a_client_connects_and_sends_masked_frames() {
     // RFC 6455 §4.1: "it MUST open a connection, send an opening handshake, and read the server's handshake in
     // response." "[...] the client MUST send an opening handshake to the server." §5.1: "a client MUST mask all frames
     // that it sends to the server". §5.3: "A masked frame MUST have the field frame-masked set to 1".
@@ -61,7 +61,7 @@ fn connects_and_talks_in_masked_frames() {
 }
 
 #[test]
-fn a_client_lets_the_server_end_tcp_first() {
+fn a_client_lets_the_server_close_tcp_first() {
     let mut lab = Lab::new(Config::default());
     let id = connecting(&mut lab);
     lab.io().connect_outcome(id, Ok(()));
@@ -80,7 +80,7 @@ fn a_client_lets_the_server_end_tcp_first() {
 }
 
 #[test]
-fn every_failure_is_told_once_and_frees_the_slot() {
+fn every_failure_is_reported_once_and_frees_the_slot() {
     // RFC 6455 §4.1: "If the connection could not be opened, [...] then the client MUST _Fail the WebSocket Connection_
     // and abort the connection attempt." §7.2.1: "To do so, the client MUST _Fail the WebSocket Connection_ as defined
     // in Section 7.1.7." "If at any point the underlying transport layer connection is unexpectedly lost, the client
@@ -140,11 +140,11 @@ fn every_failure_is_told_once_and_frees_the_slot() {
     }
 }
 #[test]
-fn every_request_has_its_nonce_and_every_frame_its_key() {
+fn every_request_has_a_new_nonce_and_every_frame_a_new_key() {
     // RFC 6455 §4.1: "The nonce MUST be selected randomly for each connection." §5.3: "the client MUST pick a fresh
     // masking key from the set of allowed 32-bit values." "[...] the masking key MUST be derived from a strong source
     // of entropy, and the masking key for a given frame MUST NOT make it simple for a server/proxy to predict the
-    // masking key for a subsequent frame." (A test can see only that none comes twice.)
+    // masking key for a subsequent frame." (A test can check only that no value repeats.)
     let mut lab = Lab::new(Config::default());
     let mut nonces = Vec::new();
     let mut keys = Vec::new();
@@ -164,7 +164,7 @@ fn every_request_has_its_nonce_and_every_frame_its_key() {
         let sent = lab.io().sent(id);
         keys.extend(sent.chunks_exact(7).map(|frame| frame[2..6].to_vec()));
     }
-    // The answer is a hash of the nonce.
+    // Sec-WebSocket-Accept is a hash of the nonce.
     assert_ne!(nonces[0], nonces[1]);
     assert_eq!(keys.len(), 64);
     keys.sort();
@@ -173,7 +173,7 @@ fn every_request_has_its_nonce_and_every_frame_its_key() {
 }
 
 #[test]
-fn nothing_is_sent_before_the_answer_has_come() {
+fn nothing_is_sent_before_the_response_is_complete() {
     // RFC 6455 §4.1: "Once the client's opening handshake has been sent, the client MUST wait for a response from the
     // server before sending any further data."
     let mut lab = Lab::new(Config::default());

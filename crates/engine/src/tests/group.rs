@@ -1,4 +1,4 @@
-//! Lcores turned by hand that share what those of a server share.
+//! A group of lcores that the test turns by hand. They share topics, counters and jobs, as the lcores of a server do.
 
 use super::*;
 use crate::{Group, Jobs};
@@ -34,7 +34,7 @@ fn open(group: &mut Group<Fake, Probe>, lcore: usize, now: Time) -> ConnId {
     id
 }
 
-fn say(group: &mut Group<Fake, Probe>, lcore: usize, id: ConnId, text: &str) {
+fn send_text(group: &mut Group<Fake, Probe>, lcore: usize, id: ConnId, text: &str) {
     let mut frame = Vec::new();
     encode::frame_into(&mut frame, OpCode::Text, text.as_bytes(), Some([1; 4]));
     group.lcores[lcore].transport().deliver(id, &frame);
@@ -51,9 +51,9 @@ fn the_lcores_of_a_group_share_topics_counters_and_the_remote() {
     let (mut group, log) = group(2, Config::default());
     let a = open(&mut group, 0, now);
     let b = open(&mut group, 1, now);
-    say(&mut group, 1, b, "sub t");
+    send_text(&mut group, 1, b, "sub t");
     turn_all(&mut group, now);
-    say(&mut group, 0, a, "pub t hello");
+    send_text(&mut group, 0, a, "pub t hello");
     turn_all(&mut group, now);
     assert_eq!(frames(&mut group, 1, b), ["text hello"]);
     assert_eq!(group.remote.counters().opened, 2);
@@ -66,19 +66,19 @@ fn the_lcores_of_a_group_share_topics_counters_and_the_remote() {
 }
 
 #[test]
-fn jobs_run_when_the_caller_says_so() {
+fn jobs_run_only_when_the_caller_runs_them() {
     let now = Time::from_millis(1000);
     let (mut group, _) = group(1, Config::default());
     let id = open(&mut group, 0, now);
-    say(&mut group, 0, id, "job one");
-    say(&mut group, 0, id, "job two");
+    send_text(&mut group, 0, id, "job one");
+    send_text(&mut group, 0, id, "job two");
     turn_all(&mut group, now);
     assert_eq!(frames(&mut group, 0, id), [""; 0]);
     assert_eq!(group.jobs.waiting(), 2);
     assert_eq!(group.jobs.run(), 2);
     turn_all(&mut group, now);
     assert_eq!(frames(&mut group, 0, id), ["text one", "text two"]);
-    say(&mut group, 0, id, "job panic");
+    send_text(&mut group, 0, id, "job panic");
     turn_all(&mut group, now);
     assert_eq!(group.jobs.run(), 1);
     turn_all(&mut group, now);
@@ -95,7 +95,7 @@ fn results_of_jobs_wait_for_room_in_the_mailbox() {
     let (mut group, _) = group(1, config);
     let id = open(&mut group, 0, now);
     for n in 0..3 {
-        say(&mut group, 0, id, &format!("job {n}"));
+        send_text(&mut group, 0, id, &format!("job {n}"));
     }
     turn_all(&mut group, now);
     assert_eq!(group.jobs.run(), 3);
@@ -115,7 +115,7 @@ fn a_group_without_executor_threads_refuses_jobs() {
     };
     let (mut group, _) = group(1, config);
     let id = open(&mut group, 0, now);
-    say(&mut group, 0, id, "job one");
+    send_text(&mut group, 0, id, "job one");
     turn_all(&mut group, now);
     assert_eq!(group.remote.counters().executor_busy, 1);
     assert_eq!((group.jobs.waiting(), group.jobs.run()), (0, 0));
@@ -138,7 +138,7 @@ fn a_drained_group_is_done_when_all_its_lcores_are() {
     );
     assert!(
         !group.lcores.iter().any(Lcore::is_done),
-        "one has a connection"
+        "lcore 1 still has a connection"
     );
     let mut frame = Vec::new();
     encode::frame_into(&mut frame, OpCode::Close, &[0x03, 0xe9], Some([1; 4]));

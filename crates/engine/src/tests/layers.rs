@@ -3,7 +3,7 @@
 use super::*;
 use crate::middleware::{AllowOrigins, HandlerExt, Layer, Verdict};
 
-/// Drops what contains a word, and says at the end how often it did.
+/// Drops messages that contain a word, and logs their number when the connection ends.
 struct Censor(&'static str, Rc<RefCell<Vec<String>>>);
 
 impl Layer for Censor {
@@ -45,7 +45,7 @@ impl Layer for Censor {
 }
 
 #[test]
-fn layers_refuse_answer_drop_and_keep_state() {
+fn layers_refuse_upgrades_answer_requests_drop_messages_and_keep_state() {
     let log = Rc::new(RefCell::new(Vec::new()));
     let mut lab = Lab::around(Config::default(), |probe| {
         probe
@@ -60,7 +60,7 @@ fn layers_refuse_answer_drop_and_keep_state() {
     let id = lab.dial(b"GET /censor HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(
         lab.text(id).ends_with("bar"),
-        "the last layer added is asked first"
+        "the last layer added is called first"
     );
     let id = lab.open();
     for text in ["foo", "bar", "a foo", "fine"] {
@@ -73,7 +73,7 @@ fn layers_refuse_answer_drop_and_keep_state() {
 }
 
 #[test]
-fn origins_are_checked_for_pages_only() {
+fn only_requests_with_an_origin_are_checked() {
     // RFC 6455 §4.2.2: "If the server does not wish to accept this connection, it MUST return an appropriate HTTP error
     // code (e.g., 403 Forbidden) and abort the WebSocket handshake described in this section."
     let mut lab = Lab::around(Config::default(), |probe| {

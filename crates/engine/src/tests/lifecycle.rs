@@ -1,11 +1,11 @@
-//! How connections end, and how the lcore does.
+//! The end of a connection, and of an lcore.
 
 use super::*;
 use hioload_transport::fake::FakeEnd;
 use hioload_ws_proto::deflate::DeflateConfig;
 
 #[test]
-fn the_peers_close_is_answered_with_its_code() {
+fn a_close_is_answered_with_the_same_code() {
     // RFC 6455 §5.5.1: "If an endpoint receives a Close frame and did not previously send a Close frame, the endpoint
     // MUST send a Close frame in response." "After both sending and receiving a Close message, an endpoint considers
     // the WebSocket connection closed and MUST close the underlying TCP connection."
@@ -23,7 +23,7 @@ fn the_peers_close_is_answered_with_its_code() {
 }
 
 #[test]
-fn an_empty_close_is_answered_empty() {
+fn a_close_without_a_code_is_answered_without_one() {
     let mut lab = Lab::new(Config::default());
     let id = lab.open();
     lab.log();
@@ -33,7 +33,7 @@ fn an_empty_close_is_answered_empty() {
 }
 
 #[test]
-fn our_close_waits_for_the_answer_and_drops_what_comes_before_it() {
+fn after_sending_a_close_messages_are_dropped_until_the_peers_close() {
     // RFC 6455 §7.1.2: "an endpoint MUST send a Close control frame, as described in Section 5.5.1, whose status code
     // is set to /code/ and whose close reason is set to /reason/." §5.5.1: "there is no guarantee that the endpoint
     // that has already sent a Close frame will continue to process data."
@@ -53,7 +53,7 @@ fn our_close_waits_for_the_answer_and_drops_what_comes_before_it() {
 }
 
 #[test]
-fn a_close_that_is_never_answered_ends_in_a_reset() {
+fn a_connection_is_reset_if_its_close_is_never_answered() {
     let mut lab = Lab::new(Config::default());
     let id = lab.open();
     lab.log();
@@ -67,7 +67,7 @@ fn a_close_that_is_never_answered_ends_in_a_reset() {
 }
 
 #[test]
-fn ends_without_a_close_are_1006() {
+fn a_connection_that_ends_without_a_close_is_1006() {
     let mut lab = Lab::new(Config::default());
     let (a, b, c) = (lab.open(), lab.open(), lab.open());
     lab.log();
@@ -89,7 +89,7 @@ fn ends_without_a_close_are_1006() {
 }
 
 #[test]
-fn a_half_closed_peer_still_gets_its_answers() {
+fn a_half_closed_peer_still_receives_replies() {
     let mut lab = Lab::new(Config::default());
     let id = lab.open();
     let mut frame = Vec::new();
@@ -102,7 +102,7 @@ fn a_half_closed_peer_still_gets_its_answers() {
 }
 
 #[test]
-fn violations_are_told_and_nothing_after_them_is_read() {
+fn a_violation_is_answered_with_its_close_code_and_nothing_after_it_is_read() {
     // RFC 6455 §7.1.7: "to do so, the server MUST _Close the WebSocket Connection_, and SHOULD log the problem." "An
     // endpoint MUST NOT continue to attempt to process data (including a responding Close frame) from the remote
     // endpoint after being instructed to _Fail the WebSocket Connection_."
@@ -110,7 +110,7 @@ fn violations_are_told_and_nothing_after_them_is_read() {
         (&[0x81, 0x00][..], "1002"),
         (&[0xc1, 0x80, 0, 0, 0, 0][..], "1002"),
         (&[0x81, 0x81, 0, 0, 0, 0, 0xff][..], "1007"),
-        // The 14 bytes that crashed the Go original: a length with its top bit set.
+        // A 64-bit length whose most significant bit is set (§5.2).
         (
             &[
                 0x82, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0,
@@ -143,7 +143,7 @@ fn violations_are_told_and_nothing_after_them_is_read() {
 }
 
 #[test]
-fn slots_are_used_again_and_old_names_mean_nobody() {
+fn an_id_of_an_earlier_connection_does_not_reach_the_next_one_in_its_slot() {
     let mut lab = Lab::new(Config::default());
     let first = lab.open();
     lab.say(first, "timer 50");
@@ -163,7 +163,7 @@ fn slots_are_used_again_and_old_names_mean_nobody() {
 }
 
 #[test]
-fn a_drain_closes_all_within_its_window_and_refuses_newcomers() {
+fn a_drain_closes_all_connections_within_its_jitter_and_refuses_new_ones() {
     let config = Config::new(Tunables {
         drain_jitter: Duration::from_millis(500),
         ..Tunables::default()
@@ -178,7 +178,7 @@ fn a_drain_closes_all_within_its_window_and_refuses_newcomers() {
     let page = lab.dial(b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(
         lab.text(page).starts_with("HTTP/1.1 200"),
-        "plain requests are the handler's to answer"
+        "the handler still answers plain requests"
     );
 
     lab.pass(250);
@@ -205,7 +205,7 @@ fn a_drain_closes_all_within_its_window_and_refuses_newcomers() {
 }
 
 #[test]
-fn a_drain_does_not_wait_for_ever() {
+fn a_drain_resets_the_remaining_connections_at_its_deadline() {
     let mut lab = Lab::new(Config::new(Tunables {
         drain_deadline: Duration::from_secs(2),
         ..Tunables::default()
@@ -221,7 +221,7 @@ fn a_drain_does_not_wait_for_ever() {
 }
 
 #[test]
-fn ending_tells_the_handler_of_every_connection() {
+fn the_end_of_an_lcore_calls_on_close_for_every_connection() {
     let mut lab = Lab::new(Config::default());
     lab.open();
     lab.open();
@@ -234,12 +234,12 @@ fn ending_tells_the_handler_of_every_connection() {
     } = lab;
     lcore.finish();
     assert_eq!(*log.borrow(), ["close 1006 \"\" by Engine"; 2]);
-    // The lcore's handle on the executor went with it.
+    // Returns only if the lcore has dropped its handle of the executor.
     workers.unwrap().join();
 }
 
 #[test]
-fn ending_tells_the_handler_also_of_connections_that_were_closing() {
+fn the_end_of_an_lcore_calls_on_close_also_for_closing_connections() {
     let mut lab = Lab::new(Config::default());
     let id = lab.open();
     lab.say(id, "close 4000");
@@ -256,7 +256,7 @@ fn ending_tells_the_handler_also_of_connections_that_were_closing() {
 }
 
 #[test]
-fn what_a_drain_resets_was_ended_by_the_engine() {
+fn a_connection_that_a_drain_resets_is_ended_by_the_engine() {
     let mut lab = Lab::new(Config::new(Tunables {
         drain_deadline: Duration::ZERO,
         ..Tunables::default()
@@ -270,7 +270,7 @@ fn what_a_drain_resets_was_ended_by_the_engine() {
 }
 
 #[test]
-fn what_compression_remembers_goes_with_its_connection() {
+fn the_window_of_a_decompressor_is_freed_with_its_connection() {
     let mut lab = Lab::new(Config::new(Tunables {
         deflate: Some(DeflateConfig::default()),
         ..Tunables::default()
@@ -287,14 +287,14 @@ fn what_compression_remembers_goes_with_its_connection() {
         .deliver(id, &[&[0xc1, 0x87, 0, 0, 0, 0][..], &hello].concat());
     lab.turn();
     assert!(!lab.io().sent(id).is_empty());
-    let remembers = |lab: &Lab| {
+    let has_window = |lab: &Lab| {
         let decoder = &lab.lcore.app.decoders[id.index as usize];
         !format!("{decoder:?}").contains("window: None")
     };
-    assert!(remembers(&lab));
+    assert!(has_window(&lab));
     lab.io().reset(id);
     lab.turn();
-    assert!(!remembers(&lab), "a free slot keeps a window");
+    assert!(!has_window(&lab), "a free slot keeps a window");
 }
 
 #[test]

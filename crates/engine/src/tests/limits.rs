@@ -1,4 +1,4 @@
-//! Every bound: what happens at it, its counter, and that nobody else suffers.
+//! Every limit: its effect when it is reached, its counter, and that other connections are not affected.
 
 use super::*;
 use crate::{Limits, SendPolicy};
@@ -11,7 +11,7 @@ fn limited(change: impl FnOnce(&mut Limits)) -> Config {
 }
 
 #[test]
-fn connections_over_the_total_get_503_and_room_comes_back() {
+fn connections_over_the_total_get_503_until_one_ends() {
     let mut lab = Lab::new(limited(|l| l.max_connections = 2));
     let a = lab.open();
     lab.open();
@@ -38,7 +38,7 @@ fn connections_over_the_source_bound_get_503() {
 }
 
 #[test]
-fn the_accept_rate_makes_newcomers_wait_not_fail() {
+fn connections_over_the_accept_rate_wait_and_are_not_refused() {
     let mut lab = Lab::new(limited(|l| l.accept_rate = 10));
     let ids: Vec<_> = (0..15)
         .map(|_| {
@@ -58,14 +58,14 @@ fn the_accept_rate_makes_newcomers_wait_not_fail() {
 }
 
 #[test]
-fn too_big_messages_are_refused_by_their_header() {
+fn a_message_over_the_limit_is_refused_by_its_header() {
     let mut lab = Lab::new(limited(|l| l.max_message = 1000));
     let (a, b) = (lab.open(), lab.open());
     lab.send(a, OpCode::Binary, &[0; 1000]);
     assert_eq!(lab.frames(a), ["binary 1000"]);
     lab.io().deliver(a, &[0x82, 0xfe, 0x03, 0xe9]);
     lab.turn();
-    // Its mask has not come yet; the length is enough if the decoder looks at it, and else the next bytes are.
+    // The decoder may refuse the frame at its length, or only when the masking key is complete.
     lab.io().deliver(a, &[0; 4]);
     lab.turn();
     assert_eq!(lab.frames(a), ["close 1009 frame too big"]);
@@ -168,7 +168,7 @@ fn a_full_send_queue_closes_with_1013() {
 }
 
 #[test]
-fn a_full_send_queue_drops_the_new() {
+fn a_full_send_queue_drops_the_newest_message() {
     let mut lab = Lab::new(limited(|l| {
         l.send_queue = 5_000;
         l.send_policy = SendPolicy::DropNew;
@@ -185,7 +185,7 @@ fn a_full_send_queue_drops_the_new() {
 }
 
 #[test]
-fn a_full_send_queue_drops_the_oldest() {
+fn a_full_send_queue_drops_the_oldest_messages() {
     let mut lab = Lab::new(limited(|l| {
         l.send_queue = 5_000;
         l.send_policy = SendPolicy::DropOldest;
@@ -193,7 +193,7 @@ fn a_full_send_queue_drops_the_oldest() {
     let (id, other) = (lab.open(), lab.open());
     lab.say(id, "sub t");
     lab.io().set_window(id, 1);
-    // The first is begun and stays; of the others the last ones remain.
+    // The first is sent in part, so it stays in the queue. Of the others the last ones remain.
     for n in 0..20 {
         lab.say(other, &format!("pub t {n:0>900}"));
     }
@@ -231,9 +231,9 @@ fn a_peer_that_does_not_read_is_not_read() {
     );
     assert!(
         lab.io().unread(id) > 900_000,
-        "what it sends stays in its window"
+        "its bytes stay in the receive window"
     );
-    // When it reads again, nothing was lost.
+    // Nothing is lost: all echoes arrive after it reads again.
     lab.io().set_window(id, usize::MAX);
     for _ in 0..200 {
         lab.turn();
@@ -251,7 +251,11 @@ fn too_many_messages_per_second_are_1008() {
         lab.pass(100);
         lab.say(b, "x");
     }
-    assert_eq!(lab.frames(a).len(), 12, "ten a second are fine");
+    assert_eq!(
+        lab.frames(a).len(),
+        12,
+        "10 messages a second are within the limit"
+    );
     for _ in 0..12 {
         lab.say(a, "y");
     }
@@ -264,7 +268,7 @@ fn too_many_messages_per_second_are_1008() {
 }
 
 #[test]
-fn silence_is_pinged_and_then_closed() {
+fn a_silent_connection_is_pinged_and_then_closed() {
     let mut lab = Lab::new(limited(|l| {
         l.ping_interval = Duration::from_millis(300);
         l.idle_timeout = Duration::from_millis(1000);
@@ -276,7 +280,11 @@ fn silence_is_pinged_and_then_closed() {
     }
     let frames = lab.frames(silent);
     assert_eq!(frames, ["ping ", "ping ", "ping ", "close 1001 idle"]);
-    assert_eq!(lab.frames(alive), [""; 0], "one that speaks is not pinged");
+    assert_eq!(
+        lab.frames(alive),
+        [""; 0],
+        "a connection that sends is not pinged"
+    );
     assert_eq!(
         (lab.totals().pings_sent, lab.totals().idle_timeouts),
         (3, 1)
@@ -284,7 +292,7 @@ fn silence_is_pinged_and_then_closed() {
 }
 
 #[test]
-fn old_connections_are_closed() {
+fn a_connection_is_closed_at_its_max_lifetime() {
     let mut lab = Lab::new(limited(|l| l.max_lifetime = Duration::from_secs(3)));
     let id = lab.open();
     for _ in 0..5 {
@@ -298,13 +306,13 @@ fn old_connections_are_closed() {
 }
 
 #[test]
-fn the_message_rate_keeps_account_of_fractions() {
+fn the_message_rate_counts_fractions_of_a_message() {
     let mut lab = Lab::new(limited(|l| l.message_rate = 10));
     let id = lab.open();
     for _ in 0..10 {
         lab.say(id, "burst");
     }
-    // 0.21 seconds earn two messages, whenever it is looked at.
+    // 0.21 s allow two messages, however the time is divided.
     lab.pass(150);
     lab.say(id, "one");
     lab.pass(60);
@@ -322,22 +330,25 @@ fn the_accept_rate_does_not_depend_on_how_often_the_loop_turns() {
     }
     lab.pass(100);
     let accepted = lab.totals().accepted;
-    assert!((989..=990).contains(&accepted), "{accepted} of 900 and 90");
+    assert!(
+        (989..=990).contains(&accepted),
+        "{accepted}: a burst of 900, and 90 in 100 ms"
+    );
 }
 
 #[test]
 fn peers_that_do_not_read_leave_send_memory_to_those_that_do() {
     let mut lab = Lab::new(Config::default());
     let bystander = lab.open();
-    // Far more than would hold the whole pool with a full queue each.
-    let hogs: Vec<_> = (0..60).map(|_| lab.open()).collect();
+    // Full send queues of this many connections would exceed the pool.
+    let stalled: Vec<_> = (0..60).map(|_| lab.open()).collect();
     let mut frame = Vec::new();
     encode::frame_into(&mut frame, OpCode::Binary, &[7; 60_000], Some([1; 4]));
-    for id in &hogs {
+    for id in &stalled {
         lab.io().set_window(*id, 0);
     }
     for round in 0..20 {
-        for id in &hogs {
+        for id in &stalled {
             lab.io().deliver(*id, &frame);
         }
         lab.turn();
@@ -346,7 +357,7 @@ fn peers_that_do_not_read_leave_send_memory_to_those_that_do() {
     }
     assert!(
         lab.totals().closed_slow > 0,
-        "those that had more than their share"
+        "connections above their share of the pool are closed"
     );
 }
 
@@ -366,7 +377,7 @@ fn a_peer_that_does_not_read_costs_no_system_call_for_each_message() {
 }
 
 #[test]
-fn a_peer_that_reads_slowly_is_alive_and_one_that_does_not_read_is_not() {
+fn a_peer_that_reads_slowly_is_not_idle_and_one_that_does_not_read_is() {
     let mut lab = Lab::new(limited(|l| {
         l.send_queue = 5_000;
         l.send_policy = SendPolicy::DropNew;
@@ -379,7 +390,7 @@ fn a_peer_that_reads_slowly_is_alive_and_one_that_does_not_read_is_not() {
     }
     lab.io().set_window(slow, 20);
     lab.io().set_window(stuck, 0);
-    // Its queue is never empty: no ping can tell, and its pongs would not be read.
+    // The queue of the slow peer is never empty: a ping would wait behind it, and the engine would not read the pong.
     for n in 0..3000 {
         lab.pass(1);
         lab.say(publisher, &format!("pub t {n:0>900}"));

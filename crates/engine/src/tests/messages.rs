@@ -1,9 +1,9 @@
-//! Messages, control frames and what the handler does with them.
+//! Messages, control frames, timers and jobs.
 
 use super::*;
 
 #[test]
-fn many_messages_in_one_segment_are_answered_in_one_write() {
+fn replies_to_the_messages_of_one_segment_leave_in_one_write() {
     let mut lab = Lab::new(Config::default());
     let id = lab.open();
     let mut bytes = Vec::new();
@@ -24,7 +24,7 @@ fn many_messages_in_one_segment_are_answered_in_one_write() {
 }
 
 #[test]
-fn any_split_gives_the_same_answers() {
+fn replies_do_not_depend_on_the_segmentation() {
     let mut bytes = REQUEST.to_vec();
     encode::frame_into(&mut bytes, OpCode::Text, b"one", Some([1, 2, 3, 4]));
     encode::fragment_into(&mut bytes, false, false, OpCode::Text, b"tw", Some([5; 4]));
@@ -61,7 +61,7 @@ fn any_split_gives_the_same_answers() {
 }
 
 #[test]
-fn pings_are_answered_and_never_handed_out() {
+fn pings_are_answered_and_not_passed_to_the_handler() {
     // RFC 6455 §5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in response, unless it already
     // received a Close frame."
     let mut lab = Lab::new(Config::default());
@@ -76,7 +76,7 @@ fn pings_are_answered_and_never_handed_out() {
 }
 
 #[test]
-fn messages_larger_than_any_buffer_come_back_whole() {
+fn messages_larger_than_any_buffer_are_echoed_whole() {
     let mut lab = Lab::new(Config::default());
     let id = lab.open();
     for size in [4096, 65_536, 70_000, 1 << 20] {
@@ -92,7 +92,7 @@ fn messages_larger_than_any_buffer_come_back_whole() {
 }
 
 #[test]
-fn a_panicking_handler_costs_one_connection() {
+fn a_panic_of_the_handler_closes_only_its_connection() {
     let mut lab = Lab::new(Config::default());
     let (a, b) = (lab.open(), lab.open());
     let mut bytes = Vec::new();
@@ -108,7 +108,7 @@ fn a_panicking_handler_costs_one_connection() {
 }
 
 #[test]
-fn timers_fire_once_and_not_after_their_cancelling_or_their_connection() {
+fn a_timer_fires_once_unless_it_is_cancelled_or_its_connection_ends() {
     let mut lab = Lab::new(Config::default());
     let (a, b) = (lab.open(), lab.open());
     lab.log();
@@ -130,7 +130,7 @@ fn a_job_posts_its_result_and_its_panic_to_its_connection() {
     lab.say(a, "job done");
     lab.say(b, "job panic");
     let (mut from_a, mut from_b) = (Vec::new(), Vec::new());
-    // The executor is a thread of its own: the test waits for it, the clock stands still.
+    // The executor is a separate thread: the test waits for it without moving the clock.
     for _ in 0..10_000 {
         lab.turn();
         from_a.extend(lab.frames(a));
@@ -161,7 +161,7 @@ fn a_paused_connection_is_not_read_and_loses_nothing() {
 }
 
 #[test]
-fn one_connection_cannot_take_the_whole_turn() {
+fn turn_messages_bounds_the_messages_of_one_connection_in_a_turn() {
     let mut lab = Lab::new(Config::new(Tunables {
         turn_messages: 10,
         ..Tunables::default()

@@ -35,7 +35,7 @@ use crate::handler::*;
 use crate::lcore::Lcore;
 use crate::{Config, Totals, Tunables};
 
-/// A handler that does what the messages say and notes what happens to it.
+/// A handler that executes the commands in messages and logs its callbacks.
 pub(super) struct Probe {
     log: Rc<RefCell<Vec<String>>>,
 }
@@ -226,7 +226,7 @@ impl Lab {
 }
 
 impl<H: Handler<Event = String>> Lab<H> {
-    /// One lcore whose handler is made of a probe.
+    /// One lcore with a handler that `make` makes from a probe.
     pub(super) fn around(config: Config, make: impl Fn(Probe) -> H) -> Self {
         Self::build(1, config, make).pop().expect("one lcore")
     }
@@ -262,7 +262,7 @@ impl<H: Handler> Lab<H> {
         &mut self.lcore.io
     }
 
-    /// A few turns at the present time, until nothing more can happen.
+    /// A few turns at the same time, enough to finish all work.
     pub(super) fn turn(&mut self) {
         for _ in 0..4 {
             self.lcore.io.wait(Some(Duration::ZERO)).unwrap();
@@ -270,7 +270,7 @@ impl<H: Handler> Lab<H> {
         }
     }
 
-    /// Lets time pass, a millisecond at a turn.
+    /// Moves the clock by `millis`, with a turn at each millisecond.
     pub(super) fn pass(&mut self, millis: u64) {
         for _ in 0..millis {
             self.now += Duration::from_millis(1);
@@ -307,7 +307,7 @@ impl<H: Handler> Lab<H> {
         self.send(id, OpCode::Text, text.as_bytes());
     }
 
-    /// What the peer has received, as text.
+    /// The bytes that the peer has received, as text.
     pub(super) fn text(&mut self, id: ConnId) -> String {
         String::from_utf8_lossy(&self.io().sent(id)).into_owned()
     }
@@ -332,7 +332,7 @@ pub(super) fn peer(port: u16) -> Peer {
     Peer::Ip(([10, 0, 0, 1], port).into())
 }
 
-/// Frames as a peer in `role` sees them, in words.
+/// The frames in `bytes`, which a peer in `role` has received, as text.
 pub(super) fn parse(role: Role, bytes: &[u8]) -> Vec<String> {
     let mut bytes = bytes.to_vec();
     let mut assembler = Assembler::new(AssemblerOptions::default());

@@ -84,7 +84,7 @@ fn max_connections_per_source_counts_the_connections_that_were_open_before() {
 }
 
 #[test]
-fn accept_rate_slows_newcomers_and_lets_them_go_again() {
+fn accept_rate_holds_for_connections_that_wait() {
     let mut lab = lab();
     limit(&mut lab, |l| l.accept_rate = 10);
     lab.pass(1000);
@@ -98,7 +98,7 @@ fn accept_rate_slows_newcomers_and_lets_them_go_again() {
 }
 
 #[test]
-fn max_handshake_holds_for_a_head_that_is_not_complete() {
+fn max_handshake_holds_for_an_incomplete_request() {
     let mut lab = lab();
     let id = lab.dial(&[b"GET / HTTP/1.1\r\nX: ".as_slice(), &[b'a'; 300]].concat());
     limit(&mut lab, |l| l.max_handshake = 200);
@@ -108,7 +108,7 @@ fn max_handshake_holds_for_a_head_that_is_not_complete() {
 }
 
 #[test]
-fn handshake_timeout_holds_for_a_request_that_is_awaited() {
+fn handshake_timeout_holds_for_connections_without_a_complete_request() {
     let mut lab = lab();
     let id = lab.dial(b"GET /");
     lab.pass(50);
@@ -186,7 +186,7 @@ fn send_queue_and_send_policy_hold_for_open_connections() {
     lab.io().set_window(b, 0);
     lab.say(b, "flood 10");
     assert_eq!(lab.totals().dropped_new, 5);
-    // Its queue is full, so it is not read, until the bound rises and the queue is empty.
+    // A connection with a full queue is not read until the limit is raised and the queue is empty.
     limit(&mut lab, |l| l.send_queue = 50_000);
     lab.io().set_window(b, usize::MAX);
     lab.turn();
@@ -201,12 +201,12 @@ fn send_queue_and_send_policy_hold_for_open_connections() {
 }
 
 #[test]
-fn message_rate_holds_for_open_connections_and_cuts_a_burst_saved_up_before() {
+fn message_rate_holds_for_open_connections_and_reduces_their_saved_burst() {
     let mut lab = lab();
     let (a, b) = (lab.open(), lab.open());
     limit(&mut lab, |l| l.message_rate = 1000);
     lab.pass(1000);
-    lab.say(a, "earns a thousand");
+    lab.say(a, "the bucket holds 1000");
     limit(&mut lab, |l| l.message_rate = 5);
     for id in [a, b] {
         for _ in 0..6 {
@@ -231,7 +231,7 @@ fn time_limits_hold_for_open_connections() {
     let mut lab = Lab::new(config);
     let id = lab.open();
     lab.pass(500);
-    assert_eq!(lab.lcore.next_timer(), None, "nothing is waited for");
+    assert_eq!(lab.lcore.next_timer(), None, "no timer is set");
     limit(&mut lab, |l| l.ping_interval = Duration::from_millis(600));
     lab.pass(99);
     assert_eq!(lab.frames(id), [""; 0]);
@@ -250,7 +250,7 @@ fn time_limits_hold_for_open_connections() {
     limit(&mut lab, |l| l.max_lifetime = Duration::from_secs(2));
     lab.pass(1);
     assert_eq!(lab.frames(id), ["close 1001 connection is too old"]);
-    // It closes, and is given less time for it than it had.
+    // A lower close_timeout holds for a connection that is closing.
     assert!(lab.io().is_open(id));
     limit(&mut lab, |l| l.close_timeout = Duration::from_millis(20));
     lab.pass(20);
@@ -278,7 +278,7 @@ fn is_compressed(frame: &[u8]) -> bool {
 }
 
 #[test]
-fn deflate_holds_for_later_handshakes_and_open_connections_keep_what_they_agreed_on() {
+fn deflate_holds_for_later_handshakes_and_not_for_open_connections() {
     let mut lab = lab();
     let text = "compress me ".repeat(50);
     let plain = lab.dial(COMPRESSED_REQUEST);
@@ -292,7 +292,7 @@ fn deflate_holds_for_later_handshakes_and_open_connections_keep_what_they_agreed
     };
     assert!(is_compressed(&sent(&mut lab, small)));
     assert!(!is_compressed(&sent(&mut lab, plain)));
-    // The threshold is the lcore's.
+    // The threshold holds for all connections of the lcore.
     change(&mut lab, |t| {
         t.deflate.as_mut().unwrap().threshold = 1 << 20;
     });
@@ -305,7 +305,7 @@ fn deflate_holds_for_later_handshakes_and_open_connections_keep_what_they_agreed
 }
 
 #[test]
-fn under_drop_oldest_a_compressor_that_spanned_messages_spans_none() {
+fn drop_oldest_replaces_a_compressor_with_context_by_a_shared_one() {
     let mut config = Config::default();
     config.tunables.deflate = Some(DeflateConfig::new(Sharing::Own));
     let mut lab = Lab::new(config);
@@ -327,11 +327,15 @@ fn under_drop_oldest_a_compressor_that_spanned_messages_spans_none() {
     let first = lab.io().sent(id);
     lab.say(id, &text);
     let again = lab.io().sent(id);
-    assert!(again.len() < first.len(), "it refers to the first");
+    assert!(again.len() < first.len(), "it refers to the first message");
     assert_eq!(deflation(&mut lab), "own");
     limit(&mut lab, |l| l.send_policy = SendPolicy::DropOldest);
     lab.say(id, &text);
-    assert_eq!(lab.io().sent(id).len(), first.len(), "it refers to none");
+    assert_eq!(
+        lab.io().sent(id).len(),
+        first.len(),
+        "it refers to no earlier message"
+    );
     assert_eq!(deflation(&mut lab), "shared");
     limit(&mut lab, |l| l.send_policy = SendPolicy::Close);
     lab.say(id, &text);
@@ -370,7 +374,7 @@ impl Handler for Dialer {
 }
 
 #[test]
-fn a_client_holds_the_server_to_what_it_offered_before_the_change() {
+fn a_client_accepts_the_extension_that_it_offered_before_the_change() {
     let outcomes = Rc::new(RefCell::new(Vec::new()));
     let mut config = Config::default();
     config.tunables.deflate = Some(DeflateConfig::default());
@@ -427,7 +431,7 @@ fn idle_and_the_bounds_of_a_turn_hold_from_the_next_turn_on() {
 }
 
 #[test]
-fn the_times_of_a_drain_hold_for_one_that_begins_later() {
+fn drain_times_hold_only_for_a_drain_that_begins_later() {
     let mut lab = lab();
     let id = lab.open();
     change(&mut lab, |t| {
@@ -443,7 +447,7 @@ fn the_times_of_a_drain_hold_for_one_that_begins_later() {
 }
 
 #[test]
-fn connections_are_visited_in_pieces() {
+fn a_change_visits_at_most_1024_connections_a_turn() {
     let now = Time::from_millis(1000);
     let options = FakeOptions::default().max_connections(4000);
     let io = Fake::new(&options).unwrap();
@@ -462,7 +466,7 @@ fn connections_are_visited_in_pieces() {
     for turn in 1..=4u64 {
         lcore.io.wait(Some(Duration::ZERO)).unwrap();
         lcore.turn(now + Duration::from_millis(10 + turn));
-        // Those visited in this turn are closed in it or in the next.
+        // The connections visited in this turn are closed in it or in the next.
         let closed = lcore.totals().idle_timeouts;
         assert!(closed <= turn * 1024, "{closed} in turn {turn}");
     }
@@ -483,7 +487,7 @@ fn group(lcores: usize, mailbox: usize) -> crate::Group<Fake, Nothing> {
 #[test]
 fn every_lcore_applies_the_latest_tunables_also_with_a_full_mailbox() {
     let mut group = group(3, 1);
-    // Nobody takes these: the mailboxes are full.
+    // No lcore turns, so the mailboxes are full.
     for lcore in 0..3 {
         group.remote.post(lcore, ()).unwrap();
         assert!(group.remote.post(lcore, ()).is_err());
@@ -501,7 +505,7 @@ fn every_lcore_applies_the_latest_tunables_also_with_a_full_mailbox() {
         assert_eq!(lcore.app.core.tunables.limits.max_message, 300);
         assert_eq!(lcore.app.assembler.limits().max_message, 300);
     }
-    // The bound on connections is that of all lcores together.
+    // max_connections is for all lcores together.
     for (n, lcore) in group.lcores.iter_mut().enumerate() {
         let id = lcore.io.accept(peer(1));
         lcore.io.deliver(id, REQUEST);

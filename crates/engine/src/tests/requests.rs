@@ -1,4 +1,4 @@
-//! Requests and their answers.
+//! Requests and their responses.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn status(answer: &str) -> &str {
 }
 
 #[test]
-fn an_upgrade_opens_and_echoes_even_in_single_bytes() {
+fn an_upgrade_and_a_message_are_accepted_byte_by_byte() {
     // RFC 6455 §4.2.2: "When a client establishes a WebSocket connection to a server, the server MUST complete the
     // following steps to accept the connection and send the server's opening handshake."
     let mut lab = Lab::new(Config::default());
@@ -47,7 +47,7 @@ fn plain_http_is_answered_and_closed() {
     assert!(answer.ends_with("\r\n\r\nhello\n"), "{answer}");
     assert!(
         lab.io().finished(id) && lab.io().is_open(id),
-        "the client is to end TCP first"
+        "the engine waits for the client's FIN"
     );
     lab.io().end(id);
     lab.turn();
@@ -65,7 +65,7 @@ fn plain_http_is_answered_and_closed() {
 }
 
 #[test]
-fn bad_requests_get_their_status_and_a_good_one_after_them_works() {
+fn a_bad_request_gets_its_status_and_other_connections_are_served() {
     // RFC 6455 §4.2.2: "If the requested service is not available, the server MUST send an appropriate HTTP error code
     // (such as 404 Not Found) and abort the WebSocket handshake." §7.2.2: "To do so, the server MUST simply _Close the
     // WebSocket Connection_ (Section 7.1.1)."
@@ -103,7 +103,7 @@ fn bad_requests_get_their_status_and_a_good_one_after_them_works() {
 }
 
 #[test]
-fn a_request_that_never_ends_is_431_and_one_that_never_comes_408() {
+fn a_request_that_is_too_long_is_431_and_one_that_is_too_late_is_408() {
     let mut lab = Lab::new(Config::default());
     let id = lab.dial(b"GET / HTTP/1.1\r\n");
     lab.io().deliver(id, &vec![b'x'; 9000]);
@@ -116,13 +116,13 @@ fn a_request_that_never_ends_is_431_and_one_that_never_comes_408() {
     lab.pass(20);
     assert_eq!(status(&lab.text(id)), "408");
     assert_eq!(lab.totals().handshake_timeouts, 1);
-    // And if the peer does not end TCP either, it is reset.
+    // A peer that does not close TCP is reset.
     lab.pass(5_100);
     assert!(!lab.io().is_open(id));
 }
 
 #[test]
-fn the_subprotocol_is_the_handlers_choice() {
+fn the_handler_selects_the_subprotocol() {
     // RFC 6455 §4.2.2: "The value chosen MUST be derived from the client's handshake, specifically by selecting one of
     // the values from the |Sec-WebSocket-Protocol| field". "[...] if the server does not wish to agree to one of the
     // suggested subprotocols, it MUST NOT send back a |Sec-WebSocket-Protocol| header field in its response".
@@ -138,7 +138,7 @@ fn the_subprotocol_is_the_handlers_choice() {
     assert!(!lab.text(id).contains("Sec-WebSocket-Protocol"));
 }
 #[test]
-fn extensions_are_used_only_if_both_ends_want_them() {
+fn extensions_are_used_only_if_both_ends_agree() {
     // RFC 6455 §5.8: "The endpoints of a connection MUST negotiate the use of any extensions during the opening
     // handshake."
     let request = String::from_utf8(REQUEST.to_vec()).unwrap();
@@ -167,7 +167,7 @@ fn extensions_are_used_only_if_both_ends_want_them() {
     }
 }
 
-/// Implements the least that a handler can.
+/// Implements only the required methods.
 struct Counting;
 
 impl Handler for Counting {

@@ -1,4 +1,4 @@
-//! A server of real threads: what only they can show.
+//! A server with real threads.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::{LcorePlacement, Lcores, MakeTransport, RunError, Server, ServerOptions, StartError};
 
-/// Accepts, and ignores what comes.
+/// Accepts every connection, and ignores all messages.
 pub(super) struct Nothing;
 
 impl Handler for Nothing {
@@ -19,7 +19,7 @@ impl Handler for Nothing {
 }
 
 #[test]
-fn a_handler_that_cannot_be_made_ends_the_server() {
+fn a_panic_while_a_handler_is_made_ends_the_server() {
     let (done, outcome) = mpsc::channel();
     std::thread::spawn(move || {
         let server = Server::bind(ServerOptions::new().lcores(2)).unwrap();
@@ -39,13 +39,13 @@ fn a_handler_that_cannot_be_made_ends_the_server() {
 }
 
 #[test]
-fn a_server_runs_on_whatever_transports_it_is_given() {
-    let (tell, made) = mpsc::channel();
+fn a_server_runs_on_the_transports_that_it_is_given() {
+    let (made_tx, made) = mpsc::channel();
     let fakes = (0..2).map(|_| {
-        let tell = tell.clone();
-        let make = move |place: LcorePlacement| {
+        let made_tx = made_tx.clone();
+        let make = move |placement: LcorePlacement| {
             let fake = Fake::new(&FakeOptions::default()).unwrap();
-            tell.send((place.lcore, fake.waker())).unwrap();
+            made_tx.send((placement.lcore, fake.waker())).unwrap();
             Ok(fake)
         };
         Box::new(make) as MakeTransport<Fake>
@@ -68,7 +68,7 @@ fn a_server_runs_on_whatever_transports_it_is_given() {
 }
 
 #[test]
-fn a_transport_that_cannot_be_made_is_the_reason_why_the_server_does_not_start() {
+fn an_error_of_a_transport_is_the_error_of_the_start() {
     let good: MakeTransport<Fake> = Box::new(|_| Ok(Fake::new(&FakeOptions::default()).unwrap()));
     let bad: MakeTransport<Fake> = Box::new(|_| Err(StartError::transport("no such interface")));
     let start = |transports| {

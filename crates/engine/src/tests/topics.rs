@@ -1,4 +1,4 @@
-//! Publishing, on one lcore and across them.
+//! Publishing, on one lcore and across lcores.
 
 use super::*;
 use crate::Limits;
@@ -6,7 +6,7 @@ use crate::commands::Command;
 use hioload_mem::Shared;
 
 #[test]
-fn subscribers_get_each_message_once_and_only_theirs() {
+fn a_subscriber_receives_each_matching_message_once() {
     let mut lab = Lab::new(Config::default());
     let (a, b, c) = (lab.open(), lab.open(), lab.open());
     for pattern in ["news.*", "news.>", "news.eu"] {
@@ -24,7 +24,7 @@ fn subscribers_get_each_message_once_and_only_theirs() {
 }
 
 #[test]
-fn unsubscribing_and_ending_stop_delivery() {
+fn unsubscribing_and_the_end_of_a_connection_stop_delivery() {
     let mut lab = Lab::new(Config::default());
     let (a, b) = (lab.open(), lab.open());
     lab.say(a, "sub t");
@@ -94,7 +94,7 @@ fn messages_cross_lcores_only_to_subscribers() {
     assert!(labs[2].lcore.app.core.mailbox.is_empty());
     assert_eq!(labs[2].frames(ids[2]), [""; 0]);
 
-    // A second subscriber on the same lcore, then the first goes: delivery goes on, until the last is gone.
+    // The first of two subscribers on the same lcore leaves. Delivery ends only when the second has left too.
     let second = labs[1].open();
     labs[1].say(second, "sub x.*");
     labs[1].io().reset(ids[1]);
@@ -132,7 +132,7 @@ fn a_full_mailbox_drops_messages_and_counts_them() {
     }
     let expected: Vec<_> = (0..10).map(|n| format!("text {n}")).collect();
     assert_eq!(labs[1].frames(ids[1]), expected);
-    // More messages than it holds: counted, not queued without bound.
+    // More messages than it holds: the excess is dropped and counted.
     for n in 0..10 {
         labs[0].say(ids[0], &format!("pub t0 {n}"));
     }
@@ -168,11 +168,14 @@ fn an_lcore_that_ends_wakes_the_lcores_it_has_sent_commands_to() {
     first.lcore.app.core.post(1, command).unwrap();
     first.lcore.finish();
     assert!(!second.lcore.app.core.mailbox.is_empty());
-    assert!(second.io().woken(), "it sleeps although a command waits");
+    assert!(
+        second.io().woken(),
+        "it was not woken although a command waits"
+    );
 }
 
 #[test]
-fn subscriptions_that_come_and_go_queue_nothing_for_other_lcores() {
+fn repeated_subscriptions_queue_no_commands_for_other_lcores() {
     let config = Config {
         mailbox: 4,
         ..Config::default()
@@ -183,7 +186,7 @@ fn subscriptions_that_come_and_go_queue_nothing_for_other_lcores() {
         labs[0].say(ids[0], &format!("sub t{n}"));
         labs[0].say(ids[0], &format!("unsub t{n}"));
     }
-    // Nothing is queued for the other lcores, so nothing of theirs can be displaced.
+    // No command waits for the other lcores, so none of theirs can find a full mailbox.
     for lab in &labs[1..] {
         assert!(lab.lcore.app.core.mailbox.is_empty());
     }
@@ -202,7 +205,7 @@ fn subscriptions_that_come_and_go_queue_nothing_for_other_lcores() {
 }
 
 #[test]
-fn messages_for_those_who_do_not_read_are_copied_when_too_many_are_shared() {
+fn published_memory_bounds_the_shared_messages_and_further_ones_are_copied() {
     let limits = Limits {
         published_memory: 100_000,
         ..Limits::default()
@@ -222,7 +225,11 @@ fn messages_for_those_who_do_not_read_are_copied_when_too_many_are_shared() {
     let held = lab.lcore.app.core.published.bytes();
     assert!((80_000..=100_000).contains(&held), "{held} bytes held");
     assert!(lab.totals().published_copied > 0);
-    assert_eq!(lab.frames(other).len(), 5, "who reads gets everything");
+    assert_eq!(
+        lab.frames(other).len(),
+        5,
+        "the subscriber that reads receives every message"
+    );
     lab.io().set_window(slow, usize::MAX);
     lab.turn();
     assert_eq!(lab.frames(slow).len(), 5);

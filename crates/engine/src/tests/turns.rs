@@ -1,8 +1,8 @@
-//! Handlers that send by the clock: a call at each turn, messages in several frames, pings, and the time without work.
+//! `on_turn`, fragmented messages, pings, and the idle time of an lcore.
 
 use super::*;
 
-/// Sends a message in so many frames to the connection that is open, then a ping, at each of its turns until told otherwise.
+/// Sends fragmented messages and a ping to the connection in `to`, once.
 struct Clocked {
     to: Option<ConnectionId>,
     turns: u32,
@@ -53,7 +53,7 @@ impl Handler for Clocked {
 }
 
 #[test]
-fn what_is_sent_at_a_turn_leaves_with_it() {
+fn frames_sent_in_on_turn_leave_in_the_same_turn() {
     let fake = Fake::new(&FakeOptions::default()).unwrap();
     let mut now = Time::from_millis(1000);
     let handler = Clocked { to: None, turns: 0 };
@@ -67,7 +67,7 @@ fn what_is_sent_at_a_turn_leaves_with_it() {
         lcore.transport().wait(Some(Duration::ZERO)).unwrap();
         lcore.turn(now);
     };
-    // It is accepted, and then served.
+    // The first turn accepts the connection, the second one serves it.
     turn(&mut lcore);
     turn(&mut lcore);
     lcore.transport().sent(id);
@@ -79,7 +79,8 @@ fn what_is_sent_at_a_turn_leaves_with_it() {
         b"\x01\x02ab\x00\x02cd\x80\x03efg\x02\x01x\x80\x01y\x82\x00\x89\x06there?"
     );
     assert_eq!(lcore.app.handler.turns, 3);
-    // These turns had work; of those that follow only the first has work before it.
+    // Every turn so far had work, so there is no idle time. Each further turn adds the time since the turn before, if that
+    // one had no work.
     let idle = |lcore: &Lcore<Fake, Clocked>| lcore.totals().idle_nanos;
     assert_eq!(idle(&lcore), 0);
     for n in 0..4 {

@@ -1,7 +1,7 @@
 //! What a host answers besides TCP: ARP ([`arp`]), neighbour discovery ([`ndp`]) and ICMP ([`icmp`]).
 //!
 //! The responder answers requests for the host's addresses, resolves the addresses of neighbours, answers echo requests,
-//! and reports what ICMP errors say of the host's segments. All its tables are bounded and all its frames are limited in
+//! and reports ICMP errors about the host's segments. All its tables are bounded and all its frames are limited in
 //! rate. It answers nothing that was sent to a group, except requests for addresses, and it never answers an error.
 
 use std::collections::VecDeque;

@@ -294,7 +294,7 @@ mod tests {
         text.parse::<std::net::Ipv6Addr>().expect("IPv6").octets()
     }
 
-    /// Checks what smoltcp reads in a packet of ours.
+    /// Parses a packet of ours with smoltcp and checks the result.
     fn read(buf: &[u8], check: impl FnOnce(Ipv6Repr, NdiscRepr<'_>)) {
         let packet = Ipv6Packet::new_checked(buf).expect("a packet");
         let header = Ipv6Repr::parse(&packet).expect("a header");

@@ -105,7 +105,7 @@ impl Forged {
     }
 }
 
-/// An acknowledgement of a forger who knows the addresses and ports of the flow, but no sequence numbers.
+/// An acknowledgement of a forger that knows the addresses and ports of the flow, but no sequence numbers.
 fn guessed(peer: &Forged, round: u32, window: u16) -> RawSegment {
     RawSegment {
         seq: peer.seq.wrapping_add(round.wrapping_mul(77_777_777)),

@@ -350,8 +350,8 @@ fn an_acknowledgement_beyond_our_zero_window_is_accepted() {
         }
         world.turns(20);
         // From now on the segments of this side are lost.
-        let deaf = Impairment::default().loss(1.0);
-        world.a.stack.device().set_rx(&deaf);
+        let no_input = Impairment::default().loss(1.0);
+        world.a.stack.device().set_rx(&no_input);
         assert_eq!(world.b.stack.send(there, &bytes), bytes.len());
         world.turns(4);
         assert_eq!(world.b.stack.send_queued(there), bytes.len());

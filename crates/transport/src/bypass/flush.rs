@@ -14,7 +14,7 @@ use crate::{Closed, ConnId, Driver};
 const SLICES: usize = 16;
 
 impl<D: Device> Bypass<D> {
-    /// Hands over what the connection has queued, then finishes or closes it if that was asked for.
+    /// Moves queued bytes to the flow, then finishes or closes the connection if that was requested.
     pub(super) fn hand_over<Dr: Driver>(&mut self, driver: &mut Dr, id: ConnId) {
         let flow = flow_of(id);
         let Some(entry) = self.table.get_mut(id) else {
@@ -57,7 +57,7 @@ impl<D: Device> Bypass<D> {
     }
 }
 
-/// Moves what fits from a queue into the flow's ring; returns the number of bytes.
+/// Moves as many bytes as fit from a queue into the flow's ring. Returns their number.
 fn move_queue<D: Device>(stack: &mut Stack<D>, flow: FlowId, queue: &mut SendQueue) -> usize {
     let mut moved = 0;
     while !queue.is_empty() {

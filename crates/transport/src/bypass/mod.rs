@@ -42,7 +42,7 @@ pub struct BypassOptions {
     pub rx_buffer: usize,
     /// The most bytes queued for one connection that the network has not taken.
     pub send_queue: usize,
-    /// Established flows that may wait until the driver accepts them. While so many wait, a SYN is not answered.
+    /// Established flows that may wait until the driver accepts them. While this number waits, a SYN is not answered.
     pub backlog: usize,
 }
 
@@ -71,13 +71,13 @@ pub struct Bypass<D: Device> {
     options: BypassOptions,
     features: Features,
     waker: Waker,
-    /// Where bytes are lent that do not lie in a frame.
+    /// The buffer for lent bytes that are not in a frame.
     scratch: Vec<u8>,
-    /// Connections of this turn that have more: behind all that become ready in it.
+    /// Connections of this turn that have more bytes to read. They follow those that become ready in it.
     again: Vec<ConnId>,
     /// Established flows that the driver has not accepted.
     accept_queue: VecDeque<ConnId>,
-    /// The connection whose ring lent the send space last, and how much.
+    /// The connection whose ring lent the latest send space, and its size.
     lent: Option<(ConnId, usize)>,
     accepting: bool,
     listening: bool,
@@ -90,7 +90,7 @@ pub struct Bypass<D: Device> {
     next_device_stats: Time,
 }
 
-/// What a connection adds to its entry: received bytes, from the front, that the driver was lent and left.
+/// The addition to a connection's entry: the number of received bytes that the driver was lent and did not consume.
 type Unconsumed = u32;
 
 fn flow_of(id: ConnId) -> FlowId {

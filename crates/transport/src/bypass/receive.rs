@@ -1,4 +1,4 @@
-//! The receiving half of a turn: what happened to flows, and visits to connections that have more to read.
+//! The receiving half of a turn: events of flows, and visits to connections that have more to read.
 
 use std::mem;
 
@@ -9,10 +9,10 @@ use super::{Bypass, conn_of, flow_of};
 use crate::table::{Owner, flag};
 use crate::{Activity, Closed, ConnId, Driver, Peer, Rest, Taken};
 
-/// A connection with any of these is presented nothing.
+/// No bytes are presented on a connection with any of these flags.
 const SILENT: u32 = flag::DEAD | flag::CLOSE | flag::PAUSED | flag::ACCEPT_PENDING;
 
-/// What is left of a turn's budget, and what was done with it.
+/// The remaining budget of a turn, and its activity.
 pub(super) struct Turn {
     pub(super) events: usize,
     pub(super) accepts: usize,
@@ -213,7 +213,7 @@ impl<D: Device> Bypass<D> {
         self.consumed(id, n, took, taken.rest);
     }
 
-    /// Lends the driver what it left, if it wanted that later; else that and what has come since.
+    /// Lends the driver the bytes that it left. Unless it left them as `Later`, the bytes received since are included.
     fn present_next<Dr: Driver>(&mut self, driver: &mut Dr, id: ConnId, turn: &mut Turn) {
         let Some(entry) = self.table.get_mut(id) else {
             return;
@@ -247,7 +247,7 @@ impl<D: Device> Bypass<D> {
         self.scratch = scratch;
     }
 
-    /// The driver consumed `took` of the `n` bytes that it was lent from the front of what was received.
+    /// The driver consumed `took` of the `n` bytes that it was lent from the front of the received bytes.
     fn consumed(&mut self, id: ConnId, n: usize, took: usize, rest: Rest) {
         let flow = flow_of(id);
         let Some(entry) = self.table.get_mut(id) else {

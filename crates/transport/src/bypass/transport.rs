@@ -75,7 +75,7 @@ impl<D: Device> Connections for Bypass<D> {
         let queue = self.table.send_room(id);
         match self.table.sendable(id).map(|entry| entry.staged_alone()) {
             Some(Some(staged)) => {
-                // The end of the ring is left unused if it is too short for what comes next.
+                // The end of the ring is left unused if it is too short for the next write.
                 let ring = self.stack.send_room(flow_of(id));
                 let ring = ring.saturating_sub(CONTIGUOUS - 1);
                 let bound = self.options.send_queue.saturating_sub(staged);
@@ -180,7 +180,7 @@ impl<D: Device> Transport for Bypass<D> {
         }
         turn.activity.events += self.report(driver);
         self.accept_waiting(driver, &mut turn);
-        // Listed connections have half of the budget before the burst, and what the burst leaves of the rest.
+        // Listed connections have half of the budget before the burst, and after it the part that the burst did not use.
         let listed = self.table.ready.len();
         let first = listed.min(budget.events.div_ceil(2));
         self.visit_listed(driver, first, &mut turn);

@@ -1,6 +1,6 @@
 //! A transport whose network is a script: a test plays the peers, byte by byte.
 //!
-//! The next `wait` or `dispatch` sees what was scripted before it, in order. Nothing happens by itself. The connections,
+//! The next `wait` or `dispatch` sees the events that were scripted before it, in order. Nothing else happens. The connections,
 //! queues and rules are those of the sockets ([`streams`](crate::streams)).
 //!
 //! ```
@@ -114,7 +114,7 @@ impl Fake {
         ))
     }
 
-    /// A peer connects. The transport accepts it in a later dispatch, but its id is known now, and what it sends can be
+    /// A peer connects. The transport accepts it in a later dispatch, but its id is known now, and its bytes can be
     /// scripted at once.
     ///
     /// # Panics
@@ -202,7 +202,7 @@ impl Fake {
         self.net.pipe(id).is_some_and(|pipe| pipe.end.is_none())
     }
 
-    /// Whether the peer has seen the end of what the transport sends (by `finish` or `close`).
+    /// Whether the peer has received the end of the stream (by `finish` or `close`).
     pub fn finished(&self, id: ConnId) -> bool {
         self.net
             .pipe(id)

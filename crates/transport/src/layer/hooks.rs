@@ -1,4 +1,4 @@
-//! What a layer may change, and what it lends the driver above it.
+//! The methods of a layer, and the view that it lends the driver above it.
 
 use std::io;
 
@@ -13,7 +13,7 @@ use crate::{
 ///
 /// The methods from [`on_accept`](Self::on_accept) to [`on_closed`](Self::on_closed) are the callbacks of the transport
 /// below: `below` is that transport and `above` is the driver, which gets a [`View`]. The methods from
-/// [`connect`](Self::connect) to [`peer`](Self::peer) are what the driver above asks of a connection. The rules of [`Driver`]
+/// [`connect`](Self::connect) to [`peer`](Self::peer) are calls of the driver above on a connection. The rules of [`Driver`]
 /// and [`Connections`] hold for them. The [module](super) explains how to write a layer.
 pub trait Layer: Sized {
     /// Whether the layer has something to present in the next turn: then `wait` does not sleep.
@@ -22,7 +22,7 @@ pub trait Layer: Sized {
         false
     }
 
-    /// Presents what earlier turns left in the layer, to at most `budget` connections. Runs at the beginning of each
+    /// Presents bytes that earlier turns left in the layer, on at most `budget` connections. Runs at the beginning of each
     /// dispatch, before the transport below has its turn. Counts its calls to `above` in `activity.events`.
     #[inline]
     fn dispatch<C: Connections, D: Driver>(
@@ -36,7 +36,7 @@ pub trait Layer: Sized {
         let _ = (below, above, budget, now, activity);
     }
 
-    /// Queues below what the layer holds back. Runs at the beginning of each flush.
+    /// Queues below the bytes that the layer holds back. Runs at the beginning of each flush.
     #[inline]
     fn flush<C: Connections>(&mut self, below: &mut C) {
         let _ = below;
@@ -66,7 +66,7 @@ pub trait Layer: Sized {
         above.on_connect(&mut View::new(self, below), id, result);
     }
 
-    /// See [`Driver::on_data`]. The bytes may be changed in place; those not consumed must be as they came.
+    /// See [`Driver::on_data`]. The bytes may be changed in place; bytes that are not consumed must stay unchanged.
     #[inline]
     fn on_data<C: Connections, D: Driver>(
         &mut self,
@@ -131,7 +131,7 @@ pub trait Layer: Sized {
         below.commit(id, n);
     }
 
-    /// See [`Connections::send_room`]: in bytes of the driver, without what the layer adds to them.
+    /// See [`Connections::send_room`]: in bytes of the driver, without the overhead of the layer.
     #[inline]
     fn send_room<C: Connections>(&self, below: &C, id: ConnId) -> usize {
         below.send_room(id)

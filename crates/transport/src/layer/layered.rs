@@ -1,4 +1,4 @@
-//! A layer and what is below it, as one.
+//! A layer and the transport below it, as one transport.
 
 use std::io;
 use std::time::Duration;
@@ -104,7 +104,7 @@ impl<T: Transport, L: Layer> Transport for Layered<T, L> {
         let Self { below, layer } = self;
         let mut own = Activity::default();
         if layer.has_work() {
-            // What waited in the layer and what arrives share the turn.
+            // Bytes that waited in the layer and arriving bytes share the turn.
             let half = Budget {
                 events: budget.events.div_ceil(2),
                 ..budget

@@ -1,4 +1,4 @@
-//! Layers between a transport and its driver: where TLS goes.
+//! Layers between a transport and its driver, for TLS for example.
 //!
 //! A [`Layered`] is a transport made of a transport and a [`Layer`]. The engine takes it as it takes any other
 //! [`Transport`](crate::Transport):
@@ -39,8 +39,8 @@
 //! it has not consumed. It takes whole records only and leaves a partial one as [`Rest::NeedsMore`](crate::Rest::NeedsMore):
 //! the transport below keeps it and presents it again, unchanged and contiguous. It decrypts a whole record in place and
 //! lends the upper driver the plaintext, a subslice of the same memory. The record counts as consumed below from then on.
-//! Plaintext that the upper driver leaves has to be copied into the layer's state, because what is left below must be
-//! unmodified. The layer presents this copy again, contiguous with the plaintext that follows it:
+//! Plaintext that the upper driver leaves has to be copied into the layer's state, because bytes that are left below must
+//! be unmodified. The layer presents this copy again, contiguous with the plaintext that follows it:
 //!
 //! - left as `NeedsMore`: together with the next record, within `on_data`;
 //! - left as `Later`: in the layer's [`dispatch`](Layer::dispatch) of the next turn, from a list of connections. While that
@@ -57,17 +57,17 @@
 //! [`send_shared`](Layer::send_shared) has to copy: a payload that many connections share is sealed for each of them into
 //! space below. A droppable payload stays in the layer's state until [`flush`](Layer::flush), so that
 //! [`drop_oldest`](Layer::drop_oldest) can still take it back: a sealed record has a sequence number and cannot be removed.
-//! What a layer holds back counts in [`queued`](Layer::queued).
+//! Bytes that a layer holds back count in [`queued`](Layer::queued).
 //!
-//! **Flush.** The layer's [`flush`](Layer::flush) runs before that of the transport below and emits what the layer holds
-//! back. During the flush below, `on_writable` may write more; the layer seals this before it returns from
+//! **Flush.** The layer's [`flush`](Layer::flush) runs before that of the transport below and emits the bytes that the layer
+//! holds back. During the flush below, `on_writable` may write more; the layer seals this before it returns from
 //! [`on_writable`](Layer::on_writable), and the same flush sends it.
 //!
-//! **Closing.** [`finish`](Layer::finish) and [`close`](Layer::close) seal a `close_notify`, then ask the same below, which
-//! sends what is queued first. [`abort`](Layer::abort) sends nothing.
+//! **Closing.** [`finish`](Layer::finish) and [`close`](Layer::close) seal a `close_notify`, then make the same call below,
+//! which sends the queued bytes first. [`abort`](Layer::abort) sends nothing.
 //!
-//! Two rules of [`Transport`](crate::Transport) hold for a layer too: a call from above never calls the driver (what it
-//! causes is reported out of the next `dispatch` or `flush`), and a call with a stale id does nothing.
+//! Two rules of [`Transport`](crate::Transport) hold for a layer too: a call from above never calls the driver (its
+//! effects are reported by the next `dispatch` or `flush`), and a call with a stale id does nothing.
 
 mod by_slot;
 mod hooks;

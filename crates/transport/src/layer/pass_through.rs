@@ -10,16 +10,16 @@ use crate::{Closed, ConnId, Connections, Driver, Endpoint, Peer, SendError, Take
 /// Bytes that went through a layer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Bytes {
-    /// Those that the driver above consumed.
+    /// Bytes that the driver above consumed.
     pub received: u64,
-    /// Those that the driver above queued, and did not take back.
+    /// Bytes that the driver above queued, and did not drop.
     pub sent: u64,
 }
 
 /// A layer that passes everything through and counts the bytes of each connection.
 ///
-/// It is the template of a layer, and what tests and the `dataplane` benchmark put between a transport and its driver to
-/// prove that a layer is possible and costs nothing measurable.
+/// It is the template of a layer. Tests and the `dataplane` benchmark put it between a transport and its driver, to prove
+/// that a layer is possible and costs nothing measurable.
 #[derive(Debug, Default)]
 pub struct PassThrough {
     open: BySlot<Bytes>,
@@ -41,13 +41,13 @@ impl PassThrough {
         }
     }
 
-    /// What went through a connection; `None` if the id is stale.
+    /// The bytes of a connection; `None` if the id is stale.
     #[must_use]
     pub fn bytes(&self, id: ConnId) -> Option<Bytes> {
         self.open.get(id).copied()
     }
 
-    /// What went through all connections, those that have ended included.
+    /// The bytes of all connections, including those that have ended.
     #[must_use]
     pub fn bytes_of_all(&self) -> Bytes {
         let mut all = self.ended;

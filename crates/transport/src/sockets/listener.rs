@@ -201,7 +201,7 @@ mod unix {
 
     use socket2::{Domain, SockAddr, Socket, Type};
 
-    /// The file of a bound socket; removed with it, unless another file has taken its place.
+    /// The file of a bound socket. It is removed with the socket, unless another file has replaced it.
     #[derive(Debug)]
     pub(in crate::sockets) struct SocketFile {
         path: PathBuf,

@@ -1,4 +1,4 @@
-//! What a connection over a readiness-based network has beside its flags and its send queue.
+//! The state of a connection over a readiness-based network, besides its flags and its send queue.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -6,7 +6,7 @@ use crate::Peer;
 
 /// One connection: 40 bytes with a stream of 8.
 pub(crate) struct Conn<S> {
-    /// Gone once the connection is dead; not there yet while the network chooses slots and the driver has not accepted.
+    /// `None` once the connection is dead, and before the driver accepts it if the network chooses slots.
     pub(crate) stream: Option<S>,
     /// Received bytes that the driver left.
     pub(super) held: Option<Box<Held>>,

@@ -19,7 +19,7 @@ enum Sent {
 }
 
 impl<N: Network> Streams<N> {
-    /// Sends what the connection has queued, then finishes or closes it if that was asked for.
+    /// Sends the queued bytes of a connection, then finishes or closes it if that was requested.
     pub(super) fn send_queued<D: Driver>(&mut self, driver: &mut D, id: ConnId) {
         let Some((entry, queue)) = self.table.with_queue(id) else {
             return;
@@ -83,8 +83,8 @@ impl<N: Network> Streams<N> {
         }
     }
 
-    /// Receives what is known to have arrived: a kernel that closes a TCP socket with unread bytes sends a reset, which
-    /// can destroy what was sent but not yet delivered.
+    /// Receives and discards bytes that have arrived. If a TCP socket is closed with unread bytes, the kernel sends a reset,
+    /// which can destroy bytes that were sent but not yet delivered.
     fn discard_received(&mut self, id: ConnId) {
         let Some(entry) = self.table.get_mut(id) else {
             return;

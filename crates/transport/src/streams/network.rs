@@ -73,7 +73,7 @@ pub trait Network {
     /// Whether the connect has succeeded (`false`: not yet), or its error.
     fn connected(&mut self, stream: &mut Self::Stream) -> io::Result<bool>;
 
-    /// Begins to report readiness under `id.index`, including what is ready already.
+    /// Begins to report readiness under `id.index`, including readiness that exists already.
     fn attach(&mut self, stream: &mut Self::Stream, id: ConnId, writable: bool) -> io::Result<()>;
     /// Begins or ends to report that the network takes bytes, at once if it does.
     fn want_write(&mut self, stream: &mut Self::Stream, id: ConnId, on: bool) -> io::Result<()>;
@@ -94,7 +94,7 @@ pub trait Network {
     fn finish(&mut self, stream: &mut Self::Stream) -> io::Result<()>;
     /// The pending error of a stream, if there is one, without a receive.
     fn take_error(&mut self, stream: &mut Self::Stream) -> Option<io::Error>;
-    /// Closes the stream; what was sent is still delivered.
+    /// Closes the stream. Bytes that were sent are still delivered.
     fn close(&mut self, stream: Self::Stream);
     /// Resets the connection.
     fn reset(&mut self, stream: Self::Stream);

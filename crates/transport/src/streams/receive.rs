@@ -117,7 +117,7 @@ impl<N: Network> Streams<N> {
         let silent = entry.flags.any(flag::PAUSED | flag::END | flag::CLOSE);
         if entry.flags.any(flag::ERROR) {
             entry.flags.clear(flag::ERROR);
-            // A receive reports the error behind what arrived before it. A connection that receives nothing has to ask.
+            // A receive reports an error only after the bytes that arrived before it. Without a receive, the error must be read.
             if silent
                 && let Some(stream) = &mut entry.own.stream
                 && let Some(error) = self.net.take_error(stream)
@@ -193,8 +193,8 @@ impl<N: Network> Streams<N> {
                 entry.flags.clear(flag::READABLE);
             }
             Ok(n) => {
-                // A full read may have left more. A short one proves nothing once the peer has ended its sending side:
-                // the edge of that may be the one that was just used.
+                // A full read may have left more. A short one does not mean that nothing is left once the peer has ended its
+                // sending side: the edge that this read answers may be the one of the end.
                 if n < self.rx.len()
                     && self.net.short_means_drained()
                     && !entry.flags.any(flag::READ_CLOSED)

@@ -5,14 +5,14 @@
 pub(crate) struct Flags(u32);
 
 pub(crate) mod flag {
-    //! What is known and wanted of one connection. `READ_CLOSED`, `ERROR` and `WANT_WRITE` are of readiness-based networks
-    //! alone, `ACCEPT_PENDING` of flows.
+    //! The state of one connection, and the requests of its driver. Only readiness-based networks use `READ_CLOSED`, `ERROR`
+    //! and `WANT_WRITE`, and only flows `ACCEPT_PENDING`.
 
     /// The slot is in use.
     pub(crate) const LIVE: u32 = 1 << 0;
     /// `connect` has not ended.
     pub(crate) const CONNECTING: u32 = 1 << 1;
-    /// It is over, and the driver has not received `on_closed`.
+    /// The connection has ended, and the driver has not received `on_closed`.
     pub(crate) const DEAD: u32 = 1 << 2;
     /// Bytes or the end may be received.
     pub(crate) const READABLE: u32 = 1 << 3;
@@ -24,9 +24,9 @@ pub(crate) mod flag {
     pub(crate) const END: u32 = 1 << 6;
     /// The driver has received `on_end`.
     pub(crate) const END_REPORTED: u32 = 1 << 7;
-    /// The driver wants no bytes for now.
+    /// The driver has paused the connection.
     pub(crate) const PAUSED: u32 = 1 << 8;
-    /// What the driver left is presented in the next turn, whether or not more arrives.
+    /// The bytes that the driver left are presented in the next turn, even if no more arrive.
     pub(crate) const LATER: u32 = 1 << 9;
     /// It is in the list of connections to visit.
     pub(crate) const LISTED: u32 = 1 << 10;
@@ -40,7 +40,7 @@ pub(crate) mod flag {
     pub(crate) const FINISH: u32 = 1 << 14;
     /// The sending side has been ended.
     pub(crate) const FINISHED: u32 = 1 << 15;
-    /// Close when the queue is empty; nothing more is presented.
+    /// Close when the queue is empty. No more bytes are presented.
     pub(crate) const CLOSE: u32 = 1 << 16;
     /// The network has taken bytes since the flush that blocked it.
     pub(crate) const MOVED: u32 = 1 << 17;

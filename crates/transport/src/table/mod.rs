@@ -1,4 +1,4 @@
-//! The connection table: what every transport knows of its connections, whatever is below it.
+//! The connection table: the state of connections that all transports have in common.
 //!
 //! A [`Table`] holds one [`Entry`] for each slot: its generation, its flags, and what the transport itself adds. It also owns
 //! the send queues and three lists of ids: connections to visit (`ready`), to flush (`dirty`), and those whose end the driver

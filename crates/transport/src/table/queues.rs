@@ -35,7 +35,7 @@ impl Queues {
         self.queues.get_mut(at as usize)?.as_deref_mut()
     }
 
-    /// An empty queue, with so many bytes staged before it; returns its number.
+    /// Adds an empty queue with this number of staged bytes before it; returns its index.
     pub(super) fn take(&mut self, staged: usize) -> u32 {
         let mut queued = self.spare.pop().unwrap_or_default();
         queued.staged = staged;

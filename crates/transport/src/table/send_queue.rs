@@ -235,7 +235,7 @@ impl SendQueue {
         Some(payload.len())
     }
 
-    /// All that is queued, if it lies in one piece.
+    /// All queued bytes, if they are contiguous.
     pub(crate) fn single(&self) -> Option<&[u8]> {
         match (
             self.segments.front()?,

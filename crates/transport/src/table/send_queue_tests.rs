@@ -137,7 +137,7 @@ fn chunks_can_be_left_to_others() {
         .push_shared(&pool, small.clone(), false, 1000)
         .unwrap();
     assert_eq!((pool.available(), small.strong_count()), (2, 2));
-    // Whoever has the queue next takes all there is.
+    // After `clear`, a write can use all chunks.
     queue.clear();
     assert_eq!(write(&mut queue, &pool, 1000, &[3; 300]), 256);
 }

@@ -7,11 +7,11 @@ use super::send_queue::{SendQueue, room_when_empty};
 use super::{Entry, Table, flag};
 use crate::{ConnId, SendError};
 
-/// One in so many of the pool's chunks is reserved for connections that are not blocked: peers that do not read may hold
+/// This fraction (1 / N) of the pool's chunks is reserved for connections that are not blocked: peers that do not read may hold
 /// the others for as long as they like, and connections whose peers read are still answered.
 const RESERVED_FOR_UNBLOCKED: usize = 4;
 
-/// What remains to be done after a connection has handed over all that it had queued.
+/// The steps that remain after a connection has sent all its queued bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Drained {
     /// End the sending side.
@@ -69,7 +69,7 @@ impl<E> Table<E> {
     }
 
     /// The connection's queue, made if there is none, and what its methods need. Marks for the next flush, unless the
-    /// connection is blocked: then the network reports when it takes bytes again, and trying before would be in vain.
+    /// connection is blocked: then the network reports when it takes bytes again, and an earlier attempt would fail.
     fn queue(&mut self, id: ConnId) -> Result<(&mut SendQueue, &Pool, usize), SendError> {
         self.sendable(id).ok_or(SendError::Closed)?;
         let entry = self

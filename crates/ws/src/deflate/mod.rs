@@ -49,7 +49,7 @@ pub enum Sharing {
     Shared,
 }
 
-/// This end's parameters of permessage-deflate. Both roles use the same type; each field says what it means to which role.
+/// This end's parameters of permessage-deflate. Both roles use the same type; each field documents its meaning for each role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeflateConfig {

@@ -145,7 +145,7 @@ fn refused() -> Vec<Seed> {
         4, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     ];
     vec![
-        one("other-station", 0, &change(0, &[2, 0, 0, 0, 0, 3])),
+        one("other-host", 0, &change(0, &[2, 0, 0, 0, 0, 3])),
         one("broadcast", 0, &change(0, &[0xff; 6])),
         one("source-group", 0, &change(6, &[1])),
         one("vlan-missing", VLAN, &four),

@@ -49,7 +49,8 @@ pub(super) struct World {
     echoes: usize,
     patience: Duration,
     pub(super) peers: Vec<Hostile>,
-    seats: [Option<usize>; 6],
+    /// The index in `peers` of the peer that has each number.
+    current: [Option<usize>; 6],
 }
 
 impl World {
@@ -78,7 +79,7 @@ impl World {
             echoes: 0,
             patience: MAX_TIME,
             peers: Vec::new(),
-            seats: [None; 6],
+            current: [None; 6],
         };
         world.io().deliver(bystander, REQUEST.as_bytes());
         world.settle();
@@ -129,12 +130,12 @@ impl World {
         totals
     }
 
-    /// Peers that the application has connected to take the last seats.
+    /// Peers that the application has connected to get the numbers 4 and 5.
     fn discover(&mut self) {
         for (id, _) in self.io().connecting() {
             if self.peers.iter().all(|peer| peer.id != id) {
-                let seat = if self.seats[4].is_none() { 4 } else { 5 };
-                self.seats[seat] = Some(self.peers.len());
+                let who = if self.current[4].is_none() { 4 } else { 5 };
+                self.current[who] = Some(self.peers.len());
                 self.peers.push(Hostile {
                     id,
                     engine: By::Client,
@@ -164,7 +165,7 @@ impl World {
         assert_eq!(
             self.io().sent(id),
             expected,
-            "the bystander was not served as if it were alone"
+            "the bystander did not receive exactly its echo"
         );
     }
 
@@ -177,19 +178,19 @@ impl World {
         }
     }
 
-    /// The peer in a seat. A free seat of those that connect to us is taken now.
-    fn seat(&mut self, who: usize) -> Option<usize> {
-        if who < 4 && self.seats[who].is_none() {
+    /// The index of the peer number `who`. A peer that connects to us and does not exist yet connects now.
+    fn peer(&mut self, who: usize) -> Option<usize> {
+        if who < 4 && self.current[who].is_none() {
             self.accept(who);
         }
-        self.seats[who]
+        self.current[who]
     }
 
     fn accept(&mut self, who: usize) {
         if self.peers.len() < MAX_PEERS {
             let port = 1 + self.peers.len() as u16;
             let id = self.io().accept(Peer::Ip(([10, 0, 0, 1], port).into()));
-            self.seats[who] = Some(self.peers.len());
+            self.current[who] = Some(self.peers.len());
             self.peers.push(Hostile {
                 id,
                 engine: By::Server,
@@ -201,7 +202,7 @@ impl World {
 
     pub(super) fn step(&mut self, who: usize, step: &Step<'_>) {
         self.now += STEP;
-        if let Some(peer) = self.seat(who) {
+        if let Some(peer) = self.peer(who) {
             self.act(who, peer, step);
         }
         self.echo();

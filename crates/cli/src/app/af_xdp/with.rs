@@ -8,8 +8,8 @@ use hioload_bypass::af_xdp::{
 use hioload_device::tap::TapSwitch;
 use hioload_ws::ServerOptions;
 
-use super::super::client::{ClientLink, Work};
 use super::super::control::Controlled;
+use super::super::link::{ClientLink, Work};
 use super::super::serve::Service;
 use super::super::signals::Signals;
 use crate::Failure;

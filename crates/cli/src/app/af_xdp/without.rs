@@ -2,7 +2,7 @@
 
 use hioload_ws::ServerOptions;
 
-use super::super::client::{ClientLink, Work};
+use super::super::link::{ClientLink, Work};
 use super::super::signals::Signals;
 use crate::Failure;
 use crate::config::serve::ServeConfig;

@@ -67,7 +67,7 @@ fn shown(port: &PortInfo) -> String {
     )
 }
 
-/// The parent: starts a child and adds what it reports to the findings.
+/// The parent: starts a child and adds its report to the findings.
 ///
 /// Without `--dpdk-args`, and if DPDK can use none of the NICs (`has_nic`), EAL gets `--no-pci`.
 pub(super) fn look(findings: &mut Findings, arguments: &CheckArgs, has_nic: bool) {
@@ -123,7 +123,7 @@ fn drained(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Strin
     thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut pipe) = pipe {
-            // An error ends the output; what came before counts.
+            // An error ends the output. The lines before it count.
             let _ = pipe.read_to_end(&mut bytes);
         }
         String::from_utf8_lossy(&bytes).into_owned()

@@ -59,7 +59,7 @@ impl Files {
         names
     }
 
-    /// The last part of what a link points to.
+    /// The last component of the target of a link.
     pub(super) fn link(&self, path: &str) -> Option<String> {
         let target = fs::read_link(self.0.join(path)).ok()?;
         Some(target.file_name()?.to_str()?.to_owned())

@@ -4,8 +4,8 @@ use hioload_bypass::dpdk::{DpdkOptions, Eal, PortName, open, split_arguments};
 use hioload_device::tap::TapSwitch;
 use hioload_ws::ServerOptions;
 
-use super::super::client::{ClientLink, Work};
 use super::super::control::Controlled;
+use super::super::link::{ClientLink, Work};
 use super::super::serve::Service;
 use super::super::signals::Signals;
 use crate::Failure;
@@ -15,9 +15,6 @@ use crate::config::serve::ServeConfig;
 use crate::config::values::{self, AutoOff};
 
 const NAME: &str = "dpdk";
-
-/// EAL, which starts once in a process: a client that makes several engines keeps it from one to the next.
-pub(crate) type EalHandle = Eal;
 
 /// Serves until a signal ends it.
 pub(crate) fn serve(config: ServeConfig, signals: Signals) -> Result<(), Failure> {

@@ -2,13 +2,10 @@
 
 use hioload_ws::ServerOptions;
 
-use super::super::client::{ClientLink, Work};
+use super::super::link::{ClientLink, Work};
 use super::super::signals::Signals;
 use crate::Failure;
 use crate::config::serve::ServeConfig;
-
-/// There is no EAL.
-pub(crate) type EalHandle = ();
 
 fn missing() -> Failure {
     let how = if cfg!(target_os = "linux") {

@@ -78,7 +78,7 @@ impl FromStr for Mtu {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.parse() {
             _ if text == "device" => Ok(Self(None)),
-            // From what every IPv4 host accepts (RFC 791) to what fits an mbuf.
+            // From the size that every IPv4 host accepts (RFC 791) to the largest that fits an mbuf.
             Ok(mtu @ 576..=60_000) => Ok(Self(Some(mtu))),
             _ => Err("expected a number of bytes from 576 to 60000, or device"),
         }

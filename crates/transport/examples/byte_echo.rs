@@ -1,7 +1,7 @@
 //! The smallest driver: a TCP (or Unix) echo server on one thread.
 //!
 //! ```text
-//! cargo run --release -p hioload-transport --example echo -- 127.0.0.1:7007
+//! cargo run --release -p hioload-transport --example byte_echo -- 127.0.0.1:7007
 //! ```
 
 use std::io;
