@@ -79,7 +79,7 @@ impl Counts {
     fn change(&self, source: Source, to: impl Fn(u64) -> Option<u64>) -> bool {
         let fingerprint = source.fingerprint();
         self.buckets.entries(source.key()).any(|entry| {
-            let changed = entry.try_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
+            let changed = entry.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
                 // An entry whose count is zero may be claimed by another source at any moment.
                 let own = old >> COUNT_BITS == fingerprint && old & COUNT != 0;
                 own.then(|| to(old & COUNT))

@@ -35,7 +35,7 @@ impl Rates {
     /// table has no entry may.
     pub(crate) fn admit(&self, network: (u8, u64), rate: u32, now: Time) -> bool {
         let second = 1_000_000_000 / UNIT;
-        let now = (now.as_nanos() as u64 / UNIT + 1) & TIME;
+        let now = (now.as_nanos() / UNIT + 1) & TIME;
         // At least one unit: rates above 15,625/s are that.
         let interval = (second / u64::from(rate.max(1))).max(1);
         let key = self.keys.hash_one(network);
