@@ -68,9 +68,9 @@ pub use hioload_ws_proto::deflate;
 
 pub use hioload_engine::{
     Accept, Busy, ClosedBy, Closure, Config, Connect, ConnectError, ConnectionId, Context,
-    CountersHandle, Handler, LcoreContext, Lcores, Limits, ReconfigureError, Remote, Response,
-    RunError, Running, SendError, SendPolicy, Server, ServerOptions, StartError, TimerHandle,
-    TopicError, Totals, Tunables,
+    CountersHandle, Handler, LcoreContext, Lcores, Limits, Network, NetworkError, Networks,
+    ReconfigureError, Remote, Response, RunError, Running, SendError, SendPolicy, Server,
+    ServerOptions, StartError, TimerHandle, TopicError, Totals, Tunables,
 };
 pub use hioload_lcore::{Idle, Time};
 pub use hioload_mem::HugePages;

@@ -28,8 +28,6 @@ pub(crate) enum Command<E> {
         kind: Kind,
         frame: Shared,
     },
-    /// The sending lcore has got its first subscriber to a pattern, or has lost its last.
-    Interest { pattern: Arc<str>, wanted: bool },
     /// The payload of a message for one connection.
     Send {
         to: ConnId,

@@ -6,8 +6,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use hioload_lcore::Idle;
+use hioload_transport::Peer;
 use hioload_ws_proto::Limits as MessageLimits;
 use hioload_ws_proto::deflate::DeflateConfig;
+
+use crate::sources::Networks;
 
 /// The most lcores of a group. The mesh between them has a ring for each pair.
 pub const MAX_LCORES: usize = 256;
@@ -79,6 +82,11 @@ pub struct Limits {
     ///
     /// Changes: now, as `max_connections`.
     pub max_connections_per_source: u32,
+    /// Connections per second from one source address (IPv6: one /64), with a burst of one second's worth. 0: no bound. Beyond: 503
+    /// and close. Counter `rejected_rate`.
+    ///
+    /// Changes: now.
+    pub connection_rate_per_source: u32,
     /// Connections accepted per second by the process. 0: no bound. Beyond: they wait in the listener's backlog. Each
     /// lcore has an even share of it, rounded up. Counter `accept_throttled`.
     ///
@@ -147,6 +155,9 @@ pub struct Limits {
     ///
     /// Changes: now. Subscriptions over a lowered bound stay.
     pub max_subscriptions: u32,
+    /// Bytes of the subscriptions of one connection, each counted as if it shared no node of the index with others: about 50 for
+    /// each token. Beyond: an error to the caller. Counter `subscriptions_refused`.
+    pub subscription_bytes: usize,
 }
 
 impl Limits {
@@ -161,6 +172,7 @@ impl Default for Limits {
         Self {
             max_connections: 100_000,
             max_connections_per_source: 0,
+            connection_rate_per_source: 0,
             accept_rate: 0,
             max_handshake: 8 << 10,
             handshake_timeout: Duration::from_secs(10),
@@ -176,6 +188,7 @@ impl Default for Limits {
             max_lifetime: Duration::ZERO,
             close_timeout: Duration::from_secs(5),
             max_subscriptions: 1024,
+            subscription_bytes: 256 << 10,
         }
     }
 }
@@ -189,6 +202,11 @@ impl Default for Limits {
 pub struct Tunables {
     /// The bounds.
     pub limits: Limits,
+    /// Networks whose connections are accepted; empty: all. Others are reset, counter `rejected_network`. Changes: now, for
+    /// connections that are accepted later.
+    pub allow: Networks,
+    /// Networks whose connections are reset, also if [`allow`](Self::allow) has them. Counter `rejected_network`. Changes: as `allow`.
+    pub deny: Networks,
     /// What an lcore does when it has nothing to do. Changes: now.
     pub idle: Idle,
     /// permessage-deflate (RFC 7692), if it is to be negotiated. Changes: for handshakes that begin later. Open connections
@@ -205,10 +223,25 @@ pub struct Tunables {
     pub turn_messages: usize,
 }
 
+impl Tunables {
+    /// Whether connections of `peer` are accepted. A Unix socket has no network.
+    pub(crate) fn allows(&self, peer: Peer) -> bool {
+        match peer {
+            Peer::Unix => true,
+            Peer::Ip(addr) => {
+                let ip = addr.ip();
+                (self.allow.is_empty() || self.allow.contains(ip)) && !self.deny.contains(ip)
+            }
+        }
+    }
+}
+
 impl Default for Tunables {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
+            allow: Networks::default(),
+            deny: Networks::default(),
             idle: Idle::Adaptive,
             deflate: None,
             drain_jitter: Duration::from_secs(1),
@@ -232,6 +265,9 @@ pub struct Config {
     pub executor_queue: usize,
     /// Commands that may wait in a mailbox between two lcores. A full mailbox drops commands (counter `commands_dropped`).
     pub mailbox: usize,
+    /// Bytes of the subscriptions of one lcore: its table of topics. Address space is reserved for all of it, and memory is used as it
+    /// fills. Beyond: an error to the caller. Counter `subscriptions_refused`.
+    pub subscription_memory: usize,
 }
 
 impl Config {
@@ -242,6 +278,7 @@ impl Config {
             executor_threads: 1,
             executor_queue: 1024,
             mailbox: 4096,
+            subscription_memory: 64 << 20,
         }
     }
 

@@ -8,10 +8,9 @@ use hioload_lcore::Time;
 use hioload_mem::Shared;
 use hioload_transport::{ConnId, Connections, Peer};
 use hioload_ws_proto::{CloseCode, Kind};
-use indexmap::IndexMap;
 
 use crate::commands::Command;
-use crate::core::{Core, SUBSCRIBER_IS_LCORE, TIMER_OF_USER};
+use crate::core::{Core, TIMER_OF_USER};
 use crate::executor::Delivery;
 use crate::handler::{
     Busy, ClosedBy, Connect, ConnectionId, Context, LcoreContext, SendError, TimerHandle,
@@ -20,7 +19,7 @@ use crate::handler::{
 use crate::opening::Opening;
 use crate::session::{Phase, SessionFlags};
 use crate::timers::UserTimer;
-use crate::topics::is_pattern;
+use crate::topics::{is_pattern, most_bytes};
 
 /// The context of a call without a connection.
 pub(crate) struct LcoreCx<'a, C, E> {
@@ -325,86 +324,58 @@ impl<E: Send + 'static> Core<E> {
             return Ok(false);
         }
         let held = self.sessions[id.index as usize].extra.as_ref();
-        if held.map_or(0, |extra| extra.subscriptions.len()) >= limit {
+        let (count, bytes) = held.map_or((0, 0), |extra| {
+            (extra.subscriptions.len(), extra.subscription_bytes)
+        });
+        let cost = most_bytes(pattern);
+        let limits = &self.tunables.limits;
+        let refusal = if count >= limit || bytes + cost > limits.subscription_bytes {
+            Some(TopicError::TooMany)
+        } else {
+            None
+        };
+        let added = match refusal {
+            None => self.topics.subscribe(pattern, id.index),
+            Some(refusal) => {
+                self.counters.subscriptions_refused.bump();
+                return Err(refusal);
+            }
+        };
+        let Ok(Some(set)) = added else {
             self.counters.subscriptions_refused.bump();
-            return Err(TopicError::TooMany);
+            return Err(TopicError::NoMemory);
+        };
+        let extra = self.sessions[id.index as usize].extra();
+        extra.subscriptions.push(set);
+        extra.subscription_bytes += cost;
+        if let Some(interest) = &mut self.interest {
+            interest.add(pattern);
         }
-        self.topics.subscribe(pattern, id.index);
-        self.sessions[id.index as usize]
-            .extra()
-            .subscriptions
-            .push(pattern.into());
-        if self.local_subscribers(pattern) == 1 {
-            self.announce(pattern, true);
-        }
+        self.count_subscription_bytes();
         Ok(true)
     }
 
-    /// The number of connections of this lcore with exactly this pattern: 0, 1, or 2 if there are more.
-    fn local_subscribers(&self, pattern: &str) -> usize {
-        let local = |subscriber: &u32| subscriber & SUBSCRIBER_IS_LCORE == 0;
-        self.topics
-            .subscribers(pattern)
-            .filter(local)
-            .take(2)
-            .count()
-    }
-
-    /// Informs the other lcores whether this one has subscribers to `pattern`.
-    fn announce(&mut self, pattern: &str, wanted: bool) {
-        if self.lcores == 1 {
-            return;
-        }
-        let pattern: Arc<str> = pattern.into();
-        for other in (0..self.lcores).filter(|other| *other != self.lcore) {
-            let waiting = &mut self.unsent_interest[usize::from(other)];
-            // If the opposite command still waits, the two cancel out. So commands for repeated subscriptions do not accumulate
-            // while the other lcore is busy.
-            if waiting.swap_remove(&pattern).is_none() {
-                waiting.insert(Arc::clone(&pattern), wanted);
-            }
-        }
-        self.send_interest();
-    }
-
-    /// Sends the interests that found a full mailbox. A lost interest would lose messages.
-    pub(crate) fn send_interest(&mut self) {
-        for (to, waiting) in self.unsent_interest.iter_mut().enumerate() {
-            while let Some((pattern, wanted)) = waiting.pop() {
-                let command = Command::Interest {
-                    pattern: Arc::clone(&pattern),
-                    wanted,
-                };
-                if self.mailbox.send(to, command).is_err() {
-                    waiting.insert(pattern, wanted);
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Interests that wait for room in a mailbox.
-    pub(crate) fn interest_waiting(&self) -> usize {
-        self.unsent_interest.iter().map(IndexMap::len).sum()
-    }
-
     fn unsubscribe(&mut self, id: ConnId, pattern: &str) -> bool {
-        let Some(extra) = self.session(id).and_then(|s| s.extra.as_mut()) else {
+        if self.session(id).is_none() || !is_pattern(pattern) {
+            return false;
+        }
+        let Some(set) = self.topics.unsubscribe(pattern, id.index) else {
             return false;
         };
-        let Some(at) = extra.subscriptions.iter().position(|s| **s == *pattern) else {
-            return false;
-        };
-        extra.subscriptions.swap_remove(at);
-        self.remove_subscription(id.index, pattern);
+        if let Some(extra) = &mut self.sessions[id.index as usize].extra {
+            extra.subscriptions.retain(|held| *held != set);
+            extra.subscription_bytes -= most_bytes(pattern);
+        }
+        if let Some(interest) = &mut self.interest {
+            interest.remove(pattern);
+        }
+        self.count_subscription_bytes();
         true
     }
 
-    fn remove_subscription(&mut self, index: u32, pattern: &str) {
-        self.topics.unsubscribe(pattern, index);
-        if self.local_subscribers(pattern) == 0 {
-            self.announce(pattern, false);
-        }
+    fn count_subscription_bytes(&self) {
+        let bytes = self.topics.bytes() as u64;
+        self.counters.subscription_bytes.set(bytes);
     }
 
     /// Ends the subscriptions and timers of a connection.
@@ -412,9 +383,13 @@ impl<E: Send + 'static> Core<E> {
         let Some(extra) = self.sessions[index as usize].extra.take() else {
             return;
         };
-        for pattern in &extra.subscriptions {
-            self.remove_subscription(index, pattern);
+        for set in extra.subscriptions {
+            if let Some(interest) = &mut self.interest {
+                interest.remove(&self.topics.pattern(set));
+            }
+            self.topics.remove(set, index);
         }
+        self.count_subscription_bytes();
         for slot in extra.timers {
             if self
                 .timers

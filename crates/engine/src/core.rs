@@ -12,7 +12,6 @@ use hioload_mem::{Held, room_for};
 use hioload_transport::{ConnId, Connections};
 use hioload_ws_proto::Compressor;
 use hioload_ws_proto::handshake::HandshakeLimits;
-use indexmap::IndexMap;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
@@ -24,7 +23,7 @@ use crate::executor::Executor;
 use crate::handler::ClosedBy;
 use crate::session::{Phase, Session, SessionFlags, millis};
 use crate::timers::UserTimers;
-use crate::topics::Topics;
+use crate::topics::{Index, Interest, Table};
 
 /// The arguments of the start of an lcore.
 pub(crate) struct LcoreInit<E> {
@@ -35,6 +34,8 @@ pub(crate) struct LcoreInit<E> {
     pub(crate) mailbox: Mailbox<Command<E>>,
     pub(crate) counters: Arc<LcoreCounters>,
     pub(crate) admission: Arc<Admission>,
+    /// Which lcores have subscribers to what. `None` for a single lcore.
+    pub(crate) interest: Option<Arc<Table>>,
     pub(crate) executor: Executor,
 }
 
@@ -49,7 +50,9 @@ pub(crate) struct Core<E> {
     /// Session timers are keyed by slot, the application's by [`UserTimers`]' slot with [`TIMER_OF_USER`] set.
     pub(crate) wheel: TimerWheel<u32>,
     pub(crate) timers: UserTimers,
-    pub(crate) topics: Topics<u32>,
+    pub(crate) topics: Index,
+    /// Publishes this lcore's subscriptions to the other lcores, and reads theirs. `None` for a single lcore.
+    pub(crate) interest: Option<Interest>,
     /// Scratch of `publish`: the subscribers that match.
     pub(crate) targets: Vec<u32>,
     pub(crate) epoch: u32,
@@ -57,9 +60,6 @@ pub(crate) struct Core<E> {
     pub(crate) published: Held,
     pub(crate) mailbox: Mailbox<Command<E>>,
     pub(crate) poster: Poster<Command<E>>,
-    /// By lcore: patterns whose interest found a full mailbox, and whether this lcore has subscribers to them. They wait
-    /// here, because a lost interest would lose messages.
-    pub(crate) unsent_interest: Vec<IndexMap<Arc<str>, bool>>,
     /// Executor jobs hold a weak reference. Once this is dropped, no lcore takes their results.
     pub(crate) alive: Arc<()>,
     pub(crate) counters: Arc<LcoreCounters>,
@@ -88,8 +88,6 @@ pub(crate) const RETAINED_OUTPUT: usize = 256 << 10;
 
 /// Marks a wheel key as one of the application's timers.
 pub(crate) const TIMER_OF_USER: u32 = 1 << 31;
-/// Marks a subscriber as an lcore rather than a connection.
-pub(crate) const SUBSCRIBER_IS_LCORE: u32 = 1 << 31;
 
 impl<E: Send + 'static> Core<E> {
     pub(crate) fn new(init: LcoreInit<E>, now: Time, max_sessions: usize) -> Self {
@@ -101,13 +99,15 @@ impl<E: Send + 'static> Core<E> {
             sessions: room_for(max_sessions),
             wheel: TimerWheel::with_capacity(now, max_sessions),
             timers: UserTimers::default(),
-            topics: Topics::new(),
+            topics: Index::new(init.config.subscription_memory),
+            interest: init
+                .interest
+                .map(|table| Interest::new(table, usize::from(init.lcore))),
             targets: Vec::new(),
             epoch: 0,
             published: Held::default(),
             poster: init.mailbox.poster(),
             mailbox: init.mailbox,
-            unsent_interest: vec![IndexMap::new(); usize::from(init.lcores)],
             alive: Arc::new(()),
             counters: init.counters,
             admission: init.admission,

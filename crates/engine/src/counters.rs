@@ -39,6 +39,10 @@ counters! {
         rejected_connections: Counter, Count;
         /// Connections over `max_connections_per_source`, answered 503.
         rejected_source: Counter, Count;
+        /// Connections over `connection_rate_per_source`, answered 503.
+        rejected_rate: Counter, Count;
+        /// Connections from a network that `allow` or `deny` excludes, reset.
+        rejected_network: Counter, Count;
         /// Connections that arrived during a drain, answered 503.
         rejected_draining: Counter, Count;
         /// Turns that accepted no connection because of `accept_rate`.
@@ -81,8 +85,10 @@ counters! {
         close_timeouts: Counter, Count;
         /// Connections that ended without a Close frame.
         abnormal_closures: Counter, Count;
-        /// Subscriptions refused for `max_subscriptions`.
+        /// Subscriptions refused for `max_subscriptions`, `subscription_bytes` or `subscription_memory`.
         subscriptions_refused: Counter, Count;
+        /// Bytes of subscriptions, as `subscription_memory` bounds them.
+        subscription_bytes: Gauge, Bytes;
         /// Connections closed with 1001 by a drain.
         drained: Counter, Count;
         /// Connections reset at the drain's deadline.

@@ -26,7 +26,11 @@ impl<H: Handler> Driver for App<H> {
     fn on_accept<C: Connections>(&mut self, io: &mut C, id: ConnId, peer: Peer) -> bool {
         self.core.counters.accepted.bump();
         self.core.accept_tokens = self.core.accept_tokens.saturating_sub(1);
-        let refusal = match self.core.admission.admit(peer) {
+        if !self.core.tunables.allows(peer) {
+            self.core.counters.rejected_network.bump();
+            return false;
+        }
+        let refusal = match self.core.admission.admit(peer, self.core.now) {
             Ok(ticket) => {
                 let session = self.core.start(id, Phase::Request);
                 session.ticket = ticket;
@@ -38,6 +42,7 @@ impl<H: Handler> Driver for App<H> {
         match refusal {
             Refusal::Total => self.core.counters.rejected_connections.bump(),
             Refusal::Source => self.core.counters.rejected_source.bump(),
+            Refusal::Rate => self.core.counters.rejected_rate.bump(),
         }
         // The 503 holds a slot until it is sent. The number of slots for that is bounded.
         if self.core.refusals >= REFUSAL_SLOTS {

@@ -16,6 +16,7 @@ use crate::executor::{Executor, Jobs};
 use crate::handler::Handler;
 use crate::lcore::Lcore;
 use crate::remote::Remote;
+use crate::topics::Table;
 
 /// The arguments of the start of each lcore of a group, and the handle on all of them.
 pub(crate) fn prepare<E: Send>(
@@ -25,9 +26,10 @@ pub(crate) fn prepare<E: Send>(
 ) -> (Vec<LcoreInit<E>>, Remote<E>) {
     let lcores = counters.lcores();
     let limits = &config.tunables.limits;
-    let admission = Admission::new(limits.max_connections, limits.max_connections_per_source);
+    let admission = Admission::new(limits);
     let admission = Arc::new(admission.of_lcores(lcores));
     let mailboxes = mesh(lcores, config.mailbox);
+    let interest = (lcores > 1).then(|| Arc::new(Table::new(lcores)));
     let pending: Box<[_]> = (0..lcores).map(|_| Arc::new(Pending::new())).collect();
     let remote = Remote::new(
         mailboxes.iter().map(Mailbox::poster).collect(),
@@ -46,6 +48,7 @@ pub(crate) fn prepare<E: Send>(
             mailbox,
             counters: counters.of(n),
             admission: Arc::clone(&admission),
+            interest: interest.clone(),
             executor: executor.clone(),
         });
     (inits.collect(), remote)

@@ -174,8 +174,10 @@ impl std::error::Error for SendError {}
 pub enum TopicError {
     /// The text is empty or too long, or it has an empty token or a wildcard at a position that allows none.
     Invalid,
-    /// The connection has as many subscriptions as the limit allows.
+    /// The connection has as many subscriptions, or as many bytes of them, as the limits allow.
     TooMany,
+    /// The subscriptions of the lcore have used up its `subscription_memory`.
+    NoMemory,
 }
 
 impl fmt::Display for TopicError {
@@ -183,6 +185,7 @@ impl fmt::Display for TopicError {
         f.write_str(match self {
             Self::Invalid => "invalid topic",
             Self::TooMany => "too many subscriptions",
+            Self::NoMemory => "no memory for subscriptions",
         })
     }
 }

@@ -12,7 +12,7 @@ use hioload_ws_proto::{Assembler, AssemblerOptions};
 use crate::app::App;
 use crate::commands::{Command, FlowsRequest, Pending};
 use crate::config::{Config, ReconfigureError, Tunables};
-use crate::core::{Core, LcoreInit, SUBSCRIBER_IS_LCORE};
+use crate::core::{Core, LcoreInit};
 use crate::counters::Totals;
 use crate::handler::{ClosedBy, Handler};
 use crate::session::Phase;
@@ -197,7 +197,6 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         let Activity { events, more, .. } = io.dispatch(app, budget, now);
         io.flush(app);
 
-        app.core.send_interest();
         app.core.mailbox.ring_doorbells();
         self.worked = events > 0 || commands > 0 || more || acted;
         if self.worked {
@@ -225,10 +224,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     /// How long the next `wait` may sleep. Once it has announced a sleep here, a command wakes this lcore.
     fn next_wait(&mut self) -> Option<Duration> {
         let core = &self.app.core;
-        if self.idle.next(self.worked) == Wait::Poll
-            || core.interest_waiting() > 0
-            || core.unvisited.is_some()
-        {
+        if self.idle.next(self.worked) == Wait::Poll || core.unvisited.is_some() {
             return Some(Duration::ZERO);
         }
         if !core.mailbox.prepare_sleep() {
@@ -257,10 +253,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     /// commands wait in the mailbox.
     pub fn has_work(&self) -> bool {
         let core = &self.app.core;
-        self.worked
-            || core.interest_waiting() > 0
-            || core.unvisited.is_some()
-            || !core.mailbox.is_empty()
+        self.worked || core.unvisited.is_some() || !core.mailbox.is_empty()
     }
 
     /// The handler.
@@ -332,32 +325,18 @@ impl<H: Handler> App<H> {
     /// Runs the commands in the mailbox. Returns their number.
     fn run_commands<T: Transport>(&mut self, io: &mut T) -> usize {
         for taken in 0..COMMANDS_PER_TURN {
-            let Some((from, command)) = self.core.mailbox.pop() else {
+            let Some((_, command)) = self.core.mailbox.pop() else {
                 return taken;
             };
-            self.run_command(io, from, command);
+            self.run_command(io, command);
         }
         COMMANDS_PER_TURN
     }
 
-    fn run_command<T: Transport>(
-        &mut self,
-        io: &mut T,
-        from: Option<usize>,
-        command: Command<H::Event>,
-    ) {
+    fn run_command<T: Transport>(&mut self, io: &mut T, command: Command<H::Event>) {
         match command {
             Command::Publish { topic, kind, frame } => {
                 self.core.publish_here(io, &topic, kind, frame);
-            }
-            Command::Interest { pattern, wanted } => {
-                let Some(from) = from else { return };
-                let subscriber = from as u32 | SUBSCRIBER_IS_LCORE;
-                if wanted {
-                    self.core.topics.subscribe(&pattern, subscriber);
-                } else {
-                    self.core.topics.unsubscribe(&pattern, subscriber);
-                }
             }
             Command::Send { to, kind, payload } => {
                 // No result goes back to the sender. A full queue is counted.

@@ -53,6 +53,7 @@ mod remote;
 mod send;
 mod server;
 mod session;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod ticks;
@@ -75,4 +76,5 @@ pub use remote::{FLOWS_AT_ONCE, NoAnswer, Remote};
 pub use server::{
     LcorePlacement, Lcores, MakeTransport, RunError, Running, Server, ServerOptions, StartError,
 };
-pub use topics::{MAX_TOKENS, MAX_TOPIC, is_pattern, is_topic};
+pub use sources::{Network, NetworkError, Networks};
+pub use topics::{MAX_TOKENS, MAX_TOPIC, MAX_WILDCARDS, is_pattern, is_topic};

@@ -8,12 +8,12 @@ use hioload_ws_proto::header::MAX_HEADER;
 use hioload_ws_proto::{Deflation, Kind, encode};
 
 use crate::commands::Command;
-use crate::config::{MAX_LCORES, SendPolicy};
-use crate::core::{Core, SUBSCRIBER_IS_LCORE};
+use crate::config::SendPolicy;
+use crate::core::Core;
 use crate::handler::{SendError, TopicError};
 use crate::send::{COMPRESSED, PLAIN, forget};
 use crate::session::{Phase, SessionFlags};
-use crate::topics::is_topic;
+use crate::topics::{LcoreSet, is_topic};
 
 impl<E: Send + 'static> Core<E> {
     /// Sends a message to all subscribers of `topic`, here and on the other lcores.
@@ -30,12 +30,13 @@ impl<E: Send + 'static> Core<E> {
         self.counters.published.bump();
         let mut targets = std::mem::take(&mut self.targets);
         targets.clear();
-        self.topics
-            .matches(topic, |subscriber| targets.push(subscriber));
+        self.topics.matches(topic, &mut targets);
+        let interest = self.interest.as_ref();
+        let others = interest.map_or(LcoreSet::default(), |interest| interest.others(topic));
         let mut reached = 0;
-        if !targets.is_empty() {
+        if !targets.is_empty() || !others.is_empty() {
             let frame = encode_shared(kind, payload);
-            self.pass_on(&targets, topic, kind, &frame);
+            self.pass_on(others, topic, kind, &frame);
             reached = self.deliver(
                 io,
                 &targets,
@@ -57,11 +58,7 @@ impl<E: Send + 'static> Core<E> {
     ) {
         let mut targets = std::mem::take(&mut self.targets);
         targets.clear();
-        self.topics.matches(topic, |subscriber| {
-            if subscriber & SUBSCRIBER_IS_LCORE == 0 {
-                targets.push(subscriber);
-            }
-        });
+        self.topics.matches(topic, &mut targets);
         let payload_len = frame.len() - server_header_len(&frame);
         self.deliver(
             io,
@@ -72,20 +69,15 @@ impl<E: Send + 'static> Core<E> {
         self.targets = targets;
     }
 
-    /// One command to each lcore among `targets`.
-    fn pass_on(&mut self, targets: &[u32], topic: &str, kind: Kind, frame: &Shared) {
-        let mut name: Option<Arc<str>> = None;
-        let mut notified = [false; MAX_LCORES];
-        let lcores = targets
-            .iter()
-            .filter(|target| **target & SUBSCRIBER_IS_LCORE != 0);
-        for lcore in lcores.map(|target| (target & !SUBSCRIBER_IS_LCORE) as usize) {
-            // An lcore with several matching patterns occurs several times.
-            if std::mem::replace(&mut notified[lcore], true) {
-                continue;
-            }
+    /// Sends the message to each of `lcores`, where there may be subscribers.
+    fn pass_on(&mut self, lcores: LcoreSet, topic: &str, kind: Kind, frame: &Shared) {
+        if lcores.is_empty() {
+            return;
+        }
+        let name: Arc<str> = topic.into();
+        for lcore in lcores.iter() {
             let command = Command::Publish {
-                topic: Arc::clone(name.get_or_insert_with(|| topic.into())),
+                topic: Arc::clone(&name),
                 kind,
                 frame: frame.clone(),
             };
@@ -107,9 +99,6 @@ impl<E: Send + 'static> Core<E> {
         let mut compressed: [Option<Option<LocalShared>>; 16] = Default::default();
         let mut reached = 0;
         for &index in targets {
-            if index & SUBSCRIBER_IS_LCORE != 0 {
-                continue;
-            }
             let session = &mut self.sessions[index as usize];
             if session.epoch == self.epoch || session.phase != Phase::Open {
                 continue;

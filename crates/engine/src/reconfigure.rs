@@ -20,8 +20,7 @@ impl<H: Handler> App<H> {
         self.assembler.set_limits(limits.of_messages());
         self.assembler.set_budget(limits.reassembly_memory);
         let core = &mut self.core;
-        core.admission
-            .set_bounds(limits.max_connections, limits.max_connections_per_source);
+        core.admission.set_bounds(limits);
         // Without compression in the new tunables the compressor stays, for connections that have agreed on it.
         if let Some(deflate) = &new.deflate
             && core.tunables.deflate.as_ref() != Some(deflate)

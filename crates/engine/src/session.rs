@@ -11,6 +11,7 @@ use crate::admission::Ticket;
 use crate::config::Limits;
 use crate::handler::ClosedBy;
 use crate::opening::Opening;
+use crate::topics::SetId;
 
 /// The phase of a connection.
 ///
@@ -101,7 +102,9 @@ pub(crate) struct Extra {
     /// The compression of our messages, and its window (bits).
     pub(crate) deflate: Option<Deflation>,
     pub(crate) window_bits: u8,
-    pub(crate) subscriptions: Vec<Box<str>>,
+    pub(crate) subscriptions: Vec<SetId>,
+    /// Bytes that they count for.
+    pub(crate) subscription_bytes: usize,
     /// Slots of the application's timers.
     pub(crate) timers: Vec<u32>,
     /// Client role, until it is open.

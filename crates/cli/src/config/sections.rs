@@ -13,8 +13,9 @@ use super::declaration::{Change, Section, Setting};
 use super::text;
 use super::values::{
     Accepts, AllowOrigin, AtLeastOne, AutoOff, BusyPoll, Control, Deflate, EalArguments, Gateway,
-    Interface, LcoreSet, Listen, LogFilter, LogFormat, Mac, Mbufs, Mtu, OwnAddress, PortName,
-    Queues, RingSize, RxChecksum, Size, Span, TransportKind, UpTo, Vlan, Within, XdpMode, ZeroCopy,
+    Interface, LcoreSet, Listen, LogFilter, LogFormat, Mac, Mbufs, Mtu, NetworkValue, OwnAddress,
+    PortName, Queues, RingSize, RxChecksum, Size, Span, TransportKind, UpTo, Vlan, Within, XdpMode,
+    ZeroCopy,
 };
 
 // Upper bounds keep a typing error from reaching the allocator. They are far above useful values.
@@ -114,6 +115,12 @@ section! {
         ///
         /// A request with another Origin gets 403. Clients that are not browsers send no Origin and are accepted.
         allow_origin: AllowOrigin, "ORIGIN", "*", Start;
+        /// The networks that may connect; `none`: all; repeatable
+        ///
+        /// A connection from another network is reset.
+        allow: NetworkValue, "NETWORK", "none", Running;
+        /// The networks that may not connect, also if they are allowed; repeatable
+        deny: NetworkValue, "NETWORK", "none", Running;
     ]
     {
         /// The threads that serve connections, each on its own CPU
@@ -156,6 +163,9 @@ section! {
             beyond "the request is answered with 503";
         /// Open connections from one source address (IPv6: one /64); 0: no limit
         max_connections_per_source: u32, "N", "0", Running,
+            beyond "the request is answered with 503";
+        /// Connections per second from one source address (IPv6: one /64), with a burst of one second's worth; 0: no limit
+        connection_rate_per_source: u32, "N", "0", Running,
             beyond "the request is answered with 503";
         /// Connections that the process accepts per second; 0: no limit
         accept_rate: u32, "N", "0", Running,
@@ -203,6 +213,9 @@ section! {
             beyond "the connection is reset";
         /// Subscriptions of one connection
         max_subscriptions: u32, "N", "1024", Running,
+            beyond "the client gets an error";
+        /// Bytes of the subscriptions of one connection, about 50 for each token of a pattern
+        subscription_bytes: UpTo<Size, MOST_BYTES>, "SIZE", "256KiB", Running,
             beyond "the client gets an error";
     }
 }
@@ -411,6 +424,9 @@ section! {
         /// Commands that may wait between two lcores
         mailbox: UpTo<usize, MOST_QUEUE>, "N", "4096", Start,
             beyond "the command is dropped and counted";
+        /// Bytes of the subscriptions on one lcore
+        subscription_memory: UpTo<Size, MOST_BUFFER>, "SIZE", "64MiB", Start,
+            beyond "the client gets an error";
         /// Connections served in one turn of the loop
         turn_events: AtLeastOne<usize>, "N", "256", Running;
         /// Messages taken from one connection in one turn

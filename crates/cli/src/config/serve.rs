@@ -4,13 +4,17 @@ use std::net::SocketAddr;
 
 use hioload_lcore::topology::Topology;
 use hioload_ws::deflate::{DeflateConfig, Sharing};
-use hioload_ws::{Config, Endpoint, Lcores, Limits, ServerOptions, SocketOptions, Tunables};
+use hioload_ws::{
+    Config, Endpoint, Lcores, Limits, Networks, ServerOptions, SocketOptions, Tunables,
+};
 
 use super::Settings;
 use super::apply::{bytes, set, span, within};
 use super::bypass::{self, BypassSettings};
 use super::sections::{AfXdpArgs, DeflateArgs, DpdkArgs, EngineArgs, LimitArgs, SocketArgs};
-use super::values::{AllowOrigin, Control, Deflate, LogFilter, LogFormat, Size, TransportKind};
+use super::values::{
+    AllowOrigin, Control, Deflate, LogFilter, LogFormat, NetworkValue, Size, TransportKind,
+};
 use crate::Failure;
 
 /// Everything `hioload serve` needs to run.
@@ -131,11 +135,17 @@ impl ServeConfig {
     }
 }
 
+fn networks(list: Option<&[NetworkValue]>) -> Networks {
+    let list = list.unwrap_or_default();
+    list.iter().filter_map(|network| network.0).collect()
+}
+
 fn limits_from(args: &LimitArgs) -> Limits {
     let mut limits = Limits::default();
     set! {
         limits.max_connections => within(args.max_connections);
         limits.max_connections_per_source => args.max_connections_per_source;
+        limits.connection_rate_per_source => args.connection_rate_per_source;
         limits.accept_rate => args.accept_rate;
         limits.handshake_timeout => span(within(args.handshake_timeout));
         limits.max_handshake => bytes(args.max_handshake);
@@ -151,6 +161,7 @@ fn limits_from(args: &LimitArgs) -> Limits {
         limits.max_lifetime => span(args.max_lifetime);
         limits.close_timeout => span(within(args.close_timeout));
         limits.max_subscriptions => args.max_subscriptions;
+        limits.subscription_bytes => bytes(args.subscription_bytes);
     }
     limits
 }
@@ -185,6 +196,8 @@ pub(super) fn tunables(settings: &Settings) -> Tunables {
     } = settings;
     let mut tunables = Tunables::default();
     tunables.limits = limits_from(&settings.limits);
+    tunables.allow = networks(server.allow.as_deref());
+    tunables.deny = networks(server.deny.as_deref());
     tunables.deflate = deflate_from(&settings.deflate);
     set! {
         tunables.idle => server.idle;
@@ -203,6 +216,7 @@ fn start_config(tunables: Tunables, args: &EngineArgs) -> Config {
         config.executor_threads => within(args.executor_threads);
         config.executor_queue => within(args.executor_queue);
         config.mailbox => within(args.mailbox);
+        config.subscription_memory => bytes(args.subscription_memory);
     }
     config
 }

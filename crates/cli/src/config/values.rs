@@ -13,6 +13,8 @@ pub(crate) use amounts::{AtLeastOne, Size, Span, UpTo, Within};
 pub(crate) use choices::{
     AutoOff, Deflate, LogFormat, ReferenceFormat, RxChecksum, TransportKind, XdpMode, ZeroCopy,
 };
-pub(crate) use network::{AllowOrigin, Gateway, Listen, Mac, OwnAddress, PeerFilter, Vlan};
+pub(crate) use network::{
+    AllowOrigin, Gateway, Listen, Mac, NetworkValue, OwnAddress, PeerFilter, Vlan,
+};
 pub(crate) use port::{BusyPoll, EalArguments, Interface, Mbufs, Mtu, PortName, Queues, RingSize};
 pub(crate) use process::{Control, LcoreSet, LogFilter};

@@ -1,7 +1,7 @@
 //! Every limit: its effect when it is reached, its counter, and that other connections are not affected.
 
 use super::*;
-use crate::{Limits, SendPolicy};
+use crate::{Limits, Network, SendPolicy};
 use hioload_transport::Connections;
 
 fn limited(change: impl FnOnce(&mut Limits)) -> Config {
@@ -35,6 +35,44 @@ fn connections_over_the_source_bound_get_503() {
     lab.io().deliver(other, REQUEST);
     lab.turn();
     assert!(lab.text(other).starts_with("HTTP/1.1 101"));
+}
+
+#[test]
+fn a_source_that_connects_too_fast_gets_503_until_its_rate_allows_more() {
+    let mut lab = Lab::new(limited(|l| l.connection_rate_per_source = 2));
+    lab.open();
+    lab.open();
+    let refused = lab.dial(REQUEST);
+    assert!(lab.text(refused).starts_with("HTTP/1.1 503"));
+    assert_eq!(lab.totals().rejected_rate, 1);
+    lab.pass(600);
+    let admitted = lab.dial(REQUEST);
+    assert!(lab.text(admitted).starts_with("HTTP/1.1 101"));
+}
+
+#[test]
+fn connections_from_excluded_networks_are_reset() {
+    let network = |text: &str| [text.parse::<Network>().unwrap()].into_iter().collect();
+    for (allow, deny) in [
+        ("192.0.2.0/24", "198.51.100.0/24"),
+        ("10.0.0.0/8", "10.0.0.1"),
+    ] {
+        let mut config = Config::default();
+        config.tunables.allow = network(allow);
+        config.tunables.deny = network(deny);
+        let mut lab = Lab::new(config);
+        let refused = lab.dial(REQUEST);
+        assert!(!lab.io().is_open(refused));
+        assert_eq!(lab.text(refused), "");
+        assert_eq!((lab.totals().rejected_network, lab.totals().opened), (1, 0));
+        let unix = lab.io().accept(Peer::Unix);
+        lab.io().deliver(unix, REQUEST);
+        lab.turn();
+        assert!(
+            lab.text(unix).starts_with("HTTP/1.1 101"),
+            "a Unix socket has no network"
+        );
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use hioload_ws::{HugePages, Idle, SendPolicy};
 
 use super::amounts::{Measure, Size, Span, Within};
-use super::network::{AllowOrigin, Gateway, Listen, Mac, OwnAddress, Vlan};
+use super::network::{AllowOrigin, Gateway, Listen, Mac, NetworkValue, OwnAddress, Vlan};
 use super::port::{BusyPoll, EalArguments, Interface, Mbufs, Mtu, PortName, Queues, RingSize};
 use super::process::{Control, LcoreSet, LogFilter};
 
@@ -39,6 +39,7 @@ accepts! {
     Idle: "busy, adaptive or block";
     HugePages: "off, transparent or explicit";
     Control: "a path, auto or none";
+    NetworkValue: "an address or a network (192.0.2.7, 10.0.0.0/8, 2001:db8::/32), or none";
     OwnAddress: "an address with its prefix length (10.77.0.2/24, fd77::2/64), or none";
     Gateway: "an address, or none";
     Queues: "all, or queues (0,1 or 0-3)";

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use hioload_tcp::Cidr;
-use hioload_ws::Endpoint;
+use hioload_ws::{Endpoint, Network, NetworkError};
 
 /// An endpoint: `ADDR:PORT`, `[IPV6]:PORT`, `localhost:PORT` or `unix:/path`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,6 +62,21 @@ impl FromStr for AllowOrigin {
             return Err(EXPECTED);
         }
         Ok(Self::Only(text.to_ascii_lowercase()))
+    }
+}
+
+/// A network, or `none`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct NetworkValue(pub Option<Network>);
+
+impl FromStr for NetworkValue {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        text.parse().map(|network| Self(Some(network)))
     }
 }
 
