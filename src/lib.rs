@@ -105,3 +105,11 @@ pub mod bypass {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/writing-handlers.md")]
+struct WritingHandlers;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/testing-handlers.md")]
+struct TestingHandlers;

@@ -71,7 +71,7 @@ fn a_request_that_the_port_cannot_fulfil_is_reported() {
     refused(
         &ring,
         &["--queues", "99"],
-        &["99 queues asked for", "1 to 16"],
+        &["99 queues requested", "1 to 16"],
     );
     refused(&ring, &["--queues", "1,3"], &["--queues 2"]);
     let little = format!("{} --vdev=net_ring0", EAL.replace("-m 256", "-m 8"));
