@@ -101,6 +101,10 @@ counters! {
         commands_dropped: Counter, Count;
         /// Turns of the loop.
         turns: Counter, Count;
+        /// Turns that left messages for the next one because of `turn_time`.
+        turns_cut: Counter, Count;
+        /// Messages sent uncompressed because they are longer than `deflate_max`. A published one counts once for each lcore.
+        deflate_skipped: Counter, Count;
         /// Time between a turn without work and the next turn. In the rest of the time the lcore had work.
         idle_nanos: Counter, Nanoseconds;
         /// Turns that slept.

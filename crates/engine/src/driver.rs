@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::config::REFUSAL_SLOTS;
 use crate::handler::{ClosedBy, Handler};
 use crate::session::{Phase, SessionFlags};
+use crate::work::cost;
 
 const ALL: Rest = Rest::NeedsMore;
 
@@ -24,6 +25,7 @@ impl<H: Handler> Driver for App<H> {
     }
 
     fn on_accept<C: Connections>(&mut self, io: &mut C, id: ConnId, peer: Peer) -> bool {
+        self.core.work.charge(cost::EVENT);
         self.core.counters.accepted.bump();
         self.core.accept_tokens = self.core.accept_tokens.saturating_sub(1);
         if !self.core.tunables.allows(peer) {
@@ -61,7 +63,19 @@ impl<H: Handler> Driver for App<H> {
     }
 
     #[inline]
+    fn is_exhausted(&self) -> bool {
+        self.core.work.is_exhausted()
+    }
+
+    #[inline]
+    fn spend(&mut self, nanos: u32) {
+        self.core.work.charge(u64::from(nanos));
+    }
+
+    #[inline]
     fn on_data<C: Connections>(&mut self, io: &mut C, id: ConnId, data: &mut [u8]) -> Taken {
+        self.core.work.begin_visit();
+        self.core.work.charge(cost::EVENT);
         let Some(session) = self.core.session(id) else {
             return Taken {
                 bytes: data.len(),
@@ -113,6 +127,7 @@ impl<H: Handler> Driver for App<H> {
             }
         }
         self.call(io, id, |handler, conn, cx| handler.on_writable(conn, cx));
+        self.core.work.charge(cost::MESSAGE);
     }
 
     // RFC 6455 §7.2.1: "If at any point the underlying transport layer connection is unexpectedly lost, the client MUST
@@ -137,6 +152,7 @@ impl<H: Handler> Driver for App<H> {
         }
         self.core.release_extra(id.index);
         self.core.free(id.index);
+        self.core.work.charge(cost::EVENT);
     }
 }
 

@@ -59,6 +59,7 @@ mod tests;
 mod ticks;
 mod timers;
 mod topics;
+mod work;
 
 pub use config::{
     Config, Limits, MAX_LCORES, ParseSendPolicyError, ReconfigureError, SendPolicy, Tunables,

@@ -14,6 +14,7 @@ use crate::config::SendPolicy;
 use crate::core::Core;
 use crate::handler::{Accept, Handler, Response};
 use crate::session::SessionFlags;
+use crate::work::cost;
 
 /// The outcome of a request head.
 enum Answer<C> {
@@ -43,6 +44,7 @@ impl<H: Handler> App<H> {
             }
             Err(error) => return self.answer_error(io, id, error, data.len()),
         };
+        self.core.work.add(cost::REQUEST);
         let (head, rest) = data.split_at_mut(end);
         let answer = match server::parse(head, &limits) {
             Ok(Some((request, _))) => self.answer(io, id, &request),

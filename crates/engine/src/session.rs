@@ -60,6 +60,8 @@ impl SessionFlags {
     pub(crate) const ADMITTED: Self = Self(32);
     /// It was refused, and its 503 is being sent.
     pub(crate) const REFUSED: Self = Self(64);
+    /// Its handler has published to subscribers of this lcore.
+    pub(crate) const PUBLISHES: Self = Self(128);
 }
 
 impl BitOr for SessionFlags {

@@ -177,7 +177,10 @@ section! {
         max_handshake: UpTo<Size, MOST_BUFFER>, "SIZE", "8KiB", Running,
             beyond "the request is answered with 431";
         /// Bytes of a message after reassembly and inflation
-        max_message: UpTo<Size, MOST_BYTES>, "SIZE", "16MiB", UpToStart,
+        ///
+        /// A message is handled in one piece, and the other connections of the lcore wait for that: a larger bound makes the longest
+        /// wait longer.
+        max_message: UpTo<Size, MOST_BYTES>, "SIZE", "1MiB", UpToStart,
             beyond "the connection is closed with 1009";
         /// Frames of a message
         max_fragments: AtLeastOne<u32>, "N", "131072", Running,
@@ -234,6 +237,10 @@ section! {
         deflate_level: Within<u8, 0, 9>, "0-9", "1", Running;
         /// Messages shorter than this are sent uncompressed
         deflate_threshold: Size, "SIZE", "128", Running;
+        /// Messages longer than this are sent uncompressed
+        ///
+        /// A message is compressed in one piece, and the other connections of the lcore wait for that. Counter `deflate_skipped`.
+        deflate_max: Size, "SIZE", "128KiB", Running;
         /// Memory of an own compressor
         deflate_mem_level: Within<u8, 1, 9>, "1-9", "8", Running;
         /// The server's window, as a power of two
@@ -431,6 +438,14 @@ section! {
         turn_events: AtLeastOne<usize>, "N", "256", Running;
         /// Messages taken from one connection in one turn
         turn_messages: AtLeastOne<usize>, "N", "1024", Running;
+        /// The time of one turn of the loop; 0: no bound
+        ///
+        /// Messages, commands and timers that are left wait for the next turn, behind other connections. Counter `turns_cut`.
+        turn_time: Span, "TIME", "250us", Running;
+        /// The time of one connection in one turn; 0: no bound
+        ///
+        /// The rest of its messages waits for the next turn. A message that inflates to much is inflated over several turns.
+        visit_time: Span, "TIME", "100us", Running;
     }
 }
 

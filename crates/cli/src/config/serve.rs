@@ -176,6 +176,7 @@ fn deflate_from(args: &DeflateArgs) -> Option<DeflateConfig> {
     set! {
         config.level => within(args.deflate_level);
         config.threshold => args.deflate_threshold.map(|size| size.0);
+        config.max => args.deflate_max.map(|size| size.0);
         config.mem_level => within(args.deflate_mem_level);
         config.server_max_window_bits => within(args.deflate_server_window_bits);
         config.client_max_window_bits => within(args.deflate_client_window_bits);
@@ -205,6 +206,8 @@ pub(super) fn tunables(settings: &Settings) -> Tunables {
         tunables.drain_deadline => span(drain.drain_deadline);
         tunables.turn_events => within(engine.turn_events);
         tunables.turn_messages => within(engine.turn_messages);
+        tunables.turn_time => span(engine.turn_time);
+        tunables.visit_time => span(engine.visit_time);
     }
     tunables
 }

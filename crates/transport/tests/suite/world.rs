@@ -85,6 +85,9 @@ pub struct Script {
     pub on_end: OnId,
     pub on_writable: OnId,
     pub on_accept: OnId,
+    /// Calls of `on_data` in one dispatch or flush after which the driver is exhausted.
+    pub quota: usize,
+    calls: usize,
     /// Open connections, and whether each has received `on_end`.
     open: HashMap<ConnId, bool>,
 }
@@ -124,6 +127,8 @@ impl Script {
             on_end: Box::new(|_, _| {}),
             on_writable: Box::new(|_, _| {}),
             on_accept: Box::new(|_, _| {}),
+            quota: usize::MAX,
+            calls: 0,
             open: HashMap::new(),
         }
     }
@@ -163,10 +168,15 @@ impl Driver for Script {
         assert!(!data.is_empty(), "no bytes for {id}");
         assert!(self.is_open(id), "bytes for {id}, which is not open");
         self.log.push(Note::Data(id, data.to_vec()));
+        self.calls += 1;
         let taken = (self.on_data)(io, id, data);
         // The driver may overwrite the bytes that it consumes.
         data[..taken.bytes].fill(0xdd);
         taken
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.calls >= self.quota
     }
 
     fn on_end<C: Connections>(&mut self, io: &mut C, id: ConnId) {
@@ -218,6 +228,7 @@ impl<H: Harness> World<H> {
     pub fn turn(&mut self) -> Activity {
         let (io, budget) = (self.net.io(), self.budget);
         io.wait(Some(Duration::from_millis(5))).unwrap();
+        self.script.calls = 0;
         let activity = io.dispatch(&mut self.script, budget, self.clock.tick());
         io.flush(&mut self.script);
         activity
