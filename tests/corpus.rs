@@ -155,6 +155,16 @@ fn parse_corpus() {
 }
 
 #[test]
+fn topics_corpus() {
+    replay(6);
+}
+
+#[test]
+fn control_corpus() {
+    replay(7);
+}
+
+#[test]
 fn the_inputs_of_parse_reach_every_result() {
     use hioload_tcp::Reason;
     use hioload_tcp::fuzzing::Parsed;
@@ -201,4 +211,14 @@ fn packets_random() {
 #[test]
 fn parse_random() {
     random(5, 20_000);
+}
+
+#[test]
+fn topics_random() {
+    random(6, 300);
+}
+
+#[test]
+fn control_random() {
+    random(7, 5000);
 }

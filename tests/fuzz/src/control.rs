@@ -76,6 +76,9 @@ fn survives<T: DeserializeOwned + Serialize + PartialEq + std::fmt::Debug>(
 ) -> Option<T> {
     let value: T = serde_json::from_str(line).ok()?;
     let again = serde_json::to_string(&value).expect("plain data");
-    assert_eq!(serde_json::from_str::<T>(&again).ok().as_ref(), Some(&value));
+    assert_eq!(
+        serde_json::from_str::<T>(&again).ok().as_ref(),
+        Some(&value)
+    );
     Some(value)
 }

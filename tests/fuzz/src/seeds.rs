@@ -5,12 +5,14 @@
 
 use hioload_ws_proto::deflate::Deflater;
 
+mod control;
 mod deflate;
 mod frames;
 mod handshake;
 mod packets;
 mod parse;
 mod session;
+mod topics;
 
 /// Name and content.
 pub type Seed = (String, Vec<u8>);
@@ -24,6 +26,8 @@ pub fn of(target: &str) -> Vec<Seed> {
         "packets" => packets::seeds(),
         "parse" => parse::seeds(),
         "session" => session::seeds(),
+        "topics" => topics::seeds(),
+        "control" => control::seeds(),
         other => panic!("no such target: {other}"),
     }
 }

@@ -25,7 +25,8 @@ const MAX_STEPS: usize = 96;
 /// The most turns until a command is answered, or all lcores are at rest.
 const PATIENCE: usize = 4096;
 
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+const REQUEST: &[u8] =
+    b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// The options of an input.
@@ -102,7 +103,7 @@ fn topic(input: &mut Input<'_>) -> String {
     const WORDS: [&str; 8] = ["a", "b", "*", "a", ">", "*", "c", "a-longer-word"];
     let count = match input.byte() {
         n @ 0..=240 => 1 + n % 4,
-        n => n % 20,
+        n => n - 237,
     };
     let tokens = (0..count).map(|_| WORDS[usize::from(input.byte()) % WORDS.len()]);
     tokens.collect::<Vec<_>>().join(".")
@@ -118,12 +119,7 @@ impl Handler for App {
 
     fn new_conn(&mut self) {}
 
-    fn on_message(
-        &mut self,
-        (): &mut (),
-        cx: &mut impl Context<Event = ()>,
-        message: Message<'_>,
-    ) {
+    fn on_message(&mut self, (): &mut (), cx: &mut impl Context<Event = ()>, message: Message<'_>) {
         let text = std::str::from_utf8(message.as_bytes()).expect("a text message");
         let (verb, rest) = text.split_once(' ').expect("a command");
         let done = match verb {
@@ -238,7 +234,9 @@ impl World {
         while let [first, len, rest @ ..] = &stream[..] {
             let len = usize::from(*len);
             assert_eq!((*first, len < 126), (0x81, true), "a short text message");
-            let Some(payload) = rest.get(..len) else { break };
+            let Some(payload) = rest.get(..len) else {
+                break;
+            };
             let text = String::from_utf8(payload.to_vec()).expect("a text message");
             stream.drain(..2 + len);
             match text.strip_prefix("m ") {
