@@ -318,7 +318,9 @@ fn a_handshake_over_the_limit_is_answered_431() {
         // The number of headers does not matter.
         let many: Vec<String> = (0..180).map(|n| format!("X{n}: 1")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        Client::connect(server).upgraded("/echo", &many).echo(TEXT, b"fits");
+        Client::connect(server)
+            .upgraded("/echo", &many)
+            .echo(TEXT, b"fits");
 
         // A head just below the limit is accepted.
         let filler = format!("X-Filler: {}", "a".repeat(1700));
