@@ -18,6 +18,7 @@ pub mod input;
 pub mod packet;
 pub mod packets;
 pub mod parse;
+pub mod proxy;
 // The command has no library; these modules depend on nothing else of it.
 #[allow(dead_code)]
 #[path = "../../../crates/cli/src/app/control/question.rs"]
@@ -34,13 +35,14 @@ pub mod wire;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("handshake", handshake::run),
     ("frames", frames::run),
     ("deflate", deflate::run),
     ("session", session::run),
     ("packets", packets::run),
     ("parse", parse::run),
+    ("proxy", proxy::run),
     ("topics", topics::run),
     ("control", control::run),
 ];

@@ -11,6 +11,7 @@ mod frames;
 mod handshake;
 mod packets;
 mod parse;
+mod proxy;
 mod session;
 mod topics;
 
@@ -25,6 +26,7 @@ pub fn of(target: &str) -> Vec<Seed> {
         "deflate" => deflate::seeds(),
         "packets" => packets::seeds(),
         "parse" => parse::seeds(),
+        "proxy" => proxy::seeds(),
         "session" => session::seeds(),
         "topics" => topics::seeds(),
         "control" => control::seeds(),
