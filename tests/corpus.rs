@@ -154,6 +154,19 @@ fn parse_corpus() {
     replay(5);
 }
 
+/// The place of a target.
+fn place(name: &str) -> usize {
+    let mut targets = TARGETS.iter();
+    targets
+        .position(|target| target.0 == name)
+        .expect("a target")
+}
+
+#[test]
+fn proxy_corpus() {
+    replay(place("proxy"));
+}
+
 #[test]
 fn the_inputs_of_parse_reach_every_result() {
     use hioload_tcp::Reason;
@@ -201,4 +214,9 @@ fn packets_random() {
 #[test]
 fn parse_random() {
     random(5, 20_000);
+}
+
+#[test]
+fn proxy_random() {
+    random(place("proxy"), 20_000);
 }

@@ -17,6 +17,7 @@ pub mod input;
 pub mod packet;
 pub mod packets;
 pub mod parse;
+pub mod proxy;
 pub mod seeds;
 pub mod session;
 pub mod wire;
@@ -25,11 +26,12 @@ pub mod wire;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("handshake", handshake::run),
     ("frames", frames::run),
     ("deflate", deflate::run),
     ("session", session::run),
     ("packets", packets::run),
     ("parse", parse::run),
+    ("proxy", proxy::run),
 ];

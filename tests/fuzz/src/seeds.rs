@@ -10,6 +10,7 @@ mod frames;
 mod handshake;
 mod packets;
 mod parse;
+mod proxy;
 mod session;
 
 /// Name and content.
@@ -23,6 +24,7 @@ pub fn of(target: &str) -> Vec<Seed> {
         "deflate" => deflate::seeds(),
         "packets" => packets::seeds(),
         "parse" => parse::seeds(),
+        "proxy" => proxy::seeds(),
         "session" => session::seeds(),
         other => panic!("no such target: {other}"),
     }
