@@ -221,9 +221,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         app.core.work.begin(Part::Flush);
         io.flush(app);
         let unflushed = io.has_unflushed();
-        if !unflushed {
-            app.core.unsent = 0;
-        }
+        app.core.unsent.flushed(io.flush_rounds(), unflushed);
 
         app.core.mailbox.ring_doorbells();
         self.worked = events > 0 || commands > 0 || more || acted || unflushed;

@@ -227,6 +227,38 @@ impl Work {
     }
 }
 
+/// The bytes published to subscribers of this lcore that may not have been sent: the most that it has added to the queue of one
+/// that reads well.
+#[derive(Debug, Default)]
+pub(crate) struct Unsent {
+    /// Published since the last round of flushes began, and in the round before.
+    new: usize,
+    old: usize,
+    rounds: u64,
+}
+
+impl Unsent {
+    pub(crate) fn add(&mut self, bytes: usize) {
+        self.new = self.new.saturating_add(bytes);
+    }
+
+    #[inline]
+    pub(crate) fn bytes(&self) -> usize {
+        self.new.saturating_add(self.old)
+    }
+
+    /// After a flush: `rounds` is the transport's number of them, and `left` whether connections wait for the next flush.
+    #[inline]
+    pub(crate) fn flushed(&mut self, rounds: u64, left: bool) {
+        if !left {
+            (self.new, self.old) = (0, 0);
+        } else if rounds != self.rounds {
+            (self.new, self.old) = (0, self.new);
+        }
+        self.rounds = rounds;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
