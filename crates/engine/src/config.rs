@@ -221,6 +221,10 @@ pub struct Tunables {
     pub turn_events: usize,
     /// Messages taken from one connection in one turn. Changes: now.
     pub turn_messages: usize,
+    /// Time after which an lcore that has not finished a turn counts as stalled: it is logged, and
+    /// [`CountersHandle::stalled`](crate::CountersHandle::stalled) counts it until it turns again. Zero: never. Counter `stalls`.
+    /// Changes: now.
+    pub watchdog: Duration,
 }
 
 impl Tunables {
@@ -248,6 +252,7 @@ impl Default for Tunables {
             drain_deadline: Duration::from_secs(10),
             turn_events: 256,
             turn_messages: 1024,
+            watchdog: Duration::from_secs(1),
         }
     }
 }

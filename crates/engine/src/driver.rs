@@ -62,6 +62,7 @@ impl<H: Handler> Driver for App<H> {
 
     #[inline]
     fn on_data<C: Connections>(&mut self, io: &mut C, id: ConnId, data: &mut [u8]) -> Taken {
+        self.core.counters.heartbeat.visit(id);
         let Some(session) = self.core.session(id) else {
             return Taken {
                 bytes: data.len(),

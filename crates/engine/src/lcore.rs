@@ -15,6 +15,7 @@ use crate::config::{Config, ReconfigureError, Tunables};
 use crate::core::{Core, LcoreInit};
 use crate::counters::Totals;
 use crate::handler::{ClosedBy, Handler};
+use crate::heartbeat::Step;
 use crate::session::Phase;
 
 /// Commands taken from the mailbox in one turn.
@@ -148,6 +149,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         while !self.is_done() {
             let timeout = self.next_wait();
             let slept = timeout != Some(Duration::ZERO);
+            self.app.core.counters.heartbeat.enter(Step::Waiting);
             let result = self.io.wait(timeout);
             if slept {
                 self.app.core.mailbox.awake();
@@ -168,11 +170,14 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             core.counters.idle_nanos.add(idle as u64);
         }
         core.now = now;
+        core.counters.heartbeat.enter(Step::Commands);
         core.counters.turns.bump();
         self.apply_pending();
         let Self { io, app, .. } = self;
         let commands = app.run_commands(io);
+        app.core.counters.heartbeat.enter(Step::Timers);
         app.run_timers(io);
+        app.core.counters.heartbeat.enter(Step::Turn);
         let acted = H::TURNS
             && app
                 .call_lcore(io, |handler, cx| handler.on_turn(cx))
@@ -194,7 +199,9 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             accepts,
         };
         self.delivered = delivered;
+        app.core.counters.heartbeat.enter(Step::Dispatch);
         let Activity { events, more, .. } = io.dispatch(app, budget, now);
+        app.core.counters.heartbeat.enter(Step::Flush);
         io.flush(app);
 
         app.core.mailbox.ring_doorbells();
@@ -293,6 +300,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     /// Ends the loop: closes every connection, flushes once, and calls `on_close` for each that was open.
     pub fn finish(mut self) {
         let Self { io, app, .. } = &mut self;
+        app.core.counters.heartbeat.enter(Step::Finish);
         io.stop_listening();
         for index in 0..app.core.sessions.len() as u32 {
             match app.core.sessions[index as usize].phase {
@@ -310,6 +318,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         app.core.mailbox.ring_doorbells();
         self.app.core.counters.publish(&self.io);
         self.publish_below();
+        self.app.core.counters.heartbeat.enter(Step::Ended);
     }
 
     /// Publishes the counters of the layers below the transport.

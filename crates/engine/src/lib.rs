@@ -43,6 +43,7 @@ mod driver;
 mod executor;
 mod group;
 mod handler;
+mod heartbeat;
 mod lcore;
 pub mod middleware;
 mod open;
@@ -59,6 +60,7 @@ mod tests;
 mod ticks;
 mod timers;
 mod topics;
+mod watchdog;
 
 pub use config::{
     Config, Limits, MAX_LCORES, ParseSendPolicyError, ReconfigureError, SendPolicy, Tunables,

@@ -8,23 +8,27 @@ use hioload_ws::{
 
 use super::page;
 use super::topics::{self, Action, Refused};
+use crate::streams;
 
 /// The handler of one lcore: the application behind the check of the `Origin`.
 ///
 /// RFC 6455 §10.2: "Servers that are not intended to process input from any web page but only for certain sites SHOULD
 /// verify the |Origin| field is an origin they expect."
-pub(super) fn handler(
+pub(super) fn handler<S: Fn() -> usize + 'static>(
     origins: &[String],
     counters: Option<&CountersHandle>,
-) -> impl Handler<Event = ()> + use<> {
-    App::new(counters.cloned()).layer(AllowOrigins::new(origins.iter().cloned()))
+    stalled: S,
+) -> impl Handler<Event = ()> + use<S> {
+    let app = App::new(counters.cloned()).stalled(stalled);
+    app.layer(AllowOrigins::new(origins.iter().cloned()))
 }
 
 /// The application of one lcore.
-#[derive(Debug)]
 struct App {
     /// For `/stats`, if it is served.
     counters: Option<CountersHandle>,
+    /// Returns the number of lcores that do not finish a turn at present, for `/healthz`.
+    stalled: Box<dyn Fn() -> usize>,
     /// The buffer for replies, reused so that a message costs no allocation.
     scratch: Vec<u8>,
 }
@@ -54,7 +58,15 @@ impl App {
     fn new(counters: Option<CountersHandle>) -> Self {
         Self {
             counters,
+            stalled: Box::new(|| 0),
             scratch: Vec::new(),
+        }
+    }
+
+    fn stalled(self, stalled: impl Fn() -> usize + 'static) -> Self {
+        Self {
+            stalled: Box::new(stalled),
+            ..self
         }
     }
 
@@ -117,6 +129,7 @@ impl App {
                 Response::text(426, "this path is a WebSocket\n").header("Upgrade", "websocket")
             }
             Route::Health if draining => Response::text(503, "draining\n"),
+            Route::Health if (self.stalled)() > 0 => Response::text(503, "an lcore is stalled\n"),
             Route::Health => Response::text(200, "ok\n"),
             Route::Stats => match &self.counters {
                 Some(counters) => stats(&counters.totals()),
@@ -183,6 +196,7 @@ fn stats(totals: &Totals) -> Response {
             .iter()
             .map(|(meta, value)| (meta.name.to_owned(), value.into())),
     );
+    all.insert("log_lost".to_owned(), streams::lost().into());
     let mut body = serde_json::Value::Object(all).to_string().into_bytes();
     body.push(b'\n');
     Response::new(200, "application/json", body).header("Cache-Control", "no-store")
@@ -298,6 +312,19 @@ mod tests {
             (503, b"draining\n".as_slice())
         );
         assert_eq!(app.answer("GET", "/", true).status, 200);
+    }
+
+    #[test]
+    fn health_is_503_while_an_lcore_is_stalled() {
+        let stalled = std::rc::Rc::new(std::cell::Cell::new(0));
+        let seen = std::rc::Rc::clone(&stalled);
+        let app = App::new(None).stalled(move || seen.get());
+        let status = || app.answer("GET", "/healthz", false).status;
+        assert_eq!(status(), 200);
+        stalled.set(1);
+        assert_eq!(status(), 503);
+        stalled.set(0);
+        assert_eq!(status(), 200);
     }
 
     #[test]

@@ -13,9 +13,9 @@ use super::declaration::{Change, Section, Setting};
 use super::text;
 use super::values::{
     Accepts, AllowOrigin, AtLeastOne, AutoOff, BusyPoll, Control, Deflate, EalArguments, Gateway,
-    Interface, LcoreSet, Listen, LogFilter, LogFormat, Mac, Mbufs, Mtu, NetworkValue, OwnAddress,
-    PortName, Queues, RingSize, RxChecksum, Size, Span, TransportKind, UpTo, Vlan, Within, XdpMode,
-    ZeroCopy,
+    Interface, LcoreSet, ListenOn, LogFilter, LogFormat, Mac, Mbufs, Mtu, NetworkValue, OwnAddress,
+    PortName, Queues, RingSize, RxChecksum, Size, Span, TransportKind, UnixGroup, UnixMode, UpTo,
+    Vlan, Within, XdpMode, ZeroCopy,
 };
 
 // Upper bounds keep a typing error from reaching the allocator. They are far above useful values.
@@ -109,8 +109,11 @@ section! {
     [
         /// The endpoints to listen on; repeatable
         ///
-        /// Port 0 lets the kernel choose a port, which the start line shows.
-        listen: Listen, "ADDR", "127.0.0.1:9001", Start;
+        /// `:PORT` is every address of the machine, IPv4 and IPv6. `0.0.0.0:PORT` is every IPv4 address and `[::]:PORT` every IPv6
+        /// address. `NAME:PORT` is every address of a name, such as localhost. `systemd` takes the sockets that systemd passes, and
+        /// `systemd:NAME` those with this FileDescriptorName; without `listen`, sockets that are passed replace the default. Port 0
+        /// lets the kernel choose a port, which the start line shows.
+        listen: ListenOn, "ADDR", "127.0.0.1:9001", Start;
         /// The origins that browsers may connect from; `*` is any; repeatable
         ///
         /// A request with another Origin gets 403. Clients that are not browsers send no Origin and are accepted.
@@ -276,6 +279,12 @@ section! {
         ///
         /// They are address space; they use memory only while they hold data.
         tx_chunks: UpTo<usize, MOST_SLOTS>, "N", "16384", Start;
+        /// The mode of the files of Unix sockets; `umask`: as the umask leaves it, and 0660 if there is a `unix_group`
+        ///
+        /// A client needs write permission to connect.
+        unix_mode: UnixMode, "MODE", "umask", Start;
+        /// The group of these files; `none`: that of the process
+        unix_group: UnixGroup, "GROUP", "none", Start;
         /// SO_RCVBUF of each connection; 0: the kernel's choice
         recv_buffer: Size, "SIZE", "0", Start;
         /// SO_SNDBUF of each connection; 0: the kernel's choice
@@ -431,6 +440,8 @@ section! {
         turn_events: AtLeastOne<usize>, "N", "256", Running;
         /// Messages taken from one connection in one turn
         turn_messages: AtLeastOne<usize>, "N", "1024", Running;
+        /// Time after which an lcore that does not finish a turn is logged, and GET /healthz returns 503; 0: never
+        watchdog: Span, "TIME", "1s", Running;
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) use choices::{
     AutoOff, Deflate, LogFormat, ReferenceFormat, RxChecksum, TransportKind, XdpMode, ZeroCopy,
 };
 pub(crate) use network::{
-    AllowOrigin, Gateway, Listen, Mac, NetworkValue, OwnAddress, PeerFilter, Vlan,
+    AllowOrigin, Gateway, ListenOn, Mac, NetworkValue, OwnAddress, PeerFilter, Vlan,
 };
 pub(crate) use port::{BusyPoll, EalArguments, Interface, Mbufs, Mtu, PortName, Queues, RingSize};
-pub(crate) use process::{Control, LcoreSet, LogFilter};
+pub(crate) use process::{Control, LcoreSet, LogFilter, UnixGroup, UnixMode};
