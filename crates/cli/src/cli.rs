@@ -328,7 +328,10 @@ mod tests {
         for (arguments, part) in [
             (&["serve", "--nonsense"][..], "--nonsense"),
             (&["serve", "--listne", "127.0.0.1:1"], "--listen"),
-            (&["serve", "--listen", "nowhere"], "expected ADDR:PORT"),
+            (
+                &["serve", "--listen", "nowhere"],
+                "expected :PORT, ADDR:PORT",
+            ),
             (&["serve", "--lcores", "3-1"], "expected a count"),
             (&["serve", "--idle", "lazy"], "--idle"),
             (

@@ -1,4 +1,4 @@
-//! The subcommands that end by themselves.
+//! The subcommands that end by themselves: whatever the streams are, each does its work, ends with its usual code, and writes its files.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ struct Folder(PathBuf);
 impl Folder {
     fn new(name: &str) -> Self {
         let path =
-            std::env::temp_dir().join(format!("hioload-streams-{name}-{}", std::process::id()));
+            std::env::temp_dir().join(format!("hioload-process-{name}-{}", std::process::id()));
         fs::create_dir_all(&path).expect("a folder can be made");
         Self(path)
     }

@@ -20,7 +20,7 @@ impl Serving {
     fn start(stdin: State, stdout: State, stderr: State, more: &[&str]) -> Self {
         static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let n = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let name = format!("hioload-streams-{}-{n}.sock", std::process::id());
+        let name = format!("hioload-process-{}-{n}.sock", std::process::id());
         let socket = std::env::temp_dir().join(name);
         let listen = format!("unix:{}", socket.display());
         let words = [

@@ -41,7 +41,7 @@ impl State {
 }
 
 /// The program under test: that of this build, or the one that HIOLOAD_BIN names.
-fn binary() -> OsString {
+pub fn binary() -> OsString {
     env::var_os("HIOLOAD_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_hioload").into())
 }
 
