@@ -10,6 +10,8 @@ use hioload_transport::Peer;
 use hioload_ws_proto::Limits as MessageLimits;
 use hioload_ws_proto::deflate::DeflateConfig;
 
+use crate::origin::{Hosts, Origins};
+use crate::proxy::Proxies;
 use crate::sources::Networks;
 
 /// The most lcores of a group. The mesh between them has a ring for each pair.
@@ -87,6 +89,15 @@ pub struct Limits {
     ///
     /// Changes: now.
     pub connection_rate_per_source: u32,
+    /// The bounds of an IPv6 /56, as a multiple of `max_connections_per_source` and `connection_rate_per_source`: a subscriber that
+    /// holds a /56 has 256 networks of the size /64. 0: a /56 has no bound of its own. Counters as theirs.
+    ///
+    /// Changes: now.
+    pub source_factor_56: u32,
+    /// As [`source_factor_56`](Self::source_factor_56), for an IPv6 /48.
+    ///
+    /// Changes: now.
+    pub source_factor_48: u32,
     /// Connections accepted per second by the process. 0: no bound. Beyond: they wait in the listener's backlog. Each
     /// lcore has an even share of it, rounded up. Counter `accept_throttled`.
     ///
@@ -173,6 +184,8 @@ impl Default for Limits {
             max_connections: 100_000,
             max_connections_per_source: 0,
             connection_rate_per_source: 0,
+            source_factor_56: 4,
+            source_factor_48: 16,
             accept_rate: 0,
             max_handshake: 8 << 10,
             handshake_timeout: Duration::from_secs(10),
@@ -207,6 +220,12 @@ pub struct Tunables {
     pub allow: Networks,
     /// Networks whose connections are reset, also if [`allow`](Self::allow) has them. Counter `rejected_network`. Changes: as `allow`.
     pub deny: Networks,
+    /// Which peers are proxies, and how they name their clients. Changes: now, for connections that are accepted later.
+    pub proxies: Proxies,
+    /// The origins whose web pages may use the server. Others are answered 403. Counter `rejected_origin`. Changes: now.
+    pub origins: Origins,
+    /// The host names under which it is served to browsers. Others are answered 403. Counter `rejected_host`. Changes: now.
+    pub hosts: Hosts,
     /// What an lcore does when it has nothing to do. Changes: now.
     pub idle: Idle,
     /// permessage-deflate (RFC 7692), if it is to be negotiated. Changes: for handshakes that begin later. Open connections
@@ -246,6 +265,9 @@ impl Default for Tunables {
             limits: Limits::default(),
             allow: Networks::default(),
             deny: Networks::default(),
+            proxies: Proxies::default(),
+            origins: Origins::default(),
+            hosts: Hosts::default(),
             idle: Idle::Adaptive,
             deflate: None,
             drain_jitter: Duration::from_secs(1),

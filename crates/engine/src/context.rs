@@ -242,7 +242,11 @@ impl<C: Connections, E: Send + 'static> Context for ConnCx<'_, C, E> {
     }
 
     fn peer(&self) -> Peer {
-        self.lcore.io.peer(self.id).unwrap_or(Peer::Unix)
+        self.lcore.core.peer(&*self.lcore.io, self.id)
+    }
+
+    fn proxy(&self) -> Option<Peer> {
+        self.lcore.core.proxy(&*self.lcore.io, self.id)
     }
 
     #[inline]

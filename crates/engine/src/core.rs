@@ -3,6 +3,7 @@
 //! It is separate from those, so that a handler can borrow all of it mutably while its message borrows the memory of the
 //! transport or of a decoder.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub(crate) struct Core<E> {
     pub(crate) unvisited: Option<usize>,
     pub(crate) now: Time,
     pub(crate) sessions: Vec<Session>,
+    /// By slot: the clients that trusted proxies have named. Empty while there is none.
+    pub(crate) clients: Vec<Option<SocketAddr>>,
     /// Session timers are keyed by slot, the application's by [`UserTimers`]' slot with [`TIMER_OF_USER`] set.
     pub(crate) wheel: TimerWheel<u32>,
     pub(crate) timers: UserTimers,
@@ -72,7 +75,7 @@ pub(crate) struct Core<E> {
     pub(crate) out: Vec<u8>,
     /// Sessions in `Open`.
     pub(crate) open: usize,
-    /// Sessions that a drain waits for: all except those in `Request` and `Lingering`.
+    /// Sessions that a drain waits for ([`Phase::holds_a_drain`]).
     pub(crate) busy: usize,
     pub(crate) drain_deadline: Option<Time>,
     pub(crate) stopping: bool,
@@ -97,6 +100,7 @@ impl<E: Send + 'static> Core<E> {
             lcores: init.lcores,
             now,
             sessions: room_for(max_sessions),
+            clients: Vec::new(),
             wheel: TimerWheel::with_capacity(now, max_sessions),
             timers: UserTimers::default(),
             topics: Index::new(init.config.subscription_memory),
@@ -169,7 +173,7 @@ impl<E: Send + 'static> Core<E> {
             self.sessions.push(Session::free());
         }
         self.sessions[index] = Session::start(id, phase, self.now);
-        self.busy += usize::from(phase != Phase::Request);
+        self.busy += usize::from(phase.holds_a_drain());
         self.rearm(id.index);
         &mut self.sessions[index]
     }
@@ -184,14 +188,16 @@ impl<E: Send + 'static> Core<E> {
         if session.has(SessionFlags::ADMITTED) {
             self.admission.release(session.ticket);
         }
+        if let Some(client) = self.clients.get_mut(index as usize) {
+            *client = None;
+        }
     }
 
     /// Moves a session to its next phase and sets that phase's timer.
     pub(crate) fn enter(&mut self, index: u32, phase: Phase) {
         let session = &mut self.sessions[index as usize];
-        let waits = |phase| !matches!(phase, Phase::Free | Phase::Request | Phase::Lingering);
-        self.busy -= usize::from(waits(session.phase));
-        self.busy += usize::from(waits(phase));
+        self.busy -= usize::from(session.phase.holds_a_drain());
+        self.busy += usize::from(phase.holds_a_drain());
         self.open -= usize::from(session.phase == Phase::Open);
         self.open += usize::from(phase == Phase::Open);
         session.enter(phase, self.now);

@@ -45,6 +45,16 @@ counters! {
         rejected_rate: Counter, Count;
         /// Connections from a network that `allow` or `deny` excludes, reset.
         rejected_network: Counter, Count;
+        /// Connections of peers that are no trusted proxies, where `proxy_protocol` is `require`, reset.
+        rejected_untrusted: Counter, Count;
+        /// Malformed PROXY headers, reset, and malformed addresses in `real_ip_header`, answered 400.
+        proxy_malformed: Counter, Count;
+        /// Connections whose client a trusted proxy has named.
+        proxied: Counter, Count;
+        /// Requests of web pages that `allow_origin` does not permit, answered 403.
+        rejected_origin: Counter, Count;
+        /// Requests for host names that `allow_host` does not have, answered 403.
+        rejected_host: Counter, Count;
         /// Connections that arrived during a drain, answered 503.
         rejected_draining: Counter, Count;
         /// Turns that accepted no connection because of `accept_rate`.

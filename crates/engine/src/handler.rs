@@ -391,8 +391,11 @@ pub trait LcoreContext {
 pub trait Context: LcoreContext {
     /// The connection's id.
     fn id(&self) -> ConnectionId;
-    /// The address of the peer.
+    /// The address of the peer: of the client, if the connection came through a trusted proxy that named it
+    /// ([`Proxies`](crate::proxy::Proxies)).
     fn peer(&self) -> Peer;
+    /// The address of that proxy; `None` for a connection that came directly, or of which its proxy said nothing.
+    fn proxy(&self) -> Option<Peer>;
     /// Sends a message. All messages of a turn leave at its end. The payload of a text message has to be
     /// UTF-8 (RFC 6455 §5.6), which only debug builds check.
     fn send(&mut self, kind: Kind, payload: &[u8]) -> Result<(), SendError>;
@@ -466,7 +469,7 @@ pub trait Handler: Sized + 'static {
         Ok(Accept::new(self.new_conn()))
     }
 
-    /// A plain HTTP request.
+    /// A plain HTTP request: GET, HEAD or OPTIONS. To HEAD, the engine sends the response without its body.
     fn on_http(
         &mut self,
         cx: &mut impl LcoreContext<Event = Self::Event>,

@@ -281,7 +281,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         for index in 0..app.core.sessions.len() as u32 {
             match app.core.sessions[index as usize].phase {
                 Phase::Free | Phase::Gone => continue,
-                Phase::Request => {}
+                Phase::Proxy | Phase::Request => {}
                 phase => {
                     app.core.counters.drain_resets.bump();
                     if phase == Phase::Open {

@@ -16,15 +16,17 @@ use crate::topics::SetId;
 /// The phase of a connection.
 ///
 /// ```text
-/// accept -> Request -+-> Open -> Closing -> Lingering -> Gone -> (slot freed)
-/// connect -> Connecting -> Reply -+            ^            ^
-///            an HTTP answer, a refusal --------+   a reset -+
+/// accept [-> Proxy] -> Request -+-> Open -> Closing -> Lingering -> Gone -> (slot freed)
+/// connect -> Connecting -> Reply -+                       ^            ^
+///            an HTTP answer, a refusal -------------------+   a reset -+
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(crate) enum Phase {
     /// The slot is not in use.
     Free,
+    /// Server role: the PROXY header of a trusted proxy is not complete.
+    Proxy,
     /// Server role: the request head is not complete.
     Request,
     /// Client role: the network connects.
@@ -39,6 +41,16 @@ pub(crate) enum Phase {
     Lingering,
     /// The transport is closing or aborting it.
     Gone,
+}
+
+impl Phase {
+    /// Whether a drain waits for sessions in it.
+    pub(crate) fn holds_a_drain(self) -> bool {
+        !matches!(
+            self,
+            Self::Free | Self::Proxy | Self::Request | Self::Lingering
+        )
+    }
 }
 
 /// Properties of a session, as bits.
@@ -60,6 +72,8 @@ impl SessionFlags {
     pub(crate) const ADMITTED: Self = Self(32);
     /// It was refused, and its 503 is being sent.
     pub(crate) const REFUSED: Self = Self(64);
+    /// It came from a trusted proxy, and its client is not known yet.
+    pub(crate) const PROXIED: Self = Self(128);
 }
 
 impl BitOr for SessionFlags {
@@ -188,7 +202,7 @@ impl Session {
         let bounded = |limit: Duration| (!limit.is_zero()).then(|| after(limit));
         match self.phase {
             Phase::Free => None,
-            Phase::Request | Phase::Connecting | Phase::Reply => {
+            Phase::Proxy | Phase::Request | Phase::Connecting | Phase::Reply => {
                 Some(after(limits.handshake_timeout))
             }
             Phase::Closing | Phase::Lingering | Phase::Gone => Some(after(limits.close_timeout)),

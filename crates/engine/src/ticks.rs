@@ -51,6 +51,18 @@ impl<H: Handler> App<H> {
                     self.core.rearm(id.index);
                 }
             }
+            Phase::Proxy => {
+                if self
+                    .core
+                    .is_over_time(id, self.core.tunables.limits.handshake_timeout)
+                {
+                    // Without the header there is no client that an answer would be for.
+                    self.core.counters.handshake_timeouts.bump();
+                    self.core.abort_transport(io, id);
+                } else {
+                    self.core.rearm(id.index);
+                }
+            }
             Phase::Connecting | Phase::Reply => {
                 if self
                     .core

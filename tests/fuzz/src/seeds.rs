@@ -5,12 +5,15 @@
 
 use hioload_ws_proto::deflate::Deflater;
 
+mod control;
 mod deflate;
 mod frames;
 mod handshake;
 mod packets;
 mod parse;
+mod proxy;
 mod session;
+mod topics;
 
 /// Name and content.
 pub type Seed = (String, Vec<u8>);
@@ -23,7 +26,10 @@ pub fn of(target: &str) -> Vec<Seed> {
         "deflate" => deflate::seeds(),
         "packets" => packets::seeds(),
         "parse" => parse::seeds(),
+        "proxy" => proxy::seeds(),
         "session" => session::seeds(),
+        "topics" => topics::seeds(),
+        "control" => control::seeds(),
         other => panic!("no such target: {other}"),
     }
 }

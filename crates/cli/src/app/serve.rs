@@ -125,7 +125,6 @@ fn serve(config: ServeConfig) -> Result<(), Failure> {
 /// The part of `serve` that does not depend on the transport.
 pub(super) struct Service {
     transport: TransportKind,
-    origins: Vec<String>,
     stats: bool,
     control: Control,
 }
@@ -134,7 +133,6 @@ impl Service {
     pub(super) fn of(config: &ServeConfig) -> Self {
         Self {
             transport: config.transport,
-            origins: config.origins.clone(),
             stats: config.stats,
             control: config.control.clone(),
         }
@@ -150,12 +148,12 @@ impl Service {
         let line = start_line(server.endpoints(), self.transport, server.lcores());
         let control = control::bind(&self.control, server.endpoints())?;
         let counters = server.counters();
-        let (origins, shown) = (self.origins, self.stats.then(|| counters.clone()));
+        let shown = self.stats.then(|| counters.clone());
         let watched = counters.clone();
         let running = server
             .start(move |_| {
                 let watched = watched.clone();
-                handler(&origins, shown.as_ref(), move || watched.stalled())
+                handler(shown.as_ref(), move || watched.stalled())
             })
             .map_err(Failure::usage)?;
         let no_thread = |why| Failure::run(why).in_context("cannot start a thread");

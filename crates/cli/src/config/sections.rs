@@ -7,15 +7,15 @@
 use clap::Args;
 use serde::Deserialize;
 
-use hioload_ws::{HugePages, Idle, SendPolicy};
+use hioload_ws::{HugePages, Idle, ProxyProtocol, RealIpHeader, SendPolicy};
 
 use super::declaration::{Change, Section, Setting};
 use super::text;
 use super::values::{
-    Accepts, AllowOrigin, AtLeastOne, AutoOff, BusyPoll, Control, Deflate, EalArguments, Gateway,
-    Interface, LcoreSet, ListenOn, LogFilter, LogFormat, Mac, Mbufs, Mtu, NetworkValue, OwnAddress,
-    PortName, Queues, RingSize, RxChecksum, Size, Span, TransportKind, UnixGroup, UnixMode, UpTo,
-    Vlan, Within, XdpMode, ZeroCopy,
+    Accepts, AllowHost, AllowOrigin, AtLeastOne, AutoOff, BusyPoll, Control, Deflate, EalArguments,
+    Gateway, Interface, LcoreSet, ListenOn, LogFilter, LogFormat, Mac, Mbufs, Mtu, NetworkValue,
+    OwnAddress, PortName, Queues, RingSize, RxChecksum, Size, Span, TransportKind, TrustedProxy,
+    UnixGroup, UnixMode, UpTo, Vlan, Within, XdpMode, ZeroCopy,
 };
 
 // Upper bounds keep a typing error from reaching the allocator. They are far above useful values.
@@ -114,10 +114,23 @@ section! {
         /// `systemd:NAME` those with this FileDescriptorName; without `listen`, sockets that are passed replace the default. Port 0
         /// lets the kernel choose a port, which the start line shows.
         listen: ListenOn, "ADDR", "127.0.0.1:9001", Start;
-        /// The origins that browsers may connect from; `*` is any; repeatable
+        /// The origins whose web pages may use the server; `same-origin`: those that came from it; `*`: any; repeatable
         ///
-        /// A request with another Origin gets 403. Clients that are not browsers send no Origin and are accepted.
-        allow_origin: AllowOrigin, "ORIGIN", "*", Start;
+        /// A request with another Origin gets 403. The server's own origin is always allowed: the host and port of the request. Clients
+        /// that are not browsers send no Origin and are accepted. `*` lets any page that a user visits use the server with that user's
+        /// network access.
+        allow_origin: AllowOrigin, "ORIGIN", "same-origin", Running;
+        /// The host names under which browsers may use the server; `auto`: any, but for clients on a loopback address only localhost; `*`:
+        /// any; repeatable
+        ///
+        /// A request for another name gets 403. IP addresses, localhost and the names in `allow_origin` are always allowed. This protects
+        /// against pages whose name resolves to an address of the server (DNS rebinding).
+        allow_host: AllowHost, "NAME", "auto", Running;
+        /// The proxies in front of the server: their networks, and `unix` for the peers of Unix sockets; repeatable
+        ///
+        /// The client that such a proxy names, by `proxy_protocol` or `real_ip_header`, is the peer for limits, `allow` and `deny`, logs
+        /// and handlers. The proxy itself counts for no source.
+        trusted_proxies: TrustedProxy, "NETWORK", "none", Running;
         /// The networks that may connect; `none`: all; repeatable
         ///
         /// A connection from another network is reset.
@@ -126,6 +139,16 @@ section! {
         deny: NetworkValue, "NETWORK", "none", Running;
     ]
     {
+        /// Which connections begin with a PROXY header (version 1 or 2): `off`: none; `trusted`: those of `trusted_proxies`; `require`:
+        /// all, and other peers are reset
+        ///
+        /// A malformed header is answered with a reset. A header has at most `max_handshake` bytes and arrives within
+        /// `handshake_timeout`.
+        proxy_protocol: ProxyProtocol, "off|trusted|require", "off", Running;
+        /// The field in which `trusted_proxies` name the client of a request
+        ///
+        /// The client is the rightmost address that is not one of `trusted_proxies`. An address that is malformed is answered with 400.
+        real_ip_header: RealIpHeader, "none|x-forwarded-for|forwarded", "none", Running;
         /// The threads that serve connections, each on its own CPU
         ///
         /// `all` is one for each CPU that the process may use, and a CPU quota counts. A number is a count. A list or range of CPUs pins
@@ -169,6 +192,14 @@ section! {
             beyond "the request is answered with 503";
         /// Connections per second from one source address (IPv6: one /64), with a burst of one second's worth; 0: no limit
         connection_rate_per_source: u32, "N", "0", Running,
+            beyond "the request is answered with 503";
+        /// The bounds of an IPv6 /56, as a multiple of the two above; 0: no bound of its own
+        ///
+        /// A subscriber that holds a /56 has 256 networks of the size /64. Raise it where many subscribers share one.
+        source_factor_56: u32, "N", "4", Running,
+            beyond "the request is answered with 503";
+        /// The bounds of an IPv6 /48, as a multiple of those of a source; 0: no bound of its own
+        source_factor_48: u32, "N", "16", Running,
             beyond "the request is answered with 503";
         /// Connections that the process accepts per second; 0: no limit
         accept_rate: u32, "N", "0", Running,

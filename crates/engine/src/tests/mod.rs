@@ -6,6 +6,8 @@ mod layers;
 mod lifecycle;
 mod limits;
 mod messages;
+mod pages;
+mod proxies;
 mod reconfigure;
 mod requests;
 mod server;
