@@ -50,7 +50,7 @@ impl Server {
     /// Starts a server with one lcore, or as many as `flags` want, and its counters on a free port of 127.0.0.1, or where the
     /// environment says, with its number of lcores; `flags` come on top.
     pub fn start(flags: &[&str]) -> Self {
-        Self::spawn(serve(flags).arg("--stats").args(flags))
+        Self::spawn(serve(flags).arg("--stats"))
     }
 
     /// Starts a server on this machine with these flags alone, which say where it listens: first at an IP address.

@@ -50,7 +50,7 @@ fn an_ipv4_client_of_both_families_has_an_ipv4_address() {
     let server = listening(":0", "1", &["--deny", "127.0.0.0/8"]);
     let port = server.addr().port();
     let stream = TcpStream::connect(at("127.0.0.1", port)).expect("the kernel accepts");
-    let answer = Client::new(stream).ask_gently(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    let answer = Client::new(stream).ask_gently(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(answer.is_none(), "{answer:?}");
     if hioload_testkit::has_ipv6() {
         echoes(at("::1", port));

@@ -74,7 +74,11 @@ impl Drop for Activated {
 }
 
 fn is_healthy(mut stream: impl Read + Write) -> bool {
-    let health = ["GET /healthz HTTP/1.1", "Host: x", "Connection: close"];
+    let health = [
+        "GET /healthz HTTP/1.1",
+        "Host: localhost",
+        "Connection: close",
+    ];
     stream.write_all(&wire::request(&health)).expect("it reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("it answers");

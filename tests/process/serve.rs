@@ -58,7 +58,11 @@ impl Serving {
             assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
         }
         for _ in 0..8 {
-            let health = ["GET /healthz HTTP/1.1", "Host: x", "Connection: close"];
+            let health = [
+                "GET /healthz HTTP/1.1",
+                "Host: localhost",
+                "Connection: close",
+            ];
             let answer = self.ask(&wire::request(&health));
             assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         }
@@ -103,7 +107,11 @@ fn a_reader_that_stalls_costs_records_and_no_lcore() {
         State::Stalled,
         &["--log", "trace"],
     );
-    let stats = ["GET /stats HTTP/1.1", "Host: x", "Connection: close"];
+    let stats = [
+        "GET /stats HTTP/1.1",
+        "Host: localhost",
+        "Connection: close",
+    ];
     let lost = || {
         let answer = serving.ask(&wire::request(&stats));
         let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
