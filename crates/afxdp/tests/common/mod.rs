@@ -53,9 +53,12 @@ fn enter_namespace() -> bool {
 }
 
 impl Net {
-    /// Two namespaces, with `queues` queues on each end of the veth. Returns `None`, with a message, without permission; that is a
-    /// failure if `CI` is set in the environment.
+    /// Two namespaces, with `queues` queues on each end of the veth. Returns `None`, with a message, without permission or IPv6;
+    /// that is a failure if `CI` is set in the environment.
     pub fn new(queues: u32, mtu: usize) -> Option<Self> {
+        if !hioload_testkit::kernel_has_ipv6() {
+            return None;
+        }
         if !enter_namespace() {
             eprintln!("\n*** SKIPPED: AF_XDP needs root; run the tests as root ***\n");
             return None;

@@ -13,9 +13,9 @@ use super::declaration::{Change, Section, Setting};
 use super::text;
 use super::values::{
     Accepts, AllowHost, AllowOrigin, AtLeastOne, AutoOff, BusyPoll, Control, Deflate, EalArguments,
-    Gateway, Interface, LcoreSet, Listen, LogFilter, LogFormat, Mac, Mbufs, Mtu, NetworkValue,
+    Gateway, Interface, LcoreSet, ListenOn, LogFilter, LogFormat, Mac, Mbufs, Mtu, NetworkValue,
     OwnAddress, PortName, Queues, RingSize, RxChecksum, Size, Span, TransportKind, TrustedProxy,
-    UpTo, Vlan, Within, XdpMode, ZeroCopy,
+    UnixGroup, UnixMode, UpTo, Vlan, Within, XdpMode, ZeroCopy,
 };
 
 // Upper bounds keep a typing error from reaching the allocator. They are far above useful values.
@@ -109,8 +109,11 @@ section! {
     [
         /// The endpoints to listen on; repeatable
         ///
-        /// Port 0 lets the kernel choose a port, which the start line shows.
-        listen: Listen, "ADDR", "127.0.0.1:9001", Start;
+        /// `:PORT` is every address of the machine, IPv4 and IPv6. `0.0.0.0:PORT` is every IPv4 address and `[::]:PORT` every IPv6
+        /// address. `NAME:PORT` is every address of a name, such as localhost. `systemd` takes the sockets that systemd passes, and
+        /// `systemd:NAME` those with this FileDescriptorName; without `listen`, sockets that are passed replace the default. Port 0
+        /// lets the kernel choose a port, which the start line shows.
+        listen: ListenOn, "ADDR", "127.0.0.1:9001", Start;
         /// The origins whose web pages may use the server; `same-origin`: those that came from it; `*`: any; repeatable
         ///
         /// A request with another Origin gets 403. The server's own origin is always allowed: the host and port of the request. Clients
@@ -334,6 +337,12 @@ section! {
         ///
         /// They are address space; they use memory only while they hold data.
         tx_chunks: UpTo<usize, MOST_SLOTS>, "N", "16384", Start;
+        /// The mode of the files of Unix sockets; `umask`: as the umask leaves it, and 0660 if there is a `unix_group`
+        ///
+        /// A client needs write permission to connect.
+        unix_mode: UnixMode, "MODE", "umask", Start;
+        /// The group of these files; `none`: that of the process
+        unix_group: UnixGroup, "GROUP", "none", Start;
         /// SO_RCVBUF of each connection; 0: the kernel's choice
         recv_buffer: Size, "SIZE", "0", Start;
         /// SO_SNDBUF of each connection; 0: the kernel's choice
@@ -498,6 +507,8 @@ section! {
         ///
         /// The rest of its messages waits for the next turn. A message that inflates to much is inflated over several turns.
         visit_time: Span, "TIME", "100us", Running;
+        /// Time after which an lcore that does not finish a turn is logged, and GET /healthz returns 503; 0: never
+        watchdog: Span, "TIME", "1s", Running;
     }
 }
 
