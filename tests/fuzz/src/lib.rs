@@ -17,6 +17,8 @@ pub mod input;
 pub mod packet;
 pub mod packets;
 pub mod parse;
+#[cfg(target_os = "linux")]
+pub mod redirect;
 pub mod seeds;
 pub mod session;
 pub mod wire;
@@ -25,11 +27,13 @@ pub mod wire;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: &[Target] = &[
     ("handshake", handshake::run),
     ("frames", frames::run),
     ("deflate", deflate::run),
     ("session", session::run),
     ("packets", packets::run),
     ("parse", parse::run),
+    #[cfg(target_os = "linux")]
+    ("redirect", redirect::run),
 ];

@@ -10,6 +10,8 @@ mod frames;
 mod handshake;
 mod packets;
 mod parse;
+#[cfg(target_os = "linux")]
+mod redirect;
 mod session;
 
 /// Name and content.
@@ -23,6 +25,8 @@ pub fn of(target: &str) -> Vec<Seed> {
         "deflate" => deflate::seeds(),
         "packets" => packets::seeds(),
         "parse" => parse::seeds(),
+        #[cfg(target_os = "linux")]
+        "redirect" => redirect::seeds(),
         "session" => session::seeds(),
         other => panic!("no such target: {other}"),
     }
