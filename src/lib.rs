@@ -42,7 +42,9 @@
 //! |---|---|
 //! | write a handler | [`guide`], [`Handler`], [`Context`], [`LcoreContext`] |
 //! | test a handler | [`testing`] |
-//! | refuse requests, check origins, log | [`middleware`] |
+//! | refuse requests, log | [`middleware`] |
+//! | let web pages of other origins connect | [`Origins`], [`Hosts`] |
+//! | know the clients behind a proxy | [`Proxies`] |
 //! | bound memory, time and rates | [`Limits`], [`Tunables`], [`Config`] |
 //! | open connections as a client | [`Connect`], [`LcoreContext::connect`] |
 //! | watch and stop a running server | [`Remote`], [`Totals`] |
@@ -68,7 +70,8 @@ pub use hioload_ws_proto::deflate;
 
 pub use hioload_engine::{
     Accept, Busy, ClosedBy, Closure, Config, Connect, ConnectError, ConnectionId, Context,
-    CountersHandle, Handler, LcoreContext, Lcores, Limits, Network, NetworkError, Networks,
+    CountersHandle, Handler, Hosts, LcoreContext, Lcores, Limits, Network, NetworkError, Networks,
+    Origins, ParseProxyProtocolError, ParseRealIpHeaderError, Proxies, ProxyProtocol, RealIpHeader,
     ReconfigureError, Remote, Response, RunError, Running, SendError, SendPolicy, Server,
     ServerOptions, StartError, TimerHandle, TopicError, Totals, Tunables,
 };

@@ -3,7 +3,7 @@
 use crate::common::wire::{self, TEXT};
 use crate::common::{Client, Server, eventually};
 
-const HEALTH: [&str; 2] = ["GET /healthz HTTP/1.1", "Host: x"];
+const HEALTH: [&str; 2] = ["GET /healthz HTTP/1.1", "Host: localhost"];
 
 #[test]
 fn every_connection_is_closed_with_1001() {

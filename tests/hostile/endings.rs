@@ -65,8 +65,10 @@ fn a_reset_in_any_state_frees_everything() {
 /// The server learns of a reset a moment later than we do: it may be full until then.
 fn connect_when_there_is_room(server: &Server) -> Client {
     eventually("there is room", || {
-        let health = Client::connect(server)
-            .ask_gently(&wire::request(&["GET /healthz HTTP/1.1", "Host: x"]));
+        let health = Client::connect(server).ask_gently(&wire::request(&[
+            "GET /healthz HTTP/1.1",
+            "Host: localhost",
+        ]));
         health.is_some_and(|response| response.status == 200)
     });
     Client::connect(server)

@@ -1,7 +1,7 @@
 //! Whether a connection is admitted: the number of connections in all and of each source, and their rates. All lcores share it.
 //!
 //! It is touched once when a connection is accepted and once when it ends, never for a message. The total is exact, and so is the
-//! count of each source for as many sources as there may be connections ([`Counts`]).
+//! count of each source for as many sources as there may be connections ([`Sources`]).
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -10,19 +10,20 @@ use hioload_lcore::Time;
 use hioload_transport::Peer;
 
 use crate::config::Limits;
-use crate::sources::{Counts, Rates, Source, network};
+use crate::sources::{Excess, Source, SourceBounds, Sources};
 
 /// Admits connections. Shared by the lcores of a server.
 #[derive(Debug)]
 pub(crate) struct Admission {
     open: AtomicUsize,
-    sources: Counts,
-    rates: Rates,
+    sources: Sources,
     max_open: AtomicUsize,
     /// 0: no bound.
     max_per_source: AtomicU32,
     /// Connections per second. 0: no bound.
     rate_per_source: AtomicU32,
+    /// The bounds of an IPv6 /56 and of a /48, as multiples of those of a source.
+    factors: [AtomicU32; 2],
     /// Lcores that have not drained.
     working: AtomicUsize,
 }
@@ -32,7 +33,7 @@ pub(crate) struct Admission {
 pub(crate) struct Ticket(Option<Source>);
 
 impl Ticket {
-    /// No ticket, for a session that was not admitted.
+    /// A connection that counts for no source: that of a Unix socket, or of a proxy.
     pub(crate) const NONE: Self = Self(None);
 }
 
@@ -49,11 +50,11 @@ impl Admission {
     pub(crate) fn new(limits: &Limits) -> Self {
         let admission = Self {
             open: AtomicUsize::new(0),
-            sources: Counts::new(limits.max_connections),
-            rates: Rates::new(limits.max_connections),
+            sources: Sources::new(limits.max_connections),
             max_open: AtomicUsize::new(0),
             max_per_source: AtomicU32::new(0),
             rate_per_source: AtomicU32::new(0),
+            factors: [AtomicU32::new(0), AtomicU32::new(0)],
             working: AtomicUsize::new(1),
         };
         admission.set_bounds(limits);
@@ -83,6 +84,8 @@ impl Admission {
             max_connections,
             max_connections_per_source,
             connection_rate_per_source,
+            source_factor_56,
+            source_factor_48,
             ..
         } = *limits;
         self.max_open.store(max_connections, Ordering::Relaxed);
@@ -90,48 +93,59 @@ impl Admission {
             .store(max_connections_per_source, Ordering::Relaxed);
         self.rate_per_source
             .store(connection_rate_per_source, Ordering::Relaxed);
+        let factors = [source_factor_56, source_factor_48];
+        for (own, factor) in self.factors.iter().zip(factors) {
+            own.store(factor, Ordering::Relaxed);
+        }
     }
 
+    /// Admits a connection of a client.
     pub(crate) fn admit(&self, peer: Peer, now: Time) -> Result<Ticket, Refusal> {
+        self.admit_to_total()?;
+        let admitted = self.admit_source(peer, now);
+        if admitted.is_err() {
+            self.release(Ticket::NONE);
+        }
+        admitted
+    }
+
+    /// Admits a connection whose client is not known yet, with [`Ticket::NONE`].
+    pub(crate) fn admit_to_total(&self) -> Result<(), Refusal> {
         // Relaxed throughout: these are counts, and nothing else is published through them.
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.max_open.load(Ordering::Relaxed) {
             self.open.fetch_sub(1, Ordering::Relaxed);
             return Err(Refusal::Total);
         }
-        let admitted = match peer {
-            Peer::Ip(addr) => self.admit_source(addr.ip(), now),
-            // A Unix socket has no source.
-            Peer::Unix => Ok(Ticket::NONE),
-        };
-        if admitted.is_err() {
-            self.open.fetch_sub(1, Ordering::Relaxed);
-        }
-        admitted
+        Ok(())
     }
 
-    fn admit_source(&self, ip: IpAddr, now: Time) -> Result<Ticket, Refusal> {
-        let network = network(ip);
-        let rate = self.rate_per_source.load(Ordering::Relaxed);
-        if rate != 0 && !self.rates.admit(network, rate, now) {
-            return Err(Refusal::Rate);
+    /// Admits the client of a connection that [`admit_to_total`](Self::admit_to_total) has admitted. A failure does not end that.
+    pub(crate) fn admit_source(&self, client: Peer, now: Time) -> Result<Ticket, Refusal> {
+        match client {
+            Peer::Ip(addr) => self.admit_ip(addr.ip(), now),
+            // A Unix socket has no source.
+            Peer::Unix => Ok(Ticket::NONE),
         }
-        let source = self.sources.source(network);
-        // Sources are counted without a bound too: it may be set later.
-        let most = match self.max_per_source.load(Ordering::Relaxed) {
-            0 => u32::MAX,
-            most => most,
+    }
+
+    fn admit_ip(&self, ip: IpAddr, now: Time) -> Result<Ticket, Refusal> {
+        let load = |bound: &AtomicU32| bound.load(Ordering::Relaxed);
+        let bounds = SourceBounds {
+            connections: load(&self.max_per_source),
+            rate: load(&self.rate_per_source),
+            factors: [load(&self.factors[0]), load(&self.factors[1])],
         };
-        if self.sources.add(source, most) {
-            Ok(Ticket(Some(source)))
-        } else {
-            Err(Refusal::Source)
+        match self.sources.admit(ip, &bounds, now) {
+            Ok(source) => Ok(Ticket(Some(source))),
+            Err(Excess::Connections) => Err(Refusal::Source),
+            Err(Excess::Rate) => Err(Refusal::Rate),
         }
     }
 
     pub(crate) fn release(&self, ticket: Ticket) {
         self.open.fetch_sub(1, Ordering::Relaxed);
         if let Some(source) = ticket.0 {
-            self.sources.remove(source);
+            self.sources.release(source);
         }
     }
 
@@ -200,6 +214,21 @@ mod tests {
         assert!(admission.admit_at_zero(Peer::Unix).is_ok());
         admission.release(held.pop().unwrap());
         assert!(admission.admit_at_zero(ip("10.0.0.1:9")).is_ok());
+    }
+
+    #[test]
+    fn a_proxy_counts_for_the_total_and_its_clients_for_their_sources() {
+        let admission = admission(3, 1);
+        admission.admit_to_total().unwrap();
+        let client = admission.admit_source(ip("192.0.2.1:1"), Time::ZERO);
+        admission.admit_to_total().unwrap();
+        let refused = admission.admit_source(ip("192.0.2.1:2"), Time::ZERO);
+        assert_eq!(refused, Err(Refusal::Source));
+        assert_eq!(admission.open(), 2, "the caller ends the refused one");
+        admission.admit_to_total().unwrap();
+        assert_eq!(admission.admit_to_total(), Err(Refusal::Total));
+        admission.release(client.unwrap());
+        assert!(admission.admit_at_zero(ip("192.0.2.1:3")).is_ok());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io;
 use hioload_transport::{ConnId, Connections, Rest, Taken};
 use hioload_ws_proto::deflate::negotiate;
 use hioload_ws_proto::handshake;
-use hioload_ws_proto::handshake::client::{self, ResponseError};
+use hioload_ws_proto::handshake::client::{self, Response, ResponseError};
 use hioload_ws_proto::{CloseCode, Role};
 use rand::Rng;
 
@@ -78,39 +78,92 @@ impl<H: Handler> App<H> {
         id: ConnId,
         data: &mut [u8],
     ) -> Taken {
+        let arrived = data.len();
         let all = Taken {
-            bytes: data.len(),
+            bytes: arrived,
             rest: Rest::NeedsMore,
         };
+        let limits = self.core.handshake_limits();
+        let mut start = 0;
+        loop {
+            let end = match self.reply_head_end(id, &data[start..], limits.max_head) {
+                Ok(Some(end)) => start + end,
+                Ok(None) => {
+                    self.core.sessions[id.index as usize].mark = (arrived - start) as u32;
+                    return Taken {
+                        bytes: start,
+                        rest: Rest::NeedsMore,
+                    };
+                }
+                Err(error) => {
+                    self.handshake_failed(io, id, error);
+                    return all;
+                }
+            };
+            let session = &mut self.core.sessions[id.index as usize];
+            let Some(mut opening) = session.extra().opening.take() else {
+                return all;
+            };
+            let (head, rest) = data.split_at_mut(end);
+            let head = &head[start..];
+            let parsed = opening.with_request(|request| {
+                client::parse_response(head, opening.key, request, &limits)
+            });
+            match parsed {
+                Ok(Some((reply, _))) => {
+                    let taken = self.on_reply(io, id, opening, &reply, rest);
+                    return Taken {
+                        bytes: end + taken.bytes,
+                        ..taken
+                    };
+                }
+                // RFC 9110 §15.2: "A client MUST be able to parse one or more 1xx responses received prior to a final
+                // response, even if the client does not expect one."
+                Ok(None) => {
+                    opening.skipped += head.len();
+                    session.extra().opening = Some(opening);
+                    session.mark = 0;
+                    start = end;
+                }
+                Err(error) => return self.refuse_reply(io, id, opening, error, all),
+            }
+        }
+    }
+
+    /// The length of the next head in `data`, if it is complete. All heads of a response share one bound.
+    fn reply_head_end(
+        &mut self,
+        id: ConnId,
+        data: &[u8],
+        limit: usize,
+    ) -> Result<Option<usize>, ResponseError> {
         // Every response begins with HTTP. Anything else, such as a TLS alert, fails at once.
         if data.first().is_some_and(|first| *first != b'H') {
-            self.handshake_failed(io, id, ResponseError::Syntax);
-            return all;
+            return Err(ResponseError::Syntax);
         }
         let session = &mut self.core.sessions[id.index as usize];
-        let limit = self.core.tunables.limits.max_handshake;
-        let Some(end) = handshake::head_end(data, session.mark as usize) else {
-            if data.len() > limit {
-                self.handshake_failed(io, id, ResponseError::HeadTooLarge);
-                return all;
-            }
-            session.mark = data.len() as u32;
-            return Taken {
-                bytes: 0,
-                rest: Rest::NeedsMore,
-            };
-        };
-        let Some(opening) = session.extra().opening.take() else {
-            return all;
-        };
-        let (head, rest) = data.split_at_mut(end);
-        let limits = self.core.handshake_limits();
-        let parsed = opening
-            .with_request(|request| client::parse_response(head, opening.key, request, &limits));
-        let reply = match parsed {
-            Ok(Some((reply, _))) => reply,
-            Ok(None) => return self.refuse_reply(io, id, opening, ResponseError::Syntax, all),
-            Err(error) => return self.refuse_reply(io, id, opening, error, all),
+        let scanned = session.mark as usize;
+        let skipped = session.extra().opening.as_ref().map_or(0, |o| o.skipped);
+        let end = handshake::head_end(data, scanned);
+        // Of an incomplete head at least one byte is missing.
+        if skipped + end.unwrap_or(data.len() + 1) > limit {
+            return Err(ResponseError::HeadTooLarge);
+        }
+        Ok(end)
+    }
+
+    /// The final response has arrived, followed by `rest`. Returns what of `rest` was consumed.
+    fn on_reply<C: Connections>(
+        &mut self,
+        io: &mut C,
+        id: ConnId,
+        opening: Box<Opening>,
+        reply: &Response<'_>,
+        rest: &mut [u8],
+    ) -> Taken {
+        let all = Taken {
+            bytes: rest.len(),
+            rest: Rest::NeedsMore,
         };
         if !reply.switched() {
             self.core.sessions[id.index as usize].extra().opening = Some(opening);
@@ -134,27 +187,21 @@ impl<H: Handler> App<H> {
         };
         let token = opening.connect.token;
         let conn = self.call_lcore(io, |handler, cx| {
-            handler.on_connect(cx, token, name, Ok(&reply))
+            handler.on_connect(cx, token, name, Ok(reply))
         });
         let decoder = self.core.set_up_deflate(id, Role::Client, deflate);
-        match conn.flatten() {
-            Some(conn) => self.open(io, id, decoder, conn),
-            None => {
-                self.core.enter(id.index, Phase::Open);
-                self.core
-                    .begin_close(io, id, CloseCode::NORMAL, "", ClosedBy::Application);
-                self.core.close_transport(io, id);
-                return all;
-            }
-        }
+        let Some(conn) = conn.flatten() else {
+            self.core.enter(id.index, Phase::Open);
+            self.core
+                .begin_close(io, id, CloseCode::NORMAL, "", ClosedBy::Application);
+            self.core.close_transport(io, id);
+            return all;
+        };
+        self.open(io, id, decoder, conn);
         if rest.is_empty() {
             return all;
         }
-        let taken = self.on_frames(io, id, rest);
-        Taken {
-            bytes: end + taken.bytes,
-            ..taken
-        }
+        self.on_frames(io, id, rest)
     }
 
     fn refuse_reply<C: Connections>(

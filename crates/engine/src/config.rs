@@ -10,6 +10,8 @@ use hioload_transport::Peer;
 use hioload_ws_proto::Limits as MessageLimits;
 use hioload_ws_proto::deflate::DeflateConfig;
 
+use crate::origin::{Hosts, Origins};
+use crate::proxy::Proxies;
 use crate::sources::Networks;
 
 /// The most lcores of a group. The mesh between them has a ring for each pair.
@@ -87,6 +89,15 @@ pub struct Limits {
     ///
     /// Changes: now.
     pub connection_rate_per_source: u32,
+    /// The bounds of an IPv6 /56, as a multiple of `max_connections_per_source` and `connection_rate_per_source`: a subscriber that
+    /// holds a /56 has 256 networks of the size /64. 0: a /56 has no bound of its own. Counters as theirs.
+    ///
+    /// Changes: now.
+    pub source_factor_56: u32,
+    /// As [`source_factor_56`](Self::source_factor_56), for an IPv6 /48.
+    ///
+    /// Changes: now.
+    pub source_factor_48: u32,
     /// Connections accepted per second by the process. 0: no bound. Beyond: they wait in the listener's backlog. Each
     /// lcore has an even share of it, rounded up. Counter `accept_throttled`.
     ///
@@ -108,8 +119,19 @@ pub struct Limits {
     ///
     /// Changes: now, as `max_message`.
     pub max_fragments: u32,
+    /// Time for a message to arrive, from its first byte. Zero: no bound. A message that is not complete then goes on if
+    /// [`message_min_rate`](Self::message_min_rate) bytes of it per second have arrived in that time, and the time begins again.
+    /// Beyond: close 1008. While the application or a full send queue keeps the connection from being read, the time does not
+    /// pass. Counter `message_timeouts`.
+    ///
+    /// Changes: sweep.
+    pub message_timeout: Duration,
+    /// Bytes per second of a message that takes longer than [`message_timeout`](Self::message_timeout). 0: it may take no longer.
+    ///
+    /// Changes: now.
+    pub message_min_rate: usize,
     /// Bytes of unfinished messages on one lcore. Beyond: the connection that asks for more is closed with 1013. Messages
-    /// of more than 16 KiB may use three quarters of it. Counter `reassembly_exhausted`.
+    /// of more than 16 KiB may use three quarters of it, and one connection a quarter. Counter `reassembly_exhausted`.
     ///
     /// Changes: now. Messages that a lowered bound would not admit are kept until they need more.
     pub reassembly_memory: usize,
@@ -129,6 +151,21 @@ pub struct Limits {
     /// Changes: now. Under `drop-oldest` a compressor must not span messages, so a connection with a compressor of its own
     /// then gets the lcore's, and keeps it.
     pub send_policy: SendPolicy,
+    /// What happens to a published message for a full send queue. Each subscriber has its own queue, so that one that is behind
+    /// affects no other. A message that is larger than [`send_queue`](Self::send_queue) is refused to its publisher
+    /// ([`TopicError::TooLarge`](crate::TopicError::TooLarge), counter `publishes_refused`). Counters `dropped_oldest`,
+    /// `dropped_new`, `closed_slow`.
+    ///
+    /// Under [`SendPolicy::DropOldest`], published messages also give way to messages that are sent to the connection itself.
+    ///
+    /// Changes: now.
+    pub publish_policy: SendPolicy,
+    /// Time for queued bytes to leave. Zero: no bound. It begins when the network takes no more, and again each time when
+    /// everything that was queued then has left, or [`send_queue`](Self::send_queue) bytes of it. Beyond: reset. Counter
+    /// `send_timeouts`.
+    ///
+    /// Changes: sweep.
+    pub send_timeout: Duration,
     /// Messages and control frames per second from one connection, with a burst of one second's worth. 0: no bound.
     /// Beyond: close 1008. Counter `rate_exceeded`.
     ///
@@ -139,7 +176,7 @@ pub struct Limits {
     /// Changes: sweep.
     pub ping_interval: Duration,
     /// Silence after which a connection is closed with 1001. Zero: never. A peer that reads
-    /// slowly is not silent. Counter `idle_timeouts`.
+    /// slowly is not silent: [`send_timeout`](Self::send_timeout) is its bound. Counter `idle_timeouts`.
     ///
     /// Changes: sweep.
     pub idle_timeout: Duration,
@@ -158,6 +195,12 @@ pub struct Limits {
     /// Bytes of the subscriptions of one connection, each counted as if it shared no node of the index with others: about 50 for
     /// each token. Beyond: an error to the caller. Counter `subscriptions_refused`.
     pub subscription_bytes: usize,
+    /// Bytes that the commands in one lcore's mailbox hold: payloads of messages from other lcores, events, results of jobs. A
+    /// command is taken while fewer wait, so one command may exceed it. A payload that is sent to several lcores counts in the
+    /// mailbox of each. Beyond: as a full mailbox. Counter `commands_dropped`.
+    ///
+    /// Changes: now.
+    pub mailbox_bytes: usize,
 }
 
 impl Limits {
@@ -173,15 +216,21 @@ impl Default for Limits {
             max_connections: 100_000,
             max_connections_per_source: 0,
             connection_rate_per_source: 0,
+            source_factor_56: 4,
+            source_factor_48: 16,
             accept_rate: 0,
             max_handshake: 8 << 10,
             handshake_timeout: Duration::from_secs(10),
             max_message: 16 << 20,
             max_fragments: 1 << 17,
+            message_timeout: Duration::from_secs(60),
+            message_min_rate: 1 << 10,
             reassembly_memory: 512 << 20,
             published_memory: 256 << 20,
             send_queue: 1 << 20,
             send_policy: SendPolicy::Close,
+            publish_policy: SendPolicy::DropOldest,
+            send_timeout: Duration::from_secs(30),
             message_rate: 0,
             ping_interval: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
@@ -189,6 +238,7 @@ impl Default for Limits {
             close_timeout: Duration::from_secs(5),
             max_subscriptions: 1024,
             subscription_bytes: 256 << 10,
+            mailbox_bytes: 64 << 20,
         }
     }
 }
@@ -207,6 +257,12 @@ pub struct Tunables {
     pub allow: Networks,
     /// Networks whose connections are reset, also if [`allow`](Self::allow) has them. Counter `rejected_network`. Changes: as `allow`.
     pub deny: Networks,
+    /// Which peers are proxies, and how they name their clients. Changes: now, for connections that are accepted later.
+    pub proxies: Proxies,
+    /// The origins whose web pages may use the server. Others are answered 403. Counter `rejected_origin`. Changes: now.
+    pub origins: Origins,
+    /// The host names under which it is served to browsers. Others are answered 403. Counter `rejected_host`. Changes: now.
+    pub hosts: Hosts,
     /// What an lcore does when it has nothing to do. Changes: now.
     pub idle: Idle,
     /// permessage-deflate (RFC 7692), if it is to be negotiated. Changes: for handshakes that begin later. Open connections
@@ -242,6 +298,9 @@ impl Default for Tunables {
             limits: Limits::default(),
             allow: Networks::default(),
             deny: Networks::default(),
+            proxies: Proxies::default(),
+            origins: Origins::default(),
+            hosts: Hosts::default(),
             idle: Idle::Adaptive,
             deflate: None,
             drain_jitter: Duration::from_secs(1),

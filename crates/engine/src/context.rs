@@ -17,7 +17,7 @@ use crate::handler::{
     TopicError,
 };
 use crate::opening::Opening;
-use crate::session::{Phase, SessionFlags};
+use crate::session::{Phase, SessionFlags, millis};
 use crate::timers::UserTimer;
 use crate::topics::{is_pattern, most_bytes};
 
@@ -242,7 +242,11 @@ impl<C: Connections, E: Send + 'static> Context for ConnCx<'_, C, E> {
     }
 
     fn peer(&self) -> Peer {
-        self.lcore.io.peer(self.id).unwrap_or(Peer::Unix)
+        self.lcore.core.peer(&*self.lcore.io, self.id)
+    }
+
+    fn proxy(&self) -> Option<Peer> {
+        self.lcore.core.proxy(&*self.lcore.io, self.id)
     }
 
     #[inline]
@@ -276,7 +280,11 @@ impl<C: Connections, E: Send + 'static> Context for ConnCx<'_, C, E> {
 
     fn resume(&mut self) {
         let LcoreCx { core, io } = &mut self.lcore;
+        let now = millis(core.now);
         if let Some(session) = core.session(self.id) {
+            if session.has(SessionFlags::PAUSED) {
+                session.message_since = now;
+            }
             session.clear(SessionFlags::PAUSED);
             if !session.has(SessionFlags::THROTTLED) {
                 io.resume(self.id);

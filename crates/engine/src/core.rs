@@ -3,10 +3,10 @@
 //! It is separate from those, so that a handler can borrow all of it mutably while its message borrows the memory of the
 //! transport or of a decoder.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hioload_lcore::mesh::{Mailbox, Poster};
 use hioload_lcore::{Time, TimerWheel};
 use hioload_mem::{Held, room_for};
 use hioload_transport::{ConnId, Connections};
@@ -16,11 +16,12 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
 use crate::admission::Admission;
-use crate::commands::{Command, Pending};
+use crate::commands::Pending;
 use crate::config::{Config, Tunables};
 use crate::counters::LcoreCounters;
 use crate::executor::Executor;
 use crate::handler::ClosedBy;
+use crate::mail::{MailPoster, Post};
 use crate::session::{Phase, Session, SessionFlags, millis};
 use crate::timers::UserTimers;
 use crate::topics::{Index, Interest, Table};
@@ -31,7 +32,7 @@ pub(crate) struct LcoreInit<E> {
     pub(crate) lcores: u16,
     pub(crate) config: Arc<Config>,
     pub(crate) pending: Arc<Pending>,
-    pub(crate) mailbox: Mailbox<Command<E>>,
+    pub(crate) mailbox: Post<E>,
     pub(crate) counters: Arc<LcoreCounters>,
     pub(crate) admission: Arc<Admission>,
     /// Which lcores have subscribers to what. `None` for a single lcore.
@@ -47,6 +48,8 @@ pub(crate) struct Core<E> {
     pub(crate) unvisited: Option<usize>,
     pub(crate) now: Time,
     pub(crate) sessions: Vec<Session>,
+    /// By slot: the clients that trusted proxies have named. Empty while there is none.
+    pub(crate) clients: Vec<Option<SocketAddr>>,
     /// Session timers are keyed by slot, the application's by [`UserTimers`]' slot with [`TIMER_OF_USER`] set.
     pub(crate) wheel: TimerWheel<u32>,
     pub(crate) timers: UserTimers,
@@ -58,8 +61,8 @@ pub(crate) struct Core<E> {
     pub(crate) epoch: u32,
     /// The bytes of published messages that wait in send queues.
     pub(crate) published: Held,
-    pub(crate) mailbox: Mailbox<Command<E>>,
-    pub(crate) poster: Poster<Command<E>>,
+    pub(crate) mailbox: Post<E>,
+    pub(crate) poster: MailPoster<E>,
     /// Executor jobs hold a weak reference. Once this is dropped, no lcore takes their results.
     pub(crate) alive: Arc<()>,
     pub(crate) counters: Arc<LcoreCounters>,
@@ -72,7 +75,7 @@ pub(crate) struct Core<E> {
     pub(crate) out: Vec<u8>,
     /// Sessions in `Open`.
     pub(crate) open: usize,
-    /// Sessions that a drain waits for: all except those in `Request` and `Lingering`.
+    /// Sessions that a drain waits for ([`Phase::holds_a_drain`]).
     pub(crate) busy: usize,
     pub(crate) drain_deadline: Option<Time>,
     pub(crate) stopping: bool,
@@ -97,6 +100,7 @@ impl<E: Send + 'static> Core<E> {
             lcores: init.lcores,
             now,
             sessions: room_for(max_sessions),
+            clients: Vec::new(),
             wheel: TimerWheel::with_capacity(now, max_sessions),
             timers: UserTimers::default(),
             topics: Index::new(init.config.subscription_memory),
@@ -169,7 +173,7 @@ impl<E: Send + 'static> Core<E> {
             self.sessions.push(Session::free());
         }
         self.sessions[index] = Session::start(id, phase, self.now);
-        self.busy += usize::from(phase != Phase::Request);
+        self.busy += usize::from(phase.holds_a_drain());
         self.rearm(id.index);
         &mut self.sessions[index]
     }
@@ -184,14 +188,16 @@ impl<E: Send + 'static> Core<E> {
         if session.has(SessionFlags::ADMITTED) {
             self.admission.release(session.ticket);
         }
+        if let Some(client) = self.clients.get_mut(index as usize) {
+            *client = None;
+        }
     }
 
     /// Moves a session to its next phase and sets that phase's timer.
     pub(crate) fn enter(&mut self, index: u32, phase: Phase) {
         let session = &mut self.sessions[index as usize];
-        let waits = |phase| !matches!(phase, Phase::Free | Phase::Request | Phase::Lingering);
-        self.busy -= usize::from(waits(session.phase));
-        self.busy += usize::from(waits(phase));
+        self.busy -= usize::from(session.phase.holds_a_drain());
+        self.busy += usize::from(phase.holds_a_drain());
         self.open -= usize::from(session.phase == Phase::Open);
         self.open += usize::from(phase == Phase::Open);
         session.enter(phase, self.now);
@@ -208,6 +214,16 @@ impl<E: Send + 'static> Core<E> {
         }
         if let Some(at) = session.deadline(&self.tunables.limits, self.now) {
             session.timer = Some(self.wheel.insert(at, index));
+        }
+    }
+
+    /// Lets the session's timer fire at `due` at the latest. A session that is watched often has a timer that fires earlier, so that
+    /// this is a comparison.
+    pub(crate) fn watch(&mut self, index: u32, due: Time) {
+        let timer = self.sessions[index as usize].timer;
+        let earlier = timer.and_then(|timer| self.wheel.deadline(timer));
+        if earlier.is_none_or(|at| at > due) {
+            self.rearm(index);
         }
     }
 
@@ -262,6 +278,13 @@ impl<E: Send + 'static> Core<E> {
                 self.rearm(index);
             }
         }
+    }
+
+    /// Publishes what the senders have counted of this lcore's mailbox.
+    pub(crate) fn publish_mail(&self) {
+        let (bytes, at) = (self.mailbox.bytes(), usize::from(self.lcore));
+        self.counters.mailbox_bytes.set(bytes.waiting(at) as u64);
+        self.counters.posts_refused.set(bytes.refused(at));
     }
 
     /// How long the loop may sleep.

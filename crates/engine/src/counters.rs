@@ -43,6 +43,16 @@ counters! {
         rejected_rate: Counter, Count;
         /// Connections from a network that `allow` or `deny` excludes, reset.
         rejected_network: Counter, Count;
+        /// Connections of peers that are no trusted proxies, where `proxy_protocol` is `require`, reset.
+        rejected_untrusted: Counter, Count;
+        /// Malformed PROXY headers, reset, and malformed addresses in `real_ip_header`, answered 400.
+        proxy_malformed: Counter, Count;
+        /// Connections whose client a trusted proxy has named.
+        proxied: Counter, Count;
+        /// Requests of web pages that `allow_origin` does not permit, answered 403.
+        rejected_origin: Counter, Count;
+        /// Requests for host names that `allow_host` does not have, answered 403.
+        rejected_host: Counter, Count;
         /// Connections that arrived during a drain, answered 503.
         rejected_draining: Counter, Count;
         /// Turns that accepted no connection because of `accept_rate`.
@@ -65,6 +75,8 @@ counters! {
         messages_too_fragmented: Counter, Count;
         /// Connections closed with 1013 because the reassembly memory of their lcore was exhausted.
         reassembly_exhausted: Counter, Count;
+        /// Connections closed with 1008 for `message_timeout`.
+        message_timeouts: Counter, Count;
         /// Copies of published messages made because `published_memory` was exhausted.
         published_copied: Counter, Count;
         /// Sends that found a connection's queue full.
@@ -75,6 +87,10 @@ counters! {
         dropped_new: Counter, Count;
         /// Connections closed with 1013 because their queue was full.
         closed_slow: Counter, Count;
+        /// Connections reset for `send_timeout`.
+        send_timeouts: Counter, Count;
+        /// Publications refused because they are larger than `send_queue`.
+        publishes_refused: Counter, Count;
         /// Connections closed with 1008 for `message_rate`.
         rate_exceeded: Counter, Count;
         /// Connections closed with 1001 for `idle_timeout`.
@@ -97,8 +113,12 @@ counters! {
         handler_panics: Counter, Count;
         /// Jobs refused because the executor's queue was full.
         executor_busy: Counter, Count;
-        /// Commands to another lcore dropped because its mailbox was full.
+        /// Commands to another lcore dropped because its mailbox was full, in number (`mailbox`) or in bytes (`mailbox_bytes`).
         commands_dropped: Counter, Count;
+        /// Events of other threads refused because this lcore's mailbox was full.
+        posts_refused: Counter, Count;
+        /// Bytes of the commands in this lcore's mailbox, as `mailbox_bytes` bounds them.
+        mailbox_bytes: Gauge, Bytes;
         /// Turns of the loop.
         turns: Counter, Count;
         /// Time between a turn without work and the next turn. In the rest of the time the lcore had work.

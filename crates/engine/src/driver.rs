@@ -6,9 +6,7 @@ use hioload_mem::prefetch;
 use hioload_transport::{Closed, ConnId, Connections, Driver, Peer, Rest, Taken};
 use hioload_ws_proto::{Decoder, Role};
 
-use crate::admission::Refusal;
 use crate::app::App;
-use crate::config::REFUSAL_SLOTS;
 use crate::handler::{ClosedBy, Handler};
 use crate::session::{Phase, SessionFlags};
 
@@ -24,36 +22,7 @@ impl<H: Handler> Driver for App<H> {
     }
 
     fn on_accept<C: Connections>(&mut self, io: &mut C, id: ConnId, peer: Peer) -> bool {
-        self.core.counters.accepted.bump();
-        self.core.accept_tokens = self.core.accept_tokens.saturating_sub(1);
-        if !self.core.tunables.allows(peer) {
-            self.core.counters.rejected_network.bump();
-            return false;
-        }
-        let refusal = match self.core.admission.admit(peer, self.core.now) {
-            Ok(ticket) => {
-                let session = self.core.start(id, Phase::Request);
-                session.ticket = ticket;
-                session.set(SessionFlags::ADMITTED);
-                return true;
-            }
-            Err(refusal) => refusal,
-        };
-        match refusal {
-            Refusal::Total => self.core.counters.rejected_connections.bump(),
-            Refusal::Source => self.core.counters.rejected_source.bump(),
-            Refusal::Rate => self.core.counters.rejected_rate.bump(),
-        }
-        // The 503 holds a slot until it is sent. The number of slots for that is bounded.
-        if self.core.refusals >= REFUSAL_SLOTS {
-            return false;
-        }
-        self.core
-            .start(id, Phase::Request)
-            .set(SessionFlags::REFUSED);
-        self.core.refusals += 1;
-        self.answer_busy(io, id);
-        true
+        self.arrive(io, id, peer)
     }
 
     fn on_connect<C: Connections>(&mut self, io: &mut C, id: ConnId, result: io::Result<()>) {
@@ -71,6 +40,7 @@ impl<H: Handler> Driver for App<H> {
         match session.phase {
             Phase::Open | Phase::Closing => self.on_frames(io, id, data),
             Phase::Request => self.on_request_bytes(io, id, data),
+            Phase::Proxy => self.on_proxy_bytes(io, id, data),
             Phase::Reply => self.on_reply_bytes(io, id, data),
             // In these phases received bytes are ignored.
             Phase::Free | Phase::Connecting | Phase::Lingering | Phase::Gone => Taken {
@@ -92,22 +62,29 @@ impl<H: Handler> Driver for App<H> {
                 self.end(io, id, "");
             }
             Phase::Reply => self.connect_failed(io, id, io::ErrorKind::UnexpectedEof.into()),
-            Phase::Request | Phase::Connecting | Phase::Lingering => {
+            Phase::Proxy | Phase::Request | Phase::Connecting | Phase::Lingering => {
                 self.core.close_transport(io, id);
             }
             Phase::Free | Phase::Gone => {}
         }
     }
 
+    fn on_blocked<C: Connections>(&mut self, io: &mut C, id: ConnId) {
+        self.core.note_blocked(io, id);
+    }
+
     fn on_writable<C: Connections>(&mut self, io: &mut C, id: ConnId) {
+        let now = self.core.now;
         let Some(session) = self.core.session(id) else {
             return;
         };
+        session.clear(SessionFlags::BLOCKED);
         if session.phase != Phase::Open {
             return;
         }
         if session.has(SessionFlags::THROTTLED) {
             session.clear(SessionFlags::THROTTLED);
+            session.message_since = crate::session::millis(now);
             if !session.has(SessionFlags::PAUSED) {
                 io.resume(id);
             }

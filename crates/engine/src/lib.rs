@@ -33,6 +33,7 @@
 
 mod admission;
 mod app;
+mod arrival;
 mod client;
 mod commands;
 mod config;
@@ -44,9 +45,13 @@ mod executor;
 mod group;
 mod handler;
 mod lcore;
+mod mail;
 pub mod middleware;
 mod open;
 mod opening;
+mod origin;
+mod progress;
+pub mod proxy;
 mod publish;
 mod reconfigure;
 mod remote;
@@ -72,6 +77,10 @@ pub use handler::{
 };
 pub use hioload_counters::{CounterKind, CounterMeta, Owner, Unit};
 pub use lcore::Lcore;
+pub use origin::{Hosts, Origins};
+pub use proxy::{
+    ParseProxyProtocolError, ParseRealIpHeaderError, Proxies, ProxyProtocol, RealIpHeader,
+};
 pub use remote::{FLOWS_AT_ONCE, NoAnswer, Remote};
 pub use server::{
     LcorePlacement, Lcores, MakeTransport, RunError, Running, Server, ServerOptions, StartError,

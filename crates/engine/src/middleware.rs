@@ -4,7 +4,7 @@
 //! Layers compose by type, so that a chain of layers costs no indirection and no allocation.
 //!
 //! ```
-//! use hioload_engine::middleware::{AllowOrigins, HandlerExt, Trace};
+//! use hioload_engine::middleware::{HandlerExt, Layer, Trace};
 //! # use hioload_engine::*;
 //! # use hioload_ws_proto::{Message, handshake::server::Request};
 //! # struct Echo;
@@ -15,8 +15,21 @@
 //! #         -> Result<Accept<()>, Response> { Ok(Accept::new(())) }
 //! #     fn on_message(&mut self, _: &mut (), _: &mut impl Context<Event = ()>, _: Message<'_>) {}
 //! # }
+//! /// Refuses upgrades without a cookie.
+//! struct Cookie;
+//!
+//! impl Layer for Cookie {
+//!     type Conn = ();
+//!
+//!     fn on_open(&mut self, _: hioload_transport::Peer, request: &Request<'_>) -> Result<(), Response> {
+//!         request.header("Cookie").map(drop).ok_or_else(|| Response::text(401, "log in first\n"))
+//!     }
+//!
+//!     fn on_connect(&mut self, _: u64, _: &hioload_ws_proto::handshake::client::Response<'_>) {}
+//! }
+//!
 //! // The last layer added is the first to see an event.
-//! let handler = Echo.layer(AllowOrigins::new(["https://example.org"])).layer(Trace);
+//! let handler = Echo.layer(Cookie).layer(Trace);
 //! # fn is_handler(_: impl Handler) {}
 //! # is_handler(handler);
 //! ```
@@ -92,6 +105,10 @@ impl<L: Layer, H: Handler> Handler for Layered<L, H> {
     type Event = H::Event;
 
     const TURNS: bool = H::TURNS;
+
+    fn event_bytes(event: &H::Event) -> usize {
+        H::event_bytes(event)
+    }
 
     fn on_turn(&mut self, cx: &mut impl LcoreContext<Event = H::Event>) -> bool {
         self.inner.on_turn(cx)
@@ -202,34 +219,6 @@ impl<L: Layer, H: Handler> Handler for Layered<L, H> {
             .map(|reply| self.layer.on_connect(token, reply));
         own.zip(self.inner.on_connect(cx, token, id, outcome))
     }
-}
-
-/// Refuses upgrades from pages of other origins with 403 (RFC 6455 §10.2). A request without `Origin` does not come from a
-/// page and passes.
-#[derive(Debug, Clone)]
-pub struct AllowOrigins(Vec<String>);
-
-impl AllowOrigins {
-    /// `origins` as browsers send them: scheme, host and port, no path. An empty list allows every origin.
-    pub fn new<S: Into<String>>(origins: impl IntoIterator<Item = S>) -> Self {
-        Self(origins.into_iter().map(Into::into).collect())
-    }
-}
-
-impl Layer for AllowOrigins {
-    type Conn = ();
-
-    fn on_open(&mut self, _: Peer, request: &Request<'_>) -> Result<(), Response> {
-        let allowed = |origin: &str| self.0.iter().any(|o| o.eq_ignore_ascii_case(origin));
-        match request.origin {
-            Some(origin) if !self.0.is_empty() && !allowed(origin) => {
-                Err(Response::text(403, "origin not allowed\n"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn on_connect(&mut self, _: u64, _: &ServerReply<'_>) {}
 }
 
 /// Logs the opening and the end of every connection at level `debug`.

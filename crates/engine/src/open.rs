@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hioload_transport::{ConnId, Connections, Peer, Rest, Taken};
+use hioload_transport::{ConnId, Connections, Rest, Taken};
 use hioload_ws_proto::deflate::DeflateConfig;
 use hioload_ws_proto::deflate::negotiate::{self, Agreed};
 use hioload_ws_proto::handshake::{HandshakeError, server};
@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::config::SendPolicy;
 use crate::core::Core;
 use crate::handler::{Accept, Handler, Response};
+use crate::origin::{self, Foreign};
 use crate::session::SessionFlags;
 
 /// The outcome of a request head.
@@ -91,7 +92,15 @@ impl<H: Handler> App<H> {
         id: ConnId,
         request: &Request<'_>,
     ) -> Answer<H::Conn> {
-        let peer = io.peer(id).unwrap_or(Peer::Unix);
+        if !self.find_client(io, id, request) {
+            return Answer::Http;
+        }
+        let peer = self.core.peer(io, id);
+        let tunables = &self.core.tunables;
+        if let Err(foreign) = origin::check(&tunables.origins, &tunables.hosts, peer, request) {
+            self.answer_foreign(io, id, foreign, request);
+            return Answer::Http;
+        }
         let Some(upgrade) = request.upgrade else {
             self.core.counters.http_requests.bump();
             let response = self
@@ -127,8 +136,36 @@ impl<H: Handler> App<H> {
         Answer::Http
     }
 
+    /// 403: a web page that may not use the server. Browsers do not show it to the page, so the first one is logged.
+    fn answer_foreign<C: Connections>(
+        &mut self,
+        io: &mut C,
+        id: ConnId,
+        foreign: Foreign,
+        request: &Request<'_>,
+    ) {
+        let core = &self.core;
+        let (counter, setting) = match foreign {
+            Foreign::Origin => (&core.counters.rejected_origin, "allow_origin"),
+            Foreign::Host => (&core.counters.rejected_host, "allow_host"),
+        };
+        counter.bump();
+        if counter.get() == 1 {
+            let (origin, host) = (request.origin, request.host);
+            tracing::warn!(
+                lcore = core.lcore,
+                origin,
+                host,
+                setting,
+                "refused a request of a web page; further ones are only counted"
+            );
+        }
+        let response = Response::text(403, foreign.text());
+        self.respond(io, id, &response, request.method == "HEAD");
+    }
+
     /// Sends an HTTP response and closes.
-    fn respond<C: Connections>(
+    pub(crate) fn respond<C: Connections>(
         &mut self,
         io: &mut C,
         id: ConnId,
@@ -179,7 +216,8 @@ impl<H: Handler> App<H> {
             HandshakeError::HeadTooLarge => counters.heads_too_large.bump(),
             _ => counters.rejected_handshakes.bump(),
         }
-        tracing::debug!(lcore = self.core.lcore, conn = %id, %error, "request refused");
+        let peer = self.core.peer(io, id);
+        tracing::debug!(lcore = self.core.lcore, conn = %id, %peer, %error, "request refused");
         self.core.out.clear();
         server::write_error(&mut self.core.out, error);
         if self.core.send_out(io, id) {

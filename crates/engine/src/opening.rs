@@ -15,6 +15,8 @@ pub(crate) struct Opening {
     extensions: Option<String>,
     /// The tunables that `extensions` were offered under. The current ones may change before the response arrives.
     pub(crate) offered_by: Option<Arc<Tunables>>,
+    /// Bytes of informational responses received so far.
+    pub(crate) skipped: usize,
 }
 
 impl Opening {
@@ -24,6 +26,7 @@ impl Opening {
             key: [0; 16],
             extensions: None,
             offered_by: None,
+            skipped: 0,
         }
     }
 

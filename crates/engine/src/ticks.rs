@@ -51,6 +51,18 @@ impl<H: Handler> App<H> {
                     self.core.rearm(id.index);
                 }
             }
+            Phase::Proxy => {
+                if self
+                    .core
+                    .is_over_time(id, self.core.tunables.limits.handshake_timeout)
+                {
+                    // Without the header there is no client that an answer would be for.
+                    self.core.counters.handshake_timeouts.bump();
+                    self.core.abort_transport(io, id);
+                } else {
+                    self.core.rearm(id.index);
+                }
+            }
             Phase::Connecting | Phase::Reply => {
                 if self
                     .core
@@ -79,6 +91,9 @@ impl<H: Handler> App<H> {
     }
 
     fn on_open_timer<C: Connections>(&mut self, io: &mut C, id: ConnId) {
+        if self.closes_for_progress(io, id) {
+            return;
+        }
         let core = &mut self.core;
         let now = core.now;
         // A blocked connection is not pinged, and one whose queue stays full is not read. That its peer takes bytes is then its

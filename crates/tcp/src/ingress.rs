@@ -57,6 +57,14 @@ impl<D: Device> Stack<D> {
         {
             return None;
         }
+        let bare;
+        let segment = if segment.payload.is_empty() || self.admits_payload(slot, segment) {
+            segment
+        } else {
+            bare = self.strip_payload(&mut frame, segment);
+            &bare
+        };
+        let known_next = self.is_known_next(slot, segment);
         let next_hop = self.flows.next_hop(slot);
         self.port.next_hop = next_hop;
         let fin_stripped = Self::strip_fin(&mut frame, segment);
@@ -117,9 +125,10 @@ impl<D: Device> Stack<D> {
         // With gaps, the segment may also have made earlier payload readable. Then the ring has more than this payload.
         let in_order = gained == payload && !hot.is(FlowFlags::GAPS);
         if payload > 0 {
+            let next = in_order || known_next;
             let pages = self
                 .ring_reclaim
-                .rx_pages(hot.rx_pages, segment.seq, payload);
+                .rx_pages(hot.rx_pages, segment.seq, payload, next);
             self.ring_reclaim.grown(u64::from(pages - hot.rx_pages));
             hot.rx_pages = pages;
             if gained != payload {

@@ -40,6 +40,7 @@ mod rate;
 mod raw_segment;
 mod recovery;
 mod responder;
+mod ring_memory;
 mod ring_reclaim;
 mod routes;
 #[allow(unsafe_code)]

@@ -170,6 +170,16 @@ impl Sockets {
         }
     }
 
+    /// The place in the slot's send ring where the next byte goes; an empty ring begins at 0. `None` if the socket does not send.
+    #[inline]
+    pub(crate) fn tx_next(&self, slot: u32) -> Option<usize> {
+        let mut storages = self.storages.try_borrow_mut().ok()?;
+        let mut set = set_of(&mut storages, slot)?;
+        let at = tcp_mut(&mut set)?.send(|bytes| (0, bytes.as_ptr().addr()));
+        let ring = self.region.base().as_ptr().addr() + self.ring_range(slot).start + self.rx_ring;
+        at.ok()?.checked_sub(ring)
+    }
+
     /// The range of the slot's rings in the region.
     fn ring_range(&self, slot: u32) -> Range<usize> {
         let each = self.rx_ring + self.tx_ring;
@@ -184,6 +194,21 @@ impl Sockets {
         let start = self.ring_range(slots.start).start;
         let end = self.ring_range(slots.end).start;
         self.region.give_back(start..end)
+    }
+
+    /// The pages of all rings that are resident, as the kernel says.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(crate) fn resident_pages(&self) -> u64 {
+        use std::os::unix::fs::FileExt;
+        const PAGE: usize = 4096;
+        let map = std::fs::File::open("/proc/self/pagemap").expect("pagemap(5)");
+        let first = self.region.base().as_ptr().addr() / PAGE;
+        let mut entries = vec![0; self.region.len() / PAGE * 8];
+        map.read_exact_at(&mut entries, first as u64 * 8)
+            .expect("an entry for each page");
+        // The highest bit of an entry is that the page is present, and the next one that it is swapped.
+        let resident = entries.chunks(8).filter(|entry| entry[7] & 0xc0 != 0);
+        resident.count() as u64
     }
 
     /// Prefetches the socket.

@@ -97,6 +97,9 @@ pub struct Stack<D: Device> {
     /// The number of flows that have a user.
     pub(crate) owned: usize,
     pub(crate) ring_reclaim: RingReclaim,
+    /// Flows with something to send that wait for memory for their rings, and how many of them are told in this turn that there is.
+    pub(crate) starved: VecDeque<FlowId>,
+    pub(crate) relieved: usize,
     pub(crate) responder: Responder,
     pub(crate) source_ports: SourcePorts,
     /// Flows that wait for a neighbour's MAC address, and the neighbour.
@@ -195,6 +198,8 @@ impl<D: Device> Stack<D> {
             half_open: Fifo::new(config.half_open),
             orphans: Fifo::new(config.orphans),
             ring_reclaim: RingReclaim::new(&config, now),
+            starved: VecDeque::new(),
+            relieved: 0,
             rx_scratch: vec![0; config.rx_ring],
             tx_scratch: vec![0; config.tx_ring],
             port,
@@ -267,6 +272,7 @@ impl<D: Device> Stack<D> {
         self.port.begin(self.now);
         clock::set(self.now);
         self.end_loans();
+        self.begin_relief();
         // Frames that the last turn has not processed come first.
         self.stage.drain(..self.at);
         (self.at, self.prefetched, self.prefetched_rings, self.hinted) = (0, 0, 0, 0);
@@ -388,6 +394,9 @@ impl<D: Device> Stack<D> {
         }
         self.poll_neighbours();
         if let Some(event) = self.next_failed() {
+            return Some(event);
+        }
+        if let Some(event) = self.next_relieved() {
             return Some(event);
         }
         self.expire();

@@ -100,8 +100,12 @@ counters! {
         no_frames: Counter, Count;
         /// Frames dropped because the transmit queue was full.
         tx_drops: Counter, Count;
-        /// Resident bytes of rings, as estimated.
+        /// Resident bytes of rings, at most: each page that may have been written counts.
         ring_bytes: Gauge, Bytes;
+        /// Received segments whose payload was dropped because `ring_memory` was used up.
+        ring_drops: Counter, Count;
+        /// Sends that had to wait because `ring_memory` was used up.
+        ring_waits: Counter, Count;
         /// Pairs of rings whose memory was given back to the system.
         rings_given_back: Counter, Count;
     }

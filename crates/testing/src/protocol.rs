@@ -143,7 +143,7 @@ impl Protocol {
         let State::Head { upgrade, arrived } = &mut self.state else {
             return Vec::new();
         };
-        let limits = HandshakeLimits::new(MAX_HEAD, 100);
+        let limits = HandshakeLimits::new(MAX_HEAD);
         let parsed = upgrade.with_request(|request| {
             let parsed = parse_response(arrived, KEY, request, &limits);
             let parsed = parsed.unwrap_or_else(|e| panic!("{e}: {}", arrived.escape_ascii()));

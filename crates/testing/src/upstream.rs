@@ -30,7 +30,7 @@ impl Upstream {
     /// Lends `f` the handler's request: path, headers, subprotocols.
     #[track_caller]
     pub fn with_request<R>(&self, f: impl FnOnce(&Request<'_>) -> R) -> R {
-        match parse(&self.request, &HandshakeLimits::new(64 << 10, 100)) {
+        match parse(&self.request, &HandshakeLimits::new(64 << 10)) {
             Ok(Some((request, _))) => f(&request),
             other => panic!("the handler's lcore has sent no request: {other:?}"),
         }

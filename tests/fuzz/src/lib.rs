@@ -6,6 +6,7 @@
 //! An input begins with options and the seed of its splits; the module of each target documents them. The rest is the data of a
 //! peer. Splitting the data elsewhere must not change the result.
 
+pub mod control;
 pub mod deflate;
 pub mod events;
 pub mod frames;
@@ -17,10 +18,19 @@ pub mod input;
 pub mod packet;
 pub mod packets;
 pub mod parse;
+pub mod proxy;
+// The command has no library; these modules depend on nothing else of it.
+#[allow(dead_code)]
+#[path = "../../../crates/cli/src/app/control/question.rs"]
+mod question;
 #[cfg(target_os = "linux")]
 pub mod redirect;
+#[allow(dead_code)]
+#[path = "../../../crates/cli/src/app/control/row.rs"]
+mod row;
 pub mod seeds;
 pub mod session;
+pub mod topics;
 pub mod wire;
 
 /// A target: its name and its function.
@@ -34,6 +44,9 @@ pub const TARGETS: &[Target] = &[
     ("session", session::run),
     ("packets", packets::run),
     ("parse", parse::run),
+    ("proxy", proxy::run),
+    ("topics", topics::run),
+    ("control", control::run),
     #[cfg(target_os = "linux")]
     ("redirect", redirect::run),
 ];

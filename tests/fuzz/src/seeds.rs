@@ -5,14 +5,17 @@
 
 use hioload_ws_proto::deflate::Deflater;
 
+mod control;
 mod deflate;
 mod frames;
 mod handshake;
 mod packets;
 mod parse;
+mod proxy;
 #[cfg(target_os = "linux")]
 mod redirect;
 mod session;
+mod topics;
 
 /// Name and content.
 pub type Seed = (String, Vec<u8>);
@@ -27,7 +30,10 @@ pub fn of(target: &str) -> Vec<Seed> {
         "parse" => parse::seeds(),
         #[cfg(target_os = "linux")]
         "redirect" => redirect::seeds(),
+        "proxy" => proxy::seeds(),
         "session" => session::seeds(),
+        "topics" => topics::seeds(),
+        "control" => control::seeds(),
         other => panic!("no such target: {other}"),
     }
 }

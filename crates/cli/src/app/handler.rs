@@ -1,6 +1,5 @@
 //! The application of `hioload serve`: echo, topics, the page and the probes.
 
-use hioload_ws::middleware::{AllowOrigins, HandlerExt};
 use hioload_ws::{
     Accept, Context, CountersHandle, Handler, Kind, LcoreContext, Message, Peer, Request, Response,
     TopicError, Totals,
@@ -9,15 +8,9 @@ use hioload_ws::{
 use super::page;
 use super::topics::{self, Action, Refused};
 
-/// The handler of one lcore: the application behind the check of the `Origin`.
-///
-/// RFC 6455 §10.2: "Servers that are not intended to process input from any web page but only for certain sites SHOULD
-/// verify the |Origin| field is an origin they expect."
-pub(super) fn handler(
-    origins: &[String],
-    counters: Option<&CountersHandle>,
-) -> impl Handler<Event = ()> + use<> {
-    App::new(counters.cloned()).layer(AllowOrigins::new(origins.iter().cloned()))
+/// The handler of one lcore. The engine checks `Origin` and `Host` before it.
+pub(super) fn handler(counters: Option<&CountersHandle>) -> impl Handler<Event = ()> + use<> {
+    App::new(counters.cloned())
 }
 
 /// The application of one lcore.
@@ -28,6 +21,9 @@ struct App {
     /// The buffer for replies, reused so that a message costs no allocation.
     scratch: Vec<u8>,
 }
+
+/// The methods of every resource.
+const METHODS: &str = "GET, HEAD, OPTIONS";
 
 /// The protocol of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,19 +101,30 @@ impl App {
 
     /// The answer to a plain HTTP request.
     fn answer(&self, method: &str, path: &str, draining: bool) -> Response {
+        // The bare checks of load balancers: of the server as a whole, or of its root.
+        if (method, path) == ("OPTIONS", "*") {
+            return health(draining).header("Allow", METHODS);
+        }
         let Some(route) = self.route(path) else {
             return Response::not_found();
         };
-        if method != "GET" && method != "HEAD" {
-            return Response::text(405, "only GET and HEAD\n").header("Allow", "GET, HEAD");
+        match method {
+            "GET" | "HEAD" => self.show(route, path, draining),
+            "OPTIONS" => match route {
+                Route::Health | Route::Root => health(draining).header("Allow", METHODS),
+                _ => Response::text(204, "").header("Allow", METHODS),
+            },
+            _ => Response::text(405, "only GET, HEAD and OPTIONS\n").header("Allow", METHODS),
         }
+    }
+
+    fn show(&self, route: Route, path: &str, draining: bool) -> Response {
         match route {
             Route::Root | Route::Page => page::at(path).unwrap_or_else(Response::not_found),
             Route::Socket(_) => {
                 Response::text(426, "this path is a WebSocket\n").header("Upgrade", "websocket")
             }
-            Route::Health if draining => Response::text(503, "draining\n"),
-            Route::Health => Response::text(200, "ok\n"),
+            Route::Health => health(draining),
             Route::Stats => match &self.counters {
                 Some(counters) => stats(&counters.totals()),
                 None => Response::not_found(),
@@ -163,10 +170,20 @@ impl App {
     }
 }
 
+/// Whether the server is to get traffic, as an answer to a health check.
+fn health(draining: bool) -> Response {
+    if draining {
+        Response::text(503, "draining\n")
+    } else {
+        Response::text(200, "ok\n")
+    }
+}
+
 fn explain(error: TopicError) -> &'static str {
     match error {
         TopicError::Invalid => "invalid topic",
         TopicError::TooMany => "too many subscriptions",
+        TopicError::TooLarge => "message is too large for subscribers",
         _ => "not possible",
     }
 }
@@ -208,6 +225,9 @@ impl Handler for App {
         request: &Request<'_>,
     ) -> Response {
         self.answer(request.method, request.path(), cx.draining())
+            // Pages of other origins cannot read a response without CORS fields; this keeps them from embedding it too.
+            .header("Cross-Origin-Resource-Policy", "same-origin")
+            .header("X-Content-Type-Options", "nosniff")
     }
 
     fn on_message(
@@ -268,7 +288,14 @@ mod tests {
             ("GET", "/stats", 404),
             ("POST", "/", 405),
             ("DELETE", "/healthz", 405),
-            ("OPTIONS", "/app.css", 405),
+            ("OPTIONS", "/healthz", 200),
+            ("OPTIONS", "/", 200),
+            ("OPTIONS", "*", 200),
+            ("GET", "*", 404),
+            ("OPTIONS", "/app.css", 204),
+            ("OPTIONS", "/echo", 204),
+            ("OPTIONS", "/nothing", 404),
+            ("OPTIONS", "/stats", 404),
         ] {
             let response = app.answer(method, path, false);
             assert_eq!(response.status, status, "{method} {path}");
@@ -277,11 +304,9 @@ mod tests {
                 .iter()
                 .find(|(name, _)| name == "Allow")
                 .map(|(_, value)| value.as_ref());
-            assert_eq!(
-                allow,
-                (status == 405).then_some("GET, HEAD"),
-                "{method} {path}"
-            );
+            // RFC 9110 §15.5.6 and §9.3.7.
+            let has_allow = status == 405 || (method == "OPTIONS" && status < 300);
+            assert_eq!(allow, has_allow.then_some(METHODS), "{method} {path}");
         }
     }
 
@@ -297,6 +322,10 @@ mod tests {
             (draining.status, draining.body.as_ref()),
             (503, b"draining\n".as_slice())
         );
+        for path in ["/healthz", "/", "*"] {
+            assert_eq!(app.answer("OPTIONS", path, true).status, 503, "{path}");
+        }
+        assert_eq!(app.answer("HEAD", "/healthz", true).status, 503);
         assert_eq!(app.answer("GET", "/", true).status, 200);
     }
 

@@ -46,7 +46,6 @@ pub(super) fn at(path: &str) -> Option<Response> {
     Some(
         Response::new(200, asset.content_type, asset.body)
             .header("Content-Security-Policy", POLICY)
-            .header("X-Content-Type-Options", "nosniff")
             .header("Referrer-Policy", "no-referrer")
             .header("Cache-Control", "no-cache"),
     )

@@ -76,7 +76,6 @@ fn serve(config: ServeConfig) -> Result<(), Failure> {
 /// The part of `serve` that does not depend on the transport.
 pub(super) struct Service {
     transport: TransportKind,
-    origins: Vec<String>,
     stats: bool,
     control: Control,
 }
@@ -85,7 +84,6 @@ impl Service {
     pub(super) fn of(config: &ServeConfig) -> Self {
         Self {
             transport: config.transport,
-            origins: config.origins.clone(),
             stats: config.stats,
             control: config.control.clone(),
         }
@@ -101,9 +99,9 @@ impl Service {
         let line = start_line(server.endpoints(), self.transport, server.lcores());
         let control = control::bind(&self.control, server.endpoints())?;
         let counters = server.counters();
-        let (origins, shown) = (self.origins, self.stats.then_some(counters));
+        let shown = self.stats.then_some(counters);
         let running = server
-            .start(move |_| handler(&origins, shown.as_ref()))
+            .start(move |_| handler(shown.as_ref()))
             .map_err(Failure::usage)?;
         signals
             .obey(running.remote())

@@ -7,15 +7,15 @@
 use clap::Args;
 use serde::Deserialize;
 
-use hioload_ws::{HugePages, Idle, SendPolicy};
+use hioload_ws::{HugePages, Idle, ProxyProtocol, RealIpHeader, SendPolicy};
 
 use super::declaration::{Change, Section, Setting};
 use super::text;
 use super::values::{
-    Accepts, AllowOrigin, AtLeastOne, AutoOff, BusyPoll, Control, Deflate, EalArguments, Gateway,
-    Interface, LcoreSet, Listen, LogFilter, LogFormat, Mac, Mbufs, Mtu, NetworkValue, OwnAddress,
-    PortName, Queues, RingSize, RxChecksum, Size, Span, TransportKind, UpTo, Vlan, Within, XdpMode,
-    ZeroCopy,
+    Accepts, AllowHost, AllowOrigin, AtLeastOne, AutoOff, BusyPoll, Control, Deflate, EalArguments,
+    Gateway, Interface, LcoreSet, Listen, LogFilter, LogFormat, Mac, Mbufs, Mtu, NetworkValue,
+    OwnAddress, PortName, Queues, RingSize, RxChecksum, Size, Span, TransportKind, TrustedProxy,
+    UpTo, Vlan, Within, XdpMode, ZeroCopy,
 };
 
 // Upper bounds keep a typing error from reaching the allocator. They are far above useful values.
@@ -111,10 +111,23 @@ section! {
         ///
         /// Port 0 lets the kernel choose a port, which the start line shows.
         listen: Listen, "ADDR", "127.0.0.1:9001", Start;
-        /// The origins that browsers may connect from; `*` is any; repeatable
+        /// The origins whose web pages may use the server; `same-origin`: those that came from it; `*`: any; repeatable
         ///
-        /// A request with another Origin gets 403. Clients that are not browsers send no Origin and are accepted.
-        allow_origin: AllowOrigin, "ORIGIN", "*", Start;
+        /// A request with another Origin gets 403. The server's own origin is always allowed: the host and port of the request. Clients
+        /// that are not browsers send no Origin and are accepted. `*` lets any page that a user visits use the server with that user's
+        /// network access.
+        allow_origin: AllowOrigin, "ORIGIN", "same-origin", Running;
+        /// The host names under which browsers may use the server; `auto`: any, but for clients on a loopback address only localhost; `*`:
+        /// any; repeatable
+        ///
+        /// A request for another name gets 403. IP addresses, localhost and the names in `allow_origin` are always allowed. This protects
+        /// against pages whose name resolves to an address of the server (DNS rebinding).
+        allow_host: AllowHost, "NAME", "auto", Running;
+        /// The proxies in front of the server: their networks, and `unix` for the peers of Unix sockets; repeatable
+        ///
+        /// The client that such a proxy names, by `proxy_protocol` or `real_ip_header`, is the peer for limits, `allow` and `deny`, logs
+        /// and handlers. The proxy itself counts for no source.
+        trusted_proxies: TrustedProxy, "NETWORK", "none", Running;
         /// The networks that may connect; `none`: all; repeatable
         ///
         /// A connection from another network is reset.
@@ -123,6 +136,16 @@ section! {
         deny: NetworkValue, "NETWORK", "none", Running;
     ]
     {
+        /// Which connections begin with a PROXY header (version 1 or 2): `off`: none; `trusted`: those of `trusted_proxies`; `require`:
+        /// all, and other peers are reset
+        ///
+        /// A malformed header is answered with a reset. A header has at most `max_handshake` bytes and arrives within
+        /// `handshake_timeout`.
+        proxy_protocol: ProxyProtocol, "off|trusted|require", "off", Running;
+        /// The field in which `trusted_proxies` name the client of a request
+        ///
+        /// The client is the rightmost address that is not one of `trusted_proxies`. An address that is malformed is answered with 400.
+        real_ip_header: RealIpHeader, "none|x-forwarded-for|forwarded", "none", Running;
         /// The threads that serve connections, each on its own CPU
         ///
         /// `all` is one for each CPU that the process may use, and a CPU quota counts. A number is a count. A list or range of CPUs pins
@@ -167,6 +190,14 @@ section! {
         /// Connections per second from one source address (IPv6: one /64), with a burst of one second's worth; 0: no limit
         connection_rate_per_source: u32, "N", "0", Running,
             beyond "the request is answered with 503";
+        /// The bounds of an IPv6 /56, as a multiple of the two above; 0: no bound of its own
+        ///
+        /// A subscriber that holds a /56 has 256 networks of the size /64. Raise it where many subscribers share one.
+        source_factor_56: u32, "N", "4", Running,
+            beyond "the request is answered with 503";
+        /// The bounds of an IPv6 /48, as a multiple of those of a source; 0: no bound of its own
+        source_factor_48: u32, "N", "16", Running,
+            beyond "the request is answered with 503";
         /// Connections that the process accepts per second; 0: no limit
         accept_rate: u32, "N", "0", Running,
             beyond "connections wait in the backlog";
@@ -182,9 +213,17 @@ section! {
         /// Frames of a message
         max_fragments: AtLeastOne<u32>, "N", "131072", Running,
             beyond "the connection is closed with 1008";
+        /// Time for a message to arrive, from its first byte; 0: no limit
+        ///
+        /// A message that takes longer goes on while it keeps `message_min_rate`.
+        message_timeout: Span, "TIME", "60s", Running,
+            beyond "the connection is closed with 1008";
+        /// Bytes per second of a message that takes longer than `message_timeout`, in each such period; 0: it may take no longer
+        message_min_rate: Size, "SIZE", "1KiB", Running,
+            beyond "the connection is closed with 1008";
         /// Bytes of unfinished messages on one lcore
         ///
-        /// The last quarter is reserved for messages of which at most 16 KiB have arrived.
+        /// One connection may use a quarter. The last quarter is reserved for messages of which at most 16 KiB have arrived.
         reassembly_memory: UpTo<Size, MOST_BYTES>, "SIZE", "512MiB", Running,
             beyond "the connection that needs more is closed with 1013";
         /// Bytes of published messages that one lcore shares among send queues, each message counted once
@@ -199,6 +238,15 @@ section! {
         ///
         /// `drop-oldest` drops queued messages, the oldest first. `drop-new` drops the message. `close` closes the connection with 1013.
         send_policy: SendPolicy, "drop-oldest|drop-new|close", "close", Running;
+        /// What happens to a published message for a subscriber whose send queue is full
+        ///
+        /// As `send_policy`. A message that is larger than `send_queue` is refused to its publisher.
+        publish_policy: SendPolicy, "drop-oldest|drop-new|close", "drop-oldest", Running;
+        /// Time for queued bytes to leave; 0: no limit
+        ///
+        /// It begins when the network takes no more. If more than `send_queue` is queued, that many bytes have to leave in this time.
+        send_timeout: Span, "TIME", "30s", Running,
+            beyond "the connection is reset";
         /// Messages and control frames per second from one connection, with a burst of one second's worth; 0: no limit
         message_rate: u32, "N", "0", Running,
             beyond "the connection is closed with 1008";
@@ -217,6 +265,9 @@ section! {
         /// Bytes of the subscriptions of one connection, about 50 for each token of a pattern
         subscription_bytes: UpTo<Size, MOST_BYTES>, "SIZE", "256KiB", Running,
             beyond "the client gets an error";
+        /// Bytes that wait in the mailbox of one lcore: messages from other lcores, events, results of jobs
+        mailbox_bytes: UpTo<Size, MOST_BYTES>, "SIZE", "64MiB", Running,
+            beyond "the command is dropped and counted";
     }
 }
 
@@ -394,9 +445,10 @@ section! {
         tx_ring: RingSize, "SIZE", "64KiB", Start;
         /// Memory in windows
         ///
-        /// Windows that hold data stay, so the bound of all is both windows of each connection.
+        /// At least 64 KiB. When three quarters are used, windows that are empty are returned to the kernel at once, and windows that hold
+        /// much grow no more.
         ring_memory: UpTo<Size, MOST_BYTES>, "SIZE", "1GiB", Start,
-            beyond "empty windows are returned to the kernel at once";
+            beyond "received data is dropped as if lost, and data to be sent waits in the send queue";
         /// Time after which an empty window is returned to the kernel
         ring_idle: AtLeastOne<Span>, "TIME", "2s", Start;
         /// Time for a peer to acknowledge data

@@ -5,15 +5,19 @@ use std::net::SocketAddr;
 use hioload_lcore::topology::Topology;
 use hioload_ws::deflate::{DeflateConfig, Sharing};
 use hioload_ws::{
-    Config, Endpoint, Lcores, Limits, Networks, ServerOptions, SocketOptions, Tunables,
+    Config, Endpoint, Hosts, Lcores, Limits, Networks, Origins, Proxies, ProxyProtocol,
+    RealIpHeader, ServerOptions, SocketOptions, Tunables,
 };
 
 use super::Settings;
 use super::apply::{bytes, set, span, within};
 use super::bypass::{self, BypassSettings};
-use super::sections::{AfXdpArgs, DeflateArgs, DpdkArgs, EngineArgs, LimitArgs, SocketArgs};
+use super::sections::{
+    AfXdpArgs, DeflateArgs, DpdkArgs, EngineArgs, LimitArgs, ServerArgs, SocketArgs,
+};
 use super::values::{
-    AllowOrigin, Control, Deflate, LogFilter, LogFormat, NetworkValue, Size, TransportKind,
+    AllowHost, AllowOrigin, Control, Deflate, LogFilter, LogFormat, NetworkValue, Size,
+    TransportKind, TrustedProxy,
 };
 use crate::Failure;
 
@@ -33,8 +37,6 @@ pub(crate) struct ServeConfig {
     pub dpdk: DpdkArgs,
     /// The path of the control socket.
     pub control: Control,
-    /// The allowed origins. Empty: any.
-    pub origins: Vec<String>,
     /// Whether `/stats` is served.
     pub stats: bool,
     /// The log records to write.
@@ -82,7 +84,6 @@ impl ServeConfig {
             af_xdp,
             dpdk,
             control: server.control.unwrap_or(Control::Auto),
-            origins: origins_from(server.allow_origin),
             stats: server.stats.unwrap_or(false),
             log: log.log.unwrap_or_else(|| LogFilter("info".to_owned())),
             log_format: log.log_format.unwrap_or(LogFormat::Text),
@@ -101,6 +102,7 @@ impl ServeConfig {
             &self.af_xdp,
             &self.server.listen,
         )?;
+        check_proxies(&self.server.config.tunables.proxies)?;
         let Lcores::Cpus(wanted) = &self.server.lcores else {
             return Ok(());
         };
@@ -128,8 +130,8 @@ impl ServeConfig {
                 "ping_interval is not below idle_timeout: idle connections are closed without a Ping",
             );
         }
-        if limits.reassembly_memory < limits.max_message {
-            warnings.push("reassembly_memory is below max_message: the largest messages are refused with 1013");
+        if limits.reassembly_memory / 4 < limits.max_message {
+            warnings.push("reassembly_memory is below four times max_message: the largest messages are refused with 1013, since one connection may use a quarter of it");
         }
         warnings
     }
@@ -140,21 +142,83 @@ fn networks(list: Option<&[NetworkValue]>) -> Networks {
     list.iter().filter_map(|network| network.0).collect()
 }
 
+/// One `*` among them allows any origin.
+fn origins(list: Option<&[AllowOrigin]>) -> Origins {
+    let list = list.unwrap_or_default();
+    if list.contains(&AllowOrigin::Any) {
+        return Origins::any();
+    }
+    let add = |origins: Origins, origin: &AllowOrigin| match origin {
+        AllowOrigin::Only(origin) => origins.and(origin.as_str()),
+        AllowOrigin::Same | AllowOrigin::Any => origins,
+    };
+    list.iter().fold(Origins::same(), add)
+}
+
+/// One `*` among them allows any name.
+fn hosts(list: Option<&[AllowHost]>) -> Hosts {
+    let list = list.unwrap_or_default();
+    if list.contains(&AllowHost::Any) {
+        return Hosts::any();
+    }
+    let add = |hosts: Hosts, host: &AllowHost| match host {
+        AllowHost::Only(name) => hosts.and(name.as_str()),
+        AllowHost::Auto | AllowHost::Any => hosts,
+    };
+    list.iter().fold(Hosts::default(), add)
+}
+
+fn proxies(args: &ServerArgs) -> Proxies {
+    let list = args.trusted_proxies.as_deref().unwrap_or_default();
+    let networks = list.iter().filter_map(|proxy| match proxy {
+        TrustedProxy::In(network) => Some(*network),
+        TrustedProxy::Unix | TrustedProxy::None => None,
+    });
+    Proxies::new()
+        .trusted(networks.collect())
+        .trust_unix(list.contains(&TrustedProxy::Unix))
+        .protocol(args.proxy_protocol.unwrap_or_default())
+        .header(args.real_ip_header.unwrap_or_default())
+}
+
+/// A statement about a client is believed only if somebody is trusted to make it.
+fn check_proxies(proxies: &Proxies) -> Result<(), Failure> {
+    if proxies.trust_unix || !proxies.trusted.is_empty() {
+        return Ok(());
+    }
+    let flag = if proxies.protocol != ProxyProtocol::Off {
+        "--proxy-protocol"
+    } else if proxies.header != RealIpHeader::None {
+        "--real-ip-header"
+    } else {
+        return Ok(());
+    };
+    Err(Failure::usage(format!(
+        "{flag} needs the networks of the proxies: --trusted-proxies"
+    )))
+}
+
 fn limits_from(args: &LimitArgs) -> Limits {
     let mut limits = Limits::default();
     set! {
         limits.max_connections => within(args.max_connections);
         limits.max_connections_per_source => args.max_connections_per_source;
         limits.connection_rate_per_source => args.connection_rate_per_source;
+        limits.source_factor_56 => args.source_factor_56;
+        limits.source_factor_48 => args.source_factor_48;
         limits.accept_rate => args.accept_rate;
         limits.handshake_timeout => span(within(args.handshake_timeout));
         limits.max_handshake => bytes(args.max_handshake);
         limits.max_message => bytes(args.max_message);
         limits.max_fragments => within(args.max_fragments);
+        limits.message_timeout => span(args.message_timeout);
+        limits.message_min_rate => args.message_min_rate.map(|size| size.0);
         limits.reassembly_memory => bytes(args.reassembly_memory);
         limits.published_memory => bytes(args.published_memory);
         limits.send_queue => bytes(args.send_queue);
         limits.send_policy => args.send_policy;
+        limits.publish_policy => args.publish_policy;
+        limits.send_timeout => span(args.send_timeout);
         limits.message_rate => args.message_rate;
         limits.ping_interval => span(args.ping_interval);
         limits.idle_timeout => span(args.idle_timeout);
@@ -162,6 +226,7 @@ fn limits_from(args: &LimitArgs) -> Limits {
         limits.close_timeout => span(within(args.close_timeout));
         limits.max_subscriptions => args.max_subscriptions;
         limits.subscription_bytes => bytes(args.subscription_bytes);
+        limits.mailbox_bytes => bytes(args.mailbox_bytes);
     }
     limits
 }
@@ -198,6 +263,9 @@ pub(super) fn tunables(settings: &Settings) -> Tunables {
     tunables.limits = limits_from(&settings.limits);
     tunables.allow = networks(server.allow.as_deref());
     tunables.deny = networks(server.deny.as_deref());
+    tunables.origins = origins(server.allow_origin.as_deref());
+    tunables.hosts = hosts(server.allow_host.as_deref());
+    tunables.proxies = proxies(server);
     tunables.deflate = deflate_from(&settings.deflate);
     set! {
         tunables.idle => server.idle;
@@ -234,13 +302,4 @@ fn sockets_from(args: &SocketArgs) -> SocketOptions {
     options.recv_buffer = size(args.recv_buffer);
     options.send_buffer = size(args.send_buffer);
     options
-}
-
-/// One `*` among them allows any origin.
-fn origins_from(list: Option<Vec<AllowOrigin>>) -> Vec<String> {
-    let only = list.into_iter().flatten().map(|origin| match origin {
-        AllowOrigin::Any => None,
-        AllowOrigin::Only(origin) => Some(origin),
-    });
-    only.collect::<Option<_>>().unwrap_or_default()
 }

@@ -2,6 +2,8 @@ use std::collections::BTreeSet;
 
 use clap::{CommandFactory, FromArgMatches};
 
+use hioload_ws::{Hosts, Origins};
+
 use super::declaration::Change;
 use super::reference::{self, settings};
 use super::sections::{AfXdpArgs, DpdkArgs};
@@ -156,23 +158,64 @@ fn the_reference_holds_the_defaults() {
 }
 
 #[test]
-fn no_origin_and_a_star_allow_any() {
-    let origins = |text: &str| ServeConfig::new(file::parse(text).expect("right")).origins;
-    let any: Vec<String> = Vec::new();
-    assert_eq!(origins(""), any);
-    assert_eq!(origins("[server]\nallow_origin = \"*\"\n"), any);
+fn only_a_star_allows_any_origin_and_any_host() {
+    let of = |text: &str| {
+        let config = ServeConfig::new(file::parse(text).expect("right"));
+        let tunables = config.server.config.tunables;
+        (tunables.origins, tunables.hosts)
+    };
+    let own = (Origins::same(), Hosts::default());
+    assert_eq!(of(""), own);
     assert_eq!(
-        origins("[server]\nallow_origin = [\"https://a\", \"*\"]\n"),
+        of("[server]\nallow_origin = \"same-origin\"\nallow_host = \"auto\"\n"),
+        own
+    );
+    let any = (Origins::any(), Hosts::any());
+    assert_eq!(
+        of("[server]\nallow_origin = \"*\"\nallow_host = \"*\"\n"),
         any
     );
     assert_eq!(
-        origins("[server]\nallow_origin = [\"https://a\", \"https://b\"]\n"),
-        ["https://a", "https://b"]
+        of("[server]\nallow_origin = [\"https://a\", \"*\"]\nallow_host = [\"*\", \"a\"]\n"),
+        any
+    );
+    assert_eq!(
+        of("[server]\nallow_origin = [\"https://A\", \"null\"]\nallow_host = [\"auto\", \"a.\"]\n"),
+        (
+            Origins::same().and("https://a").and("null"),
+            Hosts::default().and("a")
+        )
     );
 }
 
+#[test]
+fn proxies_are_trusted_by_name_alone() {
+    let check = |text: &str| {
+        let config = ServeConfig::new(file::parse(&format!("[server]\n{text}\n")).expect("right"));
+        config.check().map_err(|failure| failure.to_string())
+    };
+    for (setting, flag) in [
+        ("proxy_protocol = \"require\"", "--proxy-protocol"),
+        (
+            "proxy_protocol = \"trusted\"\ntrusted_proxies = \"none\"",
+            "--proxy-protocol",
+        ),
+        ("real_ip_header = \"forwarded\"", "--real-ip-header"),
+    ] {
+        let error = check(setting).expect_err(setting);
+        assert!(
+            error.contains(flag) && error.contains("--trusted-proxies"),
+            "{error}"
+        );
+    }
+    for trusted in ["unix", "10.0.0.0/8"] {
+        let setting = format!("real_ip_header = \"forwarded\"\ntrusted_proxies = [\"{trusted}\"]");
+        assert_eq!(check(&setting), Ok(()));
+    }
+}
+
 /// Texts of which each setting accepts at least one that is not its default.
-const VALUES: [&str; 32] = [
+const VALUES: [&str; 34] = [
     "9",
     "600",
     "transparent",
@@ -205,6 +248,8 @@ const VALUES: [&str; 32] = [
     "10.0.0.1/8",
     "10.0.0.1",
     "https://a.example",
+    "require",
+    "forwarded",
 ];
 
 #[test]

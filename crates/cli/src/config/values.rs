@@ -5,6 +5,7 @@ mod accepts;
 mod amounts;
 mod choices;
 mod network;
+mod pages;
 mod port;
 mod process;
 
@@ -13,8 +14,7 @@ pub(crate) use amounts::{AtLeastOne, Size, Span, UpTo, Within};
 pub(crate) use choices::{
     AutoOff, Deflate, LogFormat, ReferenceFormat, RxChecksum, TransportKind, XdpMode, ZeroCopy,
 };
-pub(crate) use network::{
-    AllowOrigin, Gateway, Listen, Mac, NetworkValue, OwnAddress, PeerFilter, Vlan,
-};
+pub(crate) use network::{Gateway, Listen, Mac, NetworkValue, OwnAddress, PeerFilter, Vlan};
+pub(crate) use pages::{AllowHost, AllowOrigin, TrustedProxy};
 pub(crate) use port::{BusyPoll, EalArguments, Interface, Mbufs, Mtu, PortName, Queues, RingSize};
 pub(crate) use process::{Control, LcoreSet, LogFilter};

@@ -71,8 +71,22 @@ function lost(event) {
   const most = Math.min(RETRY_MOST, RETRY_FIRST * 2 ** link.attempt++);
   const wait = most * (0.5 + Math.random() / 2);
   const why = event.reason || (event.code === 1001 ? "the server is shutting down" : "connection lost");
-  show("disconnected", `${why}; next try in ${(wait / 1000).toFixed(1)} s`);
+  const say = (reason) => show("disconnected", `${reason}; next try in ${(wait / 1000).toFixed(1)} s`);
+  say(why);
   link.timer = setTimeout(open, wait);
+  if (event.code === 1006) explain(say, link.timer);
+}
+
+// A browser does not tell a page why an upgrade was refused. A request that carries the page's origin as the upgrade did gets the
+// same refusal, with a text that names the setting.
+async function explain(say, timer) {
+  try {
+    const answer = await fetch("/healthz", { method: "OPTIONS", cache: "no-store" });
+    const text = answer.ok ? "" : (await answer.text()).trim();
+    if (text && timer === link.timer && link.echo === null) say(`refused (${answer.status}): ${text}`);
+  } catch {
+    // The server cannot be reached, or has ended: "connection lost" is right.
+  }
 }
 
 function drop() {

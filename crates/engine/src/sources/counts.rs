@@ -4,7 +4,6 @@
 //! over its entries.
 
 use std::hash::{BuildHasher, RandomState};
-use std::num::NonZeroU64;
 use std::sync::atomic::Ordering;
 
 use super::buckets::Buckets;
@@ -20,17 +19,13 @@ pub(crate) struct Counts {
     keys: RandomState,
 }
 
-/// A source's key. It is what a connection keeps to be taken off the count again.
+/// The keyed hash of a network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Source(NonZeroU64);
+pub(crate) struct Hash(u64);
 
-impl Source {
-    fn key(self) -> u64 {
-        self.0.get()
-    }
-
+impl Hash {
     fn fingerprint(self) -> u64 {
-        (self.key() >> COUNT_BITS).max(1)
+        (self.0 >> COUNT_BITS).max(1)
     }
 }
 
@@ -43,42 +38,47 @@ impl Counts {
         }
     }
 
-    /// The key of a network.
-    pub(crate) fn source(&self, network: (u8, u64)) -> Source {
-        Source(NonZeroU64::new(self.keys.hash_one(network)).unwrap_or(NonZeroU64::MIN))
+    pub(crate) fn key(&self, network: (u8, u64)) -> Hash {
+        Hash(self.keys.hash_one(network))
     }
 
     /// Counts one more connection of `source`, if it has fewer than `most`; `false` if it has not. A source for which the table has
     /// no entry is not counted and not refused: that takes more sources than the table is sized for.
-    pub(crate) fn add(&self, source: Source, most: u32) -> bool {
-        if self.count(source) >= u64::from(most) {
-            return false;
+    pub(crate) fn add(&self, source: Hash, most: u32) -> bool {
+        let unbounded = u64::from(most) > COUNT;
+        let most = u64::from(most).min(COUNT);
+        // Of several lcores that compare at once only one gets the last place: the comparison is repeated with the change.
+        while self.count(source) < most {
+            if self.change(source, |count| (count < most).then(|| count + 1)) {
+                return true;
+            }
+            if self.count(source) == 0 {
+                let entry = source.fingerprint() << COUNT_BITS | 1;
+                self.buckets
+                    .claim(source.0, entry, |entry| entry & COUNT == 0);
+                return true;
+            }
         }
-        if !self.change(source, |count| (count < COUNT).then(|| count + 1)) {
-            let entry = source.fingerprint() << COUNT_BITS | 1;
-            self.buckets
-                .claim(source.key(), entry, |entry| entry & COUNT == 0);
-        }
-        true
+        unbounded
     }
 
     /// Counts one less.
-    pub(crate) fn remove(&self, source: Source) {
+    pub(crate) fn remove(&self, source: Hash) {
         self.change(source, |count| count.checked_sub(1));
     }
 
     /// Open connections of `source`.
-    pub(crate) fn count(&self, source: Source) -> u64 {
-        let entries = self.buckets.entries(source.key());
+    pub(crate) fn count(&self, source: Hash) -> u64 {
+        let entries = self.buckets.entries(source.0);
         let entries = entries.map(|entry| entry.load(Ordering::Relaxed));
         let own = entries.filter(|entry| entry >> COUNT_BITS == source.fingerprint());
         own.map(|entry| entry & COUNT).sum()
     }
 
     /// Changes the count of an entry of `source` that has one; `false` if `to` gives `None` for each.
-    fn change(&self, source: Source, to: impl Fn(u64) -> Option<u64>) -> bool {
+    fn change(&self, source: Hash, to: impl Fn(u64) -> Option<u64>) -> bool {
         let fingerprint = source.fingerprint();
-        self.buckets.entries(source.key()).any(|entry| {
+        self.buckets.entries(source.0).any(|entry| {
             let changed = entry.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
                 // An entry whose count is zero may be claimed by another source at any moment.
                 let own = old >> COUNT_BITS == fingerprint && old & COUNT != 0;
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn a_source_is_counted_exactly_and_its_entry_is_reused() {
         let counts = Counts::new(8);
-        let source = counts.source((32, 7));
+        let source = counts.key((32, 7));
         for _ in 0..3 {
             for _ in 0..4 {
                 assert!(counts.add(source, 4));
@@ -114,7 +114,7 @@ mod tests {
             assert_eq!(counts.count(source), 0);
         }
         for n in 0..10_000 {
-            let source = counts.source((32, n));
+            let source = counts.key((32, n));
             assert!(counts.add(source, 1));
             counts.remove(source);
         }
@@ -125,12 +125,9 @@ mod tests {
         const SOURCES: u64 = 1_000_000;
         let counts = Counts::new(SOURCES as usize);
         for n in 0..SOURCES {
-            assert!(
-                counts.add(counts.source((32, n)), 1),
-                "source {n} is refused"
-            );
+            assert!(counts.add(counts.key((32, n)), 1), "source {n} is refused");
         }
-        let uncounted = (0..SOURCES).filter(|n| counts.count(counts.source((32, *n))) != 1);
+        let uncounted = (0..SOURCES).filter(|n| counts.count(counts.key((32, *n))) != 1);
         assert_eq!(uncounted.count(), 0);
     }
 
@@ -142,7 +139,7 @@ mod tests {
                 let counts = Arc::clone(&counts);
                 thread::spawn(move || {
                     for round in 0..2_000u64 {
-                        let source = counts.source((64, round % 8));
+                        let source = counts.key((64, round % 8));
                         assert!(counts.add(source, 1 << 20));
                         if round.is_multiple_of(2) {
                             counts.remove(source);
@@ -154,7 +151,7 @@ mod tests {
         for thread in threads {
             thread.join().unwrap();
         }
-        let total: u64 = (0..8).map(|n| counts.count(counts.source((64, n)))).sum();
+        let total: u64 = (0..8).map(|n| counts.count(counts.key((64, n)))).sum();
         assert_eq!(total, 4 * 1_000);
     }
 }

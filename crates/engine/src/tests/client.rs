@@ -61,6 +61,76 @@ fn a_client_connects_and_sends_masked_frames() {
 }
 
 #[test]
+fn informational_responses_before_the_101_are_skipped_at_any_split() {
+    // RFC 9110 §15.2: "A client MUST be able to parse one or more 1xx responses received prior to a final response".
+    const INTERIM: &str =
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+    let length = {
+        let mut lab = Lab::new(Config::default());
+        let id = connecting(&mut lab);
+        lab.io().connect_outcome(id, Ok(()));
+        lab.turn();
+        INTERIM.len() + accept(&mut lab, id).len() + 7
+    };
+    for cut in 0..=length {
+        let mut lab = Lab::new(Config::default());
+        let id = connecting(&mut lab);
+        lab.io().connect_outcome(id, Ok(()));
+        lab.turn();
+        let mut reply = format!("{INTERIM}{}", accept(&mut lab, id)).into_bytes();
+        encode::frame_into(&mut reply, OpCode::Text, b"early", None);
+        assert_eq!(reply.len(), length);
+        for piece in [&reply[..cut], &reply[cut..]] {
+            if !piece.is_empty() {
+                lab.io().deliver(id, piece);
+                lab.turn();
+            }
+        }
+        assert_eq!(lab.log(), ["connected 7 Some(\"p1\")", "ready"], "{cut}");
+        let sent = lab.io().sent(id);
+        assert_eq!(parse(Role::Server, &sent), ["text early"], "{cut}");
+    }
+}
+
+#[test]
+fn informational_responses_without_an_end_are_bounded() {
+    for (interim, error) in [
+        ("HTTP/1.1 102 Processing\r\n\r\n", "too large"),
+        ("HTTP/1.1 099 X\r\n\r\n", "not HTTP"),
+        ("HTTP/1.1 100 \u{1}\r\n\r\n", "not HTTP"),
+        ("HTTP/2 100 X\r\n\r\n", "not HTTP"),
+    ] {
+        let mut config = Config::default();
+        config.tunables.limits.max_handshake = 1000;
+        let mut lab = Lab::new(config);
+        let id = connecting(&mut lab);
+        lab.io().connect_outcome(id, Ok(()));
+        lab.turn();
+        let mut sent = 0;
+        while lab.io().is_open(id) {
+            assert!(sent <= 1000, "{interim:?}");
+            lab.io().deliver(id, interim.as_bytes());
+            sent += interim.len();
+            lab.turn();
+        }
+        let log = lab.log();
+        assert!(log.len() == 1 && log[0].contains(error), "{log:?}");
+    }
+    // A final response that is not 101 is still the server's answer.
+    let mut lab = Lab::new(Config::default());
+    let id = connecting(&mut lab);
+    lab.io().connect_outcome(id, Ok(()));
+    lab.turn();
+    let reply = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+    lab.io().deliver(id, reply);
+    lab.turn();
+    assert_eq!(
+        lab.log(),
+        ["not connected 7: the server refused with HTTP status 403"]
+    );
+}
+
+#[test]
 fn a_client_lets_the_server_close_tcp_first() {
     let mut lab = Lab::new(Config::default());
     let id = connecting(&mut lab);

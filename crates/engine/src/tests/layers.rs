@@ -1,7 +1,7 @@
 //! Middleware around a handler.
 
 use super::*;
-use crate::middleware::{AllowOrigins, HandlerExt, Layer, Verdict};
+use crate::middleware::{HandlerExt, Layer, Verdict};
 
 /// Drops messages that contain a word, and logs their number when the connection ends.
 struct Censor(&'static str, Rc<RefCell<Vec<String>>>);
@@ -70,25 +70,4 @@ fn layers_refuse_upgrades_answer_requests_drop_messages_and_keep_state() {
     lab.io().reset(id);
     lab.turn();
     assert_eq!(*log.borrow(), ["1 dropped for bar", "2 dropped for foo"]);
-}
-
-#[test]
-fn only_requests_with_an_origin_are_checked() {
-    // RFC 6455 §4.2.2: "If the server does not wish to accept this connection, it MUST return an appropriate HTTP error
-    // code (e.g., 403 Forbidden) and abort the WebSocket handshake described in this section."
-    let mut lab = Lab::around(Config::default(), |probe| {
-        probe.layer(AllowOrigins::new(["https://good.example"]))
-    });
-    let request = String::from_utf8(REQUEST.to_vec()).unwrap();
-    for (origin, status) in [
-        ("", "101"),
-        ("Origin: https://good.example\r\n", "101"),
-        ("Origin: https://GOOD.example\r\n", "101"),
-        ("Origin: https://evil.example\r\n", "403"),
-        ("Origin: null\r\n", "403"),
-    ] {
-        let id = lab.dial(request.replace("Host", &format!("{origin}Host")).as_bytes());
-        let answer = lab.text(id);
-        assert_eq!(answer.split(' ').nth(1), Some(status), "{origin}");
-    }
 }

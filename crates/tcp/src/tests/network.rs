@@ -73,6 +73,9 @@ fn bytes_arrive_once_and_in_order_over_a_bad_network() {
         from_a += world.a.stack.send(here, &bytes[from_a..]);
         from_b += world.b.stack.send(there, &bytes[from_b..]);
         world.pass(Duration::from_millis(5));
+        // Bytes out of order are counted where they are.
+        super::limits::assert_within(&world.a, u64::MAX);
+        super::limits::assert_within(&world.b, u64::MAX);
         if world.a.seen[&here].bytes.len() == bytes.len()
             && world.b.seen[&there].bytes.len() == bytes.len()
         {

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::grammar::{Extensions, has_controls, is_token, list_contains};
 use super::{
-    HandshakeLimits, Headers, Unwritable, accept_key, are_writable, has_clean_lines, head_end,
+    HandshakeLimits, Headers, Unwritable, accept_key, are_writable, clean_lines, head_end,
     is_authority, is_origin_form, push_header,
 };
 
@@ -96,8 +96,6 @@ pub enum ResponseError {
     Syntax,
     /// The head, including informational responses before it, is longer than allowed.
     HeadTooLarge,
-    /// There are more header lines than allowed.
-    TooManyHeaders,
     /// 101 without `Upgrade: websocket`.
     Upgrade,
     /// 101 without `Connection: Upgrade`.
@@ -115,7 +113,6 @@ impl fmt::Display for ResponseError {
         f.write_str(match self {
             ResponseError::Syntax => "the server's response is not HTTP/1.1",
             ResponseError::HeadTooLarge => "the server's response head is too large",
-            ResponseError::TooManyHeaders => "the server's response has too many headers",
             ResponseError::Upgrade => "the server's response lacks Upgrade: websocket",
             ResponseError::Connection => "the server's response lacks Connection: Upgrade",
             ResponseError::Accept => "the server's Sec-WebSocket-Accept does not match the key",
@@ -253,7 +250,7 @@ pub fn parse_response<'a>(
         if start + length > limits.max_head {
             return Err(ResponseError::HeadTooLarge);
         }
-        let (status, headers) = read_head(&rest[..length], limits)?;
+        let (status, headers) = read_head(&rest[..length])?;
         start += length;
         match status {
             101 => return Ok(Some((validate(headers, key, request)?, start))),
@@ -274,18 +271,12 @@ pub fn parse_response<'a>(
     }
 }
 
-fn read_head<'a>(
-    head: &'a [u8],
-    limits: &HandshakeLimits,
-) -> Result<(u16, Headers<'a>), ResponseError> {
-    if !has_clean_lines(head) {
-        return Err(ResponseError::Syntax);
-    }
-    let mut headers = Headers::new();
-    let mut raw = httparse::Response::new(headers.room(limits.max_headers));
+fn read_head(head: &[u8]) -> Result<(u16, Headers<'_>), ResponseError> {
+    let lines = clean_lines(head).ok_or(ResponseError::Syntax)?;
+    let mut headers = Headers::with_room(lines);
+    let mut raw = httparse::Response::new(headers.room());
     match raw.parse(head) {
         Ok(httparse::Status::Complete(length)) if length == head.len() => {}
-        Err(httparse::Error::TooManyHeaders) => return Err(ResponseError::TooManyHeaders),
         _ => return Err(ResponseError::Syntax),
     }
     let (Some(1), Some(status @ 100..600)) = (raw.version, raw.code) else {

@@ -6,8 +6,8 @@ use httparse::{EMPTY_HEADER, Header};
 
 use super::grammar;
 
-/// The most header lines a head may have.
-pub const MAX_HEADERS: usize = 64;
+/// Lines that need no allocation. Requests of browsers have about 15.
+const INLINE: usize = 64;
 
 /// A header occurs twice that must occur once.
 #[derive(Debug)]
@@ -16,25 +16,44 @@ pub(super) struct Repeated;
 /// The headers of a request or response, in their order, with the names as they were written.
 #[derive(Clone)]
 pub struct Headers<'a> {
-    list: [Header<'a>; MAX_HEADERS],
+    inline: [Header<'a>; INLINE],
+    /// In place of `inline`, if there are more lines.
+    many: Vec<Header<'a>>,
     len: usize,
 }
 
 impl<'a> Headers<'a> {
-    pub(super) fn new() -> Self {
+    /// Space for `lines` lines; [`set_len`](Self::set_len) sets their actual number.
+    pub(super) fn with_room(lines: usize) -> Self {
         Headers {
-            list: [EMPTY_HEADER; MAX_HEADERS],
+            inline: [EMPTY_HEADER; INLINE],
+            many: if lines > INLINE {
+                vec![EMPTY_HEADER; lines]
+            } else {
+                Vec::new()
+            },
             len: 0,
         }
     }
 
-    /// Space for the allowed number of lines; [`set_len`](Self::set_len) sets their actual number.
-    pub(super) fn room(&mut self, max: usize) -> &mut [Header<'a>] {
-        &mut self.list[..max.min(MAX_HEADERS)]
+    pub(super) fn room(&mut self) -> &mut [Header<'a>] {
+        if self.many.is_empty() {
+            &mut self.inline
+        } else {
+            &mut self.many
+        }
     }
 
     pub(super) fn set_len(&mut self, len: usize) {
-        self.len = len.min(MAX_HEADERS);
+        self.len = len;
+    }
+
+    fn lines(&self) -> &[Header<'a>] {
+        if self.many.is_empty() {
+            &self.inline[..self.len]
+        } else {
+            &self.many[..self.len]
+        }
     }
 
     /// The number of lines.
@@ -49,7 +68,7 @@ impl<'a> Headers<'a> {
 
     /// All names and values. A value may have octets beyond ASCII.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + '_ {
-        self.list[..self.len]
+        self.lines()
             .iter()
             .map(|h| (h.name, grammar::trim_ows(h.value)))
     }

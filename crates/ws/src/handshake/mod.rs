@@ -1,7 +1,7 @@
 //! The opening handshake (RFC 6455 §4), server and client side, on `httparse`.
 //!
-//! Nothing here allocates except the growing output of the writers: a request or response borrows the octets that it was read
-//! from, and its headers are an array of [`MAX_HEADERS`].
+//! Nothing here allocates except the growing output of the writers, and the list of headers of a head with more than 64: a request
+//! or response borrows the octets that it was read from. A head is bounded by its bytes, not by the number of its headers.
 //!
 //! A head that arrives in pieces is read once: [`server::scan`] reads only new octets until it finds the end of the head, and
 //! then [`server::parse`] is called.
@@ -18,26 +18,22 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 use std::fmt;
 
-pub use headers::{Headers, MAX_HEADERS};
+pub use headers::Headers;
 
 /// Bounds of the head of a request or response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HandshakeLimits {
-    /// The most bytes of a head, including the empty line at its end.
+    /// The most bytes of a head, including the empty line at its end. For a response it also includes the informational responses
+    /// before it.
     pub max_head: usize,
-    /// The most header lines; more than [`MAX_HEADERS`] are never accepted.
-    pub max_headers: usize,
 }
 
 impl HandshakeLimits {
     /// These bounds.
     #[must_use]
-    pub const fn new(max_head: usize, max_headers: usize) -> Self {
-        Self {
-            max_head,
-            max_headers,
-        }
+    pub const fn new(max_head: usize) -> Self {
+        Self { max_head }
     }
 }
 
@@ -45,7 +41,6 @@ impl Default for HandshakeLimits {
     fn default() -> Self {
         HandshakeLimits {
             max_head: 16 * 1024,
-            max_headers: MAX_HEADERS,
         }
     }
 }
@@ -58,15 +53,13 @@ pub enum HandshakeError {
     Syntax,
     /// The head is longer than [`HandshakeLimits::max_head`].
     HeadTooLarge,
-    /// There are more header lines than [`HandshakeLimits::max_headers`].
-    TooManyHeaders,
-    /// Neither GET nor HEAD, or an upgrade that is not GET.
+    /// None of GET, HEAD and OPTIONS, or an upgrade that is not GET.
     Method,
     /// Neither HTTP/1.1 nor, for a plain request, HTTP/1.0.
     HttpVersion,
     /// No `Host`, several, or one that is not an authority.
     Host,
-    /// The request target is neither a path nor an http(s) URI, or has a fragment.
+    /// The request target is neither a path nor an http(s) URI (nor `*`, for OPTIONS), or has a fragment.
     Target,
     /// The request has a body, or may have one.
     Body,
@@ -78,7 +71,7 @@ pub enum HandshakeError {
     Connection,
     /// `Sec-WebSocket-Version` is not 13.
     WebSocketVersion,
-    /// `Sec-WebSocket-Key` is missing, occurs twice, or is not the base64 of 16 bytes.
+    /// `Sec-WebSocket-Key` is missing, occurs twice, or does not decode to 16 bytes.
     Key,
     /// `Sec-WebSocket-Protocol` is not a list of different tokens.
     Protocols,
@@ -90,7 +83,7 @@ impl HandshakeError {
     /// The status of the answer.
     pub fn status(self) -> u16 {
         match self {
-            HandshakeError::HeadTooLarge | HandshakeError::TooManyHeaders => 431,
+            HandshakeError::HeadTooLarge => 431,
             HandshakeError::Method => 405,
             HandshakeError::HttpVersion => 505,
             HandshakeError::WebSocketVersion => 426,
@@ -103,7 +96,6 @@ impl HandshakeError {
         match self {
             HandshakeError::Syntax => "malformed HTTP request",
             HandshakeError::HeadTooLarge => "request head too large",
-            HandshakeError::TooManyHeaders => "too many request headers",
             HandshakeError::Method => "method not allowed",
             HandshakeError::HttpVersion => "HTTP/1.1 is required",
             HandshakeError::Host => "exactly one valid Host is required",
@@ -169,17 +161,19 @@ fn skip_empty_line(buf: &[u8]) -> usize {
     if buf.starts_with(b"\r\n") { 2 } else { 0 }
 }
 
-/// Whether all lines end in CRLF, and there is no NUL. httparse accepts a bare LF, which an HTTP implementation in front of
-/// this one may read differently.
-fn has_clean_lines(head: &[u8]) -> bool {
+/// The number of lines of a head in which each ends in CRLF and there is no NUL; `None` for any other head. httparse accepts a bare
+/// LF, which an HTTP implementation in front of this one may read differently.
+fn clean_lines(head: &[u8]) -> Option<usize> {
     let mut last = 0;
+    let mut lines = 0;
     for &b in head {
         if b == 0 || (b == b'\n') != (last == b'\r') {
-            return false;
+            return None;
         }
+        lines += usize::from(b == b'\n');
         last = b;
     }
-    true
+    Some(lines)
 }
 
 /// Computes `Sec-WebSocket-Accept` for a `Sec-WebSocket-Key`.

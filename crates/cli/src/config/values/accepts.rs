@@ -1,9 +1,10 @@
 //! The texts that each type of value accepts, in words, for the reference documents and the help.
 
-use hioload_ws::{HugePages, Idle, SendPolicy};
+use hioload_ws::{HugePages, Idle, ProxyProtocol, RealIpHeader, SendPolicy};
 
 use super::amounts::{Measure, Size, Span, Within};
-use super::network::{AllowOrigin, Gateway, Listen, Mac, NetworkValue, OwnAddress, Vlan};
+use super::network::{Gateway, Listen, Mac, NetworkValue, OwnAddress, Vlan};
+use super::pages::{AllowHost, AllowOrigin, TrustedProxy};
 use super::port::{BusyPoll, EalArguments, Interface, Mbufs, Mtu, PortName, Queues, RingSize};
 use super::process::{Control, LcoreSet, LogFilter};
 
@@ -34,7 +35,11 @@ accepts! {
     Size: "a size";
     Span: "a time";
     Listen: "ADDR:PORT, [IPV6]:PORT, localhost:PORT or unix:PATH";
-    AllowOrigin: "an origin such as https://example.org, or `*`";
+    AllowOrigin: "an origin such as https://example.org, null, same-origin, or `*`";
+    AllowHost: "a host name without a port, auto, or `*`";
+    TrustedProxy: "an address or a network, unix, or none";
+    ProxyProtocol: "off, trusted or require";
+    RealIpHeader: "none, x-forwarded-for or forwarded";
     LcoreSet: "all; a count (2); CPUs (0,1 or 0-3,8); or one CPU (cpu:3)";
     Idle: "busy, adaptive or block";
     HugePages: "off, transparent or explicit";

@@ -1,4 +1,4 @@
-//! Values about the network: addresses, origins, listeners.
+//! Values about the network: addresses, listeners.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -33,35 +33,6 @@ impl FromStr for Listen {
         text.parse()
             .map(|addr| Self(Endpoint::Tcp(addr)))
             .map_err(|_| EXPECTED)
-    }
-}
-
-/// An allowed `Origin`, or any.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum AllowOrigin {
-    /// `*`
-    Any,
-    /// Exactly this one, in lower case.
-    Only(String),
-}
-
-impl FromStr for AllowOrigin {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const EXPECTED: &str = "expected * or an origin such as https://example.org (no path)";
-        if text == "*" {
-            return Ok(Self::Any);
-        }
-        let (scheme, host) = text.split_once("://").ok_or(EXPECTED)?;
-        if scheme.is_empty()
-            || host.is_empty()
-            || host.contains('/')
-            || !text.bytes().all(|b| b.is_ascii_graphic())
-        {
-            return Err(EXPECTED);
-        }
-        Ok(Self::Only(text.to_ascii_lowercase()))
     }
 }
 
@@ -212,24 +183,6 @@ mod tests {
             "1.2.3.4:99999",
         ] {
             assert!(text.parse::<Listen>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn origins() {
-        assert_eq!("*".parse(), Ok(AllowOrigin::Any));
-        assert_eq!(
-            "https://Example.ORG".parse(),
-            Ok(AllowOrigin::Only("https://example.org".to_owned()))
-        );
-        for text in [
-            "",
-            "example.org",
-            "https://example.org/",
-            "https://a b",
-            "://x",
-        ] {
-            assert!(text.parse::<AllowOrigin>().is_err(), "{text}");
         }
     }
 

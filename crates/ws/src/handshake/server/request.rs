@@ -1,27 +1,36 @@
 //! Reading a request.
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::handshake::grammar::{self, Extensions, Tokens, list_contains};
 use crate::handshake::{
-    HandshakeError, HandshakeLimits, Headers, has_clean_lines, head_end, is_authority,
-    is_origin_form, is_target_text, skip_empty_line,
+    HandshakeError, HandshakeLimits, Headers, clean_lines, head_end, is_authority, is_origin_form,
+    is_target_text, skip_empty_line,
 };
 
 /// The most subprotocols that a client may offer. It bounds the comparison of each with each.
 const MAX_PROTOCOLS: usize = 64;
 
-/// A request, which borrows its octets: an upgrade to WebSocket, or a plain GET or HEAD.
+/// Base64 with or without padding, whatever its unused bits are.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// A request, which borrows its octets: an upgrade to WebSocket, or a plain GET, HEAD or OPTIONS.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
-    /// `GET`, or `HEAD` for a plain request.
+    /// `GET`; for a plain request also `HEAD` and `OPTIONS`.
     pub method: &'a str,
     /// The request target as it was sent.
     pub target: &'a str,
     /// The authority: that of the target if it has one, otherwise `Host`; empty for HTTP/1.0 without either.
     pub host: &'a str,
-    /// `Origin` as it was sent. Browsers always send it. The handler decides which ones it accepts.
+    /// `Origin` as it was sent. Browsers send it with every WebSocket handshake.
     pub origin: Option<&'a str>,
     /// `Some` if this is a valid WebSocket handshake.
     pub upgrade: Option<Upgrade<'a>>,
@@ -33,12 +42,12 @@ pub struct Request<'a> {
 /// The part of an upgrade to WebSocket that a plain request does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Upgrade<'a> {
-    /// `Sec-WebSocket-Key`: the base64 of 16 bytes.
+    /// `Sec-WebSocket-Key` as it was sent: it decodes to 16 bytes.
     pub key: &'a str,
 }
 
 impl<'a> Request<'a> {
-    /// The path, at least `/`, with percent escapes.
+    /// The path, at least `/`, with percent escapes; `*` if OPTIONS asks for the server as a whole.
     pub fn path(&self) -> &'a str {
         let path = self.path_and_query.split('?').next().unwrap_or_default();
         if path.is_empty() { "/" } else { path }
@@ -120,15 +129,12 @@ pub fn parse<'a>(
         return Ok(None);
     };
     let head = &buf[..end];
-    if !has_clean_lines(head) {
-        return Err(HandshakeError::Syntax);
-    }
-    let mut headers = Headers::new();
-    let mut raw = httparse::Request::new(headers.room(limits.max_headers));
+    let lines = clean_lines(head).ok_or(HandshakeError::Syntax)?;
+    let mut headers = Headers::with_room(lines);
+    let mut raw = httparse::Request::new(headers.room());
     match raw.parse(head) {
         Ok(httparse::Status::Complete(length)) if length == end => {}
         Ok(_) => return Err(HandshakeError::Syntax),
-        Err(httparse::Error::TooManyHeaders) => return Err(HandshakeError::TooManyHeaders),
         Err(httparse::Error::Version) => return Err(HandshakeError::HttpVersion),
         Err(_) => return Err(HandshakeError::Syntax),
     }
@@ -149,13 +155,17 @@ fn check<'a>(
 ) -> Result<Request<'a>, HandshakeError> {
     let wants_websocket = list_contains(headers.all("Upgrade"), "websocket");
     // RFC 6455 §4.2.1: "An HTTP/1.1 or higher GET request".
-    if method != "GET" && (wants_websocket || method != "HEAD") {
+    if method != "GET" && (wants_websocket || !matches!(method, "HEAD" | "OPTIONS")) {
         return Err(HandshakeError::Method);
     }
     if minor == 0 && wants_websocket {
         return Err(HandshakeError::HttpVersion);
     }
-    let (authority, path_and_query) = split_target(target).ok_or(HandshakeError::Target)?;
+    let (authority, path_and_query) = match target {
+        // RFC 9112 §3.2.4: asterisk-form "is only used for a server-wide OPTIONS request".
+        "*" if method == "OPTIONS" => (None, "*"),
+        target => split_target(target).ok_or(HandshakeError::Target)?,
+    };
     let host = host(&headers, minor)?;
     refuse_body(&headers)?;
     let origin = origin(&headers)?;
@@ -262,11 +272,13 @@ fn upgrade<'a>(headers: &Headers<'a>) -> Result<Upgrade<'a>, HandshakeError> {
 }
 
 /// RFC 6455 §4.2.1: "a base64-encoded (see Section 4 of [RFC4648]) value that, when decoded, is 16 bytes in length."
-/// Strict base64: padded, with unused bits of zero.
+///
+/// Its padding may be missing, and its unused bits may have any value: the RFC's own example in §4.1 ends in a bit that a strict
+/// decoder refuses, and programs send it. The server does not use the decoded bytes, and the answer is computed from the text.
 fn valid_key(key: &[u8]) -> Option<&str> {
     // The decoder needs the space that 24 characters can have at most.
     let mut nonce = [0; 18];
-    let valid = key.len() == 24 && STANDARD.decode_slice(key, &mut nonce) == Ok(16);
+    let valid = key.len() <= 24 && LENIENT.decode_slice(key, &mut nonce) == Ok(16);
     if valid {
         std::str::from_utf8(key).ok()
     } else {

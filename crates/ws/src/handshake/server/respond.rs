@@ -98,7 +98,7 @@ pub fn write_response(
     let given = |name: &str| extra.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
     // RFC 9110 §15.5.6: "The origin server MUST generate an Allow header field in a 405 response".
     if status == 405 && !given("Allow") {
-        push_header(out, "Allow", b"GET, HEAD");
+        push_header(out, "Allow", b"GET, HEAD, OPTIONS");
     }
     if status == 503 && !given("Retry-After") {
         push_header(out, "Retry-After", b"5");

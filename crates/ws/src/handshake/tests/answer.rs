@@ -29,7 +29,7 @@ fn answers_have_their_headers() {
         upgrade.contains("Sec-WebSocket-Version: 13\r\n")
             && upgrade.contains("Upgrade: websocket\r\n")
     );
-    assert!(text(405, &[], b"", false).contains("Allow: GET, HEAD\r\n"));
+    assert!(text(405, &[], b"", false).contains("Allow: GET, HEAD, OPTIONS\r\n"));
     assert_eq!(
         text(405, &[("allow", "GET")], b"", false)
             .to_lowercase()

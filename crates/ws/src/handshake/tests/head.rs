@@ -1,6 +1,6 @@
 use super::samples::{GOOD, and, error, plain, read};
 use crate::handshake::server::{parse, scan};
-use crate::handshake::{HandshakeError, HandshakeLimits, MAX_HEADERS, head_end};
+use crate::handshake::{HandshakeError, HandshakeLimits, head_end};
 
 #[test]
 fn bytes_after_the_head_are_not_taken() {
@@ -33,6 +33,10 @@ fn targets() {
             "{target}"
         );
     }
+    // RFC 9112 §3.2.4: asterisk-form, for OPTIONS alone.
+    let text = plain("OPTIONS * HTTP/1.1", "");
+    let request = read(&text).unwrap();
+    assert_eq!((request.path(), request.query()), ("*", None));
     // RFC 6455 §3: "Fragment identifiers [...] MUST NOT be used on these URIs."
     for target in [
         "*",
@@ -117,15 +121,9 @@ fn syntax_is_strict() {
 
 #[test]
 fn limits_of_the_head() {
-    let exact = HandshakeLimits {
-        max_head: GOOD.len(),
-        max_headers: 7,
-    };
+    let exact = HandshakeLimits::new(GOOD.len());
     assert!(parse(GOOD.as_bytes(), &exact).unwrap().is_some());
-    let short = HandshakeLimits {
-        max_head: GOOD.len() - 1,
-        ..exact
-    };
+    let short = HandshakeLimits::new(GOOD.len() - 1);
     let too_large = parse(GOOD.as_bytes(), &short).unwrap_err();
     assert_eq!(
         (too_large, too_large.status()),
@@ -140,27 +138,33 @@ fn limits_of_the_head() {
         scan(&GOOD.as_bytes()[..GOOD.len() - 2], 0, &short),
         Ok(None)
     );
-    let few = HandshakeLimits {
-        max_headers: 6,
-        ..exact
-    };
-    let too_many = parse(GOOD.as_bytes(), &few).unwrap_err();
-    assert_eq!(
-        (too_many, too_many.status()),
-        (HandshakeError::TooManyHeaders, 431)
-    );
-    // There is a maximum, even if more are allowed.
-    let unlimited = HandshakeLimits {
-        max_head: 1 << 20,
-        max_headers: usize::MAX,
-    };
-    let text = plain("GET / HTTP/1.1", &"X: y\r\n".repeat(MAX_HEADERS - 1));
-    assert!(parse(text.as_bytes(), &unlimited).unwrap().is_some());
-    let text = plain("GET / HTTP/1.1", &"X: y\r\n".repeat(MAX_HEADERS));
-    assert_eq!(
-        parse(text.as_bytes(), &unlimited).unwrap_err(),
-        HandshakeError::TooManyHeaders
-    );
+}
+
+#[test]
+fn the_number_of_headers_is_bounded_by_their_bytes_alone() {
+    for count in [0, 1, 56, 57, 58, 63, 64, 65, 500, 5000] {
+        let lines: String = (0..count).map(|n| format!("X-{n}: {n}\r\n")).collect();
+        let text = GOOD.replace("Origin", &format!("{lines}Origin"));
+        let limits = HandshakeLimits::new(text.len());
+        let (request, _) = parse(text.as_bytes(), &limits).unwrap().unwrap();
+        assert_eq!(request.headers.len(), 7 + count);
+        assert!(request.upgrade.is_some());
+        // In order, wherever they are kept.
+        let last = count.checked_sub(1).map(|n| n.to_string());
+        let name = format!("x-{}", count.wrapping_sub(1));
+        assert_eq!(request.header_str(&name), last.as_deref());
+        assert_eq!(request.origin, Some("http://example.com"));
+        assert_eq!(request.headers.iter().count(), 7 + count);
+        let short = HandshakeLimits::new(text.len() - 1);
+        assert_eq!(
+            parse(text.as_bytes(), &short).unwrap_err(),
+            HandshakeError::HeadTooLarge
+        );
+    }
+    // A header that may occur once is found among many.
+    let lines = "X: y\r\n".repeat(500);
+    let text = GOOD.replace("Origin", &format!("{lines}Host: b\r\nOrigin"));
+    assert_eq!(error(&text), HandshakeError::Host);
 }
 
 #[test]

@@ -52,25 +52,28 @@ fn names_and_tokens_in_any_case_over_several_headers() {
 }
 
 #[test]
-fn only_get_and_head() {
+fn only_get_may_upgrade_and_only_get_head_and_options_are_served() {
     // RFC 6455 §4.1: "The method of the request MUST be GET, and the HTTP version MUST be at least 1.1."
-    for method in ["POST", "PUT", "OPTIONS", "CONNECT", "get", "FOO"] {
+    for method in ["POST", "PUT", "DELETE", "CONNECT", "get", "FOO"] {
         assert_eq!(
             error(&plain(&format!("{method} / HTTP/1.1"), "")),
             HandshakeError::Method
         );
     }
-    for method in ["HEAD", "POST"] {
+    for method in ["HEAD", "OPTIONS", "POST"] {
         assert_eq!(
             error(&GOOD.replacen("GET", method, 1)),
             HandshakeError::Method
         );
     }
     assert_eq!(HandshakeError::Method.status(), 405);
-    assert_eq!(
-        read(&plain("HEAD /healthz HTTP/1.1", "")).unwrap().method,
-        "HEAD"
-    );
+    for method in ["HEAD", "OPTIONS"] {
+        let text = plain(&format!("{method} /healthz HTTP/1.1"), "");
+        assert_eq!(read(&text).unwrap().method, method);
+    }
+    // The bare health check of a load balancer.
+    let request = read("OPTIONS / HTTP/1.0\r\n\r\n").unwrap();
+    assert_eq!((request.method, request.path()), ("OPTIONS", "/"));
 }
 
 #[test]
@@ -193,22 +196,37 @@ fn the_key_decodes_to_16_bytes() {
         "dGhlIHNhbXBsZSBub25j",         // 15 bytes
         "dGhlIHNhbXBsZSBub25jZWU=",     // 17 bytes
         "dGhlIHNhbXBsZSBub25jZWVl",     // 18 bytes
-        "dGhlIHNhbXBsZSBub25jZQ",       // not padded
-        "dGhlIHNhbXBsZSBub25jZQ=",      // not padded enough
-        "dGhlIHNhbXBsZSBub25jZR==",     // unused bits are not zero
+        "dGhlIHNhbXBsZSBub25jZ",        // half a byte
         "dGhlIHNhbXBsZSBub2-_ZQ==",     // the other alphabet
         "dGhlIHNhbXBs ZSBub25jZQ==",    // white space
         "dGhlIHNhbXBsZSBub25jZQ======", // padded too much
+        "dGhlIHNhbXBsZSBub25jZQ===",
+        "==dGhlIHNhbXBsZSBub25jZQ",
+        "dGhlIHNhbXBsZSBub25jZ=Q=",
+        "========================",
     ] {
         let text = with("Sec-WebSocket-Key", &format!("Sec-WebSocket-Key: {key}"));
         assert_eq!(error(&text), HandshakeError::Key, "{key}");
     }
-    assert!(
-        read(&with(
+    // The first is the example of RFC 6455 §4.1, whose last character has an unused bit.
+    for key in [
+        "AQIDBAUGBwgJCgsMDQ4PEC==",
+        "AQIDBAUGBwgJCgsMDQ4PEA==",
+        "dGhlIHNhbXBsZSBub25jZf==",
+        "dGhlIHNhbXBsZSBub25jZQ",
+        "dGhlIHNhbXBsZSBub25jZQ=",
+    ] {
+        let text = with(
             "Sec-WebSocket-Key",
-            "Sec-WebSocket-Key:   AQIDBAUGBwgJCgsMDQ4PEA==  "
-        ))
-        .is_ok()
+            &format!("Sec-WebSocket-Key:   {key}  "),
+        );
+        let request = read(&text).unwrap();
+        assert_eq!(request.upgrade.unwrap().key, key, "the text as it was sent");
+    }
+    // The answer is computed from the text, so keys that decode alike have different answers.
+    assert_ne!(
+        accept_key("AQIDBAUGBwgJCgsMDQ4PEC=="),
+        accept_key("AQIDBAUGBwgJCgsMDQ4PEA==")
     );
 }
 
