@@ -371,7 +371,7 @@ section! {
         queues: Queues, "QUEUES", "all", Start;
         /// The MAC address of the server; `device` is that of the port
         mac: Mac, "MAC", "device", Start;
-        /// The VLAN of the server; `none` is packets without a tag
+        /// The VLAN of the server; `none` is packets without a tag, or with a priority tag (VLAN 0)
         vlan: Vlan, "1-4094", "none", Start;
     }
 }
@@ -472,10 +472,14 @@ section! {
             beyond "the connection is given up";
         /// Silence after which TCP probes the peer; 0: never, since `ping_interval` does the same
         keepalive: Span, "TIME", "0", Start;
-        /// Resets per second in answer to segments of no connection
+        /// Resets per second in answer to segments of no connection, and challenges of resets and SYNs (RFC 5961)
+        ///
+        /// One host gets at most an eighth of them. How many a tenth of a second allows is random, between half and all.
         rst_rate: u32, "N", "1000", Start,
             beyond "the segment is dropped and counted";
-        /// ICMP messages per second
+        /// Echo replies per second
+        ///
+        /// One host gets at most a quarter of them. How many a tenth of a second allows is random, between half and all.
         icmp_rate: u32, "N", "1000", Start,
             beyond "the message is not sent, and is counted";
     }
