@@ -16,6 +16,8 @@ mod floods;
 mod frames;
 mod handshake;
 mod limits;
+mod pages;
+mod proxies;
 mod topics;
 
 use common::{Bystander, Server};
