@@ -16,9 +16,11 @@ mod floods;
 mod frames;
 mod handshake;
 mod limits;
+mod memory;
 mod pages;
 mod proxies;
 mod topics;
+mod work;
 
 use common::{Bystander, Server};
 
