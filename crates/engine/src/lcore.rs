@@ -372,6 +372,9 @@ impl<H: Handler> App<H> {
                     answer,
                 } = *request;
                 let next = io.flows(from, &wanted, &mut rows);
+                for row in &mut rows {
+                    row.client = self.core.client(row.conn);
+                }
                 // The caller may have timed out.
                 let _ = answer.try_send((rows, next));
             }
