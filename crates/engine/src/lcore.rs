@@ -418,6 +418,9 @@ impl<H: Handler> App<H> {
                 } = *request;
                 let next = io.flows(from, &wanted, &mut rows);
                 self.core.work.add(cost::FLOWS);
+                for row in &mut rows {
+                    row.client = self.core.client(row.conn);
+                }
                 // The caller may have timed out.
                 let _ = answer.try_send((rows, next));
             }
