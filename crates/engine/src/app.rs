@@ -96,6 +96,9 @@ impl<H: Handler> App<H> {
         let mut done = 0;
         // One `catch_unwind` for each burst, not for each message.
         let pumped = catch_unwind(AssertUnwindSafe(|| self.pump(io, id, data, &mut done)));
+        if matches!(pumped, Ok(Pumped::All | Pumped::Wait)) {
+            self.note_unfinished(id);
+        }
         match pumped {
             Ok(Pumped::All) => {}
             Ok(Pumped::Wait) => {

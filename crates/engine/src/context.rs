@@ -17,7 +17,7 @@ use crate::handler::{
     TopicError,
 };
 use crate::opening::Opening;
-use crate::session::{Phase, SessionFlags};
+use crate::session::{Phase, SessionFlags, millis};
 use crate::timers::UserTimer;
 use crate::topics::{is_pattern, most_bytes};
 
@@ -280,7 +280,11 @@ impl<C: Connections, E: Send + 'static> Context for ConnCx<'_, C, E> {
 
     fn resume(&mut self) {
         let LcoreCx { core, io } = &mut self.lcore;
+        let now = millis(core.now);
         if let Some(session) = core.session(self.id) {
+            if session.has(SessionFlags::PAUSED) {
+                session.message_since = now;
+            }
             session.clear(SessionFlags::PAUSED);
             if !session.has(SessionFlags::THROTTLED) {
                 io.resume(self.id);

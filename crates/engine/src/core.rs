@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hioload_lcore::mesh::{Mailbox, Poster};
 use hioload_lcore::{Time, TimerWheel};
 use hioload_mem::{Held, room_for};
 use hioload_transport::{ConnId, Connections};
@@ -17,11 +16,12 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
 use crate::admission::Admission;
-use crate::commands::{Command, Pending};
+use crate::commands::Pending;
 use crate::config::{Config, Tunables};
 use crate::counters::LcoreCounters;
 use crate::executor::Executor;
 use crate::handler::ClosedBy;
+use crate::mail::{MailPoster, Post};
 use crate::session::{Phase, Session, SessionFlags, millis};
 use crate::timers::UserTimers;
 use crate::topics::{Index, Interest, Table};
@@ -32,7 +32,7 @@ pub(crate) struct LcoreInit<E> {
     pub(crate) lcores: u16,
     pub(crate) config: Arc<Config>,
     pub(crate) pending: Arc<Pending>,
-    pub(crate) mailbox: Mailbox<Command<E>>,
+    pub(crate) mailbox: Post<E>,
     pub(crate) counters: Arc<LcoreCounters>,
     pub(crate) admission: Arc<Admission>,
     /// Which lcores have subscribers to what. `None` for a single lcore.
@@ -61,8 +61,8 @@ pub(crate) struct Core<E> {
     pub(crate) epoch: u32,
     /// The bytes of published messages that wait in send queues.
     pub(crate) published: Held,
-    pub(crate) mailbox: Mailbox<Command<E>>,
-    pub(crate) poster: Poster<Command<E>>,
+    pub(crate) mailbox: Post<E>,
+    pub(crate) poster: MailPoster<E>,
     /// Executor jobs hold a weak reference. Once this is dropped, no lcore takes their results.
     pub(crate) alive: Arc<()>,
     pub(crate) counters: Arc<LcoreCounters>,
@@ -217,6 +217,16 @@ impl<E: Send + 'static> Core<E> {
         }
     }
 
+    /// Lets the session's timer fire at `due` at the latest. A session that is watched often has a timer that fires earlier, so that
+    /// this is a comparison.
+    pub(crate) fn watch(&mut self, index: u32, due: Time) {
+        let timer = self.sessions[index as usize].timer;
+        let earlier = timer.and_then(|timer| self.wheel.deadline(timer));
+        if earlier.is_none_or(|at| at > due) {
+            self.rearm(index);
+        }
+    }
+
     /// Lets the transport close once everything is sent.
     pub(crate) fn close_transport<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         io.close(id);
@@ -268,6 +278,13 @@ impl<E: Send + 'static> Core<E> {
                 self.rearm(index);
             }
         }
+    }
+
+    /// Publishes what the senders have counted of this lcore's mailbox.
+    pub(crate) fn publish_mail(&self) {
+        let (bytes, at) = (self.mailbox.bytes(), usize::from(self.lcore));
+        self.counters.mailbox_bytes.set(bytes.waiting(at) as u64);
+        self.counters.posts_refused.set(bytes.refused(at));
     }
 
     /// How long the loop may sleep.

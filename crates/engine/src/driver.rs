@@ -69,15 +69,22 @@ impl<H: Handler> Driver for App<H> {
         }
     }
 
+    fn on_blocked<C: Connections>(&mut self, io: &mut C, id: ConnId) {
+        self.core.note_blocked(io, id);
+    }
+
     fn on_writable<C: Connections>(&mut self, io: &mut C, id: ConnId) {
+        let now = self.core.now;
         let Some(session) = self.core.session(id) else {
             return;
         };
+        session.clear(SessionFlags::BLOCKED);
         if session.phase != Phase::Open {
             return;
         }
         if session.has(SessionFlags::THROTTLED) {
             session.clear(SessionFlags::THROTTLED);
+            session.message_since = crate::session::millis(now);
             if !session.has(SessionFlags::PAUSED) {
                 io.resume(id);
             }

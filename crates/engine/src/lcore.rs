@@ -73,6 +73,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
 
     /// What this lcore has counted so far.
     pub fn totals(&self) -> Totals {
+        self.app.core.publish_mail();
         let counters = &self.app.core.counters;
         counters.publish(&self.io);
         counters.publish_below(&self.io);
@@ -315,6 +316,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     /// Publishes the counters of the layers below the transport.
     #[cold]
     fn publish_below(&mut self) {
+        self.app.core.publish_mail();
         self.app.core.counters.publish_below(&self.io);
         self.below_stale = false;
         self.below_due = self.app.core.now + PUBLISH_INTERVAL;
@@ -325,7 +327,7 @@ impl<H: Handler> App<H> {
     /// Runs the commands in the mailbox. Returns their number.
     fn run_commands<T: Transport>(&mut self, io: &mut T) -> usize {
         for taken in 0..COMMANDS_PER_TURN {
-            let Some((_, command)) = self.core.mailbox.pop() else {
+            let Some(command) = self.core.mailbox.pop() else {
                 return taken;
             };
             self.run_command(io, command);

@@ -27,6 +27,11 @@ impl<E: Send + 'static> Core<E> {
         if !is_topic(topic) {
             return Err(TopicError::Invalid);
         }
+        // No subscriber could ever hold it, also if it is compressed for some of them.
+        if server_header(payload.len()) + payload.len() > self.tunables.limits.send_queue {
+            self.counters.publishes_refused.bump();
+            return Err(TopicError::TooLarge);
+        }
         self.counters.published.bump();
         let mut targets = std::mem::take(&mut self.targets);
         targets.clear();
@@ -109,7 +114,12 @@ impl<E: Send + 'static> Core<E> {
                 generation: session.generation,
             };
             let sent = if session.has(SessionFlags::CLIENT) {
-                self.send_message(io, id, kind, message.payload())
+                // Its compressor may span messages, of which none may then be dropped once it is compressed.
+                let policy = match self.tunables.limits.publish_policy {
+                    SendPolicy::DropOldest => SendPolicy::DropNew,
+                    policy => policy,
+                };
+                self.send_under(io, id, policy, kind, message.payload())
             } else if session.has(SessionFlags::DEFLATE) {
                 let frame = self.compressed_for(index, kind, message, &mut compressed);
                 self.send_encoded(io, id, frame)
@@ -128,17 +138,19 @@ impl<E: Send + 'static> Core<E> {
         id: ConnId,
         frame: LocalShared,
     ) -> Result<(), SendError> {
+        let policy = self.tunables.limits.publish_policy;
         if io.queued(id) >= self.tunables.limits.send_queue {
-            self.make_room(io, id, frame.len())?;
+            self.make_room(io, id, policy, frame.len())?;
         }
         let queued = if self.published.bytes() <= self.tunables.limits.published_memory {
-            let droppable = self.tunables.limits.send_policy == SendPolicy::DropOldest;
+            // A subscriber that is not behind gets small messages in one piece of memory.
+            let droppable = policy == SendPolicy::DropOldest && io.is_blocked(id);
             io.send_shared(id, frame, droppable)
         } else {
             self.counters.published_copied.bump();
             self.write_long(io, id, &frame, None, &[])
         };
-        queued.or_else(|e| self.no_room(io, id, e))?;
+        queued.or_else(|e| self.no_room(io, id, policy, e))?;
         self.counters.messages_out.bump();
         Ok(())
     }
@@ -199,6 +211,15 @@ fn encode_shared(kind: Kind, payload: &[u8]) -> Shared {
     let mut header = [0; MAX_HEADER];
     let len = encode::header(&mut header, true, PLAIN, kind.into(), None, payload.len());
     Shared::from_slices(&[&header[..len], payload])
+}
+
+/// The header length of a server's frame with a payload of `len` bytes.
+fn server_header(len: usize) -> usize {
+    match len {
+        0..126 => 2,
+        126..65536 => 4,
+        _ => 10,
+    }
 }
 
 /// The header length of a frame that [`encode_shared`] made: it is unmasked, so its second byte gives the length.

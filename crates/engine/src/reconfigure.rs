@@ -21,6 +21,7 @@ impl<H: Handler> App<H> {
         self.assembler.set_budget(limits.reassembly_memory);
         let core = &mut self.core;
         core.admission.set_bounds(limits);
+        core.mailbox.bytes().set_bound(limits.mailbox_bytes);
         // Without compression in the new tunables the compressor stays, for connections that have agreed on it.
         if let Some(deflate) = &new.deflate
             && core.tunables.deflate.as_ref() != Some(deflate)

@@ -91,6 +91,9 @@ impl<H: Handler> App<H> {
     }
 
     fn on_open_timer<C: Connections>(&mut self, io: &mut C, id: ConnId) {
+        if self.closes_for_progress(io, id) {
+            return;
+        }
         let core = &mut self.core;
         let now = core.now;
         // A blocked connection is not pinged, and one whose queue stays full is not read. That its peer takes bytes is then its

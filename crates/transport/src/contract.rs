@@ -199,7 +199,7 @@ counters! {
 
 /// The side that consumes byte streams: implemented by the engine.
 ///
-/// For one connection the order is: `on_accept` or `on_connect`; then any of `on_data`, `on_writable`; at most one `on_end`;
+/// For one connection the order is: `on_accept` or `on_connect`; then any of `on_data`, `on_blocked`, `on_writable`; at most one `on_end`;
 /// last `on_closed`, exactly once, after which the id is stale. A refused accept and a failed connect get no `on_closed`.
 pub trait Driver {
     /// A connection arrived. Returning `false` refuses it: it is aborted at once.
@@ -211,6 +211,10 @@ pub trait Driver {
     fn on_data<C: Connections>(&mut self, io: &mut C, id: ConnId, data: &mut [u8]) -> Taken;
     /// The peer has ended its sending side (TCP FIN), and all its bytes were consumed or left as `NeedsMore`.
     fn on_end<C: Connections>(&mut self, io: &mut C, id: ConnId);
+    /// A flush could not send everything that a connection has queued: it is [blocked](Connections::is_blocked). Called once, until
+    /// its queue is empty or it ends.
+    #[inline]
+    fn on_blocked<C: Connections>(&mut self, _io: &mut C, _id: ConnId) {}
     /// The queue of a blocked connection is empty: everything was handed to the network.
     fn on_writable<C: Connections>(&mut self, io: &mut C, id: ConnId);
     /// A hint that the next calls will probably be for the connection in this slot, so that the driver can prefetch its own
@@ -256,6 +260,10 @@ pub trait Connections {
     /// Whether the network has taken bytes of a blocked connection since it became blocked, or since the last call: a peer
     /// that does not read makes no progress.
     fn has_moved(&mut self, id: ConnId) -> bool;
+    /// Sets the mark of a blocked connection: at the end of its queue, or `most` bytes from the front if that is nearer.
+    fn set_mark(&mut self, id: ConnId, most: usize);
+    /// Bytes before the mark that are still queued: neither handed to the network nor dropped. 0 without a mark.
+    fn before_mark(&self, id: ConnId) -> usize;
 
     /// Stops presenting received bytes; the peer is slowed by its window.
     fn pause(&mut self, id: ConnId);

@@ -127,6 +127,20 @@ impl Decoder {
         self.partial.is_none()
     }
 
+    /// Remembers how much of the unfinished message has arrived, until it is complete.
+    pub fn set_mark(&mut self) {
+        if let Some(partial) = &mut self.partial {
+            partial.set_mark();
+        }
+    }
+
+    /// The payload bytes of the unfinished message that have arrived since [`set_mark`](Self::set_mark). `None` if no message is
+    /// unfinished, or another one than at that call. Headers and control frames do not count.
+    #[must_use]
+    pub fn since_mark(&self) -> Option<usize> {
+        self.partial.as_ref()?.since_mark()
+    }
+
     /// The error that failed the connection, if there was one.
     #[must_use]
     pub const fn error(&self) -> Option<ProtocolError> {

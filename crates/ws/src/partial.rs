@@ -21,6 +21,8 @@ pub(crate) struct Partial {
     frame: Option<Frame>,
     /// The data message in progress.
     message: Option<Progress>,
+    /// The length of `payload` when the user set the mark.
+    mark: Option<usize>,
     /// Its payload so far: unmasked, and if it is uncompressed text, checked.
     pub(crate) payload: Vec<u8>,
 }
@@ -64,6 +66,7 @@ impl Default for Partial {
             control: [0; MAX_CONTROL],
             frame: None,
             message: None,
+            mark: None,
             payload: Vec::new(),
         }
     }
@@ -73,11 +76,20 @@ impl Partial {
     /// Drops its contents; keeps its buffer unless that has more than `retain` bytes.
     pub(crate) fn clear(&mut self, retain: usize) {
         (self.head_len, self.control_len) = (0, 0);
-        (self.frame, self.message) = (None, None);
+        (self.frame, self.message, self.mark) = (None, None, None);
         self.payload.clear();
         if self.payload.capacity() > retain {
             self.payload = Vec::new();
         }
+    }
+
+    pub(crate) fn set_mark(&mut self) {
+        self.mark = Some(self.payload.len());
+    }
+
+    /// The payload bytes that have arrived since the mark.
+    pub(crate) fn since_mark(&self) -> Option<usize> {
+        Some(self.payload.len() - self.mark?)
     }
 
     /// Whether no header, frame or message is unfinished.

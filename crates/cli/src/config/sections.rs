@@ -213,9 +213,17 @@ section! {
         /// Frames of a message
         max_fragments: AtLeastOne<u32>, "N", "131072", Running,
             beyond "the connection is closed with 1008";
+        /// Time for a message to arrive, from its first byte; 0: no limit
+        ///
+        /// A message that takes longer goes on while it keeps `message_min_rate`.
+        message_timeout: Span, "TIME", "60s", Running,
+            beyond "the connection is closed with 1008";
+        /// Bytes per second of a message that takes longer than `message_timeout`, in each such period; 0: it may take no longer
+        message_min_rate: Size, "SIZE", "1KiB", Running,
+            beyond "the connection is closed with 1008";
         /// Bytes of unfinished messages on one lcore
         ///
-        /// The last quarter is reserved for messages of which at most 16 KiB have arrived.
+        /// One connection may use a quarter. The last quarter is reserved for messages of which at most 16 KiB have arrived.
         reassembly_memory: UpTo<Size, MOST_BYTES>, "SIZE", "512MiB", Running,
             beyond "the connection that needs more is closed with 1013";
         /// Bytes of published messages that one lcore shares among send queues, each message counted once
@@ -230,6 +238,15 @@ section! {
         ///
         /// `drop-oldest` drops queued messages, the oldest first. `drop-new` drops the message. `close` closes the connection with 1013.
         send_policy: SendPolicy, "drop-oldest|drop-new|close", "close", Running;
+        /// What happens to a published message for a subscriber whose send queue is full
+        ///
+        /// As `send_policy`. A message that is larger than `send_queue` is refused to its publisher.
+        publish_policy: SendPolicy, "drop-oldest|drop-new|close", "drop-oldest", Running;
+        /// Time for queued bytes to leave; 0: no limit
+        ///
+        /// It begins when the network takes no more. If more than `send_queue` is queued, that many bytes have to leave in this time.
+        send_timeout: Span, "TIME", "30s", Running,
+            beyond "the connection is reset";
         /// Messages and control frames per second from one connection, with a burst of one second's worth; 0: no limit
         message_rate: u32, "N", "0", Running,
             beyond "the connection is closed with 1008";
@@ -248,6 +265,9 @@ section! {
         /// Bytes of the subscriptions of one connection, about 50 for each token of a pattern
         subscription_bytes: UpTo<Size, MOST_BYTES>, "SIZE", "256KiB", Running,
             beyond "the client gets an error";
+        /// Bytes that wait in the mailbox of one lcore: messages from other lcores, events, results of jobs
+        mailbox_bytes: UpTo<Size, MOST_BYTES>, "SIZE", "64MiB", Running,
+            beyond "the command is dropped and counted";
     }
 }
 
@@ -425,9 +445,10 @@ section! {
         tx_ring: RingSize, "SIZE", "64KiB", Start;
         /// Memory in windows
         ///
-        /// Windows that hold data stay, so the bound of all is both windows of each connection.
+        /// At least 64 KiB. When three quarters are used, windows that are empty are returned to the kernel at once, and windows that hold
+        /// much grow no more.
         ring_memory: UpTo<Size, MOST_BYTES>, "SIZE", "1GiB", Start,
-            beyond "empty windows are returned to the kernel at once";
+            beyond "received data is dropped as if lost, and data to be sent waits in the send queue";
         /// Time after which an empty window is returned to the kernel
         ring_idle: AtLeastOne<Span>, "TIME", "2s", Start;
         /// Time for a peer to acknowledge data

@@ -130,8 +130,8 @@ impl ServeConfig {
                 "ping_interval is not below idle_timeout: idle connections are closed without a Ping",
             );
         }
-        if limits.reassembly_memory < limits.max_message {
-            warnings.push("reassembly_memory is below max_message: the largest messages are refused with 1013");
+        if limits.reassembly_memory / 4 < limits.max_message {
+            warnings.push("reassembly_memory is below four times max_message: the largest messages are refused with 1013, since one connection may use a quarter of it");
         }
         warnings
     }
@@ -211,10 +211,14 @@ fn limits_from(args: &LimitArgs) -> Limits {
         limits.max_handshake => bytes(args.max_handshake);
         limits.max_message => bytes(args.max_message);
         limits.max_fragments => within(args.max_fragments);
+        limits.message_timeout => span(args.message_timeout);
+        limits.message_min_rate => args.message_min_rate.map(|size| size.0);
         limits.reassembly_memory => bytes(args.reassembly_memory);
         limits.published_memory => bytes(args.published_memory);
         limits.send_queue => bytes(args.send_queue);
         limits.send_policy => args.send_policy;
+        limits.publish_policy => args.publish_policy;
+        limits.send_timeout => span(args.send_timeout);
         limits.message_rate => args.message_rate;
         limits.ping_interval => span(args.ping_interval);
         limits.idle_timeout => span(args.idle_timeout);
@@ -222,6 +226,7 @@ fn limits_from(args: &LimitArgs) -> Limits {
         limits.close_timeout => span(within(args.close_timeout));
         limits.max_subscriptions => args.max_subscriptions;
         limits.subscription_bytes => bytes(args.subscription_bytes);
+        limits.mailbox_bytes => bytes(args.mailbox_bytes);
     }
     limits
 }

@@ -162,7 +162,7 @@ fn unfinished_messages_share_a_budget() {
         false,
         false,
         OpCode::Binary,
-        &[0; 30_000],
+        &[0; 20_000],
         Some([0; 4]),
     );
     for id in &ids {

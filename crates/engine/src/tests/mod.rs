@@ -7,7 +7,9 @@ mod lifecycle;
 mod limits;
 mod messages;
 mod pages;
+mod progress;
 mod proxies;
+mod publishing;
 mod reconfigure;
 mod requests;
 mod server;
@@ -51,6 +53,10 @@ impl Probe {
 impl Handler for Probe {
     type Conn = u32;
     type Event = String;
+
+    fn event_bytes(event: &String) -> usize {
+        event.len()
+    }
 
     fn on_open(
         &mut self,
@@ -236,7 +242,12 @@ impl<H: Handler<Event = String>> Lab<H> {
     fn build(lcores: usize, config: Config, make: impl Fn(Probe) -> H) -> Vec<Self> {
         let options = FakeOptions::default().send_queue(64 << 20);
         let counters = CountersHandle::new::<Fake>(lcores);
-        let (inits, _) = prepare(&Arc::new(config), &counters, &Executor::none());
+        let (inits, _) = prepare(
+            &Arc::new(config),
+            &counters,
+            &Executor::none(),
+            H::event_bytes,
+        );
         let lab = |mut init: LcoreInit<String>| {
             let (executor, workers) = Executor::start(init.config.executor_threads, 8).unwrap();
             init.executor = executor;

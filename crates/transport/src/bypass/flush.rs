@@ -40,7 +40,9 @@ impl<D: Device> Bypass<D> {
         }
         if !empty {
             self.stats.blocked += 1;
-            self.table.blocked(id, handed > 0);
+            if self.table.blocked(id, handed > 0) {
+                driver.on_blocked(self, id);
+            }
             return;
         }
         let Some(drained) = self.table.drained(id) else {

@@ -124,6 +124,14 @@ impl<D: Device> Connections for Bypass<D> {
         self.table.has_moved(id)
     }
 
+    fn set_mark(&mut self, id: ConnId, most: usize) {
+        self.table.set_mark(id, most);
+    }
+
+    fn before_mark(&self, id: ConnId) -> usize {
+        self.table.before_mark(id)
+    }
+
     fn pause(&mut self, id: ConnId) {
         self.table.pause(id);
     }

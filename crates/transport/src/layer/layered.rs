@@ -72,6 +72,10 @@ impl<L: Layer, D: Driver> Driver for Upward<'_, L, D> {
         self.layer.on_end(io, self.above, id);
     }
     #[inline]
+    fn on_blocked<C: Connections>(&mut self, io: &mut C, id: ConnId) {
+        self.layer.on_blocked(io, self.above, id);
+    }
+    #[inline]
     fn on_writable<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         self.layer.on_writable(io, self.above, id);
     }

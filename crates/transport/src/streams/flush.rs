@@ -45,7 +45,9 @@ impl<N: Network> Streams<N> {
                     self.mark_dead(id, Closed::Failed(error.kind()));
                     return;
                 }
-                self.table.blocked(id, self.stats.bytes_out > sent_before);
+                if self.table.blocked(id, self.stats.bytes_out > sent_before) {
+                    driver.on_blocked(self, id);
+                }
             }
             Sent::All => self.all_sent(driver, id),
         }

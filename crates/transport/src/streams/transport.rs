@@ -77,6 +77,14 @@ impl<N: Network> Connections for Streams<N> {
         self.table.has_moved(id)
     }
 
+    fn set_mark(&mut self, id: ConnId, most: usize) {
+        self.table.set_mark(id, most);
+    }
+
+    fn before_mark(&self, id: ConnId) -> usize {
+        self.table.before_mark(id)
+    }
+
     fn pause(&mut self, id: ConnId) {
         self.table.pause(id);
     }

@@ -39,6 +39,16 @@ enum Segment {
     },
 }
 
+impl Segment {
+    /// Bytes that have not been sent.
+    fn len(&self) -> usize {
+        match self {
+            Self::Written(len) => *len,
+            Self::Shared { payload, sent, .. } => payload.len() - sent,
+        }
+    }
+}
+
 /// The queue of one connection. Exists only while there is something to send.
 #[derive(Default)]
 pub(crate) struct SendQueue {
@@ -49,6 +59,8 @@ pub(crate) struct SendQueue {
     lent: usize,
     /// Chunks that it does not take from the pool.
     leave: usize,
+    /// Bytes at the front that lie before the mark.
+    before_mark: usize,
 }
 
 /// The least number of bytes that is lent in one piece.
@@ -92,6 +104,16 @@ impl SendQueue {
     /// From now on it does not take the last `chunks` chunks of the pool.
     pub(crate) fn leave(&mut self, chunks: usize) {
         self.leave = chunks;
+    }
+
+    /// Sets the mark at the end of the queue, or `most` bytes from the front if that is nearer.
+    pub(crate) fn set_mark(&mut self, most: usize) {
+        self.before_mark = self.bytes.min(most);
+    }
+
+    /// Bytes before the mark that are still queued.
+    pub(crate) fn before_mark(&self) -> usize {
+        self.before_mark
     }
 
     /// Chunks that it may take from the pool.
@@ -230,9 +252,12 @@ impl SendQueue {
         let Some(Segment::Shared { payload, .. }) = self.segments.remove(at) else {
             return None;
         };
-        self.bytes -= payload.len();
+        let len = payload.len();
+        self.bytes -= len;
         self.shared -= 1;
-        Some(payload.len())
+        let start: usize = self.segments.iter().take(at).map(Segment::len).sum();
+        self.before_mark -= len.min(self.before_mark.saturating_sub(start));
+        Some(len)
     }
 
     /// All queued bytes, if they are contiguous.
@@ -257,10 +282,7 @@ impl SendQueue {
         let mut written: &[u8] = &[];
         let (mut count, mut bytes) = (0, 0);
         for segment in &self.segments {
-            let mut left = match segment {
-                Segment::Written(len) => *len,
-                Segment::Shared { payload, sent, .. } => payload.len() - sent,
-            };
+            let mut left = segment.len();
             while left > 0 {
                 let Some(slice) = slices.get_mut(count) else {
                     return (count, bytes);
@@ -292,6 +314,7 @@ impl SendQueue {
     /// Removes `n` bytes that have been sent from the front.
     pub(crate) fn consume(&mut self, mut n: usize) {
         self.bytes -= n;
+        self.before_mark = self.before_mark.saturating_sub(n);
         while n > 0 {
             let (taken, done, written) = match self.segments.front_mut() {
                 None => return,
@@ -341,7 +364,8 @@ impl SendQueue {
         self.chunks.clear();
         self.segments.shrink_to(KEEP_ENTRIES);
         self.chunks.shrink_to(KEEP_ENTRIES);
-        (self.bytes, self.shared, self.lent, self.leave) = (0, 0, 0, 0);
+        (self.bytes, self.shared, self.lent) = (0, 0, 0);
+        (self.leave, self.before_mark) = (0, 0);
     }
 }
 

@@ -123,6 +123,38 @@ fn drop_oldest_takes_whole_unsent_droppable_payloads_in_order() {
 }
 
 #[test]
+fn the_mark_moves_with_the_bytes_that_are_sent_or_dropped_before_it() {
+    let pool = pool(4, 4096);
+    let mut queue = SendQueue::default();
+    let push = |queue: &mut SendQueue, byte: u8, droppable| {
+        queue
+            .push_shared(&pool, payload(&[byte; 1000]), droppable, 1 << 20)
+            .unwrap();
+    };
+    push(&mut queue, 1, false);
+    push(&mut queue, 2, true);
+    queue.set_mark(usize::MAX);
+    push(&mut queue, 3, true);
+    assert_eq!(queue.before_mark(), 2000);
+    queue.consume(100);
+    assert_eq!(queue.before_mark(), 1900);
+    assert_eq!(queue.drop_oldest(), Some(1000));
+    assert_eq!(queue.before_mark(), 900);
+    assert_eq!(queue.drop_oldest(), Some(1000), "behind the mark");
+    assert_eq!(queue.before_mark(), 900);
+    queue.consume(900);
+    assert_eq!((queue.before_mark(), queue.len()), (0, 0));
+    // A mark within a message.
+    push(&mut queue, 4, false);
+    push(&mut queue, 5, true);
+    queue.set_mark(1200);
+    assert_eq!(queue.drop_oldest(), Some(1000));
+    assert_eq!(queue.before_mark(), 1000);
+    queue.clear();
+    assert_eq!(queue.before_mark(), 0);
+}
+
+#[test]
 fn chunks_can_be_left_to_others() {
     let pool = pool(4, 64);
     let mut queue = SendQueue::default();

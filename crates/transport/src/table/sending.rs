@@ -202,18 +202,32 @@ impl<E> Table<E> {
         moved
     }
 
-    /// The network took only a part of the queue, or nothing; `moved` is whether it took something.
-    pub(crate) fn blocked(&mut self, id: ConnId, moved: bool) {
+    pub(crate) fn set_mark(&mut self, id: ConnId, most: usize) {
+        if let Some(queued) = self.queued_of_mut(id) {
+            queued.queue.set_mark(most);
+        }
+    }
+
+    pub(crate) fn before_mark(&self, id: ConnId) -> usize {
+        self.queued_of(id)
+            .map_or(0, |queued| queued.queue.before_mark())
+    }
+
+    /// The network took only a part of the queue, or nothing; `moved` is whether it took something. Returns whether the connection
+    /// was not blocked before: the driver receives `on_blocked` then.
+    pub(crate) fn blocked(&mut self, id: ConnId, moved: bool) -> bool {
         let reserved = self.pool.capacity() / RESERVED_FOR_UNBLOCKED;
         let Some((entry, queue)) = self.with_queue(id) else {
-            return;
+            return false;
         };
-        if !entry.flags.newly(flag::BLOCKED) && moved {
+        let newly = entry.flags.newly(flag::BLOCKED);
+        if !newly && moved {
             entry.flags.set(flag::MOVED);
         }
         if let Some(queue) = queue {
             queue.leave(reserved);
         }
+        newly
     }
 
     /// The network took all that was queued. Gives the queue back.

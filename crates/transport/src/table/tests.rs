@@ -106,9 +106,9 @@ fn a_blocked_connection_reports_progress_once_and_is_writable_when_drained() {
     let id = id(0, 0);
     table.open(id, 0, 0);
     write(&mut table, id, 100);
-    table.blocked(id, true);
+    assert!(table.blocked(id, true));
     assert!(table.is_blocked(id) && !table.has_moved(id));
-    table.blocked(id, false);
+    assert!(!table.blocked(id, false), "it was blocked before");
     assert!(!table.has_moved(id));
     table.blocked(id, true);
     assert!(table.has_moved(id) && !table.has_moved(id));

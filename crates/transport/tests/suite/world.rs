@@ -1,6 +1,6 @@
 //! A transport, the peers at the other end, and a driver that records its callbacks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -85,6 +85,9 @@ pub struct Script {
     pub on_end: OnId,
     pub on_writable: OnId,
     pub on_accept: OnId,
+    /// Connections that are blocked, and the calls of `on_blocked`.
+    blocked: HashSet<ConnId>,
+    pub blocked_calls: usize,
     /// Open connections, and whether each has received `on_end`.
     open: HashMap<ConnId, bool>,
 }
@@ -124,6 +127,8 @@ impl Script {
             on_end: Box::new(|_, _| {}),
             on_writable: Box::new(|_, _| {}),
             on_accept: Box::new(|_, _| {}),
+            blocked: HashSet::new(),
+            blocked_calls: 0,
             open: HashMap::new(),
         }
     }
@@ -175,7 +180,14 @@ impl Driver for Script {
         (self.on_end)(io, id);
     }
 
+    fn on_blocked<C: Connections>(&mut self, io: &mut C, id: ConnId) {
+        assert!(self.is_open(id) && io.is_blocked(id) && io.queued(id) > 0);
+        assert!(self.blocked.insert(id), "{id} is blocked already");
+        self.blocked_calls += 1;
+    }
+
     fn on_writable<C: Connections>(&mut self, io: &mut C, id: ConnId) {
+        assert!(self.blocked.remove(&id), "{id} was not blocked");
         assert!(self.is_open(id) && io.queued(id) == 0 && !io.is_blocked(id));
         self.log.push(Note::Writable(id));
         (self.on_writable)(io, id);
@@ -183,6 +195,7 @@ impl Driver for Script {
 
     fn on_closed<C: Connections>(&mut self, io: &mut C, id: ConnId, why: Closed) {
         assert!(self.open.remove(&id).is_some(), "{id} is not open");
+        self.blocked.remove(&id);
         assert_eq!(io.send_room(id), 0);
         self.log.push(Note::Closed(id, why));
     }
