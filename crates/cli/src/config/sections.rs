@@ -325,7 +325,8 @@ section! {
         tx_chunk: UpTo<Size, MOST_BUFFER>, "SIZE", "16KiB", Start;
         /// Send buffers of each lcore
         ///
-        /// They are address space; they use memory only while they hold data.
+        /// They are address space; they use memory only while they hold data. One connection may use a quarter of them, and half of what is
+        /// left.
         tx_chunks: UpTo<usize, MOST_SLOTS>, "N", "16384", Start;
         /// SO_RCVBUF of each connection; 0: the kernel's choice
         recv_buffer: Size, "SIZE", "0", Start;
