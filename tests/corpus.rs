@@ -126,32 +126,32 @@ fn the_committed_seeds_are_those_of_the_code() {
 
 #[test]
 fn handshake_corpus() {
-    replay(0);
+    replay(place("handshake"));
 }
 
 #[test]
 fn frames_corpus() {
-    replay(1);
+    replay(place("frames"));
 }
 
 #[test]
 fn deflate_corpus() {
-    replay(2);
+    replay(place("deflate"));
 }
 
 #[test]
 fn session_corpus() {
-    replay(3);
+    replay(place("session"));
 }
 
 #[test]
 fn packets_corpus() {
-    replay(4);
+    replay(place("packets"));
 }
 
 #[test]
 fn parse_corpus() {
-    replay(5);
+    replay(place("parse"));
 }
 
 /// The place of a target.
@@ -165,6 +165,16 @@ fn place(name: &str) -> usize {
 #[test]
 fn proxy_corpus() {
     replay(place("proxy"));
+}
+
+#[test]
+fn topics_corpus() {
+    replay(place("topics"));
+}
+
+#[test]
+fn control_corpus() {
+    replay(place("control"));
 }
 
 #[test]
@@ -188,35 +198,45 @@ fn the_inputs_of_parse_reach_every_result() {
 
 #[test]
 fn handshake_random() {
-    random(0, 3000);
+    random(place("handshake"), 3000);
 }
 
 #[test]
 fn frames_random() {
-    random(1, 3000);
+    random(place("frames"), 3000);
 }
 
 #[test]
 fn deflate_random() {
-    random(2, 500);
+    random(place("deflate"), 500);
 }
 
 #[test]
 fn session_random() {
-    random(3, 200);
+    random(place("session"), 200);
 }
 
 #[test]
 fn packets_random() {
-    random(4, 1000);
+    random(place("packets"), 1000);
 }
 
 #[test]
 fn parse_random() {
-    random(5, 20_000);
+    random(place("parse"), 20_000);
 }
 
 #[test]
 fn proxy_random() {
     random(place("proxy"), 20_000);
+}
+
+#[test]
+fn topics_random() {
+    random(place("topics"), 300);
+}
+
+#[test]
+fn control_random() {
+    random(place("control"), 5000);
 }

@@ -55,6 +55,11 @@ impl Bystander {
         assert!(!failed(), "the bystander was disturbed");
     }
 
+    /// The number of echoes so far.
+    pub fn echoes(&self) -> u64 {
+        self.echoes.load(Ordering::Relaxed)
+    }
+
     /// Ends with a proper close; panics if any echo was wrong or missing.
     pub fn finish(mut self) {
         self.is_served();

@@ -147,6 +147,18 @@ impl Client {
         written
     }
 
+    /// Reads up to `len` bytes and forgets them, without waiting. The stream of frames is lost.
+    pub fn sip(&mut self, len: usize) {
+        self.stream
+            .set_nonblocking(true)
+            .expect("the option exists");
+        let mut bytes = vec![0; len];
+        let _ = self.stream.read(&mut bytes);
+        self.stream
+            .set_nonblocking(false)
+            .expect("the option exists");
+    }
+
     /// A second handle to the same connection, with nothing read in advance: one writes, one reads.
     pub fn reader(&self) -> Self {
         assert!(self.unread.is_empty(), "bytes would be lost");

@@ -47,12 +47,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server with one lcore and its counters on a free port of 127.0.0.1, or where the environment says; `flags`
-    /// come on top.
+    /// Starts a server with one lcore, or as many as `flags` want, and its counters on a free port of 127.0.0.1, or where the
+    /// environment says, with its number of lcores; `flags` come on top.
     pub fn start(flags: &[&str]) -> Self {
-        let mut child = serve()
+        let mut child = serve(flags)
             .arg("--stats")
-            .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -136,11 +135,7 @@ impl Server {
 
     /// Whether each of its connections is a file descriptor, as on sockets.
     pub fn has_sockets(&self) -> bool {
-        !words("HIOLOAD_TEST_SERVE_ARGS").is_some_and(|words| {
-            words
-                .windows(2)
-                .any(|pair| pair[0] == "--transport" && pair[1] != "sockets")
-        })
+        over_sockets()
     }
 
     /// Whether its address is one of this network namespace.
@@ -189,8 +184,8 @@ impl Server {
     }
 }
 
-/// The command up to where the flags of a test begin.
-fn serve() -> Command {
+/// The command with the flags of a test.
+fn serve(flags: &[&str]) -> Command {
     let mut command = match words("HIOLOAD_TEST_SERVER_PREFIX") {
         Some(prefix) => {
             let mut command = Command::new(&prefix[0]);
@@ -200,11 +195,29 @@ fn serve() -> Command {
         None => Command::new(binary()),
     };
     command.arg("serve");
+    let lcores = flags.iter().position(|flag| *flag == "--lcores");
+    let rest: Vec<&str> = match lcores {
+        Some(at) => [&flags[..at], &flags[at + 2..]].concat(),
+        None => flags.to_vec(),
+    };
     match words("HIOLOAD_TEST_SERVE_ARGS") {
         Some(arguments) => command.args(arguments),
-        None => command.args(["--listen", "127.0.0.1:0", "--lcores", "1"]),
+        None => {
+            let count = lcores.map_or("1", |at| flags[at + 1]);
+            command.args(["--listen", "127.0.0.1:0", "--lcores", count])
+        }
     };
+    command.args(rest);
     command
+}
+
+/// Whether the server of a test is on the kernel's sockets.
+pub fn over_sockets() -> bool {
+    !words("HIOLOAD_TEST_SERVE_ARGS").is_some_and(|words| {
+        words
+            .windows(2)
+            .any(|pair| pair[0] == "--transport" && pair[1] != "sockets")
+    })
 }
 
 /// The words of a variable of the environment, if it has any: one a line, or, in a single line, with white space between.

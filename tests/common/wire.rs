@@ -116,6 +116,40 @@ pub fn bomb(len: usize) -> Vec<u8> {
     bits.bytes
 }
 
+/// A raw DEFLATE stream of `before`, `len` or a little more digits 0, and `after`. The digits take a thousandth of their number:
+/// after a first one, "258 more" is one bit of a dynamic code (RFC 1951 §3.2.7), and the distance another. It ends as [`bomb`] does.
+pub fn tight_bomb(before: &[u8], len: usize, after: &[u8]) -> Vec<u8> {
+    let mut bits = Bits::default();
+    bits.put_stored(before);
+    bits.put(0b100, 3); // not the last block, dynamic codes
+    bits.put(29, 5); // 286 codes of literals and lengths
+    bits.put(0, 5); // 1 code of distances
+    bits.put(14, 4); // 18 lengths of the code that follows, in the order of RFC 1951: those of 18, 2 and 1 are 1, 2 and 2
+    for length in [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 2] {
+        bits.put(length, 3);
+    }
+    let zeros = |bits: &mut Bits, count: u32| {
+        bits.put_code(0, 1);
+        bits.put(count - 11, 7);
+    };
+    zeros(&mut bits, 48);
+    bits.put_code(0b11, 2); // the digit 0: two bits
+    zeros(&mut bits, 138);
+    zeros(&mut bits, 69);
+    bits.put_code(0b11, 2); // the end of the block: two bits
+    zeros(&mut bits, 28);
+    bits.put_code(0b10, 2); // length 258: one bit
+    bits.put_code(0b10, 2); // distance 1: one bit
+    bits.put_code(0b10, 2); // the first digit
+    for _ in 0..len.div_ceil(258) {
+        bits.put(0, 2);
+    }
+    bits.put_code(0b11, 2);
+    bits.put_stored(after);
+    bits.put(0b000, 3);
+    bits.bytes
+}
+
 /// Packs bits as DEFLATE does: from the least significant bit of each byte.
 #[derive(Default)]
 struct Bits {
@@ -133,6 +167,19 @@ impl Bits {
             self.bytes[last] |= ((value >> bit & 1) as u8) << (self.used % 8);
             self.used += 1;
         }
+    }
+
+    /// A stored block, unless `bytes` is empty.
+    fn put_stored(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let len = u16::try_from(bytes.len()).expect("one block");
+        self.put(0b000, 3);
+        self.bytes.extend(len.to_le_bytes());
+        self.bytes.extend((!len).to_le_bytes());
+        self.bytes.extend(bytes);
+        self.used = 0;
     }
 
     /// A Huffman code goes in with its most significant bit first.

@@ -177,7 +177,7 @@ fn invalid_compressed_data_closes_the_connection() {
 }
 
 /// A connection with permessage-deflate agreed on.
-fn compressing(server: &crate::Server) -> Client {
+pub(crate) fn compressing(server: &crate::Server) -> Client {
     let mut client = Client::connect(server);
     client.write(&wire::upgrade(
         "/echo",

@@ -16,7 +16,9 @@ mod floods;
 mod frames;
 mod handshake;
 mod limits;
+mod memory;
 mod topics;
+mod work;
 
 use common::{Bystander, Server};
 

@@ -8,22 +8,22 @@ use crate::common::{Client, Got, Server};
 
 /// Small buffers everywhere, so that a subscriber falls behind soon.
 const SMALL: [&str; 4] = ["--send-queue", "65536", "--send-buffer", "65536"];
-const PROTOCOL: &str = "Sec-WebSocket-Protocol: hioload.topics.v1";
+pub(crate) const PROTOCOL: &str = "Sec-WebSocket-Protocol: hioload.topics.v1";
 const MESSAGES: u64 = 400;
 
-fn connect(server: &Server) -> Client {
+pub(crate) fn connect(server: &Server) -> Client {
     Client::connect(server).upgraded("/topics", &[PROTOCOL])
 }
 
-fn say(client: &mut Client, what: &Value) {
+pub(crate) fn say(client: &mut Client, what: &Value) {
     client.write(&wire::frame(FIN | TEXT, what.to_string().as_bytes()));
 }
 
-fn hear(client: &mut Client) -> Value {
+pub(crate) fn hear(client: &mut Client) -> Value {
     serde_json::from_slice(&client.message()).expect("JSON")
 }
 
-fn subscribe(client: &mut Client, topic: &str) {
+pub(crate) fn subscribe(client: &mut Client, topic: &str) {
     say(client, &json!({"sub": topic, "id": "s"}));
     assert_eq!(hear(client), json!({"ok": "s"}));
 }

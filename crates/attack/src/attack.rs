@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use crate::error::{PlanError, plan_error};
 use crate::kind::AttackKind;
+use crate::shape::Shape;
 
 /// Connections of one attack, at most.
 const MAX_CONNECTIONS: u32 = 65_536;
-/// Packets per second, at most; no device takes more.
+/// Packets or messages per second, at most; no device takes more.
 const MAX_RATE: u64 = 1_000_000_000;
+/// The largest message of an attack.
+const MAX_SIZE: u64 = 1 << 30;
 
 /// One attack, such as `syn-flood,rate=100k`. Made by [`Attack::new`] and changed field by field, or parsed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,8 +21,8 @@ const MAX_RATE: u64 = 1_000_000_000;
 pub struct Attack {
     /// The kind of attack.
     pub kind: AttackKind,
-    /// Packets per second, 1 to 10^9. For an attack with connections this is a limit: the actual rate depends on the server's
-    /// answers.
+    /// Packets per second, or messages per second for an attack with messages: 1 to 10^9. For an attack with connections this is
+    /// a limit: the actual rate depends on the server's answers.
     pub rate: u64,
     /// Seed of the random numbers: the same seed gives the same packets.
     pub seed: u64,
@@ -29,6 +32,12 @@ pub struct Attack {
     pub live: u8,
     /// Time between two bytes, or two reads, of a slow client; zero for other attacks.
     pub interval: Duration,
+    /// Bytes of a message, inflated (`deflate`), unfinished, or requested (`trickle`): 1 to 2^30; 0 for other attacks.
+    pub size: u64,
+    /// Bytes that each peer of `trickle` reads per second; 0 for other attacks.
+    pub read: u64,
+    /// The patterns of `topics`.
+    pub shape: Shape,
 }
 
 impl Attack {
@@ -42,6 +51,19 @@ impl Attack {
             AttackKind::ZeroWindow | AttackKind::SlowReader => (10_000, 64),
             AttackKind::SlowHandshake => (10_000, 256),
             AttackKind::BadFrames => (5_000, 16),
+            AttackKind::Topics => (2_000, 64),
+            AttackKind::Deflate => (100, 4),
+            AttackKind::Churn => (20_000, 11),
+            AttackKind::Subscriptions => (20_000, 64),
+            AttackKind::Unfinished => (1_000, 64),
+            AttackKind::Trickle => (1_000, 16),
+        };
+        let (size, interval) = match kind {
+            AttackKind::SlowReader | AttackKind::SlowHandshake => (0, 1),
+            AttackKind::Deflate => (16 << 20, 0),
+            AttackKind::Unfinished => ((16 << 20) - 1024, 5),
+            AttackKind::Trickle => (1 << 20, 0),
+            _ => (0, 0),
         };
         Self {
             kind,
@@ -49,11 +71,10 @@ impl Attack {
             seed: 1,
             connections,
             live: if kind.targets_load() { 50 } else { 0 },
-            interval: if kind.has_interval() {
-                Duration::from_secs(1)
-            } else {
-                Duration::ZERO
-            },
+            interval: Duration::from_secs(interval),
+            size,
+            read: if kind == AttackKind::Trickle { 200 } else { 0 },
+            shape: Shape::All,
         }
     }
 
@@ -88,6 +109,18 @@ impl Attack {
                 Some(time) if !time.is_zero() => self.interval = time,
                 _ => return refuse("a time, such as 100ms or 1s"),
             },
+            "size" if kind.has_size() => match bytes(value) {
+                Some(size @ 1..=MAX_SIZE) => self.size = size,
+                _ => return refuse("bytes, 1 to 1GiB, such as 65536, 64KiB or 16MiB"),
+            },
+            "read" if kind == AttackKind::Trickle => match number(value) {
+                Some(read @ 1..=MAX_RATE) => self.read = read,
+                _ => return refuse("bytes per second, at least 1"),
+            },
+            "shape" if kind == AttackKind::Topics => match Shape::named(value) {
+                Some(shape) => self.shape = shape,
+                None => return refuse(Shape::NAMES),
+            },
             _ => {
                 let takes = kind.parameters();
                 return plan_error(format!("attack {kind} has no '{key}': it takes {takes}"));
@@ -103,6 +136,25 @@ fn number(text: &str) -> Option<u64> {
         'k' | 'K' => (&text[..text.len() - 1], 1_000),
         'm' | 'M' => (&text[..text.len() - 1], 1_000_000),
         _ => (text, 1),
+    };
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits
+        .parse::<u64>()
+        .ok()
+        .filter(|_| plain)?
+        .checked_mul(factor)
+}
+
+/// `65536`, `64KiB`, `16MiB`.
+fn bytes(text: &str) -> Option<u64> {
+    let (digits, factor) = if let Some(digits) = text.strip_suffix("KiB") {
+        (digits, 1 << 10)
+    } else if let Some(digits) = text.strip_suffix("MiB") {
+        (digits, 1 << 20)
+    } else if let Some(digits) = text.strip_suffix("GiB") {
+        (digits, 1 << 30)
+    } else {
+        (text, 1)
     };
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
     digits
@@ -148,8 +200,9 @@ impl FromStr for Attack {
     fn from_str(text: &str) -> Result<Self, PlanError> {
         let mut words = text.split(',').map(str::trim);
         let name = words.next().unwrap_or_default();
-        let Some(kind) = AttackKind::ALL.into_iter().find(|kind| kind.name() == name) else {
-            let names = AttackKind::ALL.map(AttackKind::name).join(", ");
+        let Some(kind) = AttackKind::all().find(|kind| kind.name() == name) else {
+            let names: Vec<_> = AttackKind::all().map(AttackKind::name).collect();
+            let names = names.join(", ");
             return plan_error(format!(
                 "there is no attack '{name}': expected one of {names}"
             ));
@@ -186,6 +239,15 @@ impl fmt::Display for Attack {
         }
         if self.interval != usual.interval {
             write!(f, ",interval={}", time_text(self.interval))?;
+        }
+        if self.size != usual.size {
+            write!(f, ",size={}", self.size)?;
+        }
+        if self.read != usual.read {
+            write!(f, ",read={}", self.read)?;
+        }
+        if self.shape != usual.shape {
+            write!(f, ",shape={}", self.shape)?;
         }
         if self.seed != usual.seed {
             write!(f, ",seed={}", self.seed)?;

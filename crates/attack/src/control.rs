@@ -27,10 +27,21 @@ macro_rules! counts {
 }
 
 counts! {
-    /// Frames handed to the device.
+    /// Frames handed to the device; messages written, for an attack with messages.
     Sent = "sent",
-    /// Frames that were due and not sent, because no buffer was free or the transmit ring was full.
+    /// Frames that were due and not sent, because no buffer was free or the transmit ring was full; messages that were due and not
+    /// written, because no connection had room.
     NoRoom = "no_room",
+    /// Bytes of the messages written.
+    SentBytes = "sent_bytes",
+    /// Messages received.
+    Received = "received",
+    /// Bytes received.
+    ReceivedBytes = "received_bytes",
+    /// Messages received that report an error: they begin with `{"error"`.
+    Errors = "errors",
+    /// Attempts to connect that failed.
+    Unconnected = "unconnected",
     /// SYN-ACKs received.
     SynAck = "syn_ack",
     /// Resets received.
@@ -39,7 +50,7 @@ counts! {
     Ack = "ack",
     /// Segments with payload received.
     Data = "data",
-    /// Connections opened: SYN-ACK received and answered.
+    /// Connections opened: SYN-ACK received and answered, or connected by the kernel.
     Opened = "opened",
     /// Connections upgraded: status 101.
     Upgraded = "upgraded",
@@ -65,6 +76,10 @@ counts! {
     Close1007 = "close_1007",
     /// Close frames of the server with code 1009.
     Close1009 = "close_1009",
+    /// Close frames of the server with code 1008.
+    Close1008 = "close_1008",
+    /// Close frames of the server with code 1013.
+    Close1013 = "close_1013",
     /// Close frames of the server with another code, or none.
     CloseOther = "close_other",
     /// Connections ended by the server with a FIN.

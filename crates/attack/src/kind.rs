@@ -25,11 +25,23 @@ pub enum AttackKind {
     SlowHandshake,
     /// Requests and WebSocket frames that break RFC 6455.
     BadFrames,
+    /// Subscriptions to overlapping wildcard patterns, and publications that match as many of them as possible.
+    Topics,
+    /// Compressed messages of a few kilobytes that inflate to many megabytes (RFC 7692).
+    Deflate,
+    /// Subscriptions that are made and ended as fast as possible.
+    Churn,
+    /// As many long, distinct subscriptions as the server takes.
+    Subscriptions,
+    /// Messages that are begun and never finished, with a byte now and then.
+    Unfinished,
+    /// Peers that request large answers and read a few bytes a second.
+    Trickle,
 }
 
 impl AttackKind {
-    /// All of them.
-    pub const ALL: [Self; 10] = [
+    /// Attacks with packets, over the devices of the user-space TCP.
+    pub const PACKETS: [Self; 10] = [
         Self::SynFlood,
         Self::AckStorm,
         Self::RstStorm,
@@ -41,6 +53,21 @@ impl AttackKind {
         Self::SlowHandshake,
         Self::BadFrames,
     ];
+
+    /// Attacks with messages, over the kernel's sockets.
+    pub const MESSAGES: [Self; 6] = [
+        Self::Topics,
+        Self::Deflate,
+        Self::Churn,
+        Self::Subscriptions,
+        Self::Unfinished,
+        Self::Trickle,
+    ];
+
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::PACKETS.into_iter().chain(Self::MESSAGES)
+    }
 
     /// The name on the command line and in the names of counters.
     #[must_use]
@@ -56,6 +83,12 @@ impl AttackKind {
             Self::SlowReader => "slow-reader",
             Self::SlowHandshake => "slow-handshake",
             Self::BadFrames => "bad-frames",
+            Self::Topics => "topics",
+            Self::Deflate => "deflate",
+            Self::Churn => "churn",
+            Self::Subscriptions => "subscriptions",
+            Self::Unfinished => "unfinished",
+            Self::Trickle => "trickle",
         }
     }
 
@@ -77,7 +110,33 @@ impl AttackKind {
             Self::SlowReader => "clients that request much data and read a few bytes at a time",
             Self::SlowHandshake => "handshakes of TCP and HTTP that never end",
             Self::BadFrames => "requests and frames that break RFC 6455",
+            Self::Topics => "overlapping wildcard subscriptions, and publications that match them",
+            Self::Deflate => "compressed messages that inflate a thousandfold",
+            Self::Churn => "subscriptions made and ended as fast as possible",
+            Self::Subscriptions => "as many long subscriptions as the server takes",
+            Self::Unfinished => "messages that are begun and never finished",
+            Self::Trickle => "peers that request much and read a few bytes a second",
         }
+    }
+
+    /// Whether the attack sends messages over the kernel's sockets, and not packets over a device.
+    #[must_use]
+    pub const fn is_messages(self) -> bool {
+        matches!(
+            self,
+            Self::Topics
+                | Self::Deflate
+                | Self::Churn
+                | Self::Subscriptions
+                | Self::Unfinished
+                | Self::Trickle
+        )
+    }
+
+    /// Whether the attack subscribes and publishes, so that the server has to offer topics.
+    #[must_use]
+    pub const fn needs_topics(self) -> bool {
+        matches!(self, Self::Topics | Self::Churn | Self::Subscriptions)
     }
 
     /// Whether the attack has connections.
@@ -96,17 +155,31 @@ impl AttackKind {
 
     /// Whether the attack has an interval.
     pub(crate) const fn has_interval(self) -> bool {
-        matches!(self, Self::SlowReader | Self::SlowHandshake)
+        matches!(
+            self,
+            Self::SlowReader | Self::SlowHandshake | Self::Unfinished
+        )
+    }
+
+    /// Whether the attack's messages have a size.
+    pub(crate) const fn has_size(self) -> bool {
+        matches!(self, Self::Deflate | Self::Unfinished | Self::Trickle)
     }
 
     /// The parameters of the attack, for error texts.
-    pub(crate) fn parameters(self) -> &'static str {
-        match (self.connects(), self.targets_load(), self.has_interval()) {
-            (true, _, true) => "rate, seed, connections and interval",
-            (true, ..) => "rate, seed and connections",
-            (_, true, _) => "rate, seed and live",
-            _ => "rate and seed",
-        }
+    pub(crate) fn parameters(self) -> String {
+        let own = [
+            (self.connects(), "connections"),
+            (self.targets_load(), "live"),
+            (self.has_interval(), "interval"),
+            (self.has_size(), "size"),
+            (self == Self::Trickle, "read"),
+            (self == Self::Topics, "shape"),
+        ];
+        let own = own.iter().filter(|(has, _)| *has).map(|(_, name)| *name);
+        let mut names: Vec<&str> = ["rate", "seed"].into_iter().chain(own).collect();
+        let last = names.pop().unwrap_or_default();
+        format!("{} and {last}", names.join(", "))
     }
 }
 

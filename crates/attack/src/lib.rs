@@ -1,4 +1,6 @@
-//! Packet attacks beside a regular load on the same device.
+//! Attacks beside a regular load: with packets on the load's own device, or with messages over sockets of their own.
+//!
+//! # Packets
 //!
 //! An [`Attacker`] wraps the device below the load's TCP stack, as a tap does. It adds frames of its own to the frames sent, at a
 //! packet rate, and removes the answers to them from the frames received. The load above it is unchanged, so that the cost of an
@@ -31,6 +33,12 @@
 //! # drop(device);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Messages
+//!
+//! [`MessageAttacks`] is a thread with connections of its own, over the kernel's sockets, to any WebSocket server. Each attack uses
+//! correct WebSocket messages that cost the server more than they cost the client. The thread also has a [`Witness`]: subscribers
+//! that count the publications which the attack makes the server lose.
 
 #![forbid(unsafe_code)]
 
@@ -43,6 +51,7 @@ mod flood;
 mod kind;
 mod link;
 mod malformed;
+mod messages;
 mod neighbour;
 mod options;
 mod pace;
@@ -51,6 +60,7 @@ mod reader;
 mod rng;
 mod script;
 mod segment;
+mod shape;
 mod sources;
 mod target;
 mod template;
@@ -61,6 +71,8 @@ pub use attacker::Attacker;
 pub use control::{AttackControl, AttackCounters, Count};
 pub use error::PlanError;
 pub use kind::AttackKind;
+pub use messages::{MessageAttacks, MessageOptions, TopicTexts, Witness};
 pub use options::AttackOptions;
 pub use plan::AttackPlan;
+pub use shape::Shape;
 pub use target::MAX_ADDRESSES;

@@ -60,6 +60,12 @@ impl AttackOptions {
 
     /// All sources, whether they are a pool, and the sources of each attack on this lcore.
     pub(crate) fn own_sources(&self) -> Result<(Sources, bool, Vec<Sources>), PlanError> {
+        if self.plan.is_messages() {
+            return plan_error(format!(
+                "{} sends messages over sockets, and no packets",
+                self.plan
+            ));
+        }
         let (all, pool) = self.sources()?;
         let attacks = self.plan.attacks().len();
         let own = all.part(self.lcore, self.lcores.max(1));

@@ -29,7 +29,7 @@ impl AttackPlan {
     /// A plan of these attacks, from the load's own addresses.
     ///
     /// # Errors
-    /// If there is no attack, or two of one kind.
+    /// If there is no attack, two of one kind, or one with packets and one with messages.
     pub fn new(attacks: impl IntoIterator<Item = Attack>) -> Result<Self, PlanError> {
         let attacks: Vec<Attack> = attacks.into_iter().collect();
         if attacks.is_empty() {
@@ -40,10 +40,24 @@ impl AttackPlan {
                 return plan_error(format!("attack {} is there twice", attack.kind));
             }
         }
+        let packets = attacks.iter().find(|attack| !attack.kind.is_messages());
+        let messages = attacks.iter().find(|attack| attack.kind.is_messages());
+        if let (Some(packets), Some(messages)) = (packets, messages) {
+            return plan_error(format!(
+                "{} sends packets over a device and {} sends messages over sockets: they need separate runs",
+                packets.kind, messages.kind
+            ));
+        }
         Ok(Self {
             attacks,
             pool: None,
         })
+    }
+
+    /// Whether the attacks send messages over the kernel's sockets, and not packets over a device. A plan has one kind only.
+    #[must_use]
+    pub fn is_messages(&self) -> bool {
+        self.attacks.iter().all(|attack| attack.kind.is_messages())
     }
 
     /// The attacks.
@@ -134,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_text_of_a_plan_parses_to_the_plan() {
-        for kind in AttackKind::ALL {
+        for kind in AttackKind::all() {
             let plan: AttackPlan = kind.name().parse().expect("a name alone");
             assert_eq!(plan.attacks(), [Attack::new(kind)]);
             assert_eq!(plan.to_string().parse::<AttackPlan>(), Ok(plan));
@@ -143,6 +157,7 @@ mod tests {
             "syn-flood,rate=1M,seed=7+malformed,rate=1",
             "rst-storm,rate=1500,live=100+slow-reader,rate=1k,connections=7,interval=250ms",
             "slow-handshake,rate=10k,interval=3us",
+            "topics,rate=1,shape=deep+deflate,size=65536+trickle,read=9+unfinished,size=1MiB,interval=20s",
         ] {
             let plan: AttackPlan = text.parse().expect("a plan");
             assert_eq!(plan.to_string().parse::<AttackPlan>(), Ok(plan));
@@ -182,6 +197,16 @@ mod tests {
             ("slow-reader,interval=0s", "interval must be a time"),
             ("slow-reader,connections=65537", "1 to 65536"),
             ("syn-flood+syn-flood", "attack syn-flood is there twice"),
+            (
+                "topics+syn-flood",
+                "syn-flood sends packets over a device and topics sends messages over sockets",
+            ),
+            ("deflate,size=2GiB", "size must be bytes, 1 to 1GiB"),
+            ("topics,shape=round", "shape must be all, deep or wide"),
+            (
+                "trickle,shape=all",
+                "has no 'shape': it takes rate, seed, connections, size and read",
+            ),
         ] {
             let said = refused(text);
             assert!(said.contains(says), "{text}: {said}");

@@ -85,6 +85,7 @@ pub fn run<T: Transport + 'static>(
         progress,
         stop,
         spares: Vec::new(),
+        peak: Memory::now(probe),
         failure: None,
         first_error: None,
         errors: 0,
@@ -110,6 +111,8 @@ struct Control<'a> {
     stop: &'a Stop,
     #[allow(clippy::vec_box, reason = "the boxes travel between the threads")]
     spares: Vec<Box<Interval>>,
+    /// The largest memory seen.
+    peak: Memory,
     failure: Option<String>,
     first_error: Option<String>,
     errors: u64,
@@ -271,7 +274,7 @@ impl Control<'_> {
         run.handshake = latency(&total.handshakes, false);
         self.add_tcp_counters(&mut run);
         let after = Memory::now(self.probe);
-        after.write(before, &mut run, self.job, self.probe);
+        after.write(before, &self.peak, &mut run, self.job, self.probe);
         // Up to `max_errors` errors do not fail the run.
         if self.failure.is_none() && self.errors > self.job.max_errors {
             let first = self

@@ -78,8 +78,23 @@ impl Memory {
         }
     }
 
-    /// Writes the difference to `before` into the figures.
-    pub(crate) fn write(&self, before: &Self, run: &mut Run, job: &Job, probe: &ServerProbe) {
+    /// The larger of each.
+    pub(crate) fn max(&self, other: &Self) -> Self {
+        Self {
+            own: self.own.max(other.own),
+            server: self.server.max(other.server),
+        }
+    }
+
+    /// Writes the difference to `before` into the figures, and that of `peak`, the largest seen.
+    pub(crate) fn write(
+        &self,
+        before: &Self,
+        peak: &Self,
+        run: &mut Run,
+        job: &Job,
+        probe: &ServerProbe,
+    ) {
         let connections = job.connections.max(1) as f64;
         let each = |after: u64, before: u64| (after as f64 - before as f64) / connections;
         let holds = matches!(job.scenario, Scenario::Hold | Scenario::Ramp);
@@ -97,6 +112,8 @@ impl Memory {
         if let Some(rss) = self.server {
             let usage = run.server.get_or_insert_default();
             usage.rss = rss;
+            let growth = peak.server.max(self.server).zip(before.server);
+            usage.rss_growth = growth.map(|(peak, before)| peak.saturating_sub(before) as f64);
             if let (true, Some(before)) = (holds, before.server) {
                 usage.rss_per_connection = Some(each(rss, before));
             }

@@ -140,6 +140,8 @@ pub struct Job {
     pub timeout: Duration,
     /// Errors of connections that are allowed before the run fails.
     pub max_errors: u64,
+    /// Whether a run with more errors continues to its end, so that all of them are counted. It fails all the same.
+    pub to_the_end: bool,
     /// With `churn`: messages on each connection.
     pub echoes: usize,
     /// With `fanout`: publishers.
@@ -186,6 +188,7 @@ impl Job {
             verify: Verify::Content,
             timeout: Duration::from_secs(5),
             max_errors: 0,
+            to_the_end: false,
             echoes: 1,
             publishers: 1,
             topics: 1,

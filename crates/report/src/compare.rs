@@ -98,7 +98,7 @@ impl Verdict {
 }
 
 /// The figures that are compared, besides those of `extra`.
-const FIGURES: [&str; 25] = [
+const FIGURES: [&str; 26] = [
     "rate",
     "bytes",
     "errors",
@@ -123,6 +123,7 @@ const FIGURES: [&str; 25] = [
     "server.headroom",
     "server.rss",
     "server.rss_per_connection",
+    "server.rss_growth",
     "done",
 ];
 

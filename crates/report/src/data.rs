@@ -178,4 +178,6 @@ pub struct Usage {
     pub rss: u64,
     /// Resident memory added by each open connection, bytes; with `hold` and `ramp`.
     pub rss_per_connection: Option<f64>,
+    /// Largest resident memory seen during the run less that before its first connection, bytes; `None` if it is not known.
+    pub rss_growth: Option<f64>,
 }

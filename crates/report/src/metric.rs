@@ -64,12 +64,13 @@ enum Cost {
     Headroom,
     Rss,
     RssPerConnection,
+    RssGrowth,
 }
 
 /// The names that [`Metric::named`] knows, for error texts.
 pub const KNOWN: &str = "p50, p99, p99.9 or any other percentile, min, max, mean, stdev (each also as handshake.p99), rate, bytes, sent, done, \
-errors, generator.cores, generator.cpu_per_message, generator.headroom, generator.rss, generator.rss_per_connection \
-(each also with server.), rss_per_connection, extra.NAME";
+errors, generator.cores, generator.cpu_per_message, generator.headroom, generator.rss, generator.rss_per_connection, \
+generator.rss_growth (each also with server.), rss_per_connection, extra.NAME";
 
 impl Metric {
     /// The figure with this name: `p99`, `handshake.max`, `server.cpu_per_message`, ... (see [`KNOWN`]).
@@ -125,9 +126,8 @@ impl Metric {
                 Unit::Share
             }
             Source::Usage(_, Cost::Cores) => Unit::Cores,
-            Source::Usage(_, Cost::Rss | Cost::RssPerConnection) | Source::RssPerConnection => {
-                Unit::Bytes
-            }
+            Source::Usage(_, Cost::Rss | Cost::RssPerConnection | Cost::RssGrowth)
+            | Source::RssPerConnection => Unit::Bytes,
         }
     }
 
@@ -251,6 +251,7 @@ impl Cost {
             "headroom" => Self::Headroom,
             "rss" => Self::Rss,
             "rss_per_connection" => Self::RssPerConnection,
+            "rss_growth" => Self::RssGrowth,
             _ => return None,
         })
     }
@@ -262,6 +263,7 @@ impl Cost {
             Self::Headroom => usage.headroom,
             Self::Rss => Some(usage.rss as f64).filter(|rss| *rss > 0.0),
             Self::RssPerConnection => usage.rss_per_connection,
+            Self::RssGrowth => usage.rss_growth,
         }
     }
 }

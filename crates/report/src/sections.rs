@@ -77,6 +77,7 @@ pub(crate) fn sections(report: &Report) -> Vec<Section> {
             ("headroom", "headroom"),
             ("memory", "rss"),
             ("memory per connection", "rss_per_connection"),
+            ("memory growth", "rss_growth"),
         ]
         .iter()
         .filter_map(|(label, cost)| {

@@ -113,6 +113,7 @@ fn run(slower: f64) -> Run {
             headroom: Some(0.45),
             rss: 40 << 20,
             rss_per_connection: None,
+            rss_growth: None,
         },
         server: Some(Usage {
             cores: 1.0,
@@ -120,6 +121,7 @@ fn run(slower: f64) -> Run {
             headroom: Some(0.0),
             rss: 30 << 20,
             rss_per_connection: None,
+            rss_growth: None,
         }),
         bottleneck: Some("server".into()),
         extra: BTreeMap::new(),

@@ -41,7 +41,9 @@ pub struct StackConfig {
     pub gateway_v6: Option<Ipv6Addr>,
     /// The MAC address of the host; `None`: the device's.
     pub mac: Option<[u8; 6]>,
-    /// The VLAN of the host. `None`: it receives frames with any tag or none, and a flow answers with the tag of its peer.
+    /// The VLAN of the host: it receives and sends frames with exactly this tag. `None`: it receives frames without a tag and
+    /// frames with a priority tag (VLAN 0, IEEE 802.1Q §9.6), and its segments have no tag. A frame of another VLAN, or with
+    /// several tags, is dropped and counted in both cases ([`Reason`](crate::Reason)).
     pub vlan: Option<u16>,
     /// The stack answers ARP, NDP, ICMP echo requests, and connections to closed ports. If `false`, the kernel has the same
     /// addresses and does that, and only the listened ports are ours.

@@ -30,6 +30,7 @@ pub mod fuzzing;
 mod handoff;
 mod info;
 mod ingress;
+mod ip_options;
 mod isn;
 mod neighbours;
 mod next_hop;
@@ -44,6 +45,8 @@ mod ring_reclaim;
 mod routes;
 #[allow(unsafe_code)]
 mod sockets;
+mod source_limit;
+mod source_ports;
 mod stack;
 mod stats;
 mod streams;

@@ -3,12 +3,19 @@
 //! A slot holds at most one socket, in a `SocketStorage` of smoltcp. Each use makes a `SocketSet` of that one storage, which costs
 //! nothing. The rings of slot `i` are the `i`-th part of one region that is mapped but not touched.
 //!
-//! The compiler cannot check two invariants:
+//! The compiler cannot check three invariants:
 //! * A storage is kept as `SocketStorage<'static>`, because its socket borrows rings that live as long as the region. A set
 //!   needs the storage with the lifetime of the borrow. Both have the same layout. Closures that work for any lifetime can
 //!   neither keep a part of the set nor put anything with a shorter lifetime into it.
 //! * The rings of a slot are borrowed only by the socket in that slot, and only made while the slot is empty. The sockets are
 //!   dropped before the region.
+//! * The memory of empty rings is given back to the system, although a socket holds them. That changes their bytes to zero, outside
+//!   of what the compiler sees. It is sound because the same could be written in Rust: [`Sockets::give_back`] borrows all sockets
+//!   mutably, so it could set each byte of their rings to zero through the very references that the sockets hold, and no other
+//!   reference to a ring exists then, since the slices that are lent ([`Sockets::readable`], [`Sockets::send_space`]) borrow
+//!   `Sockets`. The system call has exactly this effect. It is a call of unknown code, which may reach the sockets, so the compiler
+//!   keeps no byte of a ring in a register across it. And the bytes of an empty ring mean nothing: smoltcp reads only bytes that
+//!   were written after they were freed.
 
 use std::cell::RefCell;
 use std::io;
@@ -181,7 +188,8 @@ impl Sockets {
     }
 
     /// Gives the memory of the rings of these slots back to the system. The rings must be empty: a socket then reads only bytes
-    /// that are written afterwards.
+    /// that are written afterwards. A ring that is not empty would lose its bytes, which is wrong but not undefined: they read as
+    /// zero. The module explains why this is sound while sockets hold the rings.
     pub(crate) fn give_back(&mut self, slots: Range<u32>) -> bool {
         let start = self.ring_range(slots.start).start;
         let end = self.ring_range(slots.end).start;

@@ -6,6 +6,7 @@
 //! An input begins with options and the seed of its splits; the module of each target documents them. The rest is the data of a
 //! peer. Splitting the data elsewhere must not change the result.
 
+pub mod control;
 pub mod deflate;
 pub mod events;
 pub mod frames;
@@ -18,15 +19,23 @@ pub mod packet;
 pub mod packets;
 pub mod parse;
 pub mod proxy;
+// The command has no library; these modules depend on nothing else of it.
+#[allow(dead_code)]
+#[path = "../../../crates/cli/src/app/control/question.rs"]
+mod question;
+#[allow(dead_code)]
+#[path = "../../../crates/cli/src/app/control/row.rs"]
+mod row;
 pub mod seeds;
 pub mod session;
+pub mod topics;
 pub mod wire;
 
 /// A target: its name and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 9] = [
     ("handshake", handshake::run),
     ("frames", frames::run),
     ("deflate", deflate::run),
@@ -34,4 +43,6 @@ pub const TARGETS: [Target; 7] = [
     ("packets", packets::run),
     ("parse", parse::run),
     ("proxy", proxy::run),
+    ("topics", topics::run),
+    ("control", control::run),
 ];

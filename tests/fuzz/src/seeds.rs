@@ -5,6 +5,7 @@
 
 use hioload_ws_proto::deflate::Deflater;
 
+mod control;
 mod deflate;
 mod frames;
 mod handshake;
@@ -12,6 +13,7 @@ mod packets;
 mod parse;
 mod proxy;
 mod session;
+mod topics;
 
 /// Name and content.
 pub type Seed = (String, Vec<u8>);
@@ -26,6 +28,8 @@ pub fn of(target: &str) -> Vec<Seed> {
         "parse" => parse::seeds(),
         "proxy" => proxy::seeds(),
         "session" => session::seeds(),
+        "topics" => topics::seeds(),
+        "control" => control::seeds(),
         other => panic!("no such target: {other}"),
     }
 }

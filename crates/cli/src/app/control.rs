@@ -8,6 +8,8 @@
 //! few dozen flows at a time, and the next ones only after the client has taken those.
 
 #[cfg(unix)]
+mod question;
+#[cfg(unix)]
 mod row;
 #[cfg(unix)]
 mod socket;

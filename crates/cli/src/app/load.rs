@@ -5,6 +5,7 @@ mod check;
 mod compare;
 mod display;
 mod memory;
+mod messages;
 mod output;
 mod plan;
 mod tap;
@@ -76,9 +77,10 @@ pub(crate) fn run(arguments: &LoadArgs) -> Result<(), Failure> {
             let result = match &part {
                 None => repeats.once(&mut link, which, None, &mut *progress)?,
                 Some(part) => {
+                    let attacks = part.begin()?;
                     let mut progress = part.with_progress(&mut *progress);
                     let mut result = repeats.once(&mut link, which, Some(part), &mut progress)?;
-                    part.note(&mut result.run);
+                    part.end(attacks, &mut result)?;
                     result
                 }
             };

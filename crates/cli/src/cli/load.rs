@@ -1,5 +1,6 @@
 //! The flags of `hioload load`.
 
+pub(crate) mod attack;
 pub(crate) mod output;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use clap::Args;
 use hioload_attack::AttackPlan;
 use hioload_loadgen::{Arrival, Dialect, Scenario, Sizes, Verify};
 
+use self::attack::{AFTER_ATTACK, MessageArgs};
 use self::output::{AFTER_OUTPUT, LoadCommand, OutputArgs};
 use hioload_tcp::Cidr;
 
@@ -20,17 +22,17 @@ use crate::config::values::{AtLeastOne, LcoreSet, Span, TransportKind, UpTo};
 
 /// `hioload load`
 #[derive(Args, Debug)]
-#[command(after_help = format!("{AFTER_LOAD}\n\n{AFTER_OUTPUT}"), args_conflicts_with_subcommands = true)]
+#[command(after_help = format!("{AFTER_LOAD}\n\n{AFTER_ATTACK}\n\n{AFTER_OUTPUT}"), args_conflicts_with_subcommands = true)]
 pub(crate) struct LoadArgs {
     /// A subcommand for existing reports.
     #[command(subcommand)]
     pub command: Option<LoadCommand>,
     /// ws://HOST[:PORT][/PATH], or ws+unix:/SOCKET[:/PATH]; with --transport memory there is none, or only a /PATH
     pub url: Option<String>,
-    /// echo, rate, ramp, hold, churn, fanout or bulk (below)
-    #[arg(long, value_name = "NAME", default_value = "echo")]
-    pub scenario: Scenario,
-    /// Connections; with fanout, subscribers [default: 64; bulk 4, ramp and hold 10000]
+    /// echo, rate, ramp, hold, churn, fanout or bulk (below) [default: echo; rate beside an attack with messages]
+    #[arg(long, value_name = "NAME")]
+    pub scenario: Option<Scenario>,
+    /// Connections; with fanout, subscribers [default: 64; bulk 4, ramp and hold 10000, beside an attack with messages 32]
     #[arg(long, value_name = "N")]
     pub connections: Option<UpTo<u32, 16_777_216>>,
     /// Messages in flight on each connection [default: 1; rate 1024]
@@ -46,6 +48,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "SIZES")]
     pub size: Option<Sizes>,
     /// The rate per second over all connections: messages (rate), opens (ramp, churn), publications (fanout)
+    /// [default with rate beside an attack with messages: 500]
     #[arg(long, value_name = "N")]
     pub rate: Option<Rate>,
     /// When the messages of an open loop are due: even or poisson
@@ -122,12 +125,15 @@ pub(crate) struct LoadArgs {
     /// An attack beside the load, as NAME[,KEY=VALUE...] (below); repeatable. The load runs twice, without and with it
     #[arg(long, value_name = "ATTACK")]
     pub attack: Vec<AttackPlan>,
-    /// The network that attacks come from [default: other ports of the load's addresses; memory 198.18.0.0/24]
+    /// The network that attacks with packets come from [default: other ports of the load's addresses; memory 198.18.0.0/24]
     #[arg(long, value_name = "ADDR/PREFIX")]
     pub attack_source: Option<Cidr>,
     /// Allow attacks on a server whose address is not private
     #[arg(long)]
     pub i_own_the_target: bool,
+    /// Texts of attacks with messages.
+    #[command(flatten)]
+    pub messages: MessageArgs,
     /// Record the packets of the run in this new pcapng file; with af-xdp, dpdk and memory, whose packets tcpdump does not see
     #[arg(long, value_name = "FILE")]
     pub tap: Option<PathBuf>,
@@ -145,7 +151,31 @@ pub(crate) struct LoadArgs {
     pub dpdk: DpdkArgs,
 }
 
+/// The rate of a bystander of an attack with messages: modest.
+const BYSTANDER_RATE: f64 = 500.0;
+
 impl LoadArgs {
+    /// Whether an attack sends messages over sockets.
+    pub(crate) fn attacks_with_messages(&self) -> bool {
+        self.attack.iter().any(AttackPlan::is_messages)
+    }
+
+    /// The scenario: the given one, or the default.
+    pub(crate) fn scenario(&self) -> Scenario {
+        let default = match self.attacks_with_messages() {
+            true => Scenario::Rate,
+            false => Scenario::Echo,
+        };
+        self.scenario.unwrap_or(default)
+    }
+
+    /// The rate: the given one, or that of a bystander.
+    pub(crate) fn rate(&self) -> Option<f64> {
+        let bystander = self.attacks_with_messages() && self.scenario() == Scenario::Rate;
+        let default = bystander.then_some(BYSTANDER_RATE);
+        self.rate.map(|rate| rate.0).or(default)
+    }
+
     /// How the load reaches the network; `None` if there is none.
     pub(crate) fn link(&self) -> Option<LinkArgs> {
         match self.transport {
@@ -169,19 +199,7 @@ Scenarios:
   hold    opens --connections and keeps them silent: measures memory per connection
   churn   opens, sends --echoes, closes, and repeats, on --connections at a time
   fanout  publishes to --connections subscribers, --in-flight publications at a time or --rate per second
-  bulk    closed loop with large messages
-
-Attacks, with af-xdp, dpdk and memory (rate: packets per second; attacks with connections also take connections=N):
-  syn-flood,rate=100k       SYNs, each from a new source
-  ack-storm, rst-storm      segments of no connection, and (live=50 percent) of the load's connections, with wrong numbers
-  malformed,seed=1          frames that are malformed in any layer up to TCP
-  tiny-segments, overlap    segments of one byte; segments out of order, overlapping and contradicting each other
-  zero-window, slow-reader  clients that request much and do not read, or (interval=1s) read a few bytes at a time
-  slow-handshake            half-open connections, silent ones, or one byte of the request every interval=1s
-  bad-frames                requests and frames that break RFC 6455
-
-The load checks every reply. The first one that is wrong, missing, duplicated or out of order ends the run with code 1.
-Ctrl-C ends the run with the summary; a second Ctrl-C ends the process at once.";
+  bulk    closed loop with large messages";
 
 /// Messages per second: `20000`, `20k`, `1.5M`.
 #[derive(Debug, Clone, Copy, PartialEq)]

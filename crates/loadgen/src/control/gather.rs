@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Control, GRACE};
 use crate::channel::{Command, Notice};
-use crate::figures::{Mark, Moment};
+use crate::figures::{Mark, Memory, Moment};
 use crate::meter::Interval;
 use crate::progress::Phase;
 use crate::usage;
@@ -44,6 +44,7 @@ impl Control<'_> {
             }
         }
         self.errors += sum.error_count();
+        self.peak = self.peak.max(&Memory::now(self.probe));
         (answers == lcores).then(|| Moment {
             interval: sum,
             open,
@@ -111,6 +112,7 @@ impl Control<'_> {
 
     /// Whether the run has to end early.
     pub(crate) fn must_end(&self) -> bool {
-        self.failure.is_some() || self.stop.is_requested() || self.errors > self.job.max_errors
+        let errors = self.errors > self.job.max_errors && !self.job.to_the_end;
+        self.failure.is_some() || self.stop.is_requested() || errors
     }
 }

@@ -1,7 +1,7 @@
 //! The server's side of the control socket.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -12,16 +12,15 @@ use hioload_device::tap::{TapOptions, TapSwitch};
 use hioload_transport::Wanted;
 use hioload_ws::{Endpoint, Remote};
 
+use super::question::{self, Question};
 use super::row::{Ends, Recorded, Row, Start};
 use crate::Failure;
-use crate::config::values::{Control, PeerFilter};
+use crate::config::values::Control;
 
-/// Time for a client to read or write.
+/// Time for a client to send its question, and to take each part of the response.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Time for a whole response.
 const LONGEST: Duration = Duration::from_secs(60);
-/// The most bytes of a question.
-const LONGEST_QUESTION: u64 = 4096;
 
 /// What a control socket controls: the transport decides which questions have an answer.
 pub(crate) enum Controlled {
@@ -204,27 +203,21 @@ fn answer<E: Send>(
 ) -> io::Result<()> {
     client.set_read_timeout(Some(PATIENCE))?;
     client.set_write_timeout(Some(PATIENCE))?;
-    let mut question = String::new();
-    BufReader::new(client.take(LONGEST_QUESTION)).read_line(&mut question)?;
+    let asked = question::read(&mut &*client, Instant::now() + PATIENCE)?;
     let mut out = BufWriter::new(client);
-    let question = question.trim_end();
-    let unknown = || Err(format!("unknown question: {question:?}"));
-    let answered = if question.split(' ').next() == Some("flows") {
-        line(&mut out, start)?;
-        match (parse_wanted(question), controlled) {
-            (None, _) => unknown(),
-            (Some(_), Controlled::Sockets) => Ok(()),
-            (Some(wanted), Controlled::Bypass { .. }) => flows(&mut out, wanted, remote)?,
+    let answered = match (Question::parse(&asked), controlled) {
+        (None, _) => Err(format!("unknown question: {asked:?}")),
+        (Some(Question::Flows(wanted)), _) => {
+            line(&mut out, start)?;
+            match controlled {
+                Controlled::Sockets => Ok(()),
+                Controlled::Bypass { .. } => flows(&mut out, wanted, remote)?,
+            }
         }
-    } else {
-        match (question.strip_prefix("tap "), controlled) {
-            (Some(what), Controlled::Bypass { tap, .. }) => tapped(&mut out, what, tap)?,
-            (Some(_), Controlled::Sockets) => Err(
-                "the kernel handles the packets of this server: record them with tcpdump"
-                    .to_owned(),
-            ),
-            (None, _) => unknown(),
-        }
+        (Some(question), Controlled::Bypass { tap, .. }) => tapped(&mut out, &question, tap)?,
+        (Some(_), Controlled::Sockets) => Err(
+            "the kernel handles the packets of this server: record them with tcpdump".to_owned(),
+        ),
     };
     let ends = Ends {
         end: answered.is_ok(),
@@ -232,20 +225,6 @@ fn answer<E: Send>(
     };
     line(&mut out, &ends)?;
     out.flush()
-}
-
-/// `flows [details] [PEER]`
-fn parse_wanted(question: &str) -> Option<Wanted> {
-    let mut wanted = Wanted::default();
-    for word in question.split(' ').skip(1) {
-        if word == "details" {
-            wanted.details = true;
-        } else {
-            let PeerFilter(peer, port) = word.parse().ok()?;
-            (wanted.peer, wanted.port) = (Some(peer), port);
-        }
-    }
-    Some(wanted)
 }
 
 /// Writes the wanted flows of all lcores, a few at a time.
@@ -275,16 +254,17 @@ fn flows<E: Send>(
 }
 
 /// Starts or stops a recording.
-fn tapped(out: &mut impl Write, what: &str, tap: &TapSwitch) -> io::Result<Result<(), String>> {
-    if what == "stop" {
+fn tapped(
+    out: &mut impl Write,
+    question: &Question<'_>,
+    tap: &TapSwitch,
+) -> io::Result<Result<(), String>> {
+    let Question::Start(snaplen, max_bytes, file) = *question else {
         return match tap.stop() {
             Ok(Some(report)) => line(out, &Recorded::from(report)).map(Ok),
             Ok(None) => Ok(Err("no recording is running".to_owned())),
             Err(why) => Ok(Err(format!("the recording failed: {why}"))),
         };
-    }
-    let Some((snaplen, max_bytes, file)) = parse_start(what) else {
-        return Ok(Err(format!("unknown question: {what:?}")));
     };
     let options = TapOptions::default()
         .snaplen(snaplen)
@@ -294,15 +274,6 @@ fn tapped(out: &mut impl Write, what: &str, tap: &TapSwitch) -> io::Result<Resul
         ErrorKind::ResourceBusy => "a recording is already running".to_owned(),
         _ => format!("{file}: {why}"),
     }))
-}
-
-/// `start SNAPLEN MAX-BYTES FILE`
-fn parse_start(what: &str) -> Option<(u32, u64, &str)> {
-    let mut parts = what.strip_prefix("start ")?.splitn(3, ' ');
-    let snaplen = parts.next()?.parse().ok()?;
-    let max_bytes = parts.next()?.parse().ok()?;
-    let file = parts.next().filter(|file| file.starts_with('/'))?;
-    Some((snaplen, max_bytes, file))
 }
 
 fn line(out: &mut impl Write, what: &impl serde::Serialize) -> io::Result<()> {
@@ -315,48 +286,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_question_for_flows_is_one_line() {
-        let asked = parse_wanted;
-        assert_eq!(asked("flows"), Some(Wanted::default()));
-        let one = Wanted {
-            peer: Some([10, 0, 0, 1].into()),
-            port: Some(80),
-            details: true,
-        };
-        assert_eq!(asked("flows details 10.0.0.1:80"), Some(one));
-        assert_eq!(asked("flows everything"), None);
-    }
-
-    #[test]
-    fn a_question_for_a_recording_is_one_line() {
-        let whole = parse_start("start 128 4096 /tmp/a b.pcapng");
-        assert_eq!(whole, Some((128, 4096, "/tmp/a b.pcapng")));
-        for text in [
-            "start",
-            "start 1 2",
-            "start x 2 /a",
-            "start 1 2 relative",
-            "go",
-        ] {
-            assert_eq!(parse_start(text), None, "{text}");
-        }
-    }
-
-    #[test]
     fn a_recording_starts_once_and_stops_once() {
         let path = std::env::temp_dir().join(format!("hioload-tap-{}.pcapng", std::process::id()));
         let _ = fs::remove_file(&path);
         let tap = TapSwitch::new();
-        let start = format!("start 128 1000000 {}", path.display());
+        let start = format!("tap start 128 1000000 {}", path.display());
         let asked = |what: &str| {
             let mut out = Vec::new();
-            let outcome = tapped(&mut out, what, &tap).expect("a Vec takes all");
+            let question = Question::parse(what).expect("a question");
+            let outcome = tapped(&mut out, &question, &tap).expect("a Vec takes all");
             (outcome, String::from_utf8(out).expect("JSON"))
         };
-        assert!(asked("stop").0.is_err());
+        assert!(asked("tap stop").0.is_err());
         assert_eq!(asked(&start).0, Ok(()));
         assert!(asked(&start).0.is_err_and(|why| why.contains("already")));
-        let (outcome, said) = asked("stop");
+        let (outcome, said) = asked("tap stop");
         assert!(outcome.is_ok() && said.contains("\"written\":0"), "{said}");
         // An existing file is not overwritten.
         assert!(

@@ -1,16 +1,18 @@
-//! `--attack`: each repeat runs without attacks, and then with attacks on the same devices.
+//! `--attack`: each repeat runs without attacks, and then with attacks: with packets on the same devices, or with messages over sockets
+//! of their own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hioload_attack::{AttackControl, AttackOptions, AttackPlan, Attacker};
+use hioload_attack::{AttackControl, AttackOptions, AttackPlan, Attacker, MessageAttacks};
 use hioload_device::Device;
 use hioload_loadgen::progress::{Phase, Progress};
-use hioload_loadgen::{Job, memory};
+use hioload_loadgen::{Job, RepeatResult, memory};
 use hioload_report::{Run, Tick};
 use hioload_tcp::{Cidr, StackConfig};
 use hioload_ws::Endpoint;
 
+use super::messages::{self, Messages};
 use crate::Failure;
 use crate::cli::load::{LoadArgs, LoadTransport};
 
@@ -24,6 +26,8 @@ const FIRST_PORT: u16 = 1024;
 #[derive(Debug, Clone)]
 pub(super) struct AttackPart {
     options: AttackOptions,
+    /// Set if the attacks send messages.
+    messages: Option<Messages>,
     control: AttackControl,
     /// Whether this part of the repeat runs them.
     attacks: bool,
@@ -38,13 +42,9 @@ impl AttackPart {
             }
             return Ok(None);
         }
-        if arguments.transport.is_sockets() {
-            return Err(Failure::usage(
-                "--attack creates packets and needs --transport af-xdp, dpdk or memory",
-            ));
-        }
         let attacks = arguments.attack.iter().flat_map(AttackPlan::attacks);
         let mut plan = AttackPlan::new(attacks.cloned()).map_err(usage)?;
+        fits_transport(&plan, arguments)?;
         let memory = arguments.transport == LoadTransport::Memory;
         let pool = match arguments.attack_source {
             None if memory => Some(MEMORY_POOL.parse::<Cidr>().map_err(usage)?),
@@ -59,13 +59,43 @@ impl AttackPart {
         plan.check_target(*target, memory || arguments.i_own_the_target)
             .map_err(usage)?;
         let control = AttackControl::new(&plan);
+        let messages = match plan.is_messages() {
+            true => Some(Messages::new(plan.clone(), *target, arguments, job).map_err(usage)?),
+            false => None,
+        };
         let mut options = AttackOptions::new(plan, *target, []);
         options.path.clone_from(&job.target);
         Ok(Some(Self {
             options,
+            messages,
             control,
             attacks: false,
         }))
+    }
+
+    /// Sockets of the attacks, besides those of the load.
+    pub(super) fn sockets(&self) -> usize {
+        self.messages.as_ref().map_or(0, Messages::sockets)
+    }
+
+    /// Starts the thread of attacks with messages, and their witness. The attacks themselves begin with the load.
+    pub(super) fn begin(&self) -> Result<Option<MessageAttacks>, Failure> {
+        let messages = self.messages.as_ref();
+        messages.map(|one| one.begin(&self.control)).transpose()
+    }
+
+    /// Ends the attacks. Adds to the result which part it is, the counters, and what the witness has seen.
+    pub(super) fn end(
+        &self,
+        attacks: Option<MessageAttacks>,
+        result: &mut RepeatResult,
+    ) -> Result<(), Failure> {
+        self.control.stop();
+        if let Some(attacks) = attacks {
+            messages::end(attacks, result)?;
+        }
+        self.note(&mut result.run);
+        Ok(())
     }
 
     /// The text for a report.
@@ -129,7 +159,7 @@ impl AttackPart {
     }
 
     /// Adds to a run which part it is, and the counters of the attacks.
-    pub(super) fn note(&self, run: &mut Run) {
+    fn note(&self, run: &mut Run) {
         run.part = if self.attacks { "attacked" } else { "quiet" }.to_owned();
         if self.attacks {
             let counters = self.control.counters();
@@ -137,6 +167,28 @@ impl AttackPart {
                 .extend(counters.iter().map(|(name, n)| (name, n as f64)));
         }
     }
+}
+
+/// Checks that the transport can carry the attacks.
+fn fits_transport(plan: &AttackPlan, arguments: &LoadArgs) -> Result<(), Failure> {
+    let kinds: Vec<_> = plan.attacks().iter().map(|one| one.kind.name()).collect();
+    let kinds = kinds.join(" and ");
+    if plan.is_messages() && !arguments.transport.is_sockets() {
+        return Err(Failure::usage(format!(
+            "--attack {kinds} sends messages over sockets: it needs --transport sockets"
+        )));
+    }
+    if plan.is_messages() && arguments.attack_source.is_some() {
+        return Err(Failure::usage(format!(
+            "--attack {kinds} connects from the addresses of this machine: it takes no --attack-source"
+        )));
+    }
+    if !plan.is_messages() && arguments.transport.is_sockets() {
+        return Err(Failure::usage(format!(
+            "--attack {kinds} creates packets and needs --transport af-xdp, dpdk or memory"
+        )));
+    }
+    Ok(())
 }
 
 fn usage(why: impl std::fmt::Display) -> Failure {

@@ -13,14 +13,14 @@ pub(super) fn check(
     sizes: &Sizes,
 ) -> Result<(), Failure> {
     let wrong = |text: String| Err(Failure::usage(text));
-    let scenario = arguments.scenario;
+    let scenario = arguments.scenario();
     if !arguments.source.is_empty() && !arguments.transport.is_sockets() {
         return wrong(
             "--source needs --transport sockets; user-space TCP connects from the addresses of --ip"
                 .to_owned(),
         );
     }
-    if scenario == Scenario::Rate && arguments.rate.is_none() {
+    if scenario == Scenario::Rate && arguments.rate().is_none() {
         return wrong("--scenario rate needs a --rate, in messages per second".to_owned());
     }
     if arguments.rate.is_some()
@@ -72,7 +72,7 @@ fn turns(arguments: &LoadArgs, connections: usize, lcores: usize) -> Result<(), 
     let one = arguments.in_flight.as_ref().is_none_or(|n| n.0 == 1) && arguments.max_errors == 0;
     let wrong = if active == 0 && silent == 0 {
         return Ok(());
-    } else if arguments.scenario != Scenario::Echo {
+    } else if arguments.scenario() != Scenario::Echo {
         "--active and --silent need --scenario echo".to_owned()
     } else if silent + active.max(lcores) > connections {
         format!(

@@ -26,6 +26,15 @@ const FOR_CHURN: usize = 64;
 /// The subprotocol of topics.
 const TOPICS: &str = "hioload.topics.v1";
 
+/// Connections of the bystander of an attack with messages.
+const BYSTANDERS: usize = 32;
+/// Sizes of its messages. The large ones do not fit a receive buffer, so that the server has to store their beginning.
+const BYSTANDER_SIZES: &str = "64:19,131072:1";
+
+fn usage(why: impl std::fmt::Display) -> Failure {
+    Failure::usage(why.to_string())
+}
+
 /// The parameters of a load.
 pub(super) struct LoadSetup {
     pub(super) job: Arc<Job>,
@@ -51,9 +60,11 @@ impl LoadSetup {
 /// Fills in the defaults, and checks that the arguments agree.
 pub(super) fn plan(arguments: &LoadArgs) -> Result<LoadSetup, Failure> {
     let load_target = LoadTarget::of(arguments)?;
-    let scenario = arguments.scenario;
+    let scenario = arguments.scenario();
+    let attacked = arguments.attacks_with_messages();
     let (connections, in_flight, size) = match scenario {
         Scenario::Echo | Scenario::Churn | Scenario::Fanout => (64, 1, 64),
+        Scenario::Rate if attacked => (BYSTANDERS, 1024, 64),
         Scenario::Rate => (64, 1024, 64),
         Scenario::Ramp | Scenario::Hold => (10_000, 1, 64),
         Scenario::Bulk => (4, 1, 1 << 20),
@@ -66,7 +77,11 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<LoadSetup, Failure> {
         .in_flight
         .as_ref()
         .map_or(in_flight, |n| n.0 as usize);
-    let sizes = arguments.size.clone().unwrap_or_else(|| Sizes::fixed(size));
+    let sizes = match &arguments.size {
+        Some(sizes) => sizes.clone(),
+        None if attacked && scenario == Scenario::Rate => BYSTANDER_SIZES.parse().map_err(usage)?,
+        None => Sizes::fixed(size),
+    };
     let lcores = match &arguments.lcores {
         None => place(None),
         Some(LcoreSet(lcores)) => place(Some(lcores)),
@@ -77,9 +92,6 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<LoadSetup, Failure> {
         Lcores::Cpus(cpus) => cpus.len(),
     };
     check(arguments, connections, count, &sizes)?;
-    if arguments.transport.is_sockets() {
-        fit_open_files(connections + arguments.publishers.0 as usize, count)?;
-    }
     let topics = scenario == Scenario::Fanout && arguments.dialect == Dialect::Topics;
     let mut protocols = arguments.protocol.clone();
     let mut target = load_target.resource;
@@ -122,7 +134,7 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<LoadSetup, Failure> {
     job.silent = arguments.silent as usize;
     job.sizes = sizes;
     job.kind = kind;
-    job.rate = arguments.rate.map(|rate| rate.0);
+    job.rate = arguments.rate();
     job.arrival = arguments.arrival;
     job.duration = arguments.duration.0.0;
     job.warmup = arguments.warmup.0;
@@ -130,12 +142,17 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<LoadSetup, Failure> {
     job.verify = arguments.verify;
     job.timeout = arguments.timeout.0.0;
     job.max_errors = arguments.max_errors;
+    job.to_the_end = attacked;
     job.echoes = arguments.echoes.0 as usize;
     job.publishers = arguments.publishers.0 as usize;
     job.topics = arguments.topics.0.max(arguments.publishers.0) as usize;
     job.dialect = arguments.dialect;
     job.lcores = count;
     let attack = AttackPart::new(arguments, &job)?;
+    if arguments.transport.is_sockets() {
+        let attackers = attack.as_ref().map_or(0, AttackPart::sockets);
+        fit_open_files(connections + job.publishers + attackers, count)?;
+    }
     let plan = Plan {
         url: match arguments.transport {
             LoadTransport::Memory => String::new(),

@@ -100,8 +100,8 @@ impl std::str::FromStr for PlotChoice {
 pub(crate) const AFTER_OUTPUT: &str = "\
 Conditions: a figure, one of < <= > >= ==, and a limit with its unit (ns us ms s; k M; KiB MiB GiB; %).
   Figures: p50, p99, p99.9 or any other percentile, min, max, mean, stdev, each also of handshakes (handshake.p99); rate,
-  bytes (per second), sent, done, errors; cores, cpu_per_message, headroom, rss, rss_per_connection of a side
-  (server.cpu_per_message, generator.headroom); rss_per_connection, of the larger side; extra.NAME.
+  bytes (per second), sent, done, errors; cores, cpu_per_message, headroom, rss, rss_per_connection, rss_growth
+  of a side (server.cpu_per_message, generator.headroom); rss_per_connection, of the larger side; extra.NAME.
   With several runs the median counts, and the sum of errors. rate>=99% is relative to --rate, errors<0.1% to all tries.
   With an attack a condition applies to both parts, or to one: quiet.p99<1ms, attacked.p99<5ms. A condition on a figure
   that was not measured does not hold.";
