@@ -97,7 +97,7 @@ fn options(arguments: &ConnectArgs, messages: Messages) -> ServerOptions {
     let mut sockets = SocketOptions::default();
     sockets.tx_chunks = sockets
         .tx_chunks
-        .max((in_flight_bytes / sockets.tx_chunk).saturating_mul(2));
+        .max((in_flight_bytes / sockets.tx_chunk).saturating_mul(4));
     ServerOptions::new()
         .lcores(1)
         .config(config)

@@ -335,7 +335,8 @@ section! {
         tx_chunk: UpTo<Size, MOST_BUFFER>, "SIZE", "16KiB", Start;
         /// Send buffers of each lcore
         ///
-        /// They are address space; they use memory only while they hold data.
+        /// They are address space; they use memory only while they hold data. One connection may use a quarter of them, and half of what is
+        /// left.
         tx_chunks: UpTo<usize, MOST_SLOTS>, "N", "16384", Start;
         /// The mode of the files of Unix sockets; `umask`: as the umask leaves it, and 0660 if there is a `unix_group`
         ///
