@@ -359,6 +359,7 @@ impl<H: Handler> App<H> {
         id: ConnId,
         f: impl FnOnce(&mut H, &mut H::Conn, &mut ConnCx<'_, C, H::Event>),
     ) {
+        self.core.counters.heartbeat.visit(id);
         if self
             .core
             .session(id)

@@ -284,6 +284,10 @@ pub struct Tunables {
     /// Time of one connection in one turn; zero: no bound. Beyond: the rest of its messages waits for the next turn. Changes:
     /// now.
     pub visit_time: Duration,
+    /// Time after which an lcore that has not finished a turn counts as stalled: it is logged, and
+    /// [`CountersHandle::stalled`](crate::CountersHandle::stalled) counts it until it turns again. Zero: never. Counter `stalls`.
+    /// Changes: now.
+    pub watchdog: Duration,
 }
 
 impl Tunables {
@@ -316,6 +320,7 @@ impl Default for Tunables {
             turn_messages: 1024,
             turn_time: Duration::from_micros(250),
             visit_time: Duration::from_micros(100),
+            watchdog: Duration::from_secs(1),
         }
     }
 }

@@ -340,8 +340,7 @@ impl<E: Send + 'static> Core<E> {
     }
 
     fn subscribe(&mut self, id: ConnId, pattern: &str) -> Result<bool, TopicError> {
-        let limit = self.tunables.limits.max_subscriptions as usize;
-        if self.session(id).is_none() || self.topics.contains(pattern, id.index) {
+        if self.session(id).is_none() {
             return Ok(false);
         }
         let held = self.sessions[id.index as usize].extra.as_ref();
@@ -350,21 +349,21 @@ impl<E: Send + 'static> Core<E> {
         });
         let cost = most_bytes(pattern);
         let limits = &self.tunables.limits;
-        let refusal = if count >= limit || bytes + cost > limits.subscription_bytes {
-            Some(TopicError::TooMany)
-        } else {
-            None
-        };
-        let added = match refusal {
-            None => self.topics.subscribe(pattern, id.index),
-            Some(refusal) => {
-                self.counters.subscriptions_refused.bump();
-                return Err(refusal);
+        if count >= limits.max_subscriptions as usize || bytes + cost > limits.subscription_bytes {
+            // A subscription that exists already needs no room.
+            if self.topics.contains(pattern, id.index) {
+                return Ok(false);
             }
-        };
-        let Ok(Some(set)) = added else {
             self.counters.subscriptions_refused.bump();
-            return Err(TopicError::NoMemory);
+            return Err(TopicError::TooMany);
+        }
+        let set = match self.topics.subscribe(pattern, id.index) {
+            Ok(Some(set)) => set,
+            Ok(None) => return Ok(false),
+            Err(_) => {
+                self.counters.subscriptions_refused.bump();
+                return Err(TopicError::NoMemory);
+            }
         };
         let extra = self.sessions[id.index as usize].extra();
         extra.subscriptions.push(set);

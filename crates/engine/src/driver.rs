@@ -45,6 +45,7 @@ impl<H: Handler> Driver for App<H> {
     fn on_data<C: Connections>(&mut self, io: &mut C, id: ConnId, data: &mut [u8]) -> Taken {
         self.core.work.begin_visit();
         self.core.work.charge(cost::EVENT);
+        self.core.counters.heartbeat.visit(id);
         let Some(session) = self.core.session(id) else {
             return Taken {
                 bytes: data.len(),

@@ -15,6 +15,7 @@ use crate::config::{Config, ReconfigureError, Tunables};
 use crate::core::{Core, LcoreInit};
 use crate::counters::Totals;
 use crate::handler::{ClosedBy, Handler};
+use crate::heartbeat::Step;
 use crate::session::Phase;
 use crate::work::{Part, cost};
 
@@ -162,6 +163,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         while !self.is_done() {
             let timeout = self.next_wait();
             let slept = timeout != Some(Duration::ZERO);
+            self.app.core.counters.heartbeat.enter(Step::Waiting);
             let result = self.io.wait(timeout);
             if slept {
                 self.app.core.mailbox.awake();
@@ -182,6 +184,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             core.counters.idle_nanos.add(idle as u64);
         }
         core.now = now;
+        core.counters.heartbeat.enter(Step::Commands);
         core.counters.turns.bump();
         let tunables = &core.tunables;
         let (turn, visit) = (tunables.turn_time, tunables.visit_time);
@@ -190,8 +193,10 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         let Self { io, app, .. } = self;
         app.core.work.begin(Part::Commands);
         let commands = app.run_commands(io);
+        app.core.counters.heartbeat.enter(Step::Timers);
         app.core.work.begin(Part::Timers);
         app.run_timers(io);
+        app.core.counters.heartbeat.enter(Step::Turn);
         let acted = H::TURNS
             && app
                 .call_lcore(io, |handler, cx| handler.on_turn(cx))
@@ -214,11 +219,13 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         };
         self.delivered = delivered;
         app.core.work.begin(Part::Dispatch);
+        app.core.counters.heartbeat.enter(Step::Dispatch);
         let Activity { events, more, .. } = io.dispatch(app, budget, now);
         if more && app.core.work.is_exhausted() {
             app.core.counters.turns_cut.bump();
         }
         app.core.work.begin(Part::Flush);
+        app.core.counters.heartbeat.enter(Step::Flush);
         io.flush(app);
         let unflushed = io.has_unflushed();
         app.core.unsent.flushed(io.flush_rounds(), unflushed);
@@ -320,6 +327,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     /// Ends the loop: closes every connection, flushes once, and calls `on_close` for each that was open.
     pub fn finish(mut self) {
         let Self { io, app, .. } = &mut self;
+        app.core.counters.heartbeat.enter(Step::Finish);
         io.stop_listening();
         for index in 0..app.core.sessions.len() as u32 {
             match app.core.sessions[index as usize].phase {
@@ -338,6 +346,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         app.core.mailbox.ring_doorbells();
         self.app.core.counters.publish(&self.io);
         self.publish_below();
+        self.app.core.counters.heartbeat.enter(Step::Ended);
     }
 
     /// Publishes the counters of the layers below the transport.
@@ -407,6 +416,9 @@ impl<H: Handler> App<H> {
                 } = *request;
                 let next = io.flows(from, &wanted, &mut rows);
                 self.core.work.add(cost::FLOWS);
+                for row in &mut rows {
+                    row.client = self.core.client(row.conn);
+                }
                 // The caller may have timed out.
                 let _ = answer.try_send((rows, next));
             }

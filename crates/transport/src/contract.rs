@@ -132,8 +132,8 @@ pub struct Activity {
 pub enum SendError {
     /// The connection has ended, or its sending side was finished or closed.
     Closed,
-    /// The bound of the connection's queue is reached, or the lcore's pool has no chunk left. The last quarter of the pool
-    /// is for connections that are not blocked.
+    /// The bound of the connection's queue is reached, or the lcore's pool has no chunk left for it. The last quarter of the pool is for
+    /// connections that are not blocked and hold at most four chunks. Of the rest, a connection may hold half as much as is left.
     Full,
 }
 

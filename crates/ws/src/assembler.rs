@@ -19,8 +19,8 @@ pub struct AssemblerOptions {
     pub limits: Limits,
     /// Bytes that the unfinished messages of all connections of the lcore may hold together. Each message counts with the
     /// payload received so far, compressed if it is, and about 300 bytes more. The connection that would exceed the budget is failed
-    /// with 1013, and so is one whose message would have more than a quarter of it (at least 16 KiB). The last quarter is reserved for messages of at most 16 KiB so far. Vectors grow by doubling, so the memory in use may be
-    /// twice as much.
+    /// with 1013, and so is one whose message would have more than a quarter of it (at least 16 KiB). The last quarter is reserved for
+    /// messages of at most 16 KiB so far. Vectors grow by doubling, so the memory in use may be twice as much.
     pub budget: usize,
     /// A buffer larger than this is not kept for the next message. The last reassembled and the last inflated message keep
     /// their buffers, of any size, until the next one: two buffers for each lcore.

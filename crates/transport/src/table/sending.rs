@@ -10,10 +10,6 @@ use super::send_queue::{SendQueue, room_when_empty};
 use super::{Entry, Table, flag};
 use crate::{ConnId, SendError};
 
-/// This fraction (1 / N) of the pool's chunks is reserved for connections that are not blocked: peers that do not read may hold
-/// the others for as long as they like, and connections whose peers read are still answered.
-const RESERVED_FOR_UNBLOCKED: usize = 4;
-
 /// The steps that remain after a connection has sent all its queued bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Drained {
@@ -256,7 +252,6 @@ impl<E> Table<E> {
     /// The network took only a part of the queue, or nothing; `moved` is whether it took something. Returns whether the connection
     /// was not blocked before: the driver receives `on_blocked` then.
     pub(crate) fn blocked(&mut self, id: ConnId, moved: bool) -> bool {
-        let reserved = self.pool.capacity() / RESERVED_FOR_UNBLOCKED;
         let Some((entry, queue)) = self.with_queue(id) else {
             return false;
         };
@@ -265,7 +260,7 @@ impl<E> Table<E> {
             entry.flags.set(flag::MOVED);
         }
         if let Some(queue) = queue {
-            queue.leave(reserved);
+            queue.set_blocked();
         }
         newly
     }

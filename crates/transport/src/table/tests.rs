@@ -4,7 +4,7 @@ use super::*;
 use crate::SendError;
 
 fn table() -> Table<u32> {
-    let pool = Pool::new(&PoolOptions::new(16, 1024)).unwrap();
+    let pool = Pool::new(&PoolOptions::new(64, 1024)).unwrap();
     Table::new(Vec::with_capacity(8), pool, 4096)
 }
 

@@ -48,6 +48,10 @@ pub trait Harness: Sized {
     /// Whether an abort looks different from a close.
     const HAS_RESET: bool;
 
+    /// Whether this machine has what the transport needs.
+    fn is_available() -> bool {
+        true
+    }
     fn new(setup: Setup) -> Self;
     fn io(&mut self) -> &mut Self::Io;
     fn dial(&mut self) -> Self::Wire;
