@@ -74,9 +74,11 @@ pub struct StackConfig {
     pub user_timeout: Duration,
     /// A released flow that has not closed after this time is reset.
     pub linger: Duration,
-    /// The most RST segments per second in answer to segments of no flow.
+    /// The most RST segments per second in answer to segments of no flow, and challenge ACKs of RSTs and SYNs (RFC 5961 §3.2, §4.2).
+    /// One host gets at most an eighth. The number that a tenth of a second allows is drawn between half of its part and all of it,
+    /// so that it tells nobody which answers others got.
     pub rst_rate: u32,
-    /// The most ICMP echo replies per second.
+    /// The most ICMP echo replies per second. One host gets at most a quarter; the rest is as for `rst_rate`.
     pub icmp_rate: u32,
     /// The key of the flow hash and of the initial sequence numbers. It must be secret, and the same for all lcores of a
     /// server.
