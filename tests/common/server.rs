@@ -50,8 +50,16 @@ impl Server {
     /// Starts a server with one lcore, or as many as `flags` want, and its counters on a free port of 127.0.0.1, or where the
     /// environment says, with its number of lcores; `flags` come on top.
     pub fn start(flags: &[&str]) -> Self {
-        let mut child = serve(flags)
-            .arg("--stats")
+        Self::spawn(serve(flags).arg("--stats"))
+    }
+
+    /// Starts a server on this machine with these flags alone, which say where it listens: first at an IP address.
+    pub fn start_anywhere(flags: &[&str]) -> Self {
+        Self::spawn(Command::new(binary()).arg("serve").args(flags))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
