@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hioload_lcore::{Clock, IdleStrategy, Time, Wait};
-use hioload_transport::{Activity, Budget, Transport};
+use hioload_transport::{Activity, Budget, ConnId, Transport};
 use hioload_ws_proto::{Assembler, AssemblerOptions};
 
 use crate::app::App;
@@ -417,7 +417,8 @@ impl<H: Handler> App<H> {
                 let next = io.flows(from, &wanted, &mut rows);
                 self.core.work.add(cost::FLOWS);
                 for row in &mut rows {
-                    row.client = self.core.client(row.conn);
+                    let (index, generation) = row.conn;
+                    row.client = self.core.client(ConnId { index, generation });
                 }
                 // The caller may have timed out.
                 let _ = answer.try_send((rows, next));
