@@ -63,8 +63,8 @@ pub struct StackConfig {
     /// Bytes of each flow's send ring; as above.
     pub tx_ring: usize,
     /// Resident bytes of all rings, at most; at least 64 KiB. When three quarters are used, empty rings are reclaimed however recently
-    /// they were used, and full rings grow no more: the last quarter is for rings of few pages. When all is used, received payload is
-    /// dropped, and bytes to be sent wait with the user.
+    /// they were used, full rings grow no more, and payload out of order is dropped: the last quarter is for rings of few pages. When
+    /// nearly all is used, received payload is dropped, and when all is used, bytes to be sent wait with the user.
     pub ring_memory: usize,
     /// The time after which an empty ring is reclaimed.
     pub ring_idle: Duration,

@@ -63,10 +63,10 @@ pub fn permitted() -> bool {
 }
 
 impl Net {
-    /// Two namespaces, with `queues` queues on each end of the veth. Returns `None`, with a message, without permission; that is a
-    /// failure if `CI` is set in the environment.
+    /// Two namespaces, with `queues` queues on each end of the veth. Returns `None`, with a message, without permission or IPv6;
+    /// that is a failure if `CI` is set in the environment.
     pub fn new(queues: u32, mtu: usize) -> Option<Self> {
-        if !permitted() {
+        if !hioload_testkit::kernel_has_ipv6() || !permitted() {
             return None;
         }
         let (jobs, todo) = channel::<Job>();
