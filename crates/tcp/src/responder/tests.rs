@@ -413,8 +413,8 @@ fn a_neighbour_is_requested_and_learned() {
     );
     let lost = (0..6).find(|second| {
         let now = ms(20 + second * 1000);
-        let due = std::iter::from_fn(|| host.responder.poll(now));
-        due.fold(false, |lost, due| lost || due == Due::Lost(router))
+        let due: Vec<_> = std::iter::from_fn(|| host.responder.poll(now)).collect();
+        due.contains(&Due::Lost(router))
     });
     assert_eq!(lost, Some(3), "three requests, a second apart");
     assert_eq!(
