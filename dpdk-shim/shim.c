@@ -66,26 +66,82 @@ static inline struct rte_mbuf **theirs(struct hl_mbuf **frames)
 	return (struct rte_mbuf **)frames;
 }
 
-/* Whether a frame has one segment, one owner, a buffer of its own (external or not), and requests no transmit offload. */
+/* A device has removed one or two VLAN tags from the frame. */
+#define STRIPPED (RTE_MBUF_F_RX_VLAN_STRIPPED | RTE_MBUF_F_RX_QINQ_STRIPPED)
+/* The flags of frames that may not be plain. */
+#define UNCOMMON (RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL | STRIPPED | RTE_MBUF_F_TX_OFFLOAD_MASK)
+
+/*
+ * Whether nothing else reads or writes the buffer of the first segment. There are three kinds of buffers. The mbuf's own: each
+ * mbuf that is attached to it holds a reference, so the count is 1 if there is none. That of another mbuf: this one is then
+ * indirect. An external one: all mbufs with it share its count. A count of 1 cannot rise, because only an owner raises it, and the
+ * only owner is the caller.
+ */
+static inline int is_exclusive(const struct rte_mbuf *m)
+{
+	if (m->refcnt != 1 || m->ol_flags & RTE_MBUF_F_INDIRECT)
+		return 0;
+	return !(m->ol_flags & RTE_MBUF_F_EXTERNAL) || (m->shinfo != NULL && rte_mbuf_ext_refcnt_read(m->shinfo) == 1);
+}
+
+/* Whether a frame has one segment, whose buffer is exclusive, has all its tags, and requests no transmit offload. */
 static inline int is_plain(const struct rte_mbuf *m)
 {
-	return m->nb_segs == 1 && m->refcnt == 1 && !(m->ol_flags & (RTE_MBUF_F_INDIRECT | RTE_MBUF_F_TX_OFFLOAD_MASK));
+	return m->nb_segs == 1 && !(m->ol_flags & (STRIPPED | RTE_MBUF_F_TX_OFFLOAD_MASK)) && is_exclusive(m);
+}
+
+/* Writes a VLAN tag into a frame with an exclusive buffer; returns 0 if there is no room. */
+static int put_tag(struct rte_mbuf *m, uint16_t tci)
+{
+	const size_t macs = 2 * RTE_ETHER_ADDR_LEN;
+	struct rte_vlan_hdr tag = { .vlan_tci = rte_cpu_to_be_16(tci) };
+	const rte_be16_t type = rte_cpu_to_be_16(RTE_ETHER_TYPE_VLAN);
+	uint8_t *data;
+
+	if (m->data_len < RTE_ETHER_HDR_LEN)
+		return 0;
+	if (rte_pktmbuf_headroom(m) >= sizeof(tag)) {
+		data = (uint8_t *)rte_pktmbuf_prepend(m, sizeof(tag));
+		memmove(data, data + sizeof(tag), macs);
+	} else {
+		if (rte_pktmbuf_append(m, sizeof(tag)) == NULL)
+			return 0;
+		data = rte_pktmbuf_mtod(m, uint8_t *);
+		memmove(data + macs + sizeof(tag), data + macs, m->data_len - sizeof(tag) - macs);
+	}
+	memcpy(data + macs, &type, sizeof(type));
+	memcpy(data + macs + sizeof(type), &tag.vlan_tci, sizeof(tag.vlan_tci));
+	return 1;
+}
+
+/* Puts removed tags back, so that the stack, which decides by them, sees the frame as it was sent; returns 0 if there is no room. */
+static int restore_tags(struct rte_mbuf *m, uint64_t flags, uint16_t tci, uint16_t outer)
+{
+	m->ol_flags &= ~STRIPPED;
+	if (flags & RTE_MBUF_F_RX_VLAN_STRIPPED && !put_tag(m, tci))
+		return 0;
+	return !(flags & RTE_MBUF_F_RX_QINQ_STRIPPED) || put_tag(m, outer);
+}
+
+/* Frees a frame that cannot be made plain. */
+static struct rte_mbuf *discard(struct rte_mbuf *m, struct hl_queue *q)
+{
+	q->rx_dropped++;
+	rte_pktmbuf_free(m);
+	return NULL;
 }
 
 /*
- * Makes a frame plain: copies it into its own first segment if it fits there and has no other owner, otherwise into a buffer of
- * `whole`. Drops the frame and returns NULL if no buffer is free or large enough.
+ * Copies a frame into one exclusive buffer: its own first one if it fits there and is exclusive, otherwise one of `whole`. Drops the
+ * frame and returns NULL if no buffer is free or large enough.
  */
-static __rte_noinline struct rte_mbuf *make_plain(struct rte_mbuf *m, struct hl_queue *q)
+static struct rte_mbuf *join(struct rte_mbuf *m, struct hl_queue *q)
 {
 	struct rte_mbuf *whole;
 	const uint64_t keep = m->ol_flags & (RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK);
 
-	m->ol_flags &= ~RTE_MBUF_F_TX_OFFLOAD_MASK;
-	if (is_plain(m))
-		return m;
 	q->rx_joined++;
-	if (m->refcnt == 1 && !(m->ol_flags & RTE_MBUF_F_INDIRECT) && rte_pktmbuf_linearize(m) == 0)
+	if (is_exclusive(m) && rte_pktmbuf_linearize(m) == 0)
 		return m;
 	whole = q->whole != NULL ? rte_pktmbuf_alloc(q->whole) : NULL;
 	if (whole != NULL && m->pkt_len <= rte_pktmbuf_tailroom(whole)) {
@@ -97,13 +153,25 @@ static __rte_noinline struct rte_mbuf *make_plain(struct rte_mbuf *m, struct hl_
 			to += part->data_len;
 		}
 		whole->ol_flags |= keep;
-	} else {
-		rte_pktmbuf_free(whole);
-		whole = NULL;
-		q->rx_dropped++;
+		rte_pktmbuf_free(m);
+		return whole;
 	}
-	rte_pktmbuf_free(m);
-	return whole;
+	rte_pktmbuf_free(whole);
+	return discard(m, q);
+}
+
+/* Makes a frame plain. Drops it and returns NULL if that is not possible. */
+static __rte_noinline struct rte_mbuf *make_plain(struct rte_mbuf *m, struct hl_queue *q)
+{
+	const uint64_t flags = m->ol_flags;
+	const uint16_t tci = m->vlan_tci, outer = m->vlan_tci_outer;
+
+	m->ol_flags &= ~RTE_MBUF_F_TX_OFFLOAD_MASK;
+	if (m->nb_segs != 1 || !is_exclusive(m))
+		m = join(m, q);
+	if (m == NULL || !(flags & STRIPPED) || restore_tags(m, flags, tci, outer))
+		return m;
+	return discard(m, q);
 }
 
 /* Makes each frame plain; returns the number of frames that remain. */
@@ -124,7 +192,8 @@ static __rte_noinline uint16_t make_all_plain(struct rte_mbuf **m, uint16_t n, s
 }
 
 /*
- * Returns whether all frames are plain (all are, except jumbo frames in segments), and sums their bytes. There is no branch for a
+ * Returns whether all frames are plain for sure, and sums their bytes. All are, except jumbo frames in segments, frames in external
+ * buffers, which some drivers use, and frames without their tags. There is no branch for a
  * frame, and there are two sums: the additions of one sum depend on each other, which costs a cycle for each frame. Neither count of
  * a frame is ever 0, so all counts are 1 if no other bit is set in any of them.
  */
@@ -152,7 +221,7 @@ static inline int all_plain(struct rte_mbuf *const *m, unsigned n, uint32_t *byt
 	any[0] |= any[1];
 	*bytes = sum[0] + sum[1];
 	memcpy(halves, &any[0], sizeof(halves));
-	return (halves[0] & COUNTS_BEYOND_1) == 0 && (halves[1] & (RTE_MBUF_F_INDIRECT | RTE_MBUF_F_TX_OFFLOAD_MASK)) == 0;
+	return (halves[0] & COUNTS_BEYOND_1) == 0 && (halves[1] & UNCOMMON) == 0;
 }
 
 /*

@@ -60,9 +60,9 @@ struct hl_queue {
 	struct rte_mempool *whole;
 	uint64_t rx_frames;
 	uint64_t rx_bytes;
-	/* Frames that arrived in several segments and were dropped, because no buffer was free or large enough. */
+	/* Frames that had to be copied, or needed room for a tag, and were dropped because no buffer was free or large enough. */
 	uint64_t rx_dropped;
-	/* Frames that arrived in several segments and were copied into one. */
+	/* Frames that were copied into one buffer: they arrived in several segments, or their buffer has another owner. */
 	uint64_t rx_joined;
 	/* Frames that the driver took, and their bytes. */
 	uint64_t tx_frames;
@@ -74,7 +74,11 @@ struct hl_queue {
 	uint64_t tx_bursts;
 };
 
-/* Receives up to n frames; returns their number. Each has one segment and one owner; any other is copied into a buffer of `whole`. */
+/*
+ * Receives up to n frames; returns their number. Each has one segment, whose buffer has no other owner, and the VLAN tags with which
+ * it was sent. A frame in several segments, or in a buffer with another owner, is copied; a tag that the device has removed is put
+ * back.
+ */
 uint16_t hl_rx_burst(struct hl_queue *queue, struct hl_mbuf **frames, uint16_t n);
 
 /* Sends frames from the front; returns the number taken (sent or dropped). The rest still belongs to the caller. */
@@ -259,6 +263,19 @@ int hl_flow_isolate(uint16_t port);
 int hl_flow_add(uint16_t port, const struct hl_rule *rule, uint16_t queues, const struct hl_port_config *config,
 		const char **reason);
 int hl_flow_flush(uint16_t port);
+
+#ifdef HIOLOAD_ODD_FRAMES
+/*
+ * odd_frames.c, for tests: frames as some drivers make them. The first moves the bytes of a frame into an external buffer, with
+ * `others` owners besides the frame, and returns the buffer; NULL without memory. The second attaches a new frame of `pool` to the
+ * buffer of a frame, which becomes its second owner; NULL without a free one. The third removes `others` owners of an external buffer
+ * and returns its bytes' sum; the buffer is freed with its last owner. The fourth marks a frame as having lost its tags.
+ */
+void *hl_odd_external(struct hl_mbuf *frame, uint16_t others);
+struct hl_mbuf *hl_odd_clone(struct hl_mbuf *frame, struct rte_mempool *pool);
+uint64_t hl_odd_release(void *external, uint16_t others);
+void hl_odd_stripped(struct hl_mbuf *frame, uint16_t tci, int outer);
+#endif
 
 #ifdef HIOLOAD_RAW_LOOP
 /* raw_loop.c, for benchmarks: receives, swaps the addresses and sends, `turns` times, with DPDK's own functions. Returns the number

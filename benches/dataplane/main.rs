@@ -7,6 +7,7 @@ mod client;
 mod packet;
 mod report;
 mod set_up;
+mod subscriptions;
 mod world;
 
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ use world::{Ack, Load, Order, World};
 #[derive(Parser)]
 #[command(name = "dataplane")]
 struct Args {
-    /// What to measure: echo, layer, in-place, open, scale, idle. All, if none is named.
+    /// What to measure: echo, layer, in-place, open, scale, idle, subscriptions. All, if none is named.
     what: Vec<String>,
     /// Flows of the large case.
     #[arg(long, default_value_t = 1_000_000)]
@@ -48,7 +49,15 @@ const RINGS_STAY: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let names = ["echo", "layer", "in-place", "open", "scale", "idle"];
+    let names = [
+        "echo",
+        "layer",
+        "in-place",
+        "open",
+        "scale",
+        "idle",
+        "subscriptions",
+    ];
     if let Some(unknown) = args
         .what
         .iter()
@@ -79,7 +88,8 @@ fn main() -> ExitCode {
         && run("in-place", &in_place)
         && run("open", &open)
         && run("scale", &scale)
-        && run("idle", &idle);
+        && run("idle", &idle)
+        && run("subscriptions", &|_| subscriptions::measure());
     report::print(
         "data plane on a memory pair, one server lcore",
         &rows,

@@ -73,7 +73,7 @@ fn build<D: Device, T: Transport>(
     config.listen = vec![SERVER.into()];
     config.max_flows = flows as usize;
     // Rings of flows that talk in turn stay resident.
-    config.ring_memory = 12 << 30;
+    config.ring_memory = 64 << 30;
     config.ring_idle = ring_idle;
     config.secret = *b"a bench's secret";
     let stack = Stack::new(server, config, None, now).map_err(|e| e.to_string())?;

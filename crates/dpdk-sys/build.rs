@@ -68,8 +68,19 @@ fn var(name: &str) -> Result<String, String> {
     env::var(name).map_err(|_| format!("cargo did not set {name}"))
 }
 
-fn raw_loop() -> bool {
-    env::var_os("CARGO_FEATURE_RAW_LOOP").is_some()
+/// The optional parts of the shim that are enabled: their files, and the macros that declare them.
+fn optional() -> impl Iterator<Item = (&'static str, &'static str)> {
+    [
+        ("raw_loop.c", "HIOLOAD_RAW_LOOP", "CARGO_FEATURE_RAW_LOOP"),
+        (
+            "odd_frames.c",
+            "HIOLOAD_ODD_FRAMES",
+            "CARGO_FEATURE_ODD_FRAMES",
+        ),
+    ]
+    .into_iter()
+    .filter(|(_, _, feature)| env::var_os(feature).is_some())
+    .map(|(file, name, _)| (file, name))
 }
 
 fn compile(shim: &Path, dpdk: &pkg_config::Library) -> Result<(), String> {
@@ -91,9 +102,8 @@ fn compile(shim: &Path, dpdk: &pkg_config::Library) -> Result<(), String> {
     for name in ["shim", "eal", "port", "flow"] {
         cc.file(shim.join(name).with_extension("c"));
     }
-    if raw_loop() {
-        cc.file(shim.join("raw_loop.c"))
-            .define("HIOLOAD_RAW_LOOP", None);
+    for (file, name) in optional() {
+        cc.file(shim.join(file)).define(name, None);
     }
     cc.try_compile("hioload_dpdk_shim")
         .map_err(|error| format!("dpdk-shim does not compile against this DPDK: {error}"))
@@ -119,8 +129,8 @@ fn bind(header: &Path, to: &Path) -> Result<(), String> {
         .layout_tests(true)
         .derive_default(true)
         .generate_comments(true);
-    if raw_loop() {
-        builder = builder.clang_arg("-DHIOLOAD_RAW_LOOP");
+    for (_, name) in optional() {
+        builder = builder.clang_arg(format!("-D{name}"));
     }
     // Without libclang, bindgen panics.
     panic::set_hook(Box::new(|_| ()));

@@ -101,6 +101,12 @@ impl Server {
         &self.start_line
     }
 
+    /// How often the log has a text.
+    pub fn log_count(&self, text: &str) -> usize {
+        let log = self.log.lock().expect("not poisoned");
+        log.matches(text).count()
+    }
+
     /// Physical memory in use now, in bytes.
     pub fn memory(&self) -> u64 {
         self.status("VmRSS:")
@@ -167,13 +173,7 @@ impl Server {
 
     /// The `nth` address, from 1, that a client may connect from.
     pub fn source(&self, nth: u8) -> IpAddr {
-        let Ok(list) = env::var("HIOLOAD_TEST_SOURCES") else {
-            return Ipv4Addr::new(127, 0, 0, nth).into();
-        };
-        let address = list.split(',').nth(usize::from(nth) - 1);
-        address
-            .and_then(|text| text.parse().ok())
-            .unwrap_or_else(|| panic!("no address {nth} in {list}"))
+        source(nth)
     }
 
     /// Sends SIGTERM.
@@ -190,6 +190,17 @@ impl Server {
     pub fn wait(&mut self) -> ExitStatus {
         wait(&mut self.child)
     }
+}
+
+/// The `nth` address, from 1, that a client may connect from.
+pub fn source(nth: u8) -> IpAddr {
+    let Ok(list) = env::var("HIOLOAD_TEST_SOURCES") else {
+        return Ipv4Addr::new(127, 0, 0, nth).into();
+    };
+    let address = list.split(',').nth(usize::from(nth) - 1);
+    address
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| panic!("no address {nth} in {list}"))
 }
 
 /// The command with the flags of a test.

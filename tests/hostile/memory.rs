@@ -232,10 +232,10 @@ fn is_closed_1008(client: &mut Client) -> bool {
 fn one_connection_has_a_share_of_the_reassembly_memory() {
     let flags = ["--reassembly-memory", "16MiB", "--max-message", "16MiB"];
     beside_a_bystander(&flags, |server, _| {
-        let unfinished = [wire::header(FIN | BINARY, 16 * MIB), vec![0; 15 << 20]].concat();
+        let unfinished = [wire::header(FIN | BINARY, 16 * MIB), vec![0; 11 << 20]].concat();
         let mut greedy = Client::open(server, "/echo");
         let _ = greedy.try_write(&unfinished);
-        // More than the quarter that is reserved for short messages.
+        // Together they exceed the part of the memory that long messages may use.
         let mut modest = Client::open(server, "/echo");
         let payload = wire::noise(3, 3 << 20);
         let frame = wire::frame(FIN | BINARY, &payload);

@@ -64,7 +64,7 @@ fn pattern(set: u32) -> String {
 /// Subscribes 64 connections to what `patterns` gives each of them, and publishes to `topics`. Meanwhile the bystander is served,
 /// and other subscribers miss nothing.
 fn flood_with_matches(patterns: impl Fn(u32) -> Vec<String>, topics: &[String]) {
-    const PUBLICATIONS: u64 = 500;
+    const PUBLICATIONS: u64 = 200;
     beside_a_bystander(&TWO, |server, bystander| {
         let mut faithful = subscribers(server, "faithful");
         let mut greedy: Vec<_> = (0..64).map(|_| connect(server)).collect();
@@ -95,7 +95,7 @@ fn flood_with_matches(patterns: impl Fn(u32) -> Vec<String>, topics: &[String]) 
             assert_eq!(hear(&mut publisher), json!({"ok": number}));
         }
         let echoes = bystander.echoes() - before;
-        assert!(echoes >= 20, "the bystander had {echoes} echoes meanwhile");
+        assert!(echoes >= 10, "the bystander had {echoes} echoes meanwhile");
         expect_all(&mut faithful, "faithful", PUBLICATIONS);
         assert_eq!(server.counter("commands_dropped"), 0);
         assert_eq!(server.counter("closed_slow"), 0);
@@ -156,7 +156,7 @@ fn wide_branches_do_not_slow_a_publication() {
 /// bystander has to be served at least once for each.
 #[test]
 fn compressed_messages_take_turns_with_other_connections() {
-    const BOMBS: u64 = 48;
+    const BOMBS: u64 = 24;
     let bomb = wire::tight_bomb(b"", 16_000_000, b"");
     assert!(bomb.len() < 17_000, "{} bytes", bomb.len());
     let fragmented = {

@@ -76,6 +76,8 @@ impl Attached {
             passed: sum(5)?,
             malformed: sum(6)?,
             no_socket: sum(7)?,
+            other_protocol: sum(8)?,
+            stacked_tags: sum(9)?,
         })
     }
 }

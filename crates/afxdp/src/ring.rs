@@ -4,8 +4,21 @@
 //! release store after it has written (producer) or read (consumer) the slots, and reads the other count with an acquire load
 //! before it reads or overwrites slots. The kernel's halves of these pairs are the `smp_store_release` and `smp_load_acquire` of
 //! `net/xdp/xsk_queue.h`. The accesses to slots need no ordering of their own.
+//!
+//! **Need-wakeup.** The kernel sets a flag of a ring when it stops to look at it, and continues after a system call. Its order is: set
+//! the flag, read the producer's count, stop if there is nothing. The owner's order is: publish the count, read the flag, call if it
+//! is set. Each side stores first and then loads what the other stores, so each needs a full fence between the two. Otherwise both
+//! loads may be satisfied before the stores are visible, also on x86: then the owner misses the flag, the kernel misses the slots,
+//! and they wait. liburing has this fence for the same protocol (`io_uring_smp_mb` in `sq_ring_needs_enter`), libxdp does not.
+//! - The transmit ring has the fence, once for each burst with frames ([`Producer::needs_wakeup_after_publish`]).
+//! - The fill ring has none ([`Producer::needs_wakeup`]): the flag is read again in each empty poll, so a stale value delays the call
+//!   by one poll; and before the owner sleeps, poll(2) itself starts a driver that has stopped (`xsk_poll`).
+//!
+//! Not all drivers have the fence on their side. What is lost then is found at the latest when the owner looks at the ring the next
+//! time, since it never sleeps longer than a millisecond while the transmit ring is not empty (`queue.rs`).
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::fence;
 
 use crate::kernel::mapping::{AddressSlot, DescriptorSlot, Mapping, Slot};
 
@@ -111,11 +124,17 @@ impl<S: Slot> Producer<S> {
         self.mapping.producer().store(self.written, Release);
     }
 
-    /// Whether the kernel needs a system call to continue.
+    /// Whether the kernel needs a system call to continue. The value may be stale; see the module.
     #[inline]
     pub(crate) fn needs_wakeup(&self) -> bool {
-        // Relaxed: the slots are published before, and the kernel reads them again after it has set the flag.
         self.mapping.flags().load(Relaxed) & NEED_WAKEUP != 0
+    }
+
+    /// Whether the kernel needs a system call to see the slots published before.
+    #[inline]
+    pub(crate) fn needs_wakeup_after_publish(&self) -> bool {
+        fence(SeqCst);
+        self.needs_wakeup()
     }
 }
 

@@ -204,7 +204,7 @@ impl Umem {
     /// Whether the kernel needs a system call to send.
     #[inline]
     pub(crate) fn tx_needs_wakeup(&self) -> bool {
-        self.rings.tx.needs_wakeup()
+        self.rings.tx.needs_wakeup_after_publish()
     }
 
     /// Calls `each` with each chunk that has been sent.

@@ -123,6 +123,7 @@ pub fn open(
     }
     let (port, pending) = Port::open(&port_options(program, &options, listen, server))?;
     log_port(&port, &pending);
+    warn_of_hidden_tags(&port, options.tcp.vlan);
     let uncovered: Vec<u32> = port.uncovered_queues().collect();
     if is_client && !uncovered.is_empty() {
         return Err(Error::UncoveredQueues {
@@ -195,6 +196,21 @@ fn log_port(port: &Port, queues: &[PendingQueue]) {
             "packets for this process that arrive on queues {uncovered} of {0} are dropped: take these queues too, or ethtool -L {0} combined {1}",
             nic.name,
             queues.len()
+        );
+    }
+}
+
+/// Warns of a NIC that removes VLAN tags, so that the program takes frames of all VLANs for untagged ones.
+fn warn_of_hidden_tags(port: &Port, vlan: Option<u16>) {
+    let nic = port.nic();
+    if nic.strips_tags() {
+        let effect = match vlan {
+            None => "frames of every VLAN reach this process",
+            Some(_) => "frames of its VLAN do not reach this process",
+        };
+        tracing::warn!(
+            "{0} removes VLAN tags before they can be examined, so {effect}: ethtool -K {0} rxvlan off",
+            nic.name
         );
     }
 }

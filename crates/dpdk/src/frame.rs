@@ -1,7 +1,9 @@
 //! A frame that is an mbuf, and each thread's list of dropped frames.
 //!
-//! A [`MbufFrame`] is one pointer. It owns its mbuf, which has one segment and a reference count of one (`dpdk-shim` ensures that
-//! for every received frame), so nothing else reads or writes its data while it lives. The pool outlives the frame: a pool is freed
+//! A [`MbufFrame`] is one pointer. It owns its mbuf, which has one segment and a reference count of one, and its buffer has no other
+//! owner, whether it is the mbuf's own or an external one with a count of its own. `dpdk-shim` checks these counts for every received
+//! frame (`is_exclusive` in `shim.c`), and copies a frame that does not fulfil this; a frame from a pool does, because the pool gives
+//! out only mbufs that nobody holds. So nothing else reads or writes its data while it lives. The pool outlives the frame: a pool is freed
 //! only when all its mbufs have been returned (`pool.rs`). A frame stays on the thread that received or allocated it, which returns
 //! it to the pool.
 

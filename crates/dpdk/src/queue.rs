@@ -81,7 +81,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// The number of frames that arrived in several segments and were copied into one.
+    /// The number of frames that were copied into one buffer: they arrived in several segments, or in a buffer with another owner.
     #[must_use]
     pub fn joined(&self) -> u64 {
         self.raw.rx_joined

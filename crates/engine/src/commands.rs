@@ -56,6 +56,19 @@ pub(crate) enum Command<E> {
     Wake,
 }
 
+impl<E> Command<E> {
+    /// The bytes of its payload, which `mailbox_bytes` bounds; `event_bytes` weighs an event.
+    pub(crate) fn bytes(&self, event_bytes: impl FnOnce(&E) -> usize) -> usize {
+        match self {
+            Self::Publish { topic, frame, .. } => topic.len() + frame.len(),
+            Self::Send { payload, .. } | Self::Ping { payload, .. } => payload.len(),
+            Self::Close { reason, .. } => reason.len(),
+            Self::Event { event, .. } => event_bytes(event),
+            Self::JobPanicked { .. } | Self::Flows(_) | Self::Drain | Self::Stop | Self::Wake => 0,
+        }
+    }
+}
+
 /// Tunables that an lcore has yet to apply. There is room for one: a newer value replaces it.
 #[derive(Debug)]
 pub(crate) struct Pending(ArrayQueue<Arc<Tunables>>);

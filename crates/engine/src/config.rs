@@ -119,8 +119,19 @@ pub struct Limits {
     ///
     /// Changes: now, as `max_message`.
     pub max_fragments: u32,
+    /// Time for a message to arrive, from its first byte. Zero: no bound. A message that is not complete then goes on if
+    /// [`message_min_rate`](Self::message_min_rate) bytes of it per second have arrived in that time, and the time begins again.
+    /// Beyond: close 1008. While the application or a full send queue keeps the connection from being read, the time does not
+    /// pass. Counter `message_timeouts`.
+    ///
+    /// Changes: sweep.
+    pub message_timeout: Duration,
+    /// Bytes per second of a message that takes longer than [`message_timeout`](Self::message_timeout). 0: it may take no longer.
+    ///
+    /// Changes: now.
+    pub message_min_rate: usize,
     /// Bytes of unfinished messages on one lcore. Beyond: the connection that asks for more is closed with 1013. Messages
-    /// of more than 16 KiB may use three quarters of it. Counter `reassembly_exhausted`.
+    /// of more than 16 KiB may use three quarters of it, and one connection a quarter. Counter `reassembly_exhausted`.
     ///
     /// Changes: now. Messages that a lowered bound would not admit are kept until they need more.
     pub reassembly_memory: usize,
@@ -140,6 +151,21 @@ pub struct Limits {
     /// Changes: now. Under `drop-oldest` a compressor must not span messages, so a connection with a compressor of its own
     /// then gets the lcore's, and keeps it.
     pub send_policy: SendPolicy,
+    /// What happens to a published message for a full send queue. Each subscriber has its own queue, so that one that is behind
+    /// affects no other. A message that is larger than [`send_queue`](Self::send_queue) is refused to its publisher
+    /// ([`TopicError::TooLarge`](crate::TopicError::TooLarge), counter `publishes_refused`). Counters `dropped_oldest`,
+    /// `dropped_new`, `closed_slow`.
+    ///
+    /// Under [`SendPolicy::DropOldest`], published messages also give way to messages that are sent to the connection itself.
+    ///
+    /// Changes: now.
+    pub publish_policy: SendPolicy,
+    /// Time for queued bytes to leave. Zero: no bound. It begins when the network takes no more, and again each time when
+    /// everything that was queued then has left, or [`send_queue`](Self::send_queue) bytes of it. Beyond: reset. Counter
+    /// `send_timeouts`.
+    ///
+    /// Changes: sweep.
+    pub send_timeout: Duration,
     /// Messages and control frames per second from one connection, with a burst of one second's worth. 0: no bound.
     /// Beyond: close 1008. Counter `rate_exceeded`.
     ///
@@ -150,7 +176,7 @@ pub struct Limits {
     /// Changes: sweep.
     pub ping_interval: Duration,
     /// Silence after which a connection is closed with 1001. Zero: never. A peer that reads
-    /// slowly is not silent. Counter `idle_timeouts`.
+    /// slowly is not silent: [`send_timeout`](Self::send_timeout) is its bound. Counter `idle_timeouts`.
     ///
     /// Changes: sweep.
     pub idle_timeout: Duration,
@@ -169,6 +195,12 @@ pub struct Limits {
     /// Bytes of the subscriptions of one connection, each counted as if it shared no node of the index with others: about 50 for
     /// each token. Beyond: an error to the caller. Counter `subscriptions_refused`.
     pub subscription_bytes: usize,
+    /// Bytes that the commands in one lcore's mailbox hold: payloads of messages from other lcores, events, results of jobs. A
+    /// command is taken while fewer wait, so one command may exceed it. A payload that is sent to several lcores counts in the
+    /// mailbox of each. Beyond: as a full mailbox. Counter `commands_dropped`.
+    ///
+    /// Changes: now.
+    pub mailbox_bytes: usize,
 }
 
 impl Limits {
@@ -189,12 +221,16 @@ impl Default for Limits {
             accept_rate: 0,
             max_handshake: 8 << 10,
             handshake_timeout: Duration::from_secs(10),
-            max_message: 16 << 20,
+            max_message: 1 << 20,
             max_fragments: 1 << 17,
+            message_timeout: Duration::from_secs(60),
+            message_min_rate: 1 << 10,
             reassembly_memory: 512 << 20,
             published_memory: 256 << 20,
             send_queue: 1 << 20,
             send_policy: SendPolicy::Close,
+            publish_policy: SendPolicy::DropOldest,
+            send_timeout: Duration::from_secs(30),
             message_rate: 0,
             ping_interval: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
@@ -202,6 +238,7 @@ impl Default for Limits {
             close_timeout: Duration::from_secs(5),
             max_subscriptions: 1024,
             subscription_bytes: 256 << 10,
+            mailbox_bytes: 64 << 20,
         }
     }
 }
@@ -240,6 +277,13 @@ pub struct Tunables {
     pub turn_events: usize,
     /// Messages taken from one connection in one turn. Changes: now.
     pub turn_messages: usize,
+    /// Time of one turn; zero: no bound. Beyond: the turn ends after the message, command or timer that exceeds it, and what is
+    /// left waits for the next one, in which other connections are served first. A turn takes up to a third more to send.
+    /// Counter `turns_cut`. Changes: now.
+    pub turn_time: Duration,
+    /// Time of one connection in one turn; zero: no bound. Beyond: the rest of its messages waits for the next turn. Changes:
+    /// now.
+    pub visit_time: Duration,
     /// Time after which an lcore that has not finished a turn counts as stalled: it is logged, and
     /// [`CountersHandle::stalled`](crate::CountersHandle::stalled) counts it until it turns again. Zero: never. Counter `stalls`.
     /// Changes: now.
@@ -274,6 +318,8 @@ impl Default for Tunables {
             drain_deadline: Duration::from_secs(10),
             turn_events: 256,
             turn_messages: 1024,
+            turn_time: Duration::from_micros(250),
+            visit_time: Duration::from_micros(100),
             watchdog: Duration::from_secs(1),
         }
     }

@@ -17,9 +17,10 @@ use crate::handler::{
     TopicError,
 };
 use crate::opening::Opening;
-use crate::session::{Phase, SessionFlags};
+use crate::session::{Phase, SessionFlags, millis};
 use crate::timers::UserTimer;
 use crate::topics::{is_pattern, most_bytes};
+use crate::work::cost;
 
 /// The context of a call without a connection.
 pub(crate) struct LcoreCx<'a, C, E> {
@@ -219,12 +220,24 @@ impl<C: Connections, E: Send + 'static> LcoreContext for ConnCx<'_, C, E> {
     fn draining(&self) -> bool {
         self.lcore.draining()
     }
+    fn publish(&mut self, topic: &str, kind: Kind, payload: &[u8]) -> Result<usize, TopicError> {
+        let reached = self.lcore.publish(topic, kind, payload)?;
+        let core = &mut *self.lcore.core;
+        if reached > 0
+            && let Some(session) = core.session(self.id)
+        {
+            session.set(SessionFlags::PUBLISHES);
+            if core.fan_out_is_full() {
+                core.work.end_visit();
+            }
+        }
+        Ok(reached)
+    }
     delegate! {
         send_to(&mut self, to: ConnectionId, kind: Kind, payload: &[u8]) -> Result<(), SendError>;
         send_fragmented(&mut self, to: ConnectionId, kind: Kind, payload: &[u8], frames: usize) -> Result<(), SendError>;
         ping_to(&mut self, to: ConnectionId, payload: &[u8]) -> Result<(), SendError>;
         close_to(&mut self, to: ConnectionId, code: CloseCode, reason: &str);
-        publish(&mut self, topic: &str, kind: Kind, payload: &[u8]) -> Result<usize, TopicError>;
         set_lcore_timer(&mut self, after: Duration, token: u64) -> TimerHandle;
         cancel_timer(&mut self, timer: TimerHandle);
         connect(&mut self, connect: Connect) -> std::io::Result<ConnectionId>;
@@ -280,7 +293,11 @@ impl<C: Connections, E: Send + 'static> Context for ConnCx<'_, C, E> {
 
     fn resume(&mut self) {
         let LcoreCx { core, io } = &mut self.lcore;
+        let now = millis(core.now);
         if let Some(session) = core.session(self.id) {
+            if session.has(SessionFlags::PAUSED) {
+                session.message_since = now;
+            }
             session.clear(SessionFlags::PAUSED);
             if !session.has(SessionFlags::THROTTLED) {
                 io.resume(self.id);
@@ -386,6 +403,8 @@ impl<E: Send + 'static> Core<E> {
         let Some(extra) = self.sessions[index as usize].extra.take() else {
             return;
         };
+        self.work
+            .add(extra.subscriptions.len() as u64 * cost::SUBSCRIPTION);
         for set in extra.subscriptions {
             if let Some(interest) = &mut self.interest {
                 interest.remove(&self.topics.pattern(set));

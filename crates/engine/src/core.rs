@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hioload_lcore::mesh::{Mailbox, Poster};
 use hioload_lcore::{Time, TimerWheel};
 use hioload_mem::{Held, room_for};
 use hioload_transport::{ConnId, Connections};
@@ -17,14 +16,16 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
 use crate::admission::Admission;
-use crate::commands::{Command, Pending};
+use crate::commands::Pending;
 use crate::config::{Config, Tunables};
 use crate::counters::LcoreCounters;
 use crate::executor::Executor;
 use crate::handler::ClosedBy;
+use crate::mail::{MailPoster, Post};
 use crate::session::{Phase, Session, SessionFlags, millis};
 use crate::timers::UserTimers;
 use crate::topics::{Index, Interest, Table};
+use crate::work::Work;
 
 /// The arguments of the start of an lcore.
 pub(crate) struct LcoreInit<E> {
@@ -32,7 +33,7 @@ pub(crate) struct LcoreInit<E> {
     pub(crate) lcores: u16,
     pub(crate) config: Arc<Config>,
     pub(crate) pending: Arc<Pending>,
-    pub(crate) mailbox: Mailbox<Command<E>>,
+    pub(crate) mailbox: Post<E>,
     pub(crate) counters: Arc<LcoreCounters>,
     pub(crate) admission: Arc<Admission>,
     /// Which lcores have subscribers to what. `None` for a single lcore.
@@ -46,7 +47,11 @@ pub(crate) struct Core<E> {
     pub(crate) tunables: Arc<Tunables>,
     /// The first session that has yet to follow the latest tunables.
     pub(crate) unvisited: Option<usize>,
+    /// The first session that has yet to learn of the drain.
+    pub(crate) undrained: Option<usize>,
     pub(crate) now: Time,
+    /// What the turn has done so far.
+    pub(crate) work: Work,
     pub(crate) sessions: Vec<Session>,
     /// By slot: the clients that trusted proxies have named. Empty while there is none.
     pub(crate) clients: Vec<Option<SocketAddr>>,
@@ -61,8 +66,11 @@ pub(crate) struct Core<E> {
     pub(crate) epoch: u32,
     /// The bytes of published messages that wait in send queues.
     pub(crate) published: Held,
-    pub(crate) mailbox: Mailbox<Command<E>>,
-    pub(crate) poster: Poster<Command<E>>,
+    /// The bytes published to subscribers here since everything queued was last sent: the most that this lcore has added to the
+    /// queue of a subscriber without giving it the chance to drain.
+    pub(crate) unsent: usize,
+    pub(crate) mailbox: Post<E>,
+    pub(crate) poster: MailPoster<E>,
     /// Executor jobs hold a weak reference. Once this is dropped, no lcore takes their results.
     pub(crate) alive: Arc<()>,
     pub(crate) counters: Arc<LcoreCounters>,
@@ -89,6 +97,13 @@ pub(crate) struct Core<E> {
 /// The capacity of the output buffer that the lcore's compressor keeps between messages, in bytes.
 pub(crate) const RETAINED_OUTPUT: usize = 256 << 10;
 
+/// Sessions visited in one turn for a change of the tunables, and for a drain: a visit of a million sessions at once would stop
+/// the lcore.
+pub(crate) const SESSIONS_PER_TURN: usize = 1024;
+
+/// The part (1 / N) of a send queue that messages published in turns that did not send everything may take.
+const UNSENT_OF_QUEUE: usize = 4;
+
 /// Marks a wheel key as one of the application's timers.
 pub(crate) const TIMER_OF_USER: u32 = 1 << 31;
 
@@ -99,6 +114,7 @@ impl<E: Send + 'static> Core<E> {
             lcore: init.lcore,
             lcores: init.lcores,
             now,
+            work: Work::new(now),
             sessions: room_for(max_sessions),
             clients: Vec::new(),
             wheel: TimerWheel::with_capacity(now, max_sessions),
@@ -110,6 +126,7 @@ impl<E: Send + 'static> Core<E> {
             targets: Vec::new(),
             epoch: 0,
             published: Held::default(),
+            unsent: 0,
             poster: init.mailbox.poster(),
             mailbox: init.mailbox,
             alive: Arc::new(()),
@@ -130,6 +147,7 @@ impl<E: Send + 'static> Core<E> {
             accept_refilled: now,
             refusals: 0,
             unvisited: None,
+            undrained: None,
             tunables,
         }
     }
@@ -217,6 +235,16 @@ impl<E: Send + 'static> Core<E> {
         }
     }
 
+    /// Lets the session's timer fire at `due` at the latest. A session that is watched often has a timer that fires earlier, so that
+    /// this is a comparison.
+    pub(crate) fn watch(&mut self, index: u32, due: Time) {
+        let timer = self.sessions[index as usize].timer;
+        let earlier = timer.and_then(|timer| self.wheel.deadline(timer));
+        if earlier.is_none_or(|at| at > due) {
+            self.rearm(index);
+        }
+    }
+
     /// Lets the transport close once everything is sent.
     pub(crate) fn close_transport<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         io.close(id);
@@ -253,21 +281,57 @@ impl<E: Send + 'static> Core<E> {
             return;
         }
         self.drain_deadline = Some(self.now + self.tunables.drain_deadline);
+        self.undrained = Some(0);
+        self.drain_sessions();
+    }
+
+    /// Gives some of the connections that were open when the drain began their time to close.
+    #[inline]
+    pub(crate) fn drain_sessions(&mut self) {
+        if let Some(from) = self.undrained {
+            self.drain_sessions_from(from);
+        }
+    }
+
+    #[cold]
+    fn drain_sessions_from(&mut self, from: usize) {
+        let to = (from + SESSIONS_PER_TURN).min(self.sessions.len());
         let jitter = self.tunables.drain_jitter.min(self.tunables.drain_deadline);
         let window = u32::try_from(jitter.as_millis()).unwrap_or(u32::MAX);
-        for index in 0..self.sessions.len() as u32 {
+        for index in from as u32..to as u32 {
             let wait = if window == 0 {
                 0
             } else {
                 self.rng.random_range(0..window)
             };
             let session = &mut self.sessions[index as usize];
-            if session.phase == Phase::Open {
+            // One that was opened since has its time already.
+            if session.phase == Phase::Open && !session.has(SessionFlags::DRAINING) {
                 session.set(SessionFlags::DRAINING);
                 session.mark = millis(self.now).wrapping_add(wait);
                 self.rearm(index);
             }
         }
+        self.undrained = (to < self.sessions.len()).then_some(to);
+    }
+
+    /// Whether sessions wait for a visit that no event causes.
+    pub(crate) fn has_unvisited(&self) -> bool {
+        self.unvisited.is_some() || self.undrained.is_some()
+    }
+
+    /// Whether so much was published, and not yet sent, that more of it could fill the queues of subscribers that read well. Then
+    /// publishers wait: their bytes stay with the transport.
+    #[inline]
+    pub(crate) fn fan_out_is_full(&self) -> bool {
+        self.unsent > self.tunables.limits.send_queue / UNSENT_OF_QUEUE
+    }
+
+    /// Publishes what the senders have counted of this lcore's mailbox.
+    pub(crate) fn publish_mail(&self) {
+        let (bytes, at) = (self.mailbox.bytes(), usize::from(self.lcore));
+        self.counters.mailbox_bytes.set(bytes.waiting(at) as u64);
+        self.counters.posts_refused.set(bytes.refused(at));
     }
 
     /// How long the loop may sleep.

@@ -77,6 +77,8 @@ counters! {
         messages_too_fragmented: Counter, Count;
         /// Connections closed with 1013 because the reassembly memory of their lcore was exhausted.
         reassembly_exhausted: Counter, Count;
+        /// Connections closed with 1008 for `message_timeout`.
+        message_timeouts: Counter, Count;
         /// Copies of published messages made because `published_memory` was exhausted.
         published_copied: Counter, Count;
         /// Sends that found a connection's queue full.
@@ -87,6 +89,10 @@ counters! {
         dropped_new: Counter, Count;
         /// Connections closed with 1013 because their queue was full.
         closed_slow: Counter, Count;
+        /// Connections reset for `send_timeout`.
+        send_timeouts: Counter, Count;
+        /// Publications refused because they are larger than `send_queue`.
+        publishes_refused: Counter, Count;
         /// Connections closed with 1008 for `message_rate`.
         rate_exceeded: Counter, Count;
         /// Connections closed with 1001 for `idle_timeout`.
@@ -109,10 +115,18 @@ counters! {
         handler_panics: Counter, Count;
         /// Jobs refused because the executor's queue was full.
         executor_busy: Counter, Count;
-        /// Commands to another lcore dropped because its mailbox was full.
+        /// Commands to another lcore dropped because its mailbox was full, in number (`mailbox`) or in bytes (`mailbox_bytes`).
         commands_dropped: Counter, Count;
+        /// Events of other threads refused because this lcore's mailbox was full.
+        posts_refused: Counter, Count;
+        /// Bytes of the commands in this lcore's mailbox, as `mailbox_bytes` bounds them.
+        mailbox_bytes: Gauge, Bytes;
         /// Turns of the loop.
         turns: Counter, Count;
+        /// Turns that left messages for the next one because of `turn_time`.
+        turns_cut: Counter, Count;
+        /// Messages sent uncompressed because they are longer than `deflate_max`. A published one counts once for each lcore.
+        deflate_skipped: Counter, Count;
         /// Time between a turn without work and the next turn. In the rest of the time the lcore had work.
         idle_nanos: Counter, Nanoseconds;
         /// Turns that slept.

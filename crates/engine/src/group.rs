@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use hioload_lcore::Time;
-use hioload_lcore::mesh::{Mailbox, mesh};
+use hioload_lcore::mesh::mesh;
 use hioload_transport::Transport;
 
 use crate::admission::Admission;
@@ -15,24 +15,33 @@ use crate::counters::CountersHandle;
 use crate::executor::{Executor, Jobs};
 use crate::handler::Handler;
 use crate::lcore::Lcore;
+use crate::mail::{MailBytes, Post, Scales};
 use crate::remote::Remote;
 use crate::topics::Table;
 
-/// The arguments of the start of each lcore of a group, and the handle on all of them.
+/// The arguments of the start of each lcore of a group, and the handle on all of them. `event_bytes` is that of their handlers.
 pub(crate) fn prepare<E: Send>(
     config: &Arc<Config>,
     counters: &CountersHandle,
     executor: &Executor,
+    event_bytes: fn(&E) -> usize,
 ) -> (Vec<LcoreInit<E>>, Remote<E>) {
     let lcores = counters.lcores();
     let limits = &config.tunables.limits;
     let admission = Admission::new(limits);
     let admission = Arc::new(admission.of_lcores(lcores));
-    let mailboxes = mesh(lcores, config.mailbox);
+    let scales = Scales {
+        bytes: Arc::new(MailBytes::new(lcores, limits.mailbox_bytes)),
+        event_bytes,
+    };
+    let mailboxes: Vec<_> = mesh(lcores, config.mailbox)
+        .into_iter()
+        .map(|mailbox| Post::new(mailbox, scales.clone()))
+        .collect();
     let interest = (lcores > 1).then(|| Arc::new(Table::new(lcores)));
     let pending: Box<[_]> = (0..lcores).map(|_| Arc::new(Pending::new())).collect();
     let remote = Remote::new(
-        mailboxes.iter().map(Mailbox::poster).collect(),
+        mailboxes.iter().map(Post::poster).collect(),
         pending.clone(),
         counters.clone(),
         Arc::clone(config),
@@ -123,6 +132,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             &Arc::new(config),
             &CountersHandle::new::<T>(1),
             &Executor::none(),
+            H::event_bytes,
         );
         let init = inits.pop().expect("a group of one has one lcore");
         Self::new(io, handler, init, now)
@@ -139,7 +149,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         let transports: Vec<T> = transports.into_iter().collect();
         let counters = CountersHandle::new::<T>(transports.len());
         let (executor, jobs) = Executor::by_hand(config.executor_threads, config.executor_queue);
-        let (inits, remote) = prepare(&Arc::new(config), &counters, &executor);
+        let (inits, remote) = prepare(&Arc::new(config), &counters, &executor, H::event_bytes);
         let lcores = transports.into_iter().zip(inits);
         let lcores = lcores.map(|(io, init)| Self::new(io, make(init.lcore), init, now));
         Group {

@@ -178,6 +178,8 @@ pub enum TopicError {
     TooMany,
     /// The subscriptions of the lcore have used up its `subscription_memory`.
     NoMemory,
+    /// The message is larger than a subscriber's send queue ([`Limits::send_queue`](crate::Limits::send_queue)).
+    TooLarge,
 }
 
 impl fmt::Display for TopicError {
@@ -186,6 +188,7 @@ impl fmt::Display for TopicError {
             Self::Invalid => "invalid topic",
             Self::TooMany => "too many subscriptions",
             Self::NoMemory => "no memory for subscriptions",
+            Self::TooLarge => "message is larger than a send queue",
         })
     }
 }
@@ -369,6 +372,9 @@ pub trait LcoreContext {
     fn close_to(&mut self, to: ConnectionId, code: CloseCode, reason: &str);
     /// Sends a message to every connection, on any lcore, with a subscription that matches `topic`: once to each.
     /// Returns the number of connections reached on this lcore.
+    ///
+    /// # Errors
+    /// [`TopicError::Invalid`], or [`TopicError::TooLarge`] whether there are subscribers or not.
     fn publish(&mut self, topic: &str, kind: Kind, payload: &[u8]) -> Result<usize, TopicError>;
 
     /// Calls [`Handler::on_lcore_timer`] after `after` (rounded up to a millisecond).
@@ -437,6 +443,12 @@ pub trait Handler: Sized + 'static {
 
     /// Whether [`on_turn`](Self::on_turn) is called.
     const TURNS: bool = false;
+
+    /// The bytes of memory that an event holds, which [`Limits::mailbox_bytes`](crate::Limits::mailbox_bytes) bounds while events
+    /// wait. It must not change while the event waits. The default is the size of the type, without what it points to.
+    fn event_bytes(event: &Self::Event) -> usize {
+        size_of::<Self::Event>()
+    }
 
     /// The lcore starts.
     fn on_start(&mut self, cx: &mut impl LcoreContext<Event = Self::Event>) {}

@@ -46,10 +46,12 @@ mod group;
 mod handler;
 mod heartbeat;
 mod lcore;
+mod mail;
 pub mod middleware;
 mod open;
 mod opening;
 mod origin;
+mod progress;
 pub mod proxy;
 mod publish;
 mod reconfigure;
@@ -64,6 +66,7 @@ mod ticks;
 mod timers;
 mod topics;
 mod watchdog;
+mod work;
 
 pub use config::{
     Config, Limits, MAX_LCORES, ParseSendPolicyError, ReconfigureError, SendPolicy, Tunables,

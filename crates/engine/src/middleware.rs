@@ -106,6 +106,10 @@ impl<L: Layer, H: Handler> Handler for Layered<L, H> {
 
     const TURNS: bool = H::TURNS;
 
+    fn event_bytes(event: &H::Event) -> usize {
+        H::event_bytes(event)
+    }
+
     fn on_turn(&mut self, cx: &mut impl LcoreContext<Event = H::Event>) -> bool {
         self.inner.on_turn(cx)
     }

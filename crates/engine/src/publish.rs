@@ -11,9 +11,10 @@ use crate::commands::Command;
 use crate::config::SendPolicy;
 use crate::core::Core;
 use crate::handler::{SendError, TopicError};
-use crate::send::{COMPRESSED, PLAIN, forget};
+use crate::send::{COMPRESSED, PLAIN, charge_compressing, forget};
 use crate::session::{Phase, SessionFlags};
 use crate::topics::{LcoreSet, is_topic};
+use crate::work::cost;
 
 impl<E: Send + 'static> Core<E> {
     /// Sends a message to all subscribers of `topic`, here and on the other lcores.
@@ -27,10 +28,15 @@ impl<E: Send + 'static> Core<E> {
         if !is_topic(topic) {
             return Err(TopicError::Invalid);
         }
+        // No subscriber could ever hold it, also if it is compressed for some of them.
+        if server_header(payload.len()) + payload.len() > self.tunables.limits.send_queue {
+            self.counters.publishes_refused.bump();
+            return Err(TopicError::TooLarge);
+        }
         self.counters.published.bump();
         let mut targets = std::mem::take(&mut self.targets);
         targets.clear();
-        self.topics.matches(topic, &mut targets);
+        self.match_topic(topic, &mut targets);
         let interest = self.interest.as_ref();
         let others = interest.map_or(LcoreSet::default(), |interest| interest.others(topic));
         let mut reached = 0;
@@ -58,7 +64,7 @@ impl<E: Send + 'static> Core<E> {
     ) {
         let mut targets = std::mem::take(&mut self.targets);
         targets.clear();
-        self.topics.matches(topic, &mut targets);
+        self.match_topic(topic, &mut targets);
         let payload_len = frame.len() - server_header_len(&frame);
         self.deliver(
             io,
@@ -67,6 +73,12 @@ impl<E: Send + 'static> Core<E> {
             &Encoded::new(frame, payload_len, &self.published),
         );
         self.targets = targets;
+    }
+
+    /// Appends the subscribers of `topic` to `targets`.
+    fn match_topic(&mut self, topic: &str, targets: &mut Vec<u32>) {
+        let nodes = self.topics.matches(topic, targets);
+        self.work.add(nodes as u64 * cost::NODE);
     }
 
     /// Sends the message to each of `lcores`, where there may be subscribers.
@@ -96,6 +108,11 @@ impl<E: Send + 'static> Core<E> {
         message: &Encoded,
     ) -> usize {
         self.epoch = self.epoch.wrapping_add(1);
+        self.work
+            .add(targets.len() as u64 * cost::SEND + cost::of_bytes(message.frame.len()));
+        if !targets.is_empty() {
+            self.unsent = self.unsent.saturating_add(message.frame.len());
+        }
         let mut compressed: [Option<Option<LocalShared>>; 16] = Default::default();
         let mut reached = 0;
         for &index in targets {
@@ -109,7 +126,12 @@ impl<E: Send + 'static> Core<E> {
                 generation: session.generation,
             };
             let sent = if session.has(SessionFlags::CLIENT) {
-                self.send_message(io, id, kind, message.payload())
+                // Its compressor may span messages, of which none may then be dropped once it is compressed.
+                let policy = match self.tunables.limits.publish_policy {
+                    SendPolicy::DropOldest => SendPolicy::DropNew,
+                    policy => policy,
+                };
+                self.send_under(io, id, policy, kind, message.payload())
             } else if session.has(SessionFlags::DEFLATE) {
                 let frame = self.compressed_for(index, kind, message, &mut compressed);
                 self.send_encoded(io, id, frame)
@@ -128,17 +150,19 @@ impl<E: Send + 'static> Core<E> {
         id: ConnId,
         frame: LocalShared,
     ) -> Result<(), SendError> {
+        let policy = self.tunables.limits.publish_policy;
         if io.queued(id) >= self.tunables.limits.send_queue {
-            self.make_room(io, id, frame.len())?;
+            self.make_room(io, id, policy, frame.len())?;
         }
         let queued = if self.published.bytes() <= self.tunables.limits.published_memory {
-            let droppable = self.tunables.limits.send_policy == SendPolicy::DropOldest;
+            // A subscriber that is not behind gets small messages in one piece of memory.
+            let droppable = policy == SendPolicy::DropOldest && io.is_blocked(id);
             io.send_shared(id, frame, droppable)
         } else {
             self.counters.published_copied.bump();
             self.write_long(io, id, &frame, None, &[])
         };
-        queued.or_else(|e| self.no_room(io, id, e))?;
+        queued.or_else(|e| self.no_room(io, id, policy, e))?;
         self.counters.messages_out.bump();
         Ok(())
     }
@@ -159,6 +183,12 @@ impl<E: Send + 'static> Core<E> {
         let window_bits = extra.window_bits;
         let slot = &mut cache[usize::from(window_bits & 15)];
         if slot.is_none() {
+            charge_compressing(
+                &mut self.work,
+                &self.counters,
+                compressor,
+                message.payload().len(),
+            );
             let small =
                 compressor.compress(&mut Deflation::Shared { window_bits }, message.payload());
             *slot = Some(small.map(|small| {
@@ -199,6 +229,15 @@ fn encode_shared(kind: Kind, payload: &[u8]) -> Shared {
     let mut header = [0; MAX_HEADER];
     let len = encode::header(&mut header, true, PLAIN, kind.into(), None, payload.len());
     Shared::from_slices(&[&header[..len], payload])
+}
+
+/// The header length of a server's frame with a payload of `len` bytes.
+fn server_header(len: usize) -> usize {
+    match len {
+        0..126 => 2,
+        126..65536 => 4,
+        _ => 10,
+    }
 }
 
 /// The header length of a frame that [`encode_shared`] made: it is unmasked, so its second byte gives the length.

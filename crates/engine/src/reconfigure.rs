@@ -7,12 +7,9 @@ use hioload_ws_proto::Compressor;
 
 use crate::app::App;
 use crate::config::Tunables;
-use crate::core::{Core, RETAINED_OUTPUT};
+use crate::core::{Core, RETAINED_OUTPUT, SESSIONS_PER_TURN};
 use crate::handler::Handler;
 use crate::session::Phase;
-
-/// Sessions visited in one turn after a change.
-const SESSIONS_PER_TURN: usize = 1024;
 
 impl<H: Handler> App<H> {
     pub(crate) fn reconfigure(&mut self, new: Arc<Tunables>) {
@@ -21,6 +18,7 @@ impl<H: Handler> App<H> {
         self.assembler.set_budget(limits.reassembly_memory);
         let core = &mut self.core;
         core.admission.set_bounds(limits);
+        core.mailbox.bytes().set_bound(limits.mailbox_bytes);
         // Without compression in the new tunables the compressor stays, for connections that have agreed on it.
         if let Some(deflate) = &new.deflate
             && core.tunables.deflate.as_ref() != Some(deflate)

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use hioload_lcore::mesh::Poster;
 use hioload_transport::{FlowInfo, Wanted};
 
 use crate::commands::{Command, FlowsRequest, Pending};
 use crate::config::{Config, ReconfigureError, Tunables};
 use crate::counters::{CountersHandle, Totals};
+use crate::mail::MailPoster;
 
 /// Flows that an lcore describes in one turn.
 pub const FLOWS_AT_ONCE: usize = 64;
@@ -35,7 +35,7 @@ pub struct Remote<E>(Arc<Inner<E>>);
 
 struct Inner<E> {
     /// By lcore.
-    posters: Box<[Poster<Command<E>>]>,
+    posters: Box<[MailPoster<E>]>,
     /// By lcore.
     pending: Box<[Arc<Pending>]>,
     counters: CountersHandle,
@@ -59,7 +59,7 @@ impl<E> fmt::Debug for Remote<E> {
 
 impl<E: Send> Remote<E> {
     pub(crate) fn new(
-        posters: Box<[Poster<Command<E>>]>,
+        posters: Box<[MailPoster<E>]>,
         pending: Box<[Arc<Pending>]>,
         counters: CountersHandle,
         config: Arc<Config>,
@@ -167,7 +167,8 @@ impl<E: Send> Remote<E> {
     /// Sends an event to the handler of an lcore ([`Handler::on_lcore_event`]).
     ///
     /// # Errors
-    /// Returns the event if there is no such lcore or its mailbox is full.
+    /// Returns the event if there is no such lcore or its mailbox is full, in number or in bytes. The latter is counted
+    /// (`posts_refused`).
     ///
     /// [`Handler::on_lcore_event`]: crate::Handler::on_lcore_event
     pub fn post(&self, lcore: u16, event: E) -> Result<(), E> {
@@ -175,7 +176,7 @@ impl<E: Send> Remote<E> {
             return Err(event);
         };
         poster
-            .post(Command::Event { to: None, event })
+            .post_once(Command::Event { to: None, event })
             .map_err(|command| match command {
                 Command::Event { event, .. } => event,
                 _ => unreachable!("the command that was refused is the one that was posted"),

@@ -3,12 +3,14 @@
 use hioload_mem::Shared;
 use hioload_transport::{ConnId, Connections, SendError as Refused};
 use hioload_ws_proto::header::MAX_HEADER;
-use hioload_ws_proto::{CloseCode, CloseFrame, Deflation, Kind, OpCode, encode, mask};
+use hioload_ws_proto::{CloseCode, CloseFrame, Compressor, Deflation, Kind, OpCode, encode, mask};
 
 use crate::config::SendPolicy;
 use crate::core::Core;
+use crate::counters::LcoreCounters;
 use crate::handler::{ClosedBy, SendError};
 use crate::session::{Phase, SessionFlags};
+use crate::work::{Work, cost};
 
 /// RSV1 marks a compressed message (RFC 7692 §6).
 pub(crate) const COMPRESSED: bool = true;
@@ -24,6 +26,21 @@ impl<E: Send + 'static> Core<E> {
         kind: Kind,
         payload: &[u8],
     ) -> Result<(), SendError> {
+        let policy = self.tunables.limits.send_policy;
+        self.send_under(io, id, policy, kind, payload)
+    }
+
+    /// Queues a message on an open connection, under `policy`. A connection may have a compressor that spans messages, so that
+    /// only the send policy may be to drop old ones.
+    #[inline]
+    pub(crate) fn send_under<C: Connections>(
+        &mut self,
+        io: &mut C,
+        id: ConnId,
+        policy: SendPolicy,
+        kind: Kind,
+        payload: &[u8],
+    ) -> Result<(), SendError> {
         // RFC 6455 §5.6: "The "Payload data" is text data encoded as UTF-8."
         debug_assert!(
             kind == Kind::Binary || std::str::from_utf8(payload).is_ok(),
@@ -32,14 +49,14 @@ impl<E: Send + 'static> Core<E> {
         match self.session(id) {
             Some(session) if session.phase == Phase::Open => {
                 if session.has(SessionFlags::DEFLATE) {
-                    return self.send_compressed(io, id, kind, payload);
+                    return self.send_compressed(io, id, policy, kind, payload);
                 }
             }
             // RFC 6455 §4.1: "the client MUST wait for a response from the server before sending any further data."
             // §5.5.1: "The application MUST NOT send any more data frames after sending a Close frame."
             _ => return Err(SendError::Closed),
         }
-        self.send_data(io, id, kind, PLAIN, payload)
+        self.send_data(io, id, policy, (kind, PLAIN), payload)
     }
 
     #[cold]
@@ -47,21 +64,23 @@ impl<E: Send + 'static> Core<E> {
         &mut self,
         io: &mut C,
         id: ConnId,
+        policy: SendPolicy,
         kind: Kind,
         payload: &[u8],
     ) -> Result<(), SendError> {
         // A compressed message that the policy then drops would leave a gap in the window of a compressor that spans
         // messages, so room is made before.
-        self.make_room(io, id, payload.len())?;
+        self.make_room(io, id, policy, payload.len())?;
         let deflation = self.take_deflation(id);
         // The compressor's output is lent; the rest of the core is needed to send it.
         let (Some(mut compressor), Some(mut deflation)) = (self.compressor.take(), deflation)
         else {
-            return self.send_data(io, id, kind, PLAIN, payload);
+            return self.send_data(io, id, policy, (kind, PLAIN), payload);
         };
+        charge_compressing(&mut self.work, &self.counters, &compressor, payload.len());
         let result = match compressor.compress(&mut deflation, payload) {
-            Some(small) => self.send_data(io, id, kind, COMPRESSED, small),
-            None => self.send_data(io, id, kind, PLAIN, payload),
+            Some(small) => self.send_data(io, id, policy, (kind, COMPRESSED), small),
+            None => self.send_data(io, id, policy, (kind, PLAIN), payload),
         };
         if result.is_err() {
             // The peer does not receive the message, so no later one may refer to it.
@@ -78,21 +97,22 @@ impl<E: Send + 'static> Core<E> {
         &mut self,
         io: &mut C,
         id: ConnId,
-        kind: Kind,
-        rsv1: bool,
+        policy: SendPolicy,
+        (kind, rsv1): (Kind, bool),
         payload: &[u8],
     ) -> Result<(), SendError> {
+        self.work.add(cost::SEND + cost::of_bytes(payload.len()));
         if io.queued(id) >= self.tunables.limits.send_queue {
-            self.make_room(io, id, payload.len())?;
+            self.make_room(io, id, policy, payload.len())?;
         }
-        let apart = self.tunables.limits.send_policy == SendPolicy::DropOldest
+        let apart = policy == SendPolicy::DropOldest
             && io.is_blocked(id)
             && self.published.bytes() <= self.tunables.limits.published_memory;
         if apart {
             self.send_droppable(io, id, kind, rsv1, payload)?;
         } else {
             self.write_frame(io, id, kind.into(), rsv1, payload)
-                .or_else(|e| self.no_room(io, id, e))?;
+                .or_else(|e| self.no_room(io, id, policy, e))?;
         }
         self.counters.messages_out.bump();
         Ok(())
@@ -117,8 +137,9 @@ impl<E: Send + 'static> Core<E> {
             }
             _ => return Err(SendError::Closed),
         };
+        let policy = self.tunables.limits.send_policy;
         if io.queued(id) >= self.tunables.limits.send_queue
-            && let Err(error) = self.make_room(io, id, payload.len())
+            && let Err(error) = self.make_room(io, id, policy, payload.len())
         {
             self.put_back(id, deflation);
             return Err(error);
@@ -131,6 +152,7 @@ impl<E: Send + 'static> Core<E> {
             self.put_back(id, Some(deflation));
             return self.write_fragments(io, id, (kind, PLAIN), payload, frames);
         };
+        charge_compressing(&mut self.work, &self.counters, &compressor, payload.len());
         let result = match compressor.compress(&mut deflation, payload) {
             Some(small) => self.write_fragments(io, id, (kind, COMPRESSED), small, frames),
             None => self.write_fragments(io, id, (kind, PLAIN), payload, frames),
@@ -174,9 +196,10 @@ impl<E: Send + 'static> Core<E> {
         frames: usize,
     ) -> Result<(), SendError> {
         let frames = frames.clamp(1, payload.len().max(1));
+        let policy = self.tunables.limits.send_policy;
         // There is room for every frame, because the check included every header.
         if io.send_room(id) < payload.len() + frames * MAX_HEADER {
-            return self.no_room(io, id, Refused::Full);
+            return self.no_room(io, id, policy, Refused::Full);
         }
         let mut from = 0;
         for frame in 0..frames {
@@ -187,7 +210,7 @@ impl<E: Send + 'static> Core<E> {
             };
             let last = frame + 1 == frames;
             self.write_part(io, id, (opcode, last, rsv1), &payload[from..to])
-                .or_else(|e| self.no_room(io, id, e))?;
+                .or_else(|e| self.no_room(io, id, policy, e))?;
             from = to;
         }
         self.counters.messages_out.bump();
@@ -325,7 +348,7 @@ impl<E: Send + 'static> Core<E> {
         let mut frame = Vec::new();
         encode::fragment_into(&mut frame, true, rsv1, kind.into(), payload, key);
         io.send_shared(id, Shared::from(frame).local_in(&self.published), true)
-            .or_else(|e| self.no_room(io, id, e))
+            .or_else(|e| self.no_room(io, id, SendPolicy::DropOldest, e))
     }
 
     /// The send queue is full: applies the policy. `Ok` if there is room for another message now.
@@ -334,6 +357,7 @@ impl<E: Send + 'static> Core<E> {
         &mut self,
         io: &mut C,
         id: ConnId,
+        policy: SendPolicy,
         len: usize,
     ) -> Result<(), SendError> {
         let limit = self.tunables.limits.send_queue;
@@ -341,7 +365,9 @@ impl<E: Send + 'static> Core<E> {
             return Ok(());
         }
         self.counters.send_queue_full.bump();
-        if self.tunables.limits.send_policy == SendPolicy::DropOldest {
+        // Published messages that may be dropped give way to every other: what others publish closes no connection.
+        let drops = [policy, self.tunables.limits.publish_policy];
+        if drops.contains(&SendPolicy::DropOldest) {
             let target = limit.saturating_sub(len).max(1);
             while io.queued(id) >= target && io.drop_oldest(id).is_some() {
                 self.counters.dropped_oldest.bump();
@@ -350,7 +376,7 @@ impl<E: Send + 'static> Core<E> {
                 return Ok(());
             }
         }
-        self.refuse(io, id)
+        self.refuse(io, id, policy)
     }
 
     /// The transport had no room: its buffer pool is empty, or the remaining buffers are not for a blocked connection. Applies
@@ -360,19 +386,25 @@ impl<E: Send + 'static> Core<E> {
         &mut self,
         io: &mut C,
         id: ConnId,
+        policy: SendPolicy,
         error: Refused,
     ) -> Result<(), SendError> {
         match error {
             Refused::Closed => Err(SendError::Closed),
             Refused::Full => {
                 self.counters.send_queue_full.bump();
-                self.refuse(io, id)
+                self.refuse(io, id, policy)
             }
         }
     }
 
-    fn refuse<C: Connections>(&mut self, io: &mut C, id: ConnId) -> Result<(), SendError> {
-        match self.tunables.limits.send_policy {
+    fn refuse<C: Connections>(
+        &mut self,
+        io: &mut C,
+        id: ConnId,
+        policy: SendPolicy,
+    ) -> Result<(), SendError> {
+        match policy {
             SendPolicy::DropNew | SendPolicy::DropOldest => self.counters.dropped_new.bump(),
             SendPolicy::Close => {
                 self.counters.closed_slow.bump();
@@ -463,6 +495,20 @@ fn put(to: &mut [u8], payload: &[u8], key: Option<[u8; 4]>) {
     match key {
         None => to.copy_from_slice(payload),
         Some(key) => mask::copy(to, payload, key, 0),
+    }
+}
+
+/// Counts the work of compressing a message, or that it is too long to be compressed.
+pub(crate) fn charge_compressing(
+    work: &mut Work,
+    counters: &LcoreCounters,
+    compressor: &Compressor,
+    len: usize,
+) {
+    if compressor.is_too_long(len) {
+        counters.deflate_skipped.bump();
+    } else {
+        work.add(cost::of_compressing(len));
     }
 }
 

@@ -319,7 +319,7 @@ impl<T: Transport + 'static> Server<T> {
         let (executor, workers) =
             Executor::start(self.config.executor_threads, self.config.executor_queue)
                 .map_err(|e| StartError::System("start the executor", e))?;
-        let (inits, remote) = prepare(&self.config, &self.counters, &executor);
+        let (inits, remote) = prepare(&self.config, &self.counters, &executor, H::event_bytes);
         let lcores = inits.len();
         let make = Arc::new(make);
         let (ready, started) = mpsc::channel();

@@ -55,7 +55,7 @@ impl Phase {
 
 /// Properties of a session, as bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct SessionFlags(u8);
+pub(crate) struct SessionFlags(u16);
 
 impl SessionFlags {
     /// Client role: our frames are masked.
@@ -72,6 +72,12 @@ impl SessionFlags {
     pub(crate) const ADMITTED: Self = Self(32);
     /// It was refused, and its 503 is being sent.
     pub(crate) const REFUSED: Self = Self(64);
+    /// Its handler has published to subscribers of this lcore.
+    pub(crate) const PUBLISHES: Self = Self(1024);
+    /// A message is unfinished: `message_since` is valid.
+    pub(crate) const UNFINISHED: Self = Self(256);
+    /// The network has not taken everything that is queued: `blocked_since` is valid.
+    pub(crate) const BLOCKED: Self = Self(512);
     /// It came from a trusted proxy, and its client is not known yet.
     pub(crate) const PROXIED: Self = Self(128);
 }
@@ -102,6 +108,10 @@ pub(crate) struct Session {
     /// Messages it may still send, and the time of the last refill (milliseconds, wrapping).
     pub(crate) tokens: u32,
     pub(crate) refilled: u32,
+    /// Milliseconds (wrapping): the beginning of the period of `message_timeout` that the unfinished message is in.
+    pub(crate) message_since: u32,
+    /// Milliseconds (wrapping): when the transport's mark in the send queue was set.
+    pub(crate) blocked_since: u32,
     pub(crate) closed_by: ClosedBy,
     pub(crate) timer: Option<TimerId>,
     pub(crate) ticket: Ticket,
@@ -146,6 +156,8 @@ impl Session {
             epoch: 0,
             tokens: 0,
             refilled: 0,
+            message_since: 0,
+            blocked_since: 0,
             closed_by: ClosedBy::Network,
             timer: None,
             ticket: Ticket::NONE,
@@ -197,7 +209,7 @@ impl Session {
 
     /// The time of the next check of this session: never too late, possibly early.
     pub(crate) fn deadline(&self, limits: &Limits, now: Time) -> Option<Time> {
-        let since_heard = Duration::from_millis(u64::from(millis(now).wrapping_sub(self.heard)));
+        let since_heard = self.silence(now);
         let after = |limit: Duration| now + limit.saturating_sub(since_heard);
         let bounded = |limit: Duration| (!limit.is_zero()).then(|| after(limit));
         match self.phase {
@@ -221,7 +233,20 @@ impl Session {
                     let left = self.mark.wrapping_sub(millis(now)).cast_signed().max(0);
                     now + Duration::from_millis(u64::from(left.cast_unsigned()))
                 });
-                [ping, bounded(limits.idle_timeout), lifetime, drain]
+                let message = self.ends(
+                    SessionFlags::UNFINISHED,
+                    self.message_since,
+                    limits.message_timeout,
+                    now,
+                );
+                let send = self.ends(
+                    SessionFlags::BLOCKED,
+                    self.blocked_since,
+                    limits.send_timeout,
+                    now,
+                );
+                let idle = bounded(limits.idle_timeout);
+                [ping, idle, lifetime, drain, message, send]
                     .into_iter()
                     .flatten()
                     .min()
@@ -229,8 +254,25 @@ impl Session {
         }
     }
 
+    /// The end of a limit that counts from `since` while `flag` is set; zero is no limit.
+    fn ends(&self, flag: SessionFlags, since: u32, limit: Duration, now: Time) -> Option<Time> {
+        let counts = self.has(flag) && !limit.is_zero();
+        counts.then(|| now + limit.saturating_sub(passed(since, now)))
+    }
+
+    /// Whether a limit that counts from `since` while `flag` is set has ended.
+    pub(crate) fn is_over(
+        &self,
+        flag: SessionFlags,
+        since: u32,
+        limit: Duration,
+        now: Time,
+    ) -> bool {
+        self.has(flag) && !limit.is_zero() && passed(since, now) >= limit
+    }
+
     pub(crate) fn silence(&self, now: Time) -> Duration {
-        Duration::from_millis(u64::from(millis(now).wrapping_sub(self.heard)))
+        passed(self.heard, now)
     }
 
     pub(crate) fn age(&self, now: Time) -> Duration {
@@ -258,6 +300,11 @@ impl Session {
         self.tokens -= 1;
         true
     }
+}
+
+/// Time since `since`, in wrapping milliseconds.
+fn passed(since: u32, now: Time) -> Duration {
+    Duration::from_millis(u64::from(millis(now).wrapping_sub(since)))
 }
 
 /// Milliseconds of `time`, wrapping after 49 days: only differences of it are used.

@@ -64,6 +64,8 @@ where
         let mut at_client = stack(client);
         at_client.addresses = addresses(client.tunables.limits.max_connections)?;
         at_client.source_ports = PORTS;
+        // Its peer is the server in the same process.
+        at_client.ring_memory = 1 << 40;
         ends.servers
             .push(make(near, n, on_server.clone(), at_server, server));
         ends.clients

@@ -27,11 +27,14 @@ pub fn config(job: &Job) -> Config {
     limits.max_message = limits.max_message.max(largest + AROUND);
     limits.reassembly_memory = limits
         .reassembly_memory
-        .max(limits.max_message.saturating_mul(2))
+        .max(limits.max_message.saturating_mul(4))
         .max(whole(job).saturating_mul(2));
     // Some scenarios are silent on purpose, and a lost connection is detected by its missing answers.
     limits.ping_interval = Duration::ZERO;
     limits.idle_timeout = Duration::ZERO;
+    // A server that is measured at its limit may be slow for longer than a server allows a client.
+    limits.message_timeout = Duration::ZERO;
+    limits.send_timeout = Duration::ZERO;
     // The queue has space for everything in flight. A full queue would stop the reading, and two ends that both wait for the other
     // to read would deadlock.
     limits.send_queue = limits.send_queue.max(each(job));
@@ -50,7 +53,8 @@ pub fn sockets(job: &Job) -> SocketOptions {
     let once = each(job).min(LARGEST_CHUNK).next_multiple_of(4 << 10);
     sockets.tx_chunk = sockets.tx_chunk.max(once);
     sockets.tx_chunks = memory / sockets.tx_chunk;
-    let chunks = (whole(job) / sockets.tx_chunk).saturating_mul(2);
+    // One connection may hold a quarter of the chunks.
+    let chunks = (whole(job) / sockets.tx_chunk).saturating_mul(4);
     sockets.tx_chunks = sockets.tx_chunks.max(chunks);
     sockets
 }

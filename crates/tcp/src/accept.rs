@@ -14,6 +14,7 @@ use crate::next_hop::NextHop;
 use crate::parse::{Segment, flags};
 use crate::port::Lent;
 use crate::raw_segment::{self, RawSegment};
+use crate::source_limit;
 use crate::stack::{Stack, clock, instant, interface};
 use crate::tuple::Tuple;
 
@@ -101,7 +102,11 @@ impl<D: Device> Stack<D> {
             return;
         }
         self.stats.rx_no_flow += 1;
-        if segment.flags & flags::RST == 0 && (listened || self.config.answers_for_addresses) {
+        if segment.flags & flags::RST != 0 {
+            // It gets no answer. If the flow existed, it would get a challenge, so it counts as one.
+            let host = source_limit::of_ip(segment.tuple.remote().ip());
+            self.port.take_answer(host);
+        } else if listened || self.config.answers_for_addresses {
             self.refuse(segment);
         }
     }
@@ -113,7 +118,8 @@ impl<D: Device> Stack<D> {
             vlan: segment.l2.vlan,
         };
         let flow = segment.tuple;
-        self.port.answer(next_hop, bare.len(&flow), |packet| {
+        let host = source_limit::of_ip(flow.remote().ip());
+        self.port.answer(next_hop, host, bare.len(&flow), |packet| {
             bare.write(&flow, packet);
         });
     }

@@ -34,7 +34,7 @@ fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Box<[T]> {
 }
 
 impl Addresses {
-    /// The host `mac` with `addresses`, in the VLAN `vlan`, or, if that is `None`, in any VLAN and none.
+    /// The host `mac` with `addresses`, in the VLAN `vlan`. If that is `None`, the host's frames have no tag.
     pub(crate) fn new(mac: [u8; 6], vlan: Option<u16>, addresses: &[Cidr]) -> Self {
         let v4 = || {
             addresses.iter().filter_map(|cidr| match cidr.addr() {
@@ -65,16 +65,17 @@ impl Addresses {
         self.mac
     }
 
-    /// The VLAN, if the host is in one only.
+    /// The VLAN; `None` if the host's frames have no tag.
     #[inline]
     pub(crate) fn vlan(&self) -> Option<u16> {
         self.vlan
     }
 
-    /// Whether a frame with this VLAN (`None`: untagged, or VLAN 0) is for us.
+    /// Whether a frame with this VLAN (`None`: untagged, or VLAN 0, which is a priority without a VLAN) is for us. All devices
+    /// rely on this decision: a device that removes a tag puts it back before the frame is parsed.
     #[inline]
     pub(crate) fn takes_vlan(&self, vlan: Option<u16>) -> bool {
-        self.vlan.is_none() || self.vlan == vlan
+        self.vlan == vlan
     }
 
     /// Whether this IPv4 address is ours.
@@ -151,9 +152,9 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_in_one_vlan_or_in_all() {
-        let any = addresses(&[]);
-        assert!(any.takes_vlan(None) && any.takes_vlan(Some(7)));
+    fn a_host_is_in_one_vlan_or_in_none() {
+        let none = addresses(&[]);
+        assert!(none.takes_vlan(None) && !none.takes_vlan(Some(7)) && !none.takes_vlan(Some(666)));
         let one = Addresses::new([2, 0, 0, 0, 0, 1], Some(7), &[]);
         assert!(one.takes_vlan(Some(7)));
         assert!(!one.takes_vlan(None) && !one.takes_vlan(Some(8)));

@@ -15,6 +15,7 @@ use crate::flow_flags::FlowFlags;
 use crate::handoff::{self, Handoff};
 use crate::isn;
 use crate::next_hop::NextHop;
+use crate::parse::Parsed;
 use crate::responder::Unreachable;
 use crate::responder::{Action, Due, Resolution};
 use crate::stack::{Stack, Staged, interface};
@@ -28,20 +29,6 @@ const NOTICES: usize = 64;
 
 /// The most flows with a lowered path MTU.
 pub(crate) const PATHS_KEPT: usize = 65_536;
-
-/// The sources of connections that we open: each of our addresses with each source port in turn.
-pub(crate) struct Sources {
-    /// The number of combinations tried.
-    next: usize,
-}
-
-impl Sources {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self {
-            next: seed as u32 as usize,
-        }
-    }
-}
 
 impl<D: Device> Stack<D> {
     /// Opens a connection. The result is an event: `CONNECTED`, or `CLOSED` with an error.
@@ -103,35 +90,23 @@ impl<D: Device> Stack<D> {
         } else {
             near
         };
-        let (first, last) = (
-            *self.config.source_ports.start(),
-            *self.config.source_ports.end(),
-        );
-        let ports = usize::from(last.saturating_sub(first)) + 1;
+        if from.is_empty() {
+            return Err(ConnectError::AddrNotAvailable);
+        }
         let lcores = self.handoff.as_ref().map_or(1, Handoff::lcores);
         let lcore = self.lcore();
-        for _ in 0..ports * from.len() {
-            let n = self.sources.next;
-            self.sources.next = n.wrapping_add(1);
-            let ip = from[n % from.len()];
-            let port = first + (n / from.len() % ports) as u16;
-            let Some(tuple) = Tuple::new(SocketAddr::new(ip, port), to) else {
-                continue;
-            };
-            let hash = self.flows.hash(&tuple);
-            if port != 0
-                && handoff::owner(hash, lcores) == lcore
-                && self.flows.find(hash, &tuple).is_none()
-                && self.time_wait.find(hash, &tuple).is_none()
-            {
-                return Ok(tuple);
-            }
-        }
-        Err(if from.is_empty() {
-            ConnectError::AddrNotAvailable
-        } else {
-            ConnectError::AddrInUse
-        })
+        let (flows, time_wait) = (&self.flows, &self.time_wait);
+        let ports = &self.config.source_ports;
+        let chosen = self.source_ports.choose(&from, ports, to, |source| {
+            Tuple::new(source, to).is_some_and(|tuple| {
+                let hash = flows.hash(&tuple);
+                handoff::owner(hash, lcores) == lcore
+                    && flows.find(hash, &tuple).is_none()
+                    && time_wait.find(hash, &tuple).is_none()
+            })
+        });
+        let tuple = chosen.and_then(|source| Tuple::new(source, to));
+        tuple.ok_or(ConnectError::AddrInUse)
     }
 
     /// Processes a frame that is not TCP.
@@ -147,7 +122,8 @@ impl<D: Device> Stack<D> {
             self.responder
                 .handle_shared(&parsed, frame.bytes(), self.now)
         } else {
-            let handled = self.responder.handle(&parsed, &mut frame, self.now);
+            let proven = self.is_proven(&parsed);
+            let handled = self.responder.handle(&parsed, &mut frame, proven, self.now);
             if handled.share {
                 self.share(frame.bytes(), checksum);
             }
@@ -160,6 +136,19 @@ impl<D: Device> Stack<D> {
             Action::Unreachable { tuple, kind, seq } => self.unreachable(&tuple, kind, seq),
             Action::Nothing => {}
         }
+    }
+
+    /// Whether ARP or neighbour discovery comes from the next hop of an established flow.
+    fn is_proven(&self, parsed: &Parsed) -> bool {
+        let l2 = match parsed {
+            Parsed::Arp(l2, _) => l2,
+            Parsed::Ndp(message) => &message.l2,
+            _ => return false,
+        };
+        self.flows.next_hops.is_proven(&NextHop {
+            mac: l2.source,
+            vlan: l2.vlan,
+        })
     }
 
     /// Sends requests and announcements that are due, and fails the flows whose neighbour does not answer.
@@ -247,7 +236,7 @@ impl<D: Device> Stack<D> {
 
     /// Whether `seq`, the sequence number in an ICMP error, is that of an outstanding segment. A forger that does not see our
     /// segments would have to guess it (RFC 5927 §4.1). `false` if the rate limit is reached.
-    fn is_outstanding(&mut self, slot: u32, seq: u32) -> bool {
+    fn is_outstanding(&mut self, slot: u32, hash: u32, seq: u32) -> bool {
         let queued = self.flows.sockets.with(slot, |socket| socket.send_queue());
         let connecting = self.flows.hot(slot).is(FlowFlags::CONNECTING);
         let may_be = if connecting {
@@ -258,7 +247,7 @@ impl<D: Device> Stack<D> {
             queued.unwrap_or(0) > 0
         };
         let mut is = false;
-        if may_be && self.icmp_dumps.allow(self.now) {
+        if may_be && self.icmp_dumps.allow(hash.into(), self.now) {
             self.stats.socket_dumps += 1;
             is = self.outstanding(slot).is_some_and(|(first, after)| {
                 seq.wrapping_sub(first) < after.wrapping_sub(first).max(1)
@@ -277,7 +266,7 @@ impl<D: Device> Stack<D> {
         };
         let class = self.paths.iter().position(|&path| path <= mtu);
         let class = class.unwrap_or(self.paths.len() - 1);
-        if class <= self.flows.hot(slot).class() || !self.is_outstanding(slot, seq) {
+        if class <= self.flows.hot(slot).class() || !self.is_outstanding(slot, hash, seq) {
             return;
         }
         if self.flows.hot(slot).class() == 0 {
@@ -304,7 +293,7 @@ impl<D: Device> Stack<D> {
         let Some(slot) = self.flows.find(hash, tuple) else {
             return;
         };
-        if self.flows.hot(slot).is(FlowFlags::CONNECTING) && self.is_outstanding(slot, seq) {
+        if self.flows.hot(slot).is(FlowFlags::CONNECTING) && self.is_outstanding(slot, hash, seq) {
             let kind = match kind {
                 Unreachable::Port | Unreachable::Protocol => io::ErrorKind::ConnectionRefused,
                 Unreachable::Host | Unreachable::Prohibited | Unreachable::Expired => {

@@ -11,6 +11,8 @@ use crate::Cidr;
 
 /// The sizes of a ring.
 const RING: RangeInclusive<usize> = 4 << 10..=1 << 20;
+/// The least memory for rings.
+const RING_MEMORY: usize = 64 << 10;
 /// The slots of a stack.
 const SLOTS: RangeInclusive<u64> = 1..=1 << 30;
 /// The numbers of VLANs (IEEE 802.1Q).
@@ -39,7 +41,9 @@ pub struct StackConfig {
     pub gateway_v6: Option<Ipv6Addr>,
     /// The MAC address of the host; `None`: the device's.
     pub mac: Option<[u8; 6]>,
-    /// The VLAN of the host. `None`: it receives frames with any tag or none, and a flow answers with the tag of its peer.
+    /// The VLAN of the host: it receives and sends frames with exactly this tag. `None`: it receives frames without a tag and
+    /// frames with a priority tag (VLAN 0, IEEE 802.1Q §9.6), and its segments have no tag. A frame of another VLAN, or with
+    /// several tags, is dropped and counted in both cases ([`Reason`](crate::Reason)).
     pub vlan: Option<u16>,
     /// The stack answers ARP, NDP, ICMP echo requests, and connections to closed ports. If `false`, the kernel has the same
     /// addresses and does that, and only the listened ports are ours.
@@ -58,7 +62,9 @@ pub struct StackConfig {
     pub rx_ring: usize,
     /// Bytes of each flow's send ring; as above.
     pub tx_ring: usize,
-    /// Resident bytes of all rings, as estimated, above which empty rings are reclaimed however recently they were used.
+    /// Resident bytes of all rings, at most; at least 64 KiB. When three quarters are used, empty rings are reclaimed however recently
+    /// they were used, full rings grow no more, and payload out of order is dropped: the last quarter is for rings of few pages. When
+    /// nearly all is used, received payload is dropped, and when all is used, bytes to be sent wait with the user.
     pub ring_memory: usize,
     /// The time after which an empty ring is reclaimed.
     pub ring_idle: Duration,
@@ -68,9 +74,11 @@ pub struct StackConfig {
     pub user_timeout: Duration,
     /// A released flow that has not closed after this time is reset.
     pub linger: Duration,
-    /// The most RST segments per second in answer to segments of no flow.
+    /// The most RST segments per second in answer to segments of no flow, and challenge ACKs of RSTs and SYNs (RFC 5961 §3.2, §4.2).
+    /// One host gets at most an eighth. The number that a tenth of a second allows is drawn between half of its part and all of it,
+    /// so that it tells nobody which answers others got.
     pub rst_rate: u32,
-    /// The most ICMP echo replies per second.
+    /// The most ICMP echo replies per second. One host gets at most a quarter; the rest is as for `rst_rate`.
     pub icmp_rate: u32,
     /// The key of the flow hash and of the initial sequence numbers. It must be secret, and the same for all lcores of a
     /// server.
@@ -124,6 +132,9 @@ impl StackConfig {
                 return Err(ConfigError::Ring { ring, bytes });
             }
         }
+        if self.ring_memory < RING_MEMORY {
+            return Err(ConfigError::RingMemory(self.ring_memory));
+        }
         let slots = self.max_flows as u64 + self.half_open as u64 + self.orphans as u64;
         if self.max_flows == 0 || !SLOTS.contains(&slots) {
             return Err(ConfigError::Flows(slots));
@@ -155,6 +166,8 @@ pub enum ConfigError {
         /// The size.
         bytes: usize,
     },
+    /// The memory for all rings is too small.
+    RingMemory(usize),
     /// `max_flows` is 0, or the sum of `max_flows`, `half_open` and `orphans` is out of range.
     Flows(u64),
     /// The range of source ports is empty, or begins at 0.
@@ -182,6 +195,10 @@ impl fmt::Display for ConfigError {
                 "the {ring} ring has {bytes} bytes: it must have a power of two from {} to {}",
                 RING.start(),
                 RING.end()
+            ),
+            Self::RingMemory(bytes) => write!(
+                f,
+                "the memory for rings is {bytes} bytes: it must be at least {RING_MEMORY}"
             ),
             Self::Flows(slots) => write!(
                 f,
@@ -255,9 +272,10 @@ mod tests {
 
     #[test]
     fn each_wrong_setting_is_refused_with_its_value() {
-        let wrong: [(Setting, &str); 8] = [
+        let wrong: [(Setting, &str); 9] = [
             (|c| c.rx_ring = 5000, "receive ring has 5000 bytes"),
             (|c| c.tx_ring = 2 << 20, "send ring has 2097152 bytes"),
+            (|c| c.ring_memory = 4096, "memory for rings is 4096"),
             (|c| c.max_flows = 0, "max_flows at least 1"),
             (|c| c.half_open = 1 << 30, "slots for flows"),
             (|c| c.source_ports = 0..=7, "source ports are 0 to 7"),

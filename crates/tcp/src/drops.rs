@@ -28,7 +28,7 @@ macro_rules! reasons {
 reasons! {
     /// The destination is the MAC address of another host.
     OtherHost = "other_host",
-    /// The frame has another VLAN tag than ours, or none.
+    /// The frame is in another VLAN than the host: it has another tag, or it has one and the host has none, or the reverse.
     OtherVlan = "other_vlan",
     /// More than one VLAN tag.
     StackedTags = "stacked_tags",
@@ -46,6 +46,8 @@ reasons! {
     Truncated = "truncated",
     /// The IP header is inconsistent: version, header length, total length. Or neighbour discovery has passed a router.
     IpHeader = "ip_header",
+    /// An IPv4 option that is malformed, or a source route (RFC 7126 §4.3, §4.4).
+    IpOptions = "ip_options",
     /// An IPv6 extension header that cannot be stepped over: out of place, too many, segments left, an option that demands it.
     ExtensionHeader = "extension_header",
     /// The TCP header is inconsistent: data offset, port 0, more than one of SYN, FIN and RST.

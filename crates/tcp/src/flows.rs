@@ -342,6 +342,11 @@ impl Flows {
         self.hot(slot).next_hop
     }
 
+    /// Notes that the flow was established through its next hop.
+    pub(crate) fn prove_next_hop(&mut self, slot: u32) {
+        self.next_hops.prove(self.hot(slot).next_hop);
+    }
+
     /// Sets the next hop. Without a free id it stays as it is.
     pub(crate) fn set_next_hop(&mut self, slot: u32, next_hop: NextHop) {
         if let Some(new) = self.next_hops.intern(next_hop) {

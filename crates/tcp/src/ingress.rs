@@ -12,6 +12,7 @@ use crate::next_hop::NextHop;
 use crate::parse::{Segment, flags};
 use crate::port::Lent;
 use crate::sockets::tcp_mut;
+use crate::source_limit;
 use crate::stack::{Stack, instant};
 use crate::workarounds::{Headers, only_acknowledges, only_fin_is_left};
 
@@ -52,10 +53,18 @@ impl<D: Device> Stack<D> {
         segment: &Segment,
     ) -> Option<Event<D::Frame>> {
         if segment.flags & (flags::RST | flags::SYN) != 0
-            && !self.accepts_rst_or_syn(slot, &frame, segment)
+            && !self.accepts_rst_or_syn(slot, hash, &frame, segment)
         {
             return None;
         }
+        let bare;
+        let segment = if segment.payload.is_empty() || self.admits_payload(slot, segment) {
+            segment
+        } else {
+            bare = self.strip_payload(&mut frame, segment);
+            &bare
+        };
+        let known_next = self.is_known_next(slot, segment);
         let next_hop = self.flows.next_hop(slot);
         self.port.next_hop = next_hop;
         let fin_stripped = Self::strip_fin(&mut frame, segment);
@@ -116,11 +125,15 @@ impl<D: Device> Stack<D> {
         // With gaps, the segment may also have made earlier payload readable. Then the ring has more than this payload.
         let in_order = gained == payload && !hot.is(FlowFlags::GAPS);
         if payload > 0 {
+            let next = in_order || known_next;
             let pages = self
                 .ring_reclaim
-                .rx_pages(hot.rx_pages, segment.seq, payload);
+                .rx_pages(hot.rx_pages, segment.seq, payload, next);
             self.ring_reclaim.grown(u64::from(pages - hot.rx_pages));
             hot.rx_pages = pages;
+            if in_order && known_next {
+                hot.losses.expected = segment.seq.wrapping_add(payload as u32);
+            }
             if gained != payload {
                 hot.set(FlowFlags::GAPS);
             } else if hot.is(FlowFlags::GAPS) {
@@ -136,6 +149,7 @@ impl<D: Device> Stack<D> {
                 vlan: segment.l2.vlan,
             };
             self.flows.set_next_hop(slot, next_hop);
+            self.flows.prove_next_hop(slot);
         }
         if before.state == State::SynReceived || before.state == State::SynSent {
             self.flows.hot_mut(slot).losses.acked = segment.ack;
@@ -262,6 +276,7 @@ impl<D: Device> Stack<D> {
             _ if self.flows.hot(slot).is(FlowFlags::CONNECTING) => {
                 self.flows.hot_mut(slot).clear(FlowFlags::CONNECTING);
                 self.stats.connected += 1;
+                self.flows.prove_next_hop(slot);
                 Some(EventFlags::CONNECTED)
             }
             _ => {
@@ -276,6 +291,7 @@ impl<D: Device> Stack<D> {
                     return None;
                 }
                 self.stats.accepted += 1;
+                self.flows.prove_next_hop(slot);
                 Some(EventFlags::ACCEPTED)
             }
         }
@@ -283,8 +299,16 @@ impl<D: Device> Stack<D> {
 
     /// Whether smoltcp gets a segment with RST or SYN (RFC 5961). The sequence number of an RST must be exactly RCV.NXT; smoltcp
     /// would accept it anywhere in the window. A SYN on an established flow is never accepted. It is answered with a challenge
-    /// ACK, which smoltcp does not send: a peer that does not know the flow any more answers that with an acceptable RST.
-    fn accepts_rst_or_syn(&mut self, slot: u32, frame: &D::Frame, segment: &Segment) -> bool {
+    /// ACK, which smoltcp does not send: a peer that does not know the flow any more answers that with an acceptable RST. A
+    /// challenge counts as an RST would, which answers the same segment if there is no such flow: so the limit of answers does not
+    /// tell an attacker which of the two was sent.
+    fn accepts_rst_or_syn(
+        &mut self,
+        slot: u32,
+        hash: u32,
+        frame: &D::Frame,
+        segment: &Segment,
+    ) -> bool {
         let state = self.flows.sockets.with(slot, |socket| socket.state());
         match state {
             // In SYN-SENT smoltcp checks that our SYN is acknowledged. In SYN-RECEIVED the check of the window is enough: a
@@ -299,7 +323,7 @@ impl<D: Device> Stack<D> {
             let expected = match &answer {
                 Some((expected, _)) => Some(*expected),
                 // smoltcp sends one challenge a second. A dump of the socket has RCV.NXT too, but takes milliseconds.
-                None if self.reset_dumps.allow(self.now) => {
+                None if self.reset_dumps.allow(hash.into(), self.now) => {
                     self.stats.socket_dumps += 1;
                     self.expected_seq(slot)
                 }
@@ -310,8 +334,12 @@ impl<D: Device> Stack<D> {
             }
             self.stats.rst_ignored += 1;
         }
-        if let Some((_, frame)) = answer {
-            self.port.push(frame);
+        let host = source_limit::of_ip(segment.tuple.remote().ip());
+        match answer {
+            Some((_, frame)) => self.port.push_answer(host, frame),
+            None => {
+                self.port.take_answer(host);
+            }
         }
         false
     }

@@ -139,6 +139,20 @@ impl Neighbours {
         }
     }
 
+    /// Whether `ip` is a neighbour whose MAC address is known to be `mac`.
+    pub(crate) fn is_known(&self, ip: IpAddr, mac: [u8; 6]) -> bool {
+        let entry = self
+            .index
+            .get(&ip)
+            .and_then(|&slot| self.entries.get(slot as usize));
+        entry.is_some_and(|entry| entry.mac == Some(mac))
+    }
+
+    /// Whether `ip` is in the table.
+    pub(crate) fn has(&self, ip: IpAddr) -> bool {
+        self.index.contains_key(&ip)
+    }
+
     /// The host `mac` has answered, to us alone, that it has `ip`. Returns whether that was requested; then it is known now.
     pub(crate) fn answered(&mut self, ip: IpAddr, mac: [u8; 6], now: Time) -> bool {
         let Some(entry) = self.find(ip) else {

@@ -32,6 +32,8 @@ impl NextHop {
 struct Entry {
     next_hop: NextHop,
     users: u32,
+    /// A flow through it was established.
+    proven: bool,
 }
 
 /// The pairs in use. All memory is allocated at start.
@@ -63,7 +65,11 @@ impl NextHopTable {
             entry.users = entry.users.checked_add(1)?;
             return Some(NextHopId(id));
         }
-        let entry = Entry { next_hop, users: 1 };
+        let entry = Entry {
+            next_hop,
+            users: 1,
+            proven: false,
+        };
         let id = match self.free.pop() {
             Some(id) => {
                 *self.entries.get_mut(usize::from(id))? = entry;
@@ -100,6 +106,22 @@ impl NextHopTable {
             }
             _ => entry.users -= 1,
         }
+    }
+
+    /// Notes that a flow through this next hop was established: frames that were sent to it have reached the peer, so it is a host or
+    /// a router on the link, and not an invention of a flood.
+    #[inline]
+    pub(crate) fn prove(&mut self, id: NextHopId) {
+        if let Some(entry) = self.entries.get_mut(usize::from(id.0)) {
+            entry.proven = true;
+        }
+    }
+
+    /// Whether a flow through this next hop was established, and some flow still uses it.
+    pub(crate) fn is_proven(&self, next_hop: &NextHop) -> bool {
+        let id = self.ids.get(next_hop);
+        id.and_then(|&id| self.entries.get(usize::from(id)))
+            .is_some_and(|entry| entry.proven)
     }
 
     /// The pair.
@@ -158,6 +180,19 @@ mod tests {
             }
             prop_assert_eq!(table.len(), 0);
         }
+    }
+
+    #[test]
+    fn a_proven_next_hop_is_so_until_its_last_user_is_gone() {
+        let mut table = NextHopTable::new(2);
+        let id = table.intern(hop(0)).expect("room");
+        assert!(!table.is_proven(&hop(0)));
+        table.prove(id);
+        assert!(table.is_proven(&hop(0)) && !table.is_proven(&hop(1)));
+        table.release(id);
+        assert!(!table.is_proven(&hop(0)));
+        table.intern(hop(0));
+        assert!(!table.is_proven(&hop(0)), "the id was used before");
     }
 
     #[test]

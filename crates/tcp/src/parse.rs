@@ -13,6 +13,7 @@ use crate::checksum;
 use crate::drops::Reason;
 use crate::ether::ethertype;
 use crate::extensions;
+use crate::ip_options;
 use crate::tuple::Tuple;
 
 /// TCP flags, as in the header.
@@ -205,7 +206,7 @@ fn classify(frame: &[u8], checksums: RxChecksum, ours: &Addresses) -> Result<Par
     }
 }
 
-/// An IPv4 packet at `at` (RFC 791). RFC 1122 §3.2.1 lists what to drop. TTL and options are ignored.
+/// An IPv4 packet at `at` (RFC 791). RFC 1122 §3.2.1 lists what to drop. The TTL is ignored, and so are options except source routes.
 #[inline(always)]
 fn ipv4(
     frame: &[u8],
@@ -240,6 +241,9 @@ fn ipv4(
     }
     if ours.has_v4(source) {
         return Err(Reason::OwnSource);
+    }
+    if header_len > 20 && !ip_options::may_be_ignored(&packet[20..header_len]) {
+        return Err(Reason::IpOptions);
     }
     // "More fragments", or an offset.
     if u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0 {

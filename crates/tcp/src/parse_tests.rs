@@ -132,7 +132,8 @@ fn every_truncation_is_dropped() {
     ] {
         let frame = segment(v6, vlan, b"hello", 0);
         for len in 0..frame.len() {
-            dropped(&frame[..len], Reason::Truncated);
+            let parsed = parse(&frame[..len], RxChecksum::Unknown, &ours(vlan));
+            assert_eq!(parsed, Parsed::Drop(Reason::Truncated));
         }
     }
 }
@@ -145,13 +146,24 @@ fn a_tag_determines_the_vlan() {
     for (frame, vlan) in [(&plain, Some(7)), (&tagged, Some(8))] {
         assert_eq!(with(frame, vlan), Parsed::Drop(Reason::OtherVlan));
     }
-    // A host in all VLANs accepts any tag. The priority is not part of the VLAN number.
-    assert_eq!(tcp_of(with(&tagged, None)).l2.vlan, Some(7));
-    let priority = segment(false, Some(0xe000), b"", 0);
-    assert_eq!(tcp_of(with(&priority, None)).l2.vlan, None);
+    assert_eq!(tcp_of(with(&tagged, Some(7))).l2.vlan, Some(7));
+    // A host without a VLAN accepts no tag of a VLAN, with or without a priority.
+    for tag in [1, 7, 666, 4094, 0xfff, 0xe007] {
+        dropped(&segment(false, Some(tag), b"", 0), Reason::OtherVlan);
+        dropped(&segment(true, Some(tag), b"", 0), Reason::OtherVlan);
+    }
+    // A tag with the number 0 is only a priority. The priority is not part of the number.
+    for tag in [0, 0x2000, 0xe000, 0x1000] {
+        let priority = segment(false, Some(tag), b"", 0);
+        assert_eq!(tcp_of(with(&priority, None)).l2.vlan, None);
+        assert_eq!(with(&priority, Some(7)), Parsed::Drop(Reason::OtherVlan));
+    }
     let priority = segment(false, Some(0xe007), b"", 0);
     assert_eq!(tcp_of(with(&priority, Some(7))).l2.vlan, Some(7));
-    dropped(&segment(false, Some(0xfff), b"", 0), Reason::OtherVlan);
+    assert_eq!(
+        with(&segment(false, Some(0xfff), b"", 0), Some(7)),
+        Parsed::Drop(Reason::OtherVlan)
+    );
 
     let mut stacked = ethernet(Some(7), 0x8100);
     stacked.extend([0, 7, 8, 0]);
@@ -165,6 +177,15 @@ fn a_tag_determines_the_vlan() {
             with(&stacked, Some(vlan)),
             Parsed::Drop(Reason::StackedTags)
         );
+    }
+    // Neither is a priority in front of another tag, whichever of the two would be right alone.
+    for (outer, inner) in [(0_u8, 0_u8), (0, 7), (7, 0), (7, 7)] {
+        for vlan in [None, Some(7)] {
+            let mut stacked = ethernet(Some(outer.into()), 0x8100);
+            stacked.extend([0, inner, 8, 0]);
+            stacked.extend(&plain[14..]);
+            assert_eq!(with(&stacked, vlan), Parsed::Drop(Reason::StackedTags));
+        }
     }
 }
 
@@ -282,6 +303,24 @@ fn ipv4_options_are_stepped_over() {
     assert_eq!(&frame[usize::from(found.payload.start)..], b"hello");
 }
 
+#[test]
+fn source_routes_and_malformed_options_are_dropped() {
+    for options in [
+        [131, 7, 4, 10, 0, 0, 1, 0],
+        [137, 7, 4, 10, 0, 0, 1, 0],
+        [7, 9, 4, 0, 0, 0, 0, 0],
+        [7, 1, 4, 0, 0, 0, 0, 0],
+    ] {
+        let mut frame = segment(false, None, b"hello", 0);
+        frame[14] = 0x47;
+        let total = (frame.len() - 14 + 8) as u16;
+        frame[16..18].copy_from_slice(&total.to_be_bytes());
+        frame.splice(34..34, options);
+        correct(&mut frame);
+        dropped(&frame, Reason::IpOptions);
+    }
+}
+
 /// The IPv6 segment with extension headers before TCP; the first has the type `first`.
 fn extended(first: u8, headers: &[u8]) -> Vec<u8> {
     let mut frame = segment(true, None, b"hello", 0);
@@ -387,7 +426,7 @@ proptest! {
         v6: bool, tag in proptest::option::of(1u16..0xfff), payload in vec(any::<u8>(), 0..1500), pad in 0usize..50,
     ) {
         let frame = segment(v6, tag, &payload, pad);
-        let found = tcp_of(parse_any(&frame));
+        let found = tcp_of(parse(&frame, RxChecksum::Unknown, &ours(tag)));
         prop_assert!(found.checksum_is_good(&frame));
         let place = usize::from(found.payload.start)..usize::from(found.payload.end);
         prop_assert_eq!(&frame[place], &payload[..]);

@@ -3,6 +3,8 @@
 //! smoltcp writes a packet once, into a frame of our device, behind room for the Ethernet header. This module adds the header and
 //! the checksums. It also records the TCP header, which has state that smoltcp does not expose.
 
+use std::net::IpAddr;
+
 use hioload_device::{Burst, Device, Frame, TxChecksum};
 use hioload_lcore::Time;
 use smoltcp::phy::{self, ChecksumCapabilities, DeviceCapabilities, Medium};
@@ -11,7 +13,7 @@ use smoltcp::time::Instant;
 use crate::checksum;
 use crate::next_hop::NextHop;
 use crate::parse::flags;
-use crate::rate::Rate;
+use crate::source_limit::{self, Source, SourceLimit};
 
 /// The fields of a TCP header that was sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -55,8 +57,8 @@ pub(crate) struct Port<D: Device> {
     pub(crate) held: Option<D::Frame>,
     /// The last segment sent since this was last cleared.
     pub(crate) last: Option<Sent>,
-    /// Limits RSTs and other answers to unexpected segments.
-    pub(crate) answers: Rate,
+    /// Limits RSTs, challenge ACKs and other answers to unexpected segments, by the host that they go to.
+    answers: SourceLimit,
     now: Time,
     /// A packet could not be sent since this was last cleared, because there was no frame or no room in the queue.
     pub(crate) starved: bool,
@@ -68,7 +70,7 @@ pub(crate) struct Port<D: Device> {
 }
 
 impl<D: Device> Port<D> {
-    pub(crate) fn new(device: D, mac: [u8; 6], rst_rate: u32, now: Time) -> Self {
+    pub(crate) fn new(device: D, mac: [u8; 6], answers: SourceLimit, now: Time) -> Self {
         let can = device.capabilities();
         Self {
             pending: Burst::new(),
@@ -79,7 +81,7 @@ impl<D: Device> Port<D> {
             hold: false,
             held: None,
             last: None,
-            answers: Rate::new(rst_rate),
+            answers,
             now,
             starved: false,
             sends: Sends::default(),
@@ -160,11 +162,35 @@ impl<D: Device> Port<D> {
         len > 0
     }
 
-    /// Makes and queues a TCP/IP packet of `len` bytes; `write` writes all but the checksums. It counts against the limit of
-    /// answers.
-    pub(crate) fn answer(&mut self, next_hop: NextHop, len: usize, write: impl FnOnce(&mut [u8])) {
-        if !self.answers.allow(self.now) {
-            self.sends.rst_limited += 1;
+    /// Takes one answer to `host` from the limit, whether there is something to send or not. Returns whether there was one left.
+    pub(crate) fn take_answer(&mut self, host: Source) -> bool {
+        self.answers.allow(host, self.now)
+    }
+
+    /// Whether an answer may be sent to `host`. If so, it is counted.
+    fn may_answer(&mut self, host: Source) -> bool {
+        let may = self.take_answer(host);
+        self.sends.rst_limited += u64::from(!may);
+        may
+    }
+
+    /// Queues a complete answer to `host` if the limit permits it.
+    pub(crate) fn push_answer(&mut self, host: Source, frame: D::Frame) {
+        if self.may_answer(host) {
+            self.push(frame);
+        }
+    }
+
+    /// Makes and queues a TCP/IP packet of `len` bytes to `host`; `write` writes all but the checksums. It counts against the limit
+    /// of answers.
+    pub(crate) fn answer(
+        &mut self,
+        next_hop: NextHop,
+        host: Source,
+        len: usize,
+        write: impl FnOnce(&mut [u8]),
+    ) {
+        if !self.may_answer(host) {
             return;
         }
         let Some(mut frame) = self.frame() else {
@@ -228,13 +254,18 @@ impl<D: Device> Port<D> {
     }
 
     /// Whether smoltcp may send this answer: an RST counts against the limit of answers.
-    fn may_answer(&mut self, packet: &[u8]) -> bool {
+    fn may_reply(&mut self, packet: &[u8]) -> bool {
         let is_rst = look(packet).is_some_and(|(_, sent)| sent.flags & flags::RST != 0);
-        if is_rst && !self.answers.allow(self.now) {
-            self.sends.rst_limited += 1;
-            return false;
-        }
-        true
+        !is_rst || self.may_answer(destination(packet).map_or(0, source_limit::of_ip))
+    }
+}
+
+/// The destination of an IP packet.
+fn destination(packet: &[u8]) -> Option<IpAddr> {
+    match packet.first()? >> 4 {
+        4 => Some(IpAddr::from(*packet.get(16..)?.first_chunk::<4>()?)),
+        6 => Some(IpAddr::from(*packet.get(24..)?.first_chunk::<16>()?)),
+        _ => None,
     }
 }
 
@@ -348,7 +379,7 @@ impl<D: Device> phy::TxToken for Slot<'_, D> {
         };
         frame.set_len(len);
         let result = f(frame.bytes_mut());
-        if !on_the_spot || port.may_answer(frame.bytes()) {
+        if !on_the_spot || port.may_reply(frame.bytes()) {
             port.finish(frame);
         }
         result

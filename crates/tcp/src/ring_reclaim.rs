@@ -1,10 +1,13 @@
-//! Ring reclaim: the memory of empty rings is given back to the system when they were idle for a time, or when the memory for
-//! rings is used up.
+//! Ring reclaim: the memory of empty rings is given back to the system when they were idle for a time, or when most of the memory
+//! for rings is used.
 //!
 //! A clock hand passes over the slots, a part of them at a time, once around in [`StackConfig::ring_idle`]. It clears the mark
-//! that a flow is active. A flow without the mark was idle since the last round. The resident memory is estimated: a receive
-//! ring is filled page by page, so the sequence numbers show when a new page begins; an empty send ring begins at its first
-//! page.
+//! that a flow is active. A flow without the mark was idle since the last round.
+//!
+//! The resident pages are counted, never too few. A receive ring is filled page by page. The sequence numbers show when a page is
+//! full, but not where in its page the ring begins, so a ring has a page more than it can be seen to have. Bytes out of order may
+//! be anywhere: each such segment counts as new pages. An empty send ring begins at its first page, and the place of the next byte
+//! shows how far it has been written. [`ring_memory`](crate::ring_memory) keeps the count within [`StackConfig::ring_memory`].
 
 use std::ops::Range;
 use std::time::Duration;
@@ -16,22 +19,22 @@ use crate::StackConfig;
 use crate::flow_flags::FlowFlags;
 use crate::stack::Stack;
 
-const PAGE: usize = 4096;
+pub(crate) const PAGE: usize = 4096;
 const PAGE_BITS: u32 = 12;
 
 /// The number of parts of a round.
 const PIECES: u32 = 64;
 
-/// The slots examined in one turn, and again if the memory is used up.
+/// The slots examined in one turn, and again if most of the memory is used.
 const STRIDE: usize = 512;
 
-/// The most expensive steps in one turn, and again if the memory is used up: system calls that give back a run of rings, and
+/// The most expensive steps in one turn, and again if most of the memory is used: system calls that give back a run of rings, and
 /// checks whether a flow has data out of order.
 const CALLS: usize = 32;
 
-/// The clock hand, and the estimate of resident memory.
+/// The clock hand, and the count of resident memory.
 pub(crate) struct RingReclaim {
-    /// The estimated resident pages, and the limit.
+    /// The resident pages, at most, and the limit.
     pages: u64,
     budget: u64,
     /// The pages of each ring.
@@ -63,7 +66,7 @@ impl RingReclaim {
         }
     }
 
-    /// The estimated resident bytes.
+    /// The resident bytes, at most.
     pub(crate) fn resident(&self) -> u64 {
         self.pages * PAGE as u64
     }
@@ -84,18 +87,68 @@ impl RingReclaim {
         self.pages += by;
     }
 
-    /// The resident pages of a receive ring that had `have`, after `len` bytes from `seq` on were written.
-    #[inline]
-    pub(crate) fn rx_pages(&self, have: u8, seq: u32, len: usize) -> u8 {
-        let begun = ((seq as usize & (PAGE - 1)) + len) >> PAGE_BITS;
-        (usize::from(have.max(1)) + begun).min(self.rx_most.into()) as u8
+    /// The pages that may still become resident.
+    pub(crate) fn free(&self) -> u64 {
+        self.budget.saturating_sub(self.pages)
     }
 
-    /// The resident pages of a send ring that had `have`, with `queued` bytes in it.
+    /// Whether a ring of `most` pages, of which `have` are resident, may have `pages`, and leave `reserve` pages free. A ring may have
+    /// its first page while any is free, and its last one only while a quarter of all is: full rings of peers that do not read leave
+    /// memory to the others.
     #[inline]
-    pub(crate) fn tx_pages(&self, have: u8, queued: usize) -> u8 {
-        let needed = queued.div_ceil(PAGE).min(self.tx_most.into()) as u8;
-        have.max(needed)
+    fn admits(&self, have: u8, pages: u8, most: u8, reserve: u64) -> bool {
+        if pages <= have {
+            return true;
+        }
+        let full = self.budget / 4 * u64::from(pages - 1) / u64::from(most.max(2) - 1);
+        u64::from(pages - have) + full.max(reserve) <= self.free()
+    }
+
+    /// The most pages that a send ring with `have` may have.
+    #[inline]
+    pub(crate) fn tx_admits(&self, have: u8) -> u8 {
+        let most = self.tx_most;
+        if self.admits(have, most, most, 0) {
+            return most;
+        }
+        (have..most)
+            .rev()
+            .find(|&pages| self.admits(have, pages, most, 0))
+            .unwrap_or(have)
+    }
+
+    /// Whether a receive ring with `have` pages may have `pages`. Bytes that wait for earlier ones leave a quarter of all pages to those,
+    /// and all received bytes leave some to the replies: otherwise flows could wait for each other.
+    #[inline]
+    pub(crate) fn rx_admits(&self, have: u8, pages: u8, next: bool) -> bool {
+        let reserve = self.budget / if next { 16 } else { 4 };
+        self.admits(have, pages, self.rx_most, reserve)
+    }
+
+    /// The resident pages of a receive ring that had `have`, after `len` bytes from `seq` on were written: those that come next, or
+    /// others.
+    #[inline]
+    pub(crate) fn rx_pages(&self, have: u8, seq: u32, len: usize, next: bool) -> u8 {
+        let begun = ((seq as usize & (PAGE - 1)) + len) >> PAGE_BITS;
+        let in_order = usize::from(have.max(2)) + begun;
+        let pages = if next {
+            in_order
+        } else {
+            in_order.max(usize::from(have) + (len >> PAGE_BITS) + 2)
+        };
+        pages.min(self.rx_most.into()) as u8
+    }
+
+    /// The resident pages of a send ring that had `have`, with `queued` bytes in it of which the last is before `end`.
+    #[inline]
+    pub(crate) fn tx_pages(&self, have: u8, end: usize, queued: usize) -> u8 {
+        let needed = match queued {
+            0 => 0,
+            // It was written from its first page to its last.
+            _ if end < queued => usize::from(self.tx_most),
+            _ => end.div_ceil(PAGE).min(self.tx_most.into()),
+        };
+        have.max(needed as u8)
     }
 }
 
@@ -120,7 +173,7 @@ impl<D: Device> Stack<D> {
             let looked_at = self.sweep_slots(self.ring_reclaim.owed.min(STRIDE));
             self.ring_reclaim.owed -= looked_at;
         }
-        if self.ring_reclaim.pages > self.ring_reclaim.budget {
+        if self.ring_reclaim.free() < self.ring_reclaim.budget / 4 {
             self.sweep_slots(slots.min(STRIDE));
         }
     }
@@ -175,7 +228,7 @@ impl<D: Device> Stack<D> {
         holds.unwrap_or(0) == 0
     }
 
-    fn give_back(&mut self, run: Range<u32>) {
+    pub(crate) fn give_back(&mut self, run: Range<u32>) {
         if run.is_empty() {
             return;
         }

@@ -50,6 +50,20 @@ impl Routes {
         }
     }
 
+    /// Whether `ip` is one of our routers.
+    pub(crate) fn is_gateway(&self, ip: IpAddr) -> bool {
+        match ip {
+            IpAddr::V4(v4) => self.gateway_v4 == Some(v4),
+            IpAddr::V6(v6) => self.gateway_v6 == Some(v6),
+        }
+    }
+
+    /// Our routers.
+    pub(crate) fn gateways(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        let v4 = self.gateway_v4.map(IpAddr::V4);
+        v4.into_iter().chain(self.gateway_v6.map(IpAddr::V6))
+    }
+
     /// The source address for packets to `ip`: one in the same network if we have one.
     pub(crate) fn source_for(&self, ip: IpAddr) -> Option<IpAddr> {
         let same_family = |own: &&Cidr| own.addr().is_ipv4() == ip.is_ipv4();

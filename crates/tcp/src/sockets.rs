@@ -3,12 +3,19 @@
 //! A slot holds at most one socket, in a `SocketStorage` of smoltcp. Each use makes a `SocketSet` of that one storage, which costs
 //! nothing. The rings of slot `i` are the `i`-th part of one region that is mapped but not touched.
 //!
-//! The compiler cannot check two invariants:
+//! The compiler cannot check three invariants:
 //! * A storage is kept as `SocketStorage<'static>`, because its socket borrows rings that live as long as the region. A set
 //!   needs the storage with the lifetime of the borrow. Both have the same layout. Closures that work for any lifetime can
 //!   neither keep a part of the set nor put anything with a shorter lifetime into it.
 //! * The rings of a slot are borrowed only by the socket in that slot, and only made while the slot is empty. The sockets are
 //!   dropped before the region.
+//! * The memory of empty rings is given back to the system, although a socket holds them. That changes their bytes to zero, outside
+//!   of what the compiler sees. It is sound because the same could be written in Rust: [`Sockets::give_back`] borrows all sockets
+//!   mutably, so it could set each byte of their rings to zero through the very references that the sockets hold, and no other
+//!   reference to a ring exists then, since the slices that are lent ([`Sockets::readable`], [`Sockets::send_space`]) borrow
+//!   `Sockets`. The system call has exactly this effect. It is a call of unknown code, which may reach the sockets, so the compiler
+//!   keeps no byte of a ring in a register across it. And the bytes of an empty ring mean nothing: smoltcp reads only bytes that
+//!   were written after they were freed.
 
 use std::cell::RefCell;
 use std::io;
@@ -163,6 +170,16 @@ impl Sockets {
         }
     }
 
+    /// The place in the slot's send ring where the next byte goes; an empty ring begins at 0. `None` if the socket does not send.
+    #[inline]
+    pub(crate) fn tx_next(&self, slot: u32) -> Option<usize> {
+        let mut storages = self.storages.try_borrow_mut().ok()?;
+        let mut set = set_of(&mut storages, slot)?;
+        let at = tcp_mut(&mut set)?.send(|bytes| (0, bytes.as_ptr().addr()));
+        let ring = self.region.base().as_ptr().addr() + self.ring_range(slot).start + self.rx_ring;
+        at.ok()?.checked_sub(ring)
+    }
+
     /// The range of the slot's rings in the region.
     fn ring_range(&self, slot: u32) -> Range<usize> {
         let each = self.rx_ring + self.tx_ring;
@@ -171,11 +188,27 @@ impl Sockets {
     }
 
     /// Gives the memory of the rings of these slots back to the system. The rings must be empty: a socket then reads only bytes
-    /// that are written afterwards.
+    /// that are written afterwards. A ring that is not empty would lose its bytes, which is wrong but not undefined: they read as
+    /// zero. The module explains why this is sound while sockets hold the rings.
     pub(crate) fn give_back(&mut self, slots: Range<u32>) -> bool {
         let start = self.ring_range(slots.start).start;
         let end = self.ring_range(slots.end).start;
         self.region.give_back(start..end)
+    }
+
+    /// The pages of all rings that are resident, as the kernel says.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(crate) fn resident_pages(&self) -> u64 {
+        use std::os::unix::fs::FileExt;
+        const PAGE: usize = 4096;
+        let map = std::fs::File::open("/proc/self/pagemap").expect("pagemap(5)");
+        let first = self.region.base().as_ptr().addr() / PAGE;
+        let mut entries = vec![0; self.region.len() / PAGE * 8];
+        map.read_exact_at(&mut entries, first as u64 * 8)
+            .expect("an entry for each page");
+        // The highest bit of an entry is that the page is present, and the next one that it is swapped.
+        let resident = entries.chunks(8).filter(|entry| entry[7] & 0xc0 != 0);
+        resident.count() as u64
     }
 
     /// Prefetches the socket.

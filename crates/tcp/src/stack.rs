@@ -13,7 +13,7 @@ use smoltcp::wire::HardwareAddress;
 
 use crate::accept::Listeners;
 use crate::addresses::Addresses;
-use crate::client::{PATHS_KEPT, Sources};
+use crate::client::PATHS_KEPT;
 use crate::drops::{Drops, Reason};
 use crate::fifo::Fifo;
 use crate::flows::Flows;
@@ -22,6 +22,8 @@ use crate::port::{Lent, Port};
 use crate::rate::Rate;
 use crate::responder::{Responder, Settings};
 use crate::ring_reclaim::RingReclaim;
+use crate::source_limit::SourceLimit;
+use crate::source_ports::SourcePorts;
 use crate::time_wait::TimeWait;
 use crate::tuple::{self, Key};
 use crate::{ConfigError, Event, FlowId, Handoff, StackConfig, StackError, StackStats};
@@ -34,6 +36,16 @@ const NEIGHBOURS: usize = 1024;
 
 /// The most dumps of a socket with its rings, which take milliseconds, per second and purpose.
 const SOCKET_DUMPS: u32 = 10;
+
+/// The largest part of a limit that one source may use: one in so many. Of the answers to segments, a source is a host; of the dumps,
+/// a flow.
+const ANSWER_PARTS: u32 = 8;
+const DUMP_PARTS: u32 = 4;
+
+/// What the limits by source are for; it makes them independent of each other.
+const ANSWERS: u64 = u64::from_be_bytes(*b"answers ");
+const RESET_DUMPS: u64 = u64::from_be_bytes(*b"rstdumps");
+const ICMP_DUMPS: u64 = u64::from_be_bytes(*b"icmpdump");
 
 /// The number of frames whose flows are prefetched together, so that their cache misses and page walks overlap. Two groups have
 /// to fit into the L1 cache, at about 20 lines a flow.
@@ -69,10 +81,11 @@ pub struct Stack<D: Device> {
     pub(crate) interfaces: Vec<Interface>,
     pub(crate) listeners: Listeners,
     /// Limits for dumps of sockets. Each purpose has its own, so that none can use up that of the others: to verify an RST,
-    /// to restart a timer lost with a zero window, to verify an ICMP error.
-    pub(crate) reset_dumps: Rate,
+    /// to restart a timer lost with a zero window, to verify an ICMP error. Forged segments can ask for the first and the last, so
+    /// these are counted by flow.
+    pub(crate) reset_dumps: SourceLimit,
     pub(crate) window_dumps: Rate,
-    pub(crate) icmp_dumps: Rate,
+    pub(crate) icmp_dumps: SourceLimit,
     pub(crate) accepting: bool,
     /// [`stop_listening`](Self::stop_listening) was called.
     pub(crate) stopped: bool,
@@ -84,8 +97,11 @@ pub struct Stack<D: Device> {
     /// The number of flows that have a user.
     pub(crate) owned: usize,
     pub(crate) ring_reclaim: RingReclaim,
+    /// Flows with something to send that wait for memory for their rings, and how many of them are told in this turn that there is.
+    pub(crate) starved: VecDeque<FlowId>,
+    pub(crate) relieved: usize,
     pub(crate) responder: Responder,
-    pub(crate) sources: Sources,
+    pub(crate) source_ports: SourcePorts,
     /// Flows that wait for a neighbour's MAC address, and the neighbour.
     pub(crate) waiting: Vec<(FlowId, IpAddr)>,
     /// Flows that cannot be connected, for events still to come.
@@ -149,7 +165,8 @@ impl<D: Device> Stack<D> {
         let flows = Flows::new(slots, config.rx_ring, config.tx_ring, key, now)
             .map_err(StackError::Memory)?;
         let mac = config.mac.unwrap_or(can.mac);
-        let mut port = Port::new(device, mac, config.rst_rate, now);
+        let answers = SourceLimit::new(&key, ANSWERS, config.rst_rate, ANSWER_PARTS);
+        let mut port = Port::new(device, mac, answers, now);
         let smaller = PATHS.iter().copied().filter(|&mtu| mtu < can.mtu);
         let paths: Vec<usize> = std::iter::once(can.mtu).chain(smaller).collect();
         let interfaces = paths
@@ -164,12 +181,13 @@ impl<D: Device> Stack<D> {
             answers: config.answers_for_addresses,
             announces: handoff.as_ref().is_none_or(|handoff| handoff.index() == 0),
             icmp_rate: config.icmp_rate,
+            key: &key,
             neighbours: NEIGHBOURS,
         };
         Ok(Self {
             window: 0,
             responder: Responder::new(ours.clone(), &settings, now),
-            sources: Sources::new(tuple::keyed_hash64(&key, &now.as_nanos().to_le_bytes())),
+            source_ports: SourcePorts::new(&key, now.as_nanos()),
             waiting: Vec::new(),
             failed: VecDeque::new(),
             paths,
@@ -180,6 +198,8 @@ impl<D: Device> Stack<D> {
             half_open: Fifo::new(config.half_open),
             orphans: Fifo::new(config.orphans),
             ring_reclaim: RingReclaim::new(&config, now),
+            starved: VecDeque::new(),
+            relieved: 0,
             rx_scratch: vec![0; config.rx_ring],
             tx_scratch: vec![0; config.tx_ring],
             port,
@@ -187,9 +207,9 @@ impl<D: Device> Stack<D> {
             now,
             flows,
             interfaces,
-            reset_dumps: Rate::new(SOCKET_DUMPS),
+            reset_dumps: SourceLimit::new(&key, RESET_DUMPS, SOCKET_DUMPS, DUMP_PARTS),
             window_dumps: Rate::new(SOCKET_DUMPS),
-            icmp_dumps: Rate::new(SOCKET_DUMPS),
+            icmp_dumps: SourceLimit::new(&key, ICMP_DUMPS, SOCKET_DUMPS, DUMP_PARTS),
             accepting: true,
             stopped: false,
             owned: 0,
@@ -252,6 +272,7 @@ impl<D: Device> Stack<D> {
         self.port.begin(self.now);
         clock::set(self.now);
         self.end_loans();
+        self.begin_relief();
         // Frames that the last turn has not processed come first.
         self.stage.drain(..self.at);
         (self.at, self.prefetched, self.prefetched_rings, self.hinted) = (0, 0, 0, 0);
@@ -373,6 +394,9 @@ impl<D: Device> Stack<D> {
         }
         self.poll_neighbours();
         if let Some(event) = self.next_failed() {
+            return Some(event);
+        }
+        if let Some(event) = self.next_relieved() {
             return Some(event);
         }
         self.expire();
@@ -500,6 +524,7 @@ impl<D: Device> Stack<D> {
             icmp_in: responder.icmp_in,
             icmp_out: responder.icmp_out,
             icmp_limited: responder.limited,
+            discovery_limited: responder.discovery_limited,
             tx_segments: sends.segments,
             tx_bytes: sends.payload,
             rst_sent: sends.rst,

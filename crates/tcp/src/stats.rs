@@ -51,7 +51,7 @@ counters! {
         resets: Counter, Count;
         /// RST segments sent.
         rst_sent: Counter, Count;
-        /// RST segments not sent because of the rate limit.
+        /// Answers to segments of no flow, and challenges of RSTs and SYNs, not sent because of the rate limit.
         rst_limited: Counter, Count;
         /// RST segments ignored because their sequence number is not the next one expected (RFC 5961).
         rst_ignored: Counter, Count;
@@ -86,6 +86,8 @@ counters! {
         ndp_in: Counter, Count;
         /// NDP messages sent.
         ndp_out: Counter, Count;
+        /// Requests for an address of ours, by ARP or NDP, that were not answered because of the rate limits.
+        discovery_limited: Counter, Count;
         /// ICMP messages received, NDP not included.
         icmp_in: Counter, Count;
         /// ICMP messages sent, NDP not included.
@@ -98,8 +100,12 @@ counters! {
         no_frames: Counter, Count;
         /// Frames dropped because the transmit queue was full.
         tx_drops: Counter, Count;
-        /// Resident bytes of rings, as estimated.
+        /// Resident bytes of rings, at most: each page that may have been written counts.
         ring_bytes: Gauge, Bytes;
+        /// Received segments whose payload was dropped because `ring_memory` was used up.
+        ring_drops: Counter, Count;
+        /// Sends that had to wait because `ring_memory` was used up.
+        ring_waits: Counter, Count;
         /// Pairs of rings whose memory was given back to the system.
         rings_given_back: Counter, Count;
     }

@@ -95,7 +95,9 @@ impl<D: Device> Stack<D> {
             self.lent_scratch = Some(id);
             return self.tx_scratch.get_mut(..room);
         }
-        Some(self.flows.sockets.send_space(slot))
+        let space = self.flows.sockets.send_space(slot);
+        let len = space.len().min(room);
+        Some(&mut space[..len])
     }
 
     /// Queues the first `n` bytes of the space lent last.
@@ -126,11 +128,16 @@ impl<D: Device> Stack<D> {
         if self.flows.hot(slot).closes_when_sent() {
             return 0;
         }
+        let admitted = self.admitted_room(slot, self.config.tx_ring);
+        let offered = &bytes[..bytes.len().min(admitted)];
         let sent = self
             .flows
             .sockets
-            .with_mut(slot, |socket| socket.send_slice(bytes).unwrap_or(0));
+            .with_mut(slot, |socket| socket.send_slice(offered).unwrap_or(0));
         self.queued(slot);
+        if offered.is_empty() && !bytes.is_empty() {
+            self.starves(id);
+        }
         sent.unwrap_or(0)
     }
 
@@ -138,17 +145,19 @@ impl<D: Device> Stack<D> {
     #[inline]
     fn queued(&mut self, slot: u32) {
         let queued = self.flows.sockets.with(slot, |socket| socket.send_queue());
+        let next = self.flows.sockets.tx_next(slot);
         let hot = self.flows.hot_mut(slot);
         hot.set(FlowFlags::ACTIVE);
-        let pages = self
-            .ring_reclaim
-            .tx_pages(hot.tx_pages, queued.unwrap_or(0));
+        let (end, queued) = (next.unwrap_or(0), queued.unwrap_or(0));
+        let pages = self.ring_reclaim.tx_pages(hot.tx_pages, end, queued);
         self.ring_reclaim.grown(u64::from(pages - hot.tx_pages));
         hot.tx_pages = pages;
         self.touch(slot);
     }
 
-    /// The number of bytes that can be queued now.
+    /// The number of bytes that can be queued now: the ring has room, and [`StackConfig::ring_memory`] memory for it.
+    ///
+    /// [`StackConfig::ring_memory`]: crate::StackConfig::ring_memory
     #[must_use]
     pub fn send_room(&self, id: FlowId) -> usize {
         let closes = |slot| self.flows.hot(slot).closes_when_sent();
@@ -162,7 +171,10 @@ impl<D: Device> Stack<D> {
                 0
             }
         });
-        room.unwrap_or(0)
+        match (self.flows.owned(id), room) {
+            (Some(slot), Some(room @ 1..)) => self.admitted_room(slot, room),
+            _ => 0,
+        }
     }
 
     /// The number of bytes queued and not yet acknowledged.

@@ -186,6 +186,16 @@ pub(crate) fn keyed_hash64(key: &Key, bytes: &[u8]) -> u64 {
     state.finish::<4>()
 }
 
+/// A key that is independent of `key` and of those for other purposes.
+pub(crate) fn derived(key: &Key, purpose: u64) -> Key {
+    [0, 1].map(|half| keyed_words(key, &[purpose, half]))
+}
+
+/// SipHash-2-4 of up to 255 words: a pseudo-random function. The results for different numbers of words are independent.
+pub(crate) fn keyed_words(key: &Key, words: &[u64]) -> u64 {
+    sip::<2, 4>(key, words, (words.len() as u64) << 56)
+}
+
 /// SipHash-`C`-`D` of whole words and a last one, whose high byte differs for inputs of different length.
 #[inline]
 fn sip<const C: usize, const D: usize>(key: &Key, words: &[u64], last: u64) -> u64 {

@@ -52,13 +52,11 @@ impl Budget {
     /// Counts `bytes` more for a message that already holds `held` bytes.
     pub(crate) fn charge(&mut self, held: usize, bytes: usize) -> Result<(), ProtocolError> {
         let total = self.stats.bytes.saturating_add(bytes);
+        let holds = held.saturating_add(bytes);
         // The last quarter is reserved for small messages: a few peers that never finish large ones cannot take it.
-        let reserved = if held.saturating_add(bytes) <= SMALL {
-            0
-        } else {
-            self.max / 4
-        };
-        if total > self.max - reserved {
+        let quarter = self.max / 4;
+        let reserved = if holds <= SMALL { 0 } else { quarter };
+        if total > self.max - reserved || holds > quarter.max(SMALL) {
             self.stats.refused += 1;
             return Err(ProtocolError::OutOfMemory);
         }
@@ -97,10 +95,23 @@ mod tests {
     #[test]
     fn large_messages_leave_a_quarter_to_small_ones() {
         let mut budget = Budget::new(400 << 10);
-        budget.charge(0, 300 << 10).unwrap();
-        assert_eq!(budget.charge(300 << 10, 1), Err(ProtocolError::OutOfMemory));
+        for _ in 0..3 {
+            budget.charge(0, 100 << 10).unwrap();
+        }
         assert_eq!(budget.charge(SMALL, 1), Err(ProtocolError::OutOfMemory));
         budget.charge(SMALL - 100, 100).unwrap();
         budget.begin(300).unwrap();
+    }
+
+    #[test]
+    fn one_message_holds_at_most_a_quarter() {
+        let mut budget = Budget::new(400 << 10);
+        budget.charge(0, 100 << 10).unwrap();
+        assert_eq!(budget.charge(100 << 10, 1), Err(ProtocolError::OutOfMemory));
+        budget.charge(0, 100 << 10).unwrap();
+        // A small message may use more than a quarter of a small budget.
+        let mut budget = Budget::new(20 << 10);
+        budget.charge(0, SMALL).unwrap();
+        assert_eq!(budget.charge(SMALL, 1), Err(ProtocolError::OutOfMemory));
     }
 }

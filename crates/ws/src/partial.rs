@@ -3,6 +3,7 @@
 use crate::budget::Budget;
 use crate::error::ProtocolError;
 use crate::header::{FrameHeader, MAX_CONTROL, MAX_HEADER};
+use crate::inflating::Inflating;
 use crate::mask;
 use crate::rules::Begun;
 use crate::types::{Kind, OpCode};
@@ -21,8 +22,12 @@ pub(crate) struct Partial {
     frame: Option<Frame>,
     /// The data message in progress.
     message: Option<Progress>,
+    /// The length of `payload` when the user set the mark.
+    mark: Option<usize>,
     /// Its payload so far: unmasked, and if it is uncompressed text, checked.
     pub(crate) payload: Vec<u8>,
+    /// Its inflation, once the payload is whole.
+    pub(crate) inflating: Option<Box<Inflating>>,
 }
 
 /// A data message whose frames have not all been received.
@@ -64,7 +69,9 @@ impl Default for Partial {
             control: [0; MAX_CONTROL],
             frame: None,
             message: None,
+            mark: None,
             payload: Vec::new(),
+            inflating: None,
         }
     }
 }
@@ -73,21 +80,42 @@ impl Partial {
     /// Drops its contents; keeps its buffer unless that has more than `retain` bytes.
     pub(crate) fn clear(&mut self, retain: usize) {
         (self.head_len, self.control_len) = (0, 0);
-        (self.frame, self.message) = (None, None);
+        (self.frame, self.message, self.mark) = (None, None, None);
         self.payload.clear();
         if self.payload.capacity() > retain {
             self.payload = Vec::new();
         }
     }
 
+    pub(crate) fn set_mark(&mut self) {
+        self.mark = Some(self.payload.len());
+    }
+
+    /// The payload bytes that have arrived since the mark.
+    pub(crate) fn since_mark(&self) -> Option<usize> {
+        Some(self.payload.len() - self.mark?)
+    }
+
     /// Whether no header, frame or message is unfinished.
     pub(crate) fn is_empty(&self) -> bool {
-        self.head_len == 0 && self.frame.is_none() && self.message.is_none()
+        let begun = self.frame.is_some() || self.message.is_some() || self.inflating.is_some();
+        self.head_len == 0 && !begun
     }
 
     /// Whether a frame's payload comes next.
     pub(crate) fn in_frame(&self) -> bool {
         self.frame.is_some()
+    }
+
+    /// The bytes of the frame in progress that have not arrived.
+    pub(crate) fn remaining(&self) -> usize {
+        self.frame.map_or(0, |frame| frame.remaining)
+    }
+
+    /// The bytes of the message that the budget counts.
+    pub(crate) fn held(&self) -> usize {
+        let inflated = self.inflating.as_ref().map_or(0, |m| m.charged);
+        self.payload.len() + inflated
     }
 
     /// The message in progress, as the rules need it.
@@ -102,6 +130,17 @@ impl Partial {
             fragments,
             compressed,
         })
+    }
+
+    /// Keeps the payload of a compressed message that has arrived at once.
+    pub(crate) fn keep_compressed(
+        &mut self,
+        budget: &mut Budget,
+        payload: &[u8],
+    ) -> Result<(), ProtocolError> {
+        budget.charge(0, payload.len())?;
+        self.payload.extend_from_slice(payload);
+        Ok(())
     }
 
     /// The last reassembled control frame.

@@ -112,7 +112,7 @@ impl Bench {
             ["10.77.0.1/24", "fd77::1/64"].map(|cidr| cidr.parse().expect("an address"));
         let mut config = StackConfig::new(addresses);
         config.gateway_v4 = Some(Ipv4Addr::new(10, 77, 0, 254));
-        config.vlan = vlan.filter(|_| bit(2));
+        config.vlan = vlan;
         config.answers_for_addresses = !bit(3);
         config.listen = [false, true].map(|six| (own(six), PORT).into()).to_vec();
         config.max_flows = MAX_FLOWS;

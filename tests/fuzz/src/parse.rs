@@ -9,13 +9,14 @@
 //! | [`Reason`] | why |
 //! |---|---|
 //! | `OtherHost` | the destination MAC address is that of another host |
-//! | `OtherVlan` | the tag is not that of the host, or is the reserved 4095 |
+//! | `OtherVlan` | the frame is in another VLAN than the host, or has the reserved tag 4095 |
 //! | `StackedTags` | several tags, or a service tag (802.1ad) |
 //! | `OtherEtherType` | MACsec is not supported |
 //! | `OtherAddress` | the destination IP address is not ours |
 //! | `OtherProtocol` | an authentication header (RFC 4302) is not supported |
 //! | `Group` | TCP to a multicast or broadcast address (RFC 9293 §3.9.2.3) |
 //! | `Truncated` | the frame is longer than 65,535 bytes, or an IPv6 packet without a length: a jumbogram (RFC 2675) |
+//! | `IpOptions` | a source route (RFC 7126), or malformed IPv4 options |
 //! | `ExtensionHeader` | more than eight; segments left to route to; an unknown option that demands it (RFC 8200 §4.2) |
 //! | `TcpHeader` | port 0, or more than one of SYN, FIN and RST |
 //! | `Checksum` | the checksum of the IPv4 header is wrong, or the device reports a wrong checksum |
@@ -369,9 +370,7 @@ fn is_documented(
     let (source, destination) = addresses(other);
     match reason {
         Reason::OtherHost => link.destination != MAC && !is_group,
-        Reason::OtherVlan => {
-            host.vlan.is_some_and(|own| link.vlan != Some(own)) || link.vlan == Some(4095)
-        }
+        Reason::OtherVlan => host.vlan != link.vlan || link.vlan == Some(4095),
         Reason::StackedTags => {
             let service_tag = matches!(frame[12..14], [0x88, 0xa8] | [0x91, 0x00]);
             tags(other).len() > 1 || service_tag
@@ -384,6 +383,7 @@ fn is_documented(
         Reason::OtherProtocol => has_authentication(other),
         Reason::Group => is_group || destination.is_multicast(),
         Reason::Truncated => frame.len() > 65_535 || is_jumbogram(other),
+        Reason::IpOptions => has_refused_option(other),
         Reason::ExtensionHeader => has_refused_extension(other),
         Reason::TcpHeader => {
             let exclusive = [tcp.syn(), tcp.fin(), tcp.rst()];
@@ -413,6 +413,29 @@ fn has_authentication(other: &SlicedPacket<'_>) -> bool {
             .any(|header| matches!(header, Ipv6ExtensionSlice::Authentication(_))),
         _ => false,
     }
+}
+
+/// Whether the IPv4 options have a source route, or do not fit their field.
+fn has_refused_option(other: &SlicedPacket<'_>) -> bool {
+    let Some(NetSlice::Ipv4(ip)) = &other.net else {
+        return false;
+    };
+    let options = ip.header().options();
+    let mut at = 0;
+    while at < options.len() && options[at] != 0 {
+        if options[at] == 1 {
+            at += 1;
+            continue;
+        }
+        let Some(&length) = options.get(at + 1) else {
+            return true;
+        };
+        if matches!(options[at], 131 | 137) || length < 2 {
+            return true;
+        }
+        at += usize::from(length);
+    }
+    at > options.len()
 }
 
 /// Whether an IPv6 packet has no length.

@@ -83,7 +83,7 @@ fn options(arguments: &ConnectArgs, messages: Messages) -> ServerOptions {
     limits.max_message = limits.max_message.max(messages.size);
     limits.reassembly_memory = limits
         .reassembly_memory
-        .max(limits.max_message.saturating_mul(2));
+        .max(limits.max_message.saturating_mul(4));
     // The queue has room for all messages in flight. A full queue would stop the reading, and two ends that both wait for the other
     // to read would wait for ever.
     let in_flight_bytes = usize::try_from(messages.in_flight)
@@ -91,10 +91,13 @@ fn options(arguments: &ConnectArgs, messages: Messages) -> ServerOptions {
         .saturating_mul(messages.size.saturating_add(16));
     limits.send_queue = limits.send_queue.max(in_flight_bytes);
     limits.send_policy = SendPolicy::DropNew;
+    // `--timeout` bounds the whole, however slow the server is.
+    limits.message_timeout = Duration::ZERO;
+    limits.send_timeout = Duration::ZERO;
     let mut sockets = SocketOptions::default();
     sockets.tx_chunks = sockets
         .tx_chunks
-        .max((in_flight_bytes / sockets.tx_chunk).saturating_mul(2));
+        .max((in_flight_bytes / sockets.tx_chunk).saturating_mul(4));
     ServerOptions::new()
         .lcores(1)
         .config(config)

@@ -198,6 +198,7 @@ fn explain(error: TopicError) -> &'static str {
     match error {
         TopicError::Invalid => "invalid topic",
         TopicError::TooMany => "too many subscriptions",
+        TopicError::TooLarge => "message is too large for subscribers",
         _ => "not possible",
     }
 }

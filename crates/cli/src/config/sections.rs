@@ -211,14 +211,25 @@ section! {
         max_handshake: UpTo<Size, MOST_BUFFER>, "SIZE", "8KiB", Running,
             beyond "the request is answered with 431";
         /// Bytes of a message after reassembly and inflation
-        max_message: UpTo<Size, MOST_BYTES>, "SIZE", "16MiB", UpToStart,
+        ///
+        /// A message is handled in one piece, and the other connections of the lcore wait for that: a larger bound makes the longest
+        /// wait longer.
+        max_message: UpTo<Size, MOST_BYTES>, "SIZE", "1MiB", UpToStart,
             beyond "the connection is closed with 1009";
         /// Frames of a message
         max_fragments: AtLeastOne<u32>, "N", "131072", Running,
             beyond "the connection is closed with 1008";
+        /// Time for a message to arrive, from its first byte; 0: no limit
+        ///
+        /// A message that takes longer goes on while it keeps `message_min_rate`.
+        message_timeout: Span, "TIME", "60s", Running,
+            beyond "the connection is closed with 1008";
+        /// Bytes per second of a message that takes longer than `message_timeout`, in each such period; 0: it may take no longer
+        message_min_rate: Size, "SIZE", "1KiB", Running,
+            beyond "the connection is closed with 1008";
         /// Bytes of unfinished messages on one lcore
         ///
-        /// The last quarter is reserved for messages of which at most 16 KiB have arrived.
+        /// One connection may use a quarter. The last quarter is reserved for messages of which at most 16 KiB have arrived.
         reassembly_memory: UpTo<Size, MOST_BYTES>, "SIZE", "512MiB", Running,
             beyond "the connection that needs more is closed with 1013";
         /// Bytes of published messages that one lcore shares among send queues, each message counted once
@@ -233,6 +244,15 @@ section! {
         ///
         /// `drop-oldest` drops queued messages, the oldest first. `drop-new` drops the message. `close` closes the connection with 1013.
         send_policy: SendPolicy, "drop-oldest|drop-new|close", "close", Running;
+        /// What happens to a published message for a subscriber whose send queue is full
+        ///
+        /// As `send_policy`. A message that is larger than `send_queue` is refused to its publisher.
+        publish_policy: SendPolicy, "drop-oldest|drop-new|close", "drop-oldest", Running;
+        /// Time for queued bytes to leave; 0: no limit
+        ///
+        /// It begins when the network takes no more. If more than `send_queue` is queued, that many bytes have to leave in this time.
+        send_timeout: Span, "TIME", "30s", Running,
+            beyond "the connection is reset";
         /// Messages and control frames per second from one connection, with a burst of one second's worth; 0: no limit
         message_rate: u32, "N", "0", Running,
             beyond "the connection is closed with 1008";
@@ -251,6 +271,9 @@ section! {
         /// Bytes of the subscriptions of one connection, about 50 for each token of a pattern
         subscription_bytes: UpTo<Size, MOST_BYTES>, "SIZE", "256KiB", Running,
             beyond "the client gets an error";
+        /// Bytes that wait in the mailbox of one lcore: messages from other lcores, events, results of jobs
+        mailbox_bytes: UpTo<Size, MOST_BYTES>, "SIZE", "64MiB", Running,
+            beyond "the command is dropped and counted";
     }
 }
 
@@ -268,6 +291,10 @@ section! {
         deflate_level: Within<u8, 0, 9>, "0-9", "1", Running;
         /// Messages shorter than this are sent uncompressed
         deflate_threshold: Size, "SIZE", "128", Running;
+        /// Messages longer than this are sent uncompressed
+        ///
+        /// A message is compressed in one piece, and the other connections of the lcore wait for that. Counter `deflate_skipped`.
+        deflate_max: Size, "SIZE", "128KiB", Running;
         /// Memory of an own compressor
         deflate_mem_level: Within<u8, 1, 9>, "1-9", "8", Running;
         /// The server's window, as a power of two
@@ -308,7 +335,8 @@ section! {
         tx_chunk: UpTo<Size, MOST_BUFFER>, "SIZE", "16KiB", Start;
         /// Send buffers of each lcore
         ///
-        /// They are address space; they use memory only while they hold data.
+        /// They are address space; they use memory only while they hold data. One connection may use a quarter of them, and half of what is
+        /// left.
         tx_chunks: UpTo<usize, MOST_SLOTS>, "N", "16384", Start;
         /// The mode of the files of Unix sockets; `umask`: as the umask leaves it, and 0660 if there is a `unix_group`
         ///
@@ -344,7 +372,7 @@ section! {
         queues: Queues, "QUEUES", "all", Start;
         /// The MAC address of the server; `device` is that of the port
         mac: Mac, "MAC", "device", Start;
-        /// The VLAN of the server; `none` is packets without a tag
+        /// The VLAN of the server; `none` is packets without a tag, or with a priority tag (VLAN 0)
         vlan: Vlan, "1-4094", "none", Start;
     }
 }
@@ -434,9 +462,10 @@ section! {
         tx_ring: RingSize, "SIZE", "64KiB", Start;
         /// Memory in windows
         ///
-        /// Windows that hold data stay, so the bound of all is both windows of each connection.
+        /// At least 64 KiB. When three quarters are used, windows that are empty are returned to the kernel at once, and windows that hold
+        /// much grow no more.
         ring_memory: UpTo<Size, MOST_BYTES>, "SIZE", "1GiB", Start,
-            beyond "empty windows are returned to the kernel at once";
+            beyond "received data is dropped as if lost, and data to be sent waits in the send queue";
         /// Time after which an empty window is returned to the kernel
         ring_idle: AtLeastOne<Span>, "TIME", "2s", Start;
         /// Time for a peer to acknowledge data
@@ -444,10 +473,14 @@ section! {
             beyond "the connection is given up";
         /// Silence after which TCP probes the peer; 0: never, since `ping_interval` does the same
         keepalive: Span, "TIME", "0", Start;
-        /// Resets per second in answer to segments of no connection
+        /// Resets per second in answer to segments of no connection, and challenges of resets and SYNs (RFC 5961)
+        ///
+        /// One host gets at most an eighth of them. How many a tenth of a second allows is random, between half and all.
         rst_rate: u32, "N", "1000", Start,
             beyond "the segment is dropped and counted";
-        /// ICMP messages per second
+        /// Echo replies per second
+        ///
+        /// One host gets at most a quarter of them. How many a tenth of a second allows is random, between half and all.
         icmp_rate: u32, "N", "1000", Start,
             beyond "the message is not sent, and is counted";
     }
@@ -471,6 +504,14 @@ section! {
         turn_events: AtLeastOne<usize>, "N", "256", Running;
         /// Messages taken from one connection in one turn
         turn_messages: AtLeastOne<usize>, "N", "1024", Running;
+        /// The time of one turn of the loop; 0: no bound
+        ///
+        /// Messages, commands and timers that are left wait for the next turn, behind other connections. Counter `turns_cut`.
+        turn_time: Span, "TIME", "250us", Running;
+        /// The time of one connection in one turn; 0: no bound
+        ///
+        /// The rest of its messages waits for the next turn. A message that inflates to much is inflated over several turns.
+        visit_time: Span, "TIME", "100us", Running;
         /// Time after which an lcore that does not finish a turn is logged, and GET /healthz returns 503; 0: never
         watchdog: Span, "TIME", "1s", Running;
     }

@@ -152,8 +152,8 @@ impl ServeConfig {
                 "ping_interval is not below idle_timeout: idle connections are closed without a Ping",
             );
         }
-        if limits.reassembly_memory < limits.max_message {
-            warnings.push("reassembly_memory is below max_message: the largest messages are refused with 1013");
+        if limits.reassembly_memory / 4 < limits.max_message {
+            warnings.push("reassembly_memory is below four times max_message: the largest messages are refused with 1013, since one connection may use a quarter of it");
         }
         warnings
     }
@@ -233,10 +233,14 @@ fn limits_from(args: &LimitArgs) -> Limits {
         limits.max_handshake => bytes(args.max_handshake);
         limits.max_message => bytes(args.max_message);
         limits.max_fragments => within(args.max_fragments);
+        limits.message_timeout => span(args.message_timeout);
+        limits.message_min_rate => args.message_min_rate.map(|size| size.0);
         limits.reassembly_memory => bytes(args.reassembly_memory);
         limits.published_memory => bytes(args.published_memory);
         limits.send_queue => bytes(args.send_queue);
         limits.send_policy => args.send_policy;
+        limits.publish_policy => args.publish_policy;
+        limits.send_timeout => span(args.send_timeout);
         limits.message_rate => args.message_rate;
         limits.ping_interval => span(args.ping_interval);
         limits.idle_timeout => span(args.idle_timeout);
@@ -244,6 +248,7 @@ fn limits_from(args: &LimitArgs) -> Limits {
         limits.close_timeout => span(within(args.close_timeout));
         limits.max_subscriptions => args.max_subscriptions;
         limits.subscription_bytes => bytes(args.subscription_bytes);
+        limits.mailbox_bytes => bytes(args.mailbox_bytes);
     }
     limits
 }
@@ -258,6 +263,7 @@ fn deflate_from(args: &DeflateArgs) -> Option<DeflateConfig> {
     set! {
         config.level => within(args.deflate_level);
         config.threshold => args.deflate_threshold.map(|size| size.0);
+        config.max => args.deflate_max.map(|size| size.0);
         config.mem_level => within(args.deflate_mem_level);
         config.server_max_window_bits => within(args.deflate_server_window_bits);
         config.client_max_window_bits => within(args.deflate_client_window_bits);
@@ -290,6 +296,8 @@ pub(super) fn tunables(settings: &Settings) -> Tunables {
         tunables.drain_deadline => span(drain.drain_deadline);
         tunables.turn_events => within(engine.turn_events);
         tunables.turn_messages => within(engine.turn_messages);
+        tunables.turn_time => span(engine.turn_time);
+        tunables.visit_time => span(engine.visit_time);
         tunables.watchdog => span(engine.watchdog);
     }
     tunables

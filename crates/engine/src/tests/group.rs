@@ -107,6 +107,34 @@ fn results_of_jobs_wait_for_room_in_the_mailbox() {
 }
 
 #[test]
+fn results_of_jobs_and_events_of_threads_count_in_bytes() {
+    let now = Time::from_millis(1000);
+    let mut config = Config::default();
+    config.tunables.limits.mailbox_bytes = 100;
+    let (mut group, log) = group(1, config);
+    let id = open(&mut group, 0, now);
+    let result = "r".repeat(80);
+    for _ in 0..3 {
+        send_text(&mut group, 0, id, &format!("job {result}"));
+    }
+    turn_all(&mut group, now);
+    // The first is below the bound, so that the second is taken too. The third waits.
+    assert_eq!(group.jobs.run(), 3);
+    assert_eq!(group.remote.post(0, "event".into()), Err("event".into()));
+    turn_all(&mut group, now);
+    let text = format!("text {result}");
+    assert_eq!(frames(&mut group, 0, id), [text.clone(), text.clone()]);
+    assert_eq!(group.jobs.run(), 0);
+    turn_all(&mut group, now);
+    assert_eq!(frames(&mut group, 0, id), [text]);
+    assert_eq!(group.remote.post(0, "event".into()), Ok(()));
+    turn_all(&mut group, now);
+    assert_eq!(log.borrow().last().unwrap(), "event event");
+    let totals = group.lcores[0].totals();
+    assert_eq!((totals.posts_refused, totals.mailbox_bytes), (1, 0));
+}
+
+#[test]
 fn a_group_without_executor_threads_refuses_jobs() {
     let now = Time::from_millis(1000);
     let config = Config {

@@ -1,5 +1,6 @@
 //! The engine on a scripted network and a clock that the test holds: a `Lab` is one lcore, turned by hand.
 
+mod bounds;
 mod client;
 mod group;
 mod layers;
@@ -7,7 +8,9 @@ mod lifecycle;
 mod limits;
 mod messages;
 mod pages;
+mod progress;
 mod proxies;
+mod publishing;
 mod reconfigure;
 mod requests;
 mod server;
@@ -51,6 +54,10 @@ impl Probe {
 impl Handler for Probe {
     type Conn = u32;
     type Event = String;
+
+    fn event_bytes(event: &String) -> usize {
+        event.len()
+    }
 
     fn on_open(
         &mut self,
@@ -205,6 +212,9 @@ impl Handler for Probe {
     }
 }
 
+/// Connections that a lab has room for.
+const SLOTS: usize = 1024;
+
 /// One lcore on a fake network.
 pub(super) struct Lab<H: Handler = Probe> {
     pub(super) lcore: Lcore<Fake, H>,
@@ -223,20 +233,29 @@ impl Lab {
     }
 
     pub(super) fn mesh(lcores: usize, config: Config) -> Vec<Self> {
-        Self::build(lcores, config, |probe| probe)
+        Self::build(lcores, config, |probe| probe, SLOTS)
     }
 }
 
 impl<H: Handler<Event = String>> Lab<H> {
     /// One lcore with a handler that `make` makes from a probe.
     pub(super) fn around(config: Config, make: impl Fn(Probe) -> H) -> Self {
-        Self::build(1, config, make).pop().expect("one lcore")
+        Self::build(1, config, make, SLOTS)
+            .pop()
+            .expect("one lcore")
     }
 
-    fn build(lcores: usize, config: Config, make: impl Fn(Probe) -> H) -> Vec<Self> {
-        let options = FakeOptions::default().send_queue(64 << 20);
+    fn build(lcores: usize, config: Config, make: impl Fn(Probe) -> H, slots: usize) -> Vec<Self> {
+        let options = FakeOptions::default()
+            .send_queue(64 << 20)
+            .max_connections(slots);
         let counters = CountersHandle::new::<Fake>(lcores);
-        let (inits, _) = prepare(&Arc::new(config), &counters, &Executor::none());
+        let (inits, _) = prepare(
+            &Arc::new(config),
+            &counters,
+            &Executor::none(),
+            H::event_bytes,
+        );
         let lab = |mut init: LcoreInit<String>| {
             let (executor, workers) = Executor::start(init.config.executor_threads, 8).unwrap();
             init.executor = executor;

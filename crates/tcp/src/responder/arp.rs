@@ -117,8 +117,7 @@ impl Responder {
         };
         let sender = IpAddr::from(packet.sender);
         if self.ours.has_v4(packet.sender) {
-            self.claimed(sender, packet.sender_mac, now);
-            return None;
+            return Some(Inspected::Claim(sender, packet.sender_mac));
         }
         let to_us = self.ours.has_v4(packet.target);
         if !is_martian_v4(packet.sender) && l2.vlan == self.ours.vlan() {
@@ -130,6 +129,9 @@ impl Responder {
             self.neighbours.heard(sender, packet.sender_mac, now);
         }
         let requested = packet.operation == Operation::Request && to_us;
+        if requested {
+            self.note_gateway(sender, now);
+        }
         requested.then_some(Inspected::Answer(Answer::Arp(packet)))
     }
 
@@ -170,11 +172,11 @@ pub(super) fn write_reply<F: Frame>(
     Some(())
 }
 
-/// Whether a packet informs all that read it: a reply or an announcement.
-pub(super) fn informs(bytes: Option<&[u8]>) -> bool {
-    bytes.and_then(Arp::parse).is_some_and(|packet| {
-        packet.operation == Operation::Reply || packet.sender == packet.target
-    })
+/// The neighbour about which a packet informs all that read it: a reply or an announcement does.
+pub(super) fn informs(bytes: Option<&[u8]>) -> Option<IpAddr> {
+    let packet = bytes.and_then(Arp::parse)?;
+    let informs = packet.operation == Operation::Reply || packet.sender == packet.target;
+    informs.then_some(packet.sender.into())
 }
 
 #[cfg(test)]

@@ -71,6 +71,16 @@ pub(crate) fn protocol(message: &Message) -> u8 {
     if message.v6 { ICMPV6 } else { ICMP }
 }
 
+/// The IP source of the message.
+pub(crate) fn source(frame: &[u8], message: &Message) -> Option<IpAddr> {
+    let packet = frame.get(usize::from(message.ip_at)..)?;
+    if message.v6 {
+        Some(IpAddr::from(*packet.get(8..)?.first_chunk::<16>()?))
+    } else {
+        Some(IpAddr::from(*packet.get(12..)?.first_chunk::<4>()?))
+    }
+}
+
 /// Whether the checksum of the message is right, or was verified by the device.
 pub(crate) fn is_good(frame: &[u8], message: &Message) -> bool {
     let packet = frame.get(usize::from(message.ip_at)..usize::from(message.end));

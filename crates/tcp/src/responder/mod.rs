@@ -4,7 +4,7 @@
 //! and reports ICMP errors about the host's segments. All its tables are bounded and all its frames are limited in
 //! rate. It answers nothing that was sent to a group, except requests for addresses, and it never answers an error.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -15,23 +15,21 @@ use crate::addresses::Addresses;
 use crate::neighbours::{Lookup, Neighbours, Step};
 use crate::next_hop::NextHop;
 use crate::parse::Parsed;
-use crate::rate::Rate;
 use crate::routes::Routes;
+use crate::source_limit;
 
 mod arp;
+mod budgets;
 mod icmp;
 mod ndp;
 mod types;
 
 use arp::Arp;
+use budgets::{Asker, Budgets, News};
 pub(crate) use icmp::Unreachable;
 use ndp::Ndp;
 pub(crate) use types::{Action, Counters, Due, Handled, Notice, Resolution, Settings};
 
-/// Answers to requests for our addresses, and requests of ours, per second each.
-const DISCOVERY_RATE: u32 = 1000;
-/// Frames shared with the other lcores, per second.
-const SHARE_RATE: u32 = 1000;
 /// Announcements of each address at start, and the time between them (RFC 5227 §1.1).
 const ANNOUNCEMENTS: u8 = 2;
 const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
@@ -49,6 +47,8 @@ enum Answer {
 enum Inspected {
     Answer(Answer),
     Action(Action),
+    /// The host with this MAC address uses an address of ours.
+    Claim(IpAddr, [u8; 6]),
 }
 
 /// The responder of one lcore.
@@ -58,18 +58,11 @@ pub(crate) struct Responder {
     routes: Routes,
     neighbours: Neighbours,
     answers: bool,
-    /// Limits echo replies.
-    icmp: Rate,
-    /// Limits answers to requests for our addresses.
-    discovery: Rate,
-    /// Limits our own requests.
-    requests: Rate,
-    /// Limits frames shared with the other lcores.
-    sharing: Rate,
+    budgets: Budgets,
     /// Announcements to send: when, of which address, how many more. Sorted by time.
     announcements: VecDeque<(Time, IpAddr, u8)>,
-    /// The next defence of an address is sent no earlier.
-    defend_after: Time,
+    /// The addresses of ours that were claimed, and the time before which no claim is reported and answered again.
+    claims: HashMap<IpAddr, Time>,
     conflict: Option<(IpAddr, [u8; 6])>,
     counters: Counters,
 }
@@ -80,16 +73,21 @@ impl Responder {
         let announced = ours
             .iter()
             .filter(|_| settings.answers && settings.announces);
+        let routes = Routes::new(settings.networks, settings.gateway_v4, settings.gateway_v6);
+        let mut neighbours = Neighbours::new(settings.neighbours);
+        if settings.answers {
+            // Its requests are told from those of others by its MAC address.
+            for gateway in routes.gateways() {
+                neighbours.lookup(gateway, now);
+            }
+        }
         Self {
             announcements: announced.map(|ip| (now, ip, ANNOUNCEMENTS)).collect(),
-            routes: Routes::new(settings.networks, settings.gateway_v4, settings.gateway_v6),
-            neighbours: Neighbours::new(settings.neighbours),
+            routes,
+            neighbours,
             answers: settings.answers,
-            icmp: Rate::new(settings.icmp_rate),
-            discovery: Rate::new(DISCOVERY_RATE),
-            requests: Rate::new(DISCOVERY_RATE),
-            sharing: Rate::new(SHARE_RATE),
-            defend_after: Time::ZERO,
+            budgets: Budgets::new(settings.key, settings.icmp_rate),
+            claims: HashMap::new(),
             conflict: None,
             counters: Counters::default(),
             ours,
@@ -111,11 +109,13 @@ impl Responder {
         &self.neighbours
     }
 
-    /// Handles a received frame that is ARP, NDP or ICMP; `parsed` is the result of [`parse`](crate::parse::parse) for it.
+    /// Handles a received frame that is ARP, NDP or ICMP; `parsed` is the result of [`parse`](crate::parse::parse) for it. `proven`:
+    /// the MAC address that it comes from is the next hop of an established flow.
     pub(crate) fn handle<F: Frame>(
         &mut self,
         parsed: &Parsed,
         frame: &mut F,
+        proven: bool,
         now: Time,
     ) -> Handled {
         match parsed {
@@ -124,26 +124,36 @@ impl Responder {
             Parsed::Icmp(_) => self.counters.icmp_in += 1,
             Parsed::Tcp(_) | Parsed::Drop(_) => {}
         }
+        let alone = |action| Handled {
+            action,
+            share: false,
+        };
         match self.inspect(parsed, frame.bytes(), now) {
             Inspected::Answer(answer) => {
-                let action = self.reply(parsed, &answer, frame, now);
+                if !self.answers || !self.may_answer(parsed, frame.bytes(), &answer, proven, now) {
+                    return alone(Action::Nothing);
+                }
+                alone(self.reply(parsed, &answer, frame))
+            }
+            Inspected::Claim(ip, mac) => {
+                self.claimed(ip, mac, now);
+                alone(Action::Nothing)
+            }
+            Inspected::Action(action) => {
+                let news = self.news(parsed, frame.bytes(), action);
                 Handled {
                     action,
-                    share: false,
+                    share: news.is_some_and(|news| self.budgets.allows_sharing(news, now)),
                 }
             }
-            Inspected::Action(action) => Handled {
-                action,
-                share: concerns_all(parsed, frame.bytes(), action) && self.sharing.allow(now),
-            },
         }
     }
 
-    /// Learns from a frame that another lcore has received and shared. The responder of that lcore has answered it.
+    /// Learns from a frame that another lcore has received and shared. The responder of that lcore has done everything else.
     pub(crate) fn handle_shared(&mut self, parsed: &Parsed, bytes: &[u8], now: Time) -> Action {
         match self.inspect(parsed, bytes, now) {
             Inspected::Action(action) => action,
-            Inspected::Answer(_) => Action::Nothing,
+            Inspected::Answer(_) | Inspected::Claim(..) => Action::Nothing,
         }
     }
 
@@ -175,7 +185,7 @@ impl Responder {
             }
             _ => {}
         }
-        if self.neighbours.deadline()? > now || !self.requests.allow(now) {
+        if self.neighbours.deadline()? > now || !self.budgets.requests.allow(now) {
             return None;
         }
         match self.neighbours.step(now)? {
@@ -191,7 +201,7 @@ impl Responder {
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         let announce = self.announcements.front().map(|&(due, ..)| due);
         let request = self.neighbours.deadline();
-        let request = request.map(|due| due.max(self.requests.next()));
+        let request = request.map(|due| due.max(self.budgets.requests.next()));
         announce.into_iter().chain(request).min()
     }
 
@@ -215,39 +225,98 @@ impl Responder {
         inspected.unwrap_or(Inspected::Action(Action::Nothing))
     }
 
-    /// The host `mac` uses `ip`, which is ours. Unless the frame is our own, we defend the address, once in
-    /// [`DEFEND_INTERVAL`].
+    /// The host `mac` uses `ip`, which is ours. Unless the frame is our own, this is reported, and we defend the address, once in
+    /// [`DEFEND_INTERVAL`] for each address: two hosts that both answered each claim would go on for ever (RFC 5227 §2.4 (c)). For
+    /// IPv6, RFC 4862 §5.4.4 leaves the reaction open; it is the same.
+    #[cold]
     fn claimed(&mut self, ip: IpAddr, mac: [u8; 6], now: Time) {
         if mac == self.ours.mac() {
             return;
         }
         self.counters.conflicts += 1;
         self.conflict = Some((ip, mac));
-        if self.answers && now >= self.defend_after {
-            self.defend_after = now + DEFEND_INTERVAL;
+        if self.claims.get(&ip).is_some_and(|&until| now < until) {
+            return;
+        }
+        self.claims.insert(ip, now + DEFEND_INTERVAL);
+        let [a, b, c, d, e, f] = mac;
+        tracing::warn!(
+            address = %ip,
+            mac = %format_args!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}"),
+            "another host claims an address of this server",
+        );
+        if self.answers {
             self.announcements.push_front((now, ip, 1));
         }
     }
 
-    /// Replaces the frame by its answer.
-    fn reply<F: Frame>(
+    /// Whether the limits permit an answer. If not, that is counted.
+    fn may_answer(
         &mut self,
         parsed: &Parsed,
+        bytes: &[u8],
         answer: &Answer,
-        frame: &mut F,
+        proven: bool,
         now: Time,
-    ) -> Action {
-        if !self.answers {
-            return Action::Nothing;
-        }
-        let rate = match answer {
-            Answer::Echo => &mut self.icmp,
-            Answer::Arp(_) | Answer::Ndp(_) => &mut self.discovery,
+    ) -> bool {
+        let (sender, l2) = match (answer, parsed) {
+            (Answer::Arp(packet), Parsed::Arp(l2, _)) => (packet.sender.into(), l2),
+            (Answer::Ndp(found), Parsed::Ndp(message)) => (found.source.into(), &message.l2),
+            (Answer::Echo, Parsed::Icmp(message)) => {
+                let source = icmp::source(bytes, message).map_or(0, source_limit::of_ip);
+                let may = self.budgets.allows_echo(source, now);
+                self.counters.limited += u64::from(!may);
+                return may;
+            }
+            _ => return false,
         };
-        if !rate.allow(now) {
-            self.counters.limited += 1;
-            return Action::Nothing;
+        let asker = self.asker(sender, l2.source, proven);
+        let may = self.budgets.allows_answer(asker, l2.source, now);
+        self.counters.discovery_limited += u64::from(!may);
+        may
+    }
+
+    /// The kind of the host `mac`, which asks in the name of `sender`.
+    fn asker(&self, sender: IpAddr, mac: [u8; 6], proven: bool) -> Asker {
+        let known = self.neighbours.is_known(sender, mac);
+        if known && self.routes.is_gateway(sender) {
+            Asker::Gateway
+        } else if known || proven {
+            Asker::Known
+        } else {
+            Asker::Stranger
         }
+    }
+
+    /// A request of the gateway has come. If its MAC address is not known, it is requested.
+    fn note_gateway(&mut self, sender: IpAddr, now: Time) {
+        if self.answers && self.routes.is_gateway(sender) {
+            self.neighbours.lookup(sender, now);
+        }
+    }
+
+    /// What a frame that gets no answer tells the other lcores: this lcore knows neither which of them waits for a neighbour nor
+    /// which of them has the flow of an ICMP error. The requests of others tell nothing.
+    fn news(&self, parsed: &Parsed, bytes: &[u8], action: Action) -> Option<News> {
+        let about = match action {
+            Action::PathMtu { .. } | Action::Unreachable { .. } => return Some(News::Error),
+            Action::Learned(_) => return Some(News::Neighbour),
+            Action::Reply => return None,
+            Action::Nothing => match parsed {
+                Parsed::Arp(_, at) => arp::informs(bytes.get(usize::from(*at)..))?,
+                Parsed::Ndp(message) => ndp::informs(bytes.get(usize::from(message.at)..))?,
+                _ => return None,
+            },
+        };
+        Some(if self.neighbours.has(about) {
+            News::Neighbour
+        } else {
+            News::Rumour
+        })
+    }
+
+    /// Replaces the frame by its answer.
+    fn reply<F: Frame>(&mut self, parsed: &Parsed, answer: &Answer, frame: &mut F) -> Action {
         let own = self.ours.mac();
         let written = match (parsed, answer) {
             (Parsed::Arp(l2, at), Answer::Arp(packet)) => {
@@ -269,21 +338,6 @@ impl Responder {
             Answer::Echo => self.counters.icmp_out += 1,
         }
         Action::Reply
-    }
-}
-
-/// Whether a frame that gets no answer may concern any lcore: this lcore knows neither which of the others waits for a
-/// neighbour nor which of them has the flow of an ICMP error.
-fn concerns_all(parsed: &Parsed, bytes: &[u8], action: Action) -> bool {
-    match action {
-        Action::PathMtu { .. } | Action::Unreachable { .. } | Action::Learned(_) => true,
-        Action::Reply => false,
-        Action::Nothing => match parsed {
-            // Replies and announcements, but not the requests of others.
-            Parsed::Arp(_, at) => arp::informs(bytes.get(usize::from(*at)..)),
-            Parsed::Ndp(message) => ndp::informs(bytes.get(usize::from(message.at)..)),
-            _ => false,
-        },
     }
 }
 

@@ -194,20 +194,21 @@ impl Responder {
         match found.kind {
             NdpKind::Solicitation => {
                 if self.ours.has_v6(found.source) {
-                    self.claimed(found.source.into(), mac, now);
-                    return None;
+                    return Some(Inspected::Claim(found.source.into(), mac));
                 }
                 if same_link && found.mac.is_some() {
                     self.neighbours.heard(found.source.into(), mac, now);
                 }
                 let requested = self.ours.has_v6(found.target);
+                if requested {
+                    self.note_gateway(found.source.into(), now);
+                }
                 requested.then_some(Inspected::Answer(Answer::Ndp(found)))
             }
             NdpKind::Advertisement { solicited } => {
                 let target = IpAddr::from(found.target);
                 if self.ours.has_v6(found.target) {
-                    self.claimed(target, mac, now);
-                    return None;
+                    return Some(Inspected::Claim(target, mac));
                 }
                 let answers = solicited && same_link && !message.l2.is_group();
                 if answers && self.neighbours.answered(target, mac, now) {
@@ -274,9 +275,11 @@ pub(super) fn write_reply<F: Frame>(
     Some(())
 }
 
-/// Whether a message informs all that read it: an advertisement.
-pub(super) fn informs(bytes: Option<&[u8]>) -> bool {
-    bytes.and_then(<[u8]>::first) == Some(&ADVERTISEMENT)
+/// The neighbour about which a message informs all that read it: an advertisement does.
+pub(super) fn informs(bytes: Option<&[u8]>) -> Option<IpAddr> {
+    let head = bytes?.first_chunk::<24>()?;
+    let target: [u8; 16] = std::array::from_fn(|i| head[8 + i]);
+    (head[0] == ADVERTISEMENT).then_some(target.into())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::icmp::Unreachable;
 use crate::cidr::Cidr;
 use crate::next_hop::NextHop;
-use crate::tuple::Tuple;
+use crate::tuple::{Key, Tuple};
 
 /// How a host is set up.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub(crate) struct Settings<'a> {
     pub announces: bool,
     /// Echo requests answered per second.
     pub icmp_rate: u32,
+    /// The secret of the limits.
+    pub key: &'a Key,
     /// Entries of the neighbour table.
     pub neighbours: usize,
 }
@@ -34,8 +36,10 @@ pub(crate) struct Counters {
     pub ndp_out: u64,
     pub icmp_in: u64,
     pub icmp_out: u64,
-    /// Requests not answered because of the rate limit.
+    /// Echo requests not answered because of the rate limit.
     pub limited: u64,
+    /// Requests for our addresses not answered because of the rate limits.
+    pub discovery_limited: u64,
     /// Messages that are not valid, or that the responder cannot answer.
     pub invalid: u64,
     /// ICMP messages with a wrong checksum.

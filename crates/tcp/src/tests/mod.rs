@@ -16,6 +16,7 @@ mod forged;
 mod lcores;
 mod limits;
 mod network;
+mod observer;
 
 /// The events of one flow, accumulated.
 #[derive(Default, Debug)]

@@ -263,7 +263,7 @@ fn config(
     };
     let mut config = StackConfig::new([cidr(false, 24), cidr(true, 64)]);
     config.mac = Some(mac(host, servers));
-    config.vlan = vlan.filter(|_| !server || random.chance(50));
+    config.vlan = vlan;
     if server {
         config.listen = vec![listen(false), listen(true)];
     }

@@ -22,8 +22,9 @@ pub trait Layer: Sized {
         false
     }
 
-    /// Presents bytes that earlier turns left in the layer, on at most `budget` connections. Runs at the beginning of each
-    /// dispatch, before the transport below has its turn. Counts its calls to `above` in `activity.events`.
+    /// Presents bytes that earlier turns left in the layer, on at most `budget` connections and until `above`
+    /// [is exhausted](Driver::is_exhausted). Runs at the beginning of each dispatch, before the transport below has its turn.
+    /// Counts its calls to `above` in `activity.events`.
     #[inline]
     fn dispatch<C: Connections, D: Driver>(
         &mut self,
@@ -82,6 +83,12 @@ pub trait Layer: Sized {
     #[inline]
     fn on_end<C: Connections, D: Driver>(&mut self, below: &mut C, above: &mut D, id: ConnId) {
         above.on_end(&mut View::new(self, below), id);
+    }
+
+    /// See [`Driver::on_blocked`].
+    #[inline]
+    fn on_blocked<C: Connections, D: Driver>(&mut self, below: &mut C, above: &mut D, id: ConnId) {
+        above.on_blocked(&mut View::new(self, below), id);
     }
 
     /// See [`Driver::on_writable`].
@@ -171,6 +178,18 @@ pub trait Layer: Sized {
     #[inline]
     fn has_moved<C: Connections>(&mut self, below: &mut C, id: ConnId) -> bool {
         below.has_moved(id)
+    }
+
+    /// See [`Connections::set_mark`].
+    #[inline]
+    fn set_mark<C: Connections>(&mut self, below: &mut C, id: ConnId, most: usize) {
+        below.set_mark(id, most);
+    }
+
+    /// See [`Connections::before_mark`].
+    #[inline]
+    fn before_mark<C: Connections>(&self, below: &C, id: ConnId) -> usize {
+        below.before_mark(id)
     }
 
     /// See [`Connections::pause`].
@@ -289,6 +308,16 @@ macro_rules! connections_through_the_layer {
             fn has_moved(&mut self, id: ConnId) -> bool {
                 let (layer, below) = self.parts_mut();
                 layer.has_moved(below, id)
+            }
+            #[inline]
+            fn set_mark(&mut self, id: ConnId, most: usize) {
+                let (layer, below) = self.parts_mut();
+                layer.set_mark(below, id, most);
+            }
+            #[inline]
+            fn before_mark(&self, id: ConnId) -> usize {
+                let (layer, below) = self.parts();
+                layer.before_mark(below, id)
             }
             #[inline]
             fn pause(&mut self, id: ConnId) {

@@ -72,6 +72,10 @@ impl<L: Layer, D: Driver> Driver for Upward<'_, L, D> {
         self.layer.on_end(io, self.above, id);
     }
     #[inline]
+    fn on_blocked<C: Connections>(&mut self, io: &mut C, id: ConnId) {
+        self.layer.on_blocked(io, self.above, id);
+    }
+    #[inline]
     fn on_writable<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         self.layer.on_writable(io, self.above, id);
     }
@@ -79,6 +83,14 @@ impl<L: Layer, D: Driver> Driver for Upward<'_, L, D> {
     fn prefetch(&mut self, index: u32) {
         self.layer.prefetch(index);
         self.above.prefetch(index);
+    }
+    #[inline]
+    fn is_exhausted(&self) -> bool {
+        self.above.is_exhausted()
+    }
+    #[inline]
+    fn spend(&mut self, nanos: u32) {
+        self.above.spend(nanos);
     }
     #[inline]
     fn on_closed<C: Connections>(&mut self, io: &mut C, id: ConnId, why: Closed) {
@@ -135,6 +147,10 @@ impl<T: Transport, L: Layer> Transport for Layered<T, L> {
             above: driver,
         };
         below.flush(&mut upward);
+    }
+
+    fn has_unflushed(&self) -> bool {
+        self.below.has_unflushed()
     }
 
     fn set_accepting(&mut self, on: bool) {

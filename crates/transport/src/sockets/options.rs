@@ -26,7 +26,7 @@ pub struct SocketOptions {
     /// Bytes of a send chunk.
     pub tx_chunk: usize,
     /// Send chunks of the lcore. A chunk uses memory from its first use on. The last quarter is for connections that are not
-    /// blocked.
+    /// blocked and hold at most four; of the rest, a connection may hold half as many as are left.
     pub tx_chunks: usize,
     /// The most bytes queued for one connection.
     pub send_queue: usize,

@@ -18,6 +18,11 @@ const COPY_BELOW: usize = 512;
 /// even if its payload is one byte long.
 const SHARED_FREE: usize = 64;
 const BYTES_PER_SHARED: usize = 64;
+/// Chunks that a queue may have whatever the others hold, as long as the pool has one: enough for a few replies.
+const SMALL: usize = 4;
+/// This fraction (1 / N) of the pool's chunks is reserved for queues of at most [`SMALL`] chunks whose connections are not blocked.
+/// Peers that do not read may hold the others for as long as they like, and connections whose peers read are still answered.
+const RESERVED: usize = 4;
 /// A recycled queue keeps tables of at most this many entries.
 const KEEP_ENTRIES: usize = 64;
 
@@ -39,6 +44,16 @@ enum Segment {
     },
 }
 
+impl Segment {
+    /// Bytes that have not been sent.
+    fn len(&self) -> usize {
+        match self {
+            Self::Written(len) => *len,
+            Self::Shared { payload, sent, .. } => payload.len() - sent,
+        }
+    }
+}
+
 /// The queue of one connection. Exists only while there is something to send.
 #[derive(Default)]
 pub(crate) struct SendQueue {
@@ -47,8 +62,10 @@ pub(crate) struct SendQueue {
     bytes: usize,
     shared: usize,
     lent: usize,
-    /// Chunks that it does not take from the pool.
-    leave: usize,
+    /// Its connection is blocked.
+    blocked: bool,
+    /// Bytes at the front that lie before the mark.
+    before_mark: usize,
 }
 
 /// The least number of bytes that is lent in one piece.
@@ -66,9 +83,28 @@ fn room(pool: &Pool, bound: usize, bytes: usize, tail: usize, chunks: usize) -> 
         .min(free.saturating_add(tail.saturating_sub(unused)))
 }
 
+/// Chunks that a queue with `held` chunks may still take from the pool.
+///
+/// Beyond [`SMALL`] chunks and outside of the reserve, a queue may have half as many as are left when it takes one. So a single queue
+/// may have a quarter of the pool, many have an equal part of it, and there is always some left for one more.
+fn chunks_for(pool: &Pool, held: usize, blocked: bool) -> usize {
+    let (left, reserve) = (pool.available(), pool.capacity() / RESERVED);
+    let open = left.saturating_sub(reserve);
+    let small = SMALL
+        .saturating_sub(held)
+        .min(if blocked { open } else { left });
+    let held = held + small;
+    if held < SMALL {
+        return small;
+    }
+    // It takes the chunk after `n` more if 2 * (held + n) < open - n.
+    let open = (left - small).saturating_sub(reserve);
+    small + open.saturating_sub(2 * held).div_ceil(3)
+}
+
 /// The room of a connection that has no queue.
 pub(crate) fn room_when_empty(pool: &Pool, bound: usize) -> usize {
-    room(pool, bound, 0, 0, pool.available())
+    room(pool, bound, 0, 0, chunks_for(pool, 0, false))
 }
 
 impl SendQueue {
@@ -89,14 +125,24 @@ impl SendQueue {
             .map_or(0, |chunk| chunk.buf.len() - chunk.end)
     }
 
-    /// From now on it does not take the last `chunks` chunks of the pool.
-    pub(crate) fn leave(&mut self, chunks: usize) {
-        self.leave = chunks;
+    /// Its connection is blocked, until the queue is empty.
+    pub(crate) fn set_blocked(&mut self) {
+        self.blocked = true;
+    }
+
+    /// Sets the mark at the end of the queue, or `most` bytes from the front if that is nearer.
+    pub(crate) fn set_mark(&mut self, most: usize) {
+        self.before_mark = self.bytes.min(most);
+    }
+
+    /// Bytes before the mark that are still queued.
+    pub(crate) fn before_mark(&self) -> usize {
+        self.before_mark
     }
 
     /// Chunks that it may take from the pool.
     fn chunks_left(&self, pool: &Pool) -> usize {
-        pool.available().saturating_sub(self.leave)
+        chunks_for(pool, self.chunks.len(), self.blocked)
     }
 
     /// Bytes that `space` and `commit` are sure to take, in all.
@@ -128,7 +174,7 @@ impl SendQueue {
 
     /// Takes another chunk.
     fn grow(&mut self, pool: &Pool) -> Result<(), SendError> {
-        if self.leave > 0 && self.chunks_left(pool) == 0 {
+        if self.chunks_left(pool) == 0 {
             return Err(SendError::Full);
         }
         let buf = pool.get().ok_or(SendError::Full)?;
@@ -230,9 +276,12 @@ impl SendQueue {
         let Some(Segment::Shared { payload, .. }) = self.segments.remove(at) else {
             return None;
         };
-        self.bytes -= payload.len();
+        let len = payload.len();
+        self.bytes -= len;
         self.shared -= 1;
-        Some(payload.len())
+        let start: usize = self.segments.iter().take(at).map(Segment::len).sum();
+        self.before_mark -= len.min(self.before_mark.saturating_sub(start));
+        Some(len)
     }
 
     /// All queued bytes, if they are contiguous.
@@ -257,10 +306,7 @@ impl SendQueue {
         let mut written: &[u8] = &[];
         let (mut count, mut bytes) = (0, 0);
         for segment in &self.segments {
-            let mut left = match segment {
-                Segment::Written(len) => *len,
-                Segment::Shared { payload, sent, .. } => payload.len() - sent,
-            };
+            let mut left = segment.len();
             while left > 0 {
                 let Some(slice) = slices.get_mut(count) else {
                     return (count, bytes);
@@ -292,6 +338,7 @@ impl SendQueue {
     /// Removes `n` bytes that have been sent from the front.
     pub(crate) fn consume(&mut self, mut n: usize) {
         self.bytes -= n;
+        self.before_mark = self.before_mark.saturating_sub(n);
         while n > 0 {
             let (taken, done, written) = match self.segments.front_mut() {
                 None => return,
@@ -341,7 +388,8 @@ impl SendQueue {
         self.chunks.clear();
         self.segments.shrink_to(KEEP_ENTRIES);
         self.chunks.shrink_to(KEEP_ENTRIES);
-        (self.bytes, self.shared, self.lent, self.leave) = (0, 0, 0, 0);
+        (self.bytes, self.shared, self.lent) = (0, 0, 0);
+        (self.blocked, self.before_mark) = (false, 0);
     }
 }
 

@@ -49,11 +49,21 @@ pub fn blocked_then_writable<H: Harness>() {
     assert!(world.io().queued(id) > 0 && world.io().stats().blocked > 0);
     world.turns(3);
     assert!(!world.has(&Note::Writable(id)));
+    assert_eq!(world.script.blocked_calls, 1);
+    assert_eq!(world.io().before_mark(id), 0, "no mark is set");
+    world.io().set_mark(id, usize::MAX);
+    assert_eq!(world.io().before_mark(id), world.io().queued(id));
+    write(world.io(), id, b"behind the mark");
+    assert_eq!(world.io().before_mark(id), world.io().queued(id) - 15);
+    world.io().set_mark(id, 10);
+    assert_eq!(world.io().before_mark(id), 10);
+    let sent = [&sent[..], b"behind the mark"].concat();
     world.net.take(&mut wire);
     assert!(world.recv(&mut wire, sent.len()) == sent);
     world.until("writable", |world| world.has(&Note::Writable(id)));
     world.turns(3);
     assert_eq!(world.count(&Note::Writable(id)), 1);
+    assert_eq!(world.io().before_mark(id), 0);
     write(world.io(), id, b"more");
     assert_eq!(world.recv(&mut wire, 4), b"more");
     assert_eq!(

@@ -1,6 +1,6 @@
 //! A transport, the peers at the other end, and a driver that records its callbacks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -89,6 +89,12 @@ pub struct Script {
     pub on_end: OnId,
     pub on_writable: OnId,
     pub on_accept: OnId,
+    /// Calls of `on_data` in one dispatch or flush after which the driver is exhausted.
+    pub quota: usize,
+    calls: usize,
+    /// Connections that are blocked, and the calls of `on_blocked`.
+    blocked: HashSet<ConnId>,
+    pub blocked_calls: usize,
     /// Open connections, and whether each has received `on_end`.
     open: HashMap<ConnId, bool>,
 }
@@ -128,6 +134,10 @@ impl Script {
             on_end: Box::new(|_, _| {}),
             on_writable: Box::new(|_, _| {}),
             on_accept: Box::new(|_, _| {}),
+            quota: usize::MAX,
+            calls: 0,
+            blocked: HashSet::new(),
+            blocked_calls: 0,
             open: HashMap::new(),
         }
     }
@@ -167,10 +177,15 @@ impl Driver for Script {
         assert!(!data.is_empty(), "no bytes for {id}");
         assert!(self.is_open(id), "bytes for {id}, which is not open");
         self.log.push(Note::Data(id, data.to_vec()));
+        self.calls += 1;
         let taken = (self.on_data)(io, id, data);
         // The driver may overwrite the bytes that it consumes.
         data[..taken.bytes].fill(0xdd);
         taken
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.calls >= self.quota
     }
 
     fn on_end<C: Connections>(&mut self, io: &mut C, id: ConnId) {
@@ -179,7 +194,14 @@ impl Driver for Script {
         (self.on_end)(io, id);
     }
 
+    fn on_blocked<C: Connections>(&mut self, io: &mut C, id: ConnId) {
+        assert!(self.is_open(id) && io.is_blocked(id) && io.queued(id) > 0);
+        assert!(self.blocked.insert(id), "{id} is blocked already");
+        self.blocked_calls += 1;
+    }
+
     fn on_writable<C: Connections>(&mut self, io: &mut C, id: ConnId) {
+        assert!(self.blocked.remove(&id), "{id} was not blocked");
         assert!(self.is_open(id) && io.queued(id) == 0 && !io.is_blocked(id));
         self.log.push(Note::Writable(id));
         (self.on_writable)(io, id);
@@ -187,6 +209,7 @@ impl Driver for Script {
 
     fn on_closed<C: Connections>(&mut self, io: &mut C, id: ConnId, why: Closed) {
         assert!(self.open.remove(&id).is_some(), "{id} is not open");
+        self.blocked.remove(&id);
         assert_eq!(io.send_room(id), 0);
         self.log.push(Note::Closed(id, why));
     }
@@ -222,6 +245,7 @@ impl<H: Harness> World<H> {
     pub fn turn(&mut self) -> Activity {
         let (io, budget) = (self.net.io(), self.budget);
         io.wait(Some(Duration::from_millis(5))).unwrap();
+        self.script.calls = 0;
         let activity = io.dispatch(&mut self.script, budget, self.clock.tick());
         io.flush(&mut self.script);
         activity

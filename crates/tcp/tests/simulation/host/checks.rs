@@ -54,6 +54,7 @@ impl Host {
         within("in TIME_WAIT", stats.time_wait, config.time_wait);
         let slots = config.max_flows + config.half_open + config.orphans;
         let rings = slots * (config.rx_ring + config.tx_ring);
+        let rings = rings.min(config.ring_memory);
         within("bytes of rings", stats.ring_bytes, rings);
     }
 
