@@ -77,7 +77,7 @@ pub use hioload_engine::{
 };
 pub use hioload_lcore::{Idle, Time};
 pub use hioload_mem::HugePages;
-pub use hioload_transport::sockets::SocketOptions;
+pub use hioload_transport::sockets::{BoundListener, Listen, SocketOptions};
 pub use hioload_transport::{Endpoint, ParseEndpointError, Peer, Transport};
 pub use hioload_ws_proto::handshake::client::Response as ServerReply;
 pub use hioload_ws_proto::handshake::{HandshakeError, server::Request};

@@ -107,7 +107,7 @@ fn mutated(corpus: &[(PathBuf, Vec<u8>)], random: &mut Random) -> Vec<u8> {
 #[test]
 fn the_committed_seeds_are_those_of_the_code() {
     let write = std::env::var_os("HIOLOAD_WRITE_SEEDS").is_some();
-    for (target, _) in TARGETS {
+    for &(target, _) in TARGETS {
         for (name, content) in seeds::of(target) {
             let path = folder("corpus", target).join(name);
             if write {
@@ -177,6 +177,38 @@ fn control_corpus() {
     replay(place("control"));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn redirect_corpus() {
+    replay(place("redirect"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_inputs_of_redirect_reach_every_verdict_in_both_modes() {
+    use hioload_redirect_native::{Action, Verdict};
+
+    let inputs = corpus("redirect");
+    for shared in [0, fuzz::redirect::SHARED] {
+        let of_mode = inputs
+            .iter()
+            .filter(|(_, input)| input[0] & fuzz::redirect::SHARED == shared);
+        let results: Vec<_> = of_mode
+            .map(|(_, input)| fuzz::redirect::outcome(input))
+            .collect();
+        // A shared address has no ARP and neighbour discovery of ours, and keeps other protocols.
+        let never = [Verdict::Arp, Verdict::Nd, Verdict::OtherProtocol];
+        for verdict in Verdict::ALL {
+            let reached = results.iter().any(|result| result.1 == verdict);
+            let wanted = shared == 0 || !never.contains(&verdict);
+            assert_eq!(reached, wanted, "{verdict:?} with {shared}");
+        }
+        let dropped = |verdict| results.contains(&(Action::Drop, verdict));
+        assert!(dropped(Verdict::StackedTags) && dropped(Verdict::Malformed));
+        assert_eq!(dropped(Verdict::Fragment), shared != 0);
+    }
+}
+
 #[test]
 fn the_inputs_of_parse_reach_every_result() {
     use hioload_tcp::Reason;
@@ -239,4 +271,10 @@ fn topics_random() {
 #[test]
 fn control_random() {
     random(place("control"), 5000);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn redirect_random() {
+    random(place("redirect"), 20_000);
 }

@@ -3,6 +3,7 @@
 
 const assert = require('node:assert/strict');
 const { mkdtempSync, rmSync } = require('node:fs');
+const net = require('node:net');
 const { tmpdir } = require('node:os');
 const { join } = require('node:path');
 const { chromium } = require('playwright-core');
@@ -12,7 +13,7 @@ const PATIENCE_MS = 20000;
 // Only the page: no updates, no telemetry, no QUIC.
 const FLAGS = [
   '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync',
+  '--disable-component-update', '--disable-sync', '--host-resolver-rules=MAP evil.example 127.0.0.1',
 ];
 
 const complaints = [];
@@ -26,6 +27,71 @@ async function openTab(browser) {
   });
   await tab.goto(url);
   return tab;
+}
+
+// A tab in which requests fail on purpose, which the browser logs as errors.
+async function openForeignTab(browser, address) {
+  const tab = await browser.newPage();
+  tab.setDefaultTimeout(PATIENCE_MS);
+  const answer = await tab.goto(address);
+  return { tab, status: answer?.status() };
+}
+
+// A proxy that replaces the Host of each connection's request, as nginx does by default. The page then has another origin than the
+// server knows.
+function proxyThatReplacesHost() {
+  const server = new URL(url);
+  const proxy = net.createServer((client) => {
+    const upstream = net.connect(Number(server.port), server.hostname);
+    client.once('data', (request) => {
+      upstream.write(request.toString('latin1').replace(/^Host: .*$/mi, `Host: ${server.host}`), 'latin1');
+      client.pipe(upstream).pipe(client);
+    });
+    for (const [from, to] of [[client, upstream], [upstream, client]]) from.on('error', () => to.destroy());
+    client.on('close', () => upstream.destroy());
+  });
+  return new Promise((resolve) => proxy.listen(0, '127.0.0.1', () => resolve(proxy)));
+}
+
+// What a page of another origin achieves: whether its WebSocket opens, and whether it can read an answer.
+function attack(tab, target) {
+  return tab.evaluate(async (base) => {
+    const opens = new Promise((resolve) => {
+      const socket = new WebSocket(base.replace('http', 'ws') + '/echo');
+      socket.onopen = () => resolve(true);
+      socket.onerror = () => resolve(false);
+    });
+    const reads = (path) => fetch(base + path).then((answer) => answer.ok, () => false);
+    return { opens: await opens, reads: await reads('/stats') };
+  }, target);
+}
+
+async function foreignPages(browser) {
+  const server = new URL(url);
+  await step('a page of another origin can neither connect nor read', async () => {
+    const proxy = await proxyThatReplacesHost();
+    const address = `http://localhost:${proxy.address().port}/app.css`;
+    const { tab } = await openForeignTab(browser, address);
+    assert.deepEqual(await attack(tab, server.origin), { opens: false, reads: false });
+    await tab.close();
+    proxy.close();
+  });
+  await step('a name that resolves to this machine is not served', async () => {
+    const { tab, status } = await openForeignTab(browser, `http://evil.example:${server.port}/`);
+    assert.equal(status, 403);
+    assert.match(await tab.textContent('body'), /allow_host/);
+    assert.deepEqual(await attack(tab, `http://evil.example:${server.port}`), { opens: false, reads: false });
+    await tab.close();
+  });
+  await step('the page says why it is refused', async () => {
+    const proxy = await proxyThatReplacesHost();
+    const { tab, status } = await openForeignTab(browser, `http://127.0.0.1:${proxy.address().port}/`);
+    assert.equal(status, 200);
+    await reads(tab, '#detail', /refused \(403\).*allow_origin/);
+    await tab.screenshot({ path: join(output, 'refused.png') });
+    await tab.close();
+    proxy.close();
+  });
 }
 
 // Waits until the text of an element matches.
@@ -110,6 +176,7 @@ async function clickThrough(browser) {
   const browser = await chromium.launchPersistentContext(profile, { executablePath, args: FLAGS, chromiumSandbox: false });
   try {
     await clickThrough(browser);
+    await foreignPages(browser);
     assert.deepEqual(complaints, [], 'the page logged errors');
   } catch (error) {
     console.log(`  FAIL  ${error.stack}`);

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 pub use bystander::Bystander;
 pub use client::{Client, Got, Response};
-pub use server::{Server, over_sockets, run};
+pub use server::{Server, over_sockets, run, source};
 
 /// How long anything may take that must happen. Far more than it needs; a test that runs into it has failed.
 pub const PATIENCE: Duration = Duration::from_secs(120);

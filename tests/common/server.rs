@@ -50,8 +50,16 @@ impl Server {
     /// Starts a server with one lcore, or as many as `flags` want, and its counters on a free port of 127.0.0.1, or where the
     /// environment says, with its number of lcores; `flags` come on top.
     pub fn start(flags: &[&str]) -> Self {
-        let mut child = serve(flags)
-            .arg("--stats")
+        Self::spawn(serve(flags).arg("--stats"))
+    }
+
+    /// Starts a server on this machine with these flags alone, which say where it listens: first at an IP address.
+    pub fn start_anywhere(flags: &[&str]) -> Self {
+        Self::spawn(Command::new(binary()).arg("serve").args(flags))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -91,6 +99,12 @@ impl Server {
     /// The start line.
     pub fn start_line(&self) -> &str {
         &self.start_line
+    }
+
+    /// How often the log has a text.
+    pub fn log_count(&self, text: &str) -> usize {
+        let log = self.log.lock().expect("not poisoned");
+        log.matches(text).count()
     }
 
     /// Physical memory in use now, in bytes.
@@ -159,13 +173,7 @@ impl Server {
 
     /// The `nth` address, from 1, that a client may connect from.
     pub fn source(&self, nth: u8) -> IpAddr {
-        let Ok(list) = env::var("HIOLOAD_TEST_SOURCES") else {
-            return Ipv4Addr::new(127, 0, 0, nth).into();
-        };
-        let address = list.split(',').nth(usize::from(nth) - 1);
-        address
-            .and_then(|text| text.parse().ok())
-            .unwrap_or_else(|| panic!("no address {nth} in {list}"))
+        source(nth)
     }
 
     /// Sends SIGTERM.
@@ -182,6 +190,17 @@ impl Server {
     pub fn wait(&mut self) -> ExitStatus {
         wait(&mut self.child)
     }
+}
+
+/// The `nth` address, from 1, that a client may connect from.
+pub fn source(nth: u8) -> IpAddr {
+    let Ok(list) = env::var("HIOLOAD_TEST_SOURCES") else {
+        return Ipv4Addr::new(127, 0, 0, nth).into();
+    };
+    let address = list.split(',').nth(usize::from(nth) - 1);
+    address
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| panic!("no address {nth} in {list}"))
 }
 
 /// The command with the flags of a test.

@@ -236,6 +236,51 @@ fn unusual_valid_requests_are_accepted() {
     });
 }
 
+/// The example of RFC 6455 §4.1, whose last character has an unused bit, and keys without padding.
+#[test]
+fn keys_that_programs_send_are_accepted() {
+    beside_a_bystander(&[], |server, _| {
+        for key in [
+            "AQIDBAUGBwgJCgsMDQ4PEC==",
+            "AQIDBAUGBwgJCgsMDQ4PEA",
+            "dGhlIHNhbXBsZSBub25jZf==",
+        ] {
+            let key = format!("Sec-WebSocket-Key: {key}");
+            let lines = [
+                "GET /echo HTTP/1.1",
+                HOST,
+                UPGRADE,
+                CONNECTION,
+                VERSION,
+                &key,
+            ];
+            let mut client = Client::connect(server);
+            assert_eq!(client.ask(&wire::request(&lines)).status, 101, "{key}");
+            client.echo(TEXT, b"accepted");
+        }
+    });
+}
+
+/// Load balancers send it without a path, and with HTTP/1.0.
+#[test]
+fn options_is_a_health_check() {
+    beside_a_bystander(&[], |server, _| {
+        for (request, status) in [
+            ("OPTIONS /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 200),
+            ("OPTIONS / HTTP/1.0\r\n\r\n", 200),
+            ("OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 200),
+            ("OPTIONS /echo HTTP/1.1\r\nHost: localhost\r\n\r\n", 204),
+            ("OPTIONS /nope HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+            ("DELETE /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
+        ] {
+            let response = Client::connect(server).ask(request.as_bytes());
+            assert_eq!(response.status, status, "{request}");
+            let allow = response.header("allow").unwrap_or_default();
+            assert_eq!(allow.contains("OPTIONS"), status != 404, "{response:?}");
+        }
+    });
+}
+
 #[test]
 fn plain_http_is_answered() {
     beside_a_bystander(&[], |server, _| {
@@ -315,7 +360,7 @@ fn a_handshake_over_the_limit_is_answered_431() {
         client.write(&[b'a'; 2100]);
         assert_eq!(client.response().status, 431);
 
-        // The number of headers does not matter.
+        // Their number does not matter.
         let many: Vec<String> = (0..180).map(|n| format!("X{n}: 1")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         Client::connect(server)

@@ -17,6 +17,8 @@ mod frames;
 mod handshake;
 mod limits;
 mod memory;
+mod pages;
+mod proxies;
 mod topics;
 mod work;
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "lib"))
+from machine import has_ipv6
 from server import BINARY, Server
 from variant import INTERFACE
 
@@ -71,8 +72,9 @@ class Namespace:
         command("ip", "netns", "add", self.name)
         self.ip("link", "set", "dev", "lo", "up")
         # Addresses stay while the interface is down, and the kernel sends no packets that no test asked for.
-        self.sysctl("net.ipv6.conf.all.keep_addr_on_down=1", "net.ipv6.conf.default.accept_ra=0",
-                    "net.ipv6.conf.default.router_solicitations=0")
+        if has_ipv6():
+            self.sysctl("net.ipv6.conf.all.keep_addr_on_down=1", "net.ipv6.conf.default.accept_ra=0",
+                        "net.ipv6.conf.default.router_solicitations=0")
 
     def ip(self, *words):
         return command("ip", "-n", self.name, *words)
@@ -160,7 +162,8 @@ class Lab:
         self.client, self.far = self._namespace("client"), self._namespace("server")
         if self.with_middle:
             self.middle = self._namespace("middle")
-            self.middle.sysctl("net.ipv6.conf.default.disable_ipv6=1", "net.ipv6.conf.all.disable_ipv6=1")
+            if has_ipv6():
+                self.middle.sysctl("net.ipv6.conf.default.disable_ipv6=1", "net.ipv6.conf.all.disable_ipv6=1")
             self._pair(self.client, "va", self.middle, "ma")
             self._pair(self.middle, "mb", self.far, INTERFACE)
             for interface in ("ma", "mb"):
@@ -173,7 +176,7 @@ class Lab:
         self.client.ip("address", "add", "10.77.0.1/24", "dev", "va")
         self.client.ip("address", "add", "10.77.0.11/24", "dev", "va")
         self.client.ip("address", "add", "10.77.0.12/24", "dev", "va")
-        for source in ("fd77::1", "fd77:0:0:1::1", "fd77:0:0:2::1"):
+        for source in ("fd77::1", "fd77:0:0:1::1", "fd77:0:0:2::1") if has_ipv6() else ():
             # Connections without a chosen source address use the first one.
             later = [] if source == "fd77::1" else ["preferred_lft", "0"]
             self.client.ip("address", "add", f"{source}/64", "dev", "va", "nodad", *later)
@@ -181,8 +184,9 @@ class Lab:
         self.far.ip("link", "set", "dev", INTERFACE, "up")
         if self.shared or not variant.bypass:
             self.far.ip("address", "add", "10.77.0.2/24", "dev", INTERFACE)
-            self.far.ip("address", "add", "fd77::2/64", "dev", INTERFACE, "nodad")
-            for gateway in ("10.77.0.1", "fd77::1"):
+            if has_ipv6():
+                self.far.ip("address", "add", "fd77::2/64", "dev", INTERFACE, "nodad")
+            for gateway in ("10.77.0.1", "fd77::1") if has_ipv6() else ("10.77.0.1",):
                 self.far.ip("route", "add", "default", "via", gateway)
 
     def _pair(self, near, near_end, far, far_end):

@@ -2,6 +2,11 @@
 
 import dataclasses
 import itertools
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+from machine import has_ipv6
 
 PORT = 9001
 DPDK = ("dpdk-af-packet", "dpdk-af-xdp")
@@ -63,7 +68,7 @@ class Variant:
         """Where it listens. The address of the family comes first, since the first address of the line that the server prints is
         the one that is used."""
         v4, v6 = joined("10.77.0.2"), joined("fd77::2")
-        addresses = [v6, v4] if self.family == "v6" else [v4, v6]
+        addresses = [v6, v4] if self.family == "v6" else [v4, v6] if self.bypass or has_ipv6() else [v4]
         return [word for address in addresses for word in ("--listen", address)]
 
     def serve(self, shared=False, verify=True, control="none"):

@@ -68,6 +68,15 @@ impl Nic {
         self.driver == "veth"
     }
 
+    /// Whether the NIC removes VLAN tags from received frames, so that the XDP program does not see them. `false` if the driver does
+    /// not report it, and for a veth, which has the feature but does nothing of the kind.
+    #[must_use]
+    pub fn strips_tags(&self) -> bool {
+        let features = Ethtool::new(&self.name).and_then(|ethtool| ethtool.features());
+        let strips = |features: Vec<String>| features.iter().any(|name| name == "rx-vlan-hw-parse");
+        !self.is_virtual_cable() && features.is_ok_and(strips)
+    }
+
     /// The sizes in bytes of a frame that holds the largest packet, and of the kernel's chunks; `None` if no frame is large
     /// enough.
     #[must_use]

@@ -179,8 +179,8 @@ pub struct PortOptions {
     /// For [`Ownership::Shared`]: the listened addresses and ports. An unspecified address stands for each of `addresses` of its
     /// family; after that expansion there may be 1 to 4096. Unused with [`Ownership::Own`].
     pub listen: Vec<SocketAddr>,
-    /// `Some`: the port receives only frames with this 802.1Q tag, 1 to 4094. `None`: it receives only frames without a tag. The
-    /// program reads the tag from the packet: a NIC must not remove it (`ethtool -K IF rxvlan off`), and the other end of a veth
+    /// `Some`: the port receives only frames with this 802.1Q tag, 1 to 4094. `None`: it receives only frames without a tag, or with a
+    /// priority tag (identifier 0). The program reads the tag from the packet: a NIC must not remove it (`ethtool -K IF rxvlan off`), and the other end of a veth
     /// must not keep it in metadata (`ethtool -K PEER txvlan off`).
     pub vlan: Option<u16>,
     /// Slots of each queue's receive ring and of its transmit ring; a power of two, 64 to 32768.

@@ -4,8 +4,8 @@
 mod common;
 
 use common::packet::{
-    ETHERTYPE_ARP, ETHERTYPE4, ETHERTYPE6, PEER_MAC, arp_request, ethernet, icmp_checksum_is_good,
-    ipv4, ipv6, pseudo_sum, solicitation, tcp, tcp_checksum_is_good, udp,
+    ETHERTYPE_ARP, ETHERTYPE4, ETHERTYPE6, PEER_MAC, advertisement, arp_request, ethernet,
+    icmp_checksum_is_good, ipv4, ipv6, pseudo_sum, solicitation, tcp, tcp_checksum_is_good, udp,
 };
 use common::{
     KERNEL4, KERNEL6, Net, PEER4, PEER6, PORT4, PORT6, open, options, receive, send, silent,
@@ -30,6 +30,10 @@ fn for_port(mac: [u8; 6], vlan: Option<u16>) -> Vec<(Vec<u8>, &'static str)> {
     // Hop-by-hop options, then destination options, then TCP.
     let mut extended = vec![60, 0, 1, 4, 0, 0, 0, 0, 6, 0, 1, 4, 0, 0, 0, 0];
     extended.extend(tcp(1, 2, b""));
+    // Eight extension headers, as many as the stack steps over.
+    let mut eight = [60, 0, 1, 4, 0, 0, 0, 0].repeat(7);
+    eight.extend([6, 0, 1, 4, 0, 0, 0, 0]);
+    eight.extend(tcp(1, 2, b""));
     // A fragment header with offset 0 and the flag for more fragments.
     let fragment6 = [6, 0, 0, 1, 0, 0, 0, 9, 1, 2, 3, 4, 5, 6, 7, 8];
     // The fragment header of an atomic fragment (RFC 6946).
@@ -46,6 +50,7 @@ fn for_port(mac: [u8; 6], vlan: Option<u16>) -> Vec<(Vec<u8>, &'static str)> {
         ),
         (v6(6, &tcp(40000, 9001, b"hello")), "tcp"),
         (v6(0, &extended), "tcp"),
+        (v6(60, &eight), "tcp"),
         (v6(44, &fragment6), "fragments"),
         (v6(44, &atomic), "tcp"),
         (v6(58, &[128, 0, 0, 0, 0, 1, 0, 1]), "icmp"),
@@ -59,24 +64,60 @@ fn for_port(mac: [u8; 6], vlan: Option<u16>) -> Vec<(Vec<u8>, &'static str)> {
             ),
             "nd",
         ),
+        // Claims of another host on the port's addresses.
+        (
+            ethernet([0xff; 6], vlan, ETHERTYPE_ARP, &arp_request(PORT4, PEER4)),
+            "arp",
+        ),
+        (
+            ethernet(
+                [0x33, 0x33, 0, 0, 0, 1],
+                vlan,
+                ETHERTYPE6,
+                &advertisement(PEER6, PORT6),
+            ),
+            "nd",
+        ),
+    ]
+}
+
+/// Packets for the port that it does not receive, and that the kernel must not get, with the names of their counters.
+fn dropped(mac: [u8; 6], vlan: Option<u16>) -> Vec<(Vec<u8>, &'static str)> {
+    let nine = [60, 0, 1, 4, 0, 0, 0, 0].repeat(9);
+    let syn = ipv4(PEER4, PORT4, 6, 0, &tcp(1, 2, b""));
+    let tagged = ethernet(mac, Some(vlan.unwrap_or(0)), ETHERTYPE4, &syn);
+    let stacked = [&tagged[..12], &[0x81, 0, 0, 0], &tagged[12..]].concat();
+    let mut service = ethernet(mac, Some(0), ETHERTYPE4, &syn);
+    service[12..14].copy_from_slice(&[0x88, 0xa8]);
+    let v4 = |protocol, payload: &[u8]| {
+        ethernet(
+            mac,
+            vlan,
+            ETHERTYPE4,
+            &ipv4(PEER4, PORT4, protocol, 0, payload),
+        )
+    };
+    let v6 =
+        |next, payload: &[u8]| ethernet(mac, vlan, ETHERTYPE6, &ipv6(PEER6, PORT6, next, payload));
+    vec![
+        (v4(17, &udp(1, 2, b"")), "other_protocol"),
+        (v4(50, b"encrypted"), "other_protocol"),
+        (v6(17, &udp(1, 2, b"")), "other_protocol"),
+        (v6(59, b""), "other_protocol"),
+        (v6(60, &nine), "malformed"),
+        (stacked, "stacked_tags"),
+        (service, "stacked_tags"),
     ]
 }
 
 /// Packets that the port does not receive, some of which differ from a received one in one field.
 fn for_others(mac: [u8; 6], vlan: Option<u16>) -> Vec<Vec<u8>> {
-    let seven = [0, 0, 1, 4, 0, 0, 0, 0].repeat(7);
     vec![
         ethernet(
             mac,
             vlan,
             ETHERTYPE4,
             &ipv4(PEER4, "10.77.0.3", 6, 0, &tcp(1, 2, b"")),
-        ),
-        ethernet(
-            mac,
-            vlan,
-            ETHERTYPE4,
-            &ipv4(PEER4, PORT4, 17, 0, &udp(1, 2, b"")),
         ),
         ethernet([0xff; 6], vlan, ETHERTYPE_ARP, &arp_request(PEER4, KERNEL4)),
         ethernet(
@@ -91,7 +132,13 @@ fn for_others(mac: [u8; 6], vlan: Option<u16>) -> Vec<Vec<u8>> {
             ETHERTYPE6,
             &ipv6(PEER6, "fd77::3", 6, &tcp(1, 2, b"")),
         ),
-        ethernet(mac, vlan, ETHERTYPE6, &ipv6(PEER6, PORT6, 0, &seven)),
+        ethernet([0xff; 6], vlan, ETHERTYPE_ARP, &arp_request(PEER4, PEER4)),
+        ethernet(
+            [0x33, 0x33, 0, 0, 0, 1],
+            vlan,
+            ETHERTYPE6,
+            &advertisement(PEER6, PEER6),
+        ),
         ethernet(mac, vlan, 0x88cc, &[0; 50]),
     ]
 }
@@ -110,6 +157,15 @@ fn malformed(mac: [u8; 6]) -> Vec<Vec<u8>> {
     ]
 }
 
+/// The IPv4 frame with a record-route option.
+fn with_options(frame: &[u8]) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    frame[14] = 0x47;
+    frame[17] += 8;
+    frame.splice(34..34, [7, 7, 4, 0, 0, 0, 0, 1]);
+    frame
+}
+
 fn count(counters: &XdpCounters, name: &str) -> u64 {
     match name {
         "tcp" => counters.tcp,
@@ -117,6 +173,9 @@ fn count(counters: &XdpCounters, name: &str) -> u64 {
         "fragments" => counters.fragments,
         "arp" => counters.arp,
         "nd" => counters.nd,
+        "other_protocol" => counters.other_protocol,
+        "stacked_tags" => counters.stacked_tags,
+        "malformed" => counters.malformed,
         _ => panic!("{name}"),
     }
 }
@@ -176,12 +235,29 @@ fn a_port_receives_only_the_packets_for_its_addresses() {
             let passed = (counters.passed - before.passed) as usize;
             assert!(passed >= others.len() + strange.len(), "{counters:?}");
             assert_eq!(counters.no_socket, 0);
+            let mut dropped = dropped(mac, vlan);
             if vlan.is_none() {
-                let malformed = malformed(mac);
-                malformed.iter().for_each(|frame| raw.send(frame));
+                dropped.extend(malformed(mac).into_iter().map(|frame| (frame, "malformed")));
+            }
+            dropped.iter().for_each(|(frame, _)| raw.send(frame));
+            assert!(silent(&mut open));
+            let counters = port.counters().expect("counters");
+            for name in ["other_protocol", "stacked_tags", "malformed"] {
+                let wanted = dropped.iter().filter(|(_, counter)| *counter == name);
+                assert_eq!(count(&counters, name), wanted.count() as u64, "{name}");
+            }
+            // A priority tag is not the tag of a VLAN.
+            let priority = ethernet(
+                mac,
+                Some(0),
+                ETHERTYPE4,
+                &ipv4(PEER4, PORT4, 6, 0, &tcp(1, 2, b"")),
+            );
+            raw.send(&priority);
+            if vlan.is_none() {
+                assert_eq!(receive(&mut open, 1), [priority]);
+            } else {
                 assert!(silent(&mut open));
-                let counters = port.counters().expect("counters");
-                assert_eq!(counters.malformed, malformed.len() as u64);
             }
         }
     }
@@ -230,6 +306,28 @@ fn a_port_with_shared_addresses_receives_only_listened_ports() {
             v6(6, &tcp(40000, 9002, b"")),
             v4(1, 0, &about4(9001)),
             v6(58, &about6(9002)),
+            // IPv4 options, a bad data offset, and a chain of extension headers with segments left to route to.
+            with_options(&v4(6, 0, &tcp(40000, 9001, b""))),
+            v4(6, 0, &tcp(40000, 9001, b"")[..12]),
+            v6(
+                43,
+                &[&[6, 0, 2, 1, 0, 0, 0, 0][..], &tcp(40000, 9002, b"")].concat(),
+            ),
+        ];
+        // The kernel would answer these with a reset.
+        let stacked = {
+            let plain = v4(6, 0, &tcp(40000, 9001, b""));
+            let tags = [0x81, 0, 0, 0, 0x81, 0, 0, 0];
+            [&plain[..12], &tags, &plain[12..]].concat()
+        };
+        let dropped = [
+            v4(6, 0x2000, &tcp(40000, 9001, b"")),
+            v6(
+                44,
+                &[&[6, 0, 0, 1, 0, 0, 0, 9][..], &tcp(40000, 9002, b"")].concat(),
+            ),
+            v6(60, &[60, 0, 1, 4, 0, 0, 0, 0].repeat(9)),
+            stacked,
         ];
         let others = [
             v4(6, 0, &tcp(40000, 22, b"")),
@@ -237,7 +335,9 @@ fn a_port_with_shared_addresses_receives_only_listened_ports() {
             v4(1, 0, &about4(22)),
             v6(58, &about6(22)),
             v4(1, 0, &[8, 0, 0, 0, 0, 1, 0, 1]),
-            v4(6, 0x2000, &tcp(40000, 9001, b"")),
+            v4(6, 0x2000, &tcp(40000, 22, b"")),
+            v4(6, 3, b"a later fragment"),
+            v4(17, 0, &udp(40000, 9001, b"")),
             ethernet([0xff; 6], None, ETHERTYPE_ARP, &arp_request(PEER4, KERNEL4)),
             ethernet(
                 [0x33, 0x33, 0xff, 0, 0, 1],
@@ -248,14 +348,29 @@ fn a_port_with_shared_addresses_receives_only_listened_ports() {
         ];
         for_port.iter().for_each(|frame| raw.send(frame));
         assert_eq!(receive(&mut queues, for_port.len()), for_port, "{mode}");
+        let before = port.counters().expect("counters").passed;
         others.iter().for_each(|frame| raw.send(frame));
         assert!(silent(&mut queues), "{mode}");
         let counters = port.counters().expect("counters");
+        assert!(
+            counters.passed >= before + others.len() as u64,
+            "{counters:?}"
+        );
         assert_eq!(
             (counters.tcp, counters.icmp, counters.arp + counters.nd),
-            (2, 2, 0)
+            (5, 2, 0)
         );
-        assert_eq!(counters.malformed, 0);
+        dropped.iter().for_each(|frame| raw.send(frame));
+        assert!(silent(&mut queues), "{mode}");
+        let counters = port.counters().expect("counters");
+        assert_eq!(
+            (
+                counters.fragments,
+                counters.malformed,
+                counters.stacked_tags
+            ),
+            (2, 1, 1)
+        );
     }
 }
 

@@ -57,6 +57,8 @@ mod options;
 mod pace;
 mod plan;
 mod reader;
+#[cfg(test)]
+mod reading;
 mod rng;
 mod script;
 mod segment;

@@ -1,16 +1,17 @@
 //! AF_XDP: the queues of a network interface.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use hioload_afxdp::{PendingQueue, Port, PortOptions, Queue};
 use hioload_engine::{LcorePlacement, ServerOptions, StartError};
-use hioload_tcp::{Cidr, StackConfig};
+use hioload_tcp::StackConfig;
 use hioload_transport::bypass::Bypass;
 
 use crate::error::Error;
 use crate::queues::{OpenQueue, Queues};
-use crate::{check_addresses, listed, tcp_addresses};
+use crate::setters::stack_setters;
+use crate::{check_addresses, listed};
 
 pub use hioload_afxdp::{
     BindMode, BusyPoll, OpenError, Ownership, RxChecksum, XdpCounters, XdpMode, XdpObject,
@@ -60,22 +61,7 @@ impl XdpOptions {
         }
     }
 
-    /// Adds an address of the server with the prefix length of its network.
-    #[must_use]
-    pub fn address(mut self, address: Cidr) -> Self {
-        self.tcp.addresses.push(address);
-        self
-    }
-
-    /// Sets the router for connections to other networks: one for IPv4, one for IPv6.
-    #[must_use]
-    pub fn gateway(mut self, gateway: IpAddr) -> Self {
-        match gateway {
-            IpAddr::V4(v4) => self.tcp.gateway_v4 = Some(v4),
-            IpAddr::V6(v6) => self.tcp.gateway_v6 = Some(v6),
-        }
-        self
-    }
+    stack_setters!();
 
     /// Shares the addresses with the kernel: the server receives TCP to the listened ports, the kernel everything else.
     #[must_use]
@@ -130,13 +116,14 @@ pub fn open(
     options: XdpOptions,
     server: &ServerOptions,
 ) -> Result<(XdpPort, Queues<Queue>), Error> {
-    check_addresses(&options.tcp, &server.listen)?;
+    let listen = check_addresses(&options.tcp, &server.listen)?;
     let is_client = server.listen.is_empty();
     if is_client && options.ownership == Ownership::Shared {
         return Err(Error::SharedAddress);
     }
-    let (port, pending) = Port::open(&port_options(program, &options, server))?;
+    let (port, pending) = Port::open(&port_options(program, &options, listen, server))?;
     log_port(&port, &pending);
+    warn_of_hidden_tags(&port, options.tcp.vlan);
     let uncovered: Vec<u32> = port.uncovered_queues().collect();
     if is_client && !uncovered.is_empty() {
         return Err(Error::UncoveredQueues {
@@ -162,7 +149,12 @@ fn stack(mut tcp: StackConfig, ownership: Ownership) -> StackConfig {
     tcp
 }
 
-fn port_options(program: XdpObject, options: &XdpOptions, server: &ServerOptions) -> PortOptions {
+fn port_options(
+    program: XdpObject,
+    options: &XdpOptions,
+    listen: Vec<SocketAddr>,
+    server: &ServerOptions,
+) -> PortOptions {
     let addresses = options.tcp.addresses.iter().map(|own| own.addr());
     let addresses = addresses.chain(options.more_addresses.iter().copied());
     let mut port = PortOptions::new(program, &options.interface, addresses);
@@ -170,7 +162,7 @@ fn port_options(program: XdpObject, options: &XdpOptions, server: &ServerOptions
     port.mode = options.mode;
     port.bind = options.bind;
     port.ownership = options.ownership;
-    port.listen = tcp_addresses(&server.listen);
+    port.listen = listen;
     port.vlan = options.tcp.vlan;
     port.huge_pages = server.sockets.huge_pages;
     port.rx_checksum = options.rx_checksum;
@@ -204,6 +196,21 @@ fn log_port(port: &Port, queues: &[PendingQueue]) {
             "packets for this process that arrive on queues {uncovered} of {0} are dropped: take these queues too, or ethtool -L {0} combined {1}",
             nic.name,
             queues.len()
+        );
+    }
+}
+
+/// Warns of a NIC that removes VLAN tags, so that the program takes frames of all VLANs for untagged ones.
+fn warn_of_hidden_tags(port: &Port, vlan: Option<u16>) {
+    let nic = port.nic();
+    if nic.strips_tags() {
+        let effect = match vlan {
+            None => "frames of every VLAN reach this process",
+            Some(_) => "frames of its VLAN do not reach this process",
+        };
+        tracing::warn!(
+            "{0} removes VLAN tags before they can be examined, so {effect}: ethtool -K {0} rxvlan off",
+            nic.name
         );
     }
 }

@@ -8,12 +8,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use hioload_dpdk::{PendingQueue, Port, PortInfo, PortOptions, Queue, Steering};
 use hioload_engine::{LcorePlacement, Lcores, ServerOptions, StartError};
 use hioload_lcore::Topology;
-use hioload_tcp::{Cidr, StackConfig};
+use hioload_tcp::StackConfig;
 use hioload_transport::bypass::Bypass;
 
 use crate::check_addresses;
 use crate::error::Error;
 use crate::queues::{OpenQueue, Queues};
+use crate::setters::stack_setters;
 
 pub use hioload_dpdk::{Eal, Error as DpdkError, LinkState, PortName, PortStats, split_arguments};
 pub use port::{DpdkPort, PortEnd};
@@ -66,22 +67,7 @@ impl DpdkOptions {
         }
     }
 
-    /// Adds an address of the server with the prefix length of its network.
-    #[must_use]
-    pub fn address(mut self, address: Cidr) -> Self {
-        self.tcp.addresses.push(address);
-        self
-    }
-
-    /// Sets the router for connections to other networks: one for IPv4, one for IPv6.
-    #[must_use]
-    pub fn gateway(mut self, gateway: IpAddr) -> Self {
-        match gateway {
-            IpAddr::V4(v4) => self.tcp.gateway_v4 = Some(v4),
-            IpAddr::V6(v6) => self.tcp.gateway_v6 = Some(v6),
-        }
-        self
-    }
+    stack_setters!();
 }
 
 /// Starts the port and makes a server over its queues. Without listeners the server is a client. Close the port after the server

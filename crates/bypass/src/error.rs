@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::{fmt, io};
 
 use hioload_engine::StartError;
-use hioload_transport::Endpoint;
 
 /// Why a port cannot have a server or a client.
 #[derive(Debug)]
@@ -13,7 +12,7 @@ pub enum Error {
     /// The options hold no IP address.
     NoAddress,
     /// An endpoint cannot be listened on.
-    Listen(Endpoint, ListenError),
+    Listen(String, ListenError),
     /// A gateway is in none of the networks of the port's addresses.
     Gateway(IpAddr),
     /// A client needs addresses of its own: with shared addresses only TCP to the listened ports reaches it.
@@ -55,7 +54,7 @@ pub enum Error {
         /// Frames that are not back.
         missing: usize,
         /// Of these, frames that this process still holds; the others are the driver's.
-        in_hand: usize,
+        frames_held: usize,
     },
     /// DPDK or its port cannot be started or closed.
     #[cfg(all(feature = "dpdk", target_os = "linux"))]
@@ -68,6 +67,10 @@ pub enum Error {
 pub enum ListenError {
     /// It is a Unix socket.
     UnixSocket,
+    /// It is a socket of the kernel that was inherited.
+    KernelSocket,
+    /// The name cannot be resolved.
+    Name(String),
     /// Its port is 0.
     NoPort,
     /// Its address is none of the port's.
@@ -83,6 +86,10 @@ impl fmt::Display for ListenError {
             Self::UnixSocket => {
                 f.write_str("user-space TCP has no Unix sockets; the sockets transport has")
             }
+            Self::KernelSocket => f.write_str(
+                "user-space TCP has no sockets of a service manager; the sockets transport has",
+            ),
+            Self::Name(why) => f.write_str(why),
             Self::NoPort => {
                 f.write_str("user-space TCP cannot choose a port: name one from 1 to 65535")
             }
@@ -142,10 +149,10 @@ impl fmt::Display for Error {
                 port,
                 frames,
                 missing,
-                in_hand,
+                frames_held,
             } => write!(
                 f,
-                "{port}: {missing} of {frames} mbufs are not back in their pools; this process still holds {in_hand}"
+                "{port}: {missing} of {frames} mbufs are not back in their pools; this process still holds {frames_held}"
             ),
             #[cfg(all(feature = "dpdk", target_os = "linux"))]
             Self::Dpdk(why) => why.fmt(f),

@@ -18,8 +18,10 @@ pub mod dpdk;
 mod error;
 mod lcores;
 mod queues;
+#[cfg(any(feature = "af-xdp", feature = "dpdk"))]
+mod setters;
 
-pub use addresses::{check_addresses, tcp_addresses};
+pub use addresses::check_addresses;
 pub use error::{Error, ListenError};
 pub use hioload_tcp::{Cidr, ParseCidrError, StackConfig};
 pub use queues::{OpenQueue, Queues};

@@ -1,18 +1,20 @@
 //! Queues of a port, and the server over them.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use hioload_device::Device;
 use hioload_device::tap::{Tap, TapSwitch};
 use hioload_engine::{LcorePlacement, MakeTransport, Server, ServerOptions, StartError};
 use hioload_mem::{Pool, PoolOptions};
 use hioload_tcp::{Handoff, Stack, StackConfig};
+use hioload_transport::Endpoint;
 use hioload_transport::bypass::{Bypass, BypassOptions};
 use rand::TryRng;
 use rand::rngs::SysRng;
 
 use crate::error::Error;
-use crate::{lcores, tcp_addresses};
+use crate::{check_addresses, lcores};
 
 /// Bytes of Ethernet and VLAN headers before an IP packet.
 const LINK_HEADERS: usize = 18;
@@ -107,12 +109,18 @@ impl<D: Device + 'static> Queues<D> {
     /// flow hash, [`Error::Start`] if the engine refuses the lcores.
     pub fn server(self, options: ServerOptions) -> Result<Server<Bypass<D>>, Error> {
         let lcores = lcores::choose(&options.lcores, &self.port, self.queues.len(), self.node)?;
-        let transports = self.transports(&options)?;
-        let server = Server::on(options.config, &lcores, options.listen, transports)?;
+        let listen = check_addresses(&self.stack, &options.listen)?;
+        let endpoints = listen.iter().copied().map(Endpoint::Tcp).collect();
+        let transports = self.transports(&options, listen)?;
+        let server = Server::on(options.config, &lcores, endpoints, transports)?;
         Ok(server)
     }
 
-    fn transports(self, options: &ServerOptions) -> Result<Vec<MakeTransport<Bypass<D>>>, Error> {
+    fn transports(
+        self,
+        options: &ServerOptions,
+        listen: Vec<SocketAddr>,
+    ) -> Result<Vec<MakeTransport<Bypass<D>>>, Error> {
         let config = &options.config;
         let sockets = &options.sockets;
         let mut secret = [0; 16];
@@ -120,7 +128,7 @@ impl<D: Device + 'static> Queues<D> {
             .try_fill_bytes(&mut secret)
             .map_err(|why| Error::Entropy(std::io::Error::other(why)))?;
         let mut stack = self.stack;
-        stack.listen = tcp_addresses(&options.listen);
+        stack.listen = listen;
         // Any lcore may get all of the connections.
         stack.max_flows = config.slots();
         stack.secret = secret;

@@ -19,6 +19,7 @@ use crate::config::values::{
     AtLeastOne, EalArguments, LcoreSet, PeerFilter, ReferenceFormat, Size, Span, TransportKind,
     UpTo, Within,
 };
+use crate::streams;
 
 /// A WebSocket data plane that owns its cores.
 #[derive(Parser, Debug)]
@@ -246,11 +247,22 @@ pub(crate) fn parse<T: Into<OsString> + Clone>(
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
             ) =>
         {
-            // A closed standard output is no error.
-            let _ = error.print();
+            print(&error);
             Ok(None)
         }
         Err(error) => Err(Failure::usage(one_line(&error))),
+    }
+}
+
+/// Prints the help or the version, in colours on a terminal. A reader that is gone has seen enough of it.
+fn print(text: &clap::Error) {
+    match text.print() {
+        Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe => {
+            streams::note(format_args!(
+                "hioload: cannot write to standard output: {why}"
+            ));
+        }
+        _ => {}
     }
 }
 
@@ -316,7 +328,10 @@ mod tests {
         for (arguments, part) in [
             (&["serve", "--nonsense"][..], "--nonsense"),
             (&["serve", "--listne", "127.0.0.1:1"], "--listen"),
-            (&["serve", "--listen", "nowhere"], "expected ADDR:PORT"),
+            (
+                &["serve", "--listen", "nowhere"],
+                "expected :PORT, ADDR:PORT",
+            ),
             (&["serve", "--lcores", "3-1"], "expected a count"),
             (&["serve", "--idle", "lazy"], "--idle"),
             (

@@ -8,12 +8,14 @@ mod app;
 mod cli;
 mod config;
 mod failure;
+mod streams;
 
 use std::process::ExitCode;
 
 pub(crate) use failure::Failure;
 
 fn main() -> ExitCode {
+    streams::init();
     let result = match cli::parse(std::env::args_os()) {
         Ok(None) => Ok(()),
         Ok(Some(cli)) => match cli.command {
@@ -30,11 +32,13 @@ fn main() -> ExitCode {
         },
         Err(failure) => Err(failure),
     };
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("hioload: {failure}");
+            streams::note(format_args!("hioload: {failure}"));
             ExitCode::from(failure.code())
         }
-    }
+    };
+    streams::flush();
+    code
 }

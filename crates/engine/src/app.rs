@@ -13,6 +13,7 @@ use crate::context::{ConnCx, LcoreCx};
 use crate::core::Core;
 use crate::handler::{ClosedBy, Closure, Handler};
 use crate::session::{Phase, SessionFlags, millis};
+use crate::work::cost;
 
 /// The driver of a transport: the handler, its state of each connection, and the decoders.
 pub(crate) struct App<H: Handler> {
@@ -160,7 +161,15 @@ impl<H: Handler> App<H> {
                 Err(error) => return Pumped::Failed(error),
             };
             *done += n;
-            let Some(event) = event else { continue };
+            let Some(event) = event else {
+                core.work
+                    .charge(cost::of_bytes(n) + assembler.take_effort() as u64);
+                // Bytes are left if a message is inflated further, in this visit or the next one.
+                if core.work.visit_is_over() && *done < data.len() {
+                    return Pumped::Wait;
+                }
+                continue;
+            };
             events += 1;
             if rate != 0 {
                 let now = core.now;
@@ -195,6 +204,11 @@ impl<H: Handler> App<H> {
                 // Messages that arrive after our Close are ignored.
                 _ => {}
             }
+            let effort = assembler.take_effort() as u64;
+            core.work.charge(cost::MESSAGE + cost::of_bytes(n) + effort);
+            if core.work.visit_is_over() {
+                return Pumped::Wait;
+            }
             let session = &core.sessions[index];
             if session.phase == Phase::Open {
                 let full = io.queued(id) >= core.tunables.limits.send_queue;
@@ -206,13 +220,18 @@ impl<H: Handler> App<H> {
         Pumped::All
     }
 
-    /// Whether reading from a connection is paused: by the application, or because its send queue is full.
+    /// Whether reading from a connection is paused: by the application, because its send queue is full, or because what it and
+    /// others have published is not sent yet.
     fn must_wait<C: Connections>(&mut self, io: &mut C, id: ConnId) -> bool {
+        let full = self.core.fan_out_is_full();
         let session = &mut self.core.sessions[id.index as usize];
         if session.phase != Phase::Open {
             return false;
         }
         if session.has(SessionFlags::PAUSED) {
+            return true;
+        }
+        if full && session.has(SessionFlags::PUBLISHES) {
             return true;
         }
         if io.queued(id) < self.core.tunables.limits.send_queue {
@@ -340,6 +359,7 @@ impl<H: Handler> App<H> {
         id: ConnId,
         f: impl FnOnce(&mut H, &mut H::Conn, &mut ConnCx<'_, C, H::Event>),
     ) {
+        self.core.counters.heartbeat.visit(id);
         if self
             .core
             .session(id)

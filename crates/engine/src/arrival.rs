@@ -228,17 +228,22 @@ impl<E: Send + 'static> Core<E> {
         }
     }
 
+    /// The client that a trusted proxy has named, if `id` is not stale.
+    pub(crate) fn client(&self, id: ConnId) -> Option<SocketAddr> {
+        let client = self.clients.get(id.index as usize).copied().flatten()?;
+        (self.id_of(id.index) == id).then_some(client)
+    }
+
     /// The client of a connection: the peer, or the address that a trusted proxy gives.
     pub(crate) fn peer<C: Connections>(&self, io: &C, id: ConnId) -> Peer {
-        match self.clients.get(id.index as usize) {
-            Some(Some(client)) => Peer::Ip(*client),
-            _ => io.peer(id).unwrap_or(Peer::Unix),
+        match self.client(id) {
+            Some(client) => Peer::Ip(client),
+            None => io.peer(id).unwrap_or(Peer::Unix),
         }
     }
 
     /// The proxy through which a connection came, if it has named the client.
     pub(crate) fn proxy<C: Connections>(&self, io: &C, id: ConnId) -> Option<Peer> {
-        self.clients.get(id.index as usize).copied().flatten()?;
-        io.peer(id)
+        self.client(id).and_then(|_| io.peer(id))
     }
 }

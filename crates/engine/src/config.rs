@@ -221,7 +221,7 @@ impl Default for Limits {
             accept_rate: 0,
             max_handshake: 8 << 10,
             handshake_timeout: Duration::from_secs(10),
-            max_message: 16 << 20,
+            max_message: 1 << 20,
             max_fragments: 1 << 17,
             message_timeout: Duration::from_secs(60),
             message_min_rate: 1 << 10,
@@ -277,6 +277,17 @@ pub struct Tunables {
     pub turn_events: usize,
     /// Messages taken from one connection in one turn. Changes: now.
     pub turn_messages: usize,
+    /// Time of one turn; zero: no bound. Beyond: the turn ends after the message, command or timer that exceeds it, and what is
+    /// left waits for the next one, in which other connections are served first. A turn takes up to a third more to send.
+    /// Counter `turns_cut`. Changes: now.
+    pub turn_time: Duration,
+    /// Time of one connection in one turn; zero: no bound. Beyond: the rest of its messages waits for the next turn. Changes:
+    /// now.
+    pub visit_time: Duration,
+    /// Time after which an lcore that has not finished a turn counts as stalled: it is logged, and
+    /// [`CountersHandle::stalled`](crate::CountersHandle::stalled) counts it until it turns again. Zero: never. Counter `stalls`.
+    /// Changes: now.
+    pub watchdog: Duration,
 }
 
 impl Tunables {
@@ -307,6 +318,9 @@ impl Default for Tunables {
             drain_deadline: Duration::from_secs(10),
             turn_events: 256,
             turn_messages: 1024,
+            turn_time: Duration::from_micros(250),
+            visit_time: Duration::from_micros(100),
+            watchdog: Duration::from_secs(1),
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::opening::Opening;
 use crate::session::{Phase, SessionFlags, millis};
 use crate::timers::UserTimer;
 use crate::topics::{is_pattern, most_bytes};
+use crate::work::cost;
 
 /// The context of a call without a connection.
 pub(crate) struct LcoreCx<'a, C, E> {
@@ -219,12 +220,24 @@ impl<C: Connections, E: Send + 'static> LcoreContext for ConnCx<'_, C, E> {
     fn draining(&self) -> bool {
         self.lcore.draining()
     }
+    fn publish(&mut self, topic: &str, kind: Kind, payload: &[u8]) -> Result<usize, TopicError> {
+        let reached = self.lcore.publish(topic, kind, payload)?;
+        let core = &mut *self.lcore.core;
+        if reached > 0
+            && let Some(session) = core.session(self.id)
+        {
+            session.set(SessionFlags::PUBLISHES);
+            if core.fan_out_is_full() {
+                core.work.end_visit();
+            }
+        }
+        Ok(reached)
+    }
     delegate! {
         send_to(&mut self, to: ConnectionId, kind: Kind, payload: &[u8]) -> Result<(), SendError>;
         send_fragmented(&mut self, to: ConnectionId, kind: Kind, payload: &[u8], frames: usize) -> Result<(), SendError>;
         ping_to(&mut self, to: ConnectionId, payload: &[u8]) -> Result<(), SendError>;
         close_to(&mut self, to: ConnectionId, code: CloseCode, reason: &str);
-        publish(&mut self, topic: &str, kind: Kind, payload: &[u8]) -> Result<usize, TopicError>;
         set_lcore_timer(&mut self, after: Duration, token: u64) -> TimerHandle;
         cancel_timer(&mut self, timer: TimerHandle);
         connect(&mut self, connect: Connect) -> std::io::Result<ConnectionId>;
@@ -327,8 +340,7 @@ impl<E: Send + 'static> Core<E> {
     }
 
     fn subscribe(&mut self, id: ConnId, pattern: &str) -> Result<bool, TopicError> {
-        let limit = self.tunables.limits.max_subscriptions as usize;
-        if self.session(id).is_none() || self.topics.contains(pattern, id.index) {
+        if self.session(id).is_none() {
             return Ok(false);
         }
         let held = self.sessions[id.index as usize].extra.as_ref();
@@ -337,21 +349,21 @@ impl<E: Send + 'static> Core<E> {
         });
         let cost = most_bytes(pattern);
         let limits = &self.tunables.limits;
-        let refusal = if count >= limit || bytes + cost > limits.subscription_bytes {
-            Some(TopicError::TooMany)
-        } else {
-            None
-        };
-        let added = match refusal {
-            None => self.topics.subscribe(pattern, id.index),
-            Some(refusal) => {
-                self.counters.subscriptions_refused.bump();
-                return Err(refusal);
+        if count >= limits.max_subscriptions as usize || bytes + cost > limits.subscription_bytes {
+            // A subscription that exists already needs no room.
+            if self.topics.contains(pattern, id.index) {
+                return Ok(false);
             }
-        };
-        let Ok(Some(set)) = added else {
             self.counters.subscriptions_refused.bump();
-            return Err(TopicError::NoMemory);
+            return Err(TopicError::TooMany);
+        }
+        let set = match self.topics.subscribe(pattern, id.index) {
+            Ok(Some(set)) => set,
+            Ok(None) => return Ok(false),
+            Err(_) => {
+                self.counters.subscriptions_refused.bump();
+                return Err(TopicError::NoMemory);
+            }
         };
         let extra = self.sessions[id.index as usize].extra();
         extra.subscriptions.push(set);
@@ -391,6 +403,8 @@ impl<E: Send + 'static> Core<E> {
         let Some(extra) = self.sessions[index as usize].extra.take() else {
             return;
         };
+        self.work
+            .add(extra.subscriptions.len() as u64 * cost::SUBSCRIPTION);
         for set in extra.subscriptions {
             if let Some(interest) = &mut self.interest {
                 interest.remove(&self.topics.pattern(set));

@@ -25,6 +25,7 @@ use crate::mail::{MailPoster, Post};
 use crate::session::{Phase, Session, SessionFlags, millis};
 use crate::timers::UserTimers;
 use crate::topics::{Index, Interest, Table};
+use crate::work::Work;
 
 /// The arguments of the start of an lcore.
 pub(crate) struct LcoreInit<E> {
@@ -46,7 +47,11 @@ pub(crate) struct Core<E> {
     pub(crate) tunables: Arc<Tunables>,
     /// The first session that has yet to follow the latest tunables.
     pub(crate) unvisited: Option<usize>,
+    /// The first session that has yet to learn of the drain.
+    pub(crate) undrained: Option<usize>,
     pub(crate) now: Time,
+    /// What the turn has done so far.
+    pub(crate) work: Work,
     pub(crate) sessions: Vec<Session>,
     /// By slot: the clients that trusted proxies have named. Empty while there is none.
     pub(crate) clients: Vec<Option<SocketAddr>>,
@@ -61,6 +66,9 @@ pub(crate) struct Core<E> {
     pub(crate) epoch: u32,
     /// The bytes of published messages that wait in send queues.
     pub(crate) published: Held,
+    /// The bytes published to subscribers here since everything queued was last sent: the most that this lcore has added to the
+    /// queue of a subscriber without giving it the chance to drain.
+    pub(crate) unsent: usize,
     pub(crate) mailbox: Post<E>,
     pub(crate) poster: MailPoster<E>,
     /// Executor jobs hold a weak reference. Once this is dropped, no lcore takes their results.
@@ -89,6 +97,13 @@ pub(crate) struct Core<E> {
 /// The capacity of the output buffer that the lcore's compressor keeps between messages, in bytes.
 pub(crate) const RETAINED_OUTPUT: usize = 256 << 10;
 
+/// Sessions visited in one turn for a change of the tunables, and for a drain: a visit of a million sessions at once would stop
+/// the lcore.
+pub(crate) const SESSIONS_PER_TURN: usize = 1024;
+
+/// The part (1 / N) of a send queue that messages published in turns that did not send everything may take.
+const UNSENT_OF_QUEUE: usize = 4;
+
 /// Marks a wheel key as one of the application's timers.
 pub(crate) const TIMER_OF_USER: u32 = 1 << 31;
 
@@ -99,6 +114,7 @@ impl<E: Send + 'static> Core<E> {
             lcore: init.lcore,
             lcores: init.lcores,
             now,
+            work: Work::new(now),
             sessions: room_for(max_sessions),
             clients: Vec::new(),
             wheel: TimerWheel::with_capacity(now, max_sessions),
@@ -110,6 +126,7 @@ impl<E: Send + 'static> Core<E> {
             targets: Vec::new(),
             epoch: 0,
             published: Held::default(),
+            unsent: 0,
             poster: init.mailbox.poster(),
             mailbox: init.mailbox,
             alive: Arc::new(()),
@@ -130,6 +147,7 @@ impl<E: Send + 'static> Core<E> {
             accept_refilled: now,
             refusals: 0,
             unvisited: None,
+            undrained: None,
             tunables,
         }
     }
@@ -263,21 +281,50 @@ impl<E: Send + 'static> Core<E> {
             return;
         }
         self.drain_deadline = Some(self.now + self.tunables.drain_deadline);
+        self.undrained = Some(0);
+        self.drain_sessions();
+    }
+
+    /// Gives some of the connections that were open when the drain began their time to close.
+    #[inline]
+    pub(crate) fn drain_sessions(&mut self) {
+        if let Some(from) = self.undrained {
+            self.drain_sessions_from(from);
+        }
+    }
+
+    #[cold]
+    fn drain_sessions_from(&mut self, from: usize) {
+        let to = (from + SESSIONS_PER_TURN).min(self.sessions.len());
         let jitter = self.tunables.drain_jitter.min(self.tunables.drain_deadline);
         let window = u32::try_from(jitter.as_millis()).unwrap_or(u32::MAX);
-        for index in 0..self.sessions.len() as u32 {
+        for index in from as u32..to as u32 {
             let wait = if window == 0 {
                 0
             } else {
                 self.rng.random_range(0..window)
             };
             let session = &mut self.sessions[index as usize];
-            if session.phase == Phase::Open {
+            // One that was opened since has its time already.
+            if session.phase == Phase::Open && !session.has(SessionFlags::DRAINING) {
                 session.set(SessionFlags::DRAINING);
                 session.mark = millis(self.now).wrapping_add(wait);
                 self.rearm(index);
             }
         }
+        self.undrained = (to < self.sessions.len()).then_some(to);
+    }
+
+    /// Whether sessions wait for a visit that no event causes.
+    pub(crate) fn has_unvisited(&self) -> bool {
+        self.unvisited.is_some() || self.undrained.is_some()
+    }
+
+    /// Whether so much was published, and not yet sent, that more of it could fill the queues of subscribers that read well. Then
+    /// publishers wait: their bytes stay with the transport.
+    #[inline]
+    pub(crate) fn fan_out_is_full(&self) -> bool {
+        self.unsent > self.tunables.limits.send_queue / UNSENT_OF_QUEUE
     }
 
     /// Publishes what the senders have counted of this lcore's mailbox.

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hioload_counters::{CounterMeta, counters};
 use hioload_transport::{Transport, TransportStats};
 
+use crate::heartbeat::Heartbeat;
+
 counters! {
     /// What the engine of one lcore has counted.
     pub struct EngineStats and Counters of Counter: Engine, "" {
@@ -121,10 +123,16 @@ counters! {
         mailbox_bytes: Gauge, Bytes;
         /// Turns of the loop.
         turns: Counter, Count;
+        /// Turns that left messages for the next one because of `turn_time`.
+        turns_cut: Counter, Count;
+        /// Messages sent uncompressed because they are longer than `deflate_max`. A published one counts once for each lcore.
+        deflate_skipped: Counter, Count;
         /// Time between a turn without work and the next turn. In the rest of the time the lcore had work.
         idle_nanos: Counter, Nanoseconds;
         /// Turns that slept.
         sleeps: Counter, Count;
+        /// Times that the lcore did not finish a turn within `watchdog`.
+        stalls: Counter, Count;
     }
 }
 
@@ -133,7 +141,7 @@ counters! {
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds one. Only the owning lcore calls this.
+    /// Adds one. Only one thread calls this: the owning lcore, or for `stalls` the watchdog.
     #[inline]
     pub(crate) fn bump(&self) {
         self.add(1);
@@ -165,6 +173,8 @@ type BlocksBelow = &'static [&'static [CounterMeta]];
 #[derive(Debug)]
 pub(crate) struct LcoreCounters {
     engine: Counters,
+    /// What the lcore does now, for the watchdog.
+    pub(crate) heartbeat: Heartbeat,
     transport: Box<[Counter]>,
     /// Block by block.
     below: Box<[Counter]>,
@@ -192,6 +202,7 @@ impl LcoreCounters {
     fn new(below: BlocksBelow) -> Self {
         Self {
             engine: Counters::default(),
+            heartbeat: Heartbeat::default(),
             transport: cells(TransportStats::META.len()),
             below: cells(below.iter().copied().map(<[_]>::len).sum()),
         }
@@ -337,6 +348,12 @@ impl CountersHandle {
             counters.add_to(&mut totals);
             totals
         })
+    }
+
+    /// The number of lcores that do not finish a turn at present ([`Tunables::watchdog`](crate::Tunables::watchdog)).
+    pub fn stalled(&self) -> usize {
+        let lcores = self.lcores.iter();
+        lcores.filter(|lcore| lcore.heartbeat.is_stalled()).count()
     }
 
     /// What is known of every counter, in the order of [`Totals::iter`].

@@ -9,6 +9,7 @@ use hioload_ws_proto::{Decoder, Role};
 use crate::app::App;
 use crate::handler::{ClosedBy, Handler};
 use crate::session::{Phase, SessionFlags};
+use crate::work::cost;
 
 const ALL: Rest = Rest::NeedsMore;
 
@@ -22,6 +23,7 @@ impl<H: Handler> Driver for App<H> {
     }
 
     fn on_accept<C: Connections>(&mut self, io: &mut C, id: ConnId, peer: Peer) -> bool {
+        self.core.work.charge(cost::EVENT);
         self.arrive(io, id, peer)
     }
 
@@ -30,7 +32,20 @@ impl<H: Handler> Driver for App<H> {
     }
 
     #[inline]
+    fn is_exhausted(&self) -> bool {
+        self.core.work.is_exhausted()
+    }
+
+    #[inline]
+    fn spend(&mut self, nanos: u32) {
+        self.core.work.charge(u64::from(nanos));
+    }
+
+    #[inline]
     fn on_data<C: Connections>(&mut self, io: &mut C, id: ConnId, data: &mut [u8]) -> Taken {
+        self.core.work.begin_visit();
+        self.core.work.charge(cost::EVENT);
+        self.core.counters.heartbeat.visit(id);
         let Some(session) = self.core.session(id) else {
             return Taken {
                 bytes: data.len(),
@@ -90,6 +105,7 @@ impl<H: Handler> Driver for App<H> {
             }
         }
         self.call(io, id, |handler, conn, cx| handler.on_writable(conn, cx));
+        self.core.work.charge(cost::MESSAGE);
     }
 
     // RFC 6455 §7.2.1: "If at any point the underlying transport layer connection is unexpectedly lost, the client MUST
@@ -114,6 +130,7 @@ impl<H: Handler> Driver for App<H> {
         }
         self.core.release_extra(id.index);
         self.core.free(id.index);
+        self.core.work.charge(cost::EVENT);
     }
 }
 

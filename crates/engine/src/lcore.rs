@@ -15,10 +15,12 @@ use crate::config::{Config, ReconfigureError, Tunables};
 use crate::core::{Core, LcoreInit};
 use crate::counters::Totals;
 use crate::handler::{ClosedBy, Handler};
+use crate::heartbeat::Step;
 use crate::session::Phase;
+use crate::work::{Part, cost};
 
-/// Commands taken from the mailbox in one turn.
-const COMMANDS_PER_TURN: usize = 1024;
+/// Commands taken from the mailbox in one turn: what they send to connections is sent in it as well.
+const COMMANDS_PER_TURN: usize = 256;
 /// Connections served in a turn in which nothing is published: few, so that a connection's socket is still in the cache when
 /// its reply is sent. When messages fan out, long turns are better: one write then sends several messages to a subscriber.
 const SHORT_TURN: usize = 16;
@@ -27,7 +29,9 @@ const OTHERS_DRAIN: Duration = Duration::from_millis(10);
 /// Time between two publications of the counters of the layers below the transport: there are many.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(10);
 /// Connections accepted in one turn.
-const ACCEPTS_PER_TURN: usize = 128;
+const ACCEPTS_PER_TURN: usize = 32;
+/// Bytes inflated between two looks at the time.
+const INFLATED_AT_ONCE: usize = 32 << 10;
 
 /// One lcore's engine: a transport, a handler, and the sessions between them.
 ///
@@ -88,7 +92,9 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     pub(crate) fn new(io: T, handler: H, mut init: LcoreInit<H::Event>, now: Time) -> Self {
         let tunables = &init.config.tunables;
         let limits = &tunables.limits;
-        let options = AssemblerOptions::new(limits.of_messages()).budget(limits.reassembly_memory);
+        let options = AssemblerOptions::new(limits.of_messages())
+            .budget(limits.reassembly_memory)
+            .slice(INFLATED_AT_ONCE);
         let assembler = Assembler::new(options);
         let idle = IdleStrategy::new(tunables.idle);
         let (config, pending) = (Arc::clone(&init.config), Arc::clone(&init.pending));
@@ -135,6 +141,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             self.apply(new);
         }
         self.app.core.visit_sessions();
+        self.app.core.drain_sessions();
     }
 
     fn apply(&mut self, new: Arc<Tunables>) {
@@ -144,11 +151,19 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         self.app.reconfigure(new);
     }
 
+    /// Bounds turns by what `clock` measures, whose times [`turn`](Self::turn) must be given from now on. Without it the bounds
+    /// hold for estimates of the work, and every run with the same input is the same.
+    pub fn measure(&mut self, clock: Clock) {
+        self.app.core.work.measure(clock);
+    }
+
     /// Runs until the lcore is stopped, or a drain has ended.
     pub(crate) fn run(mut self, clock: &mut Clock) -> io::Result<()> {
+        self.measure(clock.clone());
         while !self.is_done() {
             let timeout = self.next_wait();
             let slept = timeout != Some(Duration::ZERO);
+            self.app.core.counters.heartbeat.enter(Step::Waiting);
             let result = self.io.wait(timeout);
             if slept {
                 self.app.core.mailbox.awake();
@@ -169,11 +184,19 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             core.counters.idle_nanos.add(idle as u64);
         }
         core.now = now;
+        core.counters.heartbeat.enter(Step::Commands);
         core.counters.turns.bump();
+        let tunables = &core.tunables;
+        let (turn, visit) = (tunables.turn_time, tunables.visit_time);
+        core.work.begin_turn(now, turn, visit);
         self.apply_pending();
         let Self { io, app, .. } = self;
+        app.core.work.begin(Part::Commands);
         let commands = app.run_commands(io);
+        app.core.counters.heartbeat.enter(Step::Timers);
+        app.core.work.begin(Part::Timers);
         app.run_timers(io);
+        app.core.counters.heartbeat.enter(Step::Turn);
         let acted = H::TURNS
             && app
                 .call_lcore(io, |handler, cx| handler.on_turn(cx))
@@ -195,11 +218,22 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             accepts,
         };
         self.delivered = delivered;
+        app.core.work.begin(Part::Dispatch);
+        app.core.counters.heartbeat.enter(Step::Dispatch);
         let Activity { events, more, .. } = io.dispatch(app, budget, now);
+        if more && app.core.work.is_exhausted() {
+            app.core.counters.turns_cut.bump();
+        }
+        app.core.work.begin(Part::Flush);
+        app.core.counters.heartbeat.enter(Step::Flush);
         io.flush(app);
+        let unflushed = io.has_unflushed();
+        if !unflushed {
+            app.core.unsent = 0;
+        }
 
         app.core.mailbox.ring_doorbells();
-        self.worked = events > 0 || commands > 0 || more || acted;
+        self.worked = events > 0 || commands > 0 || more || acted || unflushed;
         if self.worked {
             self.app.core.counters.publish(&self.io);
             self.below_stale = true;
@@ -225,7 +259,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     /// How long the next `wait` may sleep. Once it has announced a sleep here, a command wakes this lcore.
     fn next_wait(&mut self) -> Option<Duration> {
         let core = &self.app.core;
-        if self.idle.next(self.worked) == Wait::Poll || core.unvisited.is_some() {
+        if self.idle.next(self.worked) == Wait::Poll || core.has_unvisited() {
             return Some(Duration::ZERO);
         }
         if !core.mailbox.prepare_sleep() {
@@ -254,7 +288,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     /// commands wait in the mailbox.
     pub fn has_work(&self) -> bool {
         let core = &self.app.core;
-        self.worked || core.unvisited.is_some() || !core.mailbox.is_empty()
+        self.worked || core.has_unvisited() || !core.mailbox.is_empty()
     }
 
     /// The handler.
@@ -287,6 +321,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             app.core.abort_transport(io, id);
             app.end(io, id, "");
         }
+        app.core.work.begin(Part::LastFlush);
         io.flush(app);
         app.core.stopping = true;
     }
@@ -294,6 +329,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     /// Ends the loop: closes every connection, flushes once, and calls `on_close` for each that was open.
     pub fn finish(mut self) {
         let Self { io, app, .. } = &mut self;
+        app.core.counters.heartbeat.enter(Step::Finish);
         io.stop_listening();
         for index in 0..app.core.sessions.len() as u32 {
             match app.core.sessions[index as usize].phase {
@@ -306,11 +342,13 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             app.core.close_transport(io, id);
             app.end(io, id, "");
         }
+        app.core.work.begin(Part::LastFlush);
         io.flush(app);
         // The ends of connections may have sent commands to other lcores, and no turn follows that would wake those.
         app.core.mailbox.ring_doorbells();
         self.app.core.counters.publish(&self.io);
         self.publish_below();
+        self.app.core.counters.heartbeat.enter(Step::Ended);
     }
 
     /// Publishes the counters of the layers below the transport.
@@ -324,13 +362,18 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
 }
 
 impl<H: Handler> App<H> {
-    /// Runs the commands in the mailbox. Returns their number.
+    /// Runs commands in the mailbox, as many as the turn has time for, and none while what earlier ones have published waits to be
+    /// sent. Returns their number.
     fn run_commands<T: Transport>(&mut self, io: &mut T) -> usize {
         for taken in 0..COMMANDS_PER_TURN {
+            if self.core.work.is_exhausted() || self.core.fan_out_is_full() {
+                return taken;
+            }
             let Some(command) = self.core.mailbox.pop() else {
                 return taken;
             };
             self.run_command(io, command);
+            self.core.work.charge(cost::COMMAND);
         }
         COMMANDS_PER_TURN
     }
@@ -374,6 +417,10 @@ impl<H: Handler> App<H> {
                     answer,
                 } = *request;
                 let next = io.flows(from, &wanted, &mut rows);
+                self.core.work.add(cost::FLOWS);
+                for row in &mut rows {
+                    row.client = self.core.client(row.conn);
+                }
                 // The caller may have timed out.
                 let _ = answer.try_send((rows, next));
             }

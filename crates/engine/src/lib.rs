@@ -44,6 +44,7 @@ mod driver;
 mod executor;
 mod group;
 mod handler;
+mod heartbeat;
 mod lcore;
 mod mail;
 pub mod middleware;
@@ -64,6 +65,8 @@ mod tests;
 mod ticks;
 mod timers;
 mod topics;
+mod watchdog;
+mod work;
 
 pub use config::{
     Config, Limits, MAX_LCORES, ParseSendPolicyError, ReconfigureError, SendPolicy, Tunables,

@@ -15,6 +15,7 @@ use crate::core::Core;
 use crate::handler::{Accept, Handler, Response};
 use crate::origin::{self, Foreign};
 use crate::session::SessionFlags;
+use crate::work::cost;
 
 /// The outcome of a request head.
 enum Answer<C> {
@@ -44,6 +45,7 @@ impl<H: Handler> App<H> {
             }
             Err(error) => return self.answer_error(io, id, error, data.len()),
         };
+        self.core.work.add(cost::REQUEST);
         let (head, rest) = data.split_at_mut(end);
         let answer = match server::parse(head, &limits) {
             Ok(Some((request, _))) => self.answer(io, id, &request),

@@ -22,7 +22,9 @@ impl<H: Handler> App<H> {
     #[inline]
     pub(crate) fn note_unfinished(&mut self, id: ConnId) {
         let index = id.index as usize;
-        if self.decoders[index].is_idle() {
+        let decoder = &self.decoders[index];
+        // A message that is being inflated has arrived, and the turns are ours.
+        if decoder.is_idle() || decoder.is_inflating() {
             self.core.sessions[index].clear(SessionFlags::UNFINISHED);
         } else {
             self.watch_message(id);

@@ -11,9 +11,10 @@ use crate::commands::Command;
 use crate::config::SendPolicy;
 use crate::core::Core;
 use crate::handler::{SendError, TopicError};
-use crate::send::{COMPRESSED, PLAIN, forget};
+use crate::send::{COMPRESSED, PLAIN, charge_compressing, forget};
 use crate::session::{Phase, SessionFlags};
 use crate::topics::{LcoreSet, is_topic};
+use crate::work::cost;
 
 impl<E: Send + 'static> Core<E> {
     /// Sends a message to all subscribers of `topic`, here and on the other lcores.
@@ -35,7 +36,7 @@ impl<E: Send + 'static> Core<E> {
         self.counters.published.bump();
         let mut targets = std::mem::take(&mut self.targets);
         targets.clear();
-        self.topics.matches(topic, &mut targets);
+        self.match_topic(topic, &mut targets);
         let interest = self.interest.as_ref();
         let others = interest.map_or(LcoreSet::default(), |interest| interest.others(topic));
         let mut reached = 0;
@@ -63,7 +64,7 @@ impl<E: Send + 'static> Core<E> {
     ) {
         let mut targets = std::mem::take(&mut self.targets);
         targets.clear();
-        self.topics.matches(topic, &mut targets);
+        self.match_topic(topic, &mut targets);
         let payload_len = frame.len() - server_header_len(&frame);
         self.deliver(
             io,
@@ -72,6 +73,12 @@ impl<E: Send + 'static> Core<E> {
             &Encoded::new(frame, payload_len, &self.published),
         );
         self.targets = targets;
+    }
+
+    /// Appends the subscribers of `topic` to `targets`.
+    fn match_topic(&mut self, topic: &str, targets: &mut Vec<u32>) {
+        let nodes = self.topics.matches(topic, targets);
+        self.work.add(nodes as u64 * cost::NODE);
     }
 
     /// Sends the message to each of `lcores`, where there may be subscribers.
@@ -101,6 +108,11 @@ impl<E: Send + 'static> Core<E> {
         message: &Encoded,
     ) -> usize {
         self.epoch = self.epoch.wrapping_add(1);
+        self.work
+            .add(targets.len() as u64 * cost::SEND + cost::of_bytes(message.frame.len()));
+        if !targets.is_empty() {
+            self.unsent = self.unsent.saturating_add(message.frame.len());
+        }
         let mut compressed: [Option<Option<LocalShared>>; 16] = Default::default();
         let mut reached = 0;
         for &index in targets {
@@ -171,6 +183,12 @@ impl<E: Send + 'static> Core<E> {
         let window_bits = extra.window_bits;
         let slot = &mut cache[usize::from(window_bits & 15)];
         if slot.is_none() {
+            charge_compressing(
+                &mut self.work,
+                &self.counters,
+                compressor,
+                message.payload().len(),
+            );
             let small =
                 compressor.compress(&mut Deflation::Shared { window_bits }, message.payload());
             *slot = Some(small.map(|small| {

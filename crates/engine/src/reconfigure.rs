@@ -7,12 +7,9 @@ use hioload_ws_proto::Compressor;
 
 use crate::app::App;
 use crate::config::Tunables;
-use crate::core::{Core, RETAINED_OUTPUT};
+use crate::core::{Core, RETAINED_OUTPUT, SESSIONS_PER_TURN};
 use crate::handler::Handler;
 use crate::session::Phase;
-
-/// Sessions visited in one turn after a change.
-const SESSIONS_PER_TURN: usize = 1024;
 
 impl<H: Handler> App<H> {
     pub(crate) fn reconfigure(&mut self, new: Arc<Tunables>) {

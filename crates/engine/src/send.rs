@@ -3,12 +3,14 @@
 use hioload_mem::Shared;
 use hioload_transport::{ConnId, Connections, SendError as Refused};
 use hioload_ws_proto::header::MAX_HEADER;
-use hioload_ws_proto::{CloseCode, CloseFrame, Deflation, Kind, OpCode, encode, mask};
+use hioload_ws_proto::{CloseCode, CloseFrame, Compressor, Deflation, Kind, OpCode, encode, mask};
 
 use crate::config::SendPolicy;
 use crate::core::Core;
+use crate::counters::LcoreCounters;
 use crate::handler::{ClosedBy, SendError};
 use crate::session::{Phase, SessionFlags};
+use crate::work::{Work, cost};
 
 /// RSV1 marks a compressed message (RFC 7692 §6).
 pub(crate) const COMPRESSED: bool = true;
@@ -75,6 +77,7 @@ impl<E: Send + 'static> Core<E> {
         else {
             return self.send_data(io, id, policy, (kind, PLAIN), payload);
         };
+        charge_compressing(&mut self.work, &self.counters, &compressor, payload.len());
         let result = match compressor.compress(&mut deflation, payload) {
             Some(small) => self.send_data(io, id, policy, (kind, COMPRESSED), small),
             None => self.send_data(io, id, policy, (kind, PLAIN), payload),
@@ -98,6 +101,7 @@ impl<E: Send + 'static> Core<E> {
         (kind, rsv1): (Kind, bool),
         payload: &[u8],
     ) -> Result<(), SendError> {
+        self.work.add(cost::SEND + cost::of_bytes(payload.len()));
         if io.queued(id) >= self.tunables.limits.send_queue {
             self.make_room(io, id, policy, payload.len())?;
         }
@@ -148,6 +152,7 @@ impl<E: Send + 'static> Core<E> {
             self.put_back(id, Some(deflation));
             return self.write_fragments(io, id, (kind, PLAIN), payload, frames);
         };
+        charge_compressing(&mut self.work, &self.counters, &compressor, payload.len());
         let result = match compressor.compress(&mut deflation, payload) {
             Some(small) => self.write_fragments(io, id, (kind, COMPRESSED), small, frames),
             None => self.write_fragments(io, id, (kind, PLAIN), payload, frames),
@@ -490,6 +495,20 @@ fn put(to: &mut [u8], payload: &[u8], key: Option<[u8; 4]>) {
     match key {
         None => to.copy_from_slice(payload),
         Some(key) => mask::copy(to, payload, key, 0),
+    }
+}
+
+/// Counts the work of compressing a message, or that it is too long to be compressed.
+pub(crate) fn charge_compressing(
+    work: &mut Work,
+    counters: &LcoreCounters,
+    compressor: &Compressor,
+    len: usize,
+) {
+    if compressor.is_too_long(len) {
+        counters.deflate_skipped.bump();
+    } else {
+        work.add(cost::of_compressing(len));
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use hioload_lcore::{Clock, Time, Topology, pin_to};
-use hioload_transport::sockets::{BoundListener, SocketOptions, Sockets};
+use hioload_transport::sockets::{BoundListener, Listen, SocketOptions, Sockets};
 use hioload_transport::{Endpoint, ParseEndpointError, Transport};
 
 use crate::config::{Config, MAX_LCORES};
@@ -18,8 +18,10 @@ use crate::counters::{CountersHandle, Totals};
 use crate::executor::{Executor, Workers};
 use crate::group::prepare;
 use crate::handler::Handler;
+use crate::heartbeat::Step;
 use crate::lcore::Lcore;
 use crate::remote::Remote;
+use crate::watchdog::Watchdog;
 
 /// The lcores to run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -76,8 +78,8 @@ pub type MakeTransport<T> = Box<dyn FnOnce(LcorePlacement) -> Result<T, StartErr
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct ServerOptions {
-    /// The endpoints to listen on. May be empty: a client has no listeners.
-    pub listen: Vec<Endpoint>,
+    /// What to listen on. May be empty: a client has no listeners.
+    pub listen: Vec<Listen>,
     /// The lcores.
     pub lcores: Lcores,
     /// The engine's configuration.
@@ -92,15 +94,16 @@ impl ServerOptions {
     pub fn new() -> Self {
         Self::default()
     }
-    /// Listens on one more endpoint: `ADDR:PORT`, `[IPV6]:PORT`, `localhost:PORT` or `unix:PATH`.
+    /// Listens on one more endpoint: `:PORT` (every address, IPv4 and IPv6), `ADDR:PORT`, `[IPV6]:PORT`, `NAME:PORT` or
+    /// `unix:PATH`. [`Listen`] says what each takes.
     ///
     /// # Errors
     /// The text is none of these.
     pub fn listen(self, endpoint: &str) -> Result<Self, ParseEndpointError> {
-        Ok(self.listen_on(endpoint.parse::<Endpoint>()?))
+        Ok(self.listen_on(endpoint.parse::<Listen>()?))
     }
-    /// Listens on one more endpoint.
-    pub fn listen_on(mut self, endpoint: impl Into<Endpoint>) -> Self {
+    /// Listens on one more endpoint, or on a socket that listens already.
+    pub fn listen_on(mut self, endpoint: impl Into<Listen>) -> Self {
         self.listen.push(endpoint.into());
         self
     }
@@ -126,7 +129,7 @@ impl ServerOptions {
 #[non_exhaustive]
 pub enum StartError {
     /// Listening on an endpoint failed: it is in use, not of this machine, or not permitted.
-    Listen(Endpoint, io::Error),
+    Listen(Listen, io::Error),
     /// No such CPU, or this process may not use it.
     Cpu(usize),
     /// No lcore was asked for, or too many.
@@ -226,15 +229,15 @@ impl Server<Sockets> {
         let lcores = cpus.len();
         let mut listeners: Vec<Vec<BoundListener>> = (0..lcores).map(|_| Vec::new()).collect();
         let mut endpoints = Vec::new();
-        for endpoint in &options.listen {
-            let bound = BoundListener::bind_many(endpoint, lcores, options.sockets.backlog)
-                .map_err(|e| StartError::Listen(endpoint.clone(), e))?;
-            let local = bound[0]
-                .local()
-                .map_err(|e| StartError::Listen(endpoint.clone(), e))?;
-            endpoints.push(local);
-            for (lcore, listener) in bound.into_iter().enumerate() {
-                listeners[lcore].push(listener);
+        for listen in &options.listen {
+            let failed = |e| StartError::Listen(listen.clone(), e);
+            let bound = listen.bind(lcores, &options.sockets).map_err(failed)?;
+            for (addr, error) in bound.skipped {
+                tracing::warn!("{listen}: cannot listen on {addr}: {error}");
+            }
+            endpoints.extend(bound.endpoints);
+            for (all, more) in listeners.iter_mut().zip(bound.lcores) {
+                all.extend(more);
             }
         }
         let sockets = options
@@ -327,8 +330,10 @@ impl<T: Transport + 'static> Server<T> {
             let (make, ready) = (Arc::clone(&make), ready.clone());
             let done = done.clone();
             let run = move || {
+                let counters = Arc::clone(&init.counters);
                 let run = || run_lcore(init, cpu, transport, &*make, ready);
                 let result = catch_unwind(AssertUnwindSafe(run));
+                counters.heartbeat.enter(Step::Ended);
                 // The receiver is gone if another lcore failed to start.
                 let _ = done.send(result.unwrap_or(Err(RunError::Panic(n))));
             };
@@ -339,11 +344,12 @@ impl<T: Transport + 'static> Server<T> {
             threads.push(thread);
         }
         drop(ready);
-        let running = Running {
+        let mut running = Running {
             remote,
             threads,
             ended,
             workers,
+            watchdog: None,
         };
         // The workers end only when every executor handle is dropped, so this one is dropped here.
         drop(executor);
@@ -352,6 +358,15 @@ impl<T: Transport + 'static> Server<T> {
                 running.remote.stop_now();
                 let _ = running.join();
                 return Err(e);
+            }
+        }
+        // A start may take long: memory is reserved, devices are opened.
+        match Watchdog::start(running.remote(), &self.counters) {
+            Ok(watchdog) => running.watchdog = Some(watchdog),
+            Err(e) => {
+                running.remote.stop_now();
+                let _ = running.join();
+                return Err(StartError::System("start the watchdog", e));
             }
         }
         Ok(running)
@@ -425,6 +440,7 @@ pub struct Running<E> {
     threads: Vec<JoinHandle<()>>,
     ended: mpsc::Receiver<Result<(), RunError>>,
     workers: Workers,
+    watchdog: Option<Watchdog>,
 }
 
 impl<E> fmt::Debug for Running<E> {
@@ -455,6 +471,7 @@ impl<E: Send> Running<E> {
             let _ = thread.join();
         }
         self.workers.join();
+        drop(self.watchdog);
         match failure {
             None => Ok(self.remote.counters()),
             Some(e) => Err(e),

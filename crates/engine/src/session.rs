@@ -72,6 +72,8 @@ impl SessionFlags {
     pub(crate) const ADMITTED: Self = Self(32);
     /// It was refused, and its 503 is being sent.
     pub(crate) const REFUSED: Self = Self(64);
+    /// Its handler has published to subscribers of this lcore.
+    pub(crate) const PUBLISHES: Self = Self(1024);
     /// A message is unfinished: `message_since` is valid.
     pub(crate) const UNFINISHED: Self = Self(256);
     /// The network has not taken everything that is queued: `blocked_since` is valid.

@@ -9,11 +9,21 @@ use crate::app::App;
 use crate::core::{Core, TIMER_OF_USER};
 use crate::handler::Handler;
 use crate::session::{Phase, SessionFlags, millis};
+use crate::work::cost;
+
+/// Timers handled in one turn: what they send, pings and Close frames, is sent in it as well.
+const TIMERS_PER_TURN: usize = 128;
 
 impl<H: Handler> App<H> {
-    /// Handles every timer that is due.
+    /// Handles the timers that are due, as many as the turn has time for. The others stay due.
     pub(crate) fn run_timers<C: Connections>(&mut self, io: &mut C) {
-        while let Some(key) = self.core.wheel.poll(self.core.now) {
+        for _ in 0..TIMERS_PER_TURN {
+            if self.core.work.is_exhausted() {
+                return;
+            }
+            let Some(key) = self.core.wheel.poll(self.core.now) else {
+                return;
+            };
             if key & TIMER_OF_USER == 0 {
                 self.core.sessions[key as usize].timer = None;
                 let id = self.core.id_of(key);
@@ -21,6 +31,7 @@ impl<H: Handler> App<H> {
             } else {
                 self.on_user_timer(io, key & !TIMER_OF_USER);
             }
+            self.core.work.charge(cost::TIMER);
         }
     }
 

@@ -53,7 +53,8 @@ pub fn sockets(job: &Job) -> SocketOptions {
     let once = each(job).min(LARGEST_CHUNK).next_multiple_of(4 << 10);
     sockets.tx_chunk = sockets.tx_chunk.max(once);
     sockets.tx_chunks = memory / sockets.tx_chunk;
-    let chunks = (whole(job) / sockets.tx_chunk).saturating_mul(2);
+    // One connection may hold a quarter of the chunks.
+    let chunks = (whole(job) / sockets.tx_chunk).saturating_mul(4);
     sockets.tx_chunks = sockets.tx_chunks.max(chunks);
     sockets
 }

@@ -63,8 +63,8 @@ pub struct StackConfig {
     /// Bytes of each flow's send ring; as above.
     pub tx_ring: usize,
     /// Resident bytes of all rings, at most; at least 64 KiB. When three quarters are used, empty rings are reclaimed however recently
-    /// they were used, and full rings grow no more: the last quarter is for rings of few pages. When all is used, received payload is
-    /// dropped, and bytes to be sent wait with the user.
+    /// they were used, full rings grow no more, and payload out of order is dropped: the last quarter is for rings of few pages. When
+    /// nearly all is used, received payload is dropped, and when all is used, bytes to be sent wait with the user.
     pub ring_memory: usize,
     /// The time after which an empty ring is reclaimed.
     pub ring_idle: Duration,
@@ -74,9 +74,11 @@ pub struct StackConfig {
     pub user_timeout: Duration,
     /// A released flow that has not closed after this time is reset.
     pub linger: Duration,
-    /// The most RST segments per second in answer to segments of no flow.
+    /// The most RST segments per second in answer to segments of no flow, and challenge ACKs of RSTs and SYNs (RFC 5961 §3.2, §4.2).
+    /// One host gets at most an eighth. The number that a tenth of a second allows is drawn between half of its part and all of it,
+    /// so that it tells nobody which answers others got.
     pub rst_rate: u32,
-    /// The most ICMP echo replies per second.
+    /// The most ICMP echo replies per second. One host gets at most a quarter; the rest is as for `rst_rate`.
     pub icmp_rate: u32,
     /// The key of the flow hash and of the initial sequence numbers. It must be secret, and the same for all lcores of a
     /// server.

@@ -131,6 +131,9 @@ impl<D: Device> Stack<D> {
                 .rx_pages(hot.rx_pages, segment.seq, payload, next);
             self.ring_reclaim.grown(u64::from(pages - hot.rx_pages));
             hot.rx_pages = pages;
+            if in_order && known_next {
+                hot.losses.expected = segment.seq.wrapping_add(payload as u32);
+            }
             if gained != payload {
                 hot.set(FlowFlags::GAPS);
             } else if hot.is(FlowFlags::GAPS) {

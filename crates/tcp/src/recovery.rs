@@ -47,7 +47,7 @@ const SPARE_MANY: Duration = Duration::from_millis(20);
 pub(crate) struct Losses {
     /// SND.UNA: the highest acknowledgement number of the peer.
     pub acked: u32,
-    /// RCV.NXT: the acknowledgement number that we have sent.
+    /// RCV.NXT, as far as it is known: the acknowledgement number that we have sent, and in-order payload since.
     pub expected: u32,
     /// The recovery ends when this sequence number is acknowledged.
     recover: u32,

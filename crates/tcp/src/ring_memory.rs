@@ -19,8 +19,7 @@ impl<D: Device> Stack<D> {
     /// Whether the payload of a segment is known to be the next one of its flow.
     #[inline]
     pub(crate) fn is_known_next(&self, slot: u32, segment: &Segment) -> bool {
-        let hot = self.flows.hot(slot);
-        segment.seq == hot.losses.expected && !hot.is(FlowFlags::GAPS)
+        segment.seq == self.flows.hot(slot).losses.expected
     }
 
     /// Whether there is memory for the payload of a segment, wherever in the ring it belongs.
@@ -32,10 +31,10 @@ impl<D: Device> Stack<D> {
     #[inline]
     fn fits(&self, slot: u32, segment: &Segment) -> bool {
         let have = self.flows.hot(slot).rx_pages;
-        let in_order = self.is_known_next(slot, segment);
+        let next = self.is_known_next(slot, segment);
         let len = segment.payload.len();
-        let pages = self.ring_reclaim.rx_pages(have, segment.seq, len, in_order);
-        self.ring_reclaim.rx_admits(have, pages)
+        let pages = self.ring_reclaim.rx_pages(have, segment.seq, len, next);
+        self.ring_reclaim.rx_admits(have, pages, next)
     }
 
     /// Gives back the rings of a flow that are empty, however recently they were used.

@@ -92,46 +92,49 @@ impl RingReclaim {
         self.budget.saturating_sub(self.pages)
     }
 
-    /// Whether a ring of `most` pages, of which `have` are resident, may have `pages`. A ring may have its first page while any is
-    /// free, and its last one only while a quarter of all is: full rings of peers that do not read leave memory to the others.
+    /// Whether a ring of `most` pages, of which `have` are resident, may have `pages`, and leave `reserve` pages free. A ring may have
+    /// its first page while any is free, and its last one only while a quarter of all is: full rings of peers that do not read leave
+    /// memory to the others.
     #[inline]
-    pub(crate) fn admits(&self, have: u8, pages: u8, most: u8) -> bool {
+    fn admits(&self, have: u8, pages: u8, most: u8, reserve: u64) -> bool {
         if pages <= have {
             return true;
         }
-        let reserve = self.budget / 4 * u64::from(pages - 1) / u64::from(most.max(2) - 1);
-        u64::from(pages - have) + reserve <= self.free()
+        let full = self.budget / 4 * u64::from(pages - 1) / u64::from(most.max(2) - 1);
+        u64::from(pages - have) + full.max(reserve) <= self.free()
     }
 
     /// The most pages that a send ring with `have` may have.
     #[inline]
     pub(crate) fn tx_admits(&self, have: u8) -> u8 {
         let most = self.tx_most;
-        if self.admits(have, most, most) {
+        if self.admits(have, most, most, 0) {
             return most;
         }
         (have..most)
             .rev()
-            .find(|&pages| self.admits(have, pages, most))
+            .find(|&pages| self.admits(have, pages, most, 0))
             .unwrap_or(have)
     }
 
-    /// Whether a receive ring with `have` pages may have `pages`.
+    /// Whether a receive ring with `have` pages may have `pages`. Bytes that wait for earlier ones leave a quarter of all pages to those,
+    /// and all received bytes leave some to the replies: otherwise flows could wait for each other.
     #[inline]
-    pub(crate) fn rx_admits(&self, have: u8, pages: u8) -> bool {
-        self.admits(have, pages, self.rx_most)
+    pub(crate) fn rx_admits(&self, have: u8, pages: u8, next: bool) -> bool {
+        let reserve = self.budget / if next { 16 } else { 4 };
+        self.admits(have, pages, self.rx_most, reserve)
     }
 
-    /// The resident pages of a receive ring that had `have`, after `len` bytes from `seq` on were written: the next ones, or at any
-    /// place.
+    /// The resident pages of a receive ring that had `have`, after `len` bytes from `seq` on were written: those that come next, or
+    /// others.
     #[inline]
-    pub(crate) fn rx_pages(&self, have: u8, seq: u32, len: usize, in_order: bool) -> u8 {
+    pub(crate) fn rx_pages(&self, have: u8, seq: u32, len: usize, next: bool) -> u8 {
         let begun = ((seq as usize & (PAGE - 1)) + len) >> PAGE_BITS;
-        let next = usize::from(have.max(2)) + begun;
-        let pages = if in_order {
-            next
+        let in_order = usize::from(have.max(2)) + begun;
+        let pages = if next {
+            in_order
         } else {
-            next.max(usize::from(have) + (len >> PAGE_BITS) + 2)
+            in_order.max(usize::from(have) + (len >> PAGE_BITS) + 2)
         };
         pages.min(self.rx_most.into()) as u8
     }

@@ -40,7 +40,8 @@ impl Upgrade {
         }
     }
 
-    /// Sends `Origin`, as browsers do.
+    /// Sends `Origin`, as browsers do. That of the server itself is `http://test`; others are refused unless the configuration allows
+    /// them.
     #[must_use]
     pub fn origin(mut self, origin: impl Into<String>) -> Self {
         self.origin = Some(origin.into());

@@ -132,8 +132,8 @@ pub struct Activity {
 pub enum SendError {
     /// The connection has ended, or its sending side was finished or closed.
     Closed,
-    /// The bound of the connection's queue is reached, or the lcore's pool has no chunk left. The last quarter of the pool
-    /// is for connections that are not blocked.
+    /// The bound of the connection's queue is reached, or the lcore's pool has no chunk left for it. The last quarter of the pool is for
+    /// connections that are not blocked and hold at most four chunks. Of the rest, a connection may hold half as much as is left.
     Full,
 }
 
@@ -221,6 +221,16 @@ pub trait Driver {
     /// state. The slot may be free.
     #[inline]
     fn prefetch(&mut self, _index: u32) {}
+    /// Whether the driver has had enough of this dispatch or flush, which should end: what is left waits for the next one, in
+    /// fair order. It is false again at the beginning of each, and each makes some progress in any case.
+    #[inline]
+    fn is_exhausted(&self) -> bool {
+        false
+    }
+    /// The transport has spent about this many nanoseconds on something that the driver cannot see: a system call, bytes
+    /// moved. A driver that bounds its turns counts it.
+    #[inline]
+    fn spend(&mut self, _nanos: u32) {}
     /// The slot is freed.
     fn on_closed<C: Connections>(&mut self, io: &mut C, id: ConnId, why: Closed);
 }
@@ -289,12 +299,18 @@ pub trait Transport: Connections + Sized {
     /// Sleeps until something is ready, the waker is used, or `timeout` has elapsed. `Some(ZERO)` polls; `None` sets no limit.
     /// Returns at once if work is left from the last turn.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
-    /// Calls the driver for ready connections, within `budget`. The others wait for the next turn, in fair order. `now` is the
-    /// turn's only clock reading, taken after `wait`.
+    /// Calls the driver for ready connections, within `budget` and until the driver [is exhausted](Driver::is_exhausted). The
+    /// others wait for the next turn, in fair order, and `more` reports them. `now` is the time at the start of the turn,
+    /// read after `wait`.
     fn dispatch<D: Driver>(&mut self, driver: &mut D, budget: Budget, now: Time) -> Activity;
     /// Sends the queued bytes, with one gathered write per connection, then finishes and closes the connections for which
-    /// that was requested.
+    /// that was requested. Connections to which nothing but shared payloads was queued come last, and may be left for the next
+    /// flush once the driver [is exhausted](Driver::is_exhausted): a published message may be for all connections there are.
     fn flush<D: Driver>(&mut self, driver: &mut D);
+    /// Whether the last flush left connections that it could have flushed. Then `wait` does not sleep.
+    fn has_unflushed(&self) -> bool {
+        false
+    }
 
     /// Stops or restarts accepting. New connections wait in the listener's backlog meanwhile.
     fn set_accepting(&mut self, on: bool);

@@ -118,7 +118,11 @@ impl Layer for Records {
         activity: &mut Activity,
     ) {
         let n = self.ready.len().min(budget.events);
-        for id in self.ready.drain(..n).collect::<Vec<_>>() {
+        for visited in 0..n {
+            if visited > 0 && above.is_exhausted() {
+                break;
+            }
+            let id = self.ready.remove(0);
             let Some(conn) = self.conns.get_mut(id) else {
                 continue;
             };

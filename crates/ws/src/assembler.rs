@@ -4,10 +4,12 @@ pub use crate::budget::AssemblerStats;
 pub use crate::limits::Limits;
 
 use crate::budget::Budget;
-use crate::deflate::{InflateError, Inflater, MAX_WINDOW_BITS, Window};
+use crate::deflate::{Inflater, Window};
 use crate::error::ProtocolError;
 use crate::header::MAX_CONTROL;
+use crate::inflating::Inflating;
 use crate::partial::Partial;
+use crate::types::Kind;
 
 /// Options of an [`Assembler`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,14 +19,19 @@ pub struct AssemblerOptions {
     pub limits: Limits,
     /// Bytes that the unfinished messages of all connections of the lcore may hold together. Each message counts with the
     /// payload received so far, compressed if it is, and about 300 bytes more. The connection that would exceed the budget is failed
-    /// with 1013, and so is one whose message would have more than a quarter of it (at least 16 KiB). The last quarter is reserved for messages of at most 16 KiB so far. Vectors grow by doubling, so the memory in use may be
-    /// twice as much.
+    /// with 1013, and so is one whose message would have more than a quarter of it (at least 16 KiB). The last quarter is reserved for
+    /// messages of at most 16 KiB so far. Vectors grow by doubling, so the memory in use may be twice as much.
     pub budget: usize,
     /// A buffer larger than this is not kept for the next message. The last reassembled and the last inflated message keep
     /// their buffers, of any size, until the next one: two buffers for each lcore.
     pub retain_buffer: usize,
     /// Bytes that all kept buffers may have together.
     pub retain_total: usize,
+    /// How much of a compressed message one call of [`decode`](crate::Decoder::decode) inflates, in bytes: a call returns without
+    /// an event once it has made about this many, or has read a sixteenth of them. The message then keeps an inflater of its
+    /// own, which counts in the budget together with the bytes made so far. The default is no bound: a message is inflated
+    /// in one call.
+    pub slice: usize,
 }
 
 impl AssemblerOptions {
@@ -43,16 +50,24 @@ impl AssemblerOptions {
         self.budget = bytes;
         self
     }
+
+    /// Bounds the bytes that one call inflates.
+    #[must_use]
+    pub const fn slice(mut self, bytes: usize) -> Self {
+        self.slice = bytes;
+        self
+    }
 }
 
 impl Default for AssemblerOptions {
-    /// Default limits, a budget of 256 MiB, and kept buffers of up to 256 KiB each and 16 MiB together.
+    /// Default limits, a budget of 256 MiB, kept buffers of up to 256 KiB each and 16 MiB together, and no slices.
     fn default() -> Self {
         Self {
             limits: Limits::default(),
             budget: 256 << 20,
             retain_buffer: 256 << 10,
             retain_total: 16 << 20,
+            slice: usize::MAX,
         }
     }
 }
@@ -76,14 +91,21 @@ pub struct Assembler {
     spent: Option<Box<Partial>>,
     /// The length and the bytes of the last reassembled control frame, which may come in the middle of a message.
     control: (usize, [u8; MAX_CONTROL]),
-    /// Inflates for all connections. It is made when the first compressed message comes.
-    inflater: Option<Box<Inflater>>,
+    /// Inflaters that no message uses. One serves all connections whose messages fit in a slice; it is made when the first
+    /// compressed message comes.
+    // Boxes, not values: only addresses move.
+    #[allow(clippy::vec_box)]
+    inflaters: Vec<Box<Inflating>>,
     /// The last inflated message.
     inflated: Vec<u8>,
+    /// The effort of inflation since it was last asked for.
+    effort: usize,
 }
 
 /// The bytes that a `Partial` counts for, besides its payload.
 const PARTIAL: usize = size_of::<Partial>();
+/// Inflaters kept for reuse.
+const SPARE_INFLATERS: usize = 4;
 
 impl Assembler {
     /// Makes an assembler without allocating.
@@ -98,8 +120,9 @@ impl Assembler {
             retained: 0,
             spent: None,
             control: (0, [0; MAX_CONTROL]),
-            inflater: None,
+            inflaters: Vec::new(),
             inflated: Vec::new(),
+            effort: 0,
         }
     }
 
@@ -176,43 +199,86 @@ impl Assembler {
         self.keep(partial);
     }
 
-    /// Inflates a message and keeps it for the event that borrows it. `window` is the history of earlier messages; `None` if the
-    /// peer takes no context over.
+    /// What inflating has cost since the last call, in bytes: those made, and others for octets that make none. A caller that
+    /// shares its time between connections counts it.
+    #[inline]
+    #[must_use]
+    pub fn take_effort(&mut self) -> usize {
+        std::mem::take(&mut self.effort)
+    }
+
+    /// Takes an inflater for a message.
+    pub(crate) fn begin_inflating(&mut self, kind: Kind) -> Box<Inflating> {
+        let mut message = self
+            .inflaters
+            .pop()
+            .unwrap_or_else(|| Box::new(Inflating::new()));
+        message.begin(kind, self.options.limits.max_message);
+        message
+    }
+
+    /// Inflates a slice of a message; returns whether it is whole.
     pub(crate) fn inflate(
         &mut self,
+        message: &mut Inflating,
         window: Option<&mut Window>,
         payload: &[u8],
-    ) -> Result<&[u8], ProtocolError> {
-        let (out, cap) = (&mut self.inflated, self.options.limits.max_message);
-        out.clear();
-        if out.capacity() > self.options.retain_buffer {
-            *out = Vec::new();
+    ) -> Result<bool, ProtocolError> {
+        let before = message.effort();
+        let result = message.advance(window, payload, self.options.slice);
+        self.effort += message.effort() - before;
+        result
+    }
+
+    /// Counts an unfinished message, which holds `payload` bytes besides, as far as it has grown.
+    pub(crate) fn charge_inflating(
+        &mut self,
+        message: &mut Inflating,
+        payload: usize,
+    ) -> Result<(), ProtocolError> {
+        let more = Inflater::MEMORY + message.len() - message.charged;
+        self.budget.charge(payload + message.charged, more)?;
+        message.charged += more;
+        Ok(())
+    }
+
+    /// Stops counting a `Partial`, and keeps what it has inflated for the event that borrows it.
+    pub(crate) fn spend_compressed(&mut self, mut partial: Box<Partial>) {
+        self.uncharge(&partial);
+        if let Some(message) = partial.inflating.take() {
+            self.keep_inflated(message);
         }
-        let inflater = self
-            .inflater
-            .get_or_insert_with(|| Box::new(Inflater::new(MAX_WINDOW_BITS)));
-        let result = match window {
-            Some(window) => inflater.inflate_with(window, payload, out, cap),
-            None => inflater.inflate_alone(payload, out, cap),
-        };
-        match result {
-            Ok(()) => Ok(out),
-            Err(InflateError::TooBig) => Err(ProtocolError::MessageTooBig),
-            Err(InflateError::Corrupt) => Err(ProtocolError::InvalidCompression),
+        self.keep(partial);
+    }
+
+    /// Keeps an inflated message for the event that borrows it.
+    pub(crate) fn keep_inflated(&mut self, mut message: Box<Inflating>) {
+        message.exchange(&mut self.inflated, self.options.retain_buffer);
+        self.give_back_inflater(message);
+    }
+
+    /// Takes back an inflater whose message is no longer needed.
+    pub(crate) fn give_back_inflater(&mut self, mut message: Box<Inflating>) {
+        if self.inflaters.len() < SPARE_INFLATERS {
+            message.trim(self.options.retain_buffer);
+            self.inflaters.push(message);
         }
     }
 
-    /// The result of the last `inflate`.
+    /// The message of the last `keep_inflated`.
     pub(crate) fn inflated(&self) -> &[u8] {
         &self.inflated
     }
 
     fn uncharge(&mut self, partial: &Partial) {
-        self.budget.end(PARTIAL + partial.payload.len());
+        self.budget.end(PARTIAL + partial.held());
     }
 
     /// Puts a `Partial` on the free list, unless that holds `retain_total` bytes.
     fn keep(&mut self, mut partial: Box<Partial>) {
+        if let Some(message) = partial.inflating.take() {
+            self.give_back_inflater(message);
+        }
         partial.clear(self.options.retain_buffer);
         let total = self.retained + cost(&partial);
         if total <= self.options.retain_total {
@@ -238,6 +304,7 @@ mod tests {
             budget,
             retain_buffer,
             retain_total,
+            slice: usize::MAX,
         })
     }
 

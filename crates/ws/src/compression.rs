@@ -92,6 +92,7 @@ pub struct Compressor {
     level: u8,
     mem_level: u8,
     threshold: usize,
+    max: usize,
     retain: usize,
     /// By window size; made when first needed.
     shared: [Option<Box<Deflater>>; SIZES],
@@ -99,7 +100,7 @@ pub struct Compressor {
 }
 
 impl Compressor {
-    /// Makes a compressor with the level, memory level and threshold of `config`, without allocating. An output buffer of more
+    /// Makes a compressor with the level, memory level, threshold and maximum of `config`, without allocating. An output buffer of more
     /// than `retain` bytes is freed before the next message.
     #[must_use]
     pub fn new(config: &DeflateConfig, retain: usize) -> Self {
@@ -107,19 +108,27 @@ impl Compressor {
             level: config.level,
             mem_level: config.mem_level,
             threshold: config.threshold,
+            max: config.max,
             retain,
             shared: [const { None }; SIZES],
             out: Vec::new(),
         }
     }
 
+    /// Whether a message of `len` bytes is too long to be compressed.
+    #[must_use]
+    pub const fn is_too_long(&self, len: usize) -> bool {
+        len > self.max
+    }
+
     /// The payload to send with RSV1 set on its first frame. `None` if the message must or should be sent uncompressed:
-    /// compression was not agreed, the message is shorter than the threshold, or compression does not make it shorter.
+    /// compression was not agreed, the message is shorter than the threshold or longer than the maximum, or compression does not
+    /// make it shorter.
     // RFC 7692 §6 leaves it to the sender which messages it compresses; RSV1 of the first frame says of each which.
     // §6.1: "An endpoint MUST use the following algorithm to send a message in the form of a compressed message." "An
     // endpoint MUST use the following algorithm to send a message in the form of an uncompressed message."
     pub fn compress(&mut self, deflation: &mut Deflation, payload: &[u8]) -> Option<&[u8]> {
-        if payload.len() < self.threshold {
+        if payload.len() < self.threshold || self.is_too_long(payload.len()) {
             return None;
         }
         let (deflater, context_takeover) = match deflation {

@@ -16,6 +16,7 @@ use crate::types::{Kind, OpCode, Role};
 use crate::utf8;
 
 /// The result of [`Decoder::decode`]: the number of bytes taken from the front of the input, and an event if one is complete.
+/// Without an event all bytes were taken, unless a message is [being inflated](Decoder::is_inflating).
 pub type Decoded<'a> = Result<(usize, Option<Event<'a>>), ProtocolError>;
 
 /// The receiving side of one connection, after the handshake.
@@ -88,7 +89,9 @@ impl Decoder {
     }
 
     /// Takes bytes from the front of `input` until one event is complete or the input is used up. Call it again with the rest.
-    /// Without an event all of `input` was taken.
+    /// Without an event all of `input` was taken, with one exception: a compressed message that inflates to more than a
+    /// [slice](crate::AssemblerOptions::slice) leaves its last byte, and those behind it. Then call it again with these bytes,
+    /// now or later, as often as necessary: each call inflates one more slice.
     ///
     /// Payload is unmasked in place, and the event of a message that lies in `input` as a whole borrows it from there. An
     /// unfinished header or payload moves into the assembler's memory; payload is unmasked first and, if it is text, checked. The
@@ -125,6 +128,12 @@ impl Decoder {
     #[must_use]
     pub const fn is_idle(&self) -> bool {
         self.partial.is_none()
+    }
+
+    /// Whether a message has arrived whole and is being inflated: the next call goes on without further bytes.
+    #[must_use]
+    pub fn is_inflating(&self) -> bool {
+        self.partial.as_ref().is_some_and(|p| p.inflating.is_some())
     }
 
     /// Remembers how much of the unfinished message has arrived, until it is complete.
@@ -210,16 +219,22 @@ impl Decoder {
         asm: &mut Assembler,
         input: &mut [u8],
     ) -> Result<(usize, Option<Found>), ProtocolError> {
+        if self.is_inflating() {
+            return self.go_on_inflating(asm, input);
+        }
         let mut at = 0;
         loop {
             if let Some(partial) = self.partial.as_deref_mut().filter(|p| p.in_frame()) {
+                let last = (at + partial.remaining()).min(input.len()).max(1) - 1;
+                let masked = input.get(last).copied();
                 let (n, filled) = partial.fill(asm.budget(), &mut input[at..])?;
                 at += n;
                 match filled {
                     Filled::More => return Ok((at, None)),
                     Filled::Fragment => {}
                     Filled::Message { kind, compressed } => {
-                        return Ok((at, self.finish(asm, kind, compressed)?));
+                        let found = self.finish(asm, kind, compressed)?;
+                        return Ok((taken(input, at, masked, found.is_some()), found));
                     }
                     Filled::Control(opcode) => return Ok((at, self.finish_control(asm, opcode))),
                 }
@@ -239,21 +254,23 @@ impl Decoder {
             if alone && header.len <= (input.len() - at) as u64 {
                 let end = at + header.len as usize;
                 self.settle(asm);
+                let masked = input.get(end - 1).copied();
                 let found = self.whole_frame(asm, &header, input, at..end)?;
-                return Ok((end, Some(found)));
+                return Ok((taken(input, end, masked, found.is_some()), found));
             }
             self.partial(asm)?.begin(&header);
         }
     }
 
-    /// Finishes a frame that is an event by itself and whose payload lies in the input as a whole.
+    /// Finishes a frame that is an event by itself and whose payload lies in the input as a whole; `None` if it has to be inflated
+    /// further.
     fn whole_frame(
         &mut self,
         asm: &mut Assembler,
         header: &FrameHeader,
         input: &mut [u8],
         at: Range<usize>,
-    ) -> Result<Found, ProtocolError> {
+    ) -> Result<Option<Found>, ProtocolError> {
         let payload = &mut input[at.clone()];
         if let Some(key) = header.mask {
             mask::apply(payload, key, 0);
@@ -262,24 +279,23 @@ impl Decoder {
             OpCode::Text => Kind::Text,
             OpCode::Binary => Kind::Binary,
             control => {
-                return Ok(Found {
+                return Ok(Some(Found {
                     what: What::Control(control),
                     location: Location::Input(at),
-                });
+                }));
             }
         };
-        let location = if header.rsv1 {
-            self.inflate(asm, kind, payload)?
-        } else if kind == Kind::Text && !utf8::is_valid(payload) {
+        if header.rsv1 {
+            return self.inflate(asm, kind, payload);
+        }
+        if kind == Kind::Text && !utf8::is_valid(payload) {
             // RFC 6455 §8.1, as in `Partial::append`.
             return Err(ProtocolError::InvalidUtf8);
-        } else {
-            Location::Input(at)
-        };
-        Ok(Found {
+        }
+        Ok(Some(Found {
             what: What::Message(kind),
-            location,
-        })
+            location: Location::Input(at),
+        }))
     }
 
     /// The `Partial`; takes one if there is none.
@@ -314,31 +330,30 @@ impl Decoder {
         Ok(parsed)
     }
 
-    /// Finishes a reassembled message: the assembler keeps it, or its inflated form, for the event.
+    /// Finishes a reassembled message: the assembler keeps it, or its inflated form, for the event. `None` if it has to be
+    /// inflated further.
     fn finish(
         &mut self,
         asm: &mut Assembler,
         kind: Kind,
         compressed: bool,
     ) -> Result<Option<Found>, ProtocolError> {
-        let Some(partial) = self.partial.take() else {
+        let Some(mut partial) = self.partial.take() else {
             return Ok(None);
         };
         // RFC 7692 §6.2: "An endpoint MUST use the following algorithm to receive a message in the form of a compressed
         // message.": join the payloads, decompress, pass on. "An endpoint MUST use the following algorithm to receive
         // a message in the form of an uncompressed message.": pass it on as it is.
-        let location = if compressed {
-            let inflated = self.inflate(asm, kind, &partial.payload);
-            asm.give_back(partial);
-            inflated?
-        } else {
+        if !compressed {
             asm.spend(partial);
-            Location::Message
-        };
-        Ok(Some(Found {
-            what: What::Message(kind),
-            location,
-        }))
+            return Ok(Some(Found {
+                what: What::Message(kind),
+                location: Location::Message,
+            }));
+        }
+        partial.inflating = Some(asm.begin_inflating(kind));
+        self.partial = Some(partial);
+        self.inflate_slice(asm)
     }
 
     /// Finishes a reassembled control frame, without changing the message around it.
@@ -351,17 +366,88 @@ impl Decoder {
         })
     }
 
-    /// Inflates a whole message, and checks it if it is text.
+    /// Inflates a whole message that lies in the input, and checks it if it is text. If it does not fit in a slice, it is kept
+    /// and `None` is returned.
     fn inflate(
         &mut self,
         asm: &mut Assembler,
         kind: Kind,
         payload: &[u8],
-    ) -> Result<Location, ProtocolError> {
-        let inflated = asm.inflate(self.window.as_deref_mut(), payload)?;
-        if kind == Kind::Text && !utf8::is_valid(inflated) {
-            return Err(ProtocolError::InvalidUtf8);
+    ) -> Result<Option<Found>, ProtocolError> {
+        let mut message = asm.begin_inflating(kind);
+        match asm.inflate(&mut message, self.window.as_deref_mut(), payload) {
+            Ok(true) => {
+                asm.keep_inflated(message);
+                return Ok(Some(inflated(kind)));
+            }
+            Ok(false) => {}
+            Err(error) => {
+                asm.give_back_inflater(message);
+                return Err(error);
+            }
         }
-        Ok(Location::Inflated)
+        let partial = self.partial(asm)?;
+        partial.keep_compressed(asm.budget(), payload)?;
+        asm.charge_inflating(&mut message, payload.len())?;
+        partial.inflating = Some(message);
+        Ok(None)
     }
+
+    /// Inflates another slice of the message that is kept. `input` begins with its last byte, which was taken before.
+    fn go_on_inflating(
+        &mut self,
+        asm: &mut Assembler,
+        input: &[u8],
+    ) -> Result<(usize, Option<Found>), ProtocolError> {
+        if input.is_empty() {
+            return Ok((0, None));
+        }
+        let found = self.inflate_slice(asm)?;
+        Ok((usize::from(found.is_some()), found))
+    }
+
+    /// Inflates a slice of the message that is kept. `None` if it is not whole.
+    fn inflate_slice(&mut self, asm: &mut Assembler) -> Result<Option<Found>, ProtocolError> {
+        let Some(partial) = self.partial.as_deref_mut() else {
+            return Ok(None);
+        };
+        let Partial {
+            inflating: Some(message),
+            payload,
+            ..
+        } = partial
+        else {
+            return Ok(None);
+        };
+        if !asm.inflate(message, self.window.as_deref_mut(), payload)? {
+            asm.charge_inflating(message, payload.len())?;
+            return Ok(None);
+        }
+        let kind = message.kind();
+        if let Some(partial) = self.partial.take() {
+            asm.spend_compressed(partial);
+        }
+        Ok(Some(inflated(kind)))
+    }
+}
+
+/// The event of the message that the assembler has inflated.
+fn inflated(kind: Kind) -> Found {
+    Found {
+        what: What::Message(kind),
+        location: Location::Inflated,
+    }
+}
+
+/// The bytes taken of `input` if the frame that ends at `end` is done with; else the last of them is left, as it was, so that the
+/// caller has something to come back with.
+fn taken(input: &mut [u8], end: usize, last: Option<u8>, done: bool) -> usize {
+    if done {
+        return end;
+    }
+    let at = end.saturating_sub(1);
+    if let (Some(byte), Some(last)) = (input.get_mut(at), last) {
+        *byte = last;
+    }
+    at
 }

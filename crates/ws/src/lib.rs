@@ -34,6 +34,7 @@ pub mod error;
 pub mod event;
 pub mod handshake;
 pub mod header;
+mod inflating;
 mod limits;
 pub mod mask;
 mod partial;

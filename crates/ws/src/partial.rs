@@ -3,6 +3,7 @@
 use crate::budget::Budget;
 use crate::error::ProtocolError;
 use crate::header::{FrameHeader, MAX_CONTROL, MAX_HEADER};
+use crate::inflating::Inflating;
 use crate::mask;
 use crate::rules::Begun;
 use crate::types::{Kind, OpCode};
@@ -25,6 +26,8 @@ pub(crate) struct Partial {
     mark: Option<usize>,
     /// Its payload so far: unmasked, and if it is uncompressed text, checked.
     pub(crate) payload: Vec<u8>,
+    /// Its inflation, once the payload is whole.
+    pub(crate) inflating: Option<Box<Inflating>>,
 }
 
 /// A data message whose frames have not all been received.
@@ -68,6 +71,7 @@ impl Default for Partial {
             message: None,
             mark: None,
             payload: Vec::new(),
+            inflating: None,
         }
     }
 }
@@ -94,12 +98,24 @@ impl Partial {
 
     /// Whether no header, frame or message is unfinished.
     pub(crate) fn is_empty(&self) -> bool {
-        self.head_len == 0 && self.frame.is_none() && self.message.is_none()
+        let begun = self.frame.is_some() || self.message.is_some() || self.inflating.is_some();
+        self.head_len == 0 && !begun
     }
 
     /// Whether a frame's payload comes next.
     pub(crate) fn in_frame(&self) -> bool {
         self.frame.is_some()
+    }
+
+    /// The bytes of the frame in progress that have not arrived.
+    pub(crate) fn remaining(&self) -> usize {
+        self.frame.map_or(0, |frame| frame.remaining)
+    }
+
+    /// The bytes of the message that the budget counts.
+    pub(crate) fn held(&self) -> usize {
+        let inflated = self.inflating.as_ref().map_or(0, |m| m.charged);
+        self.payload.len() + inflated
     }
 
     /// The message in progress, as the rules need it.
@@ -114,6 +130,17 @@ impl Partial {
             fragments,
             compressed,
         })
+    }
+
+    /// Keeps the payload of a compressed message that has arrived at once.
+    pub(crate) fn keep_compressed(
+        &mut self,
+        budget: &mut Budget,
+        payload: &[u8],
+    ) -> Result<(), ProtocolError> {
+        budget.charge(0, payload.len())?;
+        self.payload.extend_from_slice(payload);
+        Ok(())
     }
 
     /// The last reassembled control frame.

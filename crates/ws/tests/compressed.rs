@@ -278,3 +278,86 @@ fn both_ends_keep_to_the_agreed_parameters() {
         assert_eq!(agreed.client.window_bits, 10);
     }
 }
+
+#[test]
+fn a_call_inflates_no_more_than_a_slice_and_keeps_what_it_counts() {
+    const SLICE: usize = 10_000;
+    let plain = vec![b'z'; 1_000_000];
+    let mut stream = frame(true, true, OpCode::Text, &deflated(&plain));
+    let wire = stream.clone();
+    let mut asm = common::slicing(Limits::default(), SLICE);
+    let mut decoder = Decoder::with_deflate(Role::Server, Inflation::Alone);
+    let (mut from, mut calls) = (0, 0);
+    loop {
+        let left = stream.len() - from;
+        let (used, event) = decoder
+            .decode(&mut asm, &mut stream[from..])
+            .expect("a good stream");
+        calls += 1;
+        from += used;
+        if let Some(event) = event {
+            assert!(Seen::from(event) == Seen::Text("z".repeat(1_000_000)));
+            break;
+        }
+        assert!(decoder.is_inflating() && !decoder.is_idle());
+        // The last byte is left as it was, so that the caller has something to come back with.
+        assert_eq!(
+            (used, from),
+            (if calls == 1 { left - 1 } else { 0 }, wire.len() - 1)
+        );
+        assert_eq!(stream[from], wire[from]);
+        // One step may go beyond the slice, by less than the slice again.
+        assert!(asm.take_effort() < 2 * SLICE + 16 * wire.len());
+        let held = asm.stats().bytes;
+        assert!(held >= calls * SLICE / 2, "{held} after {calls} calls");
+    }
+    assert_eq!(from, stream.len());
+    assert!(calls >= 1_000_000 / (2 * SLICE), "{calls}");
+    assert_eq!((asm.stats().unfinished, asm.stats().bytes), (0, 0));
+}
+
+#[test]
+fn the_budget_bounds_what_is_inflated_in_slices() {
+    let small = frame(true, true, OpCode::Text, &deflated(&[b'z'; 5000]));
+    let large = frame(true, true, OpCode::Text, &deflated(&[b'z'; 900_000]));
+    let options = AssemblerOptions::default().budget(600_000).slice(10_000);
+    let mut asm = Assembler::new(options);
+    let mut see = |stream: &[u8]| {
+        let decoder = Decoder::with_deflate(Role::Server, Inflation::Alone);
+        run_with(decoder, &mut asm, [stream])
+    };
+    // Three quarters of the budget are for messages beyond 16 KiB, and a message of one slice needs none of it.
+    assert_eq!(see(&large), [Seen::Error(ProtocolError::OutOfMemory)]);
+    assert_eq!(see(&small), [Seen::Text("z".repeat(5000))]);
+    // A decoder that ends in the middle gives everything back: `run_with` checks it.
+    assert_eq!(see(&large), [Seen::Error(ProtocolError::OutOfMemory)]);
+}
+
+#[test]
+fn octets_that_make_no_output_are_effort_too() {
+    // Empty stored blocks: five octets each, and no byte. Of the last one the sender removes four.
+    let mut blocks = [0x00, 0x00, 0x00, 0xff, 0xff].repeat(20_000);
+    blocks.push(0x00);
+    let mut stream = frame(true, true, OpCode::Binary, &blocks);
+    let mut asm = common::slicing(Limits::default(), 10_000);
+    let mut decoder = Decoder::with_deflate(Role::Server, Inflation::Alone);
+    let (mut from, mut calls) = (0, 0);
+    while from < stream.len() {
+        let (used, event) = decoder.decode(&mut asm, &mut stream[from..]).expect("good");
+        assert!(event.is_none_or(|event| Seen::from(event) == Seen::Binary(Vec::new())));
+        from += used;
+        calls += 1;
+    }
+    assert!(calls > 100, "{calls}");
+}
+
+#[test]
+fn messages_above_the_maximum_stay_uncompressed() {
+    let mut config = DeflateConfig::default();
+    config.max = 1000;
+    let mut compressor = Compressor::new(&config, 1 << 16);
+    let mut shared = Deflation::Shared { window_bits: 15 };
+    assert!(compressor.compress(&mut shared, &[7; 1000]).is_some());
+    assert!(compressor.compress(&mut shared, &[7; 1001]).is_none());
+    assert!(compressor.is_too_long(1001) && !compressor.is_too_long(1000));
+}

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Seen, assembler, key_towards, run, run_with};
+use common::{Seen, assembler, key_towards, run, run_with, slicing};
 use hioload_ws_proto::deflate::{DeflateConfig, Deflater, Window};
 use hioload_ws_proto::{
     Assembler, AssemblerOptions, CloseCode, CloseFrame, Compressor, Decoder, Deflation, Inflation,
@@ -176,8 +176,15 @@ fn sizes() -> impl Strategy<Value = Vec<usize>> {
 }
 
 /// Limits low enough that random streams reach them.
+const TIGHT: Limits = Limits::new(60_500, 60_300, 3);
+
 fn tight() -> Assembler {
-    Assembler::new(AssemblerOptions::new(Limits::new(60_500, 60_300, 3)))
+    Assembler::new(AssemblerOptions::new(TIGHT))
+}
+
+/// Bytes inflated in one call: a few, a few thousand, more than any message here.
+fn slice() -> impl Strategy<Value = usize> {
+    prop_oneof![1..40usize, 1..5000usize, 1..100_000usize]
 }
 
 proptest! {
@@ -187,8 +194,12 @@ proptest! {
         role in role(),
         mode in 0..3u8,
         sizes in sizes(),
+        slice in slice(),
     ) {
         let (bytes, expected) = stream(&all, role, mode);
+        let mut asm = slicing(Limits::default(), slice);
+        prop_assert_eq!(&run_with(decoder(role, mode), &mut asm, [&bytes[..]]), &expected);
+        prop_assert_eq!(&run_with(decoder(role, mode), &mut asm, pieces(&bytes, &sizes)), &expected);
         let mut asm = assembler();
         prop_assert_eq!(&run_with(decoder(role, mode), &mut asm, [&bytes[..]]), &expected);
         prop_assert_eq!(&run_with(decoder(role, mode), &mut asm, pieces(&bytes, &sizes)), &expected);
@@ -203,6 +214,7 @@ proptest! {
         spoil in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         sizes in sizes(),
         near_the_front: bool,
+        slice in slice(),
     ) {
         let (mut bytes, _) = stream(&all, role, mode);
         let reach = if near_the_front { bytes.len().min(20) } else { bytes.len() };
@@ -212,6 +224,9 @@ proptest! {
         let whole = run_with(decoder(role, mode), &mut tight(), [&bytes[..]]);
         prop_assert_eq!(&run_with(decoder(role, mode), &mut tight(), pieces(&bytes, &sizes)), &whole);
         prop_assert_eq!(&run_with(decoder(role, mode), &mut tight(), bytes.chunks(1)), &whole);
+        let sliced = || slicing(TIGHT, slice);
+        prop_assert_eq!(&run_with(decoder(role, mode), &mut sliced(), [&bytes[..]]), &whole);
+        prop_assert_eq!(&run_with(decoder(role, mode), &mut sliced(), pieces(&bytes, &sizes)), &whole);
     }
 
     #[test]

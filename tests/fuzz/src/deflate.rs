@@ -153,27 +153,31 @@ fn arbitrary_stream(options: &Options, data: &[u8]) {
 
 /// The stream gives the same events whole and in pieces, and these are `expected` if that is known.
 fn alike(options: &Options, wire: &[u8], limits: Limits, expected: Option<&[Seen]>) {
-    let see = |pieces: &[&[u8]]| {
+    let see = |pieces: &[&[u8]], slice: usize| {
         let inflation = match options.context {
             true => Inflation::Context(Box::new(Window::new(options.bits))),
             false => Inflation::Alone,
         };
-        let mut asm = Assembler::new(AssemblerOptions::new(limits));
+        let mut asm = Assembler::new(AssemblerOptions::new(limits).slice(slice));
         decode(
             Decoder::with_deflate(Role::Server, inflation),
             &mut asm,
             pieces,
         )
     };
-    let whole = see(&[wire]);
+    let whole = see(&[wire], usize::MAX);
     if let Some(expected) = expected {
         assert_eq!(whole, expected);
     }
+    let pieces = cut(wire, options.seed);
     assert_eq!(
-        see(&cut(wire, options.seed)),
+        see(&pieces, usize::MAX),
         whole,
         "the split changes the events"
     );
+    let slice = 1 + Random::new(u64::from(options.seed) << 2).below(5000);
+    assert_eq!(see(&[wire], slice), whole, "the slice changes the events");
+    assert_eq!(see(&pieces, slice), whole, "both change the events");
 }
 
 /// One binary message in up to three fragments.

@@ -23,6 +23,8 @@ pub mod proxy;
 #[allow(dead_code)]
 #[path = "../../../crates/cli/src/app/control/question.rs"]
 mod question;
+#[cfg(target_os = "linux")]
+pub mod redirect;
 #[allow(dead_code)]
 #[path = "../../../crates/cli/src/app/control/row.rs"]
 mod row;
@@ -35,7 +37,7 @@ pub mod wire;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: &[Target] = &[
     ("handshake", handshake::run),
     ("frames", frames::run),
     ("deflate", deflate::run),
@@ -45,4 +47,6 @@ pub const TARGETS: [Target; 9] = [
     ("proxy", proxy::run),
     ("topics", topics::run),
     ("control", control::run),
+    #[cfg(target_os = "linux")]
+    ("redirect", redirect::run),
 ];

@@ -370,9 +370,7 @@ fn is_documented(
     let (source, destination) = addresses(other);
     match reason {
         Reason::OtherHost => link.destination != MAC && !is_group,
-        Reason::OtherVlan => {
-            host.vlan != link.vlan || link.vlan == Some(4095)
-        }
+        Reason::OtherVlan => host.vlan != link.vlan || link.vlan == Some(4095),
         Reason::StackedTags => {
             let service_tag = matches!(frame[12..14], [0x88, 0xa8] | [0x91, 0x00]);
             tags(other).len() > 1 || service_tag

@@ -12,6 +12,8 @@ mod handshake;
 mod packets;
 mod parse;
 mod proxy;
+#[cfg(target_os = "linux")]
+mod redirect;
 mod session;
 mod topics;
 
@@ -26,6 +28,8 @@ pub fn of(target: &str) -> Vec<Seed> {
         "deflate" => deflate::seeds(),
         "packets" => packets::seeds(),
         "parse" => parse::seeds(),
+        #[cfg(target_os = "linux")]
+        "redirect" => redirect::seeds(),
         "proxy" => proxy::seeds(),
         "session" => session::seeds(),
         "topics" => topics::seeds(),

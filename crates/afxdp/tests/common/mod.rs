@@ -52,12 +52,21 @@ fn enter_namespace() -> bool {
     false
 }
 
+/// Moves the calling thread into a new network namespace. Returns `false`, with a message, without permission; that is a failure if
+/// `CI` is set in the environment.
+pub fn permitted() -> bool {
+    let permitted = enter_namespace();
+    if !permitted {
+        eprintln!("\n*** SKIPPED: AF_XDP needs root; run the tests as root ***\n");
+    }
+    permitted
+}
+
 impl Net {
-    /// Two namespaces, with `queues` queues on each end of the veth. Returns `None`, with a message, without permission; that is a
-    /// failure if `CI` is set in the environment.
+    /// Two namespaces, with `queues` queues on each end of the veth. Returns `None`, with a message, without permission or IPv6;
+    /// that is a failure if `CI` is set in the environment.
     pub fn new(queues: u32, mtu: usize) -> Option<Self> {
-        if !enter_namespace() {
-            eprintln!("\n*** SKIPPED: AF_XDP needs root; run the tests as root ***\n");
+        if !hioload_testkit::kernel_has_ipv6() || !permitted() {
             return None;
         }
         let (jobs, todo) = channel::<Job>();
@@ -171,7 +180,22 @@ pub fn everything() -> XdpObject {
     OBJECT.get_or_init(compile).clone()
 }
 
+/// The XDP program as the compiler writes it.
+pub fn object_bytes() -> Vec<u8> {
+    let object = compile_to_file("../../ebpf/redirect.bpf.c");
+    let bytes = std::fs::read(&object).expect("clang wrote it");
+    let _ = std::fs::remove_file(&object);
+    bytes
+}
+
 fn compile(source: &str) -> XdpObject {
+    let object = compile_to_file(source);
+    let read = XdpObject::read(object.as_ref()).expect("clang wrote it");
+    let _ = std::fs::remove_file(&object);
+    read
+}
+
+fn compile_to_file(source: &str) -> String {
     let source = format!("{}/{source}", env!("CARGO_MANIFEST_DIR"));
     let id = std::process::id();
     let object = format!("{}/{}-{id}.o", env!("CARGO_TARGET_TMPDIR"), source.len());
@@ -179,9 +203,7 @@ fn compile(source: &str) -> XdpObject {
     run(&format!(
         "clang -O2 -g -target bpf -mcpu=v3 -idirafter {headers} -c {source} -o {object}"
     ));
-    let read = XdpObject::read(object.as_ref()).expect("clang wrote it");
-    let _ = std::fs::remove_file(&object);
-    read
+    object
 }
 
 /// Keeps the kernel from sending packets on an interface.

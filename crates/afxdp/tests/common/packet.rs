@@ -121,6 +121,14 @@ pub fn solicitation(from: &str, for_address: &str) -> Vec<u8> {
     ipv6(from, &group, IpNumber::IPV6_ICMP.0, &body)
 }
 
+/// A neighbour advertisement that nobody has asked for, sent to all nodes (RFC 4861, section 4.4).
+pub fn advertisement(from: &str, of_address: &str) -> Vec<u8> {
+    let said: Ipv6Addr = of_address.parse().expect("IPv6");
+    let mut body = vec![136, 0, 0, 0, 0x20, 0, 0, 0];
+    body.extend(said.octets());
+    ipv6(from, "ff02::1", IpNumber::IPV6_ICMP.0, &body)
+}
+
 /// The sum of the pseudo-header, not complemented, which a sender writes to the checksum field for a device.
 pub fn pseudo_sum(from: &str, to: &str, protocol: u8, len: usize) -> u16 {
     let mut sum = Sum16BitWords::new();

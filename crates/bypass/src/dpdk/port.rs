@@ -96,7 +96,7 @@ impl DpdkPort {
             port: name.clone(),
             frames,
             missing: closed.frames_in_use.unwrap_or(0),
-            in_hand: closed.frames_held,
+            frames_held: closed.frames_held,
         })?;
         if kept_by_driver == 0 {
             tracing::info!("{name} is closed, all {frames} mbufs are back in their pools");

@@ -1,12 +1,11 @@
 //! `hioload check`: reports the state of a machine for a transport, one line for each finding.
 
-use std::io::{self, Write};
-
 use serde::Serialize;
 
 use crate::Failure;
 use crate::cli::CheckArgs;
 use crate::config::values::TransportKind;
+use crate::streams;
 
 #[cfg(all(feature = "dpdk", target_os = "linux"))]
 mod eal;
@@ -119,14 +118,12 @@ pub(crate) fn run(arguments: &CheckArgs) -> Result<(), Failure> {
             "DPDK"
         }
     };
-    let text = if arguments.json {
-        serde_json::to_string_pretty(&findings.0).map_or_else(|why| why.to_string(), |t| t + "\n")
+    if arguments.json {
+        let json = serde_json::to_string_pretty(&findings.0).map_err(Failure::run)?;
+        streams::result(&(json + "\n"))?;
     } else {
-        findings.lines()
-    };
-    // A closed standard output is not worth an error.
-    let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        streams::say(&findings.lines());
+    }
     let missing = |finding: &&Finding| finding.level == Level::Missing;
     match findings.0.iter().filter(missing).count() {
         0 => Ok(()),

@@ -3,7 +3,6 @@
 use hioload_ws::{Server, ServerOptions};
 
 use super::link::{ClientLink, Work};
-use super::{af_xdp, dpdk};
 use crate::Failure;
 use crate::config::values::TransportKind;
 
@@ -22,8 +21,12 @@ impl ClientLink {
                 let server = Server::bind(options).map_err(Failure::run)?;
                 Ok(work.run(server))
             }
-            TransportKind::AfXdp => af_xdp::client(self, options, work),
-            TransportKind::Dpdk => dpdk::client(self, options, work),
+            #[cfg(all(feature = "af-xdp", target_os = "linux"))]
+            TransportKind::AfXdp => super::af_xdp::client(self, options, work),
+            #[cfg(all(feature = "dpdk", target_os = "linux"))]
+            TransportKind::Dpdk => super::dpdk::client(self, options, work),
+            #[cfg(not(all(feature = "af-xdp", feature = "dpdk", target_os = "linux")))]
+            missing => Err(super::without::failure(missing)),
         }
     }
 }

@@ -17,6 +17,7 @@ use super::link::{ClientLink, Work};
 use super::target::Target;
 use crate::Failure;
 use crate::cli::ConnectArgs;
+use crate::streams;
 
 /// Connects, sends, checks, and prints the result.
 ///
@@ -59,12 +60,12 @@ pub(crate) fn run(arguments: &ConnectArgs) -> Result<(), Failure> {
         .map_err(|failure| failure.in_context(arguments.url.clone()))?;
     match result.try_recv() {
         Ok(Ok(times)) => {
-            println!(
-                "{} echoes of {} bytes, median {}",
+            streams::say(&format!(
+                "{} echoes of {} bytes, median {}\n",
                 messages.count,
                 messages.size,
                 shown(times.median())
-            );
+            ));
             Ok(())
         }
         Ok(Err(why)) => Err(failed(why)),
@@ -96,7 +97,7 @@ fn options(arguments: &ConnectArgs, messages: Messages) -> ServerOptions {
     let mut sockets = SocketOptions::default();
     sockets.tx_chunks = sockets
         .tx_chunks
-        .max((in_flight_bytes / sockets.tx_chunk).saturating_mul(2));
+        .max((in_flight_bytes / sockets.tx_chunk).saturating_mul(4));
     ServerOptions::new()
         .lcores(1)
         .config(config)

@@ -7,17 +7,22 @@ use hioload_ws::{
 
 use super::page;
 use super::topics::{self, Action, Refused};
+use crate::streams;
 
 /// The handler of one lcore. The engine checks `Origin` and `Host` before it.
-pub(super) fn handler(counters: Option<&CountersHandle>) -> impl Handler<Event = ()> + use<> {
-    App::new(counters.cloned())
+pub(super) fn handler<S: Fn() -> usize + 'static>(
+    counters: Option<&CountersHandle>,
+    stalled: S,
+) -> impl Handler<Event = ()> + use<S> {
+    App::new(counters.cloned()).stalled(stalled)
 }
 
 /// The application of one lcore.
-#[derive(Debug)]
 struct App {
     /// For `/stats`, if it is served.
     counters: Option<CountersHandle>,
+    /// Returns the number of lcores that do not finish a turn at present, for `/healthz`.
+    stalled: Box<dyn Fn() -> usize>,
     /// The buffer for replies, reused so that a message costs no allocation.
     scratch: Vec<u8>,
 }
@@ -50,7 +55,15 @@ impl App {
     fn new(counters: Option<CountersHandle>) -> Self {
         Self {
             counters,
+            stalled: Box::new(|| 0),
             scratch: Vec::new(),
+        }
+    }
+
+    fn stalled(self, stalled: impl Fn() -> usize + 'static) -> Self {
+        Self {
+            stalled: Box::new(stalled),
+            ..self
         }
     }
 
@@ -103,7 +116,7 @@ impl App {
     fn answer(&self, method: &str, path: &str, draining: bool) -> Response {
         // The bare checks of load balancers: of the server as a whole, or of its root.
         if (method, path) == ("OPTIONS", "*") {
-            return health(draining).header("Allow", METHODS);
+            return self.health(draining).header("Allow", METHODS);
         }
         let Some(route) = self.route(path) else {
             return Response::not_found();
@@ -111,10 +124,21 @@ impl App {
         match method {
             "GET" | "HEAD" => self.show(route, path, draining),
             "OPTIONS" => match route {
-                Route::Health | Route::Root => health(draining).header("Allow", METHODS),
+                Route::Health | Route::Root => self.health(draining).header("Allow", METHODS),
                 _ => Response::text(204, "").header("Allow", METHODS),
             },
             _ => Response::text(405, "only GET, HEAD and OPTIONS\n").header("Allow", METHODS),
+        }
+    }
+
+    /// Whether the server is to get traffic, as an answer to a health check.
+    fn health(&self, draining: bool) -> Response {
+        if draining {
+            Response::text(503, "draining\n")
+        } else if (self.stalled)() > 0 {
+            Response::text(503, "an lcore is stalled\n")
+        } else {
+            Response::text(200, "ok\n")
         }
     }
 
@@ -124,7 +148,7 @@ impl App {
             Route::Socket(_) => {
                 Response::text(426, "this path is a WebSocket\n").header("Upgrade", "websocket")
             }
-            Route::Health => health(draining),
+            Route::Health => self.health(draining),
             Route::Stats => match &self.counters {
                 Some(counters) => stats(&counters.totals()),
                 None => Response::not_found(),
@@ -170,15 +194,6 @@ impl App {
     }
 }
 
-/// Whether the server is to get traffic, as an answer to a health check.
-fn health(draining: bool) -> Response {
-    if draining {
-        Response::text(503, "draining\n")
-    } else {
-        Response::text(200, "ok\n")
-    }
-}
-
 fn explain(error: TopicError) -> &'static str {
     match error {
         TopicError::Invalid => "invalid topic",
@@ -200,6 +215,7 @@ fn stats(totals: &Totals) -> Response {
             .iter()
             .map(|(meta, value)| (meta.name.to_owned(), value.into())),
     );
+    all.insert("log_lost".to_owned(), streams::lost().into());
     let mut body = serde_json::Value::Object(all).to_string().into_bytes();
     body.push(b'\n');
     Response::new(200, "application/json", body).header("Cache-Control", "no-store")
@@ -327,6 +343,19 @@ mod tests {
         }
         assert_eq!(app.answer("HEAD", "/healthz", true).status, 503);
         assert_eq!(app.answer("GET", "/", true).status, 200);
+    }
+
+    #[test]
+    fn health_is_503_while_an_lcore_is_stalled() {
+        let stalled = std::rc::Rc::new(std::cell::Cell::new(0));
+        let seen = std::rc::Rc::clone(&stalled);
+        let app = App::new(None).stalled(move || seen.get());
+        let status = || app.answer("GET", "/healthz", false).status;
+        assert_eq!(status(), 200);
+        stalled.set(1);
+        assert_eq!(status(), 503);
+        stalled.set(0);
+        assert_eq!(status(), 200);
     }
 
     #[test]

@@ -31,6 +31,7 @@ use super::link::{ClientLink, Work};
 use crate::Failure;
 use crate::cli::load::LoadArgs;
 use crate::config::bypass;
+use crate::streams;
 
 /// Runs the load, and prints and writes the results.
 ///
@@ -236,6 +237,7 @@ fn catch_signals(stop: &Stop, wiper: display::Wiper) -> Result<(), Failure> {
         .each(move || {
             if stop.request() > 0 {
                 wiper.wipe();
+                streams::flush();
                 process::exit(1);
             }
         })

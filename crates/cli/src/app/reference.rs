@@ -1,10 +1,9 @@
 //! `hioload config reference`: the declared settings as a file or a page.
 
-use std::io::{self, Write};
-
 use crate::Failure;
 use crate::config::reference;
 use crate::config::values::ReferenceFormat;
+use crate::streams;
 
 /// Prints the reference.
 ///
@@ -15,7 +14,5 @@ pub(crate) fn print(format: ReferenceFormat) -> Result<(), Failure> {
         ReferenceFormat::Toml => reference::toml(),
         ReferenceFormat::Markdown => reference::markdown(),
     };
-    io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|why| Failure::run(why).in_context("cannot write the reference"))
+    streams::result(&text)
 }

@@ -1,6 +1,5 @@
 //! `hioload serve`.
 
-use std::io::{self, Write};
 use std::thread;
 
 use hioload_transport::Transport;
@@ -8,18 +7,22 @@ use hioload_ws::{Endpoint, Lcores, Server};
 
 use super::control::{self, Controlled};
 use super::handler::handler;
-use super::{af_xdp, dpdk, files, log, signals::Signals};
+use super::notify::Manager;
+use super::{files, log, signals::Signals};
 use crate::Failure;
 use crate::cli::ServeArgs;
 use crate::config::serve::ServeConfig;
 use crate::config::values::{Control, TransportKind};
 use crate::config::{Settings, file};
+use crate::streams;
 
 /// Serves until a signal ends it.
 ///
 /// # Errors
 /// Code 2 if the server cannot start as configured, 1 if it fails later.
 pub(crate) fn run(arguments: ServeArgs) -> Result<(), Failure> {
+    #[cfg(unix)]
+    let inherited = super::inherit::Inherited::take();
     let from_file = match &arguments.config {
         Some(path) => file::read(path)?,
         None => Settings::default(),
@@ -30,10 +33,52 @@ pub(crate) fn run(arguments: ServeArgs) -> Result<(), Failure> {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
+    #[cfg(unix)]
+    add_inherited(&mut config, inherited)?;
+    if let Some(group) = &config.unix_group {
+        config.server.sockets.unix_group = Some(group_number(group)?);
+    }
     if config.transport == TransportKind::Sockets {
         fit_open_files(&mut config);
     }
     serve(config)
+}
+
+/// Adds the sockets of systemd that `listen` names. Without `listen`, they replace the default.
+#[cfg(unix)]
+fn add_inherited(
+    config: &mut ServeConfig,
+    inherited: super::inherit::Inherited,
+) -> Result<(), Failure> {
+    let wanted = std::mem::take(&mut config.systemd);
+    if !wanted.is_empty() {
+        config.server.listen.extend(inherited.sockets(&wanted)?);
+    } else if inherited.is_empty() {
+    } else if config.listen_set || config.transport != TransportKind::Sockets {
+        tracing::warn!("systemd passed sockets, which are not used: --listen systemd takes them");
+    } else {
+        config.server.listen = inherited.sockets(&[None])?;
+    }
+    Ok(())
+}
+
+/// The number of a group of `/etc/group`.
+fn group_number(group: &str) -> Result<u32, Failure> {
+    if let Ok(number) = group.parse() {
+        return Ok(number);
+    }
+    let unknown = |why: &str| Failure::usage(format!("--unix-group: {group}: {why}"));
+    let file = std::fs::read_to_string("/etc/group").map_err(|why| unknown(&why.to_string()))?;
+    numbered(&file, group).ok_or_else(|| unknown("there is no such group in /etc/group"))
+}
+
+/// The number of a group in a text of the form of group(5).
+fn numbered(file: &str, group: &str) -> Option<u32> {
+    let mut lines = file.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    lines.find_map(|fields| match fields.as_slice() {
+        [name, _, number, ..] if *name == group => number.parse().ok(),
+        _ => None,
+    })
 }
 
 /// Lowers `max_connections` to the number that the limit on open files allows. If the operator chose it, a warning is logged.
@@ -68,8 +113,12 @@ fn serve(config: ServeConfig) -> Result<(), Failure> {
             let server = Server::bind(config.server).map_err(Failure::usage)?;
             service.run(server, signals, Controlled::Sockets)
         }
-        TransportKind::AfXdp => af_xdp::serve(config, signals),
-        TransportKind::Dpdk => dpdk::serve(config, signals),
+        #[cfg(all(feature = "af-xdp", target_os = "linux"))]
+        TransportKind::AfXdp => super::af_xdp::serve(config, signals),
+        #[cfg(all(feature = "dpdk", target_os = "linux"))]
+        TransportKind::Dpdk => super::dpdk::serve(config, signals),
+        #[cfg(not(all(feature = "af-xdp", feature = "dpdk", target_os = "linux")))]
+        missing => Err(super::without::failure(missing)),
     }
 }
 
@@ -99,22 +148,37 @@ impl Service {
         let line = start_line(server.endpoints(), self.transport, server.lcores());
         let control = control::bind(&self.control, server.endpoints())?;
         let counters = server.counters();
-        let shown = self.stats.then_some(counters);
+        let shown = self.stats.then(|| counters.clone());
+        let watched = counters.clone();
         let running = server
-            .start(move |_| handler(shown.as_ref()))
+            .start(move |_| {
+                let watched = watched.clone();
+                handler(shown.as_ref(), move || watched.stalled())
+            })
             .map_err(Failure::usage)?;
+        let no_thread = |why| Failure::run(why).in_context("cannot start a thread");
+        let manager = Manager::find();
+        let told = manager
+            .as_ref()
+            .and_then(|manager| manager.try_clone().ok());
+        let stopping = move || {
+            if let Some(manager) = &told {
+                manager.tell("STOPPING=1");
+            }
+        };
         signals
-            .obey(running.remote())
-            .map_err(|why| Failure::run(why).in_context("cannot start a thread"))?;
+            .obey(running.remote(), stopping)
+            .map_err(no_thread)?;
         let _control = control
             .map(|socket| socket.serve(controlled, running.remote()))
             .transpose()
-            .map_err(|why| Failure::run(why).in_context("cannot start a thread"))?;
+            .map_err(no_thread)?;
 
-        // A closed standard output does not stop the server.
-        let mut out = io::stdout().lock();
-        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
-        drop(out);
+        streams::announce(&line);
+        if let Some(manager) = manager {
+            manager.tell("READY=1");
+            manager.watch(counters).map_err(no_thread)?;
+        }
 
         let totals = running.join().map_err(Failure::run)?;
         tracing::info!("ended: {totals}");
@@ -142,6 +206,14 @@ fn start_line(endpoints: &[Endpoint], transport: TransportKind, lcores: usize) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_number_of_a_group_is_found() {
+        let file = "root:x:0:\nwww-data:x:33:a,b\nbroken\n";
+        assert_eq!(numbered(file, "www-data"), Some(33));
+        assert_eq!(numbered(file, "www"), None);
+        assert_eq!(group_number("17").ok(), Some(17));
+    }
 
     #[test]
     fn the_start_line_has_endpoints_transport_and_lcores() {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use hioload_bypass::Error;
 use hioload_tcp::StackConfig;
-use hioload_ws::Endpoint;
+use hioload_ws::Listen;
 
 use super::apply::{bytes, set, span, within};
 use super::sections::{AfXdpArgs, BypassArgs, TcpArgs};
@@ -74,7 +74,7 @@ pub(crate) fn check(
     transport: TransportKind,
     bypass: &BypassSettings,
     af_xdp: &AfXdpArgs,
-    listen: &[Endpoint],
+    listen: &[Listen],
 ) -> Result<(), Failure> {
     let interface = af_xdp.interface.as_ref();
     match transport {
@@ -98,7 +98,9 @@ pub(crate) fn check(
             "--gateway: there can be one for IPv4 and one for IPv6",
         ));
     }
-    hioload_bypass::check_addresses(&bypass.stack, listen).map_err(failure)
+    hioload_bypass::check_addresses(&bypass.stack, listen)
+        .map(drop)
+        .map_err(failure)
 }
 
 /// An error of the library, with the flag that it concerns.

@@ -145,7 +145,7 @@ mod tests {
             found.map(|(_, setting)| setting.toml_default())
         };
         assert_eq!(default("max_connections").as_deref(), Some("100000"));
-        assert_eq!(default("max_message").as_deref(), Some("\"16MiB\""));
+        assert_eq!(default("max_message").as_deref(), Some("\"1MiB\""));
         assert_eq!(default("stats").as_deref(), Some("false"));
         assert_eq!(default("listen").as_deref(), Some("[\"127.0.0.1:9001\"]"));
     }

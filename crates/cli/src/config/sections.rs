@@ -13,9 +13,9 @@ use super::declaration::{Change, Section, Setting};
 use super::text;
 use super::values::{
     Accepts, AllowHost, AllowOrigin, AtLeastOne, AutoOff, BusyPoll, Control, Deflate, EalArguments,
-    Gateway, Interface, LcoreSet, Listen, LogFilter, LogFormat, Mac, Mbufs, Mtu, NetworkValue,
+    Gateway, Interface, LcoreSet, ListenOn, LogFilter, LogFormat, Mac, Mbufs, Mtu, NetworkValue,
     OwnAddress, PortName, Queues, RingSize, RxChecksum, Size, Span, TransportKind, TrustedProxy,
-    UpTo, Vlan, Within, XdpMode, ZeroCopy,
+    UnixGroup, UnixMode, UpTo, Vlan, Within, XdpMode, ZeroCopy,
 };
 
 // Upper bounds keep a typing error from reaching the allocator. They are far above useful values.
@@ -109,8 +109,11 @@ section! {
     [
         /// The endpoints to listen on; repeatable
         ///
-        /// Port 0 lets the kernel choose a port, which the start line shows.
-        listen: Listen, "ADDR", "127.0.0.1:9001", Start;
+        /// `:PORT` is every address of the machine, IPv4 and IPv6. `0.0.0.0:PORT` is every IPv4 address and `[::]:PORT` every IPv6
+        /// address. `NAME:PORT` is every address of a name, such as localhost. `systemd` takes the sockets that systemd passes, and
+        /// `systemd:NAME` those with this FileDescriptorName; without `listen`, sockets that are passed replace the default. Port 0
+        /// lets the kernel choose a port, which the start line shows.
+        listen: ListenOn, "ADDR", "127.0.0.1:9001", Start;
         /// The origins whose web pages may use the server; `same-origin`: those that came from it; `*`: any; repeatable
         ///
         /// A request with another Origin gets 403. The server's own origin is always allowed: the host and port of the request. Clients
@@ -208,7 +211,10 @@ section! {
         max_handshake: UpTo<Size, MOST_BUFFER>, "SIZE", "8KiB", Running,
             beyond "the request is answered with 431";
         /// Bytes of a message after reassembly and inflation
-        max_message: UpTo<Size, MOST_BYTES>, "SIZE", "16MiB", UpToStart,
+        ///
+        /// A message is handled in one piece, and the other connections of the lcore wait for that: a larger bound makes the longest
+        /// wait longer.
+        max_message: UpTo<Size, MOST_BYTES>, "SIZE", "1MiB", UpToStart,
             beyond "the connection is closed with 1009";
         /// Frames of a message
         max_fragments: AtLeastOne<u32>, "N", "131072", Running,
@@ -285,6 +291,10 @@ section! {
         deflate_level: Within<u8, 0, 9>, "0-9", "1", Running;
         /// Messages shorter than this are sent uncompressed
         deflate_threshold: Size, "SIZE", "128", Running;
+        /// Messages longer than this are sent uncompressed
+        ///
+        /// A message is compressed in one piece, and the other connections of the lcore wait for that. Counter `deflate_skipped`.
+        deflate_max: Size, "SIZE", "128KiB", Running;
         /// Memory of an own compressor
         deflate_mem_level: Within<u8, 1, 9>, "1-9", "8", Running;
         /// The server's window, as a power of two
@@ -325,8 +335,15 @@ section! {
         tx_chunk: UpTo<Size, MOST_BUFFER>, "SIZE", "16KiB", Start;
         /// Send buffers of each lcore
         ///
-        /// They are address space; they use memory only while they hold data.
+        /// They are address space; they use memory only while they hold data. One connection may use a quarter of them, and half of what is
+        /// left.
         tx_chunks: UpTo<usize, MOST_SLOTS>, "N", "16384", Start;
+        /// The mode of the files of Unix sockets; `umask`: as the umask leaves it, and 0660 if there is a `unix_group`
+        ///
+        /// A client needs write permission to connect.
+        unix_mode: UnixMode, "MODE", "umask", Start;
+        /// The group of these files; `none`: that of the process
+        unix_group: UnixGroup, "GROUP", "none", Start;
         /// SO_RCVBUF of each connection; 0: the kernel's choice
         recv_buffer: Size, "SIZE", "0", Start;
         /// SO_SNDBUF of each connection; 0: the kernel's choice
@@ -355,7 +372,7 @@ section! {
         queues: Queues, "QUEUES", "all", Start;
         /// The MAC address of the server; `device` is that of the port
         mac: Mac, "MAC", "device", Start;
-        /// The VLAN of the server; `none` is packets without a tag
+        /// The VLAN of the server; `none` is packets without a tag, or with a priority tag (VLAN 0)
         vlan: Vlan, "1-4094", "none", Start;
     }
 }
@@ -456,10 +473,14 @@ section! {
             beyond "the connection is given up";
         /// Silence after which TCP probes the peer; 0: never, since `ping_interval` does the same
         keepalive: Span, "TIME", "0", Start;
-        /// Resets per second in answer to segments of no connection
+        /// Resets per second in answer to segments of no connection, and challenges of resets and SYNs (RFC 5961)
+        ///
+        /// One host gets at most an eighth of them. How many a tenth of a second allows is random, between half and all.
         rst_rate: u32, "N", "1000", Start,
             beyond "the segment is dropped and counted";
-        /// ICMP messages per second
+        /// Echo replies per second
+        ///
+        /// One host gets at most a quarter of them. How many a tenth of a second allows is random, between half and all.
         icmp_rate: u32, "N", "1000", Start,
             beyond "the message is not sent, and is counted";
     }
@@ -483,6 +504,16 @@ section! {
         turn_events: AtLeastOne<usize>, "N", "256", Running;
         /// Messages taken from one connection in one turn
         turn_messages: AtLeastOne<usize>, "N", "1024", Running;
+        /// The time of one turn of the loop; 0: no bound
+        ///
+        /// Messages, commands and timers that are left wait for the next turn, behind other connections. Counter `turns_cut`.
+        turn_time: Span, "TIME", "250us", Running;
+        /// The time of one connection in one turn; 0: no bound
+        ///
+        /// The rest of its messages waits for the next turn. A message that inflates to much is inflated over several turns.
+        visit_time: Span, "TIME", "100us", Running;
+        /// Time after which an lcore that does not finish a turn is logged, and GET /healthz returns 503; 0: never
+        watchdog: Span, "TIME", "1s", Running;
     }
 }
 

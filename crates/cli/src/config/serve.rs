@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use hioload_lcore::topology::Topology;
 use hioload_ws::deflate::{DeflateConfig, Sharing};
 use hioload_ws::{
-    Config, Endpoint, Hosts, Lcores, Limits, Networks, Origins, Proxies, ProxyProtocol,
-    RealIpHeader, ServerOptions, SocketOptions, Tunables,
+    Config, Hosts, Lcores, Limits, Networks, Origins, Proxies, ProxyProtocol, RealIpHeader,
+    ServerOptions, SocketOptions, Tunables,
 };
 
 use super::Settings;
@@ -16,7 +16,7 @@ use super::sections::{
     AfXdpArgs, DeflateArgs, DpdkArgs, EngineArgs, LimitArgs, ServerArgs, SocketArgs,
 };
 use super::values::{
-    AllowHost, AllowOrigin, Control, Deflate, LogFilter, LogFormat, NetworkValue, Size,
+    AllowHost, AllowOrigin, Control, Deflate, ListenOn, LogFilter, LogFormat, NetworkValue, Size,
     TransportKind, TrustedProxy,
 };
 use crate::Failure;
@@ -26,6 +26,12 @@ use crate::Failure;
 pub(crate) struct ServeConfig {
     /// The engine's options.
     pub server: ServerOptions,
+    /// The sockets of systemd to listen on besides: all, or those of a name.
+    pub systemd: Vec<Option<String>>,
+    /// Whether the operator chose the listeners.
+    pub listen_set: bool,
+    /// The group of the files of Unix sockets.
+    pub unix_group: Option<String>,
     /// The transport.
     pub transport: TransportKind,
     /// For transports with user-space TCP.
@@ -67,10 +73,18 @@ impl ServeConfig {
             socket_options.huge_pages = huge_pages;
         }
 
-        let listen = match server.listen {
-            Some(list) if !list.is_empty() => list.into_iter().map(|listen| listen.0).collect(),
-            _ => vec![Endpoint::Tcp(SocketAddr::from(([127, 0, 0, 1], 9001)))],
-        };
+        let wanted = server.listen.unwrap_or_default();
+        let listen_set = !wanted.is_empty();
+        let (mut listen, mut systemd) = (Vec::new(), Vec::new());
+        for wanted in wanted {
+            match wanted {
+                ListenOn::Socket(socket) => listen.push(socket),
+                ListenOn::Systemd(name) => systemd.push(name),
+            }
+        }
+        if !listen_set {
+            listen.push(SocketAddr::from(([127, 0, 0, 1], 9001)).into());
+        }
         let lcores = server.lcores.map_or(Lcores::Auto, |lcores| lcores.0);
         let mut options = ServerOptions::new()
             .lcores(lcores)
@@ -79,6 +93,9 @@ impl ServeConfig {
         options.listen = listen;
         Self {
             server: options,
+            systemd,
+            listen_set,
+            unix_group: sockets.unix_group.and_then(|group| group.0),
             transport: server.transport.unwrap_or(TransportKind::Sockets),
             bypass: BypassSettings::new(bypass, &tcp),
             af_xdp,
@@ -96,6 +113,11 @@ impl ServeConfig {
     /// # Errors
     /// Code 2, and the flag to change.
     pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.transport != TransportKind::Sockets && !self.systemd.is_empty() {
+            return Err(Failure::usage(
+                "--listen systemd needs --transport sockets: user-space TCP has no sockets of the kernel",
+            ));
+        }
         bypass::check(
             self.transport,
             &self.bypass,
@@ -241,6 +263,7 @@ fn deflate_from(args: &DeflateArgs) -> Option<DeflateConfig> {
     set! {
         config.level => within(args.deflate_level);
         config.threshold => args.deflate_threshold.map(|size| size.0);
+        config.max => args.deflate_max.map(|size| size.0);
         config.mem_level => within(args.deflate_mem_level);
         config.server_max_window_bits => within(args.deflate_server_window_bits);
         config.client_max_window_bits => within(args.deflate_client_window_bits);
@@ -273,6 +296,9 @@ pub(super) fn tunables(settings: &Settings) -> Tunables {
         tunables.drain_deadline => span(drain.drain_deadline);
         tunables.turn_events => within(engine.turn_events);
         tunables.turn_messages => within(engine.turn_messages);
+        tunables.turn_time => span(engine.turn_time);
+        tunables.visit_time => span(engine.visit_time);
+        tunables.watchdog => span(engine.watchdog);
     }
     tunables
 }
@@ -298,6 +324,7 @@ fn sockets_from(args: &SocketArgs) -> SocketOptions {
         options.tx_chunk => bytes(args.tx_chunk);
         options.tx_chunks => within(args.tx_chunks);
     }
+    options.unix_mode = args.unix_mode.and_then(|mode| mode.0);
     let size = |size: Option<Size>| size.map(|size| size.0).filter(|bytes| *bytes > 0);
     options.recv_buffer = size(args.recv_buffer);
     options.send_buffer = size(args.send_buffer);

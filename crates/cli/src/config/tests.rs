@@ -57,6 +57,32 @@ fn each_flag_means_the_same_as_its_key() {
     }
 }
 
+/// The document is written by hand: its defaults, and the settings that it has, must be those of the declarations.
+#[test]
+fn the_tables_of_limits_in_the_documents_have_the_declared_defaults() {
+    let document = include_str!("../../../../docs/operations.md");
+    let rows = document.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| `")?.split("` | `");
+        let (key, rest) = (cells.next()?, cells.next()?);
+        let default = rest.split('`').next()?;
+        settings().find(|(_, setting)| setting.key == key)?;
+        Some((key, default))
+    });
+    let mut found = BTreeSet::new();
+    for (key, default) in rows {
+        let declared = settings().find(|(_, setting)| setting.key == key);
+        let declared = declared.map(|(_, setting)| setting.default);
+        assert_eq!(Some(default), declared, "{key} in docs/operations.md");
+        assert!(found.insert(key), "{key} is in docs/operations.md twice");
+    }
+    for (section, setting) in settings() {
+        if section == "limits" {
+            let key = setting.key;
+            assert!(found.contains(key), "{key} is not in docs/operations.md");
+        }
+    }
+}
+
 #[test]
 fn a_flag_wins_over_the_file() {
     let file = file::parse("[limits]\nmax_message = \"1MiB\"\nmessage_rate = 7\n").expect("right");
@@ -118,7 +144,7 @@ fn an_error_in_the_file_names_its_line() {
         (
             "[server]\nlisten = [\"127.0.0.1:1\",\n  \"nowhere\"]\n",
             3,
-            "listen: 'nowhere': expected ADDR:PORT, [IPV6]:PORT or unix:/path",
+            "listen: 'nowhere': expected :PORT, ADDR:PORT",
         ),
         ("[server]\nidle = \"lazy\"\n", 2, "idle: 'lazy': "),
         ("[server]\nstats = \"perhaps\"\n", 2, "stats: 'perhaps': "),
@@ -148,7 +174,8 @@ fn the_reference_holds_the_defaults() {
     let mut written = ServeConfig::new(reference);
     let mut unset = ServeConfig::new(Settings::default());
     assert!(written.max_connections_set && !unset.max_connections_set);
-    written.max_connections_set = false;
+    assert!(written.listen_set && !unset.listen_set);
+    (written.max_connections_set, written.listen_set) = (false, false);
     // These hold the settings as they were given; the library has the defaults.
     for config in [&mut written, &mut unset] {
         config.af_xdp = AfXdpArgs::default();
@@ -215,7 +242,7 @@ fn proxies_are_trusted_by_name_alone() {
 }
 
 /// Texts of which each setting accepts at least one that is not its default.
-const VALUES: [&str; 34] = [
+const VALUES: [&str; 35] = [
     "9",
     "600",
     "transparent",
@@ -242,6 +269,7 @@ const VALUES: [&str; 34] = [
     "none",
     "dpdk",
     "auto",
+    "0600",
     "eth0",
     "-m 1",
     "127.0.0.1:1",

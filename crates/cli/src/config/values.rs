@@ -14,7 +14,7 @@ pub(crate) use amounts::{AtLeastOne, Size, Span, UpTo, Within};
 pub(crate) use choices::{
     AutoOff, Deflate, LogFormat, ReferenceFormat, RxChecksum, TransportKind, XdpMode, ZeroCopy,
 };
-pub(crate) use network::{Gateway, Listen, Mac, NetworkValue, OwnAddress, PeerFilter, Vlan};
+pub(crate) use network::{Gateway, ListenOn, Mac, NetworkValue, OwnAddress, PeerFilter, Vlan};
 pub(crate) use pages::{AllowHost, AllowOrigin, TrustedProxy};
 pub(crate) use port::{BusyPoll, EalArguments, Interface, Mbufs, Mtu, PortName, Queues, RingSize};
-pub(crate) use process::{Control, LcoreSet, LogFilter};
+pub(crate) use process::{Control, LcoreSet, LogFilter, UnixGroup, UnixMode};

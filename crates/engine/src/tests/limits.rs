@@ -400,6 +400,24 @@ fn peers_that_do_not_read_leave_send_memory_to_those_that_do() {
 }
 
 #[test]
+fn a_few_large_replies_that_are_not_read_leave_send_memory_to_the_rest() {
+    // The pool of the fake has 16 MiB. The replies are queued before anything shows that their peers do not read.
+    let mut lab = Lab::new(limited(|l| l.send_queue = 4 << 20));
+    let bystander = lab.open();
+    let stalled: Vec<_> = (0..16).map(|_| lab.open()).collect();
+    for id in &stalled {
+        lab.io().set_window(*id, 0);
+        lab.send(*id, OpCode::Binary, &vec![7; 3 << 20]);
+        lab.say(bystander, "fine");
+        assert_eq!(lab.frames(bystander), ["text fine"]);
+        lab.send(bystander, OpCode::Binary, &[7; 50_000]);
+        assert_eq!(lab.frames(bystander), ["binary 50000"]);
+    }
+    assert!(lab.totals().closed_slow > 0, "those that found no room");
+    assert!(lab.io().is_open(bystander));
+}
+
+#[test]
 fn a_peer_that_does_not_read_costs_no_system_call_for_each_message() {
     let mut lab = Lab::new(Config::default());
     let (id, other) = (lab.open(), lab.open());

@@ -1,5 +1,6 @@
 //! The engine on a scripted network and a clock that the test holds: a `Lab` is one lcore, turned by hand.
 
+mod bounds;
 mod client;
 mod group;
 mod layers;
@@ -211,6 +212,9 @@ impl Handler for Probe {
     }
 }
 
+/// Connections that a lab has room for.
+const SLOTS: usize = 1024;
+
 /// One lcore on a fake network.
 pub(super) struct Lab<H: Handler = Probe> {
     pub(super) lcore: Lcore<Fake, H>,
@@ -229,18 +233,22 @@ impl Lab {
     }
 
     pub(super) fn mesh(lcores: usize, config: Config) -> Vec<Self> {
-        Self::build(lcores, config, |probe| probe)
+        Self::build(lcores, config, |probe| probe, SLOTS)
     }
 }
 
 impl<H: Handler<Event = String>> Lab<H> {
     /// One lcore with a handler that `make` makes from a probe.
     pub(super) fn around(config: Config, make: impl Fn(Probe) -> H) -> Self {
-        Self::build(1, config, make).pop().expect("one lcore")
+        Self::build(1, config, make, SLOTS)
+            .pop()
+            .expect("one lcore")
     }
 
-    fn build(lcores: usize, config: Config, make: impl Fn(Probe) -> H) -> Vec<Self> {
-        let options = FakeOptions::default().send_queue(64 << 20);
+    fn build(lcores: usize, config: Config, make: impl Fn(Probe) -> H, slots: usize) -> Vec<Self> {
+        let options = FakeOptions::default()
+            .send_queue(64 << 20)
+            .max_connections(slots);
         let counters = CountersHandle::new::<Fake>(lcores);
         let (inits, _) = prepare(
             &Arc::new(config),

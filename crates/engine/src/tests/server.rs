@@ -38,6 +38,61 @@ fn a_panic_while_a_handler_is_made_ends_the_server() {
     );
 }
 
+/// Does not finish its turn until the test lets it, at an event.
+struct Blocks(mpsc::Receiver<()>);
+
+impl Handler for Blocks {
+    type Conn = ();
+    type Event = ();
+
+    fn new_conn(&mut self) {}
+
+    fn on_message(&mut self, (): &mut (), _: &mut impl Context<Event = ()>, _: Message<'_>) {}
+
+    fn on_lcore_event(&mut self, _: &mut impl LcoreContext<Event = ()>, (): ()) {
+        let _ = self.0.recv();
+    }
+}
+
+#[test]
+fn an_lcore_that_does_not_finish_its_turn_is_stalled_until_it_does() {
+    let (release, held) = mpsc::channel();
+    let held = std::sync::Mutex::new(Some(held));
+    let mut config = Config::default();
+    config.tunables.watchdog = Duration::from_millis(200);
+    config.tunables.idle = hioload_lcore::Idle::Block;
+    let server = Server::bind(ServerOptions::new().lcores(2).config(config)).unwrap();
+    let counters = server.counters();
+    let running = server
+        .start(move |lcore| {
+            let held = (lcore == 1).then(|| held.lock().unwrap().take()).flatten();
+            Blocks(held.unwrap_or_else(|| mpsc::channel().1))
+        })
+        .unwrap();
+    let becomes = |count: usize| {
+        let seen = (0..10_000).any(|_| {
+            std::thread::sleep(Duration::from_millis(1));
+            counters.stalled() == count
+        });
+        assert!(seen, "{count} stalled lcores");
+    };
+    // The other lcore sleeps, and is not stalled.
+    for times in 1..=2 {
+        running.remote().post(1, ()).unwrap();
+        becomes(1);
+        assert_eq!(counters.each().nth(1).unwrap().stalls, times);
+        release.send(()).unwrap();
+        becomes(0);
+    }
+    // It can be turned off while the server runs.
+    let mut tunables = (*running.remote().tunables()).clone();
+    tunables.watchdog = Duration::ZERO;
+    running.remote().reconfigure(tunables).unwrap();
+    running.remote().stop_now();
+    drop(release);
+    running.join().unwrap();
+}
+
 #[test]
 fn a_server_runs_on_the_transports_that_it_is_given() {
     let (made_tx, made) = mpsc::channel();

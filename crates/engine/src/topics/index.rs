@@ -83,7 +83,7 @@ pub(crate) struct Index {
     lists: Vec<Vec<u32>>,
     free_lists: Vec<u32>,
     keys: RandomState,
-    /// Bytes in use, without the heads.
+    /// Bytes in use: nodes and subscriptions with the head of a hash chain for each, and the lists of subscribers.
     bytes: usize,
     budget: usize,
     /// Scratch of `matches`: the nodes of one depth, and of the next.

@@ -18,11 +18,15 @@ fn an_upgrade_carries_path_headers_subprotocol_and_source() {
 
     let upgrade = Upgrade::new("/peer").source("10.1.2.3:4".parse().unwrap());
     let response = net
-        .connect(upgrade.origin("https://a.example"))
+        .connect(upgrade.clone().origin("http://test"))
         .expect_open()
         .response()
         .unwrap();
     assert_eq!(response.header("X-Peer"), Some("10.1.2.3:4"));
+    // A page of another origin.
+    let foreign = upgrade.origin("https://a.example");
+    assert_eq!(net.connect(foreign).expect_refused().status, 403);
+    assert_eq!(net.totals().rejected_origin, 1);
 }
 
 #[test]

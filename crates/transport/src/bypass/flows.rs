@@ -2,8 +2,8 @@
 
 use hioload_device::Device;
 
-use super::Bypass;
-use crate::{FlowDetails, FlowInfo, Wanted};
+use super::{Bypass, conn_of};
+use crate::{ConnId, FlowDetails, FlowInfo, Wanted};
 
 /// Slots that one call examines.
 const SLOTS_AT_ONCE: u32 = 4096;
@@ -32,7 +32,7 @@ impl<D: Device> Bypass<D> {
             let Some(info) = self.stack.info(flow) else {
                 continue;
             };
-            let mut row = row(&info);
+            let mut row = row(conn_of(flow), &info);
             if wanted.details {
                 row.details = self.stack.details(flow).map(details);
                 rows.push(row);
@@ -46,10 +46,12 @@ impl<D: Device> Bypass<D> {
 
 // What an operator sees is defined by the contract, so that a user of sockets alone does not need the TCP crate.
 
-fn row(info: &hioload_tcp::FlowInfo) -> FlowInfo {
+fn row(conn: ConnId, info: &hioload_tcp::FlowInfo) -> FlowInfo {
     FlowInfo {
         local: info.local,
         peer: info.peer,
+        conn,
+        client: None,
         state: info.state,
         recv_queue: info.recv_queue,
         send_queue: info.send_queue,

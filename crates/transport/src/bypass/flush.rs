@@ -12,6 +12,8 @@ use crate::{Closed, ConnId, Driver};
 
 /// Slices of a queue looked at together.
 const SLICES: usize = 16;
+/// An estimate of the time to hand a connection's bytes over and send the segments, in nanoseconds.
+const HANDOVER_COST: u32 = 300;
 
 impl<D: Device> Bypass<D> {
     /// Moves queued bytes to the flow, then finishes or closes the connection if that was requested.
@@ -24,6 +26,7 @@ impl<D: Device> Bypass<D> {
         if entry.flags.any(flag::DEAD | flag::CONNECTING) {
             return;
         }
+        driver.spend(HANDOVER_COST);
         let closing = entry.flags.any(flag::CLOSE);
         let mut handed = self.table.take_staged(id);
         let mut empty = true;

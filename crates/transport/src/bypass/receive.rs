@@ -16,13 +16,19 @@ const SILENT: u32 = flag::DEAD | flag::CLOSE | flag::PAUSED | flag::ACCEPT_PENDI
 pub(super) struct Turn {
     pub(super) events: usize,
     pub(super) accepts: usize,
+    /// Listed connections visited.
+    pub(super) visited: usize,
     pub(super) activity: Activity,
 }
 
 impl<D: Device> Bypass<D> {
     /// Offers the driver the flows of the accept queue.
     pub(super) fn accept_waiting<Dr: Driver>(&mut self, driver: &mut Dr, turn: &mut Turn) {
+        let begun = turn.accepts;
         while turn.accepts > 0 && self.may_accept() {
+            if turn.accepts < begun && driver.is_exhausted() {
+                return;
+            }
             let Some(id) = self.accept_queue.pop_front() else {
                 return;
             };
@@ -85,7 +91,8 @@ impl<D: Device> Bypass<D> {
         let id = conn_of(flow);
         if flags.contains(EventFlags::ACCEPTED) {
             self.table.open(id, 0, flag::ACCEPT_PENDING);
-            if turn.accepts > 0 && self.accepting && self.accept_queue.is_empty() {
+            let room = turn.accepts > 0 && !driver.is_exhausted();
+            if room && self.accepting && self.accept_queue.is_empty() {
                 self.accept_one(driver, id, turn);
             } else {
                 self.accept_queue.push_back(id);
@@ -145,7 +152,8 @@ impl<D: Device> Bypass<D> {
         if entry.flags.any(SILENT | flag::LISTED) {
             return;
         }
-        if turn.events == 0 {
+        // The payload is in the ring as well, and is presented from there in a later turn.
+        if turn.events == 0 || driver.is_exhausted() {
             self.table.list(id);
             return;
         }

@@ -11,7 +11,7 @@ use hioload_tcp::StackStats;
 
 use super::receive::Turn;
 use super::{Bypass, conn_of, flow_of};
-use crate::table::{Owner, flag};
+use crate::table::{Owner, REPORTED_FIRST, flag};
 use crate::{
     Activity, Budget, Closed, ConnId, Connections, Driver, Endpoint, Features, FlowInfo, Peer,
     SendError, Transport, TransportStats, Waker, Wanted,
@@ -67,7 +67,7 @@ impl<D: Device> Connections for Bypass<D> {
         let n = n.min(lent);
         if to == id && n > 0 {
             self.stack.commit(flow_of(id), n);
-            self.table.stage(id, n);
+            self.table.stage(id, n, false);
         }
     }
 
@@ -101,7 +101,7 @@ impl<D: Device> Connections for Bypass<D> {
             if self.stack.send_room(flow) >= payload.len() {
                 let n = self.stack.send(flow, &payload);
                 debug_assert_eq!(n, payload.len(), "the ring had room");
-                self.table.stage(id, n);
+                self.table.stage(id, n, true);
                 return Ok(());
             }
         }
@@ -179,6 +179,7 @@ impl<D: Device> Transport for Bypass<D> {
         let mut turn = Turn {
             events: budget.events,
             accepts: budget.accepts,
+            visited: 0,
             activity: Activity::default(),
         };
         self.stats.reads += u64::from(self.stack.receive(now) > 0);
@@ -186,7 +187,7 @@ impl<D: Device> Transport for Bypass<D> {
             self.next_device_stats = now + DEVICE_STATS_INTERVAL;
             self.read_device_stats();
         }
-        turn.activity.events += self.report(driver);
+        turn.activity.events += self.report(driver, REPORTED_FIRST);
         self.accept_waiting(driver, &mut turn);
         // Listed connections have half of the budget before the burst, and after it the part that the burst did not use.
         let listed = self.table.ready.len();
@@ -207,7 +208,7 @@ impl<D: Device> Transport for Bypass<D> {
         self.update_backlog();
 
         let mut activity = turn.activity;
-        activity.events += self.report(driver);
+        activity.events += self.report(driver, usize::MAX);
         activity.more = self.table.has_more() || self.may_accept();
         self.stats.bytes_in += activity.bytes_in as u64;
         activity
@@ -216,6 +217,10 @@ impl<D: Device> Transport for Bypass<D> {
     fn flush<Dr: Driver>(&mut self, driver: &mut Dr) {
         self.flush_dirty(driver);
         self.stack.transmit();
+    }
+
+    fn has_unflushed(&self) -> bool {
+        self.table.has_unflushed()
     }
 
     fn set_accepting(&mut self, on: bool) {
@@ -262,9 +267,12 @@ impl<D: Device> Transport for Bypass<D> {
 impl<D: Device> Bypass<D> {
     fn visit_listed<Dr: Driver>(&mut self, driver: &mut Dr, most: usize, turn: &mut Turn) {
         for _ in 0..most {
-            if turn.events == 0 {
+            // The first one in any case: a burst may have exhausted the driver in every turn.
+            let exhausted = turn.visited > 0 && driver.is_exhausted();
+            if turn.events == 0 || exhausted {
                 return;
             }
+            turn.visited += 1;
             let Some(id) = self.table.ready.pop_front() else {
                 return;
             };

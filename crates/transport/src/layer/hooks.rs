@@ -22,8 +22,9 @@ pub trait Layer: Sized {
         false
     }
 
-    /// Presents bytes that earlier turns left in the layer, on at most `budget` connections. Runs at the beginning of each
-    /// dispatch, before the transport below has its turn. Counts its calls to `above` in `activity.events`.
+    /// Presents bytes that earlier turns left in the layer, on at most `budget` connections and until `above`
+    /// [is exhausted](Driver::is_exhausted). Runs at the beginning of each dispatch, before the transport below has its turn.
+    /// Counts its calls to `above` in `activity.events`.
     #[inline]
     fn dispatch<C: Connections, D: Driver>(
         &mut self,

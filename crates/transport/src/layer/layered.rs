@@ -85,6 +85,14 @@ impl<L: Layer, D: Driver> Driver for Upward<'_, L, D> {
         self.above.prefetch(index);
     }
     #[inline]
+    fn is_exhausted(&self) -> bool {
+        self.above.is_exhausted()
+    }
+    #[inline]
+    fn spend(&mut self, nanos: u32) {
+        self.above.spend(nanos);
+    }
+    #[inline]
     fn on_closed<C: Connections>(&mut self, io: &mut C, id: ConnId, why: Closed) {
         self.layer.on_closed(io, self.above, id, why);
     }
@@ -139,6 +147,10 @@ impl<T: Transport, L: Layer> Transport for Layered<T, L> {
             above: driver,
         };
         below.flush(&mut upward);
+    }
+
+    fn has_unflushed(&self) -> bool {
+        self.below.has_unflushed()
     }
 
     fn set_accepting(&mut self, on: bool) {

@@ -9,17 +9,22 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hioload_mem::{HugePages, Pool, PoolOptions};
+use hioload_mem::{Pool, PoolOptions};
 use mio::{Events, Interest, Poll, Token};
 
-use crate::setters::setters;
 use crate::streams::{Accepted, Event, Network, Ready, Streams};
 use crate::{ConnId, Endpoint, Waker};
 
+mod listen;
 mod listener;
+mod options;
 mod stream;
+#[cfg(unix)]
+mod unix_file;
 
+pub use listen::{Listen, Listeners};
 pub use listener::BoundListener;
+pub use options::SocketOptions;
 pub use stream::SocketStream;
 
 use listener::Listener;
@@ -30,83 +35,9 @@ const WAKER: Token = Token(usize::MAX);
 const LAST_LISTENER: usize = usize::MAX - 1;
 /// Events taken from the system at once.
 const EVENTS: usize = 1024;
-
-/// Sizes and socket options of one lcore's sockets.
-///
-/// All fields have defaults, and can be assigned or set:
-///
-/// ```
-/// # use hioload_transport::sockets::SocketOptions;
-/// let options = SocketOptions::default()
-///     .max_connections(1000)
-///     .nodelay(false);
-/// ```
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct SocketOptions {
-    /// The most connections at once. A slot uses memory from its first connection on.
-    pub max_connections: usize,
-    /// Bytes of the lcore's receive buffer: the most that one connection receives before the next is visited.
-    pub rx_buffer: usize,
-    /// Bytes of a send chunk.
-    pub tx_chunk: usize,
-    /// Send chunks of the lcore. A chunk uses memory from its first use on. The last quarter is for connections that are not
-    /// blocked.
-    pub tx_chunks: usize,
-    /// The most bytes queued for one connection.
-    pub send_queue: usize,
-    /// The backlog of a listener: connections that the kernel holds until they are accepted.
-    pub backlog: i32,
-    /// TCP_NODELAY: a reply is not delayed until earlier ones are acknowledged.
-    pub nodelay: bool,
-    /// Pages of the send chunks.
-    pub huge_pages: HugePages,
-    /// NUMA node of the send chunks.
-    pub node: Option<u32>,
-    /// SO_RCVBUF; `None`: the kernel tunes the buffer.
-    pub recv_buffer: Option<usize>,
-    /// SO_SNDBUF; `None`: the kernel tunes the buffer.
-    pub send_buffer: Option<usize>,
-    /// Source addresses of the connections that we open, used in turn; those of the other family are skipped. Empty: the
-    /// system chooses. Each can have as many connections to one destination as there are ephemeral ports.
-    pub sources: Vec<IpAddr>,
-}
-
-impl SocketOptions {
-    setters! {
-        max_connections: usize,
-        rx_buffer: usize,
-        tx_chunk: usize,
-        tx_chunks: usize,
-        send_queue: usize,
-        backlog: i32,
-        nodelay: bool,
-        huge_pages: HugePages,
-        node: Option<u32>,
-        recv_buffer: Option<usize>,
-        send_buffer: Option<usize>,
-        sources: Vec<IpAddr>,
-    }
-}
-
-impl Default for SocketOptions {
-    fn default() -> Self {
-        Self {
-            max_connections: 65536,
-            rx_buffer: 64 << 10,
-            tx_chunk: 16 << 10,
-            tx_chunks: 16384,
-            send_queue: 1 << 20,
-            backlog: 4096,
-            nodelay: true,
-            huge_pages: HugePages::Off,
-            node: None,
-            recv_buffer: None,
-            send_buffer: None,
-            sources: Vec::new(),
-        }
-    }
-}
+/// Connections accepted between two polls from a socket that several lcores accept from. The first lcore that wakes up would
+/// otherwise take a whole burst of connections.
+const SHARED_ACCEPTS: usize = 4;
 
 /// The transport over sockets. Not `Send`: made on the thread that uses it.
 pub type Sockets = Streams<SocketNetwork>;
@@ -153,6 +84,8 @@ pub struct SocketNetwork {
     listeners: Vec<Listener>,
     /// The listener that accepted last.
     turn: usize,
+    /// Connections accepted from shared listeners since the last poll.
+    shared_accepts: usize,
     tuning: SocketTuning,
     sources: Vec<IpAddr>,
     /// The source to try next.
@@ -180,6 +113,7 @@ impl SocketNetwork {
             waker,
             listeners: attached,
             turn: 0,
+            shared_accepts: 0,
             tuning,
             sources: options.sources.clone(),
             next_source: 0,
@@ -237,6 +171,13 @@ impl Network for SocketNetwork {
     }
 
     fn poll(&mut self, timeout: Option<Duration>, mut sink: impl FnMut(Event)) -> io::Result<()> {
+        let mut timeout = timeout;
+        if self.shared_accepts >= SHARED_ACCEPTS {
+            // The edge of the connections that were left has been taken already.
+            timeout = Some(Duration::ZERO);
+            sink(Event::Backlog);
+        }
+        self.shared_accepts = 0;
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             result => result?,
@@ -272,11 +213,13 @@ impl Network for SocketNetwork {
         for _ in 0..self.listeners.len() {
             self.turn = (self.turn + 1) % self.listeners.len();
             let listener = &mut self.listeners[self.turn];
-            if !listener.ready {
+            let shared = listener.shared;
+            if !listener.ready || shared && self.shared_accepts >= SHARED_ACCEPTS {
                 continue;
             }
             match listener.socket.accept() {
                 Ok((stream, peer)) => {
+                    self.shared_accepts += usize::from(shared);
                     if let Some(stream) = stream.tcp()
                         && !cfg!(any(target_os = "linux", target_os = "android"))
                     {

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, IoSlice};
 
-use super::{Network, Streams};
+use super::{Network, SEND_COST, Streams};
 use crate::table::flag;
 use crate::table::send_queue::SendQueue;
 use crate::{Closed, ConnId, Driver, TransportStats};
@@ -31,6 +31,7 @@ impl<N: Network> Streams<N> {
         let Some(stream) = &mut entry.own.stream else {
             return;
         };
+        driver.spend(SEND_COST);
         let sent_before = self.stats.bytes_out;
         let sent = match queue {
             Some(queue) => send_all(&mut self.net, stream, queue, &mut self.stats),

@@ -12,6 +12,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use hioload_lcore::Time;
 use hioload_mem::Pool;
 
 use crate::table::{Numbers, Owner, Table, flag};
@@ -32,6 +33,12 @@ use conn::Held;
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// Connections visited between two polls while others are listed: a poll would only list more behind them.
 const UNPOLLED: usize = 64;
+/// The time, at the start of a turn, after which the next one polls.
+const UNPOLLED_TIME: Duration = Duration::from_micros(100);
+/// Estimates of what the driver cannot see, in nanoseconds: a connection accepted, a receive, a send.
+const ACCEPT_COST: u32 = 6_000;
+const RECEIVE_COST: u32 = 1_000;
+const SEND_COST: u32 = 2_500;
 /// Buffers of held bytes kept for reuse.
 const SPARE_HELD: usize = 1024;
 /// The largest buffer of held bytes that is kept for reuse.
@@ -56,6 +63,10 @@ pub struct Streams<N: Network> {
     rx: Vec<u8>,
     /// Connections visited since the last poll.
     unpolled: usize,
+    /// The start of the turn of the last poll; `None` until that turn dispatches.
+    polled: Option<Time>,
+    /// The next `wait` polls, even if connections are listed.
+    poll_due: bool,
     accepting: Accepting,
     // The boxes are what is recycled.
     #[allow(clippy::vec_box)]
@@ -86,6 +97,8 @@ impl<N: Network> Streams<N> {
             numbers,
             rx: vec![0; rx_buffer.max(1)],
             unpolled: 0,
+            polled: None,
+            poll_due: false,
             accepting: Accepting {
                 on: true,
                 backlog: true,

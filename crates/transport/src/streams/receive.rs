@@ -5,7 +5,7 @@ use std::mem;
 use std::time::Instant;
 
 use super::conn::Held;
-use super::{ACCEPT_REST, Accepted, Network, Streams};
+use super::{ACCEPT_COST, ACCEPT_REST, Accepted, Network, RECEIVE_COST, Streams};
 use crate::table::flag;
 use crate::{Activity, Closed, ConnId, Driver, Rest, Taken};
 
@@ -16,14 +16,20 @@ impl<N: Network> Streams<N> {
         budget: usize,
         activity: &mut Activity,
     ) {
-        for _ in 0..budget {
+        for tried in 0..budget {
+            if tried > 0 && driver.is_exhausted() {
+                return;
+            }
             if !self.may_accept() {
                 self.count_full();
                 return;
             }
             self.accepting.rest_until = None;
             match self.net.accept() {
-                Ok(accepted) => self.accept_one(driver, accepted, activity),
+                Ok(accepted) => {
+                    self.accept_one(driver, accepted, activity);
+                    driver.spend(ACCEPT_COST);
+                }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => {
                         self.accepting.backlog = false;
@@ -187,6 +193,7 @@ impl<N: Network> Streams<N> {
             return;
         };
         self.stats.reads += 1;
+        driver.spend(RECEIVE_COST);
         match self.net.recv(stream, &mut self.rx) {
             Ok(0) => {
                 entry.flags.set(flag::END);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use hioload_lcore::Time;
 use hioload_mem::LocalShared;
 
-use super::{Network, Streams, UNPOLLED};
-use crate::table::{Owner, flag};
+use super::{Network, Streams, UNPOLLED, UNPOLLED_TIME};
+use crate::table::{Owner, REPORTED_FIRST, flag};
 use crate::{
     Activity, Budget, Closed, ConnId, Connections, Driver, Endpoint, Features, Peer, SendError,
     Transport, TransportStats, Waker,
@@ -124,10 +124,12 @@ impl<N: Network> Transport for Streams<N> {
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        if !self.table.ready.is_empty() && self.unpolled < UNPOLLED {
+        if !self.table.ready.is_empty() && self.unpolled < UNPOLLED && !self.poll_due {
             return Ok(());
         }
         self.unpolled = 0;
+        self.polled = None;
+        self.poll_due = false;
         let timeout = self.bounded_timeout(timeout);
         if timeout != Some(Duration::ZERO) {
             self.stats.sleeps += 1;
@@ -135,20 +137,26 @@ impl<N: Network> Transport for Streams<N> {
         self.take_edges(Some(timeout))
     }
 
-    fn dispatch<D: Driver>(&mut self, driver: &mut D, budget: Budget, _: Time) -> Activity {
+    fn dispatch<D: Driver>(&mut self, driver: &mut D, budget: Budget, now: Time) -> Activity {
+        let polled = *self.polled.get_or_insert(now);
         let mut activity = Activity::default();
         // Only a poll can fail.
         let _ = self.take_edges(None);
-        activity.events += self.report(driver);
+        activity.events += self.report(driver, REPORTED_FIRST);
         self.accept_waiting(driver, budget.accepts, &mut activity);
-        for _ in 0..self.table.ready.len().min(budget.events) {
+        for visited in 0..self.table.ready.len().min(budget.events) {
+            if visited > 0 && driver.is_exhausted() {
+                break;
+            }
             let Some(id) = self.table.ready.pop_front() else {
                 break;
             };
             self.visit(driver, id, &mut activity);
             self.unpolled += 1;
         }
-        activity.events += self.report(driver);
+        activity.events += self.report(driver, usize::MAX);
+        // A turn that took its whole time is the last one before a poll, and so is one that began long after the last poll.
+        self.poll_due = driver.is_exhausted() || now.saturating_sub(polled) >= UNPOLLED_TIME;
         activity.more = self.table.has_more() || self.may_accept();
         self.stats.bytes_in += activity.bytes_in as u64;
         activity
@@ -157,6 +165,10 @@ impl<N: Network> Transport for Streams<N> {
     fn flush<D: Driver>(&mut self, driver: &mut D) {
         self.net.begin_flush();
         self.flush_dirty(driver);
+    }
+
+    fn has_unflushed(&self) -> bool {
+        self.table.has_unflushed()
     }
 
     fn set_accepting(&mut self, on: bool) {

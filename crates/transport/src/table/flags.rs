@@ -50,6 +50,8 @@ pub(crate) mod flag {
     pub(crate) const QUEUED: u32 = 1 << 19;
     /// It ends by `abort`.
     pub(crate) const ABORT: u32 = 1 << 20;
+    /// It is in the list of connections to which only shared payloads were queued.
+    pub(crate) const FANNED: u32 = 1 << 21;
 }
 
 impl Flags {

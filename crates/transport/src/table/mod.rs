@@ -49,7 +49,7 @@ mod tests;
 
 pub(crate) use flags::flag;
 pub(crate) use numbers::Numbers;
-pub(crate) use owner::Owner;
+pub(crate) use owner::{Owner, REPORTED_FIRST};
 
 use flags::Flags;
 use queues::Queues;
@@ -77,6 +77,9 @@ pub(crate) struct Table<E> {
     pub(crate) ready: VecDeque<ConnId>,
     /// Connections to flush.
     dirty: Vec<ConnId>,
+    /// Connections to flush when there is time: a payload that they share with others was queued. It may be for all connections
+    /// there are, and an answer to one of them must not wait for that.
+    fanned: VecDeque<ConnId>,
     /// Connections whose end the driver has not received.
     ended: VecDeque<(ConnId, Closed)>,
 }
@@ -91,6 +94,7 @@ impl<E: Default> Table<E> {
             bound,
             ready: VecDeque::with_capacity(1024),
             dirty: Vec::with_capacity(1024),
+            fanned: VecDeque::new(),
             ended: VecDeque::new(),
         }
     }
@@ -172,12 +176,17 @@ impl<E> Table<E> {
 
     /// Whether a connection waits for a visit, a flush or the report of its end.
     pub(crate) fn has_work(&self) -> bool {
-        self.has_more() || !self.dirty.is_empty()
+        self.has_more() || !self.dirty.is_empty() || self.has_unflushed()
     }
 
     /// Whether a connection waits for a visit or the report of its end.
     pub(crate) fn has_more(&self) -> bool {
         !self.ready.is_empty() || !self.ended.is_empty()
+    }
+
+    /// Whether a flush has left connections for the next one.
+    pub(crate) fn has_unflushed(&self) -> bool {
+        !self.fanned.is_empty()
     }
 
     /// Lists for a visit.

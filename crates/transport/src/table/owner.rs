@@ -5,6 +5,12 @@ use std::io::ErrorKind;
 use super::{Table, flag};
 use crate::{Closed, ConnId, Connections, Driver};
 
+/// Connections with shared payloads that are flushed even if the driver is exhausted.
+const LEAST_FLUSHED: usize = 32;
+
+/// Connections whose end is reported before the connections that are ready have their turn. More are reported after it.
+pub(crate) const REPORTED_FIRST: usize = 32;
+
 /// A transport whose connections are in a [`Table`].
 pub(crate) trait Owner: Connections + Sized {
     /// What it adds to an entry.
@@ -18,7 +24,8 @@ pub(crate) trait Owner: Connections + Sized {
     /// Hands over what one connection has queued, then finishes or closes it if that was asked for.
     fn flush_one<D: Driver>(&mut self, driver: &mut D, id: ConnId);
 
-    /// Flushes every dirty connection, then reports those that ended.
+    /// Flushes every dirty connection, then as many as there is time for of those to which shared payloads were queued, then
+    /// reports those that ended.
     fn flush_dirty<D: Driver>(&mut self, driver: &mut D) {
         let mut at = 0;
         // What `on_writable` queues is appended, and leaves with this flush too.
@@ -27,13 +34,30 @@ pub(crate) trait Owner: Connections + Sized {
             self.flush_one(driver, id);
         }
         self.table().dirty.clear();
-        self.report(driver);
+        for n in 0..self.table().fanned.len() {
+            if n >= LEAST_FLUSHED && driver.is_exhausted() {
+                break;
+            }
+            let Some(id) = self.table().fanned.pop_front() else {
+                break;
+            };
+            if let Some(entry) = self.table().get_mut(id) {
+                entry.flags.clear(flag::FANNED);
+            }
+            // One that was flushed since, because of an answer, has nothing left.
+            self.flush_one(driver, id);
+        }
+        self.report(driver, usize::MAX);
     }
 
-    /// Reports connections that have ended. Those that end meanwhile are reported by the next call.
-    fn report<D: Driver>(&mut self, driver: &mut D) -> usize {
+    /// Reports at most `most` connections that have ended, until the driver is exhausted. Those that end meanwhile are reported by
+    /// the next call.
+    fn report<D: Driver>(&mut self, driver: &mut D, most: usize) -> usize {
         let mut calls = 0;
-        for _ in 0..self.table().ended.len() {
+        for _ in 0..self.table().ended.len().min(most) {
+            if calls > 0 && driver.is_exhausted() {
+                break;
+            }
             let Some((id, why)) = self.table().ended.pop_front() else {
                 break;
             };

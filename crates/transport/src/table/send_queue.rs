@@ -18,6 +18,11 @@ const COPY_BELOW: usize = 512;
 /// even if its payload is one byte long.
 const SHARED_FREE: usize = 64;
 const BYTES_PER_SHARED: usize = 64;
+/// Chunks that a queue may have whatever the others hold, as long as the pool has one: enough for a few replies.
+const SMALL: usize = 4;
+/// This fraction (1 / N) of the pool's chunks is reserved for queues of at most [`SMALL`] chunks whose connections are not blocked.
+/// Peers that do not read may hold the others for as long as they like, and connections whose peers read are still answered.
+const RESERVED: usize = 4;
 /// A recycled queue keeps tables of at most this many entries.
 const KEEP_ENTRIES: usize = 64;
 
@@ -57,8 +62,8 @@ pub(crate) struct SendQueue {
     bytes: usize,
     shared: usize,
     lent: usize,
-    /// Chunks that it does not take from the pool.
-    leave: usize,
+    /// Its connection is blocked.
+    blocked: bool,
     /// Bytes at the front that lie before the mark.
     before_mark: usize,
 }
@@ -78,9 +83,28 @@ fn room(pool: &Pool, bound: usize, bytes: usize, tail: usize, chunks: usize) -> 
         .min(free.saturating_add(tail.saturating_sub(unused)))
 }
 
+/// Chunks that a queue with `held` chunks may still take from the pool.
+///
+/// Beyond [`SMALL`] chunks and outside of the reserve, a queue may have half as many as are left when it takes one. So a single queue
+/// may have a quarter of the pool, many have an equal part of it, and there is always some left for one more.
+fn chunks_for(pool: &Pool, held: usize, blocked: bool) -> usize {
+    let (left, reserve) = (pool.available(), pool.capacity() / RESERVED);
+    let open = left.saturating_sub(reserve);
+    let small = SMALL
+        .saturating_sub(held)
+        .min(if blocked { open } else { left });
+    let held = held + small;
+    if held < SMALL {
+        return small;
+    }
+    // It takes the chunk after `n` more if 2 * (held + n) < open - n.
+    let open = (left - small).saturating_sub(reserve);
+    small + open.saturating_sub(2 * held).div_ceil(3)
+}
+
 /// The room of a connection that has no queue.
 pub(crate) fn room_when_empty(pool: &Pool, bound: usize) -> usize {
-    room(pool, bound, 0, 0, pool.available())
+    room(pool, bound, 0, 0, chunks_for(pool, 0, false))
 }
 
 impl SendQueue {
@@ -101,9 +125,9 @@ impl SendQueue {
             .map_or(0, |chunk| chunk.buf.len() - chunk.end)
     }
 
-    /// From now on it does not take the last `chunks` chunks of the pool.
-    pub(crate) fn leave(&mut self, chunks: usize) {
-        self.leave = chunks;
+    /// Its connection is blocked, until the queue is empty.
+    pub(crate) fn set_blocked(&mut self) {
+        self.blocked = true;
     }
 
     /// Sets the mark at the end of the queue, or `most` bytes from the front if that is nearer.
@@ -118,7 +142,7 @@ impl SendQueue {
 
     /// Chunks that it may take from the pool.
     fn chunks_left(&self, pool: &Pool) -> usize {
-        pool.available().saturating_sub(self.leave)
+        chunks_for(pool, self.chunks.len(), self.blocked)
     }
 
     /// Bytes that `space` and `commit` are sure to take, in all.
@@ -150,7 +174,7 @@ impl SendQueue {
 
     /// Takes another chunk.
     fn grow(&mut self, pool: &Pool) -> Result<(), SendError> {
-        if self.leave > 0 && self.chunks_left(pool) == 0 {
+        if self.chunks_left(pool) == 0 {
             return Err(SendError::Full);
         }
         let buf = pool.get().ok_or(SendError::Full)?;
@@ -365,7 +389,7 @@ impl SendQueue {
         self.segments.shrink_to(KEEP_ENTRIES);
         self.chunks.shrink_to(KEEP_ENTRIES);
         (self.bytes, self.shared, self.lent) = (0, 0, 0);
-        (self.leave, self.before_mark) = (0, 0);
+        (self.blocked, self.before_mark) = (false, 0);
     }
 }
 

@@ -155,11 +155,13 @@ fn the_mark_moves_with_the_bytes_that_are_sent_or_dropped_before_it() {
 }
 
 #[test]
-fn chunks_can_be_left_to_others() {
-    let pool = pool(4, 64);
+fn a_blocked_connection_leaves_a_quarter_to_others() {
+    let pool = pool(8, 64);
     let mut queue = SendQueue::default();
     assert_eq!(write(&mut queue, &pool, 1000, &[1; 64]), 64);
-    queue.leave(2);
+    let mut others = SendQueue::default();
+    assert_eq!(write(&mut others, &pool, 1000, &[1; 256]), 256);
+    queue.set_blocked();
     assert!((1..=64).contains(&queue.room(&pool, 1000)));
     assert_eq!(write(&mut queue, &pool, 1000, &[2; 200]), 64);
     assert_eq!((pool.available(), queue.room(&pool, 1000)), (2, 0));
@@ -169,9 +171,30 @@ fn chunks_can_be_left_to_others() {
         .push_shared(&pool, small.clone(), false, 1000)
         .unwrap();
     assert_eq!((pool.available(), small.strong_count()), (2, 2));
-    // After `clear`, a write can use all chunks.
+    // After `clear`, a write can use the last chunks too.
     queue.clear();
     assert_eq!(write(&mut queue, &pool, 1000, &[3; 300]), 256);
+    assert_eq!(pool.available(), 0);
+}
+
+#[test]
+fn a_few_queues_cannot_take_the_pool() {
+    const BOUND: usize = 1 << 20;
+    let pool = pool(1024, 64);
+    // None is blocked yet: each is given more than it may hold.
+    let mut queues: Vec<_> = (0..40).map(|_| SendQueue::default()).collect();
+    let much = [0; 512 * 64];
+    let taken: Vec<usize> = queues
+        .iter_mut()
+        .map(|queue| write(queue, &pool, BOUND, &much) / 64)
+        .collect();
+    assert_eq!(taken[0], 256, "a quarter of the pool");
+    assert!(taken.is_sorted_by(|one, next| one >= next), "{taken:?}");
+    assert!(taken[39] >= 4, "{taken:?}");
+    assert!(pool.available() >= 1024 / 8, "{taken:?}");
+    // The reserve is for those that need little.
+    let mut small = SendQueue::default();
+    assert_eq!(write(&mut small, &pool, BOUND, &[0; 200]), 200);
 }
 
 #[test]

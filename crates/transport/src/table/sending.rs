@@ -1,15 +1,14 @@
 //! The sending side of a connection.
 
+use std::collections::VecDeque;
+
 use hioload_mem::{LocalShared, Pool};
 
+use super::flags::Flags;
 use super::queues::Queued;
 use super::send_queue::{SendQueue, room_when_empty};
 use super::{Entry, Table, flag};
 use crate::{ConnId, SendError};
-
-/// This fraction (1 / N) of the pool's chunks is reserved for connections that are not blocked: peers that do not read may hold
-/// the others for as long as they like, and connections whose peers read are still answered.
-const RESERVED_FOR_UNBLOCKED: usize = 4;
 
 /// The steps that remain after a connection has sent all its queued bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,6 +19,24 @@ pub(crate) struct Drained {
     pub(crate) close: bool,
     /// Call `on_writable`, if neither failed.
     pub(crate) writable: bool,
+}
+
+/// Lists a connection for a flush.
+#[inline]
+fn to_flush(
+    flags: &mut Flags,
+    shared: bool,
+    id: ConnId,
+    dirty: &mut Vec<ConnId>,
+    fanned: &mut VecDeque<ConnId>,
+) {
+    if !shared {
+        if flags.newly(flag::DIRTY) {
+            dirty.push(id);
+        }
+    } else if !flags.any(flag::DIRTY) && flags.newly(flag::FANNED) {
+        fanned.push_back(id);
+    }
 }
 
 impl<E> Entry<E> {
@@ -69,15 +86,26 @@ impl<E> Table<E> {
     }
 
     /// The connection's queue, made if there is none, and what its methods need. Marks for the next flush, unless the
-    /// connection is blocked: then the network reports when it takes bytes again, and an earlier attempt would fail.
-    fn queue(&mut self, id: ConnId) -> Result<(&mut SendQueue, &Pool, usize), SendError> {
+    /// connection is blocked: then the network reports when it takes bytes again, and an earlier attempt would fail. `shared` is
+    /// whether a payload is to be queued that other connections may get as well.
+    fn queue(
+        &mut self,
+        id: ConnId,
+        shared: bool,
+    ) -> Result<(&mut SendQueue, &Pool, usize), SendError> {
         self.sendable(id).ok_or(SendError::Closed)?;
         let entry = self
             .entries
             .get_mut(id.index as usize)
             .ok_or(SendError::Closed)?;
-        if !entry.flags.any(flag::BLOCKED) && entry.flags.newly(flag::DIRTY) {
-            self.dirty.push(id);
+        if !entry.flags.any(flag::BLOCKED) {
+            to_flush(
+                &mut entry.flags,
+                shared,
+                id,
+                &mut self.dirty,
+                &mut self.fanned,
+            );
         }
         if entry.flags.newly(flag::QUEUED) {
             entry.tail = self.queues.take(entry.tail as usize);
@@ -106,19 +134,27 @@ impl<E> Table<E> {
     }
 
     /// Records `n` bytes that went past the queue into the transport's own memory. They leave with the next flush, and
-    /// count in the bound until then. There must be no queue.
+    /// count in the bound until then. There must be no queue. `shared` is whether other connections may get them as well.
     #[inline]
-    pub(crate) fn stage(&mut self, id: ConnId, n: usize) {
-        let Some(entry) = self.get_mut(id) else {
+    pub(crate) fn stage(&mut self, id: ConnId, n: usize, shared: bool) {
+        let Some(entry) = self
+            .entries
+            .get_mut(id.index as usize)
+            .filter(|entry| entry.generation == id.generation && entry.flags.any(flag::LIVE))
+        else {
             return;
         };
         if !entry.flags.any(flag::QUEUED) {
             // A ring is at most a few megabytes.
             entry.tail += n as u32;
         }
-        if entry.flags.newly(flag::DIRTY) {
-            self.dirty.push(id);
-        }
+        to_flush(
+            &mut entry.flags,
+            shared,
+            id,
+            &mut self.dirty,
+            &mut self.fanned,
+        );
     }
 
     /// Bytes staged since the last flush.
@@ -143,7 +179,7 @@ impl<E> Table<E> {
     /// [`send_space`](crate::Connections::send_space) in the queue.
     #[inline]
     pub(crate) fn send_space(&mut self, id: ConnId, want: usize) -> Result<&mut [u8], SendError> {
-        let (queue, pool, bound) = self.queue(id)?;
+        let (queue, pool, bound) = self.queue(id, false)?;
         queue.space(pool, want, bound)
     }
 
@@ -174,7 +210,7 @@ impl<E> Table<E> {
         payload: LocalShared,
         droppable: bool,
     ) -> Result<(), SendError> {
-        let (queue, pool, bound) = self.queue(id)?;
+        let (queue, pool, bound) = self.queue(id, true)?;
         queue.push_shared(pool, payload, droppable, bound)
     }
 
@@ -216,7 +252,6 @@ impl<E> Table<E> {
     /// The network took only a part of the queue, or nothing; `moved` is whether it took something. Returns whether the connection
     /// was not blocked before: the driver receives `on_blocked` then.
     pub(crate) fn blocked(&mut self, id: ConnId, moved: bool) -> bool {
-        let reserved = self.pool.capacity() / RESERVED_FOR_UNBLOCKED;
         let Some((entry, queue)) = self.with_queue(id) else {
             return false;
         };
@@ -225,7 +260,7 @@ impl<E> Table<E> {
             entry.flags.set(flag::MOVED);
         }
         if let Some(queue) = queue {
-            queue.leave(reserved);
+            queue.set_blocked();
         }
         newly
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::SendError;
 
 fn table() -> Table<u32> {
-    let pool = Pool::new(&PoolOptions::new(16, 1024)).unwrap();
+    let pool = Pool::new(&PoolOptions::new(64, 1024)).unwrap();
     Table::new(Vec::with_capacity(8), pool, 4096)
 }
 
@@ -54,7 +54,7 @@ fn staged_bytes_survive_the_making_of_a_queue_and_count_in_its_bound() {
     for index in 0..3 {
         let id = id(index, 0);
         table.open(id, 0, 0);
-        table.stage(id, 100);
+        table.stage(id, 100, false);
         assert_eq!(table.queued(id), 100);
         assert_eq!(table.send_room(id), 3996);
         write(&mut table, id, 50);

@@ -26,13 +26,16 @@ macro_rules! suite {
             $crate::suite!(@in $harness, closing: half_close, finish_then_receive, close_waits_for_the_peer,
                 close_delivers_despite_unread_bytes, abort_is_reported_later, abort_while_blocked, stale_ids,
                 peer_resets, peer_resets_while_paused, refused_accept, refused_and_aborted, write_to_a_dead_peer);
-            $crate::suite!(@in $harness, fairness: event_budget, accept_budget, full_reads_take_turns,
+            $crate::suite!(@in $harness, fairness: event_budget, exhausted_driver, exhausted_flush, accept_budget, full_reads_take_turns,
                 accepting_stops_and_restarts, stop_listening);
         }
     };
     (@in $harness:ty, $module:ident: $($test:ident),*) => {
         $(#[test]
         fn $test() {
+            if !<$harness as $crate::suite::world::Harness>::is_available() {
+                return;
+            }
             $crate::suite::$module::$test::<$harness>();
         })*
     };

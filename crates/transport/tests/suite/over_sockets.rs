@@ -60,6 +60,10 @@ impl<const FAMILY: u8, W: Wrap> Harness for SocketHarness<FAMILY, W> {
     type Wire = Socket;
     const HAS_RESET: bool = FAMILY != UNIX;
 
+    fn is_available() -> bool {
+        FAMILY != IPV6 || hioload_testkit::has_ipv6()
+    }
+
     fn new(setup: Setup) -> Self {
         let buffers = setup.tiny.then_some(4096);
         let options = SocketOptions::default()

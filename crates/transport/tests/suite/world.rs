@@ -48,6 +48,10 @@ pub trait Harness: Sized {
     /// Whether an abort looks different from a close.
     const HAS_RESET: bool;
 
+    /// Whether this machine has what the transport needs.
+    fn is_available() -> bool {
+        true
+    }
     fn new(setup: Setup) -> Self;
     fn io(&mut self) -> &mut Self::Io;
     fn dial(&mut self) -> Self::Wire;
@@ -85,6 +89,9 @@ pub struct Script {
     pub on_end: OnId,
     pub on_writable: OnId,
     pub on_accept: OnId,
+    /// Calls of `on_data` in one dispatch or flush after which the driver is exhausted.
+    pub quota: usize,
+    calls: usize,
     /// Connections that are blocked, and the calls of `on_blocked`.
     blocked: HashSet<ConnId>,
     pub blocked_calls: usize,
@@ -127,6 +134,8 @@ impl Script {
             on_end: Box::new(|_, _| {}),
             on_writable: Box::new(|_, _| {}),
             on_accept: Box::new(|_, _| {}),
+            quota: usize::MAX,
+            calls: 0,
             blocked: HashSet::new(),
             blocked_calls: 0,
             open: HashMap::new(),
@@ -168,10 +177,15 @@ impl Driver for Script {
         assert!(!data.is_empty(), "no bytes for {id}");
         assert!(self.is_open(id), "bytes for {id}, which is not open");
         self.log.push(Note::Data(id, data.to_vec()));
+        self.calls += 1;
         let taken = (self.on_data)(io, id, data);
         // The driver may overwrite the bytes that it consumes.
         data[..taken.bytes].fill(0xdd);
         taken
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.calls >= self.quota
     }
 
     fn on_end<C: Connections>(&mut self, io: &mut C, id: ConnId) {
@@ -231,6 +245,7 @@ impl<H: Harness> World<H> {
     pub fn turn(&mut self) -> Activity {
         let (io, budget) = (self.net.io(), self.budget);
         io.wait(Some(Duration::from_millis(5))).unwrap();
+        self.script.calls = 0;
         let activity = io.dispatch(&mut self.script, budget, self.clock.tick());
         io.flush(&mut self.script);
         activity

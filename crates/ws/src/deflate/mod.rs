@@ -18,12 +18,17 @@
 mod deflater;
 mod inflater;
 pub mod negotiate;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod window;
 
 pub use deflater::{DeflateFailed, Deflater};
-pub use inflater::{InflateError, Inflater, Window};
+pub use inflater::Inflater;
 pub use negotiate::{Agreed, Direction};
+pub use stream::InflateError;
+pub(crate) use stream::Stream;
+pub use window::Window;
 
 /// The smallest window RFC 7692 knows, as a power of two (256 bytes).
 pub const MIN_WINDOW_BITS: u8 = 8;
@@ -59,6 +64,9 @@ pub struct DeflateConfig {
     pub mem_level: u8,
     /// Messages shorter than this many bytes are sent uncompressed.
     pub threshold: usize,
+    /// Messages longer than this many bytes are sent uncompressed as well: a message is compressed in one piece, and everything
+    /// else waits for it.
+    pub max: usize,
     /// The server keeps no context between the messages it sends. As a server: we do so; as a client: we demand it.
     pub server_no_context_takeover: bool,
     /// The client keeps no context between the messages it sends. As a server: we demand it; as a client: we do so.
@@ -85,12 +93,13 @@ impl DeflateConfig {
 }
 
 impl Default for DeflateConfig {
-    /// Shared compressors at level 1, and at most 4 KiB of history for a peer that takes context over.
+    /// Shared compressors at level 1, messages of 128 bytes to 128 KiB, and at most 4 KiB of history for a peer that takes context over.
     fn default() -> Self {
         DeflateConfig {
             level: 1,
             mem_level: 8,
             threshold: 128,
+            max: 128 << 10,
             server_no_context_takeover: false,
             client_no_context_takeover: false,
             server_max_window_bits: MAX_WINDOW_BITS,

@@ -2,26 +2,27 @@
 
 use etherparse::{PacketBuilder, PacketBuilderStep, VlanId};
 
-use super::super::parse::{BAD, CORRECT, MAC, MANY, VERIFIED, VLAN};
+pub(super) use super::super::parse::MAC;
+use super::super::parse::{BAD, CORRECT, MANY, VERIFIED, VLAN};
 use super::{SPLITS, Seed, seed};
 
-const PEER: [u8; 6] = [2, 0, 0, 0, 0, 2];
-const HERE4: [u8; 4] = [10, 77, 0, 1];
-const THERE4: [u8; 4] = [10, 77, 0, 2];
-const HERE6: [u8; 16] = [0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
-const THERE6: [u8; 16] = [0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+pub(super) const PEER: [u8; 6] = [2, 0, 0, 0, 0, 2];
+pub(super) const HERE4: [u8; 4] = [10, 77, 0, 1];
+pub(super) const THERE4: [u8; 4] = [10, 77, 0, 2];
+pub(super) const HERE6: [u8; 16] = [0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+pub(super) const THERE6: [u8; 16] = [0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
 const PAYLOAD: &[u8] = b"GET / HTTP/1.1\r\n";
 const TCP: u8 = 6;
 
-fn v4() -> PacketBuilderStep<etherparse::IpHeaders> {
+pub(super) fn v4() -> PacketBuilderStep<etherparse::IpHeaders> {
     PacketBuilder::ethernet2(PEER, MAC).ipv4(THERE4, HERE4, 64)
 }
 
-fn v6() -> PacketBuilderStep<etherparse::IpHeaders> {
+pub(super) fn v6() -> PacketBuilderStep<etherparse::IpHeaders> {
     PacketBuilder::ethernet2(PEER, MAC).ipv6(THERE6, HERE6, 64)
 }
 
-fn tagged(id: u16) -> PacketBuilderStep<etherparse::IpHeaders> {
+pub(super) fn tagged(id: u16) -> PacketBuilderStep<etherparse::IpHeaders> {
     let id = VlanId::try_new(id).expect("12 bits");
     PacketBuilder::ethernet2(PEER, MAC)
         .single_vlan(id)
@@ -29,7 +30,7 @@ fn tagged(id: u16) -> PacketBuilderStep<etherparse::IpHeaders> {
 }
 
 /// A segment with a payload behind these headers.
-fn segment(headers: PacketBuilderStep<etherparse::IpHeaders>) -> Vec<u8> {
+pub(super) fn segment(headers: PacketBuilderStep<etherparse::IpHeaders>) -> Vec<u8> {
     let mut frame = Vec::new();
     headers
         .tcp(40_000, 9001, 0x1234_5678, 1000)
@@ -41,13 +42,13 @@ fn segment(headers: PacketBuilderStep<etherparse::IpHeaders>) -> Vec<u8> {
 }
 
 /// The frame with other bytes at an offset.
-fn changed(mut frame: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
+pub(super) fn changed(mut frame: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
     frame[at..at + bytes.len()].copy_from_slice(bytes);
     frame
 }
 
 /// The IPv6 segment behind these extension headers, whose types come first.
-fn extended(headers: &[(u8, &[u8])]) -> Vec<u8> {
+pub(super) fn extended(headers: &[(u8, &[u8])]) -> Vec<u8> {
     let mut frame = segment(v6());
     let next = |n: usize| headers.get(n).map_or(TCP, |header| header.0);
     frame[20] = next(0);
@@ -63,7 +64,7 @@ fn extended(headers: &[(u8, &[u8])]) -> Vec<u8> {
 }
 
 /// The IPv4 segment behind an IPv4 header with options.
-fn with_options() -> Vec<u8> {
+pub(super) fn with_options() -> Vec<u8> {
     let mut frame = segment(v4());
     frame[14] = 0x47;
     frame[17] += 8;
@@ -112,7 +113,11 @@ fn accepted() -> Vec<Seed> {
         one("v6", 0, &segment(v6())),
         one("v6-many-addresses", MANY, &segment(v6())),
         one("vlan", VLAN, &segment(tagged(5))),
-        one("vlan-any", 0, &segment(tagged(7))),
+        one(
+            "vlan-with-priority",
+            VLAN,
+            &changed(segment(tagged(5)), 14, &[0xe0]),
+        ),
         one("vlan-priority", 0, &segment(tagged(0))),
         one(
             "v6-extension-headers",
@@ -150,6 +155,7 @@ fn refused() -> Vec<Seed> {
         one("source-group", 0, &change(6, &[1])),
         one("vlan-missing", VLAN, &four),
         one("vlan-other", VLAN, &segment(tagged(6))),
+        one("vlan-none", 0, &segment(tagged(666))),
         one("vlan-reserved", 0, &segment(tagged(4095))),
         one("stacked-tags", 0, &segment(stacked)),
         one(
@@ -161,6 +167,11 @@ fn refused() -> Vec<Seed> {
             "service-tag-in-a-vlan",
             VLAN,
             &changed(segment(tagged(5)), 12, &[0x88, 0xa8]),
+        ),
+        one(
+            "source-route",
+            CORRECT,
+            &changed(with_options(), 34, &[131, 7, 4]),
         ),
         one("other-address", CORRECT, &change(30, &[10, 77, 0, 9])),
         one("other-ether-type", 0, &change(12, &[0x88, 0xe5])),

@@ -14,13 +14,21 @@ pub(super) fn config(options: Options) -> Config {
     limits.ping_interval = Duration::from_millis(700);
     limits.idle_timeout = Duration::from_millis(2000);
     limits.send_queue = 64 << 20;
+    limits.message_timeout = Duration::ZERO;
     if !options.exact {
-        limits.send_queue = [1, 300, 5000][usize::from(options.policy)];
-        limits.send_policy = [
+        let policy = usize::from(options.policy);
+        limits.message_timeout = [Duration::from_millis(900), Duration::ZERO][policy % 2];
+        limits.message_min_rate = [0, 100][policy % 2];
+        limits.send_timeout = Duration::from_millis(1200);
+        limits.send_queue = [1, 300, 5000][policy];
+        let policies = [
             SendPolicy::Close,
             SendPolicy::DropNew,
             SendPolicy::DropOldest,
-        ][usize::from(options.policy)];
+        ];
+        limits.send_policy = policies[policy];
+        limits.publish_policy = policies[(policy + 2) % 3];
+        limits.mailbox_bytes = 500;
     }
     let mut config = Config::default();
     match options.limits {

@@ -1,6 +1,8 @@
 //! The client's side of the control socket.
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::collections::BTreeSet;
+use std::io::{self, BufRead, BufReader, Write};
+use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,6 +10,7 @@ use std::time::Duration;
 use crate::Failure;
 use crate::app::control::{Ends, Recorded, Row, Start, default_dirs};
 use crate::cli::{FlowsArgs, TapStartArgs, TapStopArgs};
+use crate::streams;
 
 /// Time for the server to response.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,20 +31,23 @@ pub(crate) fn flows(arguments: &FlowsArgs) -> Result<(), Failure> {
     let mut response = Response::ask(&path, &question)?;
     let start: Start = response.next()?;
     if start.transport == "sockets" {
-        eprintln!("hioload: {}", kernels(&start));
-        return response.rest(|_| Ok(()));
+        streams::note(format_args!("hioload: {}", kernels(&start)));
+        return response.to_the_end();
     }
-    let mut out = io::stdout().lock();
+    let mut out = streams::Lines::new();
     if !arguments.json {
-        shown(writeln!(out, "{}", Row::heading()))?;
+        if out.line(&Row::heading())?.is_break() {
+            return Ok(());
+        }
     }
     response.rest(|line| {
         if arguments.json {
-            return shown(writeln!(out, "{line}"));
+            return out.line(line);
         }
         let row: Row = serde_json::from_str(line).map_err(unreadable)?;
-        shown(writeln!(out, "{}", row.text()))
-    })
+        out.line(&row.text())
+    })?;
+    out.end()
 }
 
 /// Starts recording packets.
@@ -59,8 +65,9 @@ pub(crate) fn tap_start(arguments: &TapStartArgs) -> Result<(), Failure> {
         .ok_or_else(|| Failure::usage("--file: the path must be UTF-8 without line breaks"))?;
     let (snaplen, most) = (arguments.snaplen.0, arguments.max_size.0.0);
     let response = Response::ask(&path, &format!("tap start {snaplen} {most} {name}"))?;
-    response.rest(|_| Ok(()))?;
-    shown(writeln!(io::stdout(), "recording to {name}"))
+    response.to_the_end()?;
+    streams::say(&format!("recording to {name}\n"));
+    Ok(())
 }
 
 /// Stops the recording.
@@ -71,8 +78,9 @@ pub(crate) fn tap_stop(arguments: &TapStopArgs) -> Result<(), Failure> {
     let path = socket(arguments.socket.as_deref(), &default_dirs())?;
     let mut response = Response::ask(&path, "tap stop")?;
     let recorded: Recorded = response.next()?;
-    response.rest(|_| Ok(()))?;
-    shown(writeln!(io::stdout(), "{}", recorded.text()))
+    response.to_the_end()?;
+    streams::say(&format!("{}\n", recorded.text()));
+    Ok(())
 }
 
 /// How to list connections of the kernel.
@@ -82,16 +90,10 @@ fn kernels(start: &Start) -> String {
         let port: u16 = port.parse().ok()?;
         Some(format!("sport = :{port}"))
     });
-    let ports = ports.collect::<Vec<_>>().join(" or ");
+    // A port of both families is listed twice.
+    let ports: BTreeSet<String> = ports.collect();
+    let ports = ports.into_iter().collect::<Vec<_>>().join(" or ");
     format!("the kernel has the connections of this server: ss -ti '{ports}' lists them")
-}
-
-/// A closed pipe ends the program without a message.
-fn shown(written: io::Result<()>) -> Result<(), Failure> {
-    match written {
-        Err(why) if why.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
-        written => written.map_err(|why| Failure::run(why).in_context("cannot write")),
-    }
 }
 
 fn unreadable(why: serde_json::Error) -> Failure {
@@ -164,12 +166,24 @@ impl Response {
         serde_json::from_str(&line).map_err(unreadable)
     }
 
-    /// Calls `each` for the remaining lines.
-    fn rest(mut self, mut each: impl FnMut(&str) -> Result<(), Failure>) -> Result<(), Failure> {
+    /// Reads the remaining lines, which have no meaning here.
+    fn to_the_end(self) -> Result<(), Failure> {
+        self.rest(|_| Ok(ControlFlow::Continue(())))
+    }
+
+    /// Calls `each` for the remaining lines, until it breaks.
+    fn rest(
+        mut self,
+        mut each: impl FnMut(&str) -> Result<ControlFlow<()>, Failure>,
+    ) -> Result<(), Failure> {
         loop {
             let line = self.line()?;
             match ends(&line) {
-                None => each(&line)?,
+                None => {
+                    if each(&line)?.is_break() {
+                        return Ok(());
+                    }
+                }
                 Some(Ends { error: None, .. }) => return Ok(()),
                 Some(Ends {
                     error: Some(why), ..

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::Findings;
 use crate::Failure;
 use crate::cli::CheckArgs;
+use crate::streams;
 
 /// Time for EAL to start. Clearing many gigabytes of huge pages takes seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,8 +40,7 @@ pub(super) fn list(arguments: &CheckArgs) -> Result<(), Failure> {
         .map(|port| Seen { text: shown(port) })
         .collect();
     let text = serde_json::to_string(&ports).map_err(Failure::run)?;
-    println!("{text}");
-    Ok(())
+    streams::result(&(text + "\n"))
 }
 
 /// `0 net_af_packet0 (net_af_packet): 02:00:00:00:00:01, node 0, 1 queue, mtu 1500, checksums rx tx, TSO, RSS`

@@ -34,6 +34,9 @@ pub(crate) struct Row {
     pub lcore: u16,
     pub local: String,
     pub peer: String,
+    /// The client, if the peer is a proxy that has named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
     pub state: String,
     pub recv_queue: usize,
     pub send_queue: usize,
@@ -113,6 +116,7 @@ impl Row {
             lcore,
             local: flow.local.to_string(),
             peer: flow.peer.to_string(),
+            client: flow.client.map(|client| client.to_string()),
             state: flow.state.to_owned(),
             recv_queue: flow.recv_queue,
             send_queue: flow.send_queue,
@@ -148,6 +152,9 @@ impl Row {
             millis(self.rto),
             self.retransmits
         ));
+        if let Some(client) = &self.client {
+            more.push_str(&format!(" client:{client}"));
+        }
         if self.orphan {
             more.push_str(" orphan");
         }
@@ -168,7 +175,7 @@ impl Row {
 
 #[cfg(test)]
 mod tests {
-    use hioload_transport::FlowDetails;
+    use hioload_transport::{ConnId, FlowDetails};
 
     use super::*;
 
@@ -176,6 +183,11 @@ mod tests {
         FlowInfo {
             local: "10.77.0.2:9001".parse().expect("an address"),
             peer: "[fd77::1]:40000".parse().expect("an address"),
+            conn: ConnId {
+                index: 7,
+                generation: 1,
+            },
+            client: None,
             state: "ESTABLISHED",
             recv_queue: 5,
             send_queue: 1460,
@@ -199,7 +211,16 @@ mod tests {
             details: None,
             ..flow()
         };
-        for flow in [flow(), brief] {
+        let proxied = FlowInfo {
+            client: "192.0.2.7:0".parse().ok(),
+            ..flow()
+        };
+        assert!(
+            Row::new(1, &proxied)
+                .text()
+                .ends_with(" client:192.0.2.7:0")
+        );
+        for flow in [flow(), brief, proxied] {
             let row = Row::new(1, &flow);
             let line = serde_json::to_string(&row).expect("JSON");
             assert!(!line.contains('\n'));

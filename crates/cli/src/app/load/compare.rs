@@ -1,6 +1,5 @@
 //! `hioload load compare`, `plot` and `page`: work on existing reports.
 
-use std::io::{self, Write as _};
 use std::path::Path;
 
 use hioload_report::compare::Comparison;
@@ -9,6 +8,7 @@ use hioload_report::{Report, plots};
 use super::output;
 use crate::Failure;
 use crate::cli::load::output::{CompareArgs, LoadCommand, PlotArgs, PlotChoice};
+use crate::streams;
 
 /// Runs the subcommand.
 ///
@@ -37,8 +37,7 @@ fn compare(arguments: &CompareArgs) -> Result<(), Failure> {
         .as_ref()
         .is_some_and(|path| path.as_os_str() == "-");
     if !on_stdout {
-        // A closed standard output is no error.
-        let _ = io::stdout().write_all(comparison.text().as_bytes());
+        streams::say(&comparison.text());
     }
     let Some(path) = &arguments.json else {
         return Ok(());

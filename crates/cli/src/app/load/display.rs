@@ -8,6 +8,8 @@ use hioload_loadgen::progress::{Phase, Progress, Silent};
 use hioload_report::{Run, Tick, format};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::streams;
+
 /// The display of a run, and the [`Wiper`] of its line.
 pub(super) fn display(quiet: bool) -> (Box<dyn Progress>, Wiper) {
     if quiet {
@@ -16,7 +18,7 @@ pub(super) fn display(quiet: bool) -> (Box<dyn Progress>, Wiper) {
     let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
     if dumb || !io::stderr().is_terminal() {
         return (
-            Box::new(Lines::new(|line| eprintln!("{line}"))),
+            Box::new(Lines::new(|line| streams::note(line))),
             Wiper(None),
         );
     }

@@ -70,7 +70,7 @@ fn run_wrapped<C: Device + 'static>(
     let client = Server::on(client, &clients, Vec::new(), ends.clients).map_err(usage)?;
     let counters = server.counters();
     let others = process::lcore_threads();
-    let serving = server.start(|_| handler(None)).map_err(usage)?;
+    let serving = server.start(|_| handler(None, || 0)).map_err(usage)?;
     let mut threads = process::lcore_threads();
     threads.retain(|thread| !others.contains(thread));
     let probe = ServerProbe::Lcores { counters, threads };

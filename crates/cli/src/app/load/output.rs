@@ -1,7 +1,6 @@
 //! The output of a load: the summary, files, and the conditions.
 
 use std::fs;
-use std::io::{self, Write as _};
 use std::path::Path;
 
 use hioload_report::require::Unmet;
@@ -9,6 +8,7 @@ use hioload_report::{Report, file};
 
 use crate::Failure;
 use crate::cli::load::output::OutputArgs;
+use crate::streams;
 
 /// The file name that means standard output.
 const STDOUT: &str = "-";
@@ -37,7 +37,7 @@ pub(super) fn check(arguments: &OutputArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Prints the summary and writes the files.
+/// Writes the files and prints the summary. A file that cannot be written does not prevent the others.
 ///
 /// # Errors
 /// Code 1 if a file cannot be written.
@@ -47,20 +47,29 @@ pub(super) fn write_all(arguments: &OutputArgs, report: &Report) -> Result<(), F
         .into_iter()
         .flatten()
         .any(|path| path.as_os_str() == STDOUT);
+    // The files first: a stream may fail, or have a reader that waits.
+    let json = arguments
+        .json
+        .as_deref()
+        .map(|path| (path, report.to_json()));
+    let page = arguments
+        .report
+        .as_deref()
+        .map(|path| (path, report.html()));
+    let mut outputs: Vec<(&Path, String)> = json.into_iter().chain(page).collect();
+    outputs.sort_by_key(|(path, _)| path.as_os_str() == STDOUT);
+    let mut outcome = Ok(());
+    for (path, text) in outputs {
+        let written = write(path, &text);
+        outcome = outcome.and(written);
+    }
     let summary = report.summary();
-    // A closed standard output is no error.
-    let _ = if occupied {
-        io::stderr().write_all(summary.as_bytes())
+    if occupied {
+        streams::note(summary);
     } else {
-        io::stdout().write_all(summary.as_bytes())
-    };
-    if let Some(path) = &arguments.json {
-        write(path, &report.to_json())?;
+        streams::say(&summary);
     }
-    if let Some(path) = &arguments.report {
-        write(path, &report.html())?;
-    }
-    Ok(())
+    outcome
 }
 
 /// Checks the conditions. Each that does not hold is one line on standard error.
@@ -74,7 +83,7 @@ pub(super) fn judge(arguments: &OutputArgs, report: &Report) -> Result<(), Failu
         .map(|condition| condition.judge(report))
         .collect();
     for unmet in broken.iter().flatten() {
-        eprintln!("hioload: {unmet}");
+        streams::note(format_args!("hioload: {unmet}"));
     }
     let count = broken.iter().filter(|unmet| !unmet.is_empty()).count();
     if count == 0 {
@@ -92,9 +101,7 @@ pub(super) fn judge(arguments: &OutputArgs, report: &Report) -> Result<(), Failu
 /// Code 1 if it cannot be written.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     if path.as_os_str() == STDOUT {
-        let written = io::stdout().write_all(text.as_bytes());
-        return written
-            .map_err(|why| Failure::run(why).in_context("cannot write to standard output"));
+        return streams::result(text);
     }
     file::write(path, text.as_bytes()).map_err(Failure::run)
 }

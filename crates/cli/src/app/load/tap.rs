@@ -8,6 +8,7 @@ use hioload_report::Run;
 
 use crate::Failure;
 use crate::cli::load::LoadArgs;
+use crate::streams;
 
 /// Bytes of the ring of each queue. The writer shares the CPUs with lcores that may never sleep, so it may not run for a long time: at
 /// 200,000 echoes of 64 bytes per second this is one second. Unused parts cost no memory.
@@ -65,10 +66,10 @@ impl Recording {
             .map_err(|why| Failure::run(format!("--tap {path}: {why}")))?
             .unwrap_or_default();
         if report.dropped > 0 {
-            eprintln!(
+            streams::note(format_args!(
                 "hioload: --tap {path}: {} packets were dropped because the writer was too slow; {} are recorded",
                 report.dropped, report.written
-            );
+            ));
         }
         if let Some(run) = last {
             let counts = [

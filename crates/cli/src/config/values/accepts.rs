@@ -3,10 +3,10 @@
 use hioload_ws::{HugePages, Idle, ProxyProtocol, RealIpHeader, SendPolicy};
 
 use super::amounts::{Measure, Size, Span, Within};
-use super::network::{Gateway, Listen, Mac, NetworkValue, OwnAddress, Vlan};
+use super::network::{Gateway, ListenOn, Mac, NetworkValue, OwnAddress, Vlan};
 use super::pages::{AllowHost, AllowOrigin, TrustedProxy};
 use super::port::{BusyPoll, EalArguments, Interface, Mbufs, Mtu, PortName, Queues, RingSize};
-use super::process::{Control, LcoreSet, LogFilter};
+use super::process::{Control, LcoreSet, LogFilter, UnixGroup, UnixMode};
 
 /// Describes the values of a type.
 pub(crate) trait Accepts {
@@ -34,7 +34,7 @@ accepts! {
     usize: "a number";
     Size: "a size";
     Span: "a time";
-    Listen: "ADDR:PORT, [IPV6]:PORT, localhost:PORT or unix:PATH";
+    ListenOn: ":PORT, ADDR:PORT, [IPV6]:PORT, NAME:PORT, unix:PATH, systemd or systemd:NAME";
     AllowOrigin: "an origin such as https://example.org, null, same-origin, or `*`";
     AllowHost: "a host name without a port, auto, or `*`";
     TrustedProxy: "an address or a network, unix, or none";
@@ -44,6 +44,8 @@ accepts! {
     Idle: "busy, adaptive or block";
     HugePages: "off, transparent or explicit";
     Control: "a path, auto or none";
+    UnixMode: "an octal number with a leading 0, such as \"0660\", or umask";
+    UnixGroup: "a name in /etc/group, a number, or none";
     NetworkValue: "an address or a network (192.0.2.7, 10.0.0.0/8, 2001:db8::/32), or none";
     OwnAddress: "an address with its prefix length (10.77.0.2/24, fd77::2/64), or none";
     Gateway: "an address, or none";

@@ -1,38 +1,34 @@
 //! Values about the network: addresses, listeners.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use hioload_tcp::Cidr;
-use hioload_ws::{Endpoint, Network, NetworkError};
+use hioload_ws::{Listen, Network, NetworkError};
 
-/// An endpoint: `ADDR:PORT`, `[IPV6]:PORT`, `localhost:PORT` or `unix:/path`.
+/// What to listen on.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Listen(pub Endpoint);
+pub(crate) enum ListenOn {
+    /// `:PORT`, `ADDR:PORT`, `[IPV6]:PORT`, `NAME:PORT` or `unix:/path`.
+    Socket(Listen),
+    /// `systemd` or `systemd:NAME`: the sockets that systemd passes, all or those of a name.
+    Systemd(Option<String>),
+}
 
-impl FromStr for Listen {
+impl FromStr for ListenOn {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const EXPECTED: &str = "expected ADDR:PORT, [IPV6]:PORT or unix:/path";
-        if let Some(path) = text.strip_prefix("unix:") {
-            return match path {
-                "" => Err(EXPECTED),
-                path => Ok(Self(Endpoint::Unix(PathBuf::from(path)))),
-            };
+        const EXPECTED: &str = "expected :PORT, ADDR:PORT, [IPV6]:PORT, NAME:PORT, unix:/path, systemd or systemd:NAME";
+        if text == "systemd" {
+            return Ok(Self::Systemd(None));
         }
-        if let Some(port) = text.strip_prefix("localhost:") {
-            let port = port.parse().map_err(|_| EXPECTED)?;
-            return Ok(Self(Endpoint::Tcp(SocketAddr::from((
-                Ipv4Addr::LOCALHOST,
-                port,
-            )))));
+        match text.strip_prefix("systemd:") {
+            Some("") => Err(EXPECTED),
+            Some(name) => Ok(Self::Systemd(Some(name.to_owned()))),
+            None => text.parse().map(Self::Socket).map_err(|_| EXPECTED),
         }
-        text.parse()
-            .map(|addr| Self(Endpoint::Tcp(addr)))
-            .map_err(|_| EXPECTED)
     }
 }
 
@@ -162,27 +158,33 @@ mod tests {
 
     #[test]
     fn listeners() {
-        for (text, shown) in [
-            ("127.0.0.1:9001", "127.0.0.1:9001"),
-            ("localhost:80", "127.0.0.1:80"),
-            ("[::1]:9001", "[::1]:9001"),
-            ("unix:/run/x.sock", "unix:/run/x.sock"),
+        for text in [
+            "127.0.0.1:9001",
+            "localhost:80",
+            "[::1]:9001",
+            ":9001",
+            "unix:/run/x.sock",
         ] {
-            assert_eq!(
-                text.parse::<Listen>().map(|listen| listen.0.to_string()),
-                Ok(shown.to_owned())
-            );
+            match text.parse() {
+                Ok(ListenOn::Socket(listen)) => assert_eq!(listen.to_string(), text),
+                other => panic!("{text}: {other:?}"),
+            }
         }
+        assert_eq!("systemd".parse(), Ok(ListenOn::Systemd(None)));
+        assert_eq!(
+            "systemd:web".parse(),
+            Ok(ListenOn::Systemd(Some("web".to_owned())))
+        );
         for text in [
             "",
             "9001",
             "127.0.0.1",
             "::1:9001",
-            "example.org:80",
+            "systemd:",
             "unix:",
             "1.2.3.4:99999",
         ] {
-            assert!(text.parse::<Listen>().is_err(), "{text}");
+            assert!(text.parse::<ListenOn>().is_err(), "{text}");
         }
     }
 

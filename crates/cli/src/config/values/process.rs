@@ -60,6 +60,42 @@ impl FromStr for Control {
     }
 }
 
+/// The permission bits of a Unix socket, or `umask`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct UnixMode(pub Option<u32>);
+
+impl FromStr for UnixMode {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "umask" {
+            return Ok(Self(None));
+        }
+        // A number of the file has lost its notation: 0o660 arrives here as 432. Only a quoted text begins with 0.
+        let octal = text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
+        match u32::from_str_radix(text, 8) {
+            Ok(mode @ 0..=0o777) if octal => Ok(Self(Some(mode))),
+            _ => Err("expected an octal mode with a leading 0 such as \"0660\", or umask"),
+        }
+    }
+}
+
+/// The group of a Unix socket by name or number, or `none`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct UnixGroup(pub Option<String>);
+
+impl FromStr for UnixGroup {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "" => Err("expected the name or the number of a group, or none"),
+            "none" => Ok(Self(None)),
+            group => Ok(Self(Some(group.to_owned()))),
+        }
+    }
+}
+
 /// A log level, or a filter such as `info,hioload_engine=debug`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct LogFilter(pub String);
@@ -116,6 +152,19 @@ mod tests {
         for text in ["inof", "", "warn,debgu", "hioload=loud"] {
             assert!(text.parse::<LogFilter>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_access_to_unix_sockets() {
+        assert_eq!("0660".parse(), Ok(UnixMode(Some(0o660))));
+        assert_eq!("0".parse(), Ok(UnixMode(Some(0))));
+        assert_eq!("umask".parse(), Ok(UnixMode(None)));
+        for text in ["", "rw", "01777", "08", "+7", "0o660", "432", "660"] {
+            assert!(text.parse::<UnixMode>().is_err(), "{text}");
+        }
+        assert_eq!("none".parse(), Ok(UnixGroup(None)));
+        assert_eq!("www-data".parse(), Ok(UnixGroup(Some("www-data".into()))));
+        assert!("".parse::<UnixGroup>().is_err());
     }
 
     #[test]
