@@ -21,6 +21,7 @@ use crate::config::{Config, Tunables};
 use crate::counters::LcoreCounters;
 use crate::executor::Executor;
 use crate::handler::ClosedBy;
+use crate::heartbeat::Step;
 use crate::mail::{MailPoster, Post};
 use crate::session::{Phase, Session, SessionFlags, millis};
 use crate::timers::UserTimers;
@@ -148,6 +149,13 @@ impl<E: Send + 'static> Core<E> {
             undrained: None,
             tunables,
         }
+    }
+
+    /// Begins a step of the turn.
+    #[inline]
+    pub(crate) fn begin(&mut self, step: Step) {
+        self.counters.heartbeat.enter(step);
+        self.work.begin(step);
     }
 
     pub(crate) fn draining(&self) -> bool {
