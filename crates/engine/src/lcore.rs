@@ -29,7 +29,7 @@ const OTHERS_DRAIN: Duration = Duration::from_millis(10);
 /// Time between two publications of the counters of the layers below the transport: there are many.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(10);
 /// Connections accepted in one turn.
-const ACCEPTS_PER_TURN: usize = 32;
+const ACCEPTS_PER_TURN: usize = 128;
 /// Bytes inflated between two looks at the time.
 const INFLATED_AT_ONCE: usize = 32 << 10;
 

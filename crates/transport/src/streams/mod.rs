@@ -35,6 +35,8 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 const UNPOLLED: usize = 64;
 /// The time, at the start of a turn, after which the next one polls.
 const UNPOLLED_TIME: Duration = Duration::from_micros(100);
+/// Connections accepted in one turn, at most: each costs several system calls, and connections that are ready wait meanwhile.
+const ACCEPTS: usize = 32;
 /// Estimates of what the driver cannot see, in nanoseconds: a connection accepted, a receive, a send.
 const ACCEPT_COST: u32 = 6_000;
 const RECEIVE_COST: u32 = 1_000;

@@ -5,7 +5,7 @@ use std::mem;
 use std::time::Instant;
 
 use super::conn::Held;
-use super::{ACCEPT_COST, ACCEPT_REST, Accepted, Network, RECEIVE_COST, Streams};
+use super::{ACCEPT_COST, ACCEPT_REST, ACCEPTS, Accepted, Network, RECEIVE_COST, Streams};
 use crate::table::flag;
 use crate::{Activity, Closed, ConnId, Driver, Rest, Taken};
 
@@ -16,7 +16,7 @@ impl<N: Network> Streams<N> {
         budget: usize,
         activity: &mut Activity,
     ) {
-        for tried in 0..budget {
+        for tried in 0..budget.min(ACCEPTS) {
             if tried > 0 && driver.is_exhausted() {
                 return;
             }
