@@ -52,7 +52,7 @@ impl Attack {
             AttackKind::SlowHandshake => (10_000, 256),
             AttackKind::BadFrames => (5_000, 16),
             AttackKind::Topics => (2_000, 64),
-            AttackKind::Deflate => (100, 4),
+            AttackKind::Deflate => (500, 4),
             AttackKind::Churn => (20_000, 11),
             AttackKind::Subscriptions => (20_000, 64),
             AttackKind::Unfinished => (1_000, 64),
@@ -60,8 +60,8 @@ impl Attack {
         };
         let (size, interval) = match kind {
             AttackKind::SlowReader | AttackKind::SlowHandshake => (0, 1),
-            AttackKind::Deflate => (16 << 20, 0),
-            AttackKind::Unfinished => ((16 << 20) - 1024, 5),
+            AttackKind::Deflate => (1 << 20, 0),
+            AttackKind::Unfinished => ((1 << 20) - 1024, 5),
             AttackKind::Trickle => (1 << 20, 0),
             _ => (0, 0),
         };

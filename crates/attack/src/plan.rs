@@ -157,7 +157,7 @@ mod tests {
             "syn-flood,rate=1M,seed=7+malformed,rate=1",
             "rst-storm,rate=1500,live=100+slow-reader,rate=1k,connections=7,interval=250ms",
             "slow-handshake,rate=10k,interval=3us",
-            "topics,rate=1,shape=deep+deflate,size=65536+trickle,read=9+unfinished,size=1MiB,interval=20s",
+            "topics,rate=1,shape=deep+deflate,size=65536+trickle,read=9+unfinished,size=2MiB,interval=20s",
         ] {
             let plan: AttackPlan = text.parse().expect("a plan");
             assert_eq!(plan.to_string().parse::<AttackPlan>(), Ok(plan));

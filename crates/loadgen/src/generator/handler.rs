@@ -89,7 +89,9 @@ impl Handler for Generator {
                 self.fail_if_overdue(now);
             }
             let is_idle = |conn: &Conn| conn.in_flight.is_empty() && !conn.waiting;
-            if self.stage == Stage::Draining && self.conns.iter().all(is_idle) {
+            // Deliveries of a fan-out are not in flight on the connection that waits for them.
+            let pongs = self.job.scenario != Scenario::Fanout;
+            if self.stage == Stage::Draining && pongs && self.conns.iter().all(is_idle) {
                 // Only pongs are missing.
                 self.deadline = self.deadline.min(now + PONG_TIMEOUT);
             }

@@ -43,10 +43,10 @@ connections=N):
 Attacks with messages, over sockets, on any WebSocket server (rate: messages per second; connections=N):
   topics,rate=2k            subscribes to all patterns of {a,*}^16 and publishes to a.a.(...).a; shape=deep: at most three
                             wildcards; shape=wide: two tokens
-  deflate,size=16MiB        messages that inflate to size, as text, binary, in fragments, with context takeover
+  deflate,size=1MiB         messages that inflate to size, as text, binary, in fragments, with context takeover
   churn,rate=20k            subscribes and unsubscribes
   subscriptions             subscribes to as many long patterns as the server takes
-  unfinished,interval=5s    messages of size=16MiB that are never finished, with a byte every interval
+  unfinished,interval=5s    messages of size=1MiB that are never finished, with a byte every interval
   trickle,read=200          requests echoes of size=1MiB and reads 200 bytes per second on each connection
 The load is the bystander. Beside attacks on topics, subscribers of their own count lost publications.
 
