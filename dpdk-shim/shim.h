@@ -95,6 +95,8 @@ void hl_free_bulk(struct hl_mbuf **frames, uint16_t n);
 /* The number of calls of the functions above by this thread. */
 uint64_t hl_burst_calls(void);
 
+/* -------------------------------------------------------------------------------------- pools and ring ports: pool.c */
+
 /* Creates a pool of `n` mbufs with `room` bytes each (headroom included) on the node `socket` (-1: any). NULL: see hl_errno. */
 struct rte_mempool *hl_pool_create(const char *name, unsigned n, unsigned cache, uint16_t room, int socket);
 void hl_pool_free(struct rte_mempool *pool);

@@ -85,8 +85,11 @@ impl Load {
 
 impl<D: Device, T: Transport> World<D, T> {
     pub fn new(io: T, client: Client<D>, config: Config, clock: Clock, now: Time) -> Self {
+        let mut lcore = Lcore::alone(io, Echo, config, now);
+        // As on a thread of a server.
+        lcore.measure(clock.clone());
         Self {
-            lcore: Lcore::alone(io, Echo, config, now),
+            lcore,
             clock,
             skipped: Duration::ZERO,
             spent: Duration::ZERO,

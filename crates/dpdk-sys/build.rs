@@ -99,7 +99,7 @@ fn compile(shim: &Path, dpdk: &pkg_config::Library) -> Result<(), String> {
     for flag in other_flags()? {
         cc.flag(flag);
     }
-    for name in ["shim", "eal", "port", "flow"] {
+    for name in ["shim", "pool", "eal", "port", "flow"] {
         cc.file(shim.join(name).with_extension("c"));
     }
     for (file, name) in optional() {

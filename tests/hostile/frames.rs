@@ -149,7 +149,7 @@ fn bad_utf8_is_answered_at_its_byte() {
 /// Sizes around 4 KiB and 64 KiB: the server that this one replaces truncated messages at its buffer sizes.
 #[test]
 fn messages_around_every_buffer_size_are_echoed_unchanged() {
-    beside_a_bystander(&[], |server, _| {
+    beside_a_bystander(&["--max-message", "16MiB"], |server, _| {
         let mut client = Client::open(server, "/echo");
         for size in [4 << 10, 16 << 10, 64 << 10, 128 << 10, 1 << 20] {
             for len in size - 15..=size + 1 {

@@ -66,7 +66,7 @@ fn a_page_of_another_origin_can_neither_connect_nor_read() {
         Client::open(server, "/echo").echo(TEXT, b"a program");
         let logged = || server.log_count("refused a request of a web page");
         eventually("it is logged", || logged() > 0);
-        assert_eq!(logged(), 1, "the first of an lcore alone");
+        assert!(logged() <= 4, "the first of each lcore alone");
     });
 }
 

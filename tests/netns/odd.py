@@ -53,7 +53,7 @@ def tags(variant, folder):
         check(refused == {7000, 7001, 7002}, f"refused: {sorted(refused)}")
         client.echo(b"not disturbed")
         if variant.dpdk:  # the XDP program leaves the others to the kernel
-            check(lab.stats()["tcp_rx_not_ours"] >= 2 * 6, f"{lab.stats()['tcp_rx_not_ours']} counted")
+            eventually("all others are counted", lambda: lab.stats()["tcp_rx_not_ours"] >= 2 * 6)
         client.close()
         lab.server.stop()
         if not variant.dpdk:
@@ -88,10 +88,8 @@ def arpflood(variant, folder):
             asked += 1
             answered += sum(target == "10.77.0.1" for target in arp_replies(wire.received(0.02)))
             bystander.echo(b"not disturbed")
-        stats = lab.stats()
-        print(f"        {answered} of {asked} requests of the gateway answered, {stats['tcp_discovery_limited']} others "
-              f"not", flush=True)
-        check(stats["tcp_discovery_limited"] > 100, "the flood was too small for a test")
+        print(f"        {answered} of {asked} requests of the gateway answered", flush=True)
+        eventually("the flood exceeds the limit", lambda: lab.stats()["tcp_discovery_limited"] > 100)
         # The ring of the interface may lose a few in the flood.
         check(answered >= asked * 8 // 10, f"{answered} of {asked} answered")
         bystander.close()

@@ -21,6 +21,7 @@ mod notify;
 mod page;
 pub(crate) mod reference;
 pub(crate) mod serve;
+mod service;
 mod signals;
 mod target;
 mod topics;

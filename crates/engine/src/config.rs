@@ -161,8 +161,8 @@ pub struct Limits {
     /// Changes: now.
     pub publish_policy: SendPolicy,
     /// Time for queued bytes to leave. Zero: no bound. It begins when the network takes no more, and again each time when
-    /// everything that was queued then has left, or [`send_queue`](Self::send_queue) bytes of it. Beyond: reset. Counter
-    /// `send_timeouts`.
+    /// everything that was queued then has left, or [`send_queue`](Self::send_queue) bytes of it. What the network has taken has
+    /// left: the kernel's buffer, or the send ring of user-space TCP. Beyond: reset. Counter `send_timeouts`.
     ///
     /// Changes: sweep.
     pub send_timeout: Duration,

@@ -21,11 +21,12 @@ use crate::config::{Config, Tunables};
 use crate::counters::LcoreCounters;
 use crate::executor::Executor;
 use crate::handler::ClosedBy;
+use crate::heartbeat::Step;
 use crate::mail::{MailPoster, Post};
 use crate::session::{Phase, Session, SessionFlags, millis};
 use crate::timers::UserTimers;
 use crate::topics::{Index, Interest, Table};
-use crate::work::Work;
+use crate::work::{Unsent, Work};
 
 /// The arguments of the start of an lcore.
 pub(crate) struct LcoreInit<E> {
@@ -66,9 +67,7 @@ pub(crate) struct Core<E> {
     pub(crate) epoch: u32,
     /// The bytes of published messages that wait in send queues.
     pub(crate) published: Held,
-    /// The bytes published to subscribers here since everything queued was last sent: the most that this lcore has added to the
-    /// queue of a subscriber without giving it the chance to drain.
-    pub(crate) unsent: usize,
+    pub(crate) unsent: Unsent,
     pub(crate) mailbox: Post<E>,
     pub(crate) poster: MailPoster<E>,
     /// Executor jobs hold a weak reference. Once this is dropped, no lcore takes their results.
@@ -126,7 +125,7 @@ impl<E: Send + 'static> Core<E> {
             targets: Vec::new(),
             epoch: 0,
             published: Held::default(),
-            unsent: 0,
+            unsent: Unsent::default(),
             poster: init.mailbox.poster(),
             mailbox: init.mailbox,
             alive: Arc::new(()),
@@ -150,6 +149,13 @@ impl<E: Send + 'static> Core<E> {
             undrained: None,
             tunables,
         }
+    }
+
+    /// Begins a step of the turn.
+    #[inline]
+    pub(crate) fn begin(&mut self, step: Step) {
+        self.counters.heartbeat.enter(step);
+        self.work.begin(step);
     }
 
     pub(crate) fn draining(&self) -> bool {
@@ -324,7 +330,7 @@ impl<E: Send + 'static> Core<E> {
     /// publishers wait: their bytes stay with the transport.
     #[inline]
     pub(crate) fn fan_out_is_full(&self) -> bool {
-        self.unsent > self.tunables.limits.send_queue / UNSENT_OF_QUEUE
+        self.unsent.bytes() > self.tunables.limits.send_queue / UNSENT_OF_QUEUE
     }
 
     /// Publishes what the senders have counted of this lcore's mailbox.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hioload_lcore::{Clock, IdleStrategy, Time, Wait};
-use hioload_transport::{Activity, Budget, Transport};
+use hioload_transport::{Activity, Budget, ConnId, Transport};
 use hioload_ws_proto::{Assembler, AssemblerOptions};
 
 use crate::app::App;
@@ -17,7 +17,7 @@ use crate::counters::Totals;
 use crate::handler::{ClosedBy, Handler};
 use crate::heartbeat::Step;
 use crate::session::Phase;
-use crate::work::{Part, cost};
+use crate::work::cost;
 
 /// Commands taken from the mailbox in one turn: what they send to connections is sent in it as well.
 const COMMANDS_PER_TURN: usize = 256;
@@ -163,7 +163,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
         while !self.is_done() {
             let timeout = self.next_wait();
             let slept = timeout != Some(Duration::ZERO);
-            self.app.core.counters.heartbeat.enter(Step::Waiting);
+            self.app.core.begin(Step::Waiting);
             let result = self.io.wait(timeout);
             if slept {
                 self.app.core.mailbox.awake();
@@ -184,19 +184,17 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             core.counters.idle_nanos.add(idle as u64);
         }
         core.now = now;
-        core.counters.heartbeat.enter(Step::Commands);
         core.counters.turns.bump();
         let tunables = &core.tunables;
         let (turn, visit) = (tunables.turn_time, tunables.visit_time);
         core.work.begin_turn(now, turn, visit);
+        core.begin(Step::Commands);
         self.apply_pending();
         let Self { io, app, .. } = self;
-        app.core.work.begin(Part::Commands);
         let commands = app.run_commands(io);
-        app.core.counters.heartbeat.enter(Step::Timers);
-        app.core.work.begin(Part::Timers);
+        app.core.begin(Step::Timers);
         app.run_timers(io);
-        app.core.counters.heartbeat.enter(Step::Turn);
+        app.core.begin(Step::Turn);
         let acted = H::TURNS
             && app
                 .call_lcore(io, |handler, cx| handler.on_turn(cx))
@@ -218,19 +216,15 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             accepts,
         };
         self.delivered = delivered;
-        app.core.work.begin(Part::Dispatch);
-        app.core.counters.heartbeat.enter(Step::Dispatch);
+        app.core.begin(Step::Dispatch);
         let Activity { events, more, .. } = io.dispatch(app, budget, now);
         if more && app.core.work.is_exhausted() {
             app.core.counters.turns_cut.bump();
         }
-        app.core.work.begin(Part::Flush);
-        app.core.counters.heartbeat.enter(Step::Flush);
+        app.core.begin(Step::Flush);
         io.flush(app);
         let unflushed = io.has_unflushed();
-        if !unflushed {
-            app.core.unsent = 0;
-        }
+        app.core.unsent.flushed(io.flush_rounds(), unflushed);
 
         app.core.mailbox.ring_doorbells();
         self.worked = events > 0 || commands > 0 || more || acted || unflushed;
@@ -321,7 +315,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             app.core.abort_transport(io, id);
             app.end(io, id, "");
         }
-        app.core.work.begin(Part::LastFlush);
+        app.core.begin(Step::Finish);
         io.flush(app);
         app.core.stopping = true;
     }
@@ -329,7 +323,7 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
     /// Ends the loop: closes every connection, flushes once, and calls `on_close` for each that was open.
     pub fn finish(mut self) {
         let Self { io, app, .. } = &mut self;
-        app.core.counters.heartbeat.enter(Step::Finish);
+        app.core.begin(Step::Finish);
         io.stop_listening();
         for index in 0..app.core.sessions.len() as u32 {
             match app.core.sessions[index as usize].phase {
@@ -342,13 +336,12 @@ impl<T: Transport, H: Handler> Lcore<T, H> {
             app.core.close_transport(io, id);
             app.end(io, id, "");
         }
-        app.core.work.begin(Part::LastFlush);
         io.flush(app);
         // The ends of connections may have sent commands to other lcores, and no turn follows that would wake those.
         app.core.mailbox.ring_doorbells();
         self.app.core.counters.publish(&self.io);
         self.publish_below();
-        self.app.core.counters.heartbeat.enter(Step::Ended);
+        self.app.core.begin(Step::Ended);
     }
 
     /// Publishes the counters of the layers below the transport.
@@ -419,7 +412,8 @@ impl<H: Handler> App<H> {
                 let next = io.flows(from, &wanted, &mut rows);
                 self.core.work.add(cost::FLOWS);
                 for row in &mut rows {
-                    row.client = self.core.client(row.conn);
+                    let (index, generation) = row.conn;
+                    row.client = self.core.client(ConnId { index, generation });
                 }
                 // The caller may have timed out.
                 let _ = answer.try_send((rows, next));

@@ -111,7 +111,7 @@ impl<E: Send + 'static> Core<E> {
         self.work
             .add(targets.len() as u64 * cost::SEND + cost::of_bytes(message.frame.len()));
         if !targets.is_empty() {
-            self.unsent = self.unsent.saturating_add(message.frame.len());
+            self.unsent.add(message.frame.len());
         }
         let mut compressed: [Option<Option<LocalShared>>; 16] = Default::default();
         let mut reached = 0;

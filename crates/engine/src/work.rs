@@ -1,7 +1,7 @@
 //! How much a turn does: an account of estimated work, which decides when the clock is read, and the clock, which decides when a
 //! connection's share and the turn end.
 //!
-//! A bound in messages bounds nothing when a message may be 20 bytes or 16 MiB. So each step is charged for roughly the
+//! A bound in messages bounds nothing when a message may be 20 bytes or 16 MiB. So each piece of work is charged for roughly the
 //! nanoseconds that it takes: a message, the bytes that it moves, inflates or compresses, the nodes of the topic index that it
 //! visits, the copies that it delivers. Such an estimate is wrong for a handler that computes, and on another machine. Hence the
 //! clock is read each time about [`READ_EVERY`] has probably passed, and the estimate of what that is follows what the clock
@@ -13,6 +13,8 @@
 use std::time::Duration;
 
 use hioload_lcore::{Clock, Time};
+
+use crate::heartbeat::Step;
 
 /// The time between two readings of the clock while there is work, in nanoseconds.
 const READ_EVERY: u64 = 30_000;
@@ -50,22 +52,6 @@ pub(crate) mod cost {
     }
 }
 
-/// The part of a turn that runs. Each ends at a fraction of the turn's time, and none is without a step: what an earlier
-/// part does not use is left to the later ones.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Part {
-    /// The mailbox: the first quarter.
-    Commands,
-    /// The second quarter.
-    Timers,
-    /// Accepts and received bytes: up to the end.
-    Dispatch,
-    /// Sending: a quarter more, or a third of what the turn took before, so that sending keeps up with what is queued.
-    Flush,
-    /// Sending before the lcore ends: without a bound, as nothing is left to wait.
-    LastFlush,
-}
-
 /// The account of one lcore.
 #[derive(Debug)]
 pub(crate) struct Work {
@@ -73,9 +59,9 @@ pub(crate) struct Work {
     spent: u64,
     /// The clock is read when `spent` reaches this.
     read_at: u64,
-    /// The part of the turn has used its time.
+    /// The step of the turn has used its time.
     exhausted: bool,
-    /// The connection that is served has used its share, or the part its time.
+    /// The connection that is served has used its share, or the step its time.
     visit_over: bool,
     /// The work before the connection that is served.
     visit_from: u64,
@@ -84,9 +70,9 @@ pub(crate) struct Work {
     /// The last reading: nanoseconds, and the work before it.
     read_time: u64,
     read_spent: u64,
-    /// When the turn began, and when its part and the connection's share end, in nanoseconds.
+    /// When the turn began, and when its step and the connection's share end, in nanoseconds.
     turn_began: u64,
-    part_ends: u64,
+    step_ends: u64,
     visit_began: u64,
     /// The bounds of a turn and of a visit, in nanoseconds.
     turn_time: u64,
@@ -108,7 +94,7 @@ impl Work {
             read_time: now,
             read_spent: 0,
             turn_began: now,
-            part_ends: u64::MAX,
+            step_ends: u64::MAX,
             visit_began: now,
             turn_time: u64::MAX,
             visit_time: u64::MAX,
@@ -133,19 +119,21 @@ impl Work {
         self.read_spent = self.spent;
     }
 
-    /// Begins a part of the turn. It is not exhausted before its first step.
+    /// Begins a step of the turn. Commands end at the first quarter of the turn's time, timers at the second, and what an earlier
+    /// step does not use is left to the later ones. Sending has a quarter more, or a third of what the turn took before, so that it
+    /// keeps up with what is queued. The other steps have no bound. None is exhausted before its first piece of work.
     #[inline]
-    pub(crate) fn begin(&mut self, part: Part) {
+    pub(crate) fn begin(&mut self, step: Step) {
         let quarter = self.turn_time / 4;
-        self.part_ends = match part {
-            Part::Commands => self.turn_began.saturating_add(quarter),
-            Part::Timers => self.turn_began.saturating_add(2 * quarter),
-            Part::Dispatch => self.turn_began.saturating_add(self.turn_time),
-            Part::Flush => {
+        self.step_ends = match step {
+            Step::Commands => self.turn_began.saturating_add(quarter),
+            Step::Timers => self.turn_began.saturating_add(2 * quarter),
+            Step::Dispatch => self.turn_began.saturating_add(self.turn_time),
+            Step::Flush => {
                 let now = self.read_time + (self.spent - self.read_spent);
                 now.saturating_add(quarter.max((now - self.turn_began) / 3))
             }
-            Part::LastFlush => u64::MAX,
+            Step::Waiting | Step::Turn | Step::Finish | Step::Ended => u64::MAX,
         };
         self.exhausted = false;
     }
@@ -162,13 +150,13 @@ impl Work {
         self.visit_over = true;
     }
 
-    /// Counts work in the middle of a step, which cannot end there.
+    /// Counts work in the middle of something that cannot end there.
     #[inline]
     pub(crate) fn add(&mut self, work: u64) {
         self.spent += work;
     }
 
-    /// Counts the work of a step, and finds out whether the share or the part has ended.
+    /// Counts work, and finds out whether the share or the step of the turn has ended.
     #[inline]
     pub(crate) fn charge(&mut self, work: u64) {
         self.spent += work;
@@ -177,7 +165,7 @@ impl Work {
         }
     }
 
-    /// Whether the part of the turn has used its time.
+    /// Whether the step of the turn has used its time.
     #[inline]
     pub(crate) fn is_exhausted(&self) -> bool {
         self.exhausted
@@ -221,9 +209,41 @@ impl Work {
         let fits = READ_EVERY.saturating_mul(units) / passed.max(1);
         self.step = fits.clamp(1, MOST_UNREAD.min(2 * self.step));
         self.read_at = self.spent + self.step;
-        self.exhausted = now >= self.part_ends;
+        self.exhausted = now >= self.step_ends;
         self.visit_over |=
             self.exhausted || now.saturating_sub(self.visit_began) >= self.visit_time;
+    }
+}
+
+/// The bytes published to subscribers of this lcore that may not have been sent: the most that it has added to the queue of one
+/// that reads well.
+#[derive(Debug, Default)]
+pub(crate) struct Unsent {
+    /// Published since the last round of flushes began, and in the round before.
+    new: usize,
+    old: usize,
+    rounds: u64,
+}
+
+impl Unsent {
+    pub(crate) fn add(&mut self, bytes: usize) {
+        self.new = self.new.saturating_add(bytes);
+    }
+
+    #[inline]
+    pub(crate) fn bytes(&self) -> usize {
+        self.new.saturating_add(self.old)
+    }
+
+    /// After a flush: `rounds` is the transport's number of them, and `left` whether connections wait for the next flush.
+    #[inline]
+    pub(crate) fn flushed(&mut self, rounds: u64, left: bool) {
+        if !left {
+            (self.new, self.old) = (0, 0);
+        } else if rounds != self.rounds {
+            (self.new, self.old) = (0, self.new);
+        }
+        self.rounds = rounds;
     }
 }
 
@@ -250,26 +270,26 @@ mod tests {
     }
 
     #[test]
-    fn parts_and_visits_end_within_a_reading_of_their_time() {
+    fn steps_and_visits_end_within_a_reading_of_their_time() {
         let mut work = begun();
-        for (part, time) in [
-            (Part::Commands, 100_000),
-            (Part::Timers, 100_000),
-            (Part::Dispatch, 200_000),
+        for (step, time) in [
+            (Step::Commands, 100_000),
+            (Step::Timers, 100_000),
+            (Step::Dispatch, 200_000),
         ] {
-            work.begin(part);
+            work.begin(step);
             let spent = until(&mut work, 250, Work::is_exhausted);
             assert!(
                 (time - MOST_UNREAD..=time + MOST_UNREAD).contains(&spent),
-                "{part:?}: {spent}"
+                "{step:?}: {spent}"
             );
         }
         // Sending may take a third of what came before.
-        work.begin(Part::Flush);
+        work.begin(Step::Flush);
         let spent = until(&mut work, 250, Work::is_exhausted);
         assert!((117_000..=150_000).contains(&spent), "{spent}");
         work.begin_turn(Time::from_millis(10), TURN, VISIT);
-        work.begin(Part::Dispatch);
+        work.begin(Step::Dispatch);
         for _ in 0..3 {
             work.begin_visit();
             let spent = until(&mut work, 250, Work::visit_is_over);
@@ -282,16 +302,16 @@ mod tests {
     }
 
     #[test]
-    fn work_in_the_middle_of_a_step_ends_nothing_before_the_step_does() {
+    fn work_that_is_added_ends_nothing_before_it_is_charged() {
         let mut work = begun();
-        work.begin(Part::Dispatch);
+        work.begin(Step::Dispatch);
         work.begin_visit();
         work.add(10_000_000);
         assert!(!work.is_exhausted() && !work.visit_is_over());
         work.charge(1);
         assert!(work.is_exhausted() && work.visit_is_over());
-        work.begin(Part::Flush);
-        assert!(!work.is_exhausted(), "each part has a first step");
+        work.begin(Step::Flush);
+        assert!(!work.is_exhausted(), "each step does something");
         // What took 10 ms is sent for up to a third of that.
         let spent = until(&mut work, 2_500, Work::is_exhausted);
         assert!((3_300_000..3_400_000).contains(&spent), "{spent}");
@@ -300,7 +320,7 @@ mod tests {
     #[test]
     fn where_a_visit_began_is_found_between_two_readings() {
         let mut work = begun();
-        work.begin(Part::Dispatch);
+        work.begin(Step::Dispatch);
         work.add(9_000);
         work.begin_visit();
         work.add(1_000);
@@ -317,18 +337,18 @@ mod tests {
     fn without_bounds_nothing_ends() {
         let mut work = begun();
         work.begin_turn(Time::from_millis(9), Duration::ZERO, Duration::ZERO);
-        for part in [Part::Commands, Part::Timers, Part::Dispatch, Part::Flush] {
-            work.begin(part);
+        for step in [Step::Commands, Step::Timers, Step::Dispatch, Step::Flush] {
+            work.begin(step);
             work.begin_visit();
             work.charge(1 << 50);
-            assert!(!work.is_exhausted() && !work.visit_is_over(), "{part:?}");
+            assert!(!work.is_exhausted() && !work.visit_is_over(), "{step:?}");
         }
     }
 
     #[test]
     fn the_clock_is_read_sooner_after_work_that_was_slower_than_estimated() {
         let mut work = begun();
-        work.begin(Part::Dispatch);
+        work.begin(Step::Dispatch);
         // These messages took a thousand times as long.
         work.add(MOST_UNREAD);
         work.settle(work.read_time + 1000 * MOST_UNREAD, MOST_UNREAD);
@@ -353,7 +373,7 @@ mod tests {
         // A day: the estimates alone would end it, and the clock does not.
         let day = Duration::from_secs(86_400);
         work.begin_turn(now, day, day);
-        work.begin(Part::Dispatch);
+        work.begin(Step::Dispatch);
         work.begin_visit();
         work.charge(1 << 60);
         assert!(!work.is_exhausted() && !work.visit_is_over());

@@ -99,3 +99,61 @@ pub fn run(host: &Host, frame: &[u8]) -> (Action, Verdict) {
     let verdict = Verdict::ALL.get(verdict as usize).copied();
     (action, verdict.expect("one of the verdicts"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A SYN from 10.77.0.2 to 10.77.0.1, port 9001.
+    const SYN: [u8; 54] = [
+        2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, // Ethernet
+        0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 77, 0, 2, 10, 77, 0, 1, // IPv4
+        0x9c, 0x40, 0x23, 0x29, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0, 9, 0, 0, 0, 0, // TCP
+    ];
+
+    fn host(shared: bool, port: u16) -> Host {
+        let ip: IpAddr = [10, 77, 0, 1].into();
+        Host {
+            shared,
+            vlan: None,
+            addresses: vec![ip],
+            listened: vec![(ip, port).into()],
+            has_socket: true,
+        }
+    }
+
+    #[test]
+    fn a_packet_is_decided_by_the_host_of_its_run() {
+        let redirected = (Action::Redirect, Verdict::Tcp);
+        for _ in 0..2 {
+            assert_eq!(run(&host(false, 80), &SYN), redirected);
+            assert_eq!(run(&host(true, 9001), &SYN), redirected);
+            assert_eq!(run(&host(true, 80), &SYN), (Action::Pass, Verdict::Passed));
+            let mut vlan = host(false, 80);
+            vlan.vlan = Some(7);
+            assert_eq!(run(&vlan, &SYN), (Action::Pass, Verdict::Passed));
+            let mut deaf = host(false, 80);
+            deaf.has_socket = false;
+            assert_eq!(run(&deaf, &SYN), (Action::Drop, Verdict::NoSocket));
+        }
+    }
+
+    #[test]
+    fn no_length_reads_beyond_the_packet() {
+        for len in 0..=SYN.len() {
+            for shared in [false, true] {
+                let (action, _) = run(&host(shared, 9001), &SYN[..len]);
+                assert_eq!(
+                    action == Action::Redirect,
+                    len >= if shared { 38 } else { 34 }
+                );
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a packet of 16385 bytes")]
+    fn a_packet_that_is_too_long_is_refused() {
+        let _ = run(&host(false, 80), &[0; crate::types::LONGEST + 1]);
+    }
+}

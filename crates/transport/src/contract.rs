@@ -311,6 +311,10 @@ pub trait Transport: Connections + Sized {
     fn has_unflushed(&self) -> bool {
         false
     }
+    /// Increases whenever each connection has been flushed, or was blocked, since it last increased.
+    fn flush_rounds(&self) -> u64 {
+        0
+    }
 
     /// Stops or restarts accepting. New connections wait in the listener's backlog meanwhile.
     fn set_accepting(&mut self, on: bool);

@@ -3,8 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::ConnId;
-
 /// Which flows [`Transport::flows`](crate::Transport::flows) describes, and how.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Wanted {
@@ -31,8 +29,8 @@ pub struct FlowInfo {
     pub local: SocketAddr,
     /// The peer's end.
     pub peer: SocketAddr,
-    /// Its connection, which may have ended or not have begun.
-    pub conn: ConnId,
+    /// Index and generation of its connection, which may have ended or not have begun.
+    pub conn: (u32, u32),
     /// The client, if the peer is a proxy that has named it. A transport does not know it; the engine fills it in.
     pub client: Option<SocketAddr>,
     /// The state's name in RFC 9293: `ESTABLISHED`, ...

@@ -10,7 +10,7 @@ use hioload_ws::ServerOptions;
 
 use super::control::Controlled;
 use super::link::{ClientLink, Work};
-use super::serve::Service;
+use super::service::Service;
 use super::signals::Signals;
 use crate::Failure;
 use crate::config::bypass::{BypassSettings, failure};

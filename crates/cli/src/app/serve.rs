@@ -2,19 +2,16 @@
 
 use std::thread;
 
-use hioload_transport::Transport;
-use hioload_ws::{Endpoint, Lcores, Server};
+use hioload_ws::{Lcores, Server};
 
-use super::control::{self, Controlled};
-use super::handler::handler;
-use super::notify::Manager;
+use super::control::Controlled;
+use super::service::Service;
 use super::{files, log, signals::Signals};
 use crate::Failure;
 use crate::cli::ServeArgs;
 use crate::config::serve::ServeConfig;
-use crate::config::values::{Control, TransportKind};
+use crate::config::values::TransportKind;
 use crate::config::{Settings, file};
-use crate::streams;
 
 /// Serves until a signal ends it.
 ///
@@ -122,87 +119,6 @@ fn serve(config: ServeConfig) -> Result<(), Failure> {
     }
 }
 
-/// The part of `serve` that does not depend on the transport.
-pub(super) struct Service {
-    transport: TransportKind,
-    stats: bool,
-    control: Control,
-}
-
-impl Service {
-    pub(super) fn of(config: &ServeConfig) -> Self {
-        Self {
-            transport: config.transport,
-            stats: config.stats,
-            control: config.control.clone(),
-        }
-    }
-
-    /// Serves until a signal ends it.
-    pub(super) fn run<T: Transport + 'static>(
-        self,
-        server: Server<T>,
-        signals: Signals,
-        controlled: Controlled,
-    ) -> Result<(), Failure> {
-        let line = start_line(server.endpoints(), self.transport, server.lcores());
-        let control = control::bind(&self.control, server.endpoints())?;
-        let counters = server.counters();
-        let shown = self.stats.then(|| counters.clone());
-        let watched = counters.clone();
-        let running = server
-            .start(move |_| {
-                let watched = watched.clone();
-                handler(shown.as_ref(), move || watched.stalled())
-            })
-            .map_err(Failure::usage)?;
-        let no_thread = |why| Failure::run(why).in_context("cannot start a thread");
-        let manager = Manager::find();
-        let told = manager
-            .as_ref()
-            .and_then(|manager| manager.try_clone().ok());
-        let stopping = move || {
-            if let Some(manager) = &told {
-                manager.tell("STOPPING=1");
-            }
-        };
-        signals
-            .obey(running.remote(), stopping)
-            .map_err(no_thread)?;
-        let _control = control
-            .map(|socket| socket.serve(controlled, running.remote()))
-            .transpose()
-            .map_err(no_thread)?;
-
-        streams::announce(&line);
-        if let Some(manager) = manager {
-            manager.tell("READY=1");
-            manager.watch(counters).map_err(no_thread)?;
-        }
-
-        let totals = running.join().map_err(Failure::run)?;
-        tracing::info!("ended: {totals}");
-        Ok(())
-    }
-}
-
-/// `hioload 0.1.0 listening on ws://127.0.0.1:9001 (sockets, 2 lcores)`
-fn start_line(endpoints: &[Endpoint], transport: TransportKind, lcores: usize) -> String {
-    let urls = endpoints.iter().map(|endpoint| match endpoint {
-        Endpoint::Tcp(addr) => format!("ws://{addr}"),
-        Endpoint::Unix(path) => format!("ws+unix:{}", path.display()),
-    });
-    let urls = urls.collect::<Vec<_>>().join(", ");
-    let lcores = match lcores {
-        1 => "1 lcore".to_owned(),
-        n => format!("{n} lcores"),
-    };
-    format!(
-        "hioload {} listening on {urls} ({transport}, {lcores})",
-        env!("CARGO_PKG_VERSION")
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,24 +129,5 @@ mod tests {
         assert_eq!(numbered(file, "www-data"), Some(33));
         assert_eq!(numbered(file, "www"), None);
         assert_eq!(group_number("17").ok(), Some(17));
-    }
-
-    #[test]
-    fn the_start_line_has_endpoints_transport_and_lcores() {
-        let endpoints = [
-            Endpoint::Tcp(([127, 0, 0, 1], 9001).into()),
-            Endpoint::Unix("/run/h.sock".into()),
-        ];
-        let version = env!("CARGO_PKG_VERSION");
-        assert_eq!(
-            start_line(&endpoints[..1], TransportKind::Sockets, 1),
-            format!("hioload {version} listening on ws://127.0.0.1:9001 (sockets, 1 lcore)")
-        );
-        assert_eq!(
-            start_line(&endpoints, TransportKind::Sockets, 2),
-            format!(
-                "hioload {version} listening on ws://127.0.0.1:9001, ws+unix:/run/h.sock (sockets, 2 lcores)"
-            )
-        );
     }
 }

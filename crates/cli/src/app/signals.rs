@@ -78,7 +78,7 @@ impl Signals {
         // It acts before it reports: nothing that happens to the report may keep the server from ending.
         let mut obey = move |caught| match caught {
             Caught::Hangup => {
-                tracing::info!("SIGHUP is ignored: the server cannot reload its settings")
+                tracing::info!("SIGHUP is ignored: the server cannot reload its settings");
             }
             Caught::End => {
                 let request = request(ends);

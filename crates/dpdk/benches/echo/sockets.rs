@@ -39,8 +39,10 @@ impl OnSockets {
         limits.idle_timeout = Duration::ZERO;
         let mut clock = Clock::new();
         let now = clock.tick();
+        let mut lcore = Lcore::alone(io, Echo, config, now);
+        lcore.measure(clock.clone());
         let mut world = Self {
-            lcore: Lcore::alone(io, Echo, config, now),
+            lcore,
             clock,
             spent: Duration::ZERO,
             connections: Vec::new(),

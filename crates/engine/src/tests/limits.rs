@@ -402,7 +402,10 @@ fn peers_that_do_not_read_leave_send_memory_to_those_that_do() {
 #[test]
 fn a_few_large_replies_that_are_not_read_leave_send_memory_to_the_rest() {
     // The pool of the fake has 16 MiB. The replies are queued before anything shows that their peers do not read.
-    let mut lab = Lab::new(limited(|l| l.send_queue = 4 << 20));
+    let mut lab = Lab::new(limited(|l| {
+        l.send_queue = 4 << 20;
+        l.max_message = 4 << 20;
+    }));
     let bystander = lab.open();
     let stalled: Vec<_> = (0..16).map(|_| lab.open()).collect();
     for id in &stalled {

@@ -50,7 +50,7 @@ fn row(conn: ConnId, info: &hioload_tcp::FlowInfo) -> FlowInfo {
     FlowInfo {
         local: info.local,
         peer: info.peer,
-        conn,
+        conn: (conn.index, conn.generation),
         client: None,
         state: info.state,
         recv_queue: info.recv_queue,

@@ -223,6 +223,10 @@ impl<D: Device> Transport for Bypass<D> {
         self.table.has_unflushed()
     }
 
+    fn flush_rounds(&self) -> u64 {
+        self.table.flush_rounds()
+    }
+
     fn set_accepting(&mut self, on: bool) {
         self.accepting = on && self.listening;
     }

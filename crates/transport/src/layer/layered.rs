@@ -153,6 +153,10 @@ impl<T: Transport, L: Layer> Transport for Layered<T, L> {
         self.below.has_unflushed()
     }
 
+    fn flush_rounds(&self) -> u64 {
+        self.below.flush_rounds()
+    }
+
     fn set_accepting(&mut self, on: bool) {
         self.below.set_accepting(on);
     }

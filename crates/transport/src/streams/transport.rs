@@ -171,6 +171,10 @@ impl<N: Network> Transport for Streams<N> {
         self.table.has_unflushed()
     }
 
+    fn flush_rounds(&self) -> u64 {
+        self.table.flush_rounds()
+    }
+
     fn set_accepting(&mut self, on: bool) {
         if on && !self.accepting.on {
             // Which listeners had an edge meanwhile was not recorded.

@@ -80,6 +80,10 @@ pub(crate) struct Table<E> {
     /// Connections to flush when there is time: a payload that they share with others was queued. It may be for all connections
     /// there are, and an answer to one of them must not wait for that.
     fanned: VecDeque<ConnId>,
+    /// Of these, those that were listed when the round began, and the rounds so far: see
+    /// [`flush_rounds`](crate::Transport::flush_rounds).
+    round_left: usize,
+    rounds: u64,
     /// Connections whose end the driver has not received.
     ended: VecDeque<(ConnId, Closed)>,
 }
@@ -95,6 +99,8 @@ impl<E: Default> Table<E> {
             ready: VecDeque::with_capacity(1024),
             dirty: Vec::with_capacity(1024),
             fanned: VecDeque::new(),
+            round_left: 0,
+            rounds: 0,
             ended: VecDeque::new(),
         }
     }
@@ -187,6 +193,28 @@ impl<E> Table<E> {
     /// Whether a flush has left connections for the next one.
     pub(crate) fn has_unflushed(&self) -> bool {
         !self.fanned.is_empty()
+    }
+
+    pub(crate) fn flush_rounds(&self) -> u64 {
+        self.rounds
+    }
+
+    /// Takes the next connection with shared payloads from the list.
+    fn next_fanned(&mut self) -> Option<ConnId> {
+        let id = self.fanned.pop_front()?;
+        if let Some(entry) = self.get_mut(id) {
+            entry.flags.clear(flag::FANNED);
+        }
+        self.round_left = self.round_left.saturating_sub(1);
+        Some(id)
+    }
+
+    /// After a flush: ends the round if all connections of it were flushed, and begins the next one.
+    fn end_round(&mut self) {
+        if self.round_left == 0 {
+            self.round_left = self.fanned.len();
+            self.rounds += 1;
+        }
     }
 
     /// Lists for a visit.

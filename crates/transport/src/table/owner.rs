@@ -38,15 +38,13 @@ pub(crate) trait Owner: Connections + Sized {
             if n >= LEAST_FLUSHED && driver.is_exhausted() {
                 break;
             }
-            let Some(id) = self.table().fanned.pop_front() else {
+            let Some(id) = self.table().next_fanned() else {
                 break;
             };
-            if let Some(entry) = self.table().get_mut(id) {
-                entry.flags.clear(flag::FANNED);
-            }
             // One that was flushed since, because of an answer, has nothing left.
             self.flush_one(driver, id);
         }
+        self.table().end_round();
         self.report(driver, usize::MAX);
     }
 

@@ -32,13 +32,11 @@ pub(crate) fn flows(arguments: &FlowsArgs) -> Result<(), Failure> {
     let start: Start = response.next()?;
     if start.transport == "sockets" {
         streams::note(format_args!("hioload: {}", kernels(&start)));
-        return response.to_the_end();
+        return response.skip_all();
     }
     let mut out = streams::Lines::new();
-    if !arguments.json {
-        if out.line(&Row::heading())?.is_break() {
-            return Ok(());
-        }
+    if !arguments.json && out.line(&Row::heading())?.is_break() {
+        return Ok(());
     }
     response.rest(|line| {
         if arguments.json {
@@ -65,7 +63,7 @@ pub(crate) fn tap_start(arguments: &TapStartArgs) -> Result<(), Failure> {
         .ok_or_else(|| Failure::usage("--file: the path must be UTF-8 without line breaks"))?;
     let (snaplen, most) = (arguments.snaplen.0, arguments.max_size.0.0);
     let response = Response::ask(&path, &format!("tap start {snaplen} {most} {name}"))?;
-    response.to_the_end()?;
+    response.skip_all()?;
     streams::say(&format!("recording to {name}\n"));
     Ok(())
 }
@@ -78,7 +76,7 @@ pub(crate) fn tap_stop(arguments: &TapStopArgs) -> Result<(), Failure> {
     let path = socket(arguments.socket.as_deref(), &default_dirs())?;
     let mut response = Response::ask(&path, "tap stop")?;
     let recorded: Recorded = response.next()?;
-    response.to_the_end()?;
+    response.skip_all()?;
     streams::say(&format!("{}\n", recorded.text()));
     Ok(())
 }
@@ -167,7 +165,7 @@ impl Response {
     }
 
     /// Reads the remaining lines, which have no meaning here.
-    fn to_the_end(self) -> Result<(), Failure> {
+    fn skip_all(self) -> Result<(), Failure> {
         self.rest(|_| Ok(ControlFlow::Continue(())))
     }
 

@@ -175,7 +175,7 @@ impl Row {
 
 #[cfg(test)]
 mod tests {
-    use hioload_transport::{ConnId, FlowDetails};
+    use hioload_transport::FlowDetails;
 
     use super::*;
 
@@ -183,10 +183,7 @@ mod tests {
         FlowInfo {
             local: "10.77.0.2:9001".parse().expect("an address"),
             peer: "[fd77::1]:40000".parse().expect("an address"),
-            conn: ConnId {
-                index: 7,
-                generation: 1,
-            },
+            conn: (7, 1),
             client: None,
             state: "ESTABLISHED",
             recv_queue: 5,
