@@ -70,7 +70,7 @@ fn numbers(client: &mut Client, last: u64) -> Vec<u64> {
 #[test]
 fn a_subscriber_that_falls_behind_is_closed_1013() {
     beside_a_bystander(
-        &[&SMALL[..], &["--send-policy", "close"]].concat(),
+        &[&SMALL[..], &["--publish-policy", "close"]].concat(),
         |server, _| {
             let mut slow = publish_to_a_slow_subscriber(server);
             slow.expect_close(1013);
@@ -82,7 +82,7 @@ fn a_subscriber_that_falls_behind_is_closed_1013() {
 #[test]
 fn drop_new_drops_the_newest_messages_of_a_slow_subscriber() {
     beside_a_bystander(
-        &[&SMALL[..], &["--send-policy", "drop-new"]].concat(),
+        &[&SMALL[..], &["--publish-policy", "drop-new"]].concat(),
         |server, _| {
             let mut slow = publish_to_a_slow_subscriber(server);
             // "the end" is published once it reads again, and follows the messages that were in the queue.
@@ -119,7 +119,7 @@ fn drop_new_drops_the_newest_messages_of_a_slow_subscriber() {
 #[test]
 fn drop_oldest_drops_the_oldest_messages_of_a_slow_subscriber() {
     beside_a_bystander(
-        &[&SMALL[..], &["--send-policy", "drop-oldest"]].concat(),
+        &[&SMALL[..], &["--publish-policy", "drop-oldest"]].concat(),
         |server, _| {
             let mut slow = publish_to_a_slow_subscriber(server);
             let got = numbers(&mut slow, MESSAGES - 1);

@@ -372,6 +372,17 @@ mod tests {
     }
 
     #[test]
+    fn the_unit_for_systemd_has_a_command_that_is_understood() {
+        let unit = include_str!("../../../deploy/systemd/hioload.service");
+        let command = unit
+            .lines()
+            .find_map(|line| line.strip_prefix("ExecStart="));
+        let words = command.expect("a command").split_whitespace();
+        let parsed = parse(words).expect("right").expect("a subcommand");
+        assert!(matches!(parsed.command, Command::Serve(_)));
+    }
+
+    #[test]
     fn stats_is_a_switch_with_an_optional_value() {
         for (flag, on) in [
             ("--stats", true),

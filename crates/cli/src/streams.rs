@@ -77,6 +77,8 @@ pub(crate) fn say(text: &str) {
 /// # Errors
 /// Code 1: it cannot be written, for another reason than that its reader is gone.
 pub(crate) fn result(text: &str) -> Result<(), Failure> {
+    // Where both streams are one file, lines keep their order.
+    ERRORS.flush(Instant::now() + LAST_LINES);
     judge(write_stdout(text.as_bytes())).map(drop)
 }
 

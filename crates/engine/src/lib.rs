@@ -47,6 +47,7 @@ mod handler;
 mod heartbeat;
 mod lcore;
 mod mail;
+mod mailbox;
 pub mod middleware;
 mod open;
 mod opening;
@@ -58,6 +59,7 @@ mod reconfigure;
 mod remote;
 mod send;
 mod server;
+mod server_errors;
 mod session;
 mod sources;
 #[cfg(test)]
@@ -85,8 +87,7 @@ pub use proxy::{
     ParseProxyProtocolError, ParseRealIpHeaderError, Proxies, ProxyProtocol, RealIpHeader,
 };
 pub use remote::{FLOWS_AT_ONCE, NoAnswer, Remote};
-pub use server::{
-    LcorePlacement, Lcores, MakeTransport, RunError, Running, Server, ServerOptions, StartError,
-};
+pub use server::{LcorePlacement, Lcores, MakeTransport, Running, Server, ServerOptions};
+pub use server_errors::{RunError, StartError};
 pub use sources::{Network, NetworkError, Networks};
 pub use topics::{MAX_TOKENS, MAX_TOPIC, MAX_WILDCARDS, is_pattern, is_topic};

@@ -32,8 +32,8 @@ impl Origins {
         }
     }
 
-    /// Adds an origin, as browsers send it: scheme, host, and port unless it is the scheme's default; or `null`, which pages from files
-    /// and sandboxed frames send. Letter case does not matter.
+    /// Adds an origin: scheme, host, and port unless it is the scheme's default; or `null`, which pages from files and sandboxed frames
+    /// send. Letter case does not matter.
     pub fn and(mut self, origin: impl Into<Box<str>>) -> Self {
         self.others.push(origin.into());
         self
@@ -42,7 +42,7 @@ impl Origins {
     /// Whether a page of `origin` may send a request to `host`.
     fn allow(&self, origin: &str, host: &str) -> bool {
         let mut others = self.others.iter();
-        self.any || is_same(origin, host) || others.any(|other| other.eq_ignore_ascii_case(origin))
+        self.any || is_same(origin, host) || others.any(|other| is_equal(other, origin))
     }
 
     /// Whether it has an origin with this name.
@@ -192,6 +192,16 @@ fn default_port(scheme: &str) -> Option<u16> {
     is("http").then_some(80).or(is("https").then_some(443))
 }
 
+/// Whether two origins are the same, with or without a default port.
+fn is_equal(a: &str, b: &str) -> bool {
+    let same_scheme = match (a.split_once("://"), b.split_once("://")) {
+        (Some((a, _)), Some((b, _))) => a.eq_ignore_ascii_case(b),
+        _ => false,
+    };
+    let (host, other) = (origin_host(a), origin_host(b));
+    a.eq_ignore_ascii_case(b) || (same_scheme && host.is_some() && host == other)
+}
+
 /// Whether a page of `origin` came from `host`. A `Host` without a port means the default port of the scheme that the browser used, and
 /// for a page of the same origin that is the origin's.
 fn is_same(origin: &str, host: &str) -> bool {
@@ -269,10 +279,16 @@ mod tests {
             assert!(!Origins::same().allow(origin, host), "{origin} {host}");
             assert!(Origins::any().allow(origin, host));
         }
-        let origins = Origins::same().and("https://App.example").and("null");
+        let origins = Origins::same()
+            .and("https://App.example:443")
+            .and("null")
+            .and("file://");
         for (origin, allowed) in [
             ("https://app.example", true),
+            ("HTTPS://app.example:443", true),
             ("null", true),
+            ("file://", true),
+            ("file://app.example", false),
             ("http://server:1", true),
             ("http://app.example", false),
             ("https://app.example:8443", false),

@@ -100,8 +100,13 @@ impl RingReclaim {
         if pages <= have {
             return true;
         }
+        let (growth, free) = (u64::from(pages - have), self.free());
+        // Almost always there is much more memory, and nothing has to be divided.
+        if growth + self.budget / 4 <= free {
+            return true;
+        }
         let full = self.budget / 4 * u64::from(pages - 1) / u64::from(most.max(2) - 1);
-        u64::from(pages - have) + full.max(reserve) <= self.free()
+        growth + full.max(reserve) <= free
     }
 
     /// The most pages that a send ring with `have` may have.

@@ -121,7 +121,7 @@ impl Bench {
         config.orphans = ORPHANS;
         config.rx_ring = ring;
         config.tx_ring = ring;
-        config.ring_memory = 64 << 10;
+        config.ring_memory = 1 << 20;
         config.keepalive = bit(4).then_some(Duration::from_secs(5));
         config.secret = secret;
         config.source_ports = 50_000..=50_007;

@@ -24,7 +24,8 @@ impl FromStr for AllowOrigin {
         match text {
             "*" => return Ok(Self::Any),
             "same-origin" => return Ok(Self::Same),
-            "null" => return Ok(Self::Only(text.to_owned())),
+            // Pages from files: browsers send the first, programs with an embedded browser the second.
+            "null" | "file://" => return Ok(Self::Only(text.to_owned())),
             _ => {}
         }
         let (scheme, host) = text.split_once("://").ok_or(EXPECTED)?;
@@ -103,6 +104,7 @@ mod tests {
             ("https://Example.ORG", "https://example.org"),
             ("http://[::1]:80", "http://[::1]:80"),
             ("null", "null"),
+            ("file://", "file://"),
         ] {
             assert_eq!(text.parse(), Ok(AllowOrigin::Only(origin.to_owned())));
         }
