@@ -318,7 +318,7 @@ impl Default for Tunables {
             drain_deadline: Duration::from_secs(10),
             turn_events: 256,
             turn_messages: 1024,
-            turn_time: Duration::from_micros(250),
+            turn_time: Duration::from_micros(500),
             visit_time: Duration::from_micros(100),
             watchdog: Duration::from_secs(1),
         }

@@ -257,7 +257,10 @@ fn shared_compression_allocates_nothing() {
 fn publishing_allocates_for_the_message_and_not_for_its_subscribers() {
     const PUBLISHES: usize = 200;
     let per_publish = |subscribers: u16, len: usize| {
-        let mut lab = Lab::new(subscribers, Config::default(), "");
+        // All subscribers are served in the turn of the publication.
+        let mut config = Config::default();
+        config.tunables.turn_time = Duration::ZERO;
+        let mut lab = Lab::new(subscribers, config, "");
         let frame = masked(true, false, OpCode::Text, &vec![b'x'; len]);
         let copy = answer(false, OpCode::Text, &vec![b'x'; len]);
         let mut begun = 0;

@@ -507,7 +507,7 @@ section! {
         /// The time of one turn of the loop; 0: no bound
         ///
         /// Messages, commands and timers that are left wait for the next turn, behind other connections. Counter `turns_cut`.
-        turn_time: Span, "TIME", "250us", Running;
+        turn_time: Span, "TIME", "500us", Running;
         /// The time of one connection in one turn; 0: no bound
         ///
         /// The rest of its messages waits for the next turn. A message that inflates to much is inflated over several turns.
