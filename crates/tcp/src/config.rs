@@ -11,8 +11,9 @@ use crate::Cidr;
 
 /// The sizes of a ring.
 const RING: RangeInclusive<usize> = 4 << 10..=1 << 20;
-/// The least memory for rings.
-const RING_MEMORY: usize = 64 << 10;
+/// The least memory for rings. With much less, flows that send and receive at once could wait for each other. The unit tests reach the
+/// bound with few flows.
+const RING_MEMORY: usize = if cfg!(test) { 64 << 10 } else { 1 << 20 };
 /// The slots of a stack.
 const SLOTS: RangeInclusive<u64> = 1..=1 << 30;
 /// The numbers of VLANs (IEEE 802.1Q).
@@ -62,7 +63,7 @@ pub struct StackConfig {
     pub rx_ring: usize,
     /// Bytes of each flow's send ring; as above.
     pub tx_ring: usize,
-    /// Resident bytes of all rings, at most; at least 64 KiB. When three quarters are used, empty rings are reclaimed however recently
+    /// Resident bytes of all rings, at most; at least 1 MiB. When three quarters are used, empty rings are reclaimed however recently
     /// they were used, full rings grow no more, and payload out of order is dropped: the last quarter is for rings of few pages. When
     /// nearly all is used, received payload is dropped, and when all is used, bytes to be sent wait with the user.
     pub ring_memory: usize,

@@ -462,7 +462,7 @@ section! {
         tx_ring: RingSize, "SIZE", "64KiB", Start;
         /// Memory in windows
         ///
-        /// At least 64 KiB. When three quarters are used, windows that are empty are returned to the kernel at once, and windows that hold
+        /// At least 1 MiB. When three quarters are used, windows that are empty are returned to the kernel at once, and windows that hold
         /// much grow no more.
         ring_memory: UpTo<Size, MOST_BYTES>, "SIZE", "1GiB", Start,
             beyond "received data is dropped as if lost, and data to be sent waits in the send queue";

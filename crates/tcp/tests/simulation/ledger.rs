@@ -196,7 +196,7 @@ impl Ledger {
             .plan
             .hosts
             .iter()
-            .any(|host| host.ring_memory < 1 << 20);
+            .any(|host| host.ring_memory <= 1 << 20);
         (self.plan.strict && !short || dialogue.probe && !self.excuses.budgets)
             && polite(dialogue.up.ends)
             && polite(dialogue.down.ends)

@@ -273,7 +273,7 @@ fn config(
     config.orphans = 256;
     config.rx_ring = ring(random);
     config.tx_ring = ring(random);
-    config.ring_memory = if random.chance(20) { 64 << 10 } else { 1 << 30 };
+    config.ring_memory = if random.chance(20) { 1 << 20 } else { 1 << 30 };
     config.keepalive = random.chance(30).then(|| random.millis(1000..=20_000));
     config.secret = [if server { 7 } else { host as u8 + 8 }; 16];
     if moods.few_ports && !server {
