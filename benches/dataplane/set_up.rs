@@ -80,12 +80,6 @@ fn build<D: Device, T: Transport>(
     let pool =
         Pool::new(&PoolOptions::new(1024, 16 << 10)).map_err(|e| format!("no send pool: {e}"))?;
     let io = wrap(Bypass::over(stack, BypassOptions::default(), pool));
-    let mut config = Config::default();
-    let limits = &mut config.tunables.limits;
-    limits.max_connections = flows as usize;
-    // The client answers no pings.
-    limits.ping_interval = Duration::ZERO;
-    limits.idle_timeout = Duration::ZERO;
     let client = Client::new(
         client,
         Link {
@@ -95,5 +89,16 @@ fn build<D: Device, T: Transport>(
         },
         flows as usize,
     );
-    Ok(World::new(io, client, config, clock, now))
+    Ok(World::new(io, client, server_config(flows), clock, now))
+}
+
+/// The configuration of the server's lcore.
+pub fn server_config(flows: u32) -> Config {
+    let mut config = Config::default();
+    let limits = &mut config.tunables.limits;
+    limits.max_connections = flows as usize;
+    // The client answers no pings.
+    limits.ping_interval = Duration::ZERO;
+    limits.idle_timeout = Duration::ZERO;
+    config
 }
