@@ -21,7 +21,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "lib"))
-from machine import has_ipv6
+from ipv6 import has_ipv6
 from server import BINARY, Server
 from variant import INTERFACE
 

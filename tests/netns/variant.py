@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
-from machine import has_ipv6
+from ipv6 import has_ipv6
 
 PORT = 9001
 DPDK = ("dpdk-af-packet", "dpdk-af-xdp")

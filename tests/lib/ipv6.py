@@ -1,4 +1,4 @@
-"""What a machine may lack, and a test needs."""
+"""IPv6, which a machine may lack and some tests need."""
 
 import functools
 import os
