@@ -5,35 +5,13 @@ mod common;
 
 use std::ffi::c_void;
 
+use common::rings::Pair;
 use hioload_device::{Burst, Device, Frame};
-use hioload_dpdk::{MbufFrame, Port, PortName, PortOptions, Queue, RingEnd, ring_pair};
+use hioload_dpdk::MbufFrame;
 use hioload_dpdk_sys as sys;
 use sys::hl_mbuf;
 
-fn open(end: RingEnd) -> (Port, Queue) {
-    let options = PortOptions::new(PortName::Ring(end));
-    let (port, mut queues) = Port::open(common::eal(""), &options).expect("a port");
-    (port, queues.remove(0).claim().expect("a queue"))
-}
-
-/// Two joined ports: `a` sends, `b` receives. A frame arrives as the same mbuf.
-struct Pair {
-    a: Queue,
-    b: Queue,
-    _ports: [Port; 2],
-}
-
 impl Pair {
-    fn new() -> Self {
-        let (a, b) = ring_pair(common::eal(""), 1, 64).expect("two ports");
-        let ((port_a, a), (port_b, b)) = (open(a), open(b));
-        Self {
-            a,
-            b,
-            _ports: [port_a, port_b],
-        }
-    }
-
     /// An Ethernet frame of `len` bytes, whose payload is counted up from `first`.
     fn frame(&mut self, len: usize, first: u8) -> MbufFrame {
         let mut frame = self.a.alloc().expect("a frame");
@@ -83,7 +61,7 @@ fn strip(frame: &mut MbufFrame, tci: u16, outer: i32) {
 
 #[test]
 fn a_frame_in_an_external_buffer_of_its_own_is_received_in_place() {
-    let mut pair = Pair::new();
+    let mut pair = Pair::new(64);
     let mut frame = pair.frame(200, 3);
     into_external(&mut frame, 0);
     let at = frame.bytes().as_ptr();
@@ -96,7 +74,7 @@ fn a_frame_in_an_external_buffer_of_its_own_is_received_in_place() {
 
 #[test]
 fn a_frame_in_an_external_buffer_with_another_owner_is_copied() {
-    let mut pair = Pair::new();
+    let mut pair = Pair::new(64);
     for others in [1, 2] {
         let mut frame = pair.frame(200, 3);
         let external = into_external(&mut frame, others);
@@ -111,7 +89,7 @@ fn a_frame_in_an_external_buffer_with_another_owner_is_copied() {
 
 #[test]
 fn frames_that_share_a_buffer_are_separated() {
-    let mut pair = Pair::new();
+    let mut pair = Pair::new(64);
     let frame = pair.frame(300, 7);
     // SAFETY: the caller owns the frame; its pool is that of its mbuf. The clone is a frame of its own, an owner of the buffer.
     let clone: MbufFrame = unsafe {
@@ -129,7 +107,7 @@ fn frames_that_share_a_buffer_are_separated() {
 
 #[test]
 fn a_tag_that_the_device_has_removed_is_put_back() {
-    let mut pair = Pair::new();
+    let mut pair = Pair::new(64);
     let mut plain = pair.frame(100, 1);
     plain.set_len(100);
     let mut tagged = pair.frame(100, 2);
@@ -173,7 +151,7 @@ fn a_tag_that_the_device_has_removed_is_put_back() {
 
 #[test]
 fn a_frame_without_room_for_its_tag_is_dropped_and_counted() {
-    let mut pair = Pair::new();
+    let mut pair = Pair::new(64);
     let mut full = pair.frame(100, 1);
     let headroom = full.headroom();
     full.grow_front(headroom);

@@ -7,41 +7,10 @@ mod suite;
 
 use std::thread;
 
+use common::rings::{Pair, open};
 use hioload_device::{BURST, Burst, Device, Frame, RxChecksum, TxChecksum};
-use hioload_dpdk::{Error, MbufFrame, Port, PortName, PortOptions, Queue, RingEnd, ring_pair};
+use hioload_dpdk::{Error, MbufFrame, Port, PortName, PortOptions, Queue, ring_pair};
 use suite::{Link, fill, number, send};
-
-fn open(end: RingEnd) -> (Port, Queue) {
-    let options = PortOptions::new(PortName::Ring(end));
-    let (port, mut queues) = Port::open(common::eal(""), &options).expect("a port");
-    (port, queues.remove(0).claim().expect("a queue"))
-}
-
-struct Pair {
-    // Declared before the ports, so that the queues are dropped first.
-    a: Queue,
-    b: Queue,
-    ports: [Port; 2],
-}
-
-impl Pair {
-    fn new(slots: u32) -> Self {
-        let (a, b) = ring_pair(common::eal(""), 1, slots).expect("two ports");
-        let ((port_a, a), (port_b, b)) = (open(a), open(b));
-        let ports = [port_a, port_b];
-        Self { a, b, ports }
-    }
-
-    /// Closes both ports. Returns the number of frames that are not in their pools.
-    fn close(self) -> usize {
-        let Self { a, b, ports } = self;
-        drop((a, b));
-        let [first, second] = ports;
-        assert_eq!(first.close().expect("closed").frames_in_use, None);
-        let closed = second.close().expect("closed");
-        closed.frames_in_use.expect("both are closed")
-    }
-}
 
 impl Link for Pair {
     type A = Queue;

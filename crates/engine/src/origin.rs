@@ -33,7 +33,7 @@ impl Origins {
     }
 
     /// Adds an origin: scheme, host, and port unless it is the scheme's default; or `null`, which pages from files and sandboxed frames
-    /// send. Letter case does not matter.
+    /// send. Origins are compared without regard to case.
     pub fn and(mut self, origin: impl Into<Box<str>>) -> Self {
         self.others.push(origin.into());
         self
@@ -72,7 +72,7 @@ impl Hosts {
         }
     }
 
-    /// Adds a name, without a port. Once there is one, other names are refused to all clients. Letter case does not matter.
+    /// Adds a name, without a port. If the list has a name, requests for names that are not in it are refused. Names are compared without regard to case.
     pub fn and(mut self, name: impl Into<Box<str>>) -> Self {
         self.names.push(name.into());
         self

@@ -284,7 +284,7 @@ mod tests {
                 "{step:?}: {spent}"
             );
         }
-        // Sending may take a third of what came before.
+        // The flush may take a third of the time that the turn has taken before it.
         work.begin(Step::Flush);
         let spent = until(&mut work, 250, Work::is_exhausted);
         assert!((117_000..=150_000).contains(&spent), "{spent}");

@@ -12,7 +12,7 @@ use crate::parse::{Segment, flags};
 use crate::ring_reclaim::PAGE;
 use crate::stack::Stack;
 
-/// The most flows that are told in one turn that there is memory again.
+/// Maximum number of `SPACE` events for starved flows in one turn.
 const RELIEVED: usize = 64;
 
 impl<D: Device> Stack<D> {

@@ -97,7 +97,7 @@ pub struct Stack<D: Device> {
     /// The number of flows that have a user.
     pub(crate) owned: usize,
     pub(crate) ring_reclaim: RingReclaim,
-    /// Flows with something to send that wait for memory for their rings, and how many of them are told in this turn that there is.
+    /// Flows that cannot send because there is no memory for their rings, and the number of them that get `SPACE` in this turn.
     pub(crate) starved: VecDeque<FlowId>,
     pub(crate) relieved: usize,
     pub(crate) responder: Responder,

@@ -2,7 +2,7 @@
 //!
 //! Input: a byte of options ([`Options`]), the seed of the order of turns (4 bytes), then steps ([`Step::read`]).
 //!
-//! A naive model knows who is subscribed to what. A publication has to reach every connection that matched when it was published and
+//! A naive model records the subscriptions of each connection. A publication has to reach every connection that matched when it was published and
 //! until all lcores came to rest, and may reach those that matched in between; it reaches nobody else and nobody twice, and those of
 //! one publisher arrive in order. When all connections have gone, no subscription is left.
 
@@ -109,8 +109,8 @@ fn topic(input: &mut Input<'_>) -> String {
     tokens.collect::<Vec<_>>().join(".")
 }
 
-/// Carries out commands: `s PATTERN`, `u PATTERN`, `p NUMBER TOPIC`. The answer is `1`, `0` (nothing changed) or `x` (refused) after
-/// the command's letter. A publication is `m NUMBER`.
+/// Carries out commands: `s PATTERN`, `u PATTERN`, `p NUMBER TOPIC`. The answer is the letter of the
+/// command followed by `1` (done), `0` (nothing changed) or `x` (refused). A published message arrives as `m NUMBER`.
 struct App;
 
 impl Handler for App {

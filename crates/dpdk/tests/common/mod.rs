@@ -1,6 +1,8 @@
 //! EAL for tests, without huge pages or PCI devices, with a file prefix of its own; and `dpdk-port` in other processes.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod rings;
+
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;

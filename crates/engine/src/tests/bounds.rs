@@ -52,6 +52,17 @@ impl<H: Handler<Event = String>> Lab<H> {
         id
     }
 
+    /// Opens `count` connections that subscribe to `t`.
+    fn open_subscribers(&mut self, count: usize) -> Vec<ConnId> {
+        let mut subscribers = Vec::with_capacity(count);
+        for _ in 0..count {
+            let id = self.open();
+            self.say(id, "sub t");
+            subscribers.push(id);
+        }
+        subscribers
+    }
+
     /// One turn; returns the work that it did.
     fn one_turn(&mut self) -> u64 {
         let before = self.lcore.app.core.work.spent();
@@ -172,13 +183,7 @@ fn connections_that_always_have_messages_share_the_turns_with_a_bystander() {
 fn a_published_message_is_sent_over_several_turns_and_answers_do_not_wait_for_it() {
     const SUBSCRIBERS: usize = 900;
     let mut lab = Lab::new(bounded());
-    let subscribers: Vec<_> = (0..SUBSCRIBERS)
-        .map(|_| {
-            let id = lab.open();
-            lab.say(id, "sub t");
-            id
-        })
-        .collect();
+    let subscribers = lab.open_subscribers(SUBSCRIBERS);
     let (publisher, bystander) = (lab.open(), lab.open());
     lab.log();
     lab.io().deliver(publisher, &text("pub t hello"));
@@ -207,13 +212,7 @@ fn publishers_wait_until_what_they_published_is_sent() {
     let mut config = bounded();
     config.tunables.limits.send_queue = 64 << 10;
     let mut lab = Lab::new(config);
-    let subscribers: Vec<_> = (0..SUBSCRIBERS)
-        .map(|_| {
-            let id = lab.open();
-            lab.say(id, "sub t");
-            id
-        })
-        .collect();
+    let subscribers = lab.open_subscribers(SUBSCRIBERS);
     let (publisher, bystander) = (lab.open(), lab.open());
     let message = format!("pub t {}", "m".repeat(4000));
     lab.io().deliver(publisher, &text(&message).repeat(100));

@@ -76,7 +76,7 @@ impl Responder {
         let routes = Routes::new(settings.networks, settings.gateway_v4, settings.gateway_v6);
         let mut neighbours = Neighbours::new(settings.neighbours);
         if settings.answers {
-            // Its requests are told from those of others by its MAC address.
+            // The MAC address of a request shows whether the gateway sent it.
             for gateway in routes.gateways() {
                 neighbours.lookup(gateway, now);
             }

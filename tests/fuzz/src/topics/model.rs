@@ -1,4 +1,4 @@
-//! Who is subscribed to what, and what each publication may and must reach.
+//! The subscriptions of each connection, and the connections that each publication must reach and may reach.
 
 use std::collections::{BTreeMap, BTreeSet};
 

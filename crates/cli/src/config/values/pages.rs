@@ -1,4 +1,4 @@
-//! Values about web pages and proxies: origins, host names, who is a proxy.
+//! Values of the settings for web pages and proxies: origins, host names and proxy networks.
 
 use std::str::FromStr;
 
