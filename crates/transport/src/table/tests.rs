@@ -55,7 +55,7 @@ fn an_idle_table_returns_the_memory_of_a_peak_step_by_step_and_then_sleeps() {
         let soon = Duration::from_millis(1);
         assert_eq!(table.until_trim(Some(soon)), Some(soon));
         table.trim(now);
-        now = now + wait;
+        now += wait;
         steps += 1;
     }
     // The first step begins the time in which they are free, and the last 64 stay.
