@@ -11,7 +11,7 @@ use range::{Lab, Setup};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The setup for an attack that takes seconds: with longer turns.
+/// The setup for an attack that takes seconds: with longer turns, without a VLAN, from addresses of the load.
 fn slowly(plan: &'static str, v6: bool) -> Setup {
     let turn = Duration::from_millis(2);
     Setup {
@@ -36,7 +36,7 @@ fn survives(setup: &Setup, time: Duration) -> Lab {
     lab
 }
 
-/// IPv6 in a VLAN, and IPv4 from a pool of addresses. Without either: [`slowly`].
+/// IPv6 in a VLAN from addresses of the load, and IPv4 without a VLAN from a pool of addresses.
 fn everywhere(plan: &'static str) -> [Setup; 2] {
     [
         Setup {

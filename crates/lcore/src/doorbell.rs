@@ -2,7 +2,8 @@
 //!
 //! The sleeper announces itself, fences, and checks its queues once more. A thread that has queued something fences and checks
 //! for the announcement. One of the two fences comes first: either the sleeper's check sees the queued item, or the other
-//! thread sees the announcement and wakes the sleeper. The tests at the end let loom try every interleaving of this code.
+//! thread sees the announcement and wakes the sleeper. The tests at the end let loom try the interleavings of this code: of two threads
+//! all of them.
 
 use std::fmt;
 use std::sync::OnceLock;
