@@ -227,6 +227,8 @@ pub struct Tls {
     pub(super) scratch: Vec<u8>,
     /// Connections with plaintext, records or an end to present.
     pub(super) ready: VecDeque<ConnId>,
+    /// Those of them that were listed when the turn began.
+    pub(super) due: usize,
     /// Connections whose handshake has a record to process.
     pub(super) queue: VecDeque<ConnId>,
     /// When handshakes have to be over, in order.
@@ -277,6 +279,7 @@ impl Tls {
             staging: Staging::default(),
             scratch: Vec::new(),
             ready: VecDeque::new(),
+            due: 0,
             queue: VecDeque::new(),
             deadlines: VecDeque::new(),
             fanned: VecDeque::new(),
