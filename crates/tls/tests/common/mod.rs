@@ -2,8 +2,13 @@
 
 use std::sync::{Arc, OnceLock};
 
+use hioload_tls::record::Session;
+use hioload_tls::{Established, Handshake, Step, prepare_client, prepare_server};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedCipherSuite};
+use rustls::{
+    ClientConfig, ClientConnection, ConnectionCommon, RootCertStore, ServerConfig,
+    ServerConnection, SupportedCipherSuite,
+};
 
 /// A self-signed certificate for `localhost` and its key.
 pub fn certificate() -> &'static (CertificateDer<'static>, Vec<u8>) {
@@ -62,4 +67,85 @@ pub fn name() -> ServerName<'static> {
 /// A client of rustls.
 pub fn peer(config: ClientConfig) -> ClientConnection {
     ClientConnection::new(Arc::new(config), name()).unwrap()
+}
+
+/// The suites of both versions.
+pub fn suites() -> Vec<SupportedCipherSuite> {
+    use rustls::crypto::aws_lc_rs::cipher_suite as all;
+    vec![
+        all::TLS13_AES_128_GCM_SHA256,
+        all::TLS13_AES_256_GCM_SHA384,
+        all::TLS13_CHACHA20_POLY1305_SHA256,
+        all::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        all::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        all::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    ]
+}
+
+/// The whole records of `bytes`, taken from its front.
+pub fn records(bytes: &mut Vec<u8>) -> Vec<Vec<u8>> {
+    let mut records = Vec::new();
+    while let [_, _, _, high, low, ..] = bytes[..] {
+        let len = 5 + usize::from(u16::from_be_bytes([high, low]));
+        if bytes.len() < len {
+            break;
+        }
+        records.push(bytes.drain(..len).collect());
+    }
+    records
+}
+
+/// Makes a handshake of ours with a connection of rustls.
+pub fn shake<D>(
+    mut ours: Handshake,
+    peer: &mut ConnectionCommon<D>,
+    first: Vec<u8>,
+) -> (Established, Vec<Vec<u8>>) {
+    let mut to_peer = first;
+    let mut done = false;
+    for _ in 0..10 {
+        let mut from_peer = Vec::new();
+        peer.read_tls(&mut &to_peer[..]).unwrap();
+        to_peer.clear();
+        peer.process_new_packets().unwrap();
+        while peer.wants_write() {
+            peer.write_tls(&mut from_peer).unwrap();
+        }
+        let mut all = records(&mut from_peer).into_iter();
+        while let Some(record) = all.next() {
+            done = matches!(ours.receive(&record, &mut to_peer).unwrap(), Step::Done);
+            if done {
+                peer.read_tls(&mut &to_peer[..]).unwrap();
+                peer.process_new_packets().unwrap();
+                let mut rest: Vec<_> = all.collect();
+                let mut after = Vec::new();
+                while peer.wants_write() {
+                    peer.write_tls(&mut after).unwrap();
+                }
+                rest.extend(records(&mut after));
+                return (ours.finish().unwrap(), rest);
+            }
+        }
+    }
+    panic!("the handshake does not end: {done}");
+}
+
+/// A session of ours in the server's role, and its client.
+pub fn as_server(suite: SupportedCipherSuite) -> (Session, ClientConnection) {
+    let mut peer = peer(client(Some(suite)));
+    let config = Arc::new(prepare_server(&server(Some(suite))));
+    let (established, rest) = shake(Handshake::server(config).unwrap(), &mut peer, Vec::new());
+    assert!(rest.is_empty());
+    (established.session, peer)
+}
+
+/// A session of ours in the client's role, its server, and the tickets' records that follow the handshake.
+pub fn as_client(suite: SupportedCipherSuite) -> (Session, ServerConnection, Vec<Vec<u8>>) {
+    let mut peer = ServerConnection::new(Arc::new(server(Some(suite)))).unwrap();
+    let config = Arc::new(prepare_client(&client(Some(suite))));
+    let mut ours = Handshake::client(config, name()).unwrap();
+    let mut first = Vec::new();
+    ours.begin(&mut first).unwrap();
+    let (established, rest) = shake(ours, &mut peer, first);
+    (established.session, peer, rest)
 }
