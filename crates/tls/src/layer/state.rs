@@ -400,3 +400,15 @@ impl Tls {
         conn.error
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an idle connection costs in this layer: its entry, and nothing beside it.
+    #[test]
+    fn a_connection_has_at_most_256_bytes() {
+        let entry = size_of::<Conn>() + size_of::<u32>();
+        assert!(entry <= 256, "{entry} bytes, the generation included");
+    }
+}
