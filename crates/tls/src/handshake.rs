@@ -123,13 +123,7 @@ impl Handshake {
             return Err(Error::General("the handshake is too long".into()));
         }
         self.unfinished.extend_from_slice(record);
-        let step = self.drive(out);
-        if step.is_err() {
-            // The alert is the next thing that rustls wants to send. The error comes again after it. The bytes that rustls has not
-            // discarded have to stay: it holds offsets into them.
-            let _ = self.drive(out);
-        }
-        step
+        self.drive(out)
     }
 
     fn drive(&mut self, out: &mut Vec<u8>) -> Result<Step, Error> {
@@ -182,7 +176,7 @@ enum Answer {
     Step(Step),
 }
 
-/// Processes what rustls has until it needs another record.
+/// Processes what rustls has until it needs another record. After an error, `out` ends with the alert.
 fn drive<C: std::ops::Deref<Target: std::ops::Deref<Target = CommonState>>>(
     conn: &mut C,
     unfinished: &mut Vec<u8>,
@@ -192,7 +186,15 @@ fn drive<C: std::ops::Deref<Target: std::ops::Deref<Target = CommonState>>>(
     for _ in 0..MAX_STEPS {
         let (discard, answer) = process(conn, unfinished, out);
         unfinished.drain(..discard.min(unfinished.len()));
-        match answer? {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                // What rustls still wants to send ends with the alert. It must not see the received bytes again: it would fail again.
+                while conn.wants_write() && matches!(process(conn, &mut [], out), (_, Ok(_))) {}
+                return Err(error);
+            }
+        };
+        match answer {
             Answer::Again => {}
             Answer::Step(Step::Done) if conn.is_handshaking() => return Ok(Step::More),
             Answer::Step(step) => return Ok(step),
