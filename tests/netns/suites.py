@@ -2,15 +2,15 @@
 
 import concurrent.futures
 import contextlib
-import json
 import re
 import socket
 import subprocess
 import sys
 import threading
 
+import build
 from cases import case, just, one_mtu, spread
-from lab import HERE, Failed, Lab, check, command
+from lab import HERE, Lab, check, command
 from variant import PORT
 
 TESTS = HERE.parent
@@ -36,7 +36,7 @@ AUTOBAHN = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.[1-4].*", "6.1[0-9].*", "7.*",
 
 @case("hostile clients, as on sockets", ci=spread(), all=one_mtu())
 def hostile(variant, folder):
-    program = test_program("hostile")
+    program = build.test_program("hostile")
     left_out = ELSEWHERE if variant.queues == 1 else ELSEWHERE | ON_ONE_LCORE
     for name, why in left_out.items():
         print(f"        without {name}* ({why})", flush=True)
@@ -116,27 +116,13 @@ def suite(lab, name, *words):
     return int(counted[1]) if counted else 0
 
 
-def test_program(name):
-    """The path of a test program of the workspace, up to date. The arguments are those of tests/run, so it is usually built."""
-    build = ["cargo", "test", "--workspace", "--exclude", "hioload-dpdk", "--exclude", "hioload-dpdk-sys",
-             "--features", "hioload/af-xdp", "--no-run", "--message-format=json", "--test", name]
-    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise Failed(f"{' '.join(build)}:\n{done.stderr}")
-    for line in done.stdout.splitlines():
-        built = json.loads(line)
-        if built.get("reason") == "compiler-artifact" and built["target"]["name"] == name and built["executable"]:
-            return built["executable"]
-    raise Failed(f"cargo built no test called {name}")
-
-
 def prepare(names):
     """Installs and builds the requirements of the suites: the namespaces have no network."""
     sys.path.insert(0, str(TESTS / "autobahn"))
     import engines
     import tools
     if "hostile" in names:
-        test_program("hostile")
+        build.test_program("hostile")
     if "autobahn" in names:
         engines.best()
     if "clients" in names:

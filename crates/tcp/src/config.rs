@@ -63,9 +63,10 @@ pub struct StackConfig {
     pub rx_ring: usize,
     /// Bytes of each flow's send ring; as above.
     pub tx_ring: usize,
-    /// Resident bytes of all rings, at most; at least 1 MiB. When three quarters are used, empty rings are reclaimed however recently
-    /// they were used, full rings grow no more, and payload out of order is dropped: the last quarter is for rings of few pages. When
-    /// nearly all is used, received payload is dropped, and when all is used, bytes to be sent wait with the user.
+    /// Resident bytes of all rings, at most; at least 1 MiB. A send ring grows only while half of this is free, or 64 times the ring; a
+    /// receive ring only while a quarter is free, or as much. (The factor is less where this is below 8 MiB.) When three quarters are
+    /// used, empty rings are reclaimed however recently they were used, and payload out of order is dropped. When nearly all is used,
+    /// received payload is dropped, and when all is used, bytes to be sent wait with the user.
     pub ring_memory: usize,
     /// The time after which an empty ring is reclaimed.
     pub ring_idle: Duration,

@@ -22,6 +22,9 @@ use crate::stack::Stack;
 pub(crate) const PAGE: usize = 4096;
 const PAGE_BITS: u32 = 12;
 
+/// The pages that must be free for each page of a ring, if there is memory for many rings.
+const SHARE: u64 = 64;
+
 /// The number of parts of a round.
 const PIECES: u32 = 64;
 
@@ -37,6 +40,8 @@ pub(crate) struct RingReclaim {
     /// The resident pages, at most, and the limit.
     pages: u64,
     budget: u64,
+    /// The pages that must be free for each page that a ring has already.
+    share: u64,
     /// The pages of each ring.
     rx_most: u8,
     tx_most: u8,
@@ -53,9 +58,11 @@ pub(crate) struct RingReclaim {
 impl RingReclaim {
     pub(crate) fn new(config: &StackConfig, now: Time) -> Self {
         let pages = |bytes: usize| (bytes / PAGE).min(255) as u8;
+        let budget = (config.ring_memory / PAGE) as u64;
         Self {
             pages: 0,
-            budget: (config.ring_memory / PAGE) as u64,
+            budget,
+            share: (budget / 32).clamp(1, SHARE),
             rx_most: pages(config.rx_ring),
             tx_most: pages(config.tx_ring),
             hand: 0,
@@ -92,42 +99,37 @@ impl RingReclaim {
         self.budget.saturating_sub(self.pages)
     }
 
-    /// Whether a ring of `most` pages, of which `have` are resident, may have `pages`, and leave `reserve` pages free. A ring may have
-    /// its first page while any is free, and its last one only while a quarter of all is: full rings of peers that do not read leave
-    /// memory to the others.
+    /// Whether a ring that has `have` resident pages may have `pages`, and leave `reserve` pages free. This is a dynamic threshold
+    /// (Choudhury and Hahne 1998): a ring may have its first page while any is free, and each further one only while `share` times the
+    /// pages before it are free, or `most`. So n full rings of peers that do not read leave at least share/(n + share) of the memory to
+    /// the others.
     #[inline]
-    fn admits(&self, have: u8, pages: u8, most: u8, reserve: u64) -> bool {
+    fn admits(&self, have: u8, pages: u8, reserve: u64, most: u64) -> bool {
         if pages <= have {
             return true;
         }
         let (growth, free) = (u64::from(pages - have), self.free());
-        // Almost always there is much more memory, and nothing has to be divided.
-        if growth + self.budget / 4 <= free {
-            return true;
-        }
-        let full = self.budget / 4 * u64::from(pages - 1) / u64::from(most.max(2) - 1);
-        growth + full.max(reserve) <= free
+        let threshold = (self.share * u64::from(pages - 1)).min(most);
+        growth + threshold.max(reserve) <= free
     }
 
     /// The most pages that a send ring with `have` may have.
     #[inline]
     pub(crate) fn tx_admits(&self, have: u8) -> u8 {
-        let most = self.tx_most;
-        if self.admits(have, most, most, 0) {
-            return most;
-        }
-        (have..most)
+        let half = self.budget / 2;
+        (have..=self.tx_most)
             .rev()
-            .find(|&pages| self.admits(have, pages, most, 0))
+            .find(|&pages| self.admits(have, pages, 0, half))
             .unwrap_or(have)
     }
 
-    /// Whether a receive ring with `have` pages may have `pages`. Bytes that wait for earlier ones leave a quarter of all pages to those,
-    /// and all received bytes leave some to the replies: otherwise flows could wait for each other.
+    /// Whether a receive ring with `have` pages may have `pages`. Otherwise flows could wait for each other: bytes that wait for earlier
+    /// ones leave more than those may need, and all received bytes leave some to the replies.
     #[inline]
     pub(crate) fn rx_admits(&self, have: u8, pages: u8, next: bool) -> bool {
-        let reserve = self.budget / if next { 16 } else { 4 };
-        self.admits(have, pages, self.rx_most, reserve)
+        let (quarter, sixteenth) = (self.budget / 4, self.budget / 16);
+        let reserve = if next { sixteenth } else { quarter + sixteenth };
+        self.admits(have, pages, reserve, quarter)
     }
 
     /// The resident pages of a receive ring that had `have`, after `len` bytes from `seq` on were written: those that come next, or

@@ -462,8 +462,8 @@ section! {
         tx_ring: RingSize, "SIZE", "64KiB", Start;
         /// Memory in windows
         ///
-        /// At least 1 MiB. When three quarters are used, windows that are empty are returned to the kernel at once, and windows that hold
-        /// much grow no more.
+        /// At least 1 MiB. A window grows only while half of it is free, or 64 times the window: those that hold much leave memory to the
+        /// others. When three quarters are used, windows that are empty are returned to the kernel at once.
         ring_memory: UpTo<Size, MOST_BYTES>, "SIZE", "1GiB", Start,
             beyond "received data is dropped as if lost, and data to be sent waits in the send queue";
         /// Time after which an empty window is returned to the kernel
