@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub(crate) mod cert;
 pub(crate) mod load;
 
 use crate::Failure;
@@ -46,6 +47,9 @@ pub(crate) enum Command {
     Load(Box<load::LoadArgs>),
     /// Check this machine for AF_XDP or DPDK, with a hint for each missing part
     Check(CheckArgs),
+    /// Make certificates for development, and keys of session tickets
+    #[command(subcommand)]
+    Cert(cert::CertCommand),
     /// List the connections of a running server's user-space TCP, as ss -ti lists those of the kernel
     Flows(FlowsArgs),
     /// Record packets of a running server's user-space TCP, which tcpdump does not see
@@ -292,7 +296,7 @@ fn command() -> clap::Command {
 /// The error of clap, which has several lines, in one line.
 fn one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "a subcommand is missing: serve, connect, load, check, flows or tap (try hioload --help)"
+        return "a subcommand is missing: serve, connect, load, check, cert, flows or tap (try hioload --help)"
             .to_owned();
     }
     let text = error.to_string();
@@ -355,7 +359,7 @@ mod tests {
             ),
             (&["dance"], "dance"),
             (&["check", "--trial"], "--interface"),
-            (&[], "serve, connect, load, check, flows or tap"),
+            (&[], "serve, connect, load, check, cert, flows or tap"),
             (&["tap", "start"], "--file"),
             (
                 &["tap", "start", "--file=x", "--snaplen=0"],

@@ -10,7 +10,6 @@ mod output;
 mod plan;
 mod tap;
 mod target;
-mod time;
 
 use std::process;
 use std::sync::Arc;
@@ -28,6 +27,7 @@ use self::attack::AttackPart;
 use self::tap::Recording;
 use super::files;
 use super::link::{ClientLink, Work};
+use super::time;
 use crate::Failure;
 use crate::cli::load::LoadArgs;
 use crate::config::bypass;
