@@ -1,7 +1,9 @@
 //! The methods of a layer, and the view that it lends the driver above it.
 
 use std::io;
+use std::time::Duration;
 
+use hioload_counters::CounterMeta;
 use hioload_lcore::Time;
 use hioload_mem::LocalShared;
 
@@ -37,10 +39,42 @@ pub trait Layer: Sized {
         let _ = (below, above, budget, now, activity);
     }
 
-    /// Queues below the bytes that the layer holds back. Runs at the beginning of each flush.
+    /// Begins a turn: runs first in each dispatch, whether the layer has work or not.
     #[inline]
-    fn flush<C: Connections>(&mut self, below: &mut C) {
-        let _ = below;
+    fn begin_turn(&mut self, now: Time) {
+        let _ = now;
+    }
+
+    /// The longest time that a `wait` may last for the sake of this layer; `None` sets no limit. Counted from the last turn.
+    #[inline]
+    fn timeout(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Queues below the bytes that the layer holds back. Runs at the beginning of each flush. Bytes that may be for all connections
+    /// there are, it may leave for the next flush once `above` [is exhausted](Driver::is_exhausted).
+    #[inline]
+    fn flush<C: Connections, D: Driver>(&mut self, below: &mut C, above: &mut D) {
+        let _ = (below, above);
+    }
+
+    /// Whether the last flush left something in the layer. See [`Transport::has_unflushed`](crate::Transport::has_unflushed).
+    #[inline]
+    fn has_unflushed(&self) -> bool {
+        false
+    }
+
+    /// See [`Transport::flush_rounds`](crate::Transport::flush_rounds); `below` is that of the transport below.
+    #[inline]
+    fn flush_rounds(&self, below: u64) -> u64 {
+        below
+    }
+
+    /// The layer's counters.
+    const COUNTERS: &'static [CounterMeta] = &[];
+    /// Calls `visit` with their values, if there are any.
+    fn counters(&self, visit: &mut dyn FnMut(&[u64])) {
+        let _ = visit;
     }
 
     /// See [`Driver::on_accept`].

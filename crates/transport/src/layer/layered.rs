@@ -35,6 +35,11 @@ impl<T: Transport, L: Layer> Layered<T, L> {
     pub fn layer(&self) -> &L {
         &self.layer
     }
+
+    /// The layer, to change it.
+    pub fn layer_mut(&mut self) -> &mut L {
+        &mut self.layer
+    }
 }
 
 impl<T, L> Layered<T, L> {
@@ -104,10 +109,13 @@ impl<T: Transport, L: Layer> Transport for Layered<T, L> {
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let timeout = if self.layer.has_work() {
+        let timeout = if self.layer.has_work() || self.layer.has_unflushed() {
             Some(Duration::ZERO)
         } else {
-            timeout
+            match (timeout, self.layer.timeout()) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            }
         };
         self.below.wait(timeout)
     }
@@ -115,6 +123,7 @@ impl<T: Transport, L: Layer> Transport for Layered<T, L> {
     fn dispatch<D: Driver>(&mut self, driver: &mut D, budget: Budget, now: Time) -> Activity {
         let Self { below, layer } = self;
         let mut own = Activity::default();
+        layer.begin_turn(now);
         if layer.has_work() {
             // Bytes that waited in the layer and arriving bytes share the turn.
             let half = Budget {
@@ -141,7 +150,7 @@ impl<T: Transport, L: Layer> Transport for Layered<T, L> {
 
     fn flush<D: Driver>(&mut self, driver: &mut D) {
         let Self { below, layer } = self;
-        layer.flush(below);
+        layer.flush(below, driver);
         let mut upward = Upward {
             layer,
             above: driver,
@@ -150,11 +159,11 @@ impl<T: Transport, L: Layer> Transport for Layered<T, L> {
     }
 
     fn has_unflushed(&self) -> bool {
-        self.below.has_unflushed()
+        self.below.has_unflushed() || self.layer.has_unflushed()
     }
 
     fn flush_rounds(&self) -> u64 {
-        self.below.flush_rounds()
+        self.layer.flush_rounds(self.below.flush_rounds())
     }
 
     fn set_accepting(&mut self, on: bool) {
@@ -173,9 +182,20 @@ impl<T: Transport, L: Layer> Transport for Layered<T, L> {
         self.below.stats()
     }
 
-    const COUNTERS_BELOW: &'static [&'static [CounterMeta]] = T::COUNTERS_BELOW;
+    const COUNTERS_BELOW: &'static [&'static [CounterMeta]] = match (L::COUNTERS, T::COUNTERS_BELOW)
+    {
+        ([], below) => below,
+        (_, []) => &[L::COUNTERS],
+        (_, [a]) => &[L::COUNTERS, a],
+        (_, [a, b]) => &[L::COUNTERS, a, b],
+        (_, [a, b, c]) => &[L::COUNTERS, a, b, c],
+        _ => panic!("more than three blocks of counters below a layer"),
+    };
 
     fn counters_below(&self, visit: &mut dyn FnMut(&[u64])) {
+        if !L::COUNTERS.is_empty() {
+            self.layer.counters(visit);
+        }
         self.below.counters_below(visit);
     }
 
