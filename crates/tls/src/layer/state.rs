@@ -315,13 +315,6 @@ impl Tls {
         }
     }
 
-    /// The certificate of the client that a connection belongs to, in DER. It was verified in the handshake.
-    #[must_use]
-    pub fn certificate(&self, id: ConnId) -> Option<&CertificateDer<'static>> {
-        let extra = self.conns.get(id)?.extra.as_ref()?;
-        extra.certificate.as_ref()
-    }
-
     /// The rare state of a connection, made if there is none.
     pub(super) fn extra(&mut self, id: ConnId) -> Option<&mut Extra> {
         let conn = self.conns.get_mut(id)?;
