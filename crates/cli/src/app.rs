@@ -26,6 +26,7 @@ mod service;
 mod signals;
 mod target;
 mod time;
+mod tls;
 mod topics;
 #[cfg(not(all(feature = "af-xdp", feature = "dpdk", target_os = "linux")))]
 mod without;

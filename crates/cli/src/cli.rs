@@ -10,6 +10,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) mod cert;
 pub(crate) mod load;
+pub(crate) mod tls;
 
 use crate::Failure;
 use crate::config::Settings;
@@ -142,7 +143,7 @@ SIGTERM or SIGINT drains the connections and ends with code 0; a second signal e
 /// `hioload connect`
 #[derive(Args, Debug)]
 pub(crate) struct ConnectArgs {
-    /// ws://HOST[:PORT][/PATH], or ws+unix:/SOCKET[:/PATH]
+    /// ws://HOST[:PORT][/PATH], ws+unix:/SOCKET[:/PATH], or the same with wss for TLS
     pub url: String,
     /// Messages to send
     #[arg(long, value_name = "N", default_value = "1000")]
@@ -168,6 +169,9 @@ pub(crate) struct ConnectArgs {
     /// Time for the whole run
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub timeout: AtLeastOne<Span>,
+    /// How it speaks TLS.
+    #[command(flatten)]
+    pub tls: tls::ClientTlsArgs,
     /// How it reaches the network.
     #[command(flatten)]
     pub link: LinkArgs,

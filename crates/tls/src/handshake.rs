@@ -123,8 +123,8 @@ impl Handshake {
         self.unfinished.extend_from_slice(record);
         let step = self.drive(out);
         if step.is_err() {
-            // The alert is the next thing that rustls wants to send. The error comes again after it.
-            self.unfinished.clear();
+            // The alert is the next thing that rustls wants to send. The error comes again after it. The bytes must be those before,
+            // since rustls may remember the place of a message in them.
             let _ = self.drive(out);
         }
         step

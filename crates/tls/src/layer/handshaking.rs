@@ -195,6 +195,14 @@ impl Tls {
             Some(rustls::Error::AlertReceived(_)) => self.stats.alerts_received += 1,
             _ => {}
         }
+        if let Some(error) = error
+            && self
+                .conns
+                .get(id)
+                .is_some_and(|conn| conn.is(flag::CONNECTING))
+        {
+            self.failures.push((id, error.clone()));
+        }
         self.end_with(below, id, None, ErrorKind::InvalidData);
     }
 
@@ -351,6 +359,9 @@ pub(super) fn queue<C: Connections>(below: &mut C, id: ConnId, mut bytes: &[u8])
 }
 
 /// The result of a connection that failed before it was complete.
-pub(super) fn failed(kind: ErrorKind) -> io::Error {
-    kind.into()
+pub(super) fn failed(kind: ErrorKind, error: Option<rustls::Error>) -> io::Error {
+    match error {
+        Some(error) => io::Error::new(kind, error),
+        None => kind.into(),
+    }
 }

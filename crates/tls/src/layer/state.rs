@@ -237,6 +237,8 @@ pub struct Tls {
     pub(super) rounds: u64,
     /// Connections with an alert, a KeyUpdate or an end to send.
     pub(super) unsent: Vec<ConnId>,
+    /// Why handshakes of connections that were opened have failed, until the driver hears of it.
+    pub(super) failures: Vec<(ConnId, rustls::Error)>,
     /// Connections whose driver waits for `on_writable`.
     pub(super) writable: Vec<ConnId>,
     pub(super) spare: Vec<Box<Extra>>,
@@ -283,6 +285,7 @@ impl Tls {
             round_left: 0,
             rounds: 0,
             unsent: Vec::new(),
+            failures: Vec::new(),
             writable: Vec::new(),
             spare: Vec::new(),
             gathering: 0,
