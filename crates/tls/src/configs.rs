@@ -68,33 +68,41 @@ impl<C> Prepared<C> {
 
 impl Prepared<ServerConfig> {
     pub(crate) fn server(&mut self, config: Arc<ServerConfig>) -> Arc<ServerConfig> {
-        self.get(config, |config| {
-            let mut ready = config.clone();
-            ready.enable_secret_extraction = true;
-            // 0-RTT can be replayed (RFC 8446 §8), and a WebSocket handshake is a request that changes state.
-            ready.max_early_data_size = 0;
-            ready.key_log = Tee::over(&config.key_log);
-            if ready.alpn_protocols.is_empty() {
-                ready.alpn_protocols.push(HTTP_1_1.to_vec());
-            }
-            ready
-        })
+        self.get(config, prepare_server)
     }
 }
 
 impl Prepared<ClientConfig> {
     pub(crate) fn client(&mut self, config: Arc<ClientConfig>) -> Arc<ClientConfig> {
-        self.get(config, |config| {
-            let mut ready = config.clone();
-            ready.enable_secret_extraction = true;
-            ready.enable_early_data = false;
-            ready.key_log = Tee::over(&config.key_log);
-            if ready.alpn_protocols.is_empty() {
-                ready.alpn_protocols.push(HTTP_1_1.to_vec());
-            }
-            ready
-        })
+        self.get(config, prepare_client)
     }
+}
+
+/// A copy of `config` with the changes that a layer needs: see [`Configs`].
+#[must_use]
+pub fn prepare_server(config: &ServerConfig) -> ServerConfig {
+    let mut ready = config.clone();
+    ready.enable_secret_extraction = true;
+    // 0-RTT can be replayed (RFC 8446 §8), and a WebSocket handshake is a request that changes state.
+    ready.max_early_data_size = 0;
+    ready.key_log = Tee::over(&config.key_log);
+    if ready.alpn_protocols.is_empty() {
+        ready.alpn_protocols.push(HTTP_1_1.to_vec());
+    }
+    ready
+}
+
+/// The same for a client.
+#[must_use]
+pub fn prepare_client(config: &ClientConfig) -> ClientConfig {
+    let mut ready = config.clone();
+    ready.enable_secret_extraction = true;
+    ready.enable_early_data = false;
+    ready.key_log = Tee::over(&config.key_log);
+    if ready.alpn_protocols.is_empty() {
+        ready.alpn_protocols.push(HTTP_1_1.to_vec());
+    }
+    ready
 }
 
 /// The traffic secrets of the handshake that this thread processes.

@@ -76,7 +76,8 @@ impl std::fmt::Debug for Established {
 }
 
 impl Handshake {
-    /// A server's handshake, which begins with the client's first record.
+    /// A server's handshake, which begins with the client's first record. The configuration is a
+    /// [prepared](crate::prepare_server) one.
     ///
     /// # Errors
     /// Of rustls, for a configuration that cannot be used.
@@ -84,7 +85,8 @@ impl Handshake {
         UnbufferedServerConnection::new(config).map(|conn| Self::new(Conn::Server(conn)))
     }
 
-    /// A client's handshake. Call [`begin`](Self::begin) for its first record.
+    /// A client's handshake. Call [`begin`](Self::begin) for its first record. The configuration is a
+    /// [prepared](crate::prepare_client) one.
     ///
     /// # Errors
     /// Of rustls, for a configuration that cannot be used.
@@ -123,8 +125,8 @@ impl Handshake {
         self.unfinished.extend_from_slice(record);
         let step = self.drive(out);
         if step.is_err() {
-            // The alert is the next thing that rustls wants to send. The error comes again after it. The bytes must be those before,
-            // since rustls may remember the place of a message in them.
+            // The alert is the next thing that rustls wants to send. The error comes again after it. The bytes that rustls has not
+            // discarded have to stay: it holds offsets into them.
             let _ = self.drive(out);
         }
         step

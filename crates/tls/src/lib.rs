@@ -13,7 +13,7 @@ mod handshake;
 mod layer;
 pub mod record;
 
-pub use configs::Configs;
+pub use configs::{Configs, prepare_client, prepare_server};
 pub use counters::TlsStats;
 pub use handshake::{Established, Handshake, Step};
 pub use layer::{Tls, TlsOptions};

@@ -117,6 +117,7 @@ impl Layer for Tls {
 
     fn begin_turn(&mut self, now: Time) {
         self.now = now;
+        self.due = self.ready.len();
         self.steps = self.options.handshakes_per_turn.max(1);
     }
 
@@ -135,7 +136,7 @@ impl Layer for Tls {
     ) {
         self.expire(below);
         self.report_writable(below, above, activity);
-        for visited in 0..self.ready.len().min(budget.events) {
+        for visited in 0..self.due.min(budget.events) {
             if visited > 0 && above.is_exhausted() {
                 break;
             }

@@ -178,7 +178,7 @@ impl Tls {
             if conn.is(flag::FAILED | flag::ENDED | flag::CLOSE) {
                 return (data.len(), Stop::Over);
             }
-            if conn.is(flag::LATER | flag::PAUSED) {
+            if conn.is(flag::LATER | flag::PAUSED) || (used > 0 && above.is_exhausted()) {
                 return (used, Stop::Later);
             }
             let State::Open(session) = &mut conn.state else {

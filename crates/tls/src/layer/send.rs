@@ -192,10 +192,9 @@ impl Tls {
         }
         let sealer = self.sealer(id).ok_or(SendError::Closed)?;
         let (limit, overhead) = (sealer.limit(), sealer.session.overhead());
-        let room = content_room(below.send_room(id), overhead);
         // This reserves the chunk of the queue that the record is sealed into.
         let space = below.send_space(id, want.min(limit).max(1) + overhead)?;
-        let most = space.len().saturating_sub(overhead).min(limit).min(room);
+        let most = space.len().saturating_sub(overhead).min(limit);
         if most < want.clamp(1, SHORTEST).min(limit) {
             return Err(SendError::Full);
         }

@@ -2,6 +2,8 @@
 
 use hioload_transport::ConnId;
 
+use crate::record::MAX_CONTENT;
+
 /// Records that are open at once. Another one makes the layer seal the one that was opened first.
 const RECORDS: usize = 64;
 
@@ -34,7 +36,8 @@ impl Staging {
             None => {
                 self.records.push(Record {
                     id,
-                    content: Vec::new(),
+                    // What is not used is not touched.
+                    content: Vec::with_capacity(MAX_CONTENT),
                     used: 0,
                     most: 0,
                     in_use: false,

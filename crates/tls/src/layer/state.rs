@@ -227,6 +227,8 @@ pub struct Tls {
     pub(super) scratch: Vec<u8>,
     /// Connections with plaintext, records or an end to present.
     pub(super) ready: VecDeque<ConnId>,
+    /// Those of them that were listed when the turn began.
+    pub(super) due: usize,
     /// Connections whose handshake has a record to process.
     pub(super) queue: VecDeque<ConnId>,
     /// When handshakes have to be over, in order.
@@ -279,6 +281,7 @@ impl Tls {
             staging: Staging::default(),
             scratch: Vec::new(),
             ready: VecDeque::new(),
+            due: 0,
             queue: VecDeque::new(),
             deadlines: VecDeque::new(),
             fanned: VecDeque::new(),
@@ -391,5 +394,17 @@ impl Tls {
             self.recycle(extra);
         }
         conn.error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an idle connection costs in this layer: its entry, and nothing beside it.
+    #[test]
+    fn a_connection_has_at_most_256_bytes() {
+        let entry = size_of::<Conn>() + size_of::<u32>();
+        assert!(entry <= 256, "{entry} bytes, the generation included");
     }
 }

@@ -25,7 +25,7 @@ pub trait Layer: Sized {
     }
 
     /// Presents bytes that earlier turns left in the layer, on at most `budget` connections and until `above`
-    /// [is exhausted](Driver::is_exhausted). Runs at the beginning of each dispatch, before the transport below has its turn.
+    /// [is exhausted](Driver::is_exhausted). Runs before or after the turn of the transport below, alternately.
     /// Counts its calls to `above` in `activity.events`.
     #[inline]
     fn dispatch<C: Connections, D: Driver>(

@@ -18,12 +18,18 @@ use crate::{
 pub struct Layered<T, L> {
     below: T,
     layer: L,
+    /// Whether the layer had the first part of the last turn.
+    layer_first: bool,
 }
 
 impl<T: Transport, L: Layer> Layered<T, L> {
     /// Puts `layer` above `below`.
     pub fn new(below: T, layer: L) -> Self {
-        Self { below, layer }
+        Self {
+            below,
+            layer,
+            layer_first: false,
+        }
     }
 
     /// The transport below. What is asked of it directly passes by the layer.
@@ -121,26 +127,38 @@ impl<T: Transport, L: Layer> Transport for Layered<T, L> {
     }
 
     fn dispatch<D: Driver>(&mut self, driver: &mut D, budget: Budget, now: Time) -> Activity {
-        let Self { below, layer } = self;
+        self.layer.begin_turn(now);
+        let had_work = self.layer.has_work();
+        // Bytes that waited in the layer and arriving bytes share the turn. A driver that is exhausted leaves little to those that
+        // come second, so the order changes from turn to turn.
+        self.layer_first = !self.layer_first;
         let mut own = Activity::default();
-        layer.begin_turn(now);
-        if layer.has_work() {
-            // Bytes that waited in the layer and arriving bytes share the turn.
-            let half = Budget {
-                events: budget.events.div_ceil(2),
-                ..budget
-            };
+        let half = Budget {
+            events: budget.events.div_ceil(2),
+            ..budget
+        };
+        if had_work && self.layer_first {
+            let Self { below, layer, .. } = self;
             layer.dispatch(below, driver, half, now, &mut own);
         }
         let left = Budget {
-            events: budget.events.saturating_sub(own.events),
+            events: if had_work && !self.layer_first {
+                half.events
+            } else {
+                budget.events.saturating_sub(own.events)
+            },
             ..budget
         };
+        let Self { below, layer, .. } = self;
         let mut upward = Upward {
             layer,
             above: driver,
         };
         let activity = below.dispatch(&mut upward, left, now);
+        if had_work && !self.layer_first {
+            let Self { below, layer, .. } = self;
+            layer.dispatch(below, driver, half, now, &mut own);
+        }
         Activity {
             events: own.events + activity.events,
             more: activity.more || self.layer.has_work(),
@@ -149,7 +167,7 @@ impl<T: Transport, L: Layer> Transport for Layered<T, L> {
     }
 
     fn flush<D: Driver>(&mut self, driver: &mut D) {
-        let Self { below, layer } = self;
+        let Self { below, layer, .. } = self;
         layer.flush(below, driver);
         let mut upward = Upward {
             layer,

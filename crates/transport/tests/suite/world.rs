@@ -47,6 +47,8 @@ pub trait Harness: Sized {
     type Wire;
     /// Whether an abort looks different from a close.
     const HAS_RESET: bool;
+    /// Whether the network carries the driver's bytes and no others, and lends them as they arrive: not so with TLS.
+    const EXACT: bool = true;
 
     /// Whether this machine has what the transport needs.
     fn is_available() -> bool {
@@ -55,6 +57,10 @@ pub trait Harness: Sized {
     fn new(setup: Setup) -> Self;
     fn io(&mut self) -> &mut Self::Io;
     fn dial(&mut self) -> Self::Wire;
+    /// Whether a peer that was accepted can send. Called before each turn until it is so.
+    fn establish(&mut self, _wire: &mut Self::Wire) -> bool {
+        true
+    }
     /// Sends from the front of `bytes`; returns how many were taken.
     fn send(&mut self, wire: &mut Self::Wire, bytes: &[u8]) -> usize;
     /// Appends the bytes that have arrived.
@@ -271,9 +277,12 @@ impl<H: Harness> World<H> {
     /// A peer, after its accept.
     pub fn dial(&mut self) -> (H::Wire, ConnId) {
         let from = self.script.log.len();
-        let wire = self.net.dial();
+        let mut wire = self.net.dial();
         self.until("an accept", |world| world.accepted(from).is_some());
         let id = self.accepted(from).unwrap();
+        self.until("a peer that can send", |world| {
+            world.net.establish(&mut wire)
+        });
         (wire, id)
     }
 
