@@ -15,7 +15,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let certificates = vec!["/etc/letsencrypt/live/example.org".parse()?];
 //! let tls = Arc::new(ServerTls::load(ServerTlsOptions::new(certificates))?);
-//! let _watch = Watch::start(&tls)?;
+//! let _watch = Watch::start(&tls, true)?;
 //! let config: Arc<rustls::ServerConfig> = tls.config();
 //! # Ok(())
 //! # }

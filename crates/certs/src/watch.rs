@@ -41,15 +41,17 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Starts the thread. It logs what it does, as well as the notices of expiry.
+    /// Starts the thread. It logs what it does, as well as the notices of expiry. Without `files`, it reads the files only when
+    /// [`reload`](Self::reload) asks for it.
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn start(server: &Arc<ServerTls>) -> io::Result<Self> {
+    pub fn start(server: &Arc<ServerTls>, files: bool) -> io::Result<Self> {
         let (sender, receiver) = mpsc::sync_channel(EVENTS);
-        let watcher = watcher(sender.clone());
+        let watcher = if files { watcher(sender.clone()) } else { None };
         let state = State {
             server: Arc::downgrade(server),
+            files,
             watcher,
             watched: BTreeSet::new(),
             failure: None,
@@ -89,6 +91,8 @@ fn watcher(sender: SyncSender<Told>) -> Option<RecommendedWatcher> {
 
 struct State {
     server: Weak<ServerTls>,
+    /// Whether changes of files count.
+    files: bool,
     watcher: Option<RecommendedWatcher>,
     watched: BTreeSet<PathBuf>,
     /// The last failure, which is logged once.
@@ -107,10 +111,13 @@ impl State {
                 Err(RecvTimeoutError::Disconnected) => Told::End,
             };
             let wanted = matches!(told, Told::Reload);
+            let look = wanted || self.files;
             let Some(server) = self.server.upgrade().filter(|_| !matches!(told, Told::End)) else {
                 return;
             };
-            self.look(&server, wanted);
+            if look {
+                self.look(&server, wanted);
+            }
             drop(server);
             self.follow();
             self.notices();

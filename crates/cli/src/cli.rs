@@ -8,7 +8,9 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub(crate) mod cert;
 pub(crate) mod load;
+pub(crate) mod tls;
 
 use crate::Failure;
 use crate::config::Settings;
@@ -46,6 +48,9 @@ pub(crate) enum Command {
     Load(Box<load::LoadArgs>),
     /// Check this machine for AF_XDP or DPDK, with a hint for each missing part
     Check(CheckArgs),
+    /// Make certificates for development, and keys of session tickets
+    #[command(subcommand)]
+    Cert(cert::CertCommand),
     /// List the connections of a running server's user-space TCP, as ss -ti lists those of the kernel
     Flows(FlowsArgs),
     /// Record packets of a running server's user-space TCP, which tcpdump does not see
@@ -138,7 +143,7 @@ SIGTERM or SIGINT drains the connections and ends with code 0; a second signal e
 /// `hioload connect`
 #[derive(Args, Debug)]
 pub(crate) struct ConnectArgs {
-    /// ws://HOST[:PORT][/PATH], or ws+unix:/SOCKET[:/PATH]
+    /// ws://HOST[:PORT][/PATH], ws+unix:/SOCKET[:/PATH], or the same with wss for TLS
     pub url: String,
     /// Messages to send
     #[arg(long, value_name = "N", default_value = "1000")]
@@ -164,6 +169,9 @@ pub(crate) struct ConnectArgs {
     /// Time for the whole run
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub timeout: AtLeastOne<Span>,
+    /// How it speaks TLS.
+    #[command(flatten)]
+    pub tls: tls::ClientTlsArgs,
     /// How it reaches the network.
     #[command(flatten)]
     pub link: LinkArgs,
@@ -292,7 +300,7 @@ fn command() -> clap::Command {
 /// The error of clap, which has several lines, in one line.
 fn one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "a subcommand is missing: serve, connect, load, check, flows or tap (try hioload --help)"
+        return "a subcommand is missing: serve, connect, load, check, cert, flows or tap (try hioload --help)"
             .to_owned();
     }
     let text = error.to_string();
@@ -355,7 +363,7 @@ mod tests {
             ),
             (&["dance"], "dance"),
             (&["check", "--trial"], "--interface"),
-            (&[], "serve, connect, load, check, flows or tap"),
+            (&[], "serve, connect, load, check, cert, flows or tap"),
             (&["tap", "start"], "--file"),
             (
                 &["tap", "start", "--file=x", "--snaplen=0"],

@@ -317,11 +317,15 @@ impl Control<'_> {
         run.bottleneck = Some(bottleneck(run, self.job).to_owned());
     }
 
-    /// Adds the counters of the user-space TCP of both sides, where they are known.
+    /// Adds the counters of TLS and of the user-space TCP of both sides, where they are known.
     fn add_tcp_counters(&self, run: &mut Run) {
         let mut note = |side: &str, counters: &CountersHandle| {
             let all = counters.totals();
-            let reported = |name: &str| name.starts_with("tcp_") || name.starts_with("rx_bytes_");
+            let reported = |name: &str| {
+                name.starts_with("tcp_")
+                    || name.starts_with("tls_")
+                    || name.starts_with("rx_bytes_")
+            };
             for (meta, n) in all.iter().filter(|(meta, n)| reported(meta.name) && *n > 0) {
                 run.extra.insert(format!("{side}_{}", meta.name), n as f64);
             }

@@ -13,6 +13,8 @@ counters! {
         handshake_failures: Counter, Count;
         /// Of these, those without a protocol version, a suite or a key exchange in common.
         incompatible: Counter, Count;
+        /// Of the failed ones, those whose client asked for a name that no certificate has, or for none.
+        unknown_names: Counter, Count;
         /// Handshakes ended because they took longer than `handshake_timeout`.
         handshake_timeouts: Counter, Count;
         /// Connections refused because `handshakes` of them were unfinished.

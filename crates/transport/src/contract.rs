@@ -289,6 +289,12 @@ pub trait Connections {
 
     /// The peer; `None` if the id is stale.
     fn peer(&self, id: ConnId) -> Option<Peer>;
+    /// The certificate of the peer in DER, if a layer of TLS has verified one.
+    #[inline]
+    fn certificate(&self, id: ConnId) -> Option<&[u8]> {
+        let _ = id;
+        None
+    }
 }
 
 /// A transport: its [`Connections`], the turn, and accepting.

@@ -242,7 +242,7 @@ fn files_are_read_when_they_are_renamed_or_a_link_on_the_way_changes() {
     let folder = pki.folder.path("").display().to_string();
     let options = ServerTlsOptions::new(vec![folder.parse().unwrap()]);
     let server = Arc::new(ServerTls::load(options).unwrap());
-    let watch = Watch::start(&server).unwrap();
+    let watch = Watch::start(&server, true).unwrap();
     let first = serial(&pki, &server);
 
     put("..2");

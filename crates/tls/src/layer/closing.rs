@@ -174,11 +174,13 @@ impl Tls {
         if connecting {
             // The id is stale from here on.
             self.end(id);
+            let failure = self.failures.iter().position(|(failed, _)| *failed == id);
+            let error = failure.map(|at| self.failures.swap_remove(at).1);
             let kind = match why {
                 Closed::Failed(kind) => kind,
                 _ => ErrorKind::ConnectionAborted,
             };
-            above.on_connect(&mut View::new(self, below), id, Err(failed(kind)));
+            above.on_connect(&mut View::new(self, below), id, Err(failed(kind, error)));
             return;
         }
         self.discard(id);

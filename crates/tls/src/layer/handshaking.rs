@@ -168,6 +168,10 @@ impl Tls {
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
         let result = process(pending, &mut out);
+        if result.as_ref().is_err_and(is_unknown_name) {
+            self.stats.unknown_names += 1;
+            name_unknown(&mut out);
+        }
         let sent = queue(below, id, &out);
         self.scratch = out;
         match result {
@@ -190,6 +194,14 @@ impl Tls {
             Some(rustls::Error::PeerIncompatible(_)) => self.stats.incompatible += 1,
             Some(rustls::Error::AlertReceived(_)) => self.stats.alerts_received += 1,
             _ => {}
+        }
+        if let Some(error) = error
+            && self
+                .conns
+                .get(id)
+                .is_some_and(|conn| conn.is(flag::CONNECTING))
+        {
+            self.failures.push((id, error.clone()));
         }
         self.end_with(below, id, None, ErrorKind::InvalidData);
     }
@@ -287,6 +299,21 @@ impl Tls {
     }
 }
 
+/// Whether the configuration has no certificate for the name that a client asked for. rustls has no error of its own for it.
+fn is_unknown_name(error: &rustls::Error) -> bool {
+    matches!(error, rustls::Error::General(text) if text == "no server certificate chain resolved")
+}
+
+/// rustls answers with `access_denied`, but the name is what is wrong (RFC 6066 §3). Nothing is encrypted before a certificate is chosen.
+fn name_unknown(out: &mut [u8]) {
+    const FATAL: u8 = 2;
+    const ACCESS_DENIED: u8 = 49;
+    const UNRECOGNIZED_NAME: u8 = 112;
+    if let [.., content::ALERT, 3, _, 0, 2, FATAL, alert @ ACCESS_DENIED] = out {
+        *alert = UNRECOGNIZED_NAME;
+    }
+}
+
 /// Feeds the whole records of `input` to the handshake, until it is complete.
 fn process(
     pending: &mut Pending,
@@ -332,6 +359,9 @@ pub(super) fn queue<C: Connections>(below: &mut C, id: ConnId, mut bytes: &[u8])
 }
 
 /// The result of a connection that failed before it was complete.
-pub(super) fn failed(kind: ErrorKind) -> io::Error {
-    kind.into()
+pub(super) fn failed(kind: ErrorKind, error: Option<rustls::Error>) -> io::Error {
+    match error {
+        Some(error) => io::Error::new(kind, error),
+        None => kind.into(),
+    }
 }

@@ -423,6 +423,11 @@ impl Layer for Tls {
     fn peer<C: Connections>(&self, below: &C, id: ConnId) -> Option<Peer> {
         self.conns.get(id).and_then(|_| below.peer(id))
     }
+
+    fn certificate<'a, C: Connections>(&'a self, _: &'a C, id: ConnId) -> Option<&'a [u8]> {
+        let extra = self.conns.get(id)?.extra.as_ref()?;
+        extra.certificate.as_deref()
+    }
 }
 
 fn is_handshake(conn: &Conn) -> bool {

@@ -239,6 +239,8 @@ pub struct Tls {
     pub(super) rounds: u64,
     /// Connections with an alert, a KeyUpdate or an end to send.
     pub(super) unsent: Vec<ConnId>,
+    /// Why handshakes of connections that were opened have failed, until the driver hears of it.
+    pub(super) failures: Vec<(ConnId, rustls::Error)>,
     /// Connections whose driver waits for `on_writable`.
     pub(super) writable: Vec<ConnId>,
     pub(super) spare: Vec<Box<Extra>>,
@@ -286,6 +288,7 @@ impl Tls {
             round_left: 0,
             rounds: 0,
             unsent: Vec::new(),
+            failures: Vec::new(),
             writable: Vec::new(),
             spare: Vec::new(),
             gathering: 0,
@@ -316,13 +319,6 @@ impl Tls {
             State::Open(session) => Some(session),
             _ => None,
         }
-    }
-
-    /// The certificate of the client that a connection belongs to, in DER. It was verified in the handshake.
-    #[must_use]
-    pub fn certificate(&self, id: ConnId) -> Option<&CertificateDer<'static>> {
-        let extra = self.conns.get(id)?.extra.as_ref()?;
-        extra.certificate.as_ref()
     }
 
     /// The rare state of a connection, made if there is none.

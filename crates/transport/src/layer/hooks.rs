@@ -261,6 +261,12 @@ pub trait Layer: Sized {
     fn peer<C: Connections>(&self, below: &C, id: ConnId) -> Option<Peer> {
         below.peer(id)
     }
+
+    /// See [`Connections::certificate`].
+    #[inline]
+    fn certificate<'a, C: Connections>(&'a self, below: &'a C, id: ConnId) -> Option<&'a [u8]> {
+        below.certificate(id)
+    }
 }
 
 /// What a layer lends the driver above it while the transport below dispatches or flushes.
@@ -382,6 +388,11 @@ macro_rules! connections_through_the_layer {
             fn peer(&self, id: ConnId) -> Option<Peer> {
                 let (layer, below) = self.parts();
                 layer.peer(below, id)
+            }
+            #[inline]
+            fn certificate(&self, id: ConnId) -> Option<&[u8]> {
+                let (layer, below) = self.parts();
+                layer.certificate(below, id)
             }
         }
     };

@@ -1,0 +1,155 @@
+//! TLS of a server and of a client: from their options to the layer of each lcore.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hioload_certs::{ClientTls, ClientTlsOptions, ServerTls, Trust, Watch, server_name};
+use hioload_engine::LcorePlacement;
+use hioload_tls::rustls::pki_types::ServerName;
+use hioload_tls::rustls::{ClientConfig, ServerConfig};
+use hioload_tls::{Configs, Tls, TlsOptions};
+use hioload_ws::Endpoint;
+
+use super::target::Target;
+use crate::Failure;
+use crate::cli::tls::ClientTlsArgs;
+use crate::config::tls::TlsSettings;
+
+/// The TLS of a server that runs.
+pub(super) struct ServeTls {
+    server: Arc<ServerTls>,
+    watch: Watch,
+    layer: TlsOptions,
+}
+
+impl ServeTls {
+    /// Reads all files, logs what an operator should know of them, and begins to watch them. `None` without TLS.
+    ///
+    /// # Errors
+    /// Code 2: a file or setting is wrong.
+    pub(super) fn start(settings: &TlsSettings) -> Result<Option<Self>, Failure> {
+        let Some(options) = settings.options()? else {
+            return Ok(None);
+        };
+        let server =
+            ServerTls::load(options).map_err(|why| Failure::usage(why).in_context("TLS"))?;
+        for warning in server.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let server = Arc::new(server);
+        let watch = Watch::start(&server, settings.watch);
+        let watch = watch.map_err(|why| Failure::run(why).in_context("cannot start a thread"))?;
+        Ok(Some(Self {
+            server,
+            watch,
+            layer: settings.layer,
+        }))
+    }
+
+    /// Makes the layer of an lcore.
+    pub(super) fn layer(&self) -> impl Fn(LcorePlacement) -> Tls + Clone + Send + 'static {
+        let (server, layer) = (Arc::clone(&self.server), self.layer);
+        move |_| Tls::new(layer, Box::new(Accepting(Arc::clone(&server))))
+    }
+
+    /// What `/stats` shows.
+    pub(super) fn server(&self) -> Arc<ServerTls> {
+        Arc::clone(&self.server)
+    }
+
+    /// Reads the files again. The outcome is logged.
+    pub(super) fn into_watch(self) -> Watch {
+        self.watch
+    }
+}
+
+/// The configuration of accepted connections: the newest one.
+struct Accepting(Arc<ServerTls>);
+
+impl Configs for Accepting {
+    fn server(&mut self) -> Option<Arc<ServerConfig>> {
+        Some(self.0.config())
+    }
+
+    fn client(&mut self, _: &Endpoint) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
+        None
+    }
+}
+
+/// The TLS of the connections that a client opens.
+#[derive(Clone)]
+pub(super) struct ConnectTls {
+    client: ClientTls,
+    name: ServerName<'static>,
+    layer: TlsOptions,
+}
+
+impl ConnectTls {
+    /// The TLS for a URL; `None` if it has none.
+    ///
+    /// # Errors
+    /// Code 2: a file is wrong, or flags of TLS are of no use.
+    pub(super) fn for_target(
+        target: &Target,
+        arguments: &ClientTlsArgs,
+        timeout: Duration,
+    ) -> Result<Option<Self>, Failure> {
+        if !target.tls {
+            return match useless(arguments) {
+                Some(flag) => Err(Failure::usage(format!("{flag} needs a URL with wss"))),
+                None => Ok(None),
+            };
+        }
+        let trust = match &arguments.ca {
+            Some(file) => Trust::File(file.clone()),
+            None if arguments.insecure => Trust::Anything,
+            None => Trust::System,
+        };
+        let options = ClientTlsOptions::new()
+            .trust(trust)
+            .certificate(arguments.certificate.clone())
+            .sessions(arguments.resume.as_ref().map_or(0, |sessions| sessions.0))
+            .key_log(arguments.key_log.clone());
+        let client =
+            ClientTls::load(&options).map_err(|why| Failure::usage(why).in_context("TLS"))?;
+        for warning in client.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let name = arguments.server_name.as_deref().unwrap_or(&target.name);
+        Ok(Some(Self {
+            client,
+            name: server_name(name).map_err(Failure::usage)?,
+            layer: TlsOptions::default().handshake_timeout(timeout),
+        }))
+    }
+
+    /// Makes the layer of an lcore.
+    pub(super) fn layer(&self) -> impl Fn(LcorePlacement) -> Tls + Clone + Send + 'static {
+        let (config, name, layer) = (self.client.config(), self.name.clone(), self.layer);
+        move |_| Tls::new(layer, Box::new((Arc::clone(&config), name.clone())))
+    }
+}
+
+/// A flag that is given.
+fn useless(arguments: &ClientTlsArgs) -> Option<&'static str> {
+    let ClientTlsArgs {
+        ca,
+        insecure,
+        server_name,
+        certificate,
+        resume,
+        key_log,
+    } = arguments;
+    let given = [
+        (ca.is_some(), "--ca"),
+        (*insecure, "--insecure"),
+        (server_name.is_some(), "--server-name"),
+        (certificate.is_some(), "--certificate"),
+        (resume.is_some(), "--resume"),
+        (key_log.is_some(), "--key-log"),
+    ];
+    given
+        .iter()
+        .find(|(given, _)| *given)
+        .map(|(_, flag)| *flag)
+}
