@@ -199,9 +199,12 @@ pub(crate) struct LinkArgs {
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_CHECK)]
 pub(crate) struct CheckArgs {
-    /// The transport to check for: af-xdp or dpdk
-    #[arg(long, value_name = "NAME", default_value = "af-xdp")]
-    pub transport: TransportKind,
+    /// The transport to check for: af-xdp or dpdk [default: that of --config, or af-xdp]
+    #[arg(long, value_name = "NAME")]
+    pub transport: Option<TransportKind>,
+    /// Check the settings in this file, and the certificates and keys that they name
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// The interface to check (af-xdp)
     #[arg(long, value_name = "IF")]
     pub interface: Option<String>,
@@ -228,7 +231,7 @@ pub(crate) struct CheckArgs {
 }
 
 const AFTER_CHECK: &str = "\
-The check changes nothing, except for a moment with --trial. It starts DPDK in a child process. The exit code is 0 if the transport can work here, and 1 if a requirement is missing.";
+The check changes nothing, except for a moment with --trial. It starts DPDK in a child process. The exit code is 0 if the transport can work here, and 1 if a requirement is missing. With --config, certificates are listed with the days until they expire.";
 
 impl ConnectArgs {
     /// Time for the whole run.

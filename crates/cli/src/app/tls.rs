@@ -14,6 +14,7 @@ use super::target::Target;
 use crate::Failure;
 use crate::cli::tls::ClientTlsArgs;
 use crate::config::tls::TlsSettings;
+use crate::streams;
 
 /// The TLS of a server that runs.
 pub(super) struct ServeTls {
@@ -112,8 +113,19 @@ impl ConnectTls {
             .key_log(arguments.key_log.clone());
         let client =
             ClientTls::load(&options).map_err(|why| Failure::usage(why).in_context("TLS"))?;
-        for warning in client.warnings() {
-            tracing::warn!("{warning}");
+        // A client has no log.
+        let mut warnings = client.warnings().to_vec();
+        if arguments.insecure {
+            warnings.push("THE SERVER'S CERTIFICATE IS NOT VERIFIED: anybody on the way can read and change the messages".to_owned());
+        }
+        if let Some(path) = &arguments.key_log {
+            warnings.push(format!(
+                "THE SECRETS OF ALL CONNECTIONS ARE WRITTEN TO {}: whoever reads it decrypts them",
+                path.display()
+            ));
+        }
+        for warning in warnings {
+            streams::note(format_args!("hioload: {warning}"));
         }
         let name = arguments.server_name.as_deref().unwrap_or(&target.name);
         Ok(Some(Self {

@@ -116,6 +116,26 @@ impl TlsSettings {
         unused.then_some("settings of TLS have no effect: there is no tls_certificate")
     }
 
+    /// The options of a server for a check, which writes no file.
+    ///
+    /// # Errors
+    /// There is no development certificate.
+    pub(crate) fn for_check(&self) -> Result<ServerTlsOptions, String> {
+        let mut options = self.options.clone().key_log(None);
+        options.certificates = match self.mode {
+            TlsMode::Dev => {
+                let folder = dev_folder().map_err(|why| why.to_string())?;
+                vec![PairFiles {
+                    certificate: folder,
+                    key: None,
+                    names: Vec::new(),
+                }]
+            }
+            TlsMode::Auto | TlsMode::Off => self.certificates.clone(),
+        };
+        Ok(options)
+    }
+
     /// The options of a server, or `None` without TLS. A development certificate is made if there is none.
     ///
     /// # Errors

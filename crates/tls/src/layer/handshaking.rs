@@ -167,10 +167,15 @@ impl Tls {
         above.spend(STEP_COST);
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
+        let is_old = is_old_hello(&pending.input);
         let result = process(pending, &mut out);
-        if result.as_ref().is_err_and(is_unknown_name) {
-            self.stats.unknown_names += 1;
-            name_unknown(&mut out);
+        if let Err(error) = &result {
+            if is_unknown_name(error) {
+                self.stats.unknown_names += 1;
+                replace_alert(&mut out, ACCESS_DENIED, UNRECOGNIZED_NAME);
+            } else if is_old {
+                replace_alert(&mut out, HANDSHAKE_FAILURE, PROTOCOL_VERSION);
+            }
         }
         let sent = queue(below, id, &out);
         self.scratch = out;
@@ -304,13 +309,43 @@ fn is_unknown_name(error: &rustls::Error) -> bool {
     matches!(error, rustls::Error::General(text) if text == "no server certificate chain resolved")
 }
 
-/// rustls answers with `access_denied`, but the name is what is wrong (RFC 6066 §3). Nothing is encrypted before a certificate is chosen.
-fn name_unknown(out: &mut [u8]) {
+/// Whether the first bytes of a connection are a ClientHello of TLS 1.1 or older. rustls misses the signature algorithms, which such a
+/// message need not have, before it looks at the version.
+fn is_old_hello(bytes: &[u8]) -> bool {
+    const CLIENT_HELLO: u8 = 1;
+    matches!(
+        bytes,
+        [
+            content::HANDSHAKE,
+            _,
+            _,
+            _,
+            _,
+            CLIENT_HELLO,
+            _,
+            _,
+            _,
+            3,
+            0..=2,
+            ..
+        ]
+    )
+}
+
+const HANDSHAKE_FAILURE: u8 = 40;
+const ACCESS_DENIED: u8 = 49;
+/// RFC 8446 §6.2
+const PROTOCOL_VERSION: u8 = 70;
+/// RFC 6066 §3
+const UNRECOGNIZED_NAME: u8 = 112;
+
+/// Replaces the alert that rustls has chosen by the one that says what is wrong. Nothing is encrypted before a certificate is chosen.
+fn replace_alert(out: &mut [u8], wrong: u8, right: u8) {
     const FATAL: u8 = 2;
-    const ACCESS_DENIED: u8 = 49;
-    const UNRECOGNIZED_NAME: u8 = 112;
-    if let [.., content::ALERT, 3, _, 0, 2, FATAL, alert @ ACCESS_DENIED] = out {
-        *alert = UNRECOGNIZED_NAME;
+    if let [.., content::ALERT, 3, _, 0, 2, FATAL, alert] = out
+        && *alert == wrong
+    {
+        *alert = right;
     }
 }
 
