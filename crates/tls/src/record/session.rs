@@ -151,8 +151,9 @@ impl Session {
             }
             Version::Tls12 => {
                 let len = body.len() - TAG;
-                let aad = aws_lc_rs::aead::Aad::from(aad_tls12(self.rx.seq(), outer, len));
-                key.open_in_place(nonce, aad, body)
+                let version = [header[1], header[2]];
+                let aad = aad_tls12(self.rx.seq(), outer, version, len);
+                key.open_in_place(nonce, aws_lc_rs::aead::Aad::from(aad), body)
             }
         };
         let plain = opened.map_err(|_| Alert::BadRecordMac)?;
@@ -369,7 +370,7 @@ impl Session {
                 key.seal_out_of_place_scatter(nonce, aad, content, ciphertext, inner, tag)
             }
             Version::Tls12 => {
-                let aad = aad_tls12(self.tx.seq(), outer, content.len());
+                let aad = aad_tls12(self.tx.seq(), outer, [3, 3], content.len());
                 let aad = aws_lc_rs::aead::Aad::from(aad);
                 key.seal_out_of_place_scatter(nonce, aad, content, ciphertext, inner, tag)
             }
@@ -442,10 +443,10 @@ const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
 
 /// The additional data of a TLS 1.2 record (RFC 5246 §6.2.3.3).
 #[inline]
-fn aad_tls12(seq: u64, content_type: u8, len: usize) -> [u8; 13] {
+fn aad_tls12(seq: u64, content_type: u8, version: [u8; 2], len: usize) -> [u8; 13] {
     let mut aad = [0; 13];
     aad[..8].copy_from_slice(&seq.to_be_bytes());
-    aad[8..11].copy_from_slice(&[content_type, 3, 3]);
+    aad[8..11].copy_from_slice(&[content_type, version[0], version[1]]);
     // At most 2^14 + 2048.
     aad[11..].copy_from_slice(&(len as u16).to_be_bytes());
     aad
