@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let server = Server::bind(ServerOptions::new().listen(endpoint)?.lcores(2))?;
     println!("listening on wss://{}/", server.endpoints()[0]);
-    println!("clients believe {}", certificate.ca.display());
+    println!("clients trust {}", certificate.ca.display());
 
     let server = secure(server, TlsOptions::default(), &tls);
     let totals = server.start(|_lcore| Echo)?.join()?;

@@ -22,8 +22,8 @@
 use std::sync::Arc;
 
 use hioload_engine::Server;
-use hioload_tls::rustls::pki_types::ServerName;
-use hioload_tls::rustls::{ClientConfig, ServerConfig};
+use hioload_tls::rustls::pki_types::{CertificateDer, ServerName};
+use hioload_tls::rustls::{ClientConfig, Error as RustlsError, ServerConfig};
 use hioload_transport::layer::Layered;
 use hioload_transport::{Endpoint, Transport};
 
@@ -54,5 +54,9 @@ impl Configs for Accepting {
 
     fn client(&mut self, _: &Endpoint) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
         None
+    }
+
+    fn verify_resumed(&mut self, chain: &[CertificateDer<'static>]) -> Result<(), RustlsError> {
+        self.0.verify_client(chain)
     }
 }

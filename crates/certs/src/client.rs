@@ -117,7 +117,7 @@ impl ClientTls {
                 tracing::warn!(
                     "THE SERVER'S CERTIFICATE IS NOT VERIFIED: anybody on the way can read and change the messages"
                 );
-                let verifier = Arc::new(Believer(provider));
+                let verifier = Arc::new(AcceptAny(provider));
                 builder
                     .dangerous()
                     .with_custom_certificate_verifier(verifier)
@@ -188,7 +188,7 @@ fn system_roots(files: &mut Files) -> Result<RootCertStore, Error> {
         files.warn(format!("the system's authorities: {why}"));
     }
     let mut roots = RootCertStore::empty();
-    // Some systems keep certificates that nobody accepts any more.
+    // Some systems keep certificates that no client accepts any more.
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
         return Err(Error::new(
@@ -198,11 +198,11 @@ fn system_roots(files: &mut Files) -> Result<RootCertStore, Error> {
     Ok(roots)
 }
 
-/// Believes any certificate. The signature of the handshake is still verified, so a broken server is noticed.
+/// Accepts any certificate. The signature of the handshake is still verified, so a broken server is noticed.
 #[derive(Debug)]
-struct Believer(Arc<CryptoProvider>);
+struct AcceptAny(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Believer {
+impl ServerCertVerifier for AcceptAny {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

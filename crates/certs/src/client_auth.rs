@@ -1,4 +1,4 @@
-//! Certificates of clients: which authorities a server believes.
+//! Certificates of clients: which authorities a server trusts.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub enum ClientAuth {
     Required,
 }
 
-/// What a server believes of clients.
+/// What a server accepts of clients.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ClientAuthOptions {
     /// Whether they are asked.
@@ -67,7 +67,7 @@ pub(crate) fn rule(
         }
         (_, None) => {
             return Err(Error::new(
-                "clients are asked for certificates, and there is no file of the authorities to believe",
+                "clients are asked for certificates, and there is no file of the authorities to trust",
             ));
         }
         (_, Some(ca)) => ca,

@@ -1,8 +1,9 @@
-//! Certificates for development: an authority that a browser can be told to believe, and a certificate of it for this machine.
+//! Certificates for development: an authority that a browser can be configured to trust, and a certificate of it for this machine.
 //!
 //! The key of the authority is never written: nobody, not even who made it, can issue another certificate with it. So a browser that
-//! believes it believes this one certificate. When it expires, a new authority is made.
+//! trusts it trusts this one certificate. When it expires, a new authority is made.
 
+use std::fs::File;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -11,12 +12,16 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
 };
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::pki_types::UnixTime;
+use rustls::server::ParsedCertificate;
 use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::certificate::{Certificate, fingerprint};
+use crate::client_auth::roots;
 use crate::files::{self, Files};
-use crate::pair::PairFiles;
+use crate::pair::{self, PairFiles};
 use crate::pem;
 
 /// How long a development certificate is valid.
@@ -28,7 +33,7 @@ const NAMES: [&str; 4] = ["localhost", "*.localhost", "127.0.0.1", "::1"];
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DevCertificate {
-    /// The certificate of the authority (`ca.pem`), which clients may believe.
+    /// The certificate of the authority (`ca.pem`), which clients may trust.
     pub ca: PathBuf,
     /// The certificate (`cert.pem`).
     pub certificate: PathBuf,
@@ -53,28 +58,46 @@ impl DevCertificate {
     /// Makes the files anew. The folder is created for its owner alone if it does not exist.
     ///
     /// # Errors
-    /// A name is not one, or the files cannot be written.
+    /// A name is not one, the folder has files of these names that are not those of a development certificate, or the files cannot be
+    /// written.
     pub fn create(folder: &Path, names: &[String], now: SystemTime) -> Result<Self, Error> {
         let issued = issue(names, now)?;
-        create_folder(folder)?;
-        let [ca, certificate, key] = paths(folder);
-        // The key first: a server that starts in between sees a pair that does not match, and no old key beside a new certificate for long.
-        files::write(&key, issued.key.as_bytes(), true)?;
-        files::write(&certificate, issued.certificate.as_bytes(), false)?;
-        files::write(&ca, issued.ca.as_bytes(), false)?;
-        Self::read(folder)
+        let _lock = lock(folder)?;
+        Self::write(folder, &issued)
     }
 
-    /// The files in a folder, or new ones if there are none, if they expire within a day, or if they lack one of the names.
+    /// The files in a folder, or new ones if there are none, if they expire within a day, if they lack one of the names, or if they do not
+    /// belong together.
     ///
     /// # Errors
     /// As [`create`](Self::create).
     pub fn find_or_create(folder: &Path, names: &[String], now: SystemTime) -> Result<Self, Error> {
         let soon = seconds(now) + 86_400;
+        let _lock = lock(folder)?;
         match Self::read(folder) {
             Ok(found) if found.not_after > soon && found.has(names) => Ok(found),
-            _ => Self::create(folder, names, now),
+            _ => Self::write(folder, &issue(names, now)?),
         }
+    }
+
+    /// Writes the files of a folder that is locked. The authority comes first: a folder that has it is one of this program, so what a
+    /// crash leaves unfinished is replaced at the next start.
+    fn write(folder: &Path, issued: &Issued) -> Result<Self, Error> {
+        let [ca, certificate, key] = paths(folder);
+        if !is_own(&ca) {
+            for path in [&ca, &certificate, &key] {
+                if path.symlink_metadata().is_ok() {
+                    return Err(Error::of(
+                        path,
+                        "the folder has a certificate or key that is not for development, and nothing is replaced (choose another folder)",
+                    ));
+                }
+            }
+        }
+        files::write(&ca, issued.ca.as_bytes(), false)?;
+        files::write(&key, issued.key.as_bytes(), true)?;
+        files::write(&certificate, issued.certificate.as_bytes(), false)?;
+        Self::read(folder)
     }
 
     fn read(folder: &Path) -> Result<Self, Error> {
@@ -82,17 +105,29 @@ impl DevCertificate {
         let [ca, certificate, key] = paths(folder);
         let content = files.read(&ca)?;
         let authority = pem::certificates(&ca, &content)?;
-        let content = files.read(&certificate)?;
-        let chain = pem::certificates(&certificate, &content)?;
-        let leaf = Certificate::parse(&chain[0]).map_err(|why| Error::of(&certificate, why))?;
-        let content = files.read(&key)?;
-        pem::private_key(&key, &content)?;
-        Ok(Self {
-            ca,
-            key,
+        let found = Self {
             ca_fingerprint: fingerprint(&authority[0]),
-            not_after: leaf.not_after,
+            not_after: 0,
+            ca,
             certificate,
+            key,
+        };
+        let wrong = |why: rustls::Error| Error::of(&found.certificate, why.to_string());
+        // The key is checked against the certificate, and the certificate against the authority.
+        let pair = pair::load(&found.pair(), &mut files)?;
+        let leaf = ParsedCertificate::try_from(pair.key.end_entity_cert().map_err(wrong)?);
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        verify_server_cert_signed_by_trust_anchor(
+            &leaf.map_err(wrong)?,
+            &roots(&found.ca, &content)?,
+            &[],
+            UnixTime::now(),
+            provider.signature_verification_algorithms.all,
+        )
+        .map_err(wrong)?;
+        Ok(Self {
+            not_after: pair.report.not_after,
+            ..found
         })
     }
 
@@ -113,6 +148,32 @@ impl DevCertificate {
         };
         names.iter().all(has)
     }
+}
+
+/// The organization in the name of each authority that this program makes.
+const ORGANIZATION: &str = "hioload development";
+
+/// Whether a file is the certificate of an authority that this program has made.
+fn is_own(ca: &Path) -> bool {
+    let authority = Files::default().read(ca).and_then(|content| {
+        let found = pem::certificates(ca, &content)?;
+        Certificate::parse(&found[0]).map_err(|why| Error::of(ca, why))
+    });
+    authority.is_ok_and(|authority| authority.subject.contains(ORGANIZATION))
+}
+
+/// Keeps other processes from writing to a folder, which is created if need be, until the file is closed.
+fn lock(folder: &Path) -> Result<Option<File>, Error> {
+    create_folder(folder)?;
+    #[cfg(unix)]
+    {
+        let wrong = |why| Error::of(folder, format!("cannot lock the folder: {why}"));
+        let file = File::open(folder).map_err(wrong)?;
+        file.lock().map_err(wrong)?;
+        Ok(Some(file))
+    }
+    #[cfg(not(unix))]
+    Ok(None)
 }
 
 fn paths(folder: &Path) -> [PathBuf; 3] {
@@ -143,7 +204,7 @@ fn issue(names: &[String], now: SystemTime) -> Result<Issued, Error> {
     ];
     let name = &mut authority.distinguished_name;
     *name = rcgen::DistinguishedName::new();
-    name.push(DnType::OrganizationName, "hioload development");
+    name.push(DnType::OrganizationName, ORGANIZATION);
     name.push(
         DnType::CommonName,
         format!("hioload development authority on {machine}"),
@@ -282,6 +343,51 @@ mod tests {
         assert_ne!(get(&[], later).ca_fingerprint, second.ca_fingerprint);
         assert!(DevCertificate::create(&folder, &names(&["a b"]), now).is_err());
         std::fs::remove_dir_all(&folder).expect("its own folder");
+    }
+
+    #[test]
+    fn files_of_somebody_else_are_not_replaced() {
+        let folder = folder("foreign");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let now = SystemTime::now();
+        for name in ["key.pem", "cert.pem", "ca.pem"] {
+            let path = folder.join(name);
+            std::fs::write(&path, "of somebody else").expect("a file");
+            for make in [DevCertificate::create, DevCertificate::find_or_create] {
+                let why = make(&folder, &[], now)
+                    .expect_err("a foreign file")
+                    .to_string();
+                assert!(
+                    why.contains(name) && why.contains("nothing is replaced"),
+                    "{why}"
+                );
+            }
+            let left = std::fs::read_to_string(&path).expect("the file");
+            assert_eq!(left, "of somebody else");
+            std::fs::remove_file(&path).expect("the file");
+        }
+        assert!(DevCertificate::find_or_create(&folder, &[], now).is_ok());
+        std::fs::remove_dir_all(&folder).expect("its own folder");
+    }
+
+    #[test]
+    fn files_that_do_not_belong_together_are_replaced() {
+        let (one, other) = (folder("one"), folder("other"));
+        let now = SystemTime::now();
+        let make = |folder: &Path| DevCertificate::find_or_create(folder, &[], now).expect("files");
+        for name in ["key.pem", "cert.pem", "ca.pem"] {
+            let (first, _) = (make(&one), make(&other));
+            std::fs::copy(other.join(name), one.join(name)).expect("a copy");
+            let second = make(&one);
+            assert_ne!(first.ca_fingerprint, second.ca_fingerprint, "{name}");
+            assert_eq!(make(&one).ca_fingerprint, second.ca_fingerprint, "{name}");
+        }
+        // A crash between two files.
+        std::fs::remove_file(one.join("cert.pem")).expect("the file");
+        make(&one);
+        for folder in [one, other] {
+            std::fs::remove_dir_all(folder).expect("its own folder");
+        }
     }
 
     #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! When certificates expire, and when an operator is told.
+//! When certificates expire, and when that is logged.
 
 use crate::pair::CertificateReport;
 

@@ -124,14 +124,14 @@ fn readable(why: &std::io::Error) -> String {
 
 /// The permission bits of a file that its group or others may read or write.
 #[cfg(unix)]
-fn open_to_others(path: &Path) -> Option<u32> {
+pub(crate) fn open_to_others(path: &Path) -> Option<u32> {
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
     (mode & 0o066 != 0).then_some(mode)
 }
 
 #[cfg(not(unix))]
-fn open_to_others(_: &Path) -> Option<u32> {
+pub(crate) fn open_to_others(_: &Path) -> Option<u32> {
     None
 }
 

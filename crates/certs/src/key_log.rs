@@ -10,7 +10,7 @@ use rustls::KeyLog;
 use zeroize::Zeroizing;
 
 use crate::Error;
-use crate::files::mode;
+use crate::files::{mode, open_to_others};
 
 /// Appends the secrets of every connection to a file.
 pub(crate) struct KeyLogFile {
@@ -32,8 +32,15 @@ impl KeyLogFile {
             .map_err(|why| Error::of(path, format!("cannot write: {why}")))?;
         tracing::warn!(
             file = %path.display(),
-            "THE SECRETS OF ALL CONNECTIONS ARE WRITTEN TO A FILE: whoever reads it decrypts them. This is for debugging only"
+            "the secrets of all connections are written to a file: whoever reads it decrypts them. This is for debugging only"
         );
+        if let Some(mode) = open_to_others(path) {
+            tracing::warn!(
+                file = %path.display(),
+                mode = %format_args!("{mode:04o}"),
+                "others can read the file of secrets"
+            );
+        }
         Ok(Self {
             path: path.to_owned(),
             file: Mutex::new(file),

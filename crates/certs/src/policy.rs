@@ -88,7 +88,7 @@ impl Curve {
         aws_lc_rs::ALL_KX_GROUPS.iter().copied().map(Self)
     }
 
-    /// The default, in the order of preference. The first one withstands quantum computers and is what browsers prefer.
+    /// The default, in the order of preference. The first one is a hybrid with ML-KEM (FIPS 203), which browsers prefer.
     fn default_list() -> Vec<&'static dyn SupportedKxGroup> {
         use aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768};
         vec![X25519MLKEM768, X25519, SECP256R1, SECP384R1]

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use rustls::pki_types::CertificateDer;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ServerConfig};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 
@@ -87,6 +89,8 @@ struct Snapshot {
     files: Files,
     tickets: Option<Arc<TicketKeys>>,
     key_log: Option<Arc<KeyLogFile>>,
+    /// What verifies clients, if they are asked for certificates.
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 /// The TLS of a server. New connections use the newest state; those that are open keep theirs.
@@ -128,6 +132,22 @@ impl ServerTls {
     /// (`enable_secret_extraction`), and accepts no early data: a replayed message would be delivered twice (RFC 8446 §8).
     pub fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.snapshot.load().config)
+    }
+
+    /// Verifies the certificates of a client now, its own first, by the rule of the newest configuration. For a session that resumes: the
+    /// certificates in a ticket may have expired since, and so may the revocation lists.
+    ///
+    /// # Errors
+    /// What is wrong with them, or that clients are not asked for any.
+    pub fn verify_client(&self, chain: &[CertificateDer<'_>]) -> Result<(), rustls::Error> {
+        let snapshot = self.snapshot.load();
+        let (Some(verifier), Some((own, others))) = (&snapshot.verifier, chain.split_first())
+        else {
+            return Err(rustls::Error::NoCertificatesPresented);
+        };
+        let now = self.clock.current_time();
+        let now = now.ok_or(rustls::Error::FailedToGetCurrentTime)?;
+        verifier.verify_client_cert(own, others, now).map(drop)
     }
 
     /// Reads all files again. If anything is wrong, nothing changes. Returns the files that have changed.
@@ -296,8 +316,8 @@ fn build(
     let builder = ServerConfig::builder_with_details(allowed.provider, Arc::clone(clock))
         .with_protocol_versions(&allowed.versions)
         .map_err(|why| Error::new(why.to_string()))?;
-    let builder = match rule.verifier {
-        Some(verifier) => builder.with_client_cert_verifier(verifier),
+    let builder = match &rule.verifier {
+        Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
         None => builder.with_no_client_auth(),
     };
     let resolver = Resolver::new(&pairs, options.unknown_name);
@@ -326,6 +346,7 @@ fn build(
         files,
         tickets,
         key_log,
+        verifier: rule.verifier,
     })
 }
 

@@ -20,14 +20,14 @@ use crate::ServerTls;
 const SETTLE: Duration = Duration::from_millis(500);
 /// Changes are taken at the latest after so many times [`SETTLE`], even if more follow.
 const MOST_SETTLES: u32 = 10;
-/// Time between two looks at the files without an event: a file system of a network reports none. Expiry is looked at as often.
-const LOOK: Duration = Duration::from_secs(60);
+/// Time between two readings of the files without an event: a network file system reports none. Expiry is checked as often.
+const READ_EVERY: Duration = Duration::from_secs(60);
 /// Events that wait for the thread.
 const EVENTS: usize = 64;
 /// The longest chain of symbolic links.
 const MOST_LINKS: usize = 40;
 
-enum Told {
+enum Signal {
     Changed,
     /// The operator wants the files to be read now.
     Reload,
@@ -37,7 +37,7 @@ enum Told {
 /// A thread that watches the files of a server. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Watch {
-    sender: SyncSender<Told>,
+    sender: SyncSender<Signal>,
 }
 
 impl Watch {
@@ -65,26 +65,26 @@ impl Watch {
     /// Has the files read again, and the outcome logged.
     pub fn reload(&self) {
         // The thread ends only with the server.
-        let _ = self.sender.send(Told::Reload);
+        let _ = self.sender.send(Signal::Reload);
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let _ = self.sender.send(Told::End);
+        let _ = self.sender.send(Signal::End);
     }
 }
 
 /// A watcher, where the system has one. Elsewhere the files are looked at each minute.
-fn watcher(sender: SyncSender<Told>) -> Option<RecommendedWatcher> {
-    let told = move |event: notify::Result<Event>| {
+fn watcher(sender: SyncSender<Signal>) -> Option<RecommendedWatcher> {
+    let signal = move |event: notify::Result<Event>| {
         let reading = |event: &Event| matches!(event.kind, EventKind::Access(_));
         if !event.as_ref().is_ok_and(reading) {
             // If the channel is full, changes wait in it already.
-            let _ = sender.try_send(Told::Changed);
+            let _ = sender.try_send(Signal::Changed);
         }
     };
-    notify::recommended_watcher(told)
+    notify::recommended_watcher(signal)
         .inspect_err(|why| tracing::warn!("the files of TLS are looked at each minute: {why}"))
         .ok()
 }
@@ -100,19 +100,23 @@ struct State {
 }
 
 impl State {
-    fn run(mut self, receiver: &Receiver<Told>) {
+    fn run(mut self, receiver: &Receiver<Signal>) {
         self.follow();
         self.notices();
         loop {
-            let told = match receiver.recv_timeout(LOOK) {
-                Ok(Told::Changed) => settled(receiver),
-                Ok(told) => told,
-                Err(RecvTimeoutError::Timeout) => Told::Changed,
-                Err(RecvTimeoutError::Disconnected) => Told::End,
+            let signal = match receiver.recv_timeout(READ_EVERY) {
+                Ok(Signal::Changed) => settled(receiver),
+                Ok(signal) => signal,
+                Err(RecvTimeoutError::Timeout) => Signal::Changed,
+                Err(RecvTimeoutError::Disconnected) => Signal::End,
             };
-            let wanted = matches!(told, Told::Reload);
+            let wanted = matches!(signal, Signal::Reload);
             let look = wanted || self.files;
-            let Some(server) = self.server.upgrade().filter(|_| !matches!(told, Told::End)) else {
+            let Some(server) = self
+                .server
+                .upgrade()
+                .filter(|_| !matches!(signal, Signal::End))
+            else {
                 return;
             };
             if look {
@@ -184,7 +188,7 @@ impl State {
                 && !self.watched.contains(folder)
             {
                 tracing::warn!(
-                    "{}: cannot be watched, and is looked at each minute: {why}",
+                    "{}: cannot be watched, and is read each minute: {why}",
                     folder.display()
                 );
             }
@@ -194,22 +198,22 @@ impl State {
 }
 
 /// Waits until changes have settled.
-fn settled(receiver: &Receiver<Told>) -> Told {
+fn settled(receiver: &Receiver<Signal>) -> Signal {
     for _ in 0..MOST_SETTLES {
         match receiver.recv_timeout(SETTLE) {
-            Ok(Told::Changed) => {}
-            Ok(told) => return told,
+            Ok(Signal::Changed) => {}
+            Ok(signal) => return signal,
             Err(RecvTimeoutError::Timeout) => break,
-            Err(RecvTimeoutError::Disconnected) => return Told::End,
+            Err(RecvTimeoutError::Disconnected) => return Signal::End,
         }
         // Changes that have already been reported count as one.
-        while let Ok(told) = receiver.try_recv() {
-            if !matches!(told, Told::Changed) {
-                return told;
+        while let Ok(signal) = receiver.try_recv() {
+            if !matches!(signal, Signal::Changed) {
+                return signal;
             }
         }
     }
-    Told::Changed
+    Signal::Changed
 }
 
 /// The folders in which a change can lead `path` to another file.

@@ -104,7 +104,8 @@ impl<H: Handler> App<H> {
         }
         let peer = self.core.peer(io, id);
         let tunables = &self.core.tunables;
-        if let Err(foreign) = origin::check(&tunables.origins, &tunables.hosts, peer, request) {
+        let (origins, hosts) = (&tunables.origins, &tunables.hosts);
+        if let Err(foreign) = origin::check(origins, hosts, peer, io.is_tls(id), request) {
             self.answer_foreign(io, id, foreign, request);
             return Answer::Http;
         }

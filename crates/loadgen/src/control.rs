@@ -334,5 +334,14 @@ impl Control<'_> {
         if let ServerProbe::Lcores { counters, .. } = self.probe {
             note("server", counters);
         }
+        // A full and a resumed handshake differ in their costs, so a report has the number of each.
+        let made = |name: &str| run.extra.get(&format!("generator_tls_{name}")).copied();
+        if let Some(all) = made("handshakes") {
+            let resumed = made("resumed").unwrap_or(0.0);
+            run.extra
+                .insert("generator_tls_full_handshakes".to_owned(), all - resumed);
+            run.extra
+                .insert("generator_tls_resumed".to_owned(), resumed);
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! Where configurations come from, and what a layer changes in them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
 
 use hioload_transport::Endpoint;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, KeyLog, ServerConfig};
 use zeroize::Zeroize;
 
@@ -15,13 +17,31 @@ const HTTP_1_1: &[u8] = b"http/1.1";
 /// The source of configurations. A layer asks it for each connection, so the current one is used after a reload, and connections that
 /// exist keep theirs.
 ///
-/// A configuration is used as it is, with three changes: secrets can be extracted, the layer sees the traffic secrets before they reach
+/// A configuration is used as it is, with these changes: secrets can be extracted, the layer notes when there is no certificate for a name, the layer sees the traffic secrets before they reach
 /// its key log, and ALPN is `http/1.1` if it names no protocol.
 pub trait Configs: Send {
     /// The configuration for a connection that was accepted; `None` if such connections do not use TLS.
     fn server(&mut self) -> Option<Arc<ServerConfig>>;
     /// The configuration and the server's name for a connection to `to`; `None` if it does not use TLS.
     fn client(&mut self, to: &Endpoint) -> Option<(Arc<ClientConfig>, ServerName<'static>)>;
+    /// Verifies the certificates of a client whose session is resumed, the client's own first. rustls takes them from the ticket and does
+    /// not verify them again, and each resumption gives the client a new ticket: without this, a client that has been verified once
+    /// would be accepted for ever.
+    ///
+    /// # Errors
+    /// What is wrong with them: the connection ends with an alert. The default refuses every such session, so a configuration that
+    /// verifies clients either has no tickets or comes with an implementation of this.
+    fn verify_resumed(&mut self, chain: &[CertificateDer<'static>]) -> Result<(), rustls::Error> {
+        let _ = chain;
+        Err(rustls::Error::General(
+            "the certificate of a resumed session is not verified".into(),
+        ))
+    }
+    /// Whether the configuration of a client stores sessions. If it does not, tickets are ignored, and a connection needs no memory for
+    /// them.
+    fn keeps_sessions(&self) -> bool {
+        true
+    }
 }
 
 /// The same configuration for all accepted connections; connections that are opened do not use TLS.
@@ -86,6 +106,7 @@ pub fn prepare_server(config: &ServerConfig) -> ServerConfig {
     // 0-RTT can be replayed (RFC 8446 §8), and a WebSocket handshake is a request that changes state.
     ready.max_early_data_size = 0;
     ready.key_log = Tee::over(&config.key_log);
+    ready.cert_resolver = Arc::new(Noting(Arc::clone(&config.cert_resolver)));
     if ready.alpn_protocols.is_empty() {
         ready.alpn_protocols.push(HTTP_1_1.to_vec());
     }
@@ -119,7 +140,31 @@ impl Drop for Secrets {
     }
 }
 
+/// A resolver that notes when there is no certificate for a client: rustls has no error of its own for that.
+#[derive(Debug)]
+struct Noting(Arc<dyn ResolvesServerCert>);
+
+impl ResolvesServerCert for Noting {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let found = self.0.resolve(hello);
+        if found.is_none() {
+            UNRESOLVED.set(true);
+        }
+        found
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        self.0.only_raw_public_keys()
+    }
+}
+
+/// Whether a client got no certificate on this thread since the last call.
+pub(crate) fn take_unresolved() -> bool {
+    UNRESOLVED.replace(false)
+}
+
 thread_local! {
+    static UNRESOLVED: Cell<bool> = const { Cell::new(false) };
     static SECRETS: RefCell<Option<Secrets>> = const { RefCell::new(None) };
 }
 

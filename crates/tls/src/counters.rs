@@ -7,17 +7,25 @@ counters! {
     pub struct TlsStats: Transport, "tls_" {
         /// Handshakes completed, resumed ones included.
         handshakes: Counter, Count;
-        /// Of these, those that resumed a session.
+        /// Handshakes completed that resumed a session.
         resumed: Counter, Count;
         /// Handshakes that failed: no common version, suite or name, a bad certificate, a broken message.
         handshake_failures: Counter, Count;
-        /// Of these, those without a protocol version, a suite or a key exchange in common.
+        /// Handshakes that failed because there is no protocol version, suite or key exchange in common.
         incompatible: Counter, Count;
-        /// Of the failed ones, those whose client asked for a name that no certificate has, or for none.
+        /// Handshakes that failed because the client asked for a name that no certificate has, or for none.
         unknown_names: Counter, Count;
+        /// Handshakes that failed because they had too many bytes or records.
+        handshakes_too_long: Counter, Count;
+        /// Handshakes ended because all of them together held more than `handshake_memory`.
+        handshakes_over_memory: Counter, Count;
+        /// Resumed sessions ended because the client's certificate is not valid any more.
+        resumptions_refused: Counter, Count;
         /// Handshakes ended because they took longer than `handshake_timeout`.
         handshake_timeouts: Counter, Count;
-        /// Connections refused because `handshakes` of them were unfinished.
+        /// Connections ended before their first whole record, because `handshakes` of them were unfinished and another one came.
+        handshakes_evicted: Counter, Count;
+        /// Connections refused because `handshakes` of them were unfinished, and each had sent a whole record.
         handshakes_refused: Counter, Count;
         /// Handshakes that waited for a later turn.
         handshakes_delayed: Counter, Count;

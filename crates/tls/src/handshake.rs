@@ -8,15 +8,20 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{
-    ClientConfig, CommonState, ConnectionTrafficSecrets, Error, ExtractedSecrets, ProtocolVersion,
-    ServerConfig,
+    ClientConfig, CommonState, ConnectionTrafficSecrets, Error, ExtractedSecrets, InvalidMessage,
+    ProtocolVersion, ServerConfig,
 };
 
 use crate::configs::{Secrets, take_secrets};
-use crate::record::{Half, Role, Session, Suite, Version};
+use crate::record::{Alert, Half, Role, Session, Suite, Version, content};
 
-/// Bytes that a handshake may receive in all: certificate chains of clients have a few KiB.
+/// Bytes that a server's handshake may receive before its first answer: a ClientHello with a ticket of 12 KiB and a key share of
+/// X25519MLKEM768.
+const MAX_HELLO: usize = 16 << 10;
+/// Bytes that a handshake may receive in all: certificate chains have a few KiB.
 const MAX_BYTES: usize = 64 << 10;
+/// Bytes that the buffer of an unfinished message keeps when it is empty.
+const KEEP: usize = 1 << 10;
 /// Records that it may receive. A peer that cuts its messages into more costs more work than a handshake is worth.
 const MAX_RECORDS: usize = 128;
 /// States that rustls may report for one record: each message that it sends is one.
@@ -35,6 +40,8 @@ pub struct Handshake {
     unfinished: Vec<u8>,
     bytes: usize,
     records: usize,
+    /// Whether something was sent.
+    answered: bool,
 }
 
 impl std::fmt::Debug for Handshake {
@@ -62,6 +69,10 @@ pub struct Established {
     pub resumed: bool,
     /// The peer's certificate, if it was asked for one and sent it. It was verified.
     pub certificate: Option<CertificateDer<'static>>,
+    /// The certificates of a client whose session was resumed: those of the ticket, which rustls does not verify again.
+    pub chain: Option<Vec<CertificateDer<'static>>>,
+    /// Whether more followed the last message in its record. The connection must end with unexpected_message (RFC 8446 §5.1).
+    pub excess: bool,
     /// What stores the tickets of a client.
     pub tickets: Option<KernelConnection<ClientConnectionData>>,
 }
@@ -101,6 +112,23 @@ impl Handshake {
             unfinished: Vec::new(),
             bytes: 0,
             records: 0,
+            answered: false,
+        }
+    }
+
+    /// Bytes that it holds of what it received.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.unfinished.capacity()
+    }
+
+    /// Whether no record is encrypted yet, so that an alert can be sent in the clear: a server has sent nothing, and a client has
+    /// received nothing.
+    #[must_use]
+    pub fn is_clear(&self) -> bool {
+        match *self.conn {
+            Conn::Server(_) => !self.answered,
+            Conn::Client(_) => self.records == 0,
         }
     }
 
@@ -117,13 +145,26 @@ impl Handshake {
     /// # Errors
     /// Of rustls; or for a handshake of too many bytes or records.
     pub fn receive(&mut self, record: &[u8], out: &mut Vec<u8>) -> Result<Step, Error> {
+        let clear = self.is_clear();
+        let most = match *self.conn {
+            Conn::Server(_) if clear => MAX_HELLO,
+            _ => MAX_BYTES,
+        };
         self.bytes += record.len();
         self.records += 1;
-        if self.bytes > MAX_BYTES || self.records > MAX_RECORDS {
-            return Err(Error::General("the handshake is too long".into()));
+        if self.bytes > most || self.records > MAX_RECORDS {
+            if clear {
+                out.extend_from_slice(&alert_in_clear(Alert::DecodeError));
+            }
+            return Err(too_long());
         }
         self.unfinished.extend_from_slice(record);
-        self.drive(out)
+        let step = self.drive(out);
+        self.answered |= !out.is_empty();
+        if self.unfinished.is_empty() && self.unfinished.capacity() > KEEP {
+            self.unfinished = Vec::new();
+        }
+        step
     }
 
     fn drive(&mut self, out: &mut Vec<u8>) -> Result<Step, Error> {
@@ -145,22 +186,29 @@ impl Handshake {
     /// Ends a handshake that is [done](Step::Done).
     ///
     /// # Errors
-    /// Of rustls; or if the peer has sent more handshake messages than it should have.
+    /// Of rustls.
     pub fn finish(self) -> Result<Established, Error> {
-        if !self.unfinished.is_empty() {
-            return Err(Error::General("bytes after the last message".into()));
-        }
+        let excess = !self.unfinished.is_empty();
         let Self { conn, secrets, .. } = self;
         match *conn {
             Conn::Server(conn) => {
                 let about = About::of(&conn);
+                let chain = match conn.peer_certificates() {
+                    Some(chain) if about.resumed && !chain.is_empty() => Some(chain.to_vec()),
+                    _ => None,
+                };
                 let (keys, _) = conn.dangerous_into_kernel_connection()?;
-                about.establish(Role::Server, keys, secrets.as_ref())
+                Ok(Established {
+                    chain,
+                    excess,
+                    ..about.establish(Role::Server, keys, secrets.as_ref())?
+                })
             }
             Conn::Client(conn) => {
                 let about = About::of(&conn);
                 let (keys, kernel) = conn.dangerous_into_kernel_connection()?;
                 Ok(Established {
+                    excess,
                     tickets: (about.version == Version::Tls13).then_some(kernel),
                     certificate: None,
                     ..about.establish(Role::Client, keys, secrets.as_ref())?
@@ -168,6 +216,17 @@ impl Handshake {
             }
         }
     }
+}
+
+/// A fatal alert that is not encrypted.
+pub(crate) fn alert_in_clear(alert: Alert) -> [u8; 7] {
+    const FATAL: u8 = 2;
+    [content::ALERT, 3, 3, 0, 2, FATAL, alert as u8]
+}
+
+/// The error of a handshake with too many bytes or records.
+pub(crate) fn too_long() -> Error {
+    Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge)
 }
 
 /// What one state of rustls means.
@@ -269,6 +328,8 @@ impl About {
             session: Session::new(self.version, suite, role, rx, tx),
             resumed: self.resumed,
             certificate: self.certificate,
+            chain: None,
+            excess: false,
             tickets: None,
         })
     }

@@ -295,6 +295,19 @@ fn a_record_longer_than_permitted_is_refused_before_and_after_it_is_opened() {
         23
     });
     assert_eq!(ours.open(&mut record), Err(Alert::RecordOverflow));
+    // RFC 8446 §5.4: padding counts.
+    for (padding, fits) in [(16_383, true), (16_384, false), (16_600, false)] {
+        let mut ours = tls13();
+        let mut record = forged(&ours.session, |plain| {
+            plain.extend_from_slice(b"x\x17");
+            plain.resize(1 + padding, 0);
+            0
+        });
+        match ours.open(&mut record) {
+            Ok((content, _)) => assert!(fits && content == b"x", "{padding}"),
+            Err(alert) => assert!(!fits && alert == Alert::RecordOverflow, "{padding}"),
+        }
+    }
 }
 
 const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];

@@ -10,13 +10,15 @@ use rustls::server::ProducesTickets;
 use rustls::time_provider::TimeProvider;
 use zeroize::Zeroizing;
 
-use super::keys::{Key, KeyName, KeySet};
+use super::keys::{Key, KeyName, KeySet, LONGEST_PERIOD};
 use crate::Error;
 use crate::files::Digest;
 
 const NAME: usize = size_of::<KeyName>();
 /// Random bytes of each ticket.
 const SALT: usize = 16;
+/// Bytes of the time of its issue, in seconds since 1970. It is encrypted.
+const ISSUED: usize = 8;
 const TAG: usize = 16;
 /// The largest state that becomes a ticket. A client's certificates are part of it, and a longer ticket would be a burden to each
 /// later handshake.
@@ -101,12 +103,14 @@ impl TicketKeys {
         let now = seconds(&*self.clock);
         let set = self.current(now);
         let key = set.encrypting(now)?;
+        let issued = now.to_be_bytes();
         let mut salt = [0; SALT];
         rand::fill(&mut salt).ok()?;
         let (aead, nonce) = derive(key, &salt)?;
-        let mut out = Vec::with_capacity(NAME + SALT + plain.len() + TAG);
+        let mut out = Vec::with_capacity(NAME + SALT + ISSUED + plain.len() + TAG);
         out.extend_from_slice(&key.name);
         out.extend_from_slice(&salt);
+        out.extend_from_slice(&issued);
         out.extend_from_slice(plain);
         let body = out.get_mut(NAME + SALT..)?;
         let tag = aead.seal_in_place_separate_tag(nonce, Aad::from(context), body);
@@ -117,11 +121,11 @@ impl TicketKeys {
     fn decrypt(&self, context: &Digest, ticket: &[u8]) -> Option<Vec<u8>> {
         let (name, rest) = ticket.split_first_chunk::<NAME>()?;
         let (salt, body) = rest.split_first_chunk::<SALT>()?;
-        if body.len() > MOST_PLAIN + TAG {
+        if body.len() > ISSUED + MOST_PLAIN + TAG {
             return None;
         }
-        let set = self.set.load();
-        let key = set.decrypting(name, seconds(&*self.clock))?;
+        let (set, now) = (self.set.load(), seconds(&*self.clock));
+        let key = set.decrypting(name, now)?;
         let (aead, nonce) = derive(key, salt)?;
         let mut body = body.to_vec();
         let length = aead
@@ -129,6 +133,14 @@ impl TicketKeys {
             .ok()?
             .len();
         body.truncate(length);
+        let (issued, _) = body.split_first_chunk::<ISSUED>()?;
+        // The clock of the server that issued it may be ahead of this one.
+        let age = now.saturating_sub(u64::from_be_bytes(*issued));
+        let longest = LONGEST_PERIOD.as_secs().min(set.period().saturating_mul(2));
+        if age >= longest {
+            return None;
+        }
+        body.drain(..ISSUED);
         Some(body)
     }
 }
@@ -151,7 +163,7 @@ fn derive(key: &Key, salt: &[u8; SALT]) -> Option<(LessSafeKey, Nonce)> {
         }
     }
     let prk = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, &key.secret[..]);
-    let info = [b"hioload ticket 1".as_slice(), salt];
+    let info = [b"hioload ticket 2".as_slice(), salt];
     let mut out = Zeroizing::new([0; 32 + NONCE_LEN]);
     prk.expand(&info, Length).ok()?.fill(&mut out[..]).ok()?;
     let (key, nonce) = out.split_at(32);
@@ -251,6 +263,21 @@ mod tests {
     }
 
     #[test]
+    fn no_ticket_is_accepted_for_more_than_seven_days() {
+        let clock = clock();
+        let week = LONGEST_PERIOD.as_secs();
+        let keys = Arc::new(TicketKeys::own(week, clock.clone()).expect("random numbers"));
+        let ticketer = ticketer(&keys, 0);
+        let at = |now| clock.0.store(now, Ordering::Relaxed);
+        at(1000 + week - 1);
+        let ticket = ticketer.encrypt(b"state").expect("a ticket");
+        at(1000 + 2 * week - 2);
+        assert!(ticketer.decrypt(&ticket).is_some());
+        at(1000 + 2 * week - 1);
+        assert_eq!(ticketer.decrypt(&ticket), None, "its key still decrypts");
+    }
+
+    #[test]
     fn two_servers_with_the_keys_of_one_file_read_each_others_tickets() {
         let set = KeySet::new(60, vec![])
             .extended(1000, 1)
@@ -308,7 +335,7 @@ mod tests {
         }
 
         #[test]
-        fn bytes_of_a_stranger_are_void(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn bytes_that_are_no_ticket_are_void(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let ticketer = ticketer(&Arc::new(TicketKeys::own(60, clock()).expect("random numbers")), 1);
             prop_assert_eq!(ticketer.decrypt(&bytes), None);
         }

@@ -29,9 +29,9 @@ fn a_required_certificate_is_verified_and_its_subject_known() {
     let missing = handshake(&server, &client(&pki, None), "a.example").unwrap_err();
     assert_eq!(missing, Failed::Server(Error::NoCertificatesPresented));
 
-    let stranger = Authority::new("stranger").issue(&["client.example"]);
-    let stranger = client(&pki, Some(pki.put("stranger", &stranger)));
-    let refused = handshake(&server, &stranger, "a.example").unwrap_err();
+    let unknown = Authority::new("unknown authority").issue(&["client.example"]);
+    let unknown = client(&pki, Some(pki.put("unknown", &unknown)));
+    let refused = handshake(&server, &unknown, "a.example").unwrap_err();
     assert!(
         matches!(refused, Failed::Server(Error::InvalidCertificate(_))),
         "{refused:?}"
@@ -48,6 +48,73 @@ fn a_required_certificate_is_verified_and_its_subject_known() {
     let again = handshake(&server, &known, "a.example").unwrap();
     assert!(again.resumed);
     assert_eq!(Identity::of(&again.client.unwrap()).unwrap(), identity);
+}
+
+/// A clock that is ahead.
+#[derive(Debug)]
+struct Ahead(std::sync::atomic::AtomicU64);
+
+impl rustls::time_provider::TimeProvider for Ahead {
+    fn current_time(&self) -> Option<rustls::pki_types::UnixTime> {
+        let ahead = self.0.load(std::sync::atomic::Ordering::Relaxed);
+        let now = rustls::pki_types::UnixTime::now().as_secs() + ahead;
+        Some(rustls::pki_types::UnixTime::since_unix_epoch(
+            std::time::Duration::from_secs(now),
+        ))
+    }
+}
+
+#[test]
+fn a_client_whose_certificate_or_revocation_list_has_expired_is_not_verified_any_more() {
+    let pki = Pki::new();
+    pki.folder.write("crl.pem", &pki.authority.revoke(&[]));
+    for crl in [false, true] {
+        let clock = std::sync::Arc::new(Ahead(0.into()));
+        let options = pki
+            .options()
+            .client_auth(rule(&pki, ClientAuth::Required, crl));
+        let server = ServerTls::load_at(options, clock.clone()).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let hours =
+            |n: u64| std::time::SystemTime::now() + std::time::Duration::from_secs(n * 3600);
+        let issued = pki
+            .authority
+            .issue_with(&["client.example"], &key, |params| {
+                // The revocation list is valid for a day.
+                params.not_after = hours(if crl { 1000 } else { 10 }).into();
+            });
+        let known = client(&pki, Some(pki.put("client", &issued)));
+        let agreed = handshake(&server, &known, "a.example").unwrap();
+        let chain = [agreed.client.unwrap()];
+        server.verify_client(&chain).unwrap();
+        let set = |hours: u64| {
+            clock
+                .0
+                .store(hours * 3600, std::sync::atomic::Ordering::Relaxed);
+        };
+        set(9);
+        server.verify_client(&chain).unwrap();
+        set(25);
+        let why = server.verify_client(&chain).unwrap_err();
+        let expired = match why {
+            Error::InvalidCertificate(
+                CertificateError::Expired | CertificateError::ExpiredContext { .. },
+            ) => !crl,
+            Error::InvalidCertificate(
+                CertificateError::ExpiredRevocationList
+                | CertificateError::ExpiredRevocationListContext { .. },
+            ) => crl,
+            _ => false,
+        };
+        assert!(expired, "{why:?}");
+        assert!(server.verify_client(&[]).is_err());
+    }
+    let nobody = pki.server();
+    assert!(
+        nobody
+            .verify_client(&[rustls::pki_types::CertificateDer::from(vec![0])])
+            .is_err()
+    );
 }
 
 #[test]
@@ -67,9 +134,9 @@ fn an_optional_certificate_is_verified_if_there_is_one() {
             .client
             .is_some()
     );
-    let stranger = Authority::new("stranger").issue(&["client.example"]);
-    let stranger = client(&pki, Some(pki.put("stranger", &stranger)));
-    assert!(handshake(&server, &stranger, "a.example").is_err());
+    let unknown = Authority::new("unknown authority").issue(&["client.example"]);
+    let unknown = client(&pki, Some(pki.put("unknown", &unknown)));
+    assert!(handshake(&server, &unknown, "a.example").is_err());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use rcgen::KeyPair;
 use crate::pki::Pki;
 use crate::wire::{Failed, handshake, handshake_with};
 
-/// The names of the certificate that a client gets which asks for `host`, whether or not it believes it.
+/// The names of the certificate that a client gets which asks for `host`, whether or not it trusts it.
 fn served(server: &ServerTls, host: &str) -> Option<String> {
     let options = hioload_certs::ClientTlsOptions::new().trust(hioload_certs::Trust::Anything);
     let client = hioload_certs::ClientTls::load(&options).unwrap();

@@ -168,7 +168,7 @@ impl Pki {
         ServerTls::load(self.options()).unwrap()
     }
 
-    /// Options for a client that believes the authority.
+    /// Options for a client that trusts the authority.
     pub(crate) fn client_options(&self) -> ClientTlsOptions {
         ClientTlsOptions::new().trust(Trust::File(self.folder.path("ca.pem")))
     }

@@ -73,7 +73,7 @@ fn every_suite_and_key_exchange_works_alone() {
 }
 
 #[test]
-fn the_default_withstands_quantum_computers() {
+fn the_default_key_exchange_is_a_hybrid_with_ml_kem() {
     let pki = Pki::new();
     let agreed = handshake(
         &server_with(&pki, Policy::default()),
@@ -129,7 +129,7 @@ fn an_older_version_is_refused() {
 }
 
 #[test]
-fn a_client_judges_the_server_unless_it_believes_anything() {
+fn a_client_judges_the_server_unless_it_trusts_anything() {
     let pki = Pki::new();
     let server = pki.server();
     assert!(handshake(&server, &pki.client(), "b.example").is_err());

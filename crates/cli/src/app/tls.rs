@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use hioload_certs::{ClientTls, ClientTlsOptions, ServerTls, Trust, Watch, server_name};
 use hioload_engine::LcorePlacement;
-use hioload_tls::rustls::pki_types::ServerName;
-use hioload_tls::rustls::{ClientConfig, ServerConfig};
+use hioload_tls::rustls::pki_types::{CertificateDer, ServerName};
+use hioload_tls::rustls::{ClientConfig, Error as RustlsError, ServerConfig};
 use hioload_tls::{Configs, Tls, TlsOptions};
 use hioload_ws::Endpoint;
 
@@ -75,6 +75,10 @@ impl Configs for Accepting {
     fn client(&mut self, _: &Endpoint) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
         None
     }
+
+    fn verify_resumed(&mut self, chain: &[CertificateDer<'static>]) -> Result<(), RustlsError> {
+        self.0.verify_client(chain)
+    }
 }
 
 /// The TLS of the connections that a client opens.
@@ -116,11 +120,11 @@ impl ConnectTls {
         // A client has no log.
         let mut warnings = client.warnings().to_vec();
         if arguments.insecure {
-            warnings.push("THE SERVER'S CERTIFICATE IS NOT VERIFIED: anybody on the way can read and change the messages".to_owned());
+            warnings.push("the server's certificate is not verified: anybody on the way can read and change the messages".to_owned());
         }
         if let Some(path) = &arguments.key_log {
             warnings.push(format!(
-                "THE SECRETS OF ALL CONNECTIONS ARE WRITTEN TO {}: whoever reads it decrypts them",
+                "the secrets of all connections are written to {}: whoever reads it decrypts them",
                 path.display()
             ));
         }
@@ -137,8 +141,35 @@ impl ConnectTls {
 
     /// Makes the layer of an lcore.
     pub(super) fn layer(&self) -> impl Fn(LcorePlacement) -> Tls + Clone + Send + 'static {
-        let (config, name, layer) = (self.client.config(), self.name.clone(), self.layer);
-        move |_| Tls::new(layer, Box::new((Arc::clone(&config), name.clone())))
+        let (layer, keeps_sessions) = (self.layer, self.client.sessions().is_some());
+        let opening = Opening {
+            config: self.client.config(),
+            name: self.name.clone(),
+            keeps_sessions,
+        };
+        move |_| Tls::new(layer, Box::new(opening.clone()))
+    }
+}
+
+/// The configuration of connections that are opened.
+#[derive(Clone)]
+struct Opening {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    keeps_sessions: bool,
+}
+
+impl Configs for Opening {
+    fn server(&mut self) -> Option<Arc<ServerConfig>> {
+        None
+    }
+
+    fn client(&mut self, _: &Endpoint) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
+        Some((Arc::clone(&self.config), self.name.clone()))
+    }
+
+    fn keeps_sessions(&self) -> bool {
+        self.keeps_sessions
     }
 }
 

@@ -9,7 +9,7 @@ use crate::config::values::{AtLeastOne, Span, Within};
 /// `hioload cert`
 #[derive(Subcommand, Debug)]
 pub(crate) enum CertCommand {
-    /// Make a certificate for development: one that only this machine's user has reason to believe
+    /// Make a certificate for development: one that only the user of this machine has a reason to trust
     Dev(CertDevArgs),
     /// Make or extend a file of keys for session tickets, with which several servers resume each other's sessions
     Tickets(CertTicketsArgs),
@@ -31,8 +31,8 @@ pub(crate) struct CertDevArgs {
 }
 
 const AFTER_DEV: &str = "\
-The folder gets ca.pem, which clients can be told to believe, cert.pem and key.pem. The key of the authority is not kept, so nobody can \
-make another certificate that such a client believes. A certificate that is there is kept until the day before it expires.";
+The folder gets ca.pem, which clients can be configured to trust, cert.pem and key.pem. The key of the authority is not kept, so nobody can \
+make another certificate that such a client trusts. A certificate that is there is kept until the day before it expires.";
 
 /// `hioload cert tickets`
 #[derive(Args, Debug)]

@@ -12,10 +12,10 @@ use crate::config::values::UpTo;
 #[group(skip)]
 #[command(next_help_heading = "TLS (wss://)")]
 pub(crate) struct ClientTlsArgs {
-    /// Believe the authorities in this file, and not those of the system
+    /// Trust the authorities in this file, and not those of the system
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     pub ca: Option<PathBuf>,
-    /// Believe any certificate: anybody on the way can read and change the messages
+    /// Accept any certificate: anybody on the way can read and change the messages
     #[arg(long)]
     pub insecure: bool,
     /// The name that the server's certificate must have, and that is asked for [default: the host of the URL]

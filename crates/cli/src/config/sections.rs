@@ -364,7 +364,12 @@ section! {
         tls_watch: bool, "true|false", "true", Start;
         /// Handshakes in progress on each lcore
         tls_handshakes: UpTo<usize, MOST_QUEUE>, "N", "4096", Start,
-            beyond "the connection is closed";
+            beyond "the oldest one without a whole record is ended, or the new one if each has sent one";
+        /// Bytes that they may hold together on each lcore of what they received, besides 4 KiB for each of them
+        ///
+        /// Counter `tls_handshakes_over_memory`.
+        tls_handshake_memory: UpTo<Size, MOST_BYTES>, "SIZE", "16MiB", Start,
+            beyond "the handshake that wants more is ended";
         /// Steps of handshakes in one turn of the loop; each costs about 150 us
         ///
         /// The others wait for the next turn, so that a storm of handshakes does not stall open connections. Counter

@@ -65,6 +65,7 @@ impl TlsSettings {
         let mut layer = TlsOptions::default();
         set! {
             layer.handshakes => within(args.tls_handshakes);
+            layer.handshake_memory => within(args.tls_handshake_memory);
             layer.handshakes_per_turn => within(args.tls_handshakes_per_turn);
             layer.key_cache => within(args.tls_key_cache);
         }
@@ -159,7 +160,7 @@ fn development() -> Result<DevCertificate, Failure> {
     let made = made.map_err(|why| Failure::usage(why).in_context("--tls dev"))?;
     tracing::warn!(
         authority = %made.ca.display(),
-        "the certificate is for development: clients believe it only if they are told to believe the authority"
+        "the certificate is for development: clients accept it only if they trust its authority"
     );
     Ok(made)
 }

@@ -5,9 +5,9 @@ use std::io::ErrorKind;
 use hioload_transport::layer::View;
 use hioload_transport::{Closed, ConnId, Connections, Driver};
 
-use super::handshaking::failed;
+use super::failing::failed;
 use super::state::{State, Tls, flag};
-use crate::record::Alert;
+use crate::record::{Alert, record_len};
 
 impl Tls {
     /// Seals everything that a connection has, then makes the end that the driver asked for.
@@ -25,7 +25,11 @@ impl Tls {
             State::Open(_) => self.seal_all(below, id) && self.close_notify(below, id),
         };
         if !sealed {
-            return self.list_unsent(id);
+            return self.list_stuck(below, id);
+        }
+        // A key that may not be used any more has ended the connection.
+        if self.conns.get(id).is_none_or(|conn| conn.is(flag::FAILED)) {
+            return;
         }
         if close {
             below.close(id);
@@ -83,16 +87,19 @@ impl Tls {
         alert: Option<Alert>,
         why: ErrorKind,
     ) {
-        let Some(conn) = self.conns.get_mut(id) else {
-            return;
-        };
-        if !conn.newly(flag::FAILED) {
+        if !self.mark_failed(id) {
             return;
         }
-        conn.error = Some(why);
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.error = Some(why);
+        }
         self.seal_all(below, id);
         if let Some(alert) = alert {
             self.alert(below, id, alert);
+        }
+        if alert == Some(Alert::NoRenegotiation) {
+            // That one is a warning (RFC 5246 §7.2.2), and an end after it without a close_notify would be a truncation.
+            self.alert(below, id, Alert::CloseNotify);
         }
         self.discard(id);
         if below.is_blocked(id) {
@@ -137,25 +144,57 @@ impl Tls {
         if conn.is(flag::FAILED | flag::ENDED) {
             return;
         }
+        conn.set(flag::FIN);
         match conn.state {
             State::Plain => above.on_end(&mut View::new(self, below), id),
-            // This side has ended the stream already: the peer need not say so as well.
-            State::Open(_) if conn.is(flag::CLOSE_SENT) => {
-                conn.set(flag::ENDED | flag::END_PENDING);
+            State::Open(_) => self.judge_fin(below, above, id),
+            // The records that wait for its turn may be those that complete it, with a close_notify.
+            State::Handshake(_) if conn.is(flag::QUEUED) => {}
+            State::Handshake(_) => self.handshake_cut(below, id),
+        }
+    }
+
+    /// Finds out whether a stream that the peer has ended is complete, when all its records have been opened.
+    pub(super) fn judge_fin<C: Connections, D: Driver>(
+        &mut self,
+        below: &mut C,
+        above: &mut D,
+        id: ConnId,
+    ) {
+        let Some(conn) = self.conns.get(id) else {
+            return;
+        };
+        let State::Open(session) = &conn.state else {
+            return;
+        };
+        if !conn.is(flag::FIN) || conn.is(flag::FAILED | flag::ENDED) {
+            return;
+        }
+        let gathered = conn
+            .extra
+            .as_ref()
+            .map_or(&[][..], |extra| &extra.gather[..]);
+        let more = match record_len(session.version(), gathered) {
+            Ok(len) => len.is_some_and(|len| len <= gathered.len()),
+            Err(_) => true,
+        };
+        if !conn.is(flag::CLOSE) && (more || conn.is(flag::LATER | flag::PAUSED)) {
+            // `resume` lists a connection that is paused.
+            if !conn.is(flag::PAUSED) {
                 self.list(id);
             }
-            // RFC 8446 §6.1: without a close_notify, the end may be that of an attacker.
-            State::Open(_) | State::Handshake(_) => {
-                match conn.state {
-                    State::Handshake(_) => self.stats.handshake_failures += 1,
-                    _ => self.stats.truncated += 1,
-                }
-                conn.set(flag::FAILED);
-                conn.error = Some(ErrorKind::UnexpectedEof);
-                self.discard(id);
-                below.abort(id);
-            }
+            return;
         }
+        if !conn.is(flag::CLOSE_SENT) {
+            // RFC 8446 §6.1: without a close_notify, the end may be that of an attacker.
+            self.stats.truncated += 1;
+            return self.cut(below, id);
+        }
+        // This side has ended the stream already: the peer need not say so as well.
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.set(flag::ENDED | flag::END_PENDING);
+        }
+        self.report_end(below, above, id);
     }
 
     /// The slot below is freed.
@@ -184,9 +223,7 @@ impl Tls {
             return;
         }
         self.discard(id);
-        if let Some(conn) = self.conns.get_mut(id) {
-            conn.set(flag::FAILED);
-        }
+        self.mark_failed(id);
         above.on_closed(&mut View::new(self, below), id, why);
         self.end(id);
     }

@@ -1,19 +1,24 @@
 //! Handshakes: their bytes, their turn, their time, and what is not TLS.
 
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 
 use hioload_transport::layer::View;
 use hioload_transport::{ConnId, Connections, Driver, Rest, Taken};
 
+use super::failing::{
+    ACCESS_DENIED, HANDSHAKE_FAILURE, PROTOCOL_VERSION, UNRECOGNIZED_NAME, is_old_hello,
+    replace_alert,
+};
 use super::receive::Stop;
 use super::state::{Conn, Pending, Setup, State, Tls, flag};
-use crate::handshake::{Established, Handshake, Step};
-use crate::record::{HEADER, content};
+use crate::configs::take_unresolved;
+use crate::handshake::{Established, Handshake, Step, alert_in_clear};
+use crate::record::{Alert, HEADER, MAX_CONTENT, content};
 
-/// Received bytes that may wait for a handshake's turn: two records of full size.
-const MAX_INPUT: usize = 36 << 10;
-/// The longest record that a handshake accepts: that of TLS 1.2 (RFC 5246 §6.2.3).
-const MAX_RECORD: usize = (1 << 14) + 2048;
+/// Received bytes that may wait for a handshake's turn: a record of full size. The others wait with the transport below.
+const MAX_INPUT: usize = HEADER + MAX_RECORD;
+/// The longest encrypted record that a handshake accepts: that of TLS 1.2 (RFC 5246 §6.2.3).
+const MAX_RECORD: usize = MAX_CONTENT + 2048;
 /// Tickets that a client stores for one connection.
 const MAX_TICKETS: u8 = 8;
 /// An estimate of the time of one step, in nanoseconds.
@@ -56,13 +61,14 @@ fn first(bytes: &[u8]) -> First {
     }
 }
 
-/// The whole record at the front of `bytes`; `None` if it is not complete.
-fn whole_record(bytes: &[u8]) -> Result<Option<&[u8]>, rustls::Error> {
+/// The whole record at the front of `bytes`; `None` if it is not complete. `clear`: records are not encrypted yet, and RFC 8446 §5.1
+/// allows them 2^14 bytes.
+fn whole_record(bytes: &[u8], clear: bool) -> Result<Option<&[u8]>, rustls::Error> {
     let Some(&[_, _, _, high, low]) = bytes.first_chunk::<HEADER>() else {
         return Ok(None);
     };
     let len = usize::from(u16::from_be_bytes([high, low]));
-    if len > MAX_RECORD {
+    if len > if clear { MAX_CONTENT } else { MAX_RECORD } {
         return Err(rustls::Error::PeerSentOversizedRecord);
     }
     Ok(bytes.get(..HEADER + len))
@@ -94,9 +100,20 @@ impl Tls {
             bytes: n,
             rest: Rest::Later,
         };
+        let clear = pending.is_clear();
+        let waits = matches!(whole_record(&pending.input, clear), Ok(None));
+        if !self.account(below, id) {
+            return all;
+        }
         if queued {
             return taken;
         }
+        let Some(conn) = self.conns.get_mut(id) else {
+            return all;
+        };
+        let State::Handshake(pending) = &mut conn.state else {
+            return all;
+        };
         let is_new = pending.handshake.is_none();
         match first(&pending.input) {
             _ if !is_new => {}
@@ -112,7 +129,7 @@ impl Tls {
                 return all;
             }
         }
-        if matches!(whole_record(&pending.input), Ok(None)) {
+        if waits {
             return taken;
         }
         if self.steps == 0 || !self.queue.is_empty() {
@@ -168,9 +185,10 @@ impl Tls {
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
         let is_old = is_old_hello(&pending.input);
+        take_unresolved();
         let result = process(pending, &mut out);
-        if let Err(error) = &result {
-            if is_unknown_name(error) {
+        if result.is_err() {
+            if take_unresolved() {
                 self.stats.unknown_names += 1;
                 replace_alert(&mut out, ACCESS_DENIED, UNRECOGNIZED_NAME);
             } else if is_old {
@@ -180,35 +198,17 @@ impl Tls {
         let sent = queue(below, id, &out);
         self.scratch = out;
         match result {
-            Ok(None) if sent => {}
+            Ok(None) if sent => {
+                if self.account(below, id)
+                    && self.conns.get(id).is_some_and(|conn| conn.is(flag::FIN))
+                {
+                    self.handshake_cut(below, id);
+                }
+            }
             Ok(Some(established)) if sent => self.established(below, above, id, established),
             Ok(_) => self.handshake_failed(below, id, None),
             Err(error) => self.handshake_failed(below, id, Some(&error)),
         }
-    }
-
-    #[cold]
-    fn handshake_failed<C: Connections>(
-        &mut self,
-        below: &mut C,
-        id: ConnId,
-        error: Option<&rustls::Error>,
-    ) {
-        self.stats.handshake_failures += 1;
-        match error {
-            Some(rustls::Error::PeerIncompatible(_)) => self.stats.incompatible += 1,
-            Some(rustls::Error::AlertReceived(_)) => self.stats.alerts_received += 1,
-            _ => {}
-        }
-        if let Some(error) = error
-            && self
-                .conns
-                .get(id)
-                .is_some_and(|conn| conn.is(flag::CONNECTING))
-        {
-            self.failures.push((id, error.clone()));
-        }
-        self.end_with(below, id, None, ErrorKind::InvalidData);
     }
 
     /// The handshake is complete.
@@ -217,14 +217,14 @@ impl Tls {
         below: &mut C,
         above: &mut D,
         id: ConnId,
-        established: Box<Established>,
+        mut established: Box<Established>,
     ) {
-        let Established {
-            session,
-            resumed,
-            certificate,
-            tickets,
-        } = *established;
+        // A copy: what is moved out of the box would leave its secrets there, and the box overwrites them when it is dropped.
+        let session = established.session.clone();
+        let (resumed, excess) = (established.resumed, established.excess);
+        let (certificate, chain) = (established.certificate.take(), established.chain.take());
+        let tickets = established.tickets.take();
+        drop(established);
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
@@ -232,8 +232,6 @@ impl Tls {
         else {
             return;
         };
-        let connecting = conn.is(flag::CONNECTING);
-        conn.clear(flag::CONNECTING);
         self.stats.handshakes += 1;
         self.stats.handshakes_open -= 1;
         self.stats.resumed += u64::from(resumed);
@@ -241,8 +239,27 @@ impl Tls {
             input,
             early,
             early_len,
+            charged,
             ..
         } = *pending;
+        self.handshake_bytes -= charged;
+        if excess {
+            // RFC 8446 §5.1: "Handshake messages MUST NOT span key changes."
+            self.stats.unexpected_messages += 1;
+            let alert = Some(Alert::UnexpectedMessage);
+            return self.end_with(below, id, alert, ErrorKind::InvalidData);
+        }
+        if let Some(chain) = chain
+            && let Err(error) = self.configs.verify_resumed(&chain)
+        {
+            return self.resumption_refused(below, id, &error);
+        }
+        let mut connecting = false;
+        if let Some(conn) = self.conns.get_mut(id) {
+            connecting = conn.is(flag::CONNECTING);
+            conn.clear(flag::CONNECTING);
+        }
+        let tickets = tickets.filter(|_| self.configs.keeps_sessions());
         if tickets.is_some() || certificate.is_some() || !input.is_empty() {
             self.gathering += usize::from(!input.is_empty());
             if let Some(extra) = self.extra(id) {
@@ -258,9 +275,12 @@ impl Tls {
         if connecting {
             above.on_connect(&mut View::new(self, below), id, Ok(()));
         }
+        above.begin_visit();
         if self.open_gathered(below, above, id) == Stop::Later {
             self.list(id);
         }
+        above.end_visit();
+        self.judge_fin(below, above, id);
         self.end_sending(below, id);
     }
 
@@ -285,68 +305,6 @@ impl Tls {
             self.handshake_failed(below, id, None);
         }
     }
-
-    /// Ends the handshakes whose time is over.
-    pub(super) fn expire<C: Connections>(&mut self, below: &mut C) {
-        while let Some(&(deadline, id)) = self.deadlines.front() {
-            let is_open = self.conns.get(id).is_some_and(|conn| {
-                matches!(conn.state, State::Handshake(_)) && !conn.is(flag::FAILED)
-            });
-            if is_open && deadline > self.now {
-                return;
-            }
-            self.deadlines.pop_front();
-            if is_open {
-                self.stats.handshake_timeouts += 1;
-                self.end_with(below, id, None, ErrorKind::TimedOut);
-            }
-        }
-    }
-}
-
-/// Whether the configuration has no certificate for the name that a client asked for. rustls has no error of its own for it.
-fn is_unknown_name(error: &rustls::Error) -> bool {
-    matches!(error, rustls::Error::General(text) if text == "no server certificate chain resolved")
-}
-
-/// Whether the first bytes of a connection are a ClientHello of TLS 1.1 or older. rustls misses the signature algorithms, which such a
-/// message need not have, before it looks at the version.
-fn is_old_hello(bytes: &[u8]) -> bool {
-    const CLIENT_HELLO: u8 = 1;
-    matches!(
-        bytes,
-        [
-            content::HANDSHAKE,
-            _,
-            _,
-            _,
-            _,
-            CLIENT_HELLO,
-            _,
-            _,
-            _,
-            3,
-            0..=2,
-            ..
-        ]
-    )
-}
-
-const HANDSHAKE_FAILURE: u8 = 40;
-const ACCESS_DENIED: u8 = 49;
-/// RFC 8446 §6.2
-const PROTOCOL_VERSION: u8 = 70;
-/// RFC 6066 §3
-const UNRECOGNIZED_NAME: u8 = 112;
-
-/// Replaces the alert that rustls has chosen by the one that says what is wrong. Nothing is encrypted before a certificate is chosen.
-fn replace_alert(out: &mut [u8], wrong: u8, right: u8) {
-    const FATAL: u8 = 2;
-    if let [.., content::ALERT, 3, _, 0, 2, FATAL, alert] = out
-        && *alert == wrong
-    {
-        *alert = right;
-    }
 }
 
 /// Feeds the whole records of `input` to the handshake, until it is complete.
@@ -358,9 +316,18 @@ fn process(
         pending.handshake = Some(Handshake::server(config)?);
     }
     let mut at = 0;
-    while let Some(handshake) = &mut pending.handshake
-        && let Some(record) = whole_record(&pending.input[at..])?
-    {
+    while let Some(handshake) = &mut pending.handshake {
+        let clear = handshake.is_clear();
+        let record = match whole_record(&pending.input[at..], clear) {
+            Ok(Some(record)) => record,
+            Ok(None) => break,
+            Err(error) => {
+                if clear {
+                    out.extend_from_slice(&alert_in_clear(Alert::RecordOverflow));
+                }
+                return Err(error);
+            }
+        };
         at += record.len();
         if let Step::Done = handshake.receive(record, out)? {
             pending.input.drain(..at);
@@ -373,6 +340,9 @@ fn process(
         }
     }
     pending.input.drain(..at);
+    if pending.input.is_empty() {
+        pending.input = Vec::new();
+    }
     Ok(None)
 }
 
@@ -391,12 +361,4 @@ pub(super) fn queue<C: Connections>(below: &mut C, id: ConnId, mut bytes: &[u8])
         bytes = &bytes[n..];
     }
     true
-}
-
-/// The result of a connection that failed before it was complete.
-pub(super) fn failed(kind: ErrorKind, error: Option<rustls::Error>) -> io::Error {
-    match error {
-        Some(error) => io::Error::new(kind, error),
-        None => kind.into(),
-    }
 }

@@ -1,12 +1,16 @@
 //! The layer.
 
 mod closing;
+mod failing;
 mod handshaking;
+mod limits;
+mod options;
 mod receive;
 mod send;
 mod shared;
 mod staging;
 mod state;
+mod unsent;
 
 use std::io;
 use std::time::Duration;
@@ -21,90 +25,9 @@ use hioload_transport::{
 
 use crate::counters::TlsStats;
 use crate::handshake::Handshake;
+pub use options::TlsOptions;
+pub use state::Tls;
 use state::{Conn, Pending, Setup, State, flag};
-pub use state::{Tls, TlsOptions};
-
-fn pending(setup: Setup, handshake: Option<Handshake>) -> State {
-    State::Handshake(Box::new(Pending {
-        setup,
-        handshake,
-        input: Vec::new(),
-        early: Vec::new(),
-        early_len: 0,
-    }))
-}
-
-impl Tls {
-    fn first_deadline(&self) -> Option<Time> {
-        self.deadlines.front().map(|(deadline, _)| *deadline)
-    }
-
-    fn is_held(&self, id: ConnId) -> bool {
-        self.conns.get(id).is_some_and(|conn| conn.is(flag::HELD))
-    }
-
-    /// Reports connections whose last bytes were sealed when the queue below was empty.
-    fn report_writable<C: Connections, D: Driver>(
-        &mut self,
-        below: &mut C,
-        above: &mut D,
-        activity: &mut Activity,
-    ) {
-        for id in std::mem::take(&mut self.writable) {
-            if !self.is_held(id) || below.is_blocked(id) {
-                // It is gone, or `on_writable` of the transport below comes again.
-                continue;
-            }
-            if below.queued(id) > 0 {
-                self.writable.push(id);
-            } else {
-                activity.events += 1;
-                self.writable_now(below, above, id);
-            }
-        }
-    }
-
-    fn writable_now<C: Connections, D: Driver>(
-        &mut self,
-        below: &mut C,
-        above: &mut D,
-        id: ConnId,
-    ) {
-        if let Some(conn) = self.conns.get_mut(id) {
-            conn.clear(flag::HELD);
-        }
-        above.on_writable(&mut View::new(self, below), id);
-    }
-
-    fn flush_staged<C: Connections>(&mut self, below: &mut C) {
-        for at in 0..self.staging.len() {
-            if let Some(id) = self.staging.at(at) {
-                self.seal_staged(below, id);
-            }
-        }
-    }
-
-    /// Sends KeyUpdates, and ends that had no room before.
-    fn flush_unsent<C: Connections>(&mut self, below: &mut C) {
-        for id in std::mem::take(&mut self.unsent) {
-            let Some(conn) = self.conns.get_mut(id) else {
-                continue;
-            };
-            conn.clear(flag::UNSENT);
-            if conn.is(flag::FAILED) {
-                continue;
-            }
-            // On a blocked connection it is sent before the next content, so that requests do not add up.
-            if !below.is_blocked(id)
-                && let Some(mut sealer) = self.sealer(id)
-                && sealer.session.needs_key_update()
-            {
-                sealer.update_key(below, id);
-            }
-            self.end_sending(below, id);
-        }
-    }
-}
 
 impl Layer for Tls {
     fn has_work(&self) -> bool {
@@ -112,7 +35,7 @@ impl Layer for Tls {
             || !self.queue.is_empty()
             || !self.writable.is_empty()
             || !self.unsent.is_empty()
-            || self.first_deadline().is_some_and(|at| at <= self.now)
+            || self.first_time().is_some_and(|at| at <= self.now)
     }
 
     fn begin_turn(&mut self, now: Time) {
@@ -122,8 +45,8 @@ impl Layer for Tls {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        let deadline = self.first_deadline()?;
-        Some(deadline.saturating_sub(self.now))
+        let at = self.first_time()?;
+        Some(at.saturating_sub(self.now))
     }
 
     fn dispatch<C: Connections, D: Driver>(
@@ -151,8 +74,9 @@ impl Layer for Tls {
 
     fn flush<C: Connections, D: Driver>(&mut self, below: &mut C, above: &mut D) {
         self.flush_staged(below);
+        self.charge(above);
         self.flush_shared(below, above);
-        self.flush_unsent(below);
+        self.flush_unsent(below, above);
     }
 
     fn has_unflushed(&self) -> bool {
@@ -179,11 +103,12 @@ impl Layer for Tls {
         let state = match self.configs.server() {
             None => State::Plain,
             Some(config) => {
-                if self.stats.handshakes_open >= self.options.handshakes as u64 {
+                if !self.admit(below) {
                     self.stats.handshakes_refused += 1;
                     return false;
                 }
-                pending(Setup::Server(self.server.server(config)), None)
+                let setup = Setup::Server(self.server.server(config));
+                State::Handshake(Box::new(Pending::new(setup, None)))
             }
         };
         self.begin(id, state, 0);
@@ -201,7 +126,7 @@ impl Layer for Tls {
                 let config = self.client.client(config);
                 let handshake = Handshake::client(config, name)
                     .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-                pending(Setup::Begun, Some(handshake))
+                State::Handshake(Box::new(Pending::new(Setup::Begun, Some(handshake))))
             }
         };
         let id = below.connect(to)?;
@@ -271,11 +196,13 @@ impl Layer for Tls {
             // The driver waits until these are sent as well.
             conn.set(flag::HELD);
             self.seal_shared(below, id);
-            self.writable.push(id);
-            return;
+            self.writable.push_back(id);
+        } else {
+            self.writable_now(below, above, id);
+            self.seal_staged(below, id);
         }
-        self.writable_now(below, above, id);
-        self.seal_staged(below, id);
+        self.end_sending(below, id);
+        self.charge(above);
     }
 
     #[inline]
@@ -391,7 +318,7 @@ impl Layer for Tls {
         };
         if conn.is(flag::PAUSED) {
             conn.clear(flag::PAUSED);
-            if conn.is(flag::LATER | flag::END_PENDING) || conn.extra.is_some() {
+            if conn.is(flag::LATER | flag::END_PENDING | flag::FIN) || conn.extra.is_some() {
                 self.list(id);
             }
         }
@@ -413,15 +340,18 @@ impl Layer for Tls {
     }
 
     fn abort<C: Connections>(&mut self, below: &mut C, id: ConnId) {
-        if let Some(conn) = self.conns.get_mut(id) {
-            conn.set(flag::FAILED);
-            self.discard(id);
-        }
+        self.mark_failed(id);
+        self.discard(id);
         below.abort(id);
     }
 
     fn peer<C: Connections>(&self, below: &C, id: ConnId) -> Option<Peer> {
         self.conns.get(id).and_then(|_| below.peer(id))
+    }
+
+    fn is_tls<C: Connections>(&self, _: &C, id: ConnId) -> bool {
+        let state = self.conns.get(id).map(|conn| &conn.state);
+        matches!(state, Some(State::Handshake(_) | State::Open(_)))
     }
 
     fn certificate<'a, C: Connections>(&'a self, _: &'a C, id: ConnId) -> Option<&'a [u8]> {

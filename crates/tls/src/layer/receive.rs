@@ -33,6 +33,19 @@ impl Tls {
         id: ConnId,
         data: &mut [u8],
     ) -> Taken {
+        above.begin_visit();
+        let taken = self.on_arrived(below, above, id, data);
+        above.end_visit();
+        taken
+    }
+
+    fn on_arrived<C: Connections, D: Driver>(
+        &mut self,
+        below: &mut C,
+        above: &mut D,
+        id: ConnId,
+        data: &mut [u8],
+    ) -> Taken {
         let mut used = 0;
         let gathered = self
             .conns
@@ -178,7 +191,8 @@ impl Tls {
             if conn.is(flag::FAILED | flag::ENDED | flag::CLOSE) {
                 return (data.len(), Stop::Over);
             }
-            if conn.is(flag::LATER | flag::PAUSED) || (used > 0 && above.is_exhausted()) {
+            let enough = used > 0 && (above.is_exhausted() || above.visit_is_over());
+            if enough || conn.is(flag::LATER | flag::PAUSED) {
                 return (used, Stop::Later);
             }
             let State::Open(session) = &mut conn.state else {
@@ -338,13 +352,22 @@ impl Tls {
         if conn.is(flag::PAUSED | flag::FAILED | flag::CLOSE) {
             return;
         }
+        above.begin_visit();
         if conn.is(flag::LATER) {
             self.present(below, above, id, &mut []);
         }
-        if self.conns.get(id).is_some_and(|conn| !conn.is(flag::LATER)) {
-            self.open_gathered(below, above, id);
+        if self.conns.get(id).is_some_and(|conn| !conn.is(flag::LATER))
+            && self.open_gathered(below, above, id) == Stop::Later
+            && self
+                .conns
+                .get(id)
+                .is_some_and(|conn| !conn.is(flag::PAUSED))
+        {
+            self.list(id);
         }
+        above.end_visit();
         self.report_end(below, above, id);
+        self.judge_fin(below, above, id);
     }
 
     /// Ends a connection for what the peer sent.

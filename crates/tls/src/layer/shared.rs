@@ -13,8 +13,6 @@ const TOGETHER: usize = 16 << 10;
 /// Payloads that may wait besides one for each [`BYTES_PER_SHARED`] bytes of room.
 const SHARED_FREE: usize = 64;
 const BYTES_PER_SHARED: usize = 64;
-/// Estimates of the time to seal, in nanoseconds: for each connection, and for each byte in 1 / 4.
-const SEAL_COST: u32 = 300;
 
 impl Tls {
     /// Queues a shared payload of a connection with a session.
@@ -83,6 +81,7 @@ impl Tls {
     /// Seals the payloads of a connection. `false` if the space below did not suffice; then the rest waits.
     pub(super) fn seal_shared<C: Connections>(&mut self, below: &mut C, id: ConnId) -> bool {
         let mut scratch = std::mem::take(&mut self.scratch);
+        let mut exhausted = false;
         let done = loop {
             let Some(extra) = self.conns.get_mut(id).and_then(|conn| conn.extra.as_mut()) else {
                 break true;
@@ -108,12 +107,16 @@ impl Tls {
             // All of it or nothing: what is begun cannot be dropped any more.
             let emitted = sealer.emit(below, id, bytes);
             let all = bytes.len();
+            exhausted = matches!(emitted, Emitted::Exhausted);
             if !self.sealed(id, count, all, &emitted) {
-                break matches!(emitted, Emitted::Closed);
+                break exhausted || matches!(emitted, Emitted::Closed);
             }
         };
         self.scratch = scratch;
         self.trim(id);
+        if exhausted {
+            self.exhausted(below, id);
+        }
         done
     }
 
@@ -167,12 +170,10 @@ impl Tls {
                 // What waits on a blocked connection can be dropped until the network takes bytes again.
                 continue;
             }
-            above.spend(SEAL_COST.saturating_add(bytes as u32 / 4));
-            if !self.seal_shared(below, id)
-                && let Some(conn) = self.conns.get_mut(id)
-                && conn.newly(flag::FANNED)
-            {
-                self.fanned.push_back(id);
+            let done = self.seal_shared(below, id);
+            self.charge(above);
+            if !done {
+                self.list_stuck(below, id);
             }
         }
         if self.round_left == 0 {

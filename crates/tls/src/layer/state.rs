@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hioload_lcore::Time;
 use hioload_mem::LocalShared;
@@ -14,70 +13,17 @@ use rustls::kernel::KernelConnection;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ServerConfig};
 
+use super::options::TlsOptions;
 use super::staging::Staging;
 use crate::configs::{Configs, Prepared};
 use crate::counters::TlsStats;
 use crate::handshake::Handshake;
-use crate::record::{KeyCache, KeyOwner, MAX_CONTENT, Session};
+use crate::record::{KeyCache, KeyOwner, Session};
 
 /// Bytes that recycled buffers of a connection keep.
 const KEEP: usize = 18 << 10;
 /// Recycled buffers.
 const SPARE: usize = 64;
-
-/// The bounds of a layer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct TlsOptions {
-    /// Expanded keys, two for each connection, of about 600 bytes.
-    pub key_cache: usize,
-    /// Handshakes in progress at once. A connection beyond is refused (`tls_handshakes_refused`).
-    pub handshakes: usize,
-    /// Handshake steps in one turn: each may cost a signature and a key exchange. The others wait for the next turn.
-    pub handshakes_per_turn: usize,
-    /// Time from the accept to the end of the handshake (`tls_handshake_timeouts`).
-    pub handshake_timeout: Duration,
-    /// Connections whose unfinished record is gathered here, each with at most 16 KiB. The others leave it with the transport.
-    pub gathered: usize,
-    /// The most bytes of content in a record sent: at most 16,384.
-    pub record: usize,
-}
-
-impl Default for TlsOptions {
-    fn default() -> Self {
-        Self {
-            key_cache: 8192,
-            handshakes: 4096,
-            handshakes_per_turn: 1,
-            handshake_timeout: Duration::from_secs(10),
-            gathered: 1024,
-            record: MAX_CONTENT,
-        }
-    }
-}
-
-macro_rules! setters {
-    ($($(#[$doc:meta])* $name:ident: $type:ty),* $(,)?) => {
-        impl TlsOptions {
-            $(
-                #[doc = concat!("Sets `", stringify!($name), "`.")]
-                #[must_use]
-                pub fn $name(mut self, $name: $type) -> Self {
-                    self.$name = $name;
-                    self
-                }
-            )*
-        }
-    };
-}
-setters! {
-    key_cache: usize,
-    handshakes: usize,
-    handshakes_per_turn: usize,
-    handshake_timeout: Duration,
-    gathered: usize,
-    record: usize,
-}
 
 /// Flags of a connection.
 pub(super) mod flag {
@@ -111,6 +57,8 @@ pub(super) mod flag {
     pub(crate) const CONNECTING: u16 = 1 << 13;
     /// It is in the list of connections that have something to send besides content.
     pub(crate) const UNSENT: u16 = 1 << 14;
+    /// The peer has ended its sending side below.
+    pub(crate) const FIN: u16 = 1 << 15;
 }
 
 /// The configuration of a handshake that has not begun.
@@ -129,6 +77,27 @@ pub(super) struct Pending {
     /// What the driver has written: it is sealed when there are keys.
     pub(super) early: Vec<u8>,
     pub(super) early_len: usize,
+    /// The bytes of `input` and of the handshake in the account of all handshakes.
+    pub(super) charged: usize,
+}
+
+impl Pending {
+    pub(super) fn new(setup: Setup, handshake: Option<Handshake>) -> Self {
+        Self {
+            setup,
+            handshake,
+            input: Vec::new(),
+            early: Vec::new(),
+            early_len: 0,
+            charged: 0,
+        }
+    }
+
+    /// Whether no record has been encrypted yet.
+    pub(super) fn is_clear(&self) -> bool {
+        let handshake = self.handshake.as_ref();
+        handshake.is_none_or(|handshake| handshake.is_clear())
+    }
 }
 
 #[allow(
@@ -160,6 +129,18 @@ pub(super) struct Extra {
 }
 
 impl Extra {
+    /// Frees buffers that are empty, of a connection that keeps something else for its whole life.
+    fn shrink(&mut self) {
+        for buffer in [&mut self.left, &mut self.gather] {
+            if buffer.is_empty() {
+                *buffer = Vec::new();
+            }
+        }
+        if self.shared.is_empty() {
+            self.shared = VecDeque::new();
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.left.is_empty()
             && self.gather.is_empty()
@@ -237,12 +218,21 @@ pub struct Tls {
     pub(super) fanned: VecDeque<ConnId>,
     pub(super) round_left: usize,
     pub(super) rounds: u64,
-    /// Connections with an alert, a KeyUpdate or an end to send.
-    pub(super) unsent: Vec<ConnId>,
+    /// Connections with a KeyUpdate or an end to send.
+    pub(super) unsent: VecDeque<ConnId>,
+    /// Those for which there was no space, although they are not blocked, and when they are tried again.
+    pub(super) stuck: VecDeque<ConnId>,
+    pub(super) retry_at: Time,
+    /// Accepted connections in their order, among them those that have sent no whole record.
+    pub(super) silent: VecDeque<ConnId>,
+    /// The bytes that handshakes in progress hold.
+    pub(super) handshake_bytes: usize,
+    /// Nanoseconds of sealing that the driver has not been charged for.
+    pub(super) owed: u32,
     /// Why handshakes of connections that were opened have failed, until the driver hears of it.
     pub(super) failures: Vec<(ConnId, rustls::Error)>,
     /// Connections whose driver waits for `on_writable`.
-    pub(super) writable: Vec<ConnId>,
+    pub(super) writable: VecDeque<ConnId>,
     pub(super) spare: Vec<Box<Extra>>,
     pub(super) gathering: usize,
     pub(super) now: Time,
@@ -287,9 +277,14 @@ impl Tls {
             fanned: VecDeque::new(),
             round_left: 0,
             rounds: 0,
-            unsent: Vec::new(),
+            unsent: VecDeque::new(),
+            stuck: VecDeque::new(),
+            retry_at: Time::ZERO,
+            silent: VecDeque::new(),
+            handshake_bytes: 0,
+            owed: 0,
             failures: Vec::new(),
-            writable: Vec::new(),
+            writable: VecDeque::new(),
             spare: Vec::new(),
             gathering: 0,
             now: Time::ZERO,
@@ -321,6 +316,17 @@ impl Tls {
         }
     }
 
+    /// Continues a connection, whose handshake is complete, with another session: one that was [exported](Session::export) elsewhere.
+    /// Returns whether there is such a connection.
+    pub fn set_session(&mut self, id: ConnId, session: Session) -> bool {
+        let Some(State::Open(own)) = self.conns.get_mut(id).map(|conn| &mut conn.state) else {
+            return false;
+        };
+        *own = session;
+        self.keys.remove(owner(id));
+        true
+    }
+
     /// The rare state of a connection, made if there is none.
     pub(super) fn extra(&mut self, id: ConnId) -> Option<&mut Extra> {
         let conn = self.conns.get_mut(id)?;
@@ -333,10 +339,15 @@ impl Tls {
 
     /// Recycles the rare state of a connection, if it is empty.
     pub(super) fn trim(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.get_mut(id)
-            && let Some(extra) = conn.extra.take_if(|extra| extra.is_empty())
-        {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        if let Some(extra) = conn.extra.take_if(|extra| extra.is_empty()) {
             self.recycle(extra);
+        } else if let Some(extra) = &mut conn.extra
+            && (extra.certificate.is_some() || extra.tickets.is_some())
+        {
+            extra.shrink();
         }
     }
 
@@ -367,7 +378,7 @@ impl Tls {
         if let Some(conn) = self.conns.get_mut(id)
             && conn.newly(flag::UNSENT)
         {
-            self.unsent.push(id);
+            self.unsent.push_back(id);
         }
     }
 
@@ -377,23 +388,45 @@ impl Tls {
             self.stats.handshakes_open += 1;
             let deadline = self.now + self.options.handshake_timeout;
             self.deadlines.push_back((deadline, id));
+            if flags == 0 {
+                self.silent.push_back(id);
+            }
         }
         self.conns.insert(id, Conn::new(state, flags));
     }
 
-    /// Ends a connection: its state is dropped, and its secrets are overwritten.
-    pub(super) fn end(&mut self, id: ConnId) -> Option<ErrorKind> {
-        let mut conn = self.conns.remove(id)?;
-        if matches!(conn.state, State::Handshake(_)) {
-            self.stats.handshakes_open -= 1;
+    /// Marks a connection as failed: nothing is presented or sent any more. A handshake is over then, and its memory is free.
+    /// Returns whether the connection was not marked before.
+    pub(super) fn mark_failed(&mut self, id: ConnId) -> bool {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return false;
+        };
+        if !conn.newly(flag::FAILED) {
+            return false;
         }
+        if let State::Handshake(pending) = &mut conn.state {
+            self.stats.handshakes_open -= 1;
+            self.handshake_bytes -= pending.charged;
+            **pending = Pending::new(Setup::Begun, None);
+        }
+        true
+    }
+
+    /// Ends a connection: its secrets are overwritten where they are, and its state is dropped.
+    pub(super) fn end(&mut self, id: ConnId) {
+        self.mark_failed(id);
+        if let Some(State::Open(session)) = self.conns.get_mut(id).map(|conn| &mut conn.state) {
+            session.wipe();
+        }
+        let Some(mut conn) = self.conns.remove(id) else {
+            return;
+        };
         self.keys.remove(owner(id));
         self.staging.free(conn.staged);
         if let Some(extra) = conn.extra.take() {
             self.gathering -= usize::from(!extra.gather.is_empty());
             self.recycle(extra);
         }
-        conn.error
     }
 }
 

@@ -32,7 +32,9 @@ struct Entry {
 /// Expanded keys (about 600 bytes each) of the connections that were active last.
 ///
 /// Two keys share a place if their slots are a multiple of the size apart; the later one replaces the earlier. Slots are dense from 0, so
-/// up to half as many connections as there are places never do. Making a key again costs a few hundred nanoseconds.
+/// up to half as many connections as there are places never do. With more connections that are active at once, each record may
+/// expand its key again: that costs a few hundred nanoseconds and an allocation of the key's size. The counter is
+/// [`expanded`](Self::expanded).
 pub struct KeyCache {
     entries: Vec<Option<Entry>>,
     mask: usize,

@@ -34,15 +34,21 @@ impl fmt::Debug for Half {
 
 impl Drop for Half {
     fn drop(&mut self) {
-        self.secret.zeroize();
-        self.key.zeroize();
-        self.iv.zeroize();
+        self.wipe();
     }
 }
 
 impl Half {
-    /// Of TLS 1.3: from a traffic secret, for the record with number `seq`. `None` if the secret has not the length that the
-    /// suite requires.
+    /// Overwrites the secrets where they are. A value that is moved leaves its bytes in the memory that it was moved from, so this runs
+    /// before a move that ends its life.
+    pub(super) fn wipe(&mut self) {
+        self.secret.zeroize();
+        self.key.zeroize();
+        self.iv.zeroize();
+    }
+
+    /// Of TLS 1.3: from a traffic secret, for the record with number `seq`. `None` if the secret does not have the length that the
+    /// suite requires, or if the library fails.
     #[must_use]
     pub fn from_secret(suite: Suite, secret: &[u8], seq: u64) -> Option<Self> {
         if secret.len() != suite.secret_len() {
@@ -55,7 +61,7 @@ impl Half {
             seq,
         };
         half.secret[..secret.len()].copy_from_slice(secret);
-        half.derive(suite);
+        half.derive(suite)?;
         Some(half)
     }
 
@@ -76,21 +82,23 @@ impl Half {
         Some(half)
     }
 
-    fn derive(&mut self, suite: Suite) {
+    fn derive(&mut self, suite: Suite) -> Option<()> {
         let secret = &self.secret[..suite.secret_len()];
-        expand_label(suite, secret, b"key", &mut self.key[..suite.key_len()]);
-        expand_label(suite, secret, b"iv", &mut self.iv);
+        expand_label(suite, secret, b"key", &mut self.key[..suite.key_len()])?;
+        expand_label(suite, secret, b"iv", &mut self.iv)
     }
 
-    /// The next traffic secret (RFC 8446 §7.2). Numbers start at 0 again.
-    pub(super) fn update(&mut self, suite: Suite) {
+    /// The next traffic secret (RFC 8446 §7.2). Numbers start at 0 again. `None` if the library fails: then the connection must end,
+    /// because its key is the one before or none.
+    #[must_use]
+    pub(super) fn update(&mut self, suite: Suite) -> Option<()> {
         let n = suite.secret_len();
-        let mut next = [0; SECRET];
-        expand_label(suite, &self.secret[..n], b"traffic upd", &mut next[..n]);
-        self.secret.copy_from_slice(&next);
-        next.zeroize();
-        self.derive(suite);
+        let mut next = zeroize::Zeroizing::new([0; SECRET]);
+        expand_label(suite, &self.secret[..n], b"traffic upd", &mut next[..n])?;
+        self.secret.copy_from_slice(&next[..]);
+        self.derive(suite)?;
         self.seq = 0;
+        Some(())
     }
 
     /// The key, expanded for use. `None` cannot happen: the length is that of the suite.

@@ -34,6 +34,10 @@ pub enum Alert {
     BadRecordMac = 20,
     /// A record longer than permitted.
     RecordOverflow = 22,
+    /// The certificate has expired, or its revocation list has.
+    CertificateExpired = 45,
+    /// The certificate is not acceptable for another reason.
+    CertificateUnknown = 46,
     /// A field out of its range.
     IllegalParameter = 47,
     /// A message that does not decode.

@@ -18,10 +18,17 @@ pub(super) enum Message<'a> {
 }
 
 /// Messages that may span records. Exists only while one is unfinished.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Partial {
     bytes: Vec<u8>,
     at: usize,
+}
+
+impl std::fmt::Debug for Partial {
+    /// Without the bytes, which may be those of a ticket.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Partial({} bytes)", self.bytes.len())
+    }
 }
 
 impl Partial {

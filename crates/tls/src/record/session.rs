@@ -22,7 +22,7 @@ pub enum Role {
 }
 
 /// What a record contained.
-#[derive(PartialEq, Eq, Debug)]
+#[derive(PartialEq, Eq)]
 pub enum Opened<'a> {
     /// Application data, in the memory of the record; at least one byte.
     Data(&'a mut [u8]),
@@ -32,6 +32,18 @@ pub enum Opened<'a> {
     Closed,
     /// The peer ended the connection with this alert.
     Alert(u8),
+}
+
+impl std::fmt::Debug for Opened<'_> {
+    /// Without the content.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Data(content) => write!(f, "Data({} bytes)", content.len()),
+            Self::Control => f.write_str("Control"),
+            Self::Closed => f.write_str("Closed"),
+            Self::Alert(description) => write!(f, "Alert({description})"),
+        }
+    }
 }
 
 /// The reason why nothing was sealed.
@@ -72,6 +84,12 @@ impl Session {
             empty: 0,
             partial: None,
         }
+    }
+
+    /// Overwrites its secrets where they are. It can open and seal nothing after that.
+    pub fn wipe(&mut self) {
+        self.rx.wipe();
+        self.tx.wipe();
     }
 
     /// Its protocol version.
@@ -160,6 +178,8 @@ impl Session {
         self.rx.advance();
         let (content_type, plain) = match self.version {
             Version::Tls12 => (outer, plain),
+            // RFC 8446 §5.4: "the full encoded TLSInnerPlaintext MUST NOT exceed 2^14 + 1 octets", padding included.
+            Version::Tls13 if plain.len() > MAX_CONTENT + 1 => return Err(Alert::RecordOverflow),
             Version::Tls13 => without_padding(plain)?,
         };
         if plain.len() > MAX_CONTENT {
@@ -245,8 +265,8 @@ impl Session {
                     if !partial.is_empty() {
                         return Err(Alert::UnexpectedMessage);
                     }
-                    self.rx.update(self.suite);
                     keys.forget(owner, Direction::Receive);
+                    self.rx.update(self.suite).ok_or(Alert::InternalError)?;
                     self.update_due |= answer;
                     return Ok(());
                 }
@@ -287,8 +307,8 @@ impl Session {
             return Err(SealError::Space);
         }
         let n = self.encrypt(keys, owner, content::HANDSHAKE, &KEY_UPDATE, out)?;
-        self.tx.update(self.suite);
         keys.forget(owner, Direction::Send);
+        self.tx.update(self.suite).ok_or(SealError::Exhausted)?;
         self.update_due = false;
         Ok(n)
     }
@@ -405,7 +425,7 @@ impl Session {
         Some(bytes)
     }
 
-    /// A session from exported bytes; `None` if they are none.
+    /// A session from exported bytes; `None` if they are not those of a session.
     #[must_use]
     pub fn import(bytes: &[u8; EXPORTED]) -> Option<Self> {
         let ([version, suite, flags, empty], halves) = bytes.split_first_chunk()?;
@@ -433,7 +453,7 @@ impl Session {
             Half::import(tx.first_chunk()?),
         );
         session.update_due = flags & 2 != 0;
-        session.empty = *empty;
+        session.empty = (*empty).min(MAX_EMPTY);
         Some(session)
     }
 }

@@ -80,8 +80,14 @@ impl KeyType for Length {
     }
 }
 
-/// HKDF-Expand-Label of RFC 8446 §7.1 with an empty context. Fills `out`.
-pub(super) fn expand_label(suite: Suite, secret: &[u8], label: &[u8], out: &mut [u8]) {
+/// HKDF-Expand-Label of RFC 8446 §7.1 with an empty context. Fills `out`; `None` if the library fails, and then `out` is no key.
+#[must_use]
+pub(super) fn expand_label(
+    suite: Suite,
+    secret: &[u8],
+    label: &[u8],
+    out: &mut [u8],
+) -> Option<()> {
     const PREFIX: &[u8] = b"tls13 ";
     let hash = match suite {
         Suite::Aes256Gcm => HKDF_SHA384,
@@ -92,11 +98,9 @@ pub(super) fn expand_label(suite: Suite, secret: &[u8], label: &[u8], out: &mut 
     let label_len = [(PREFIX.len() + label.len()) as u8];
     let info = [&length[..], &label_len, PREFIX, label, &[0]];
     let prk = Prk::new_less_safe(hash, secret);
-    let filled = prk
-        .expand(&info, Length(out.len()))
-        .and_then(|okm| okm.fill(out));
-    // It fails only for outputs of more than 255 times the hash.
-    debug_assert!(filled.is_ok());
+    prk.expand(&info, Length(out.len()))
+        .and_then(|okm| okm.fill(out))
+        .ok()
 }
 
 #[cfg(test)]
@@ -112,8 +116,10 @@ mod tests {
             0xcb, 0x63, 0x16, 0x43,
         ];
         let (mut key, mut iv) = ([0; 16], [0; 12]);
-        expand_label(Suite::Aes128Gcm, &secret, b"key", &mut key);
-        expand_label(Suite::Aes128Gcm, &secret, b"iv", &mut iv);
+        expand_label(Suite::Aes128Gcm, &secret, b"key", &mut key).expect("a key");
+        expand_label(Suite::Aes128Gcm, &secret, b"iv", &mut iv).expect("an IV");
+        let mut long = [0; 256 * 32];
+        assert!(expand_label(Suite::Aes128Gcm, &secret, b"key", &mut long).is_none());
         assert_eq!(
             key,
             [

@@ -262,6 +262,12 @@ pub trait Layer: Sized {
         below.peer(id)
     }
 
+    /// See [`Connections::is_tls`].
+    #[inline]
+    fn is_tls<C: Connections>(&self, below: &C, id: ConnId) -> bool {
+        below.is_tls(id)
+    }
+
     /// See [`Connections::certificate`].
     #[inline]
     fn certificate<'a, C: Connections>(&'a self, below: &'a C, id: ConnId) -> Option<&'a [u8]> {
@@ -388,6 +394,11 @@ macro_rules! connections_through_the_layer {
             fn peer(&self, id: ConnId) -> Option<Peer> {
                 let (layer, below) = self.parts();
                 layer.peer(below, id)
+            }
+            #[inline]
+            fn is_tls(&self, id: ConnId) -> bool {
+                let (layer, below) = self.parts();
+                layer.is_tls(below, id)
             }
             #[inline]
             fn certificate(&self, id: ConnId) -> Option<&[u8]> {

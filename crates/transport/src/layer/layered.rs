@@ -100,6 +100,18 @@ impl<L: Layer, D: Driver> Driver for Upward<'_, L, D> {
         self.above.is_exhausted()
     }
     #[inline]
+    fn begin_visit(&mut self) {
+        self.above.begin_visit();
+    }
+    #[inline]
+    fn end_visit(&mut self) {
+        self.above.end_visit();
+    }
+    #[inline]
+    fn visit_is_over(&self) -> bool {
+        self.above.visit_is_over()
+    }
+    #[inline]
     fn spend(&mut self, nanos: u32) {
         self.above.spend(nanos);
     }

@@ -98,6 +98,10 @@ pub struct Script {
     /// Calls of `on_data` in one dispatch or flush after which the driver is exhausted.
     pub quota: usize,
     calls: usize,
+    /// Calls of `on_data` in one visit after which it is over.
+    pub share: usize,
+    visited: usize,
+    held: bool,
     /// Connections that are blocked, and the calls of `on_blocked`.
     blocked: HashSet<ConnId>,
     pub blocked_calls: usize,
@@ -142,6 +146,9 @@ impl Script {
             on_accept: Box::new(|_, _| {}),
             quota: usize::MAX,
             calls: 0,
+            share: usize::MAX,
+            visited: 0,
+            held: false,
             blocked: HashSet::new(),
             blocked_calls: 0,
             open: HashMap::new(),
@@ -184,6 +191,10 @@ impl Driver for Script {
         assert!(self.is_open(id), "bytes for {id}, which is not open");
         self.log.push(Note::Data(id, data.to_vec()));
         self.calls += 1;
+        if !self.held {
+            self.visited = 0;
+        }
+        self.visited += 1;
         let taken = (self.on_data)(io, id, data);
         // The driver may overwrite the bytes that it consumes.
         data[..taken.bytes].fill(0xdd);
@@ -192,6 +203,20 @@ impl Driver for Script {
 
     fn is_exhausted(&self) -> bool {
         self.calls >= self.quota
+    }
+
+    fn begin_visit(&mut self) {
+        assert!(!self.held, "the visit before has not ended");
+        self.held = true;
+        self.visited = 0;
+    }
+
+    fn end_visit(&mut self) {
+        self.held = false;
+    }
+
+    fn visit_is_over(&self) -> bool {
+        self.visited >= self.share
     }
 
     fn on_end<C: Connections>(&mut self, io: &mut C, id: ConnId) {

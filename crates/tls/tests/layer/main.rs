@@ -1,22 +1,25 @@
 //! The layer on the scripted transport: handshakes, their bounds, failures, and what it makes of records.
 #![allow(clippy::unwrap_used)]
 
+mod attacks;
+#[path = "../common/mod.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod common;
-#[path = "../../transport/tests/suite/mod.rs"]
+#[path = "../../../transport/tests/suite/mod.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod suite;
 
 use std::cell::RefCell;
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hioload_tls::record::Version;
 use hioload_tls::{Configs, Tls, TlsOptions, TlsStats};
 use hioload_transport::layer::Layered;
 use hioload_transport::{Closed, ConnId, Connections, Endpoint, Transport};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{
     AlertDescription, ClientConfig, ClientConnection, ConnectionCommon, Error, ServerConfig,
     ServerConnection,
@@ -36,6 +39,9 @@ thread_local! {
 struct Both {
     server: Option<Arc<ServerConfig>>,
     client: Option<Arc<ClientConfig>>,
+    /// What is wrong with clients whose sessions are resumed, and how often that was asked.
+    invalid: Option<rustls::CertificateError>,
+    asked: Arc<std::sync::atomic::AtomicUsize>,
 }
 
 impl Configs for Both {
@@ -44,6 +50,13 @@ impl Configs for Both {
     }
     fn client(&mut self, _: &Endpoint) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
         Some((self.client.clone()?, common::name()))
+    }
+    fn verify_resumed(&mut self, chain: &[CertificateDer<'static>]) -> Result<(), Error> {
+        assert!(!chain.is_empty());
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.invalid
+            .clone()
+            .map_or(Ok(()), |why| Err(Error::InvalidCertificate(why)))
     }
 }
 
@@ -63,16 +76,20 @@ impl Wrap for ThroughTls {
 type Tested = World<FakeHarness<true, ThroughTls>>;
 
 fn world(options: TlsOptions, configs: Both) -> Tested {
+    world_of(options, configs, Setup::default())
+}
+
+fn world_of(options: TlsOptions, configs: Both, setup: Setup) -> Tested {
     OPTIONS.set(options);
     CONFIGS.set(configs);
-    Tested::new(Setup::default())
+    Tested::new(setup)
 }
 
 fn serving(options: TlsOptions) -> Tested {
     let server = Some(Arc::new(common::server(None)));
     let configs = Both {
         server,
-        client: None,
+        ..Both::default()
     };
     world(options, configs)
 }
@@ -194,6 +211,12 @@ fn an_oversized_or_endless_handshake_is_ended() {
         .deliver(oversized, &[22, 3, 1, 0xff, 0xff]);
     world.turns(3);
     assert!(closed(&world, oversized, ErrorKind::InvalidData));
+    assert_eq!(
+        world.io().below().sent(oversized),
+        [21, 3, 3, 0, 2, 2, 22],
+        "record_overflow"
+    );
+    assert_eq!(stats(&mut world).oversized_records, 1);
 
     // A ClientHello of 64 KiB, in records of 20 bytes: the number of records is bounded.
     let (_, id) = world.dial();
@@ -209,6 +232,12 @@ fn an_oversized_or_endless_handshake_is_ended() {
     world.turns(5);
     assert!(closed(&world, id, ErrorKind::InvalidData));
     assert_eq!(stats(&mut world).handshake_failures, 2);
+    assert_eq!(stats(&mut world).handshakes_too_long, 1);
+    assert_eq!(
+        world.io().below().sent(id),
+        [21, 3, 3, 0, 2, 2, 50],
+        "decode_error"
+    );
 }
 
 #[test]
@@ -249,7 +278,16 @@ fn a_turn_makes_as_many_steps_of_handshakes_as_it_may() {
 fn connections_beyond_the_bound_of_handshakes_are_refused() {
     let mut world = serving(TlsOptions::default().handshakes(2));
     let first = dial(&mut world, common::client(None));
+    // Each has sent a whole record and waits for the server's answer to be read.
     let waiting = [world.dial().1, world.dial().1];
+    for id in waiting {
+        let mut hello = Vec::new();
+        common::peer(common::client(None))
+            .write_tls(&mut hello)
+            .unwrap();
+        world.io().below().deliver(id, &hello);
+        world.turns(2);
+    }
     world.net_dial_and_turn();
     assert_eq!(stats(&mut world).handshakes_refused, 1);
     assert_eq!(stats(&mut world).handshakes_open, 2);
@@ -457,8 +495,8 @@ fn a_client_connects_resumes_and_sends() {
     let server = Arc::new(server);
     let client = Some(Arc::new(common::client(None)));
     let configs = Both {
-        server: None,
         client,
+        ..Both::default()
     };
     let mut world = world(TlsOptions::default(), configs);
     let to: Endpoint = Endpoint::Tcp("192.0.2.1:443".parse().unwrap());
@@ -500,8 +538,8 @@ fn a_connect_fails_if_the_server_has_another_name_or_ends() {
         .unwrap(),
     );
     let configs = Both {
-        server: None,
         client: Some(Arc::new(config)),
+        ..Both::default()
     };
     let mut world = world(TlsOptions::default(), configs);
     let to: Endpoint = Endpoint::Tcp("192.0.2.1:443".parse().unwrap());
