@@ -63,7 +63,7 @@ impl DevCertificate {
     pub fn create(folder: &Path, names: &[String], now: SystemTime) -> Result<Self, Error> {
         let issued = issue(names, now)?;
         let _lock = lock(folder)?;
-        Self::write(folder, &issued)
+        Self::write(folder, &issued, now)
     }
 
     /// The files in a folder, or new ones if there are none, if they expire within a day, if they lack one of the names, or if they do not
@@ -74,15 +74,15 @@ impl DevCertificate {
     pub fn find_or_create(folder: &Path, names: &[String], now: SystemTime) -> Result<Self, Error> {
         let soon = seconds(now) + 86_400;
         let _lock = lock(folder)?;
-        match Self::read(folder) {
+        match Self::read(folder, now) {
             Ok(found) if found.not_after > soon && found.has(names) => Ok(found),
-            _ => Self::write(folder, &issue(names, now)?),
+            _ => Self::write(folder, &issue(names, now)?, now),
         }
     }
 
     /// Writes the files of a folder that is locked. The authority comes first: a folder that has it is one of this program, so what a
     /// crash leaves unfinished is replaced at the next start.
-    fn write(folder: &Path, issued: &Issued) -> Result<Self, Error> {
+    fn write(folder: &Path, issued: &Issued, now: SystemTime) -> Result<Self, Error> {
         let [ca, certificate, key] = paths(folder);
         if !is_own(&ca) {
             for path in [&ca, &certificate, &key] {
@@ -97,10 +97,10 @@ impl DevCertificate {
         files::write(&ca, issued.ca.as_bytes(), false)?;
         files::write(&key, issued.key.as_bytes(), true)?;
         files::write(&certificate, issued.certificate.as_bytes(), false)?;
-        Self::read(folder)
+        Self::read(folder, now)
     }
 
-    fn read(folder: &Path) -> Result<Self, Error> {
+    fn read(folder: &Path, now: SystemTime) -> Result<Self, Error> {
         let mut files = Files::default();
         let [ca, certificate, key] = paths(folder);
         let content = files.read(&ca)?;
@@ -121,7 +121,7 @@ impl DevCertificate {
             &leaf.map_err(wrong)?,
             &roots(&found.ca, &content)?,
             &[],
-            UnixTime::now(),
+            UnixTime::since_unix_epoch(Duration::from_secs(seconds(now).unsigned_abs())),
             provider.signature_verification_algorithms.all,
         )
         .map_err(wrong)?;
