@@ -233,6 +233,10 @@ pub struct Tls {
     pub(super) failures: Vec<(ConnId, rustls::Error)>,
     /// Connections whose driver waits for `on_writable`.
     pub(super) writable: VecDeque<ConnId>,
+    #[allow(
+        clippy::vec_box,
+        reason = "a connection has a pointer, and the boxes are recycled"
+    )]
     pub(super) spare: Vec<Box<Extra>>,
     pub(super) gathering: usize,
     pub(super) now: Time,
