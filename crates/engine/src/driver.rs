@@ -51,6 +51,13 @@ impl<H: Handler> Driver for App<H> {
         self.core.work.visit_is_over()
     }
 
+    fn expects_preamble(&self, id: ConnId) -> bool {
+        let session = self.core.sessions.get(id.index as usize);
+        session.is_some_and(|session| {
+            session.generation == id.generation && session.phase == Phase::Proxy
+        })
+    }
+
     #[inline]
     fn spend(&mut self, nanos: u32) {
         self.core.work.charge(u64::from(nanos));
