@@ -155,6 +155,10 @@ impl Offload {
     ///
     /// # Errors
     /// Their queue is full: the step is returned.
+    #[allow(
+        clippy::result_large_err,
+        reason = "the step goes back to where it was moved from"
+    )]
     pub(super) fn give(&mut self, id: ConnId, work: Work) -> Result<(), Work> {
         if self.away >= self.threads.queue {
             return Err(work);
