@@ -1,7 +1,5 @@
 //! Opening handshakes that are wrong, unusual or unfinished, and plain HTTP.
 
-use std::net::Shutdown;
-
 use crate::beside_a_bystander;
 use crate::common::wire::{self, BINARY, FIN, TEXT};
 use crate::common::{Client, Got, Response, eventually};
@@ -443,10 +441,7 @@ fn a_thousand_connections_dropped_within_the_handshake_leave_nothing_behind() {
             client.write(&request[..turn % request.len()]);
             match turn % 3 {
                 0 => client.reset(),
-                1 => client
-                    .stream()
-                    .shutdown(Shutdown::Both)
-                    .expect("the connection is up"),
+                1 => client.shut_down(),
                 _ => {}
             }
         }
