@@ -18,7 +18,7 @@ use crate::report::{Row, median};
 use crate::world::{Ack, Load, Order, REQUEST, World};
 use crate::{FEW, RING_IDLE, few, set_up};
 
-type Secured = World<MemoryDevice, Layered<Bypass<MemoryDevice>, Tls>>;
+pub type Secured = World<MemoryDevice, Layered<Bypass<MemoryDevice>, Tls>>;
 
 /// Rounds of each cell, in a pair with one without TLS.
 const PAIRS: usize = 5;
@@ -99,21 +99,23 @@ struct Clients {
     cursor: u32,
 }
 
-/// Configurations of both sides, with a certificate made for this run.
-pub fn configs() -> Result<(Arc<ServerConfig>, Arc<ClientConfig>), Failure> {
+/// Configurations of both sides, with a certificate made for this run and keys for session tickets.
+pub fn configs() -> Result<(Arc<ServerConfig>, ClientConfig), Failure> {
     let text = |error: &dyn std::fmt::Display| format!("no configuration of TLS: {error}");
-    let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])
+    let pair = rcgen::generate_simple_self_signed(["localhost", "*.localhost"].map(str::to_owned))
         .map_err(|error| text(&error))?;
     let certificate: CertificateDer<'static> = pair.cert.der().clone();
     let key =
         PrivateKeyDer::try_from(pair.signing_key.serialize_der()).map_err(|error| text(&error))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+    let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| text(&error))?
         .with_no_client_auth()
         .with_single_cert(vec![certificate.clone()], key)
         .map_err(|error| text(&error))?;
+    server.ticketer =
+        rustls::crypto::aws_lc_rs::Ticketer::new().map_err(|error| text(&error))?;
     let mut roots = RootCertStore::empty();
     roots.add(certificate).map_err(|error| text(&error))?;
     let client = ClientConfig::builder_with_provider(provider)
@@ -121,7 +123,7 @@ pub fn configs() -> Result<(Arc<ServerConfig>, Arc<ClientConfig>), Failure> {
         .map_err(|error| text(&error))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok((Arc::new(server), Arc::new(prepare_client(&client))))
+    Ok((Arc::new(server), client))
 }
 
 fn owner(index: u32) -> KeyOwner {
@@ -134,6 +136,7 @@ fn owner(index: u32) -> KeyOwner {
 impl Clients {
     fn open() -> Result<Self, Failure> {
         let (server, client) = configs()?;
+        let client = Arc::new(prepare_client(&client));
         let tls = Tls::new(TlsOptions::default(), Box::new(server));
         let mut clients = Self {
             world: set_up::through(FEW, RING_IDLE, tls)?,
