@@ -9,8 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DEBUG = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
 
-WITHOUT_DPDK = ("--workspace", "--exclude", "hioload-dpdk", "--exclude", "hioload-dpdk-sys")
-WITH_AF_XDP = (*WITHOUT_DPDK, "--features", "hioload/af-xdp")
+WITHOUT_FEATURES = ("--workspace", "--exclude", "hioload-dpdk", "--exclude", "hioload-dpdk-sys")
+WITH_AF_XDP = (*WITHOUT_FEATURES, "--features", "hioload/af-xdp")
 WITH_DPDK = ("--workspace", "--features", "hioload/af-xdp,hioload/dpdk")
 
 

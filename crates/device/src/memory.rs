@@ -141,7 +141,7 @@ struct Side {
     bell: Doorbell,
     /// The waker was used.
     woken: AtomicBool,
-    /// The end sleeps, or is about to, until it has chunks or room in its transmit ring.
+    /// The end sleeps, or is about to, until it has chunks or room in its transmit ring. Only this end writes it.
     starved: AtomicBool,
     /// The end was dropped.
     gone: AtomicBool,

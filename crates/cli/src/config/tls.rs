@@ -8,7 +8,7 @@ use hioload_certs::{
 };
 use hioload_tls::TlsOptions;
 
-use super::apply::{set, within};
+use super::apply::{bytes, set, within};
 use super::sections::TlsArgs;
 use super::values::{self, OptionalPath, TlsMode, TlsTickets};
 use crate::Failure;
@@ -65,7 +65,7 @@ impl TlsSettings {
         let mut layer = TlsOptions::default();
         set! {
             layer.handshakes => within(args.tls_handshakes);
-            layer.handshake_memory => within(args.tls_handshake_memory);
+            layer.handshake_memory => bytes(args.tls_handshake_memory);
             layer.handshakes_per_turn => within(args.tls_handshakes_per_turn);
             layer.key_cache => within(args.tls_key_cache);
         }

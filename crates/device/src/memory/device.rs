@@ -98,11 +98,13 @@ impl MemoryDevice {
 
     /// Wakes the other end if it waits for chunks or room, and there may be some. The load of its flag is not ordered after the
     /// changes to the rings. This is called in each turn, and in `wait` after the fence of `announce`, so no wake-up is lost.
+    ///
+    /// Only its owner writes the flag. A store here could come after the owner has set the flag for its next sleep, and that sleep
+    /// would not end.
     fn wake_starved(&mut self) {
         let far = &self.rings.far;
         if self.freed && far.starved.load(Ordering::Relaxed) {
             self.freed = false;
-            far.starved.store(false, Ordering::Relaxed);
             self.stats.kicks += u64::from(far.bell.ring());
         }
     }
