@@ -11,6 +11,7 @@ mod subscriptions;
 mod tls;
 mod tls_open;
 mod tls_records;
+mod tls_storm;
 mod world;
 
 use std::process::ExitCode;
@@ -29,7 +30,7 @@ use world::{Ack, Load, Order, World};
 #[command(name = "dataplane")]
 struct Args {
     /// What to measure: echo, layer, in-place, open, scale, idle, subscriptions, tls, tls-records,
-    /// tls-handshakes, tls-idle. All, if none is named.
+    /// tls-handshakes, tls-storm, tls-idle. All, if none is named.
     what: Vec<String>,
     /// Flows of the large case.
     #[arg(long, default_value_t = 1_000_000)]
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         "tls",
         "tls-records",
         "tls-handshakes",
+        "tls-storm",
         "tls-idle",
     ];
     if let Some(unknown) = args
@@ -104,6 +106,7 @@ fn main() -> ExitCode {
         && run("tls", &|args| tls::measure(args.rounds, args.messages))
         && run("tls-records", &|args| tls_records::measure(args.rounds))
         && run("tls-handshakes", &|args| tls_open::handshakes(args.rounds))
+        && run("tls-storm", &|args| tls_storm::measure(args.rounds))
         && run("tls-idle", &|args| tls_open::idle(args.secured_flows));
     report::print(
         "data plane on a memory pair, one server lcore",

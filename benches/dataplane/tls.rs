@@ -47,7 +47,7 @@ fn cell(
     let load = Load::new(size, batch);
     let how = (Order::Opened, Ack::WithNext);
     let mut bare = few()?;
-    let mut secured = Clients::open()?;
+    let (mut secured, _) = Clients::open(FEW, FEW)?;
     bare.round(FEW, messages, &load, how)?;
     secured.round(messages, &load)?;
     let before = secured.stats();
@@ -92,8 +92,8 @@ struct Conn {
 }
 
 /// The world, and the client's side of TLS. Its work is not timed.
-struct Clients {
-    world: Secured,
+pub struct Clients {
+    pub world: Secured,
     conns: HashMap<u32, Conn>,
     keys: KeyCache,
     cursor: u32,
@@ -114,8 +114,7 @@ pub fn configs() -> Result<(Arc<ServerConfig>, ClientConfig), Failure> {
         .with_no_client_auth()
         .with_single_cert(vec![certificate.clone()], key)
         .map_err(|error| text(&error))?;
-    server.ticketer =
-        rustls::crypto::aws_lc_rs::Ticketer::new().map_err(|error| text(&error))?;
+    server.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(|error| text(&error))?;
     let mut roots = RootCertStore::empty();
     roots.add(certificate).map_err(|error| text(&error))?;
     let client = ClientConfig::builder_with_provider(provider)
@@ -134,23 +133,24 @@ fn owner(index: u32) -> KeyOwner {
 }
 
 impl Clients {
-    fn open() -> Result<Self, Failure> {
+    /// A world with room for `flows` flows, of which `open` are open; and the configuration of its clients.
+    pub fn open(open: u32, flows: u32) -> Result<(Self, Arc<ClientConfig>), Failure> {
         let (server, client) = configs()?;
         let client = Arc::new(prepare_client(&client));
         let tls = Tls::new(TlsOptions::default(), Box::new(server));
         let mut clients = Self {
-            world: set_up::through(FEW, RING_IDLE, tls)?,
+            world: set_up::through(flows, RING_IDLE, tls)?,
             conns: HashMap::new(),
-            keys: KeyCache::new(2 * FEW as usize),
+            keys: KeyCache::new(2 * open as usize),
             cursor: 0,
         };
-        for index in 0..FEW {
+        for index in 0..open {
             clients.open_one(index, &client)?;
         }
-        Ok(clients)
+        Ok((clients, client))
     }
 
-    fn stats(&mut self) -> TlsStats {
+    pub fn stats(&mut self) -> TlsStats {
         self.world.server().transport().layer().stats()
     }
 
@@ -226,6 +226,27 @@ impl Clients {
                 Err("the server refused the upgrade".into())
             }
         })
+    }
+
+    /// Sends one message on flow `index`.
+    pub fn say(&mut self, index: u32, load: &Load) -> Result<(), Failure> {
+        let sealed = self.sealed(index, &[&load.sent])?;
+        if let Some(conn) = self.conns.get_mut(&index) {
+            conn.plain = 0;
+        }
+        self.send(index, &sealed)
+    }
+
+    /// Takes what flow `index` received; returns whether the reply is complete.
+    pub fn hears(&mut self, index: u32, bytes: &[u8], load: &Load) -> Result<bool, Failure> {
+        self.opened(index, bytes, |at, content| {
+            match load.answer.get(at..at + content.len()) {
+                Some(wanted) if wanted == content => Ok(()),
+                _ => Err("a reply has a wrong byte".into()),
+            }
+        })?;
+        let conn = self.conns.get(&index).ok_or("no such flow")?;
+        Ok(conn.plain == load.answer.len())
     }
 
     /// A record for each of `messages`.
@@ -304,12 +325,7 @@ impl Clients {
                 Ok(())
             })?;
             for (flow, bytes) in arrived.drain(..) {
-                self.opened(flow, &bytes, |at, content| {
-                    match load.answer.get(at..at + content.len()) {
-                        Some(wanted) if wanted == content => Ok(()),
-                        _ => Err("a reply has a wrong byte".into()),
-                    }
-                })?;
+                self.hears(flow, &bytes, load)?;
             }
             let lacks = |index: &&u32| {
                 self.conns

@@ -37,11 +37,29 @@ pub fn handshakes(rounds: usize) -> Result<Vec<Row>, Failure> {
     for _ in 0..rounds * ROUNDS {
         // Flows are closed by a new world; the clock of neither side counts its construction.
         let fresh = Arc::new(with_sessions(&client));
-        full.ours.push(opened(&mut world, 0..EACH, &without_sessions(&client), HandshakeKind::Full)?);
-        full.rustls.push(alone(&server, &without_sessions(&client), HandshakeKind::Full)?);
+        full.ours.push(opened(
+            &mut world,
+            0..EACH,
+            &without_sessions(&client),
+            HandshakeKind::Full,
+        )?);
+        full.rustls.push(alone(
+            &server,
+            &without_sessions(&client),
+            HandshakeKind::Full,
+        )?);
         prime(&mut world, &fresh)?;
-        resumed.ours.push(opened(&mut world, EACH + BATCH..EACH * 2, &fresh, HandshakeKind::Resumed)?);
-        resumed.rustls.push(alone(&server, &Arc::new(with_sessions(&client)), HandshakeKind::Resumed)?);
+        resumed.ours.push(opened(
+            &mut world,
+            EACH + BATCH..EACH * 2,
+            &fresh,
+            HandshakeKind::Resumed,
+        )?);
+        resumed.rustls.push(alone(
+            &server,
+            &Arc::new(with_sessions(&client)),
+            HandshakeKind::Resumed,
+        )?);
         world = secured(EACH * 2, &server)?;
     }
     Ok([("full", full), ("resumed", resumed)]
@@ -62,7 +80,12 @@ impl Kind {
         let pairs = self.ours.iter().zip(&self.rustls);
         let ratios: Vec<f64> = pairs.map(|(ours, rustls)| ours / rustls).collect();
         vec![
-            Row::at_least(format!("{name} handshakes of rustls alone, in memory"), median(&self.rustls), "/s", 0.0),
+            Row::at_least(
+                format!("{name} handshakes of rustls alone, in memory"),
+                median(&self.rustls),
+                "/s",
+                0.0,
+            ),
             Row::at_least(
                 format!("connections opened: TCP, {name} handshake, upgrade"),
                 median(&self.ours),
@@ -230,7 +253,9 @@ impl Opening {
             return world.client.send(self.flow, flag::ACK, &[]);
         }
         for segment in records.chunks(MSS) {
-            world.client.send(self.flow, flag::ACK | flag::PSH, segment)?;
+            world
+                .client
+                .send(self.flow, flag::ACK | flag::PSH, segment)?;
         }
         Ok(())
     }
@@ -238,8 +263,12 @@ impl Opening {
     fn receive(&mut self, mut bytes: &[u8]) -> Result<(), Failure> {
         let failed = |error: &dyn std::fmt::Display| format!("flow {}: {error}", self.flow);
         while !bytes.is_empty() {
-            self.tls.read_tls(&mut bytes).map_err(|error| failed(&error))?;
-            self.tls.process_new_packets().map_err(|error| failed(&error))?;
+            self.tls
+                .read_tls(&mut bytes)
+                .map_err(|error| failed(&error))?;
+            self.tls
+                .process_new_packets()
+                .map_err(|error| failed(&error))?;
         }
         let mut answer = [0; 512];
         if let Ok(len @ 1..) = self.tls.reader().read(&mut answer) {
@@ -253,7 +282,9 @@ impl Opening {
 }
 
 /// Everything that a connection wants to write.
-fn taken(mut write: impl FnMut(&mut Vec<u8>) -> std::io::Result<usize>) -> Result<Vec<u8>, Failure> {
+fn taken(
+    mut write: impl FnMut(&mut Vec<u8>) -> std::io::Result<usize>,
+) -> Result<Vec<u8>, Failure> {
     let mut out = Vec::new();
     while write(&mut out).map_err(|error| error.to_string())? > 0 {}
     Ok(out)
@@ -294,14 +325,18 @@ fn one_alone(
         let begin = cpu_time();
         let mut bytes = &hello[..];
         while !bytes.is_empty() {
-            server.read_tls(&mut bytes).map_err(|error| error.to_string())?;
+            server
+                .read_tls(&mut bytes)
+                .map_err(|error| error.to_string())?;
             server.process_new_packets().map_err(failed)?;
         }
         let answer = taken(|out| server.write_tls(out))?;
         spent += cpu_time() - begin;
         let mut bytes = &answer[..];
         while !bytes.is_empty() {
-            client.read_tls(&mut bytes).map_err(|error| error.to_string())?;
+            client
+                .read_tls(&mut bytes)
+                .map_err(|error| error.to_string())?;
             client.process_new_packets().map_err(failed)?;
         }
         if hello.is_empty() && answer.is_empty() {

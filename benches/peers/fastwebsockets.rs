@@ -109,7 +109,10 @@ fn main() -> Outcome {
     })
 }
 
-fn acceptor(certificate: &PathBuf, key: &PathBuf) -> Result<TlsAcceptor, Box<dyn Error + Send + Sync>> {
+fn acceptor(
+    certificate: &PathBuf,
+    key: &PathBuf,
+) -> Result<TlsAcceptor, Box<dyn Error + Send + Sync>> {
     let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>()?;
     let config = ServerConfig::builder().with_no_client_auth();
     let config = config.with_single_cert(chain, PrivateKeyDer::from_pem_file(key)?)?;
