@@ -102,8 +102,9 @@ pub struct Clients {
 /// Configurations of both sides, with a certificate made for this run and keys for session tickets.
 pub fn configs() -> Result<(Arc<ServerConfig>, ClientConfig), Failure> {
     let text = |error: &dyn std::fmt::Display| format!("no configuration of TLS: {error}");
-    let pair = rcgen::generate_simple_self_signed(["localhost", "*.localhost"].map(str::to_owned))
-        .map_err(|error| text(&error))?;
+    let pair =
+        rcgen::generate_simple_self_signed(["localhost", "*.server.example"].map(str::to_owned))
+            .map_err(|error| text(&error))?;
     let certificate: CertificateDer<'static> = pair.cert.der().clone();
     let key =
         PrivateKeyDer::try_from(pair.signing_key.serialize_der()).map_err(|error| text(&error))?;

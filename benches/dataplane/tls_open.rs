@@ -139,7 +139,8 @@ fn with_sessions(config: &ClientConfig) -> ClientConfig {
 
 /// Each place of a batch asks for a name of its own, and so has sessions of its own.
 fn name(place: u32) -> Result<ServerName<'static>, Failure> {
-    ServerName::try_from(format!("n{}.localhost", place % BATCH)).map_err(|error| error.to_string())
+    ServerName::try_from(format!("n{}.server.example", place % BATCH))
+        .map_err(|error| error.to_string())
 }
 
 /// Gives each place of a batch its first session.

@@ -427,11 +427,15 @@ fn an_unfinished_handshake_times_out() {
                 assert_eq!(response.status, 408);
             }
         }
-        // The silent one did not even begin the handshake of TLS, where there is one.
-        let silent = server
+        // The silent one has not begun the handshake of TLS either, if there is one: the time of either may be over first.
+        let ended = server.counter("handshake_timeouts");
+        let within_tls = server
             .secured()
-            .map_or(0, |_| server.counter("tls_handshake_timeouts"));
-        assert_eq!(server.counter("handshake_timeouts") + silent, 3);
+            .map(|_| server.counter("tls_handshake_timeouts"));
+        assert!(
+            ended == 3 || ended == 2 && within_tls == Some(1),
+            "{ended} {within_tls:?}"
+        );
     });
 }
 

@@ -80,6 +80,19 @@ impl<H: Handler> Driver for App<H> {
         }
     }
 
+    #[inline]
+    fn on_preamble<C: Connections>(
+        &mut self,
+        io: &mut C,
+        id: ConnId,
+        data: &[u8],
+    ) -> Option<usize> {
+        match self.core.session(id)?.phase {
+            Phase::Proxy => self.on_proxy_header(io, id, data),
+            _ => Some(0),
+        }
+    }
+
     fn on_end<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         let Some(session) = self.core.session(id) else {
             return;

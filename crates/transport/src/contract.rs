@@ -209,6 +209,18 @@ pub trait Driver {
     /// Bytes arrived, or are presented again; there is at least one. The driver may modify those that it consumes. It must
     /// not modify the others.
     fn on_data<C: Connections>(&mut self, io: &mut C, id: ConnId, data: &mut [u8]) -> Taken;
+    /// The first bytes of an accepted connection arrived, below a layer: returns how many of them are for the driver and not for the
+    /// layer, as the PROXY header that a load balancer sends before TLS. `None`: more are needed to tell. The layer presents all bytes
+    /// since the accept, again with more, until the answer is a number. The driver may have ended the connection then.
+    #[inline]
+    fn on_preamble<C: Connections>(
+        &mut self,
+        _io: &mut C,
+        _id: ConnId,
+        _data: &[u8],
+    ) -> Option<usize> {
+        Some(0)
+    }
     /// The peer has ended its sending side (TCP FIN), and all its bytes were consumed or left as `NeedsMore`.
     fn on_end<C: Connections>(&mut self, io: &mut C, id: ConnId);
     /// A flush could not send everything that a connection has queued: it is [blocked](Connections::is_blocked). Called once, until

@@ -75,8 +75,53 @@ fn whole_record(bytes: &[u8], clear: bool) -> Result<Option<&[u8]>, rustls::Erro
 }
 
 impl Tls {
-    /// Bytes arrived during a handshake.
+    /// Bytes arrived before the end of a handshake.
     pub(super) fn on_handshake<C: Connections, D: Driver>(
+        &mut self,
+        below: &mut C,
+        above: &mut D,
+        id: ConnId,
+        data: &mut [u8],
+    ) -> Taken {
+        let all = Taken {
+            bytes: data.len(),
+            rest: Rest::NeedsMore,
+        };
+        let mut preamble = 0;
+        if self.is_fresh(id) {
+            let Some(bytes) = above.on_preamble(&mut View::new(self, below), id, data) else {
+                return Taken {
+                    bytes: 0,
+                    rest: Rest::NeedsMore,
+                };
+            };
+            preamble = bytes.min(data.len());
+            // Unless the driver has ended it.
+            if let Some(State::Handshake(pending)) =
+                self.conns.get_mut(id).map(|conn| &mut conn.state)
+            {
+                pending.is_fresh = false;
+            }
+        }
+        if preamble == data.len() {
+            return all;
+        }
+        let taken = self.on_flight(below, above, id, &mut data[preamble..]);
+        Taken {
+            bytes: preamble + taken.bytes,
+            ..taken
+        }
+    }
+
+    fn is_fresh(&self, id: ConnId) -> bool {
+        let conn = self.conns.get(id).filter(|conn| !conn.is(flag::FAILED));
+        conn.is_some_and(
+            |conn| matches!(&conn.state, State::Handshake(pending) if pending.is_fresh),
+        )
+    }
+
+    /// Bytes arrived during a handshake.
+    fn on_flight<C: Connections, D: Driver>(
         &mut self,
         below: &mut C,
         above: &mut D,

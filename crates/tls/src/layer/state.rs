@@ -72,6 +72,8 @@ pub(super) enum Setup {
 pub(super) struct Pending {
     pub(super) setup: Setup,
     pub(super) handshake: Option<Handshake>,
+    /// Whether the driver may still want the first bytes for itself.
+    pub(super) is_fresh: bool,
     /// Received bytes that were not processed.
     pub(super) input: Vec<u8>,
     /// What the driver has written: it is sealed when there are keys.
@@ -84,6 +86,7 @@ pub(super) struct Pending {
 impl Pending {
     pub(super) fn new(setup: Setup, handshake: Option<Handshake>) -> Self {
         Self {
+            is_fresh: matches!(setup, Setup::Server(_)),
             setup,
             handshake,
             input: Vec::new(),

@@ -7,7 +7,7 @@ use hioload_counters::CounterMeta;
 use hioload_lcore::Time;
 use hioload_mem::LocalShared;
 
-use super::hooks::{Layer, connections_through_the_layer};
+use super::hooks::{Layer, View, connections_through_the_layer};
 use crate::{
     Activity, Budget, Closed, ConnId, Connections, Driver, Endpoint, Features, FlowInfo, Peer,
     SendError, Taken, Transport, TransportStats, Waker, Wanted,
@@ -77,6 +77,16 @@ impl<L: Layer, D: Driver> Driver for Upward<'_, L, D> {
     #[inline]
     fn on_data<C: Connections>(&mut self, io: &mut C, id: ConnId, data: &mut [u8]) -> Taken {
         self.layer.on_data(io, self.above, id, data)
+    }
+    #[inline]
+    fn on_preamble<C: Connections>(
+        &mut self,
+        io: &mut C,
+        id: ConnId,
+        data: &[u8],
+    ) -> Option<usize> {
+        self.above
+            .on_preamble(&mut View::new(self.layer, io), id, data)
     }
     #[inline]
     fn on_end<C: Connections>(&mut self, io: &mut C, id: ConnId) {
