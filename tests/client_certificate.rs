@@ -12,7 +12,10 @@ use hioload_ws::tls::{
     ClientAuth, ClientAuthOptions, ClientTls, ClientTlsOptions, DevCertificate, Identity,
     ServerTls, ServerTlsOptions, TlsOptions, Trust, secure, server_name,
 };
-use hioload_ws::{Endpoint, Handler, LcoreContext, Peer, Request, Response, Server, ServerOptions};
+use hioload_ws::{
+    Context, Endpoint, Handler, LcoreContext, Message, Peer, Request, Response, Server,
+    ServerOptions,
+};
 
 /// Answers a request with the subject of the client's certificate.
 struct Subject;
@@ -22,6 +25,8 @@ impl Handler for Subject {
     type Event = ();
 
     fn new_conn(&mut self) {}
+
+    fn on_message(&mut self, _: &mut (), _: &mut impl Context<Event = ()>, _: Message<'_>) {}
 
     fn on_http(
         &mut self,
