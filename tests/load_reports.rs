@@ -36,6 +36,11 @@ fn hioload(arguments: &[&str]) -> Output {
 
 /// A short load on the memory pair.
 fn load(more: &[&str]) -> Output {
+    load_for("300ms", more)
+}
+
+/// The same for a duration.
+fn load_for(duration: &str, more: &[&str]) -> Output {
     let common = [
         "load",
         "--transport",
@@ -43,7 +48,7 @@ fn load(more: &[&str]) -> Output {
         "--connections",
         "2",
         "--duration",
-        "300ms",
+        duration,
         "--warmup",
         "50ms",
     ];
@@ -63,8 +68,19 @@ fn json(path: &str) -> serde_json::Value {
 fn a_load_leaves_a_summary_a_report_and_a_page() {
     let folder = Folder::new("leaves");
     let (report, page) = (folder.file("a.json"), folder.file("a.html"));
-    let output = load(&["--repeat", "2", "--json", &report, "--report", &page]);
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    // On a busy machine the process may have no CPU for the whole of a short load.
+    let durations = ["300ms", "1s", "4s", "16s"];
+    let output = durations.into_iter().find_map(|duration| {
+        let output = load_for(
+            duration,
+            &["--repeat", "2", "--json", &report, "--report", &page],
+        );
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let report = json(&report);
+        let has_echoes = |run: usize| report["runs"][run]["done"].as_u64() > Some(0);
+        (has_echoes(0) && has_echoes(1)).then_some(output)
+    });
+    let output = output.expect("echoes within 16 s");
     let summary = text(&output.stdout);
     for part in [
         "echo over memory",
@@ -86,7 +102,6 @@ fn a_load_leaves_a_summary_a_report_and_a_page() {
     let report = json(&path);
     assert_eq!(report["format"], 1);
     assert_eq!(report["runs"].as_array().map(Vec::len), Some(2));
-    assert!(report["runs"][0]["done"].as_u64() > Some(0));
     let page = fs::read_to_string(page).expect("the page was written");
     for part in ["<!DOCTYPE html>", "plot-percentiles", "plot-cpu", "</html>"] {
         assert!(page.contains(part), "{part}");
