@@ -50,7 +50,9 @@ fn nonsense_in_place_of_a_proxy_header_is_reset_and_counted() {
         assert_eq!(server.counter("handshake_timeouts"), 1);
         // A good one is served, and a peer that is no proxy is not asked for one.
         let mut good = Client::connect_as(server, source(2), 0);
-        good.write_before_tls(LINE);
+        for byte in LINE {
+            good.write_before_tls(&[*byte]);
+        }
         good.upgraded("/echo", &[]).echo(TEXT, b"through a proxy");
         Client::connect_as(server, source(3), 0)
             .upgraded("/echo", &[])
