@@ -69,7 +69,7 @@ fn cell(
     let ratio = median(&ratios);
     rows.push(match most {
         Some(most) => Row::at_most("  ratio to no TLS", ratio, "x", most),
-        None => Row::at_most("  ratio to no TLS", ratio, "x", f64::INFINITY),
+        None => Row::at_least("  ratio to no TLS", ratio, "x", 0.0),
     });
     let in_place = (after.records_in_place - before.records_in_place) as f64;
     let gathered = (after.records_gathered - before.records_gathered) as f64;
