@@ -51,6 +51,11 @@ impl<H: Handler> Driver for App<H> {
         self.core.work.visit_is_over()
     }
 
+    fn expects_preamble(&self, id: ConnId) -> bool {
+        let session = self.core.session(id);
+        session.is_some_and(|session| session.phase == Phase::Proxy)
+    }
+
     #[inline]
     fn spend(&mut self, nanos: u32) {
         self.core.work.charge(u64::from(nanos));

@@ -227,6 +227,13 @@ pub trait Driver {
     fn is_exhausted(&self) -> bool {
         false
     }
+    /// Whether the connection begins with bytes that come before those of any layer, as a PROXY header does before a handshake of TLS. A
+    /// layer presents the bytes as they are until this is false. The driver leaves what follows its own bytes.
+    #[inline]
+    fn expects_preamble(&self, id: ConnId) -> bool {
+        let _ = id;
+        false
+    }
     /// The calls of `on_data` until [`end_visit`](Self::end_visit) are for one connection and share its time: a layer presents what the
     /// transport below received at once in several pieces. Without this call, each `on_data` is a visit of its own.
     #[inline]

@@ -24,7 +24,8 @@ pub struct Layered<T, L> {
 
 impl<T: Transport, L: Layer> Layered<T, L> {
     /// Puts `layer` above `below`.
-    pub fn new(below: T, layer: L) -> Self {
+    pub fn new(below: T, mut layer: L) -> Self {
+        layer.attach(below.waker());
         Self {
             below,
             layer,
@@ -98,6 +99,10 @@ impl<L: Layer, D: Driver> Driver for Upward<'_, L, D> {
     #[inline]
     fn is_exhausted(&self) -> bool {
         self.above.is_exhausted()
+    }
+    #[inline]
+    fn expects_preamble(&self, id: ConnId) -> bool {
+        self.above.expects_preamble(id)
     }
     #[inline]
     fn begin_visit(&mut self) {
