@@ -32,7 +32,7 @@ pub use hioload_certs::{
     DevCertificate, Error, Identity, PairFiles, Policy, ServerTls, ServerTlsOptions, Suite,
     TicketFile, Tickets, Trust, UnknownName, Version, Watch, dev_folder, server_name,
 };
-pub use hioload_tls::{Configs, Tls, TlsOptions, TlsStats, rustls};
+pub use hioload_tls::{Configs, HandshakeThreads, Tls, TlsOptions, TlsStats, rustls};
 
 /// The server with TLS above each of its transports. Everything that is accepted speaks TLS.
 pub fn secure<T: Transport + 'static>(
@@ -42,6 +42,19 @@ pub fn secure<T: Transport + 'static>(
 ) -> Server<Layered<T, Tls>> {
     let tls = Arc::clone(tls);
     server.layered(move |_| Tls::new(options, Box::new(Accepting(Arc::clone(&tls)))))
+}
+
+/// As [`secure`], with threads that make the steps of handshakes. The lcores continue to open and seal records.
+pub fn secure_with<T: Transport + 'static>(
+    server: Server<T>,
+    options: TlsOptions,
+    tls: &Arc<ServerTls>,
+    threads: HandshakeThreads,
+) -> Server<Layered<T, Tls>> {
+    let tls = Arc::clone(tls);
+    server.layered(move |_| {
+        Tls::new(options, Box::new(Accepting(Arc::clone(&tls)))).threads(&threads)
+    })
 }
 
 /// The newest configuration for each accepted connection.

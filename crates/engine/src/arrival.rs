@@ -73,23 +73,48 @@ impl<H: Handler> App<H> {
         self.answer_busy(io, id);
     }
 
-    /// Bytes of a proxy's connection whose PROXY header is not complete, and perhaps the request.
+    /// Bytes of a proxy's connection whose PROXY header is not complete.
     pub(crate) fn on_proxy_bytes<C: Connections>(
         &mut self,
         io: &mut C,
         id: ConnId,
         data: &mut [u8],
     ) -> Taken {
-        let Some(end) = self.on_proxy_header(io, id, data) else {
-            return Taken {
-                bytes: 0,
-                rest: Rest::NeedsMore,
-            };
+        let all = Taken {
+            bytes: data.len(),
+            rest: Rest::NeedsMore,
         };
+        let (said, end) = match header::parse(data, self.core.tunables.limits.max_handshake) {
+            Ok(Some(parsed)) => parsed,
+            Ok(None) => {
+                return Taken {
+                    bytes: 0,
+                    rest: Rest::NeedsMore,
+                };
+            }
+            Err(Malformed) => {
+                self.core.counters.proxy_malformed.bump();
+                let peer = self.core.peer(io, id);
+                tracing::debug!(lcore = self.core.lcore, conn = %id, %peer, "malformed PROXY header");
+                self.core.abort_transport(io, id);
+                return all;
+            }
+        };
+        // Not by `enter`: header and request share one deadline.
+        self.core.sessions[id.index as usize].phase = Phase::Request;
+        if let Said::Client(client) = said
+            && !self.found(io, id, client)
+        {
+            return all;
+        }
         if end == data.len() {
+            return all;
+        }
+        if io.is_tls(id) {
+            // What follows is a handshake of TLS, which the layer processes.
             return Taken {
                 bytes: end,
-                rest: Rest::NeedsMore,
+                rest: Rest::Later,
             };
         }
         let taken = self.on_data(io, id, &mut data[end..]);
@@ -99,40 +124,15 @@ impl<H: Handler> App<H> {
         }
     }
 
-    /// Returns the length of the PROXY header at the front; `None` if it is not complete. If it is malformed, the connection is aborted.
-    pub(crate) fn on_proxy_header<C: Connections>(
-        &mut self,
-        io: &mut C,
-        id: ConnId,
-        data: &[u8],
-    ) -> Option<usize> {
-        let (said, end) = match header::parse(data, self.core.tunables.limits.max_handshake) {
-            Ok(parsed) => parsed?,
-            Err(Malformed) => {
-                self.core.counters.proxy_malformed.bump();
-                let peer = self.core.peer(io, id);
-                tracing::debug!(lcore = self.core.lcore, conn = %id, %peer, "malformed PROXY header");
-                self.core.abort_transport(io, id);
-                return Some(data.len());
-            }
-        };
-        // Not by `enter`: header and request share one deadline.
-        self.core.sessions[id.index as usize].phase = Phase::Request;
-        if let Said::Client(client) = said {
-            // If the client is not admitted, the phase is another one, which ignores what follows.
-            self.found(io, id, client);
-        }
-        Some(end)
-    }
-
-    /// A proxy has named the client of its connection, which ends if the client is not admitted.
-    fn found<C: Connections>(&mut self, io: &mut C, id: ConnId, client: SocketAddr) {
+    /// A proxy has named the client of its connection. `false` if the client is not admitted; the connection ends then.
+    fn found<C: Connections>(&mut self, io: &mut C, id: ConnId, client: SocketAddr) -> bool {
         self.core.set_client(id.index, client);
         let proxies = &self.core.tunables.proxies;
         // A proxy behind the proxy: the request names the client.
-        if proxies.header == RealIpHeader::None || !proxies.trusts_ip(client.ip()) {
-            self.admit_client(io, id);
+        if proxies.header != RealIpHeader::None && proxies.trusts_ip(client.ip()) {
+            return true;
         }
+        self.admit_client(io, id)
     }
 
     /// Applies to the client of a proxied connection what is applied to others when they are accepted.

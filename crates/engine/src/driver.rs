@@ -51,6 +51,11 @@ impl<H: Handler> Driver for App<H> {
         self.core.work.visit_is_over()
     }
 
+    fn expects_preamble(&self, id: ConnId) -> bool {
+        let session = self.core.session(id);
+        session.is_some_and(|session| session.phase == Phase::Proxy)
+    }
+
     #[inline]
     fn spend(&mut self, nanos: u32) {
         self.core.work.charge(u64::from(nanos));
@@ -77,19 +82,6 @@ impl<H: Handler> Driver for App<H> {
                 bytes: data.len(),
                 rest: ALL,
             },
-        }
-    }
-
-    #[inline]
-    fn on_preamble<C: Connections>(
-        &mut self,
-        io: &mut C,
-        id: ConnId,
-        data: &[u8],
-    ) -> Option<usize> {
-        match self.core.session(id)?.phase {
-            Phase::Proxy => self.on_proxy_header(io, id, data),
-            _ => Some(0),
         }
     }
 

@@ -245,12 +245,21 @@ impl Arena {
     /// read as zero and cost nothing until they are written again. Returns whether that was done. With reserved huge pages, and
     /// on systems without such a call, nothing changes.
     pub fn give_back(&mut self, range: std::ops::Range<usize>) -> bool {
+        // SAFETY: `&mut self` excludes references to the region.
+        unsafe { self.give_back_free(range) }
+    }
+
+    /// [`give_back`](Self::give_back) for an owner that divides the region.
+    ///
+    /// # Safety
+    /// There must be no reference to bytes of the range, and nobody may rely on its contents.
+    pub(crate) unsafe fn give_back_free(&self, range: std::ops::Range<usize>) -> bool {
         if self.backing == Backing::Huge2M {
             return false;
         }
         let start = range.start.next_multiple_of(PAGE);
         let end = range.end.min(self.len) / PAGE * PAGE;
-        // SAFETY: the range lies within the region, which `self` owns.
+        // SAFETY: the range lies within the region, which `self` owns; the caller guarantees that it is unused.
         start < end && unsafe { sys::give_back(self.base.add(start), end - start) }
     }
 }

@@ -65,10 +65,10 @@ pub struct PoolStats {
 ///
 /// `get` returns the buffer that was returned last, since it is most likely in cache. A buffer that was never used is taken
 /// only when there is no other, so the pool touches no more memory than the largest number of buffers in use at once needs.
-/// The free list is outside the buffers, and is touched only as far.
+/// The free list is outside the buffers, and is touched only as far. [`Pool::trim`] returns the memory of a peak to the system.
 ///
 /// Buffers are **not cleared** between uses: the bytes of the last owner are still there. They are never uninitialised, since
-/// fresh ones are zero, and a buffer never leaves its lcore. But a caller that sends from a buffer must send only bytes that it
+/// fresh and trimmed ones are zero, and a buffer never leaves its lcore. But a caller that sends from a buffer must send only bytes that it
 /// wrote.
 #[derive(Clone)]
 pub struct Pool(Rc<Inner>);
@@ -91,8 +91,15 @@ struct Free {
     returned: Vec<u32>,
     /// Buffers from this index on were never taken.
     fresh: u32,
+    /// The least length that `returned` has had since the last [`Pool::trim`]: the buffers below were free all the time.
+    unused: usize,
+    /// The memory of the first buffers of `returned`, up to this number or `unused`, was returned to the system.
+    trimmed: usize,
     stats: PoolStats,
 }
+
+/// Free buffers whose memory [`Pool::trim`] leaves alone, for the next small peak.
+const KEPT: usize = 64;
 
 impl Pool {
     /// Makes a pool. No buffer is touched.
@@ -130,6 +137,8 @@ impl Pool {
             free: RefCell::new(Free {
                 returned: Vec::with_capacity(options.buffers),
                 fresh: 0,
+                unused: 0,
+                trimmed: 0,
                 stats: PoolStats::default(),
             }),
             arena,
@@ -141,6 +150,7 @@ impl Pool {
     pub fn get(&self) -> Option<Buf> {
         let mut free = self.0.free.borrow_mut();
         let index = if let Some(index) = free.returned.pop() {
+            free.unused = free.unused.min(free.returned.len());
             index
         } else if (free.fresh as usize) < self.0.capacity {
             free.fresh += 1;
@@ -155,6 +165,36 @@ impl Pool {
             pool: Rc::clone(&self.0),
             index,
         })
+    }
+
+    /// Returns to the system the memory of at most `most` buffers that were free since the last call, but not that of the last few
+    /// dozen. Each costs a system call. Returns the number of buffers.
+    ///
+    /// Only base pages are returned: parts of a huge page would not become free.
+    pub fn trim(&self, most: usize) -> usize {
+        if self.0.arena.backing() != Backing::Base {
+            return 0;
+        }
+        let mut free = self.0.free.borrow_mut();
+        let from = free.trimmed.min(free.unused);
+        let until = free
+            .unused
+            .saturating_sub(KEPT)
+            .clamp(from, from.saturating_add(most));
+        for &index in &free.returned[from..until] {
+            self.0.give_back(index);
+        }
+        free.trimmed = until;
+        free.unused = free.returned.len();
+        until - from
+    }
+
+    /// Whether there is nothing that a [`trim`](Self::trim) could return, now or after the next one.
+    #[must_use]
+    pub fn is_trimmed(&self) -> bool {
+        let free = self.0.free.borrow();
+        let trimmed = free.trimmed.min(free.unused);
+        self.0.arena.backing() != Backing::Base || free.returned.len() <= trimmed + KEPT
     }
 
     /// The number of free buffers.
@@ -192,6 +232,15 @@ impl Pool {
     #[must_use]
     pub fn node(&self) -> Option<u32> {
         self.0.arena.node()
+    }
+}
+
+impl Inner {
+    /// Returns the memory of a free buffer to the system. It reads as zero, and costs nothing until it is written again.
+    fn give_back(&self, index: u32) {
+        let start = index as usize * self.stride;
+        // SAFETY: the buffer is free, so no `Buf` has this index and there is no reference to its bytes.
+        unsafe { self.arena.give_back_free(start..start + self.buffer_size) };
     }
 }
 
@@ -305,6 +354,50 @@ mod tests {
         let second = pool.get().expect("a buffer");
         assert_eq!((first.as_ptr(), second.as_ptr()), (at_b, at_a));
         assert_eq!(pool.stats().high_water, 2);
+    }
+
+    /// Takes `count` buffers, writes to each, and returns them.
+    fn peak(pool: &Pool, count: usize) {
+        let mut held: Vec<_> = (0..count).map_while(|_| pool.get()).collect();
+        assert_eq!(held.len(), count);
+        held.iter_mut().for_each(|buf| buf.fill(1));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn memory_of_a_peak_is_returned_when_it_was_free_from_one_trim_to_the_next() {
+        let pool = pool(300, 8192);
+        assert!(pool.is_trimmed());
+        peak(&pool, 200);
+        assert_eq!(pool.trim(usize::MAX), 0, "they were in use");
+        assert!(!pool.is_trimmed());
+        peak(&pool, 40);
+        assert_eq!(pool.trim(100), 200 - 40 - KEPT, "the last ones were in use");
+        assert_eq!(pool.trim(10), 10);
+        assert_eq!(pool.trim(usize::MAX), 30);
+        assert_eq!(pool.trim(usize::MAX), 0);
+        assert!(pool.is_trimmed());
+        // All are usable, and a buffer is either as its last owner left it or zero.
+        let mut held: Vec<_> = (0..300).map_while(|_| pool.get()).collect();
+        let zero = held
+            .iter()
+            .filter(|buf| buf.iter().all(|&byte| byte == 0))
+            .count();
+        assert_eq!((held.len(), zero), (300, 300 - KEPT));
+        held.iter_mut().for_each(|buf| buf.fill(2));
+        drop(held);
+        assert_eq!(pool.trim(usize::MAX), 0, "they were in use");
+        assert_eq!(pool.trim(usize::MAX), 300 - KEPT);
+    }
+
+    #[test]
+    fn buffers_of_less_than_a_page_keep_their_contents() {
+        let pool = pool(200, 64);
+        peak(&pool, 200);
+        pool.trim(usize::MAX);
+        pool.trim(usize::MAX);
+        let held: Vec<_> = (0..200).map_while(|_| pool.get()).collect();
+        assert!(held.iter().all(|buf| buf.iter().all(|&byte| byte == 1)));
     }
 
     #[test]

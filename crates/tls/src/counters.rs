@@ -29,6 +29,12 @@ counters! {
         handshakes_refused: Counter, Count;
         /// Handshakes that waited for a later turn.
         handshakes_delayed: Counter, Count;
+        /// Handshakes that waited because of `handshake_rate`.
+        handshakes_limited: Counter, Count;
+        /// Steps of handshakes that were given to threads.
+        handshake_steps_offloaded: Counter, Count;
+        /// Times that these threads had no room for a step, which then waited.
+        handshake_threads_busy: Counter, Count;
         /// Handshakes in progress (gauge).
         handshakes_open: Gauge, Count;
         /// Connections that sent a plain HTTP request, which was answered by a 400.

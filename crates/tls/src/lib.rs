@@ -16,5 +16,5 @@ pub mod record;
 pub use configs::{Configs, prepare_client, prepare_server};
 pub use counters::TlsStats;
 pub use handshake::{Established, Handshake, Step};
-pub use layer::{Tls, TlsOptions};
+pub use layer::{HandshakeSteps, HandshakeThreads, Tls, TlsOptions};
 pub use rustls;

@@ -106,7 +106,7 @@ impl Lab {
     }
 
     fn turn(&mut self) {
-        self.now = self.now + Duration::from_micros(100);
+        self.now += Duration::from_micros(100);
         let budget = Budget {
             events: 64,
             accepts: 64,

@@ -209,18 +209,6 @@ pub trait Driver {
     /// Bytes arrived, or are presented again; there is at least one. The driver may modify those that it consumes. It must
     /// not modify the others.
     fn on_data<C: Connections>(&mut self, io: &mut C, id: ConnId, data: &mut [u8]) -> Taken;
-    /// The first bytes of an accepted connection arrived, below a layer: returns how many of them are for the driver and not for the
-    /// layer, as the PROXY header that a load balancer sends before TLS. `None`: more are needed to tell. The layer presents all bytes
-    /// since the accept, again with more, until the answer is a number. The driver may have ended the connection then.
-    #[inline]
-    fn on_preamble<C: Connections>(
-        &mut self,
-        _io: &mut C,
-        _id: ConnId,
-        _data: &[u8],
-    ) -> Option<usize> {
-        Some(0)
-    }
     /// The peer has ended its sending side (TCP FIN), and all its bytes were consumed or left as `NeedsMore`.
     fn on_end<C: Connections>(&mut self, io: &mut C, id: ConnId);
     /// A flush could not send everything that a connection has queued: it is [blocked](Connections::is_blocked). Called once, until
@@ -237,6 +225,13 @@ pub trait Driver {
     /// fair order. It is false again at the beginning of each, and each makes some progress in any case.
     #[inline]
     fn is_exhausted(&self) -> bool {
+        false
+    }
+    /// Whether the connection begins with bytes that come before those of any layer, as a PROXY header does before a handshake of TLS. A
+    /// layer presents the bytes as they are until this is false. The driver leaves what follows its own bytes.
+    #[inline]
+    fn expects_preamble(&self, id: ConnId) -> bool {
+        let _ = id;
         false
     }
     /// The calls of `on_data` until [`end_visit`](Self::end_visit) are for one connection and share its time: a layer presents what the

@@ -107,7 +107,7 @@ fn serve(pieces: &[&[u8]]) -> Answer {
     let id = io.below().accept(Peer::Unix);
     let mut now = Time::from_millis(1);
     let mut turn = |io: &mut Layered<Fake, Tls>, driver: &mut Nothing| {
-        now = now + Duration::from_millis(1);
+        now += Duration::from_millis(1);
         let budget = Budget {
             events: 4,
             accepts: 1,

@@ -95,7 +95,7 @@ impl Receiver {
         let opened = self
             .session
             .open(&mut self.keys, OWNER, &mut record[..whole], &mut |_| {
-                *tickets += 1
+                *tickets += 1;
             });
         match opened {
             Ok(Opened::Data(data)) => {

@@ -42,7 +42,8 @@ impl Service {
         signals: Signals,
         controlled: Controlled,
     ) -> Result<(), Failure> {
-        match self.tls.as_ref().map(ServeTls::layer) {
+        let lcores = server.lcores();
+        match self.tls.as_ref().map(|tls| tls.layer(lcores)) {
             Some(layer) => self.run_on(server.layered(layer), signals, controlled),
             None => self.run_on(server, signals, controlled),
         }

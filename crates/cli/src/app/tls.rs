@@ -7,7 +7,7 @@ use hioload_certs::{ClientTls, ClientTlsOptions, ServerTls, Trust, Watch, server
 use hioload_engine::LcorePlacement;
 use hioload_tls::rustls::pki_types::{CertificateDer, ServerName};
 use hioload_tls::rustls::{ClientConfig, Error as RustlsError, ServerConfig};
-use hioload_tls::{Configs, Tls, TlsOptions};
+use hioload_tls::{Configs, HandshakeThreads, Tls, TlsOptions};
 use hioload_ws::Endpoint;
 
 use super::target::Target;
@@ -20,7 +20,8 @@ use crate::streams;
 pub(super) struct ServeTls {
     server: Arc<ServerTls>,
     watch: Watch,
-    layer: TlsOptions,
+    settings: TlsSettings,
+    threads: Option<HandshakeThreads>,
 }
 
 impl ServeTls {
@@ -39,18 +40,36 @@ impl ServeTls {
         }
         let server = Arc::new(server);
         let watch = Watch::start(&server, settings.watch);
-        let watch = watch.map_err(|why| Failure::run(why).in_context("cannot start a thread"))?;
+        let no_thread = |why| Failure::run(why).in_context("cannot start a thread");
+        let watch = watch.map_err(no_thread)?;
+        let threads = match settings.threads {
+            (0, _) => None,
+            (threads, queue) => {
+                Some(HandshakeThreads::start(threads, queue).map_err(no_thread)?)
+            }
+        };
         Ok(Some(Self {
             server,
             watch,
-            layer: settings.layer,
+            settings: settings.clone(),
+            threads,
         }))
     }
 
-    /// Makes the layer of an lcore.
-    pub(super) fn layer(&self) -> impl Fn(LcorePlacement) -> Tls + Clone + Send + 'static {
-        let (server, layer) = (Arc::clone(&self.server), self.layer);
-        move |_| Tls::new(layer, Box::new(Accepting(Arc::clone(&server))))
+    /// Makes the layer of one of `lcores` lcores.
+    pub(super) fn layer(
+        &self,
+        lcores: usize,
+    ) -> impl Fn(LcorePlacement) -> Tls + Clone + Send + 'static + use<> {
+        let (server, options) = (Arc::clone(&self.server), self.settings.layer(lcores));
+        let threads = self.threads.clone();
+        move |_| {
+            let tls = Tls::new(options, Box::new(Accepting(Arc::clone(&server))));
+            match &threads {
+                Some(threads) => tls.threads(threads),
+                None => tls,
+            }
+        }
     }
 
     /// What `/stats` shows.

@@ -375,6 +375,18 @@ section! {
         /// The others wait for the next turn, so that a storm of handshakes does not stall open connections. Counter
         /// `tls_handshakes_delayed`.
         tls_handshakes_per_turn: AtLeastOne<usize>, "N", "1", Start;
+        /// Handshakes that may begin in a second, in the whole process; 0: no limit
+        ///
+        /// A tenth of them may begin at once. The others wait, at most until `handshake_timeout`. Counter `tls_handshakes_limited`.
+        tls_handshake_rate: u32, "N", "0", Start,
+            beyond "handshakes wait";
+        /// Threads that make the steps of handshakes, so that lcores do not; 0: the lcores make them
+        ///
+        /// They need CPUs that no lcore uses: see `lcores`. Counters `tls_handshake_steps_offloaded`, `tls_handshake_threads_busy`.
+        tls_handshake_threads: Within<usize, 0, 1024>, "N", "0", Start;
+        /// Steps of handshakes that may wait for these threads
+        tls_handshake_queue: UpTo<usize, MOST_QUEUE>, "N", "256", Start,
+            beyond "handshakes wait on their lcore";
         /// Expanded keys that each lcore keeps, of 600 bytes; a connection has two
         tls_key_cache: UpTo<usize, MOST_QUEUE>, "N", "8192", Start;
         /// A file for the secrets of all connections, with which Wireshark reads a recording

@@ -14,14 +14,18 @@ use super::values::{self, OptionalPath, TlsMode, TlsTickets};
 use crate::Failure;
 
 /// What a server's TLS needs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TlsSettings {
     mode: TlsMode,
     certificates: Vec<PairFiles>,
     /// The options without the certificates.
     options: ServerTlsOptions,
-    /// The bounds of the layer.
-    pub layer: TlsOptions,
+    /// The bounds of the layer, without the rate.
+    layer: TlsOptions,
+    /// Handshakes that may begin in a second on all lcores together.
+    rate: u32,
+    /// Threads for handshakes, and the steps that may wait for them.
+    pub threads: (usize, usize),
     /// Whether files are read again when they change.
     pub watch: bool,
 }
@@ -79,6 +83,11 @@ impl TlsSettings {
                 .unknown_name(unknown_name)
                 .key_log(path(args.tls_key_log)),
             layer,
+            rate: args.tls_handshake_rate.unwrap_or(0),
+            threads: (
+                within(args.tls_handshake_threads).unwrap_or(0),
+                within(args.tls_handshake_queue).unwrap_or(256),
+            ),
             watch: args.tls_watch.unwrap_or(true),
         }
     }
@@ -90,6 +99,12 @@ impl TlsSettings {
             TlsMode::Dev => true,
             TlsMode::Auto => !self.certificates.is_empty(),
         }
+    }
+
+    /// The bounds of the layer of one of `lcores` lcores. They share the rate: connections are spread evenly.
+    pub(crate) fn layer(&self, lcores: usize) -> TlsOptions {
+        let lcores = u32::try_from(lcores.max(1)).unwrap_or(u32::MAX);
+        self.layer.handshake_rate(self.rate.div_ceil(lcores))
     }
 
     /// Sets the time for a handshake: that which the engine allows from the accept to the request.

@@ -5,8 +5,9 @@ use std::io::ErrorKind;
 use hioload_transport::layer::View;
 use hioload_transport::{Closed, ConnId, Connections, Driver};
 
+use super::conn::{State, flag};
 use super::failing::failed;
-use super::state::{State, Tls, flag};
+use super::state::Tls;
 use crate::record::{Alert, record_len};
 
 impl Tls {

@@ -5,9 +5,11 @@ use std::io::{self, ErrorKind};
 use hioload_transport::{ConnId, Connections};
 use rustls::CertificateError;
 
-use super::state::{Setup, State, Tls, flag};
+use super::conn::{State, flag};
+use super::state::Tls;
+use super::work::{Setup, StepError};
 use crate::handshake::too_long;
-use crate::record::{Alert, content};
+use crate::record::Alert;
 
 impl Tls {
     #[cold]
@@ -15,9 +17,11 @@ impl Tls {
         &mut self,
         below: &mut C,
         id: ConnId,
-        error: Option<&rustls::Error>,
+        error: Option<&StepError>,
     ) {
         self.stats.handshake_failures += 1;
+        self.stats.unknown_names += u64::from(error.is_some_and(|error| error.unknown_name));
+        let error = error.map(|error| &error.error);
         match error {
             Some(rustls::Error::PeerIncompatible(_)) => self.stats.incompatible += 1,
             Some(rustls::Error::AlertReceived(_)) => self.stats.alerts_received += 1,
@@ -43,7 +47,7 @@ impl Tls {
         let Some(State::Handshake(pending)) = self.conns.get(id).map(|conn| &conn.state) else {
             return;
         };
-        let silent = matches!(pending.setup, Setup::Server(_)) && pending.input.is_empty();
+        let silent = matches!(pending.work.setup, Setup::Server(_)) && pending.work.input.is_empty();
         self.stats.handshake_failures += u64::from(!silent);
         self.cut(below, id);
     }
@@ -82,46 +86,6 @@ impl Tls {
             _ => Alert::CertificateUnknown,
         };
         self.end_with(below, id, Some(alert), ErrorKind::PermissionDenied);
-    }
-}
-
-/// Whether the first bytes of a connection are a ClientHello of TLS 1.1 or older. rustls misses the signature algorithms, which such a
-/// message need not have, before it looks at the version.
-pub(super) fn is_old_hello(bytes: &[u8]) -> bool {
-    const CLIENT_HELLO: u8 = 1;
-    matches!(
-        bytes,
-        [
-            content::HANDSHAKE,
-            _,
-            _,
-            _,
-            _,
-            CLIENT_HELLO,
-            _,
-            _,
-            _,
-            3,
-            0..=2,
-            ..
-        ]
-    )
-}
-
-pub(super) const HANDSHAKE_FAILURE: u8 = 40;
-pub(super) const ACCESS_DENIED: u8 = 49;
-/// RFC 8446 §6.2
-pub(super) const PROTOCOL_VERSION: u8 = 70;
-/// RFC 6066 §3
-pub(super) const UNRECOGNIZED_NAME: u8 = 112;
-
-/// Replaces the alert that rustls has chosen by the one that says what is wrong. Nothing is encrypted before a certificate is chosen.
-pub(super) fn replace_alert(out: &mut [u8], wrong: u8, right: u8) {
-    const FATAL: u8 = 2;
-    if let [.., content::ALERT, 3, _, 0, 2, FATAL, alert] = out
-        && *alert == wrong
-    {
-        *alert = right;
     }
 }
 

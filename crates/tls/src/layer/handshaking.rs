@@ -1,28 +1,27 @@
 //! Handshakes: their bytes, their turn, their time, and what is not TLS.
 
 use std::io::ErrorKind;
+use std::time::Duration;
 
+use hioload_lcore::Time;
 use hioload_transport::layer::View;
 use hioload_transport::{ConnId, Connections, Driver, Rest, Taken};
 
-use super::failing::{
-    ACCESS_DENIED, HANDSHAKE_FAILURE, PROTOCOL_VERSION, UNRECOGNIZED_NAME, is_old_hello,
-    replace_alert,
-};
+use super::conn::{Conn, Pending, State, flag};
 use super::receive::Stop;
-use super::state::{Conn, Pending, Setup, State, Tls, flag};
-use crate::configs::take_unresolved;
-use crate::handshake::{Established, Handshake, Step, alert_in_clear};
-use crate::record::{Alert, HEADER, MAX_CONTENT, content};
+use super::state::Tls;
+use super::threads::Made;
+use super::work::StepError;
+use crate::handshake::Established;
+use crate::record::{Alert, content};
 
-/// Received bytes that may wait for a handshake's turn: a record of full size. The others wait with the transport below.
-const MAX_INPUT: usize = HEADER + MAX_RECORD;
-/// The longest encrypted record that a handshake accepts: that of TLS 1.2 (RFC 5246 §6.2.3).
-const MAX_RECORD: usize = MAX_CONTENT + 2048;
 /// Tickets that a client stores for one connection.
 const MAX_TICKETS: u8 = 8;
-/// An estimate of the time of one step, in nanoseconds.
+/// Estimates of the time of one step, in nanoseconds: on the lcore, and with a thread that makes it.
 const STEP_COST: u32 = 150_000;
+const OFFLOAD_COST: u32 = 2000;
+/// The time after which the threads are asked again.
+const THREADS_RETRY: Duration = Duration::from_millis(1);
 
 /// The answer to a plain HTTP request on a TLS port.
 const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
@@ -61,21 +60,8 @@ fn first(bytes: &[u8]) -> First {
     }
 }
 
-/// The whole record at the front of `bytes`; `None` if it is not complete. `clear`: records are not encrypted yet, and RFC 8446 §5.1
-/// allows them 2^14 bytes.
-fn whole_record(bytes: &[u8], clear: bool) -> Result<Option<&[u8]>, rustls::Error> {
-    let Some(&[_, _, _, high, low]) = bytes.first_chunk::<HEADER>() else {
-        return Ok(None);
-    };
-    let len = usize::from(u16::from_be_bytes([high, low]));
-    if len > if clear { MAX_CONTENT } else { MAX_RECORD } {
-        return Err(rustls::Error::PeerSentOversizedRecord);
-    }
-    Ok(bytes.get(..HEADER + len))
-}
-
 impl Tls {
-    /// Bytes arrived before the end of a handshake.
+    /// Bytes arrived during a handshake.
     pub(super) fn on_handshake<C: Connections, D: Driver>(
         &mut self,
         below: &mut C,
@@ -87,51 +73,9 @@ impl Tls {
             bytes: data.len(),
             rest: Rest::NeedsMore,
         };
-        let mut preamble = 0;
-        if self.is_fresh(id) {
-            let Some(bytes) = above.on_preamble(&mut View::new(self, below), id, data) else {
-                return Taken {
-                    bytes: 0,
-                    rest: Rest::NeedsMore,
-                };
-            };
-            preamble = bytes.min(data.len());
-            // Unless the driver has ended it.
-            if let Some(State::Handshake(pending)) =
-                self.conns.get_mut(id).map(|conn| &mut conn.state)
-            {
-                pending.is_fresh = false;
-            }
+        if above.expects_preamble(id) {
+            return self.on_preamble(below, above, id, data);
         }
-        if preamble == data.len() {
-            return all;
-        }
-        let taken = self.on_flight(below, above, id, &mut data[preamble..]);
-        Taken {
-            bytes: preamble + taken.bytes,
-            ..taken
-        }
-    }
-
-    fn is_fresh(&self, id: ConnId) -> bool {
-        let conn = self.conns.get(id).filter(|conn| !conn.is(flag::FAILED));
-        conn.is_some_and(
-            |conn| matches!(&conn.state, State::Handshake(pending) if pending.is_fresh),
-        )
-    }
-
-    /// Bytes arrived during a handshake.
-    fn on_flight<C: Connections, D: Driver>(
-        &mut self,
-        below: &mut C,
-        above: &mut D,
-        id: ConnId,
-        data: &mut [u8],
-    ) -> Taken {
-        let all = Taken {
-            bytes: data.len(),
-            rest: Rest::NeedsMore,
-        };
         let Some(conn) = self.conns.get_mut(id).filter(|conn| !conn.is(flag::FAILED)) else {
             return all;
         };
@@ -139,28 +83,24 @@ impl Tls {
         let State::Handshake(pending) = &mut conn.state else {
             return all;
         };
-        let n = data.len().min(MAX_INPUT - pending.input.len());
-        pending.input.extend_from_slice(&data[..n]);
+        let n = data.len().min(pending.room());
+        pending.work.input.extend_from_slice(&data[..n]);
         let taken = Taken {
             bytes: n,
             rest: Rest::Later,
         };
-        let clear = pending.is_clear();
-        let waits = matches!(whole_record(&pending.input, clear), Ok(None));
+        let is_ready = pending.work.is_ready();
         if !self.account(below, id) {
             return all;
         }
         if queued {
             return taken;
         }
-        let Some(conn) = self.conns.get_mut(id) else {
+        let Some(State::Handshake(pending)) = self.conns.get(id).map(|conn| &conn.state) else {
             return all;
         };
-        let State::Handshake(pending) = &mut conn.state else {
-            return all;
-        };
-        let is_new = pending.handshake.is_none();
-        match first(&pending.input) {
+        let is_new = pending.work.handshake.is_none();
+        match first(&pending.work.input) {
             _ if !is_new => {}
             First::Tls => {}
             First::Unknown => return taken,
@@ -174,17 +114,31 @@ impl Tls {
                 return all;
             }
         }
-        if waits {
-            return taken;
+        if is_ready && (!is_new || self.may_begin(id)) {
+            self.step_or_wait(below, above, id);
         }
-        if self.steps == 0 || !self.queue.is_empty() {
-            conn.set(flag::QUEUED);
-            self.queue.push_back(id);
-            self.stats.handshakes_delayed += 1;
-            return taken;
-        }
-        self.step(below, above, id);
         taken
+    }
+
+    /// The header of a proxy, which comes before the handshake, and which the driver reads.
+    #[cold]
+    fn on_preamble<C: Connections, D: Driver>(
+        &mut self,
+        below: &mut C,
+        above: &mut D,
+        id: ConnId,
+        data: &mut [u8],
+    ) -> Taken {
+        let taken = above.on_data(&mut View::new(self, below), id, data);
+        let rest = &mut data[taken.bytes..];
+        if rest.is_empty() || taken.bytes == 0 || above.expects_preamble(id) {
+            return taken;
+        }
+        let more = self.on_handshake(below, above, id, rest);
+        Taken {
+            bytes: taken.bytes + more.bytes,
+            ..more
+        }
     }
 
     fn refuse_plain<C: Connections>(&mut self, below: &mut C, id: ConnId) {
@@ -193,14 +147,32 @@ impl Tls {
         self.end_with(below, id, None, ErrorKind::InvalidData);
     }
 
-    /// Makes a step of the handshakes that wait, as far as the turn's budget reaches.
-    pub(super) fn step_queued<C: Connections, D: Driver>(
+    /// Makes a step of a handshake, unless the turn's budget is used up or others wait: then it waits for its turn.
+    fn step_or_wait<C: Connections, D: Driver>(
         &mut self,
         below: &mut C,
         above: &mut D,
-    ) -> usize {
+        id: ConnId,
+    ) {
+        if !self.queue.is_empty() || !self.may_step() || !self.step(below, above, id) {
+            self.stats.handshakes_delayed += 1;
+            self.wait_in_queue(id);
+            self.queue.push_back(id);
+        }
+    }
+
+    /// Whether a step can be made now.
+    pub(super) fn may_step(&self) -> bool {
+        match self.offload {
+            Some(_) => self.now >= self.offload_at,
+            None => self.steps > 0,
+        }
+    }
+
+    /// Makes a step of the handshakes that wait, as far as the turn's budget or the threads' queue reaches.
+    pub(super) fn step_queued<C: Connections, D: Driver>(&mut self, below: &mut C, above: &mut D) {
         let mut steps = 0;
-        while self.steps > 0 && (steps == 0 || !above.is_exhausted()) {
+        while self.may_step() && (steps == 0 || !above.is_exhausted()) {
             let Some(id) = self.queue.pop_front() else {
                 break;
             };
@@ -208,51 +180,128 @@ impl Tls {
                 continue;
             };
             conn.clear(flag::QUEUED);
-            if !conn.is(flag::FAILED) {
-                self.step(below, above, id);
-                steps += 1;
+            if conn.is(flag::FAILED) {
+                continue;
+            }
+            steps += 1;
+            if !self.step(below, above, id) {
+                self.wait_in_queue(id);
+                self.queue.push_front(id);
+                break;
             }
         }
-        steps
     }
 
-    /// Processes the whole records that a handshake has received.
-    fn step<C: Connections, D: Driver>(&mut self, below: &mut C, above: &mut D, id: ConnId) {
-        let Some(Conn {
-            state: State::Handshake(pending),
-            ..
-        }) = self.conns.get_mut(id)
+    /// Processes the whole records that a handshake has received, or has a thread do it. `false` if the threads are busy.
+    fn step<C: Connections, D: Driver>(
+        &mut self,
+        below: &mut C,
+        above: &mut D,
+        id: ConnId,
+    ) -> bool {
+        let Some(State::Handshake(pending)) = self.conns.get_mut(id).map(|conn| &mut conn.state)
         else {
-            return;
+            return true;
         };
+        if let Some(offload) = &mut self.offload {
+            above.spend(OFFLOAD_COST);
+            if let Err(work) = offload.give(id, pending.lend()) {
+                pending.restore(work);
+                self.offload_at = self.now + THREADS_RETRY;
+                self.stats.handshake_threads_busy += 1;
+                return false;
+            }
+            self.stats.handshake_steps_offloaded += 1;
+            self.wait_in_queue(id);
+            return true;
+        }
         self.steps = self.steps.saturating_sub(1);
         above.spend(STEP_COST);
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
-        let is_old = is_old_hello(&pending.input);
-        take_unresolved();
-        let result = process(pending, &mut out);
-        if result.is_err() {
-            if take_unresolved() {
-                self.stats.unknown_names += 1;
-                replace_alert(&mut out, ACCESS_DENIED, UNRECOGNIZED_NAME);
-            } else if is_old {
-                replace_alert(&mut out, HANDSHAKE_FAILURE, PROTOCOL_VERSION);
-            }
-        }
-        let sent = queue(below, id, &out);
+        let result = pending.work.step(&mut out);
+        self.stepped(below, above, id, &out, result);
         self.scratch = out;
+        true
+    }
+
+    /// Takes the steps that threads have made.
+    pub(super) fn take_back<C: Connections, D: Driver>(
+        &mut self,
+        below: &mut C,
+        above: &mut D,
+        most: usize,
+    ) -> usize {
+        let mut taken = 0;
+        while taken < most && (taken == 0 || !above.is_exhausted()) {
+            let Some(made) = self.offload.as_mut().and_then(|offload| offload.take()) else {
+                break;
+            };
+            // There is room for another one.
+            self.offload_at = Time::ZERO;
+            taken += 1;
+            self.take_step(below, above, made);
+        }
+        taken
+    }
+
+    fn take_step<C: Connections, D: Driver>(&mut self, below: &mut C, above: &mut D, made: Made) {
+        let Made {
+            id,
+            work,
+            out,
+            result,
+        } = made;
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        let State::Handshake(pending) = &mut conn.state else {
+            return;
+        };
+        // A connection that has failed meanwhile does not expect it.
+        if pending.away.is_none() {
+            return;
+        }
+        pending.restore(work);
+        conn.clear(flag::QUEUED);
+        self.stepped(below, above, id, &out, result);
+    }
+
+    /// Sends what a step answers, and continues or ends the handshake.
+    fn stepped<C: Connections, D: Driver>(
+        &mut self,
+        below: &mut C,
+        above: &mut D,
+        id: ConnId,
+        out: &[u8],
+        result: Result<Option<Box<Established>>, StepError>,
+    ) {
+        let sent = queue(below, id, out);
         match result {
             Ok(None) if sent => {
-                if self.account(below, id)
-                    && self.conns.get(id).is_some_and(|conn| conn.is(flag::FIN))
-                {
-                    self.handshake_cut(below, id);
+                if self.account(below, id) {
+                    self.await_more(below, id);
                 }
             }
             Ok(Some(established)) if sent => self.established(below, above, id, established),
             Ok(_) => self.handshake_failed(below, id, None),
             Err(error) => self.handshake_failed(below, id, Some(&error)),
+        }
+    }
+
+    /// The handshake needs another record. One that arrived while a thread made the step is there already.
+    fn await_more<C: Connections>(&mut self, below: &mut C, id: ConnId) {
+        let Some(conn) = self.conns.get(id) else {
+            return;
+        };
+        let State::Handshake(pending) = &conn.state else {
+            return;
+        };
+        if pending.work.is_ready() {
+            self.wait_in_queue(id);
+            self.queue.push_back(id);
+        } else if conn.is(flag::FIN) {
+            self.handshake_cut(below, id);
         }
     }
 
@@ -281,12 +330,13 @@ impl Tls {
         self.stats.handshakes_open -= 1;
         self.stats.resumed += u64::from(resumed);
         let Pending {
-            input,
+            work,
             early,
             early_len,
             charged,
             ..
         } = *pending;
+        let input = work.input;
         self.handshake_bytes -= charged;
         if excess {
             // RFC 8446 §5.1: "Handshake messages MUST NOT span key changes."
@@ -294,10 +344,11 @@ impl Tls {
             let alert = Some(Alert::UnexpectedMessage);
             return self.end_with(below, id, alert, ErrorKind::InvalidData);
         }
-        if let Some(chain) = chain
-            && let Err(error) = self.configs.verify_resumed(&chain)
-        {
-            return self.resumption_refused(below, id, &error);
+        if let Some(chain) = chain {
+            above.spend(STEP_COST);
+            if let Err(error) = self.configs.verify_resumed(&chain) {
+                return self.resumption_refused(below, id, &error);
+            }
         }
         let mut connecting = false;
         if let Some(conn) = self.conns.get_mut(id) {
@@ -340,7 +391,7 @@ impl Tls {
         };
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
-        let begun = match &mut pending.handshake {
+        let begun = match &mut pending.work.handshake {
             Some(handshake) => handshake.begin(&mut out).is_ok(),
             None => false,
         };
@@ -350,45 +401,6 @@ impl Tls {
             self.handshake_failed(below, id, None);
         }
     }
-}
-
-/// Feeds the whole records of `input` to the handshake, until it is complete.
-fn process(
-    pending: &mut Pending,
-    out: &mut Vec<u8>,
-) -> Result<Option<Box<Established>>, rustls::Error> {
-    if let Setup::Server(config) = std::mem::replace(&mut pending.setup, Setup::Begun) {
-        pending.handshake = Some(Handshake::server(config)?);
-    }
-    let mut at = 0;
-    while let Some(handshake) = &mut pending.handshake {
-        let clear = handshake.is_clear();
-        let record = match whole_record(&pending.input[at..], clear) {
-            Ok(Some(record)) => record,
-            Ok(None) => break,
-            Err(error) => {
-                if clear {
-                    out.extend_from_slice(&alert_in_clear(Alert::RecordOverflow));
-                }
-                return Err(error);
-            }
-        };
-        at += record.len();
-        if let Step::Done = handshake.receive(record, out)? {
-            pending.input.drain(..at);
-            let done = pending
-                .handshake
-                .take()
-                .map(Handshake::finish)
-                .transpose()?;
-            return Ok(done.map(Box::new));
-        }
-    }
-    pending.input.drain(..at);
-    if pending.input.is_empty() {
-        pending.input = Vec::new();
-    }
-    Ok(None)
 }
 
 /// Queues bytes as they are; `false` if there is no room for all of them.

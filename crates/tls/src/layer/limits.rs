@@ -6,7 +6,9 @@ use hioload_lcore::Time;
 use hioload_transport::{ConnId, Connections};
 
 use super::handshaking::queue;
-use super::state::{Setup, State, Tls, flag};
+use super::conn::{State, flag};
+use super::state::Tls;
+use super::work::Setup;
 use crate::handshake::alert_in_clear;
 use crate::record::Alert;
 
@@ -21,10 +23,10 @@ impl Tls {
     /// When the layer has something to do of its own.
     pub(super) fn first_time(&self) -> Option<Time> {
         let retry = (!self.stuck.is_empty()).then_some(self.retry_at);
-        match (self.first_deadline(), retry) {
-            (Some(deadline), Some(retry)) => Some(deadline.min(retry)),
-            (deadline, retry) => deadline.or(retry),
-        }
+        let limited = (!self.limited.is_empty()).then(|| self.pace.next());
+        let threads = (self.offload.is_some() && !self.queue.is_empty()).then_some(self.offload_at);
+        let times = [self.first_deadline(), retry, limited, threads];
+        times.into_iter().flatten().min()
     }
 
     /// Whether there is room for a handshake, after the oldest one without a whole record was ended for it if need be.
@@ -53,8 +55,44 @@ impl Tls {
             let State::Handshake(pending) = &conn.state else {
                 return false;
             };
-            matches!(pending.setup, Setup::Server(_)) && !conn.is(flag::FAILED | flag::QUEUED)
+            matches!(pending.work.setup, Setup::Server(_)) && !conn.is(flag::FAILED | flag::QUEUED)
         })
+    }
+
+    /// Whether the handshake of a connection may begin: the rate allows it, and no other one waits for it. Otherwise it waits.
+    pub(super) fn may_begin(&mut self, id: ConnId) -> bool {
+        let rate = self.options.handshake_rate;
+        if self.limited.is_empty() && self.pace.take(self.now, rate) {
+            return true;
+        }
+        self.stats.handshakes_limited += 1;
+        self.wait_in_queue(id);
+        self.limited.push_back(id);
+        false
+    }
+
+    /// Moves connections whose handshake may begin now to the queue of those with a step to make.
+    pub(super) fn admit_limited(&mut self) {
+        while let Some(&id) = self.limited.front() {
+            let waits = self
+                .conns
+                .get(id)
+                .is_some_and(|conn| conn.is(flag::QUEUED) && !conn.is(flag::FAILED));
+            if waits && !self.pace.take(self.now, self.options.handshake_rate) {
+                break;
+            }
+            self.limited.pop_front();
+            if waits {
+                self.queue.push_back(id);
+            }
+        }
+    }
+
+    /// Marks a connection as one that waits for its handshake's turn.
+    pub(super) fn wait_in_queue(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.set(flag::QUEUED);
+        }
     }
 
     /// Accounts for what a handshake holds. Returns whether it may go on; otherwise it has been ended.
@@ -63,8 +101,7 @@ impl Tls {
         else {
             return true;
         };
-        let handshake = pending.handshake.as_ref();
-        let held = pending.input.capacity() + handshake.map_or(0, |handshake| handshake.held());
+        let held = pending.held();
         self.handshake_bytes = self.handshake_bytes - pending.charged + held;
         pending.charged = held;
         if held <= ALWAYS || self.handshake_bytes <= self.options.handshake_memory {

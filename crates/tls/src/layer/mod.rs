@@ -1,16 +1,21 @@
 //! The layer.
 
+mod alerts;
 mod closing;
+mod conn;
 mod failing;
 mod handshaking;
 mod limits;
 mod options;
+mod pace;
 mod receive;
 mod send;
 mod shared;
 mod staging;
 mod state;
+mod threads;
 mod unsent;
+mod work;
 
 use std::io;
 use std::time::Duration;
@@ -20,19 +25,29 @@ use hioload_lcore::Time;
 use hioload_mem::LocalShared;
 use hioload_transport::layer::{Layer, View};
 use hioload_transport::{
-    Activity, Budget, Closed, ConnId, Connections, Driver, Endpoint, Peer, SendError, Taken,
+    Activity, Budget, Closed, ConnId, Connections, Driver, Endpoint, Peer, SendError, Taken, Waker,
 };
 
 use crate::counters::TlsStats;
 use crate::handshake::Handshake;
+use conn::{Conn, Pending, State, flag};
 pub use options::TlsOptions;
 pub use state::Tls;
-use state::{Conn, Pending, Setup, State, flag};
+pub use threads::{HandshakeSteps, HandshakeThreads};
+use work::Setup;
 
 impl Layer for Tls {
+    fn attach(&mut self, waker: Waker) {
+        self.attach_threads(waker);
+    }
+
     fn has_work(&self) -> bool {
-        !self.ready.is_empty()
-            || !self.queue.is_empty()
+        let queued = match &self.offload {
+            Some(offload) => !offload.is_empty(),
+            None => !self.queue.is_empty(),
+        };
+        queued
+            || !self.ready.is_empty()
             || !self.writable.is_empty()
             || !self.unsent.is_empty()
             || self.first_time().is_some_and(|at| at <= self.now)
@@ -58,6 +73,8 @@ impl Layer for Tls {
         activity: &mut Activity,
     ) {
         self.expire(below);
+        self.admit_limited();
+        activity.events += self.take_back(below, above, budget.events);
         self.report_writable(below, above, activity);
         for visited in 0..self.due.min(budget.events) {
             if visited > 0 && above.is_exhausted() {

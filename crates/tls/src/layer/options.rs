@@ -16,8 +16,12 @@ pub struct TlsOptions {
     /// Bytes that all handshakes in progress may hold of what they received, besides 4 KiB for each of them. A handshake that
     /// wants more is ended (`tls_handshakes_over_memory`).
     pub handshake_memory: usize,
-    /// Handshake steps in one turn: each may cost a signature and a key exchange. The others wait for the next turn.
+    /// Handshake steps that the lcore makes in one turn: each may cost a signature and a key exchange. The others wait for the next
+    /// turn. It has no effect with [`Tls::threads`](super::Tls::threads).
     pub handshakes_per_turn: usize,
+    /// Handshakes of accepted connections that may begin in a second, and a tenth of them at once. The others wait until they may begin
+    /// or their time is over (`tls_handshakes_limited`). 0: no limit.
+    pub handshake_rate: u32,
     /// Time from the accept to the end of the handshake (`tls_handshake_timeouts`).
     pub handshake_timeout: Duration,
     /// Connections whose unfinished record is gathered here, each with at most 16 KiB. The others leave it with the transport.
@@ -33,6 +37,7 @@ impl Default for TlsOptions {
             handshakes: 4096,
             handshake_memory: 16 << 20,
             handshakes_per_turn: 1,
+            handshake_rate: 0,
             handshake_timeout: Duration::from_secs(10),
             gathered: 1024,
             record: MAX_CONTENT,
@@ -59,6 +64,7 @@ setters! {
     handshakes: usize,
     handshake_memory: usize,
     handshakes_per_turn: usize,
+    handshake_rate: u32,
     handshake_timeout: Duration,
     gathered: usize,
     record: usize,

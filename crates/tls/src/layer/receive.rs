@@ -5,7 +5,8 @@ use std::mem;
 use hioload_transport::layer::View;
 use hioload_transport::{ConnId, Connections, Driver, Rest, Taken};
 
-use super::state::{Conn, Extra, State, Tls, flag, owner};
+use super::conn::{Conn, Extra, State, flag};
+use super::state::{Tls, owner};
 use crate::record::{Alert, HEADER, Opened, record_len};
 
 /// Estimates of the time to open a record, in nanoseconds: for each, and for each byte in 1 / 4.

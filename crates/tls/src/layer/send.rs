@@ -2,7 +2,8 @@
 
 use hioload_transport::{ConnId, Connections, SendError};
 
-use super::state::{Conn, Pending, State, Tls, flag, owner};
+use super::conn::{Conn, Pending, State, flag};
+use super::state::{Tls, owner};
 use crate::record::{KeyCache, KeyOwner, MAX_CONTENT, SealError, Session};
 
 /// While a connection has sent fewer bytes than this, its records fit a segment: the peer opens the first one without waiting for

@@ -3,8 +3,9 @@
 use hioload_mem::LocalShared;
 use hioload_transport::{ConnId, Connections, Driver, SendError};
 
+use super::conn::flag;
 use super::send::Emitted;
-use super::state::{Tls, flag};
+use super::state::Tls;
 
 /// Payloads of fewer bytes are copied together into one record; a record of its own costs more than the copy.
 const COPY_BELOW: usize = 1024;

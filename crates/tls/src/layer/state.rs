@@ -1,203 +1,27 @@
-//! The state of the layer and of its connections.
+//! The state of the layer.
 
 use std::collections::VecDeque;
-use std::io::ErrorKind;
 use std::sync::Arc;
 
 use hioload_lcore::Time;
-use hioload_mem::LocalShared;
-use hioload_transport::ConnId;
 use hioload_transport::layer::BySlot;
-use rustls::client::ClientConnectionData;
-use rustls::kernel::KernelConnection;
-use rustls::pki_types::CertificateDer;
+use hioload_transport::{ConnId, Waker};
 use rustls::{ClientConfig, ServerConfig};
 
+use super::conn::{Conn, Extra, Pending, State, flag};
 use super::options::TlsOptions;
+use super::pace::Pace;
 use super::staging::Staging;
+use super::threads::{HandshakeThreads, Offload};
+use super::work::Setup;
 use crate::configs::{Configs, Prepared};
 use crate::counters::TlsStats;
-use crate::handshake::Handshake;
 use crate::record::{KeyCache, KeyOwner, Session};
 
 /// Bytes that recycled buffers of a connection keep.
 const KEEP: usize = 18 << 10;
 /// Recycled buffers.
 const SPARE: usize = 64;
-
-/// Flags of a connection.
-pub(super) mod flag {
-    /// What the driver left is presented in the next turn.
-    pub(crate) const LATER: u16 = 1 << 0;
-    /// It is in the list of connections to visit.
-    pub(crate) const LISTED: u16 = 1 << 1;
-    /// The driver has paused it.
-    pub(crate) const PAUSED: u16 = 1 << 2;
-    /// A close_notify has been received.
-    pub(crate) const ENDED: u16 = 1 << 3;
-    /// The driver has not received the end.
-    pub(crate) const END_PENDING: u16 = 1 << 4;
-    /// It has failed: nothing is presented or sent any more.
-    pub(crate) const FAILED: u16 = 1 << 5;
-    /// The sending side ends when everything is sealed.
-    pub(crate) const FINISH: u16 = 1 << 6;
-    /// It closes when everything is sealed.
-    pub(crate) const CLOSE: u16 = 1 << 7;
-    /// The close_notify has been sealed.
-    pub(crate) const CLOSE_SENT: u16 = 1 << 8;
-    /// It is in the list of connections with shared payloads.
-    pub(crate) const FANNED: u16 = 1 << 9;
-    /// The transport below presents bytes that were left, from a copy.
-    pub(crate) const COPIED: u16 = 1 << 10;
-    /// The driver has not received `on_writable`, although the queue below was empty.
-    pub(crate) const HELD: u16 = 1 << 11;
-    /// It waits for its handshake's turn.
-    pub(crate) const QUEUED: u16 = 1 << 12;
-    /// The driver waits for `on_connect`.
-    pub(crate) const CONNECTING: u16 = 1 << 13;
-    /// It is in the list of connections that have something to send besides content.
-    pub(crate) const UNSENT: u16 = 1 << 14;
-    /// The peer has ended its sending side below.
-    pub(crate) const FIN: u16 = 1 << 15;
-}
-
-/// The configuration of a handshake that has not begun.
-pub(super) enum Setup {
-    Server(Arc<ServerConfig>),
-    /// The handshake has begun.
-    Begun,
-}
-
-/// A connection during its handshake.
-pub(super) struct Pending {
-    pub(super) setup: Setup,
-    pub(super) handshake: Option<Handshake>,
-    /// Whether the driver may still want the first bytes for itself.
-    pub(super) is_fresh: bool,
-    /// Received bytes that were not processed.
-    pub(super) input: Vec<u8>,
-    /// What the driver has written: it is sealed when there are keys.
-    pub(super) early: Vec<u8>,
-    pub(super) early_len: usize,
-    /// The bytes of `input` and of the handshake in the account of all handshakes.
-    pub(super) charged: usize,
-}
-
-impl Pending {
-    pub(super) fn new(setup: Setup, handshake: Option<Handshake>) -> Self {
-        Self {
-            is_fresh: matches!(setup, Setup::Server(_)),
-            setup,
-            handshake,
-            input: Vec::new(),
-            early: Vec::new(),
-            early_len: 0,
-            charged: 0,
-        }
-    }
-
-    /// Whether no record has been encrypted yet.
-    pub(super) fn is_clear(&self) -> bool {
-        let handshake = self.handshake.as_ref();
-        handshake.is_none_or(|handshake| handshake.is_clear())
-    }
-}
-
-#[allow(
-    clippy::large_enum_variant,
-    reason = "most connections have a session, and a box for each would cost a cache miss for each record"
-)]
-pub(super) enum State {
-    /// Without TLS.
-    Plain,
-    Handshake(Box<Pending>),
-    Open(Session),
-}
-
-/// What few connections have.
-#[derive(Default)]
-pub(super) struct Extra {
-    /// Plaintext that the driver left.
-    pub(super) left: Vec<u8>,
-    /// Bytes of records that are not opened, before those that the transport below has.
-    pub(super) gather: Vec<u8>,
-    /// Payloads that wait for a flush, and whether each may be dropped.
-    pub(super) shared: VecDeque<(LocalShared, bool)>,
-    /// Their bytes, without those of the first one that were sealed.
-    pub(super) shared_bytes: usize,
-    pub(super) shared_sealed: usize,
-    /// What stores the tickets of a client, and how many it may still store.
-    pub(super) tickets: Option<(Box<KernelConnection<ClientConnectionData>>, u8)>,
-    pub(super) certificate: Option<CertificateDer<'static>>,
-}
-
-impl Extra {
-    /// Frees buffers that are empty, of a connection that keeps something else for its whole life.
-    fn shrink(&mut self) {
-        for buffer in [&mut self.left, &mut self.gather] {
-            if buffer.is_empty() {
-                *buffer = Vec::new();
-            }
-        }
-        if self.shared.is_empty() {
-            self.shared = VecDeque::new();
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.left.is_empty()
-            && self.gather.is_empty()
-            && self.shared.is_empty()
-            && self.tickets.is_none()
-            && self.certificate.is_none()
-    }
-}
-
-/// One connection.
-pub(super) struct Conn {
-    pub(super) state: State,
-    flags: u16,
-    /// The index of its open record, plus one.
-    pub(super) staged: u16,
-    /// Content bytes sealed so far, up to a bound.
-    pub(super) sent: u32,
-    pub(super) extra: Option<Box<Extra>>,
-    /// Why it failed.
-    pub(super) error: Option<ErrorKind>,
-}
-
-impl Conn {
-    pub(super) fn new(state: State, flags: u16) -> Self {
-        Self {
-            state,
-            flags,
-            staged: 0,
-            sent: 0,
-            extra: None,
-            error: None,
-        }
-    }
-    #[inline]
-    pub(super) fn is(&self, flags: u16) -> bool {
-        self.flags & flags != 0
-    }
-    pub(super) fn set(&mut self, flags: u16) {
-        self.flags |= flags;
-    }
-    pub(super) fn clear(&mut self, flags: u16) {
-        self.flags &= !flags;
-    }
-    /// Sets a flag. Returns whether it was not set before.
-    pub(super) fn newly(&mut self, flag: u16) -> bool {
-        let new = !self.is(flag);
-        self.set(flag);
-        new
-    }
-    /// Bytes of shared payloads that wait.
-    pub(super) fn shared_bytes(&self) -> usize {
-        self.extra.as_ref().map_or(0, |extra| extra.shared_bytes)
-    }
-}
 
 /// The TLS layer of one lcore.
 pub struct Tls {
@@ -215,6 +39,14 @@ pub struct Tls {
     pub(super) due: usize,
     /// Connections whose handshake has a record to process.
     pub(super) queue: VecDeque<ConnId>,
+    /// Connections whose handshake may not begin yet, by `handshake_rate`.
+    pub(super) limited: VecDeque<ConnId>,
+    pub(super) pace: Pace,
+    /// The threads that were asked for, and this layer's end of them.
+    threads: Option<HandshakeThreads>,
+    pub(super) offload: Option<Offload>,
+    /// When the threads are asked again, after they were busy.
+    pub(super) offload_at: Time,
     /// When handshakes have to be over, in order.
     pub(super) deadlines: VecDeque<(Time, ConnId)>,
     /// Connections with shared payloads, and those of them that were listed when the round began.
@@ -236,6 +68,10 @@ pub struct Tls {
     pub(super) failures: Vec<(ConnId, rustls::Error)>,
     /// Connections whose driver waits for `on_writable`.
     pub(super) writable: VecDeque<ConnId>,
+    #[allow(
+        clippy::vec_box,
+        reason = "a connection has a pointer, and the boxes are recycled"
+    )]
     pub(super) spare: Vec<Box<Extra>>,
     pub(super) gathering: usize,
     pub(super) now: Time,
@@ -276,6 +112,11 @@ impl Tls {
             ready: VecDeque::new(),
             due: 0,
             queue: VecDeque::new(),
+            limited: VecDeque::new(),
+            pace: Pace::default(),
+            threads: None,
+            offload: None,
+            offload_at: Time::ZERO,
             deadlines: VecDeque::new(),
             fanned: VecDeque::new(),
             round_left: 0,
@@ -294,6 +135,18 @@ impl Tls {
             steps: options.handshakes_per_turn,
             stats: TlsStats::default(),
         }
+    }
+
+    /// Has the steps of its handshakes made by threads. Without them the lcore makes `handshakes_per_turn` steps in a turn.
+    #[must_use]
+    pub fn threads(mut self, threads: &HandshakeThreads) -> Self {
+        self.threads = Some(threads.clone());
+        self
+    }
+
+    /// Connects it to the threads that it was given; `waker` wakes its lcore.
+    pub(super) fn attach_threads(&mut self, waker: Waker) {
+        self.offload = self.threads.take().map(|threads| Offload::new(threads, waker));
     }
 
     /// Its counters.
@@ -430,17 +283,5 @@ impl Tls {
             self.gathering -= usize::from(!extra.gather.is_empty());
             self.recycle(extra);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What an idle connection costs in this layer: its entry, and nothing beside it.
-    #[test]
-    fn a_connection_has_at_most_256_bytes() {
-        let entry = size_of::<Conn>() + size_of::<u32>();
-        assert!(entry <= 256, "{entry} bytes, the generation included");
     }
 }

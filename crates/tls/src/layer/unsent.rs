@@ -6,7 +6,8 @@ use std::time::Duration;
 use hioload_transport::layer::View;
 use hioload_transport::{Activity, ConnId, Connections, Driver};
 
-use super::state::{Tls, flag};
+use super::conn::flag;
+use super::state::Tls;
 
 /// The time after which a connection without space is tried again. The pool of chunks below is empty then, and nothing reports when it
 /// is not any more.

@@ -2,13 +2,20 @@
 
 use super::*;
 
-/// The bytes that a client sends to end its handshake, with `messages` records of one byte behind it.
-fn last_flight(world: &mut Tested, id: ConnId, messages: u8, close: bool) -> Vec<u8> {
+/// The bytes that a client sends to end its handshake, with `messages` records of one byte behind it. `answer` has the server answer the
+/// first ones.
+pub(super) fn last_flight(
+    world: &mut Tested,
+    id: ConnId,
+    messages: u8,
+    close: bool,
+    answer: &mut dyn FnMut(&mut Tested),
+) -> Vec<u8> {
     let mut peer = common::peer(common::client(None));
     let mut out = Vec::new();
     peer.write_tls(&mut out).unwrap();
     world.io().below().deliver(id, &out);
-    world.turns(2);
+    answer(world);
     let flight = world.io().below().sent(id);
     peer.read_tls(&mut &flight[..]).unwrap();
     peer.process_new_packets().unwrap();
@@ -28,7 +35,11 @@ fn last_flight(world: &mut Tested, id: ConnId, messages: u8, close: bool) -> Vec
     out
 }
 
-fn hello() -> Vec<u8> {
+fn two_turns(world: &mut Tested) {
+    world.turns(2);
+}
+
+pub(super) fn hello() -> Vec<u8> {
     let mut hello = Vec::new();
     common::peer(common::client(None))
         .write_tls(&mut hello)
@@ -40,7 +51,7 @@ fn hello() -> Vec<u8> {
 fn records_behind_a_handshake_are_presented_however_early_the_driver_is_exhausted() {
     let mut world = serving(TlsOptions::default());
     let (_, id) = world.dial();
-    let flight = last_flight(&mut world, id, 10, false);
+    let flight = last_flight(&mut world, id, 10, false, &mut two_turns);
     world.script.quota = 1;
     world.io().below().deliver(id, &flight);
     world.turns(20);
@@ -53,7 +64,7 @@ fn records_behind_a_handshake_are_presented_however_early_the_driver_is_exhauste
 fn a_stream_that_ends_while_its_records_wait_is_whole() {
     let mut world = serving(TlsOptions::default());
     let (_, id) = world.dial();
-    let flight = last_flight(&mut world, id, 10, true);
+    let flight = last_flight(&mut world, id, 10, true, &mut two_turns);
     world.script.quota = 1;
     world.io().below().deliver(id, &flight);
     world.io().below().end(id);
@@ -67,7 +78,7 @@ fn a_stream_that_ends_while_its_records_wait_is_whole() {
 fn a_stream_that_ends_while_its_records_wait_and_has_no_close_notify_is_cut() {
     let mut world = serving(TlsOptions::default());
     let (_, id) = world.dial();
-    let flight = last_flight(&mut world, id, 10, false);
+    let flight = last_flight(&mut world, id, 10, false, &mut two_turns);
     world.script.quota = 1;
     world.io().below().deliver(id, &flight);
     world.io().below().end(id);
@@ -83,7 +94,7 @@ fn a_stream_that_ends_while_its_handshake_waits_for_its_turn_is_whole() {
     let ids: Vec<ConnId> = (0..4).map(|_| world.dial().1).collect();
     let flights: Vec<Vec<u8>> = ids
         .iter()
-        .map(|id| last_flight(&mut world, *id, 2, true))
+        .map(|id| last_flight(&mut world, *id, 2, true, &mut two_turns))
         .collect();
     for (id, flight) in ids.iter().zip(&flights) {
         world.io().below().deliver(*id, flight);

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod attacks;
+mod threads;
 #[path = "../common/mod.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod common;
@@ -16,7 +17,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hioload_tls::record::Version;
-use hioload_tls::{Configs, Tls, TlsOptions, TlsStats};
+use hioload_tls::{Configs, HandshakeThreads, Tls, TlsOptions, TlsStats};
 use hioload_transport::layer::Layered;
 use hioload_transport::{Closed, ConnId, Connections, Endpoint, Transport};
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -32,6 +33,7 @@ use suite::world::{Note, Setup, World, all, write};
 thread_local! {
     static OPTIONS: RefCell<TlsOptions> = RefCell::new(TlsOptions::default());
     static CONFIGS: RefCell<Both> = RefCell::new(Both::default());
+    static THREADS: RefCell<Option<HandshakeThreads>> = const { RefCell::new(None) };
 }
 
 /// Configurations of both roles.
@@ -66,7 +68,12 @@ impl Wrap for ThroughTls {
     type Io<T: Transport + 'static> = Layered<T, Tls>;
     fn wrap<T: Transport + 'static>(io: T) -> Self::Io<T> {
         let (options, configs) = (OPTIONS.take(), CONFIGS.take());
-        Layered::new(io, Tls::new(options, Box::new(configs)))
+        let tls = Tls::new(options, Box::new(configs));
+        let tls = match THREADS.take() {
+            Some(threads) => tls.threads(&threads),
+            None => tls,
+        };
+        Layered::new(io, tls)
     }
     fn below<T: Transport + 'static>(io: &mut Self::Io<T>) -> &mut T {
         io.below()

@@ -167,7 +167,7 @@ impl<D: Device> Transport for Bypass<D> {
         let timeout = if self.has_work() {
             Some(Duration::ZERO)
         } else {
-            timeout
+            self.table.until_trim(timeout)
         };
         if timeout != Some(Duration::ZERO) {
             self.stats.sleeps += 1;
@@ -182,6 +182,7 @@ impl<D: Device> Transport for Bypass<D> {
             visited: 0,
             activity: Activity::default(),
         };
+        self.table.trim(now);
         self.stats.reads += u64::from(self.stack.receive(now) > 0);
         if now >= self.next_device_stats {
             self.next_device_stats = now + DEVICE_STATS_INTERVAL;

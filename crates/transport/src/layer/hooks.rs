@@ -8,7 +8,7 @@ use hioload_lcore::Time;
 use hioload_mem::LocalShared;
 
 use crate::{
-    Activity, Budget, Closed, ConnId, Connections, Driver, Endpoint, Peer, SendError, Taken,
+    Activity, Budget, Closed, ConnId, Connections, Driver, Endpoint, Peer, SendError, Taken, Waker,
 };
 
 /// A layer between a transport and a driver. Every default passes the call through.
@@ -18,6 +18,13 @@ use crate::{
 /// [`connect`](Self::connect) to [`peer`](Self::peer) are calls of the driver above on a connection. The rules of [`Driver`]
 /// and [`Connections`] hold for them. The [module](super) explains how to write a layer.
 pub trait Layer: Sized {
+    /// Runs once, when the layer is put above a transport. `waker` wakes it, from any thread: then [`has_work`](Self::has_work) decides
+    /// whether the layer has its turn.
+    #[inline]
+    fn attach(&mut self, waker: Waker) {
+        let _ = waker;
+    }
+
     /// Whether the layer has something to present in the next turn: then `wait` does not sleep.
     #[inline]
     fn has_work(&self) -> bool {

@@ -7,7 +7,7 @@ use hioload_counters::CounterMeta;
 use hioload_lcore::Time;
 use hioload_mem::LocalShared;
 
-use super::hooks::{Layer, View, connections_through_the_layer};
+use super::hooks::{Layer, connections_through_the_layer};
 use crate::{
     Activity, Budget, Closed, ConnId, Connections, Driver, Endpoint, Features, FlowInfo, Peer,
     SendError, Taken, Transport, TransportStats, Waker, Wanted,
@@ -24,7 +24,8 @@ pub struct Layered<T, L> {
 
 impl<T: Transport, L: Layer> Layered<T, L> {
     /// Puts `layer` above `below`.
-    pub fn new(below: T, layer: L) -> Self {
+    pub fn new(below: T, mut layer: L) -> Self {
+        layer.attach(below.waker());
         Self {
             below,
             layer,
@@ -79,16 +80,6 @@ impl<L: Layer, D: Driver> Driver for Upward<'_, L, D> {
         self.layer.on_data(io, self.above, id, data)
     }
     #[inline]
-    fn on_preamble<C: Connections>(
-        &mut self,
-        io: &mut C,
-        id: ConnId,
-        data: &[u8],
-    ) -> Option<usize> {
-        self.above
-            .on_preamble(&mut View::new(self.layer, io), id, data)
-    }
-    #[inline]
     fn on_end<C: Connections>(&mut self, io: &mut C, id: ConnId) {
         self.layer.on_end(io, self.above, id);
     }
@@ -108,6 +99,10 @@ impl<L: Layer, D: Driver> Driver for Upward<'_, L, D> {
     #[inline]
     fn is_exhausted(&self) -> bool {
         self.above.is_exhausted()
+    }
+    #[inline]
+    fn expects_preamble(&self, id: ConnId) -> bool {
+        self.above.expects_preamble(id)
     }
     #[inline]
     fn begin_visit(&mut self) {

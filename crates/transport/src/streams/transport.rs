@@ -130,7 +130,7 @@ impl<N: Network> Transport for Streams<N> {
         self.unpolled = 0;
         self.polled = None;
         self.poll_due = false;
-        let timeout = self.bounded_timeout(timeout);
+        let timeout = self.table.until_trim(self.bounded_timeout(timeout));
         if timeout != Some(Duration::ZERO) {
             self.stats.sleeps += 1;
         }
@@ -140,6 +140,7 @@ impl<N: Network> Transport for Streams<N> {
     fn dispatch<D: Driver>(&mut self, driver: &mut D, budget: Budget, now: Time) -> Activity {
         let polled = *self.polled.get_or_insert(now);
         let mut activity = Activity::default();
+        self.table.trim(now);
         // Only a poll can fail.
         let _ = self.take_edges(None);
         activity.events += self.report(driver, REPORTED_FIRST);

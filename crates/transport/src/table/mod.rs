@@ -33,7 +33,9 @@
 //!   them to the ring after the call; the rest that a driver leaves is copied, as `streams` does.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
+use hioload_lcore::Time;
 use hioload_mem::{Pool, prefetch};
 
 use crate::{Closed, ConnId};
@@ -54,6 +56,11 @@ pub(crate) use owner::{Owner, REPORTED_FIRST};
 use flags::Flags;
 use queues::Queues;
 
+/// Memory of the pool that was free for this long is returned to the system, at most [`TRIMMED`] chunks at once. That is 2 MiB of the
+/// default chunks, and takes a fraction of a turn.
+const TRIM_INTERVAL: Duration = Duration::from_secs(1);
+const TRIMMED: usize = 128;
+
 /// One slot.
 #[derive(Default)]
 pub(crate) struct Entry<E> {
@@ -71,6 +78,8 @@ pub(crate) struct Table<E> {
     queues: Queues,
     /// Where the chunks of queues come from.
     pool: Pool,
+    /// The time of the next [`trim`](Self::trim) of the pool.
+    next_trim: Time,
     /// Bytes that one connection may have queued.
     bound: usize,
     /// Connections to visit, in the order in which they became ready.
@@ -95,6 +104,7 @@ impl<E: Default> Table<E> {
             entries,
             queues: Queues::default(),
             pool,
+            next_trim: Time::ZERO,
             bound,
             ready: VecDeque::with_capacity(1024),
             dirty: Vec::with_capacity(1024),
@@ -144,6 +154,23 @@ impl<E> Table<E> {
     /// The pool that chunks of queues come from.
     pub(crate) fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    /// Returns memory of the pool that is no longer needed to the system, a little of it at intervals. Must be called in each turn.
+    #[inline]
+    pub(crate) fn trim(&mut self, now: Time) {
+        if now >= self.next_trim {
+            self.next_trim = now + TRIM_INTERVAL;
+            self.pool.trim(TRIMMED);
+        }
+    }
+
+    /// `timeout`, or less if there is memory to return.
+    pub(crate) fn until_trim(&self, timeout: Option<Duration>) -> Option<Duration> {
+        if timeout.is_some_and(|timeout| timeout <= TRIM_INTERVAL) || self.pool.is_trimmed() {
+            return timeout;
+        }
+        Some(TRIM_INTERVAL)
     }
 
     /// Prefetches an entry.
