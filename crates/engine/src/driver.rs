@@ -52,8 +52,10 @@ impl<H: Handler> Driver for App<H> {
     }
 
     fn expects_preamble(&self, id: ConnId) -> bool {
-        let session = self.core.session(id);
-        session.is_some_and(|session| session.phase == Phase::Proxy)
+        let session = self.core.sessions.get(id.index as usize);
+        session.is_some_and(|session| {
+            session.generation == id.generation && session.phase == Phase::Proxy
+        })
     }
 
     #[inline]

@@ -44,9 +44,7 @@ impl ServeTls {
         let watch = watch.map_err(no_thread)?;
         let threads = match settings.threads {
             (0, _) => None,
-            (threads, queue) => {
-                Some(HandshakeThreads::start(threads, queue).map_err(no_thread)?)
-            }
+            (threads, queue) => Some(HandshakeThreads::start(threads, queue).map_err(no_thread)?),
         };
         Ok(Some(Self {
             server,

@@ -47,7 +47,8 @@ impl Tls {
         let Some(State::Handshake(pending)) = self.conns.get(id).map(|conn| &conn.state) else {
             return;
         };
-        let silent = matches!(pending.work.setup, Setup::Server(_)) && pending.work.input.is_empty();
+        let silent =
+            matches!(pending.work.setup, Setup::Server(_)) && pending.work.input.is_empty();
         self.stats.handshake_failures += u64::from(!silent);
         self.cut(below, id);
     }

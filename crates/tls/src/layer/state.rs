@@ -1,7 +1,6 @@
 //! The state of the layer.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use hioload_lcore::Time;
 use hioload_transport::layer::BySlot;
@@ -146,7 +145,10 @@ impl Tls {
 
     /// Connects it to the threads that it was given; `waker` wakes its lcore.
     pub(super) fn attach_threads(&mut self, waker: Waker) {
-        self.offload = self.threads.take().map(|threads| Offload::new(threads, waker));
+        self.offload = self
+            .threads
+            .take()
+            .map(|threads| Offload::new(threads, waker));
     }
 
     /// Its counters.

@@ -2,13 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod attacks;
-mod threads;
 #[path = "../common/mod.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod common;
 #[path = "../../../transport/tests/suite/mod.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod suite;
+mod threads;
 
 use std::cell::RefCell;
 use std::io::{ErrorKind, Read, Write};

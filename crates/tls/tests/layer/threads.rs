@@ -1,6 +1,7 @@
 //! Handshakes on threads, and their rate.
 
 use super::attacks::{hello, last_flight};
+use super::suite::world::Harness;
 use super::*;
 use hioload_tls::{HandshakeSteps, HandshakeThreads};
 
