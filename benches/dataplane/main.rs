@@ -105,8 +105,12 @@ fn main() -> ExitCode {
         && run("subscriptions", &|_| subscriptions::measure())
         && run("tls", &|args| tls::measure(args.rounds, args.messages))
         && run("tls-records", &|args| tls_records::measure(args.rounds))
-        && run("tls-handshakes", &|args| tls_open::handshakes(args.rounds))
-        && run("tls-storm", &|args| tls_storm::measure(args.rounds))
+        && run("tls-handshakes", &|args| {
+            tls_open::handshakes(args.rounds, args.messages)
+        })
+        && run("tls-storm", &|args| {
+            tls_storm::measure(args.rounds, args.messages)
+        })
         && run("tls-idle", &|args| tls_open::idle(args.secured_flows));
     report::print(
         "data plane on a memory pair, one server lcore",

@@ -20,8 +20,6 @@ use crate::{RING_IDLE, set_up};
 
 /// Connections that are opened at the same time.
 const BATCH: u32 = 32;
-/// Handshakes of a round.
-const EACH: u32 = 512;
 /// Rounds for each that was asked for.
 const ROUNDS: usize = 3;
 /// Turns without progress until a run has failed.
@@ -30,37 +28,34 @@ const BARREN: usize = 1000;
 const IDLE_BYTES: f64 = 1024.0;
 
 /// Handshakes that the server completes in a second of its time, full and resumed, beside those of rustls' own connections in memory.
-pub fn handshakes(rounds: usize) -> Result<Vec<Row>, Failure> {
+pub fn handshakes(rounds: usize, messages: usize) -> Result<Vec<Row>, Failure> {
+    // Handshakes of a round.
+    let each = BATCH * (messages / 4000).clamp(1, 16) as u32;
     let (server, client) = configs()?;
-    let mut world = secured(EACH * 2, &server)?;
     let (mut full, mut resumed) = (Kind::default(), Kind::default());
     for _ in 0..rounds * ROUNDS {
-        // Flows are closed by a new world; the clock of neither side counts its construction.
-        let fresh = Arc::new(with_sessions(&client));
-        full.ours.push(opened(
+        let mut world = secured(each * 2 + BATCH, &server)?;
+        let without = without_sessions(&client);
+        let made = opened(&mut world, 0..each, &without, HandshakeKind::Full)?;
+        full.ours.push(made);
+        full.rustls
+            .push(alone(&server, &without, HandshakeKind::Full, each)?);
+        // Each place of a batch gets its first session.
+        let with = with_sessions(&client);
+        open(&mut world, each..each + BATCH, &with)?;
+        let made = opened(
             &mut world,
-            0..EACH,
-            &without_sessions(&client),
-            HandshakeKind::Full,
-        )?);
-        full.rustls.push(alone(
-            &server,
-            &without_sessions(&client),
-            HandshakeKind::Full,
-        )?);
-        prime(&mut world, &fresh)?;
-        resumed.ours.push(opened(
-            &mut world,
-            EACH + BATCH..EACH * 2,
-            &fresh,
+            each + BATCH..each * 2 + BATCH,
+            &with,
             HandshakeKind::Resumed,
-        )?);
+        )?;
+        resumed.ours.push(made);
         resumed.rustls.push(alone(
             &server,
-            &Arc::new(with_sessions(&client)),
+            &with_sessions(&client),
             HandshakeKind::Resumed,
+            each,
         )?);
-        world = secured(EACH * 2, &server)?;
     }
     Ok([("full", full), ("resumed", resumed)]
         .into_iter()
@@ -131,21 +126,16 @@ fn without_sessions(config: &ClientConfig) -> Arc<ClientConfig> {
 }
 
 /// A store of sessions of its own.
-fn with_sessions(config: &ClientConfig) -> ClientConfig {
+fn with_sessions(config: &ClientConfig) -> Arc<ClientConfig> {
     let mut config = config.clone();
     config.resumption = hioload_tls::rustls::client::Resumption::in_memory_sessions(1024);
-    config
+    Arc::new(config)
 }
 
 /// Each place of a batch asks for a name of its own, and so has sessions of its own.
 fn name(place: u32) -> Result<ServerName<'static>, Failure> {
     ServerName::try_from(format!("n{}.server.example", place % BATCH))
         .map_err(|error| error.to_string())
-}
-
-/// Gives each place of a batch its first session.
-fn prime(world: &mut Secured, client: &Arc<ClientConfig>) -> Result<(), Failure> {
-    open(world, EACH..EACH + BATCH, client).map(drop)
 }
 
 /// Connections per second of the server's time.
@@ -296,12 +286,13 @@ fn alone(
     server: &Arc<ServerConfig>,
     client: &Arc<ClientConfig>,
     kind: HandshakeKind,
+    each: u32,
 ) -> Result<f64, Failure> {
     let (mut spent, mut count) = (Duration::ZERO, 0);
     if kind == HandshakeKind::Resumed {
         one_alone(server, client)?;
     }
-    while count < EACH {
+    while count < each {
         let (time, was) = one_alone(server, client)?;
         if was != kind {
             return Err(format!("a handshake of rustls was {was:?}, not {kind:?}"));
@@ -309,7 +300,7 @@ fn alone(
         spent += time;
         count += 1;
     }
-    Ok(f64::from(EACH) / spent.as_secs_f64())
+    Ok(f64::from(each) / spent.as_secs_f64())
 }
 
 fn one_alone(

@@ -18,26 +18,26 @@ use crate::world::Load;
 
 /// Connections that wait for the answer to a ClientHello.
 const PENDING: u32 = 64;
-const TURNS: usize = 400;
 /// The most that the p99 may rise.
 const BOUND: f64 = 3.0;
 
 /// Measures it for as many open connections as the comparison with other servers has, and for few, of which the lcore has hardly
 /// any work.
-pub fn measure(rounds: usize) -> Result<Vec<Row>, Failure> {
+pub fn measure(rounds: usize, messages: usize) -> Result<Vec<Row>, Failure> {
+    let turns = (messages / 500).clamp(20, 400);
     let mut rows = Vec::new();
     for (open, most) in [(512, Some(BOUND)), (16, None)] {
         let mut world = Storm::new(open)?;
-        world.turns(TURNS / 10, false)?;
+        world.turns(turns / 10, false)?;
         let (mut quiet, mut stormy, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         let mut answered = 0;
         for _ in 0..rounds {
-            quiet.push(p99(world.turns(TURNS, false)?));
+            quiet.push(p99(world.turns(turns, false)?));
             let before = world.answered;
-            stormy.push(p99(world.turns(TURNS, true)?));
+            stormy.push(p99(world.turns(turns, true)?));
             answered += world.answered - before;
         }
-        if answered < rounds * TURNS / 2 || world.delayed() == 0 {
+        if answered < rounds * turns / 2 || world.delayed() == 0 {
             return Err(format!("{answered} handshakes are not a storm"));
         }
         for (quiet, stormy) in quiet.iter().zip(&stormy) {
