@@ -175,10 +175,12 @@ impl Control<'_> {
             // Of the warm-up only errors count, and handshakes unless the scenario measures them.
             let errors = std::mem::take(&mut total.errors);
             let handshakes = std::mem::replace(&mut total.handshakes, crate::meter::times());
+            let of_tls = (total.full.take(), total.resumed.take());
             total.clear();
             total.errors = errors;
             if !matches!(self.job.scenario, Scenario::Churn) {
                 total.handshakes = handshakes;
+                (total.full, total.resumed) = of_tls;
             }
             run.series = series;
         }
@@ -272,6 +274,10 @@ impl Control<'_> {
             && matches!(self.job.scenario, Scenario::Rate | Scenario::Fanout);
         run.latency = latency(&total.times, from_due);
         run.handshake = latency(&total.handshakes, false);
+        let of_tls =
+            |times: &Option<Box<_>>| times.as_ref().and_then(|times| latency(times, false));
+        run.full_handshake = of_tls(&total.full);
+        run.resumed_handshake = of_tls(&total.resumed);
         self.add_tcp_counters(&mut run);
         let after = Memory::now(self.probe);
         after.write(before, &self.peak, &mut run, self.job, self.probe);

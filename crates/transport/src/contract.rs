@@ -314,6 +314,12 @@ pub trait Connections {
         let _ = id;
         false
     }
+    /// Whether the connection's session of TLS was resumed; `None` without TLS, and before the handshake is complete.
+    #[inline]
+    fn tls_resumed(&self, id: ConnId) -> Option<bool> {
+        let _ = id;
+        None
+    }
     /// The certificate of the peer in DER, if a layer of TLS has verified one.
     #[inline]
     fn certificate(&self, id: ConnId) -> Option<&[u8]> {

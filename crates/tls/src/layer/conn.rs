@@ -15,37 +15,39 @@ use crate::record::Session;
 /// Flags of a connection.
 pub(super) mod flag {
     /// What the driver left is presented in the next turn.
-    pub(crate) const LATER: u16 = 1 << 0;
+    pub(crate) const LATER: u32 = 1 << 0;
     /// It is in the list of connections to visit.
-    pub(crate) const LISTED: u16 = 1 << 1;
+    pub(crate) const LISTED: u32 = 1 << 1;
     /// The driver has paused it.
-    pub(crate) const PAUSED: u16 = 1 << 2;
+    pub(crate) const PAUSED: u32 = 1 << 2;
     /// A close_notify has been received.
-    pub(crate) const ENDED: u16 = 1 << 3;
+    pub(crate) const ENDED: u32 = 1 << 3;
     /// The driver has not received the end.
-    pub(crate) const END_PENDING: u16 = 1 << 4;
+    pub(crate) const END_PENDING: u32 = 1 << 4;
     /// It has failed: nothing is presented or sent any more.
-    pub(crate) const FAILED: u16 = 1 << 5;
+    pub(crate) const FAILED: u32 = 1 << 5;
     /// The sending side ends when everything is sealed.
-    pub(crate) const FINISH: u16 = 1 << 6;
+    pub(crate) const FINISH: u32 = 1 << 6;
     /// It closes when everything is sealed.
-    pub(crate) const CLOSE: u16 = 1 << 7;
+    pub(crate) const CLOSE: u32 = 1 << 7;
     /// The close_notify has been sealed.
-    pub(crate) const CLOSE_SENT: u16 = 1 << 8;
+    pub(crate) const CLOSE_SENT: u32 = 1 << 8;
     /// It is in the list of connections with shared payloads.
-    pub(crate) const FANNED: u16 = 1 << 9;
+    pub(crate) const FANNED: u32 = 1 << 9;
     /// The transport below presents bytes that were left, from a copy.
-    pub(crate) const COPIED: u16 = 1 << 10;
+    pub(crate) const COPIED: u32 = 1 << 10;
     /// The driver has not received `on_writable`, although the queue below was empty.
-    pub(crate) const HELD: u16 = 1 << 11;
+    pub(crate) const HELD: u32 = 1 << 11;
     /// It waits for its handshake's turn.
-    pub(crate) const QUEUED: u16 = 1 << 12;
+    pub(crate) const QUEUED: u32 = 1 << 12;
     /// The driver waits for `on_connect`.
-    pub(crate) const CONNECTING: u16 = 1 << 13;
+    pub(crate) const CONNECTING: u32 = 1 << 13;
     /// It is in the list of connections that have something to send besides content.
-    pub(crate) const UNSENT: u16 = 1 << 14;
+    pub(crate) const UNSENT: u32 = 1 << 14;
     /// The peer has ended its sending side below.
-    pub(crate) const FIN: u16 = 1 << 15;
+    pub(crate) const FIN: u32 = 1 << 15;
+    /// Its session was resumed.
+    pub(crate) const RESUMED: u32 = 1 << 16;
 }
 
 /// What is with a thread, while it is there.
@@ -169,7 +171,7 @@ impl Extra {
 /// One connection.
 pub(super) struct Conn {
     pub(super) state: State,
-    flags: u16,
+    flags: u32,
     /// The index of its open record, plus one.
     pub(super) staged: u16,
     /// Content bytes sealed so far, up to a bound.
@@ -180,7 +182,7 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    pub(super) fn new(state: State, flags: u16) -> Self {
+    pub(super) fn new(state: State, flags: u32) -> Self {
         Self {
             state,
             flags,
@@ -191,17 +193,17 @@ impl Conn {
         }
     }
     #[inline]
-    pub(super) fn is(&self, flags: u16) -> bool {
+    pub(super) fn is(&self, flags: u32) -> bool {
         self.flags & flags != 0
     }
-    pub(super) fn set(&mut self, flags: u16) {
+    pub(super) fn set(&mut self, flags: u32) {
         self.flags |= flags;
     }
-    pub(super) fn clear(&mut self, flags: u16) {
+    pub(super) fn clear(&mut self, flags: u32) {
         self.flags &= !flags;
     }
     /// Sets a flag. Returns whether it was not set before.
-    pub(super) fn newly(&mut self, flag: u16) -> bool {
+    pub(super) fn newly(&mut self, flag: u32) -> bool {
         let new = !self.is(flag);
         self.set(flag);
         new

@@ -354,6 +354,9 @@ impl Tls {
         if let Some(conn) = self.conns.get_mut(id) {
             connecting = conn.is(flag::CONNECTING);
             conn.clear(flag::CONNECTING);
+            if resumed {
+                conn.set(flag::RESUMED);
+            }
         }
         let tickets = tickets.filter(|_| self.configs.keeps_sessions());
         if tickets.is_some() || certificate.is_some() || !input.is_empty() {

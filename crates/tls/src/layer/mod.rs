@@ -371,6 +371,11 @@ impl Layer for Tls {
         matches!(state, Some(State::Handshake(_) | State::Open(_)))
     }
 
+    fn tls_resumed<C: Connections>(&self, _: &C, id: ConnId) -> Option<bool> {
+        let conn = self.conns.get(id)?;
+        matches!(conn.state, State::Open(_)).then(|| conn.is(flag::RESUMED))
+    }
+
     fn certificate<'a, C: Connections>(&'a self, _: &'a C, id: ConnId) -> Option<&'a [u8]> {
         let extra = self.conns.get(id)?.extra.as_ref()?;
         extra.certificate.as_deref()

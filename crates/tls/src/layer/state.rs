@@ -241,7 +241,7 @@ impl Tls {
     }
 
     /// Begins a connection.
-    pub(super) fn begin(&mut self, id: ConnId, state: State, flags: u16) {
+    pub(super) fn begin(&mut self, id: ConnId, state: State, flags: u32) {
         if matches!(state, State::Handshake(_)) {
             self.stats.handshakes_open += 1;
             let deadline = self.now + self.options.handshake_timeout;

@@ -275,6 +275,12 @@ pub trait Layer: Sized {
         below.is_tls(id)
     }
 
+    /// See [`Connections::tls_resumed`].
+    #[inline]
+    fn tls_resumed<C: Connections>(&self, below: &C, id: ConnId) -> Option<bool> {
+        below.tls_resumed(id)
+    }
+
     /// See [`Connections::certificate`].
     #[inline]
     fn certificate<'a, C: Connections>(&'a self, below: &'a C, id: ConnId) -> Option<&'a [u8]> {
@@ -406,6 +412,11 @@ macro_rules! connections_through_the_layer {
             fn is_tls(&self, id: ConnId) -> bool {
                 let (layer, below) = self.parts();
                 layer.is_tls(below, id)
+            }
+            #[inline]
+            fn tls_resumed(&self, id: ConnId) -> Option<bool> {
+                let (layer, below) = self.parts();
+                layer.tls_resumed(below, id)
             }
             #[inline]
             fn certificate(&self, id: ConnId) -> Option<&[u8]> {
