@@ -111,6 +111,14 @@ impl<D: Device> Client<D> {
         &mut self,
         mut check: impl FnMut(usize, &[u8]) -> Result<(), Failure>,
     ) -> Result<usize, Failure> {
+        self.receive_of(|_, at, bytes| check(at, bytes))
+    }
+
+    /// The same; `check` gets the flow as well.
+    pub fn receive_of(
+        &mut self,
+        mut check: impl FnMut(u32, usize, &[u8]) -> Result<(), Failure>,
+    ) -> Result<usize, Failure> {
         let mut frames = 0;
         while self.device.rx_burst(&mut self.rx) > 0 {
             for frame in self.rx.drain(..) {
@@ -146,7 +154,7 @@ impl<D: Device> Client<D> {
                 let place = flow.place as usize;
                 if self.batch.get(place) == Some(&index) {
                     let got = &mut self.got[place];
-                    check(*got as usize, segment.payload)?;
+                    check(index, *got as usize, segment.payload)?;
                     *got += segment.payload.len() as u32;
                 }
                 flow.ack = flow.ack.wrapping_add(segment.payload.len() as u32);

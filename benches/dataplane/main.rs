@@ -8,6 +8,8 @@ mod packet;
 mod report;
 mod set_up;
 mod subscriptions;
+mod tls;
+mod tls_records;
 mod world;
 
 use std::process::ExitCode;
@@ -25,7 +27,7 @@ use world::{Ack, Load, Order, World};
 #[derive(Parser)]
 #[command(name = "dataplane")]
 struct Args {
-    /// What to measure: echo, layer, in-place, open, scale, idle, subscriptions. All, if none is named.
+    /// What to measure: echo, layer, in-place, open, scale, idle, subscriptions, tls, tls-records. All, if none is named.
     what: Vec<String>,
     /// Flows of the large case.
     #[arg(long, default_value_t = 1_000_000)]
@@ -57,6 +59,8 @@ fn main() -> ExitCode {
         "scale",
         "idle",
         "subscriptions",
+        "tls",
+        "tls-records",
     ];
     if let Some(unknown) = args
         .what
@@ -89,7 +93,9 @@ fn main() -> ExitCode {
         && run("open", &open)
         && run("scale", &scale)
         && run("idle", &idle)
-        && run("subscriptions", &|_| subscriptions::measure());
+        && run("subscriptions", &|_| subscriptions::measure())
+        && run("tls", &|args| tls::measure(args.rounds, args.messages))
+        && run("tls-records", &|args| tls_records::measure(args.rounds));
     report::print(
         "data plane on a memory pair, one server lcore",
         &rows,

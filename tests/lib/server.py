@@ -26,7 +26,7 @@ def words(variable):
     return text.splitlines() if "\n" in text else text.split()
 
 
-STARTED = re.compile(r"ws://([^\s/]+):(\d+)")
+STARTED = re.compile(r"wss?://([^\s/]+):(\d+)")
 PREFIX = words("HIOLOAD_TEST_SERVER_PREFIX")
 SERVE = words("HIOLOAD_TEST_SERVE_ARGS") or ["--listen", "127.0.0.1:0"]
 START_SECONDS = 20

@@ -37,6 +37,21 @@ impl<H: Handler> Driver for App<H> {
     }
 
     #[inline]
+    fn begin_visit(&mut self) {
+        self.core.work.begin_held_visit();
+    }
+
+    #[inline]
+    fn end_visit(&mut self) {
+        self.core.work.release_visit();
+    }
+
+    #[inline]
+    fn visit_is_over(&self) -> bool {
+        self.core.work.visit_is_over()
+    }
+
+    #[inline]
     fn spend(&mut self, nanos: u32) {
         self.core.work.charge(u64::from(nanos));
     }

@@ -16,7 +16,7 @@ pub(crate) fn describe(error: &ConnectError) -> (String, String) {
             ),
             ErrorKind::UnexpectedEof => (
                 "ended",
-                "the server ended the connection without answering the handshake: does it expect TLS?".into(),
+                "the server ended the connection without answering the handshake: does it expect TLS (wss://)?".into(),
             ),
             ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse => (
                 "no ports",
@@ -34,7 +34,7 @@ pub(crate) fn describe(error: &ConnectError) -> (String, String) {
             return (format!("http {status}"), error.to_string());
         }
         ConnectError::Timeout => ("timeout", "the server did not answer the handshake in time".into()),
-        ConnectError::Handshake(_) => ("handshake", format!("{error}: is it a WebSocket server without TLS?")),
+        ConnectError::Handshake(_) => ("handshake", format!("{error}: is it a WebSocket server?")),
         ConnectError::Request(_) => ("request", error.to_string()),
         _ => ("other", error.to_string()),
     };

@@ -317,11 +317,15 @@ impl Control<'_> {
         run.bottleneck = Some(bottleneck(run, self.job).to_owned());
     }
 
-    /// Adds the counters of the user-space TCP of both sides, where they are known.
+    /// Adds the counters of TLS and of the user-space TCP of both sides, where they are known.
     fn add_tcp_counters(&self, run: &mut Run) {
         let mut note = |side: &str, counters: &CountersHandle| {
             let all = counters.totals();
-            let reported = |name: &str| name.starts_with("tcp_") || name.starts_with("rx_bytes_");
+            let reported = |name: &str| {
+                name.starts_with("tcp_")
+                    || name.starts_with("tls_")
+                    || name.starts_with("rx_bytes_")
+            };
             for (meta, n) in all.iter().filter(|(meta, n)| reported(meta.name) && *n > 0) {
                 run.extra.insert(format!("{side}_{}", meta.name), n as f64);
             }
@@ -329,6 +333,15 @@ impl Control<'_> {
         note("generator", &self.counters);
         if let ServerProbe::Lcores { counters, .. } = self.probe {
             note("server", counters);
+        }
+        // A full and a resumed handshake differ in their costs, so a report has the number of each.
+        let made = |name: &str| run.extra.get(&format!("generator_tls_{name}")).copied();
+        if let Some(all) = made("handshakes") {
+            let resumed = made("resumed").unwrap_or(0.0);
+            run.extra
+                .insert("generator_tls_full_handshakes".to_owned(), all - resumed);
+            run.extra
+                .insert("generator_tls_resumed".to_owned(), resumed);
         }
     }
 }

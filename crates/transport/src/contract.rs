@@ -227,6 +227,18 @@ pub trait Driver {
     fn is_exhausted(&self) -> bool {
         false
     }
+    /// The calls of `on_data` until [`end_visit`](Self::end_visit) are for one connection and share its time: a layer presents what the
+    /// transport below received at once in several pieces. Without this call, each `on_data` is a visit of its own.
+    #[inline]
+    fn begin_visit(&mut self) {}
+    /// Ends what [`begin_visit`](Self::begin_visit) began.
+    #[inline]
+    fn end_visit(&mut self) {}
+    /// Whether the visit that was begun has used the connection's share of the turn: what is left should wait for the next turn.
+    #[inline]
+    fn visit_is_over(&self) -> bool {
+        false
+    }
     /// The transport has spent about this many nanoseconds on something that the driver cannot see: a system call, bytes
     /// moved. A driver that bounds its turns counts it.
     #[inline]
@@ -289,6 +301,18 @@ pub trait Connections {
 
     /// The peer; `None` if the id is stale.
     fn peer(&self, id: ConnId) -> Option<Peer>;
+    /// Whether the bytes of the connection are encrypted by a layer of TLS.
+    #[inline]
+    fn is_tls(&self, id: ConnId) -> bool {
+        let _ = id;
+        false
+    }
+    /// The certificate of the peer in DER, if a layer of TLS has verified one.
+    #[inline]
+    fn certificate(&self, id: ConnId) -> Option<&[u8]> {
+        let _ = id;
+        None
+    }
 }
 
 /// A transport: its [`Connections`], the turn, and accepting.

@@ -1,4 +1,4 @@
-//! Layers between a transport and its driver, for TLS for example.
+//! Layers between a transport and its driver: TLS is one, in the crate `hioload-tls`.
 //!
 //! A [`Layered`] is a transport made of a transport and a [`Layer`]. The engine takes it as it takes any other
 //! [`Transport`](crate::Transport):
@@ -60,7 +60,8 @@
 //! Bytes that a layer holds back count in [`queued`](Layer::queued).
 //!
 //! **Flush.** The layer's [`flush`](Layer::flush) runs before that of the transport below and emits the bytes that the layer
-//! holds back. During the flush below, `on_writable` may write more; the layer seals this before it returns from
+//! holds back. It may leave bytes of shared payloads to the next flush, and says so in [`has_unflushed`](Layer::has_unflushed)
+//! and [`flush_rounds`](Layer::flush_rounds). During the flush below, `on_writable` may write more; the layer seals this before it returns from
 //! [`on_writable`](Layer::on_writable), and the same flush sends it.
 //!
 //! **Closing.** [`finish`](Layer::finish) and [`close`](Layer::close) seal a `close_notify`, then make the same call below,
