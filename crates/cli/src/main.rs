@@ -15,6 +15,7 @@ use std::process::ExitCode;
 pub(crate) use failure::Failure;
 
 fn main() -> ExitCode {
+    hioload_mem::heap::return_large_blocks();
     streams::init();
     let result = match cli::parse(std::env::args_os()) {
         Ok(None) => Ok(()),

@@ -7,10 +7,11 @@
 //! * [`Shared`] and [`LocalShared`]: an encoded message that many connections send. A `Shared` crosses lcores. A
 //!   `LocalShared` is cloned within one lcore, which costs no atomic.
 //! * [`frames`]: packet buffers that move between lcores, devices and the kernel by ownership.
+//! * [`heap`]: how the C library keeps memory that was freed.
 //! * [`prefetch`]: hints to the caches.
 //!
-//! `unsafe` is in four modules: `arena` (the mapping), `pool` and `frames` (handing out disjoint pieces of it), and
-//! `prefetch` (an instruction that Rust has only as an unsafe intrinsic).
+//! `unsafe` is in five modules: `arena` (the mapping), `pool` and `frames` (handing out disjoint pieces of it), `heap` (a call of the
+//! C library), and `prefetch` (an instruction that Rust has only as an unsafe intrinsic).
 
 #![deny(unsafe_code)]
 
@@ -18,6 +19,8 @@
 mod arena;
 #[allow(unsafe_code)]
 pub mod frames;
+#[allow(unsafe_code)]
+pub mod heap;
 #[allow(unsafe_code)]
 mod pool;
 #[allow(unsafe_code)]
