@@ -145,6 +145,9 @@ impl<D: Device> Client<D> {
                 }
                 if segment.flags & flag::SYN != 0 {
                     flow.ack = segment.seq.wrapping_add(1);
+                } else if is_repeated(&segment, flow.ack) {
+                    // The machine paused for longer than the server's RTO.
+                    continue;
                 } else if segment.seq != flow.ack {
                     return Err(format!(
                         "flow {index}: sequence number {}, expected {}",
@@ -175,4 +178,10 @@ impl<D: Device> Client<D> {
             .filter(move |&(_, &got)| (got as usize) < bytes)
             .map(|(&index, _)| index)
     }
+}
+
+/// Whether all bytes of a segment were received before.
+fn is_repeated(segment: &packet::Segment<'_>, ack: u32) -> bool {
+    let len = segment.payload.len() as u32 + u32::from(segment.flags & flag::FIN != 0);
+    len > 0 && ack.wrapping_sub(segment.seq.wrapping_add(len)) as i32 >= 0
 }
