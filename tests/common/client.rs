@@ -147,24 +147,34 @@ impl Client {
     /// Writes over and over, `bytes` from its start again at its end, until `limit` bytes are out or nothing goes for the
     /// time of `pause`. Gives the number of bytes that went.
     pub fn write_until_stuck(&mut self, bytes: &[u8], limit: usize, pause: Duration) -> usize {
+        let written = self.try_write_until_stuck(bytes, limit, pause);
+        written.expect("the server does not end the connection")
+    }
+
+    /// The same for when the server may end the connection before.
+    pub fn try_write_until_stuck(
+        &mut self,
+        bytes: &[u8],
+        limit: usize,
+        pause: Duration,
+    ) -> io::Result<usize> {
         let limited = |client: &Self, time| {
             let done = client.link.tcp().set_write_timeout(Some(time));
             done.expect("a timeout is set");
         };
         limited(self, pause);
         let mut written = 0;
-        while written < limit {
+        let mut result = Ok(());
+        while written < limit && result.is_ok() {
             match self.link.write(&bytes[written % bytes.len()..]) {
                 Ok(len) => written += len,
                 Err(error) if stuck(&error) => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => {
-                    panic!("the server ended the connection after {written} bytes: {error}")
-                }
+                Err(error) => result = Err(error),
             }
         }
         limited(self, PATIENCE);
-        written
+        result.map(|()| written)
     }
 
     /// Reads up to `len` bytes of TCP and forgets them, without waiting. The stream of frames is lost.

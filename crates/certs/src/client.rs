@@ -115,7 +115,7 @@ impl ClientTls {
             }
             Trust::Anything => {
                 tracing::warn!(
-                    "THE SERVER'S CERTIFICATE IS NOT VERIFIED: anybody on the way can read and change the messages"
+                    "the server's certificate is not verified: anybody on the path can read and change the messages"
                 );
                 let verifier = Arc::new(AcceptAny(provider));
                 builder

@@ -16,7 +16,7 @@ use crate::pem;
 /// Whether clients show certificates.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ClientAuth {
-    /// They are not asked.
+    /// No certificate is requested.
     #[default]
     Off,
     /// They may. A certificate that is shown must be valid.
@@ -28,7 +28,7 @@ pub enum ClientAuth {
 /// What a server accepts of clients.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ClientAuthOptions {
-    /// Whether they are asked.
+    /// Whether a certificate is requested.
     pub mode: ClientAuth,
     /// The file with the certificates of the authorities.
     pub ca: Option<PathBuf>,
@@ -39,7 +39,7 @@ pub struct ClientAuthOptions {
 
 /// The rule for clients, in the terms of rustls, and its digest.
 pub(crate) struct Rule {
-    /// `None`: clients are not asked.
+    /// `None`: no certificate is requested.
     pub verifier: Option<Arc<dyn ClientCertVerifier>>,
     pub digest: Digest,
 }

@@ -3,19 +3,15 @@
 //! The key of the authority is never written: nobody, not even who made it, can issue another certificate with it. So a browser that
 //! trusts it trusts this one certificate. When it expires, a new authority is made.
 
+mod issue;
+
 use std::fs::File;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
-};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::pki_types::UnixTime;
 use rustls::server::ParsedCertificate;
-use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::certificate::{Certificate, fingerprint};
@@ -23,11 +19,8 @@ use crate::client_auth::roots;
 use crate::files::{self, Files};
 use crate::pair::{self, PairFiles};
 use crate::pem;
-
-/// How long a development certificate is valid.
-pub const DEV_DAYS: u32 = 365;
-/// The names that a development certificate has besides those that are wanted.
-const NAMES: [&str; 4] = ["localhost", "*.localhost", "127.0.0.1", "::1"];
+pub use issue::DEV_DAYS;
+use issue::{Issued, ORGANIZATION, issue};
 
 /// A development certificate in a folder.
 #[derive(Clone, Debug)]
@@ -150,9 +143,6 @@ impl DevCertificate {
     }
 }
 
-/// The organization in the name of each authority that this program makes.
-const ORGANIZATION: &str = "hioload development";
-
 /// Whether a file is the certificate of an authority that this program has made.
 fn is_own(ca: &Path) -> bool {
     let authority = Files::default().read(ca).and_then(|content| {
@@ -178,92 +168,6 @@ fn lock(folder: &Path) -> Result<Option<File>, Error> {
 
 fn paths(folder: &Path) -> [PathBuf; 3] {
     ["ca.pem", "cert.pem", "key.pem"].map(|name| folder.join(name))
-}
-
-/// What is written: PEM.
-struct Issued {
-    ca: String,
-    certificate: String,
-    key: Zeroizing<String>,
-}
-
-fn issue(names: &[String], now: SystemTime) -> Result<Issued, Error> {
-    let wrong = |why: rcgen::Error| Error::new(format!("cannot make a certificate: {why}"));
-    // An hour before, because clocks differ; Apple's systems refuse more than 825 days.
-    let begin = now - Duration::from_secs(3600);
-    let end = begin + Duration::from_secs(u64::from(DEV_DAYS) * 86_400);
-    let machine = machine();
-    let authority_key = KeyPair::generate().map_err(wrong)?;
-    let mut authority = CertificateParams::default();
-    authority.not_before = begin.into();
-    authority.not_after = end.into();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    authority.key_usages = vec![
-        KeyUsagePurpose::KeyCertSign,
-        KeyUsagePurpose::DigitalSignature,
-    ];
-    let name = &mut authority.distinguished_name;
-    *name = rcgen::DistinguishedName::new();
-    name.push(DnType::OrganizationName, ORGANIZATION);
-    name.push(
-        DnType::CommonName,
-        format!("hioload development authority on {machine}"),
-    );
-    let ca = authority.self_signed(&authority_key).map_err(wrong)?;
-    let issuer = Issuer::new(authority, authority_key);
-
-    let mut params = CertificateParams::default();
-    for name in NAMES.into_iter().chain(names.iter().map(String::as_str)) {
-        let name = alternative_name(name)?;
-        if !params.subject_alt_names.contains(&name) {
-            params.subject_alt_names.push(name);
-        }
-    }
-    // A machine's name that no certificate can have is left out.
-    params
-        .subject_alt_names
-        .extend(alternative_name(&machine).ok());
-    params.not_before = begin.into();
-    params.not_after = end.into();
-    params.extended_key_usages = vec![
-        ExtendedKeyUsagePurpose::ServerAuth,
-        ExtendedKeyUsagePurpose::ClientAuth,
-    ];
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.use_authority_key_identifier_extension = true;
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, machine);
-    let key = KeyPair::generate().map_err(wrong)?;
-    let certificate = params.signed_by(&key, &issuer).map_err(wrong)?;
-    Ok(Issued {
-        ca: ca.pem(),
-        certificate: certificate.pem(),
-        key: Zeroizing::new(key.serialize_pem()),
-    })
-}
-
-fn alternative_name(name: &str) -> Result<SanType, Error> {
-    if let Ok(address) = name.parse::<IpAddr>() {
-        return Ok(SanType::IpAddress(address));
-    }
-    let wrong = |why: &str| Error::new(format!("{name:?}: {why}"));
-    let checked: crate::Name = name.parse().map_err(wrong)?;
-    let text = checked
-        .to_string()
-        .try_into()
-        .map_err(|_| wrong("it is not ASCII"))?;
-    Ok(SanType::DnsName(text))
-}
-
-/// The name of this machine.
-fn machine() -> String {
-    #[cfg(unix)]
-    if let Ok(name) = rustix::system::uname().nodename().to_str()
-        && !name.is_empty()
-    {
-        return name.to_owned();
-    }
-    "localhost".to_owned()
 }
 
 fn create_folder(folder: &Path) -> Result<(), Error> {

@@ -138,7 +138,7 @@ impl ServerTls {
     /// certificates in a ticket may have expired since, and so may the revocation lists.
     ///
     /// # Errors
-    /// What is wrong with them, or that clients are not asked for any.
+    /// What is wrong with them, or that no certificate is requested.
     pub fn verify_client(&self, chain: &[CertificateDer<'_>]) -> Result<(), rustls::Error> {
         let snapshot = self.snapshot.load();
         let (Some(verifier), Some((own, others))) = (&snapshot.verifier, chain.split_first())

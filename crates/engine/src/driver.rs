@@ -143,7 +143,8 @@ impl<H: Handler> Driver for App<H> {
                 Closed::Failed(kind) => kind,
                 Closed::Aborted | Closed::Flushed => io::ErrorKind::ConnectionAborted,
             };
-            self.connect_failed(io, id, kind.into());
+            let error = io.failure(id).unwrap_or_else(|| kind.into());
+            self.connect_failed(io, id, error);
         } else {
             self.end(io, id, "");
         }

@@ -11,7 +11,7 @@ use hioload_transport::Peer;
 use hioload_ws_proto::handshake::server::Request;
 
 /// The origins whose pages may use the server. By default it is the server's own: scheme `http` or `https`, and the host and port of the
-/// request. On a connection with TLS the scheme must be `https`, because anybody on the way can write a page that comes over http. On
+/// request. On a connection with TLS the scheme must be `https`, because anybody on the path can write a page that comes over http. On
 /// another one the scheme may be either, because TLS may end in front of the server.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Origins {

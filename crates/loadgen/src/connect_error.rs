@@ -6,6 +6,8 @@ use hioload_engine::ConnectError;
 pub(crate) fn describe(error: &ConnectError) -> (String, String) {
     use std::io::ErrorKind;
     let (name, line): (&str, String) = match error {
+        // A layer knows more than the kind: such as the alert with which the peer ended TLS.
+        ConnectError::Network(error) if error.get_ref().is_some() => ("network", error.to_string()),
         ConnectError::Network(error) => match error.kind() {
             ErrorKind::ConnectionRefused => {
                 ("refused", "connection refused: no server listens there".into())

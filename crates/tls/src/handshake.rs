@@ -22,7 +22,7 @@ const MAX_HELLO: usize = 16 << 10;
 const MAX_BYTES: usize = 64 << 10;
 /// Bytes that the buffer of an unfinished message keeps when it is empty.
 const KEEP: usize = 1 << 10;
-/// Records that it may receive. A peer that cuts its messages into more costs more work than a handshake is worth.
+/// Records that it may receive. The messages of a handshake need about 10.
 const MAX_RECORDS: usize = 128;
 /// States that rustls may report for one record: each message that it sends is one.
 const MAX_STEPS: usize = 64;

@@ -453,6 +453,15 @@ fn an_exported_session_continues_elsewhere() {
 }
 
 #[test]
+fn a_count_that_no_session_exports_ends_the_connection_as_the_highest_one_does() {
+    let mut bytes = *tls13().session.export().unwrap();
+    bytes[3] = u8::MAX;
+    let mut ours = Ours::new(Session::import(&bytes).unwrap());
+    let mut empty = forged(&ours.session, |_| 23);
+    assert_eq!(ours.open(&mut empty), Err(Alert::UnexpectedMessage));
+}
+
+#[test]
 fn tickets_reach_what_stores_them_and_a_close_notify_ends_the_stream() {
     let (session, mut peer, tickets) = as_client(suites()[0]);
     let mut ours = Ours::new(session);

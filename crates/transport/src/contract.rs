@@ -320,6 +320,12 @@ pub trait Connections {
         let _ = id;
         None
     }
+    /// Why the connection has failed, if a layer knows more than the kind of error: such as the alert that the peer sent. It is known
+    /// until `on_closed` returns.
+    fn failure(&self, id: ConnId) -> Option<io::Error> {
+        let _ = id;
+        None
+    }
     /// The certificate of the peer in DER, if a layer of TLS has verified one.
     #[inline]
     fn certificate(&self, id: ConnId) -> Option<&[u8]> {

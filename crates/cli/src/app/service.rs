@@ -27,8 +27,9 @@ impl Service {
     /// # Errors
     /// Code 2: one of them is wrong.
     pub(super) fn of(config: &ServeConfig) -> Result<Self, Failure> {
+        let max_connections = config.server.config.tunables.limits.max_connections;
         Ok(Self {
-            tls: ServeTls::start(&config.tls)?,
+            tls: ServeTls::start(&config.tls, max_connections)?,
             transport: config.transport,
             stats: config.stats,
             control: config.control.clone(),

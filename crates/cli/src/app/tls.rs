@@ -21,6 +21,7 @@ pub(super) struct ServeTls {
     server: Arc<ServerTls>,
     watch: Watch,
     settings: TlsSettings,
+    max_connections: usize,
     threads: Option<HandshakeThreads>,
 }
 
@@ -29,7 +30,10 @@ impl ServeTls {
     ///
     /// # Errors
     /// Code 2: a file or setting is wrong.
-    pub(super) fn start(settings: &TlsSettings) -> Result<Option<Self>, Failure> {
+    pub(super) fn start(
+        settings: &TlsSettings,
+        max_connections: usize,
+    ) -> Result<Option<Self>, Failure> {
         let Some(options) = settings.options()? else {
             return Ok(None);
         };
@@ -50,6 +54,7 @@ impl ServeTls {
             server,
             watch,
             settings: settings.clone(),
+            max_connections,
             threads,
         }))
     }
@@ -59,7 +64,8 @@ impl ServeTls {
         &self,
         lcores: usize,
     ) -> impl Fn(LcorePlacement) -> Tls + Clone + Send + 'static + use<> {
-        let (server, options) = (Arc::clone(&self.server), self.settings.layer(lcores));
+        let server = Arc::clone(&self.server);
+        let options = self.settings.layer(lcores, self.max_connections);
         let threads = self.threads.clone();
         move |_| {
             let tls = Tls::new(options, Box::new(Accepting(Arc::clone(&server))));
@@ -137,7 +143,7 @@ impl ConnectTls {
         // A client has no log.
         let mut warnings = client.warnings().to_vec();
         if arguments.insecure {
-            warnings.push("the server's certificate is not verified: anybody on the way can read and change the messages".to_owned());
+            warnings.push("the server's certificate is not verified: anybody on the path can read and change the messages".to_owned());
         }
         if let Some(path) = &arguments.key_log {
             warnings.push(format!(

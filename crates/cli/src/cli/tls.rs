@@ -15,7 +15,7 @@ pub(crate) struct ClientTlsArgs {
     /// Trust the authorities in this file, and not those of the system
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     pub ca: Option<PathBuf>,
-    /// Accept any certificate: anybody on the way can read and change the messages
+    /// Accept any certificate: anybody on the path can read and change the messages
     #[arg(long)]
     pub insecure: bool,
     /// The name that the server's certificate must have, and that is asked for [default: the host of the URL]

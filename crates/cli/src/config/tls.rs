@@ -13,6 +13,9 @@ use super::sections::TlsArgs;
 use super::values::{self, OptionalPath, TlsMode, TlsTickets};
 use crate::Failure;
 
+/// Keys of the cache of an lcore, if their number is not set: 40 MB.
+const MOST_KEYS: usize = 65_536;
+
 /// What a server's TLS needs.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsSettings {
@@ -20,8 +23,10 @@ pub(crate) struct TlsSettings {
     certificates: Vec<PairFiles>,
     /// The options without the certificates.
     options: ServerTlsOptions,
-    /// The bounds of the layer, without the rate.
+    /// The bounds of the layer, without the rate and the number of keys.
     layer: TlsOptions,
+    /// Expanded keys that each lcore keeps; 0: those of `max_connections`.
+    key_cache: usize,
     /// Handshakes that may begin in a second on all lcores together.
     rate: u32,
     /// Threads for handshakes, and the steps that may wait for them.
@@ -71,7 +76,6 @@ impl TlsSettings {
             layer.handshakes => within(args.tls_handshakes);
             layer.handshake_memory => bytes(args.tls_handshake_memory);
             layer.handshakes_per_turn => within(args.tls_handshakes_per_turn);
-            layer.key_cache => within(args.tls_key_cache);
         }
         Self {
             mode: args.tls.unwrap_or(TlsMode::Auto),
@@ -83,6 +87,7 @@ impl TlsSettings {
                 .unknown_name(unknown_name)
                 .key_log(path(args.tls_key_log)),
             layer,
+            key_cache: within(args.tls_key_cache).unwrap_or(0),
             rate: args.tls_handshake_rate.unwrap_or(0),
             threads: (
                 within(args.tls_handshake_threads).unwrap_or(0),
@@ -101,10 +106,17 @@ impl TlsSettings {
         }
     }
 
-    /// The bounds of the layer of one of `lcores` lcores. They share the rate: connections are spread evenly.
-    pub(crate) fn layer(&self, lcores: usize) -> TlsOptions {
+    /// The bounds of the layer of one of `lcores` lcores. They share the rate: connections are spread evenly. The `max_connections` are
+    /// those of the process, and one lcore may have them all.
+    pub(crate) fn layer(&self, lcores: usize, max_connections: usize) -> TlsOptions {
         let lcores = u32::try_from(lcores.max(1)).unwrap_or(u32::MAX);
-        self.layer.handshake_rate(self.rate.div_ceil(lcores))
+        let keys = match self.key_cache {
+            0 => max_connections.saturating_mul(2).min(MOST_KEYS),
+            keys => keys,
+        };
+        self.layer
+            .handshake_rate(self.rate.div_ceil(lcores))
+            .key_cache(keys)
     }
 
     /// Sets the time for a handshake: that which the engine allows from the accept to the request.

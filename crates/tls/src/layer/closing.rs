@@ -126,8 +126,11 @@ impl Tls {
 
     /// The peer sent a fatal alert: nothing is sent any more (RFC 8446 §6.2).
     #[cold]
-    pub(super) fn on_alert<C: Connections>(&mut self, below: &mut C, id: ConnId) {
+    pub(super) fn on_alert<C: Connections>(&mut self, below: &mut C, id: ConnId, alert: u8) {
         self.stats.alerts_received += 1;
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.alert = Some(alert);
+        }
         self.discard(id);
         self.end_with(below, id, None, ErrorKind::ConnectionAborted);
     }

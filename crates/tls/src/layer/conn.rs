@@ -179,6 +179,8 @@ pub(super) struct Conn {
     pub(super) extra: Option<Box<Extra>>,
     /// Why it failed.
     pub(super) error: Option<ErrorKind>,
+    /// The fatal alert that the peer sent after the handshake.
+    pub(super) alert: Option<u8>,
 }
 
 impl Conn {
@@ -190,6 +192,7 @@ impl Conn {
             sent: 0,
             extra: None,
             error: None,
+            alert: None,
         }
     }
     #[inline]
@@ -223,5 +226,20 @@ mod tests {
     fn a_connection_has_at_most_256_bytes() {
         let entry = size_of::<Conn>() + size_of::<u32>();
         assert!(entry <= 256, "{entry} bytes, the generation included");
+    }
+
+    #[test]
+    fn what_a_connection_keeps_for_its_life_has_no_empty_buffers_beside_it() {
+        let mut extra = Extra {
+            left: Vec::with_capacity(100),
+            gather: vec![1],
+            certificate: Some(CertificateDer::from(vec![1])),
+            ..Extra::default()
+        };
+        extra.shared.reserve(100);
+        extra.shrink();
+        assert_eq!((extra.left.capacity(), extra.shared.capacity()), (0, 0));
+        assert_eq!(extra.gather, [1]);
+        assert!(!extra.is_empty());
     }
 }

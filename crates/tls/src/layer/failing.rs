@@ -1,4 +1,4 @@
-//! Handshakes that fail: their alerts, their counters, and what the driver hears.
+//! Handshakes that fail: their alerts, their counters, and the error that the driver receives.
 
 use std::io::{self, ErrorKind};
 

@@ -1,4 +1,4 @@
-//! Handshakes: their bytes, their turn, their time, and what is not TLS.
+//! Handshakes: their bytes, and the turns in which their steps are made.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -7,58 +7,18 @@ use hioload_lcore::Time;
 use hioload_transport::layer::View;
 use hioload_transport::{ConnId, Connections, Driver, Rest, Taken};
 
-use super::conn::{Conn, Pending, State, flag};
-use super::receive::Stop;
+use super::clear::{First, first, queue};
+use super::conn::{State, flag};
 use super::state::Tls;
 use super::threads::Made;
 use super::work::StepError;
 use crate::handshake::Established;
-use crate::record::{Alert, content};
 
-/// Tickets that a client stores for one connection.
-const MAX_TICKETS: u8 = 8;
 /// Estimates of the time of one step, in nanoseconds: on the lcore, and with a thread that makes it.
 const STEP_COST: u32 = 150_000;
 const OFFLOAD_COST: u32 = 2000;
-/// The time after which the threads are asked again.
+/// The time after which a step is offered to busy threads again.
 const THREADS_RETRY: Duration = Duration::from_millis(1);
-
-/// The answer to a plain HTTP request on a TLS port.
-const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
-    Content-Type: text/plain\r\n\
-    Content-Length: 58\r\n\
-    Connection: close\r\n\
-    \r\n\
-    this port speaks TLS: use https:// or wss:// for this URL\n";
-
-/// What the first bytes of a connection are.
-enum First {
-    Tls,
-    Http,
-    Other,
-    Unknown,
-}
-
-fn first(bytes: &[u8]) -> First {
-    const METHODS: [&[u8]; 9] = [
-        b"GET ",
-        b"POST ",
-        b"HEAD ",
-        b"PUT ",
-        b"DELETE ",
-        b"OPTIONS ",
-        b"PATCH ",
-        b"CONNECT ",
-        b"PRI * HTTP/2",
-    ];
-    match bytes {
-        [] => First::Unknown,
-        [content::HANDSHAKE, 3, ..] | [content::HANDSHAKE] => First::Tls,
-        _ if METHODS.iter().any(|method| bytes.starts_with(method)) => First::Http,
-        _ if METHODS.iter().any(|method| method.starts_with(bytes)) => First::Unknown,
-        _ => First::Other,
-    }
-}
 
 impl Tls {
     /// Bytes arrived during a handshake.
@@ -139,12 +99,6 @@ impl Tls {
             bytes: taken.bytes + more.bytes,
             ..more
         }
-    }
-
-    fn refuse_plain<C: Connections>(&mut self, below: &mut C, id: ConnId) {
-        self.stats.plain_http += 1;
-        queue(below, id, PLAIN_HTTP);
-        self.end_with(below, id, None, ErrorKind::InvalidData);
     }
 
     /// Makes a step of a handshake, unless the turn's budget is used up or others wait: then it waits for its turn.
@@ -304,121 +258,4 @@ impl Tls {
             self.handshake_cut(below, id);
         }
     }
-
-    /// The handshake is complete.
-    fn established<C: Connections, D: Driver>(
-        &mut self,
-        below: &mut C,
-        above: &mut D,
-        id: ConnId,
-        mut established: Box<Established>,
-    ) {
-        // A copy: what is moved out of the box would leave its secrets there, and the box overwrites them when it is dropped.
-        let session = established.session.clone();
-        let (resumed, excess) = (established.resumed, established.excess);
-        let (certificate, chain) = (established.certificate.take(), established.chain.take());
-        let tickets = established.tickets.take();
-        drop(established);
-        let Some(conn) = self.conns.get_mut(id) else {
-            return;
-        };
-        let State::Handshake(pending) = std::mem::replace(&mut conn.state, State::Open(session))
-        else {
-            return;
-        };
-        self.stats.handshakes += 1;
-        self.stats.handshakes_open -= 1;
-        self.stats.resumed += u64::from(resumed);
-        let Pending {
-            work,
-            early,
-            early_len,
-            charged,
-            ..
-        } = *pending;
-        let input = work.input;
-        self.handshake_bytes -= charged;
-        if excess {
-            // RFC 8446 §5.1: "Handshake messages MUST NOT span key changes."
-            self.stats.unexpected_messages += 1;
-            let alert = Some(Alert::UnexpectedMessage);
-            return self.end_with(below, id, alert, ErrorKind::InvalidData);
-        }
-        if let Some(chain) = chain {
-            above.spend(STEP_COST);
-            if let Err(error) = self.configs.verify_resumed(&chain) {
-                return self.resumption_refused(below, id, &error);
-            }
-        }
-        let mut connecting = false;
-        if let Some(conn) = self.conns.get_mut(id) {
-            connecting = conn.is(flag::CONNECTING);
-            conn.clear(flag::CONNECTING);
-            if resumed {
-                conn.set(flag::RESUMED);
-            }
-        }
-        let tickets = tickets.filter(|_| self.configs.keeps_sessions());
-        if tickets.is_some() || certificate.is_some() || !input.is_empty() {
-            self.gathering += usize::from(!input.is_empty());
-            if let Some(extra) = self.extra(id) {
-                extra.tickets = tickets.map(|kernel| (Box::new(kernel), MAX_TICKETS));
-                extra.certificate = certificate;
-                extra.gather = input;
-            }
-        }
-        if self.conns.get(id).is_some_and(|conn| conn.is(flag::PAUSED)) {
-            below.pause(id);
-        }
-        self.write(below, id, &early[..early_len]);
-        if connecting {
-            above.on_connect(&mut View::new(self, below), id, Ok(()));
-        }
-        above.begin_visit();
-        if self.open_gathered(below, above, id) == Stop::Later {
-            self.list(id);
-        }
-        above.end_visit();
-        self.judge_fin(below, above, id);
-        self.end_sending(below, id);
-    }
-
-    /// A connection of a client is established below: its handshake begins.
-    pub(super) fn begin_client<C: Connections>(&mut self, below: &mut C, id: ConnId) {
-        let Some(Conn {
-            state: State::Handshake(pending),
-            ..
-        }) = self.conns.get_mut(id)
-        else {
-            return;
-        };
-        let mut out = std::mem::take(&mut self.scratch);
-        out.clear();
-        let begun = match &mut pending.work.handshake {
-            Some(handshake) => handshake.begin(&mut out).is_ok(),
-            None => false,
-        };
-        let begun = begun && queue(below, id, &out);
-        self.scratch = out;
-        if !begun {
-            self.handshake_failed(below, id, None);
-        }
-    }
-}
-
-/// Queues bytes as they are; `false` if there is no room for all of them.
-pub(super) fn queue<C: Connections>(below: &mut C, id: ConnId, mut bytes: &[u8]) -> bool {
-    if bytes.len() > below.send_room(id) {
-        return bytes.is_empty();
-    }
-    while !bytes.is_empty() {
-        let Ok(space) = below.send_space(id, bytes.len()) else {
-            return false;
-        };
-        let n = space.len().min(bytes.len());
-        space[..n].copy_from_slice(&bytes[..n]);
-        below.commit(id, n);
-        bytes = &bytes[n..];
-    }
-    true
 }

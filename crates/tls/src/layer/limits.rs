@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 use hioload_lcore::Time;
 use hioload_transport::{ConnId, Connections};
 
+use super::clear::queue;
 use super::conn::{State, flag};
-use super::handshaking::queue;
 use super::state::Tls;
 use super::work::Setup;
 use crate::handshake::alert_in_clear;

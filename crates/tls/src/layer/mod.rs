@@ -1,8 +1,10 @@
 //! The layer.
 
 mod alerts;
+mod clear;
 mod closing;
 mod conn;
+mod established;
 mod failing;
 mod handshaking;
 mod limits;
@@ -57,6 +59,7 @@ impl Layer for Tls {
         self.now = now;
         self.due = self.ready.len();
         self.steps = self.options.handshakes_per_turn.max(1);
+        self.age_keys();
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -374,6 +377,12 @@ impl Layer for Tls {
     fn tls_resumed<C: Connections>(&self, _: &C, id: ConnId) -> Option<bool> {
         let conn = self.conns.get(id)?;
         matches!(conn.state, State::Open(_)).then(|| conn.is(flag::RESUMED))
+    }
+
+    fn failure<C: Connections>(&self, _: &C, id: ConnId) -> Option<io::Error> {
+        let conn = self.conns.get(id)?;
+        let alert = rustls::Error::AlertReceived(conn.alert?.into());
+        Some(io::Error::new(io::ErrorKind::ConnectionAborted, alert))
     }
 
     fn certificate<'a, C: Connections>(&'a self, _: &'a C, id: ConnId) -> Option<&'a [u8]> {

@@ -8,7 +8,8 @@ use crate::record::MAX_CONTENT;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct TlsOptions {
-    /// Expanded keys, two for each connection, of about 600 bytes.
+    /// Expanded keys of connections that are active, two for each, of about 600 bytes. With more connections that are active at once,
+    /// a record may cost the expansion of its key (`tls_keys_expanded`).
     pub key_cache: usize,
     /// Handshakes in progress at once. A connection beyond takes the place of the oldest one that has sent no whole record
     /// (`tls_handshakes_evicted`). If there is none, it is refused (`tls_handshakes_refused`).

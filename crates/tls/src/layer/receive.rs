@@ -246,7 +246,7 @@ impl Tls {
                 conn.set(flag::ENDED | flag::END_PENDING);
                 self.report_end(below, above, id);
             }
-            Opened::Alert(_) => self.on_alert(below, id),
+            Opened::Alert(alert) => self.on_alert(below, id, *alert),
             Opened::Control | Opened::Data(_) => {
                 let State::Open(session) = &conn.state else {
                     return;

@@ -1,6 +1,7 @@
 //! The state of the layer.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use hioload_lcore::Time;
 use hioload_transport::layer::BySlot;
@@ -22,6 +23,11 @@ const KEEP: usize = 18 << 10;
 /// Recycled buffers.
 const SPARE: usize = 64;
 
+/// The cached keys are visited in this many parts, of which one is due after this time. So a key that is not used for 10 s is freed
+/// within the next 10 s of an lcore that is awake.
+const AGE_PARTS: usize = 1000;
+const AGE_EVERY: Duration = Duration::from_millis(10);
+
 /// The TLS layer of one lcore.
 pub struct Tls {
     pub(super) options: TlsOptions,
@@ -30,6 +36,8 @@ pub struct Tls {
     pub(super) client: Prepared<ClientConfig>,
     pub(super) conns: BySlot<Conn>,
     pub(super) keys: KeyCache,
+    /// When the next part of the cached keys is visited.
+    keys_age_at: Time,
     pub(super) staging: Staging,
     pub(super) scratch: Vec<u8>,
     /// Connections with plaintext, records or an end to present.
@@ -41,10 +49,10 @@ pub struct Tls {
     /// Connections whose handshake may not begin yet, by `handshake_rate`.
     pub(super) limited: VecDeque<ConnId>,
     pub(super) pace: Pace,
-    /// The threads that were asked for, and this layer's end of them.
+    /// The threads that the caller gave, and this layer's end of them.
     threads: Option<HandshakeThreads>,
     pub(super) offload: Option<Offload>,
-    /// When the threads are asked again, after they were busy.
+    /// When a step is offered to the threads again, after they were busy.
     pub(super) offload_at: Time,
     /// When handshakes have to be over, in order.
     pub(super) deadlines: VecDeque<(Time, ConnId)>,
@@ -63,7 +71,7 @@ pub struct Tls {
     pub(super) handshake_bytes: usize,
     /// Nanoseconds of sealing that the driver has not been charged for.
     pub(super) owed: u32,
-    /// Why handshakes of connections that were opened have failed, until the driver hears of it.
+    /// Why handshakes of connections that were opened have failed, until the driver has received `on_connect`.
     pub(super) failures: Vec<(ConnId, rustls::Error)>,
     /// Connections whose driver waits for `on_writable`.
     pub(super) writable: VecDeque<ConnId>,
@@ -106,6 +114,7 @@ impl Tls {
             client: Prepared::new(),
             conns: BySlot::new(),
             keys: KeyCache::new(options.key_cache),
+            keys_age_at: Time::ZERO,
             staging: Staging::default(),
             scratch: Vec::new(),
             ready: VecDeque::new(),
@@ -157,6 +166,14 @@ impl Tls {
         TlsStats {
             keys_expanded: self.keys.expanded,
             ..self.stats
+        }
+    }
+
+    /// Frees keys that connections do not use any more. An lcore that sleeps does not wake up for that.
+    pub(super) fn age_keys(&mut self) {
+        if self.now >= self.keys_age_at {
+            self.keys_age_at = self.now + AGE_EVERY;
+            self.keys.age(AGE_PARTS);
         }
     }
 

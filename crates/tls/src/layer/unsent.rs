@@ -42,7 +42,7 @@ impl Tls {
                 return;
             };
             if !self.is_held(id) || below.is_blocked(id) {
-                // It is gone, or `on_writable` of the transport below comes again.
+                // It has ended, or `on_writable` of the transport below comes again.
                 continue;
             }
             if below.queued(id) > 0 {

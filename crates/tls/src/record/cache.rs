@@ -26,6 +26,8 @@ pub struct KeyOwner {
 struct Entry {
     owner: KeyOwner,
     direction: Direction,
+    /// Used since the last visit of [`KeyCache::age`].
+    used: bool,
     key: LessSafeKey,
 }
 
@@ -35,9 +37,13 @@ struct Entry {
 /// up to half as many connections as there are places never do. With more connections that are active at once, each record may
 /// expand its key again: that costs a few hundred nanoseconds and an allocation of the key's size. The counter is
 /// [`expanded`](Self::expanded).
+///
+/// Keys that are not used for a while are freed by [`age`](Self::age), so that an idle connection has its session alone.
 pub struct KeyCache {
     entries: Vec<Option<Entry>>,
     mask: usize,
+    /// The place that `age` visits next.
+    hand: usize,
     /// Keys expanded so far.
     pub expanded: u64,
 }
@@ -58,6 +64,7 @@ impl KeyCache {
         Self {
             entries: Vec::new(),
             mask: places.max(2) - 1,
+            hand: 0,
             expanded: 0,
         }
     }
@@ -86,7 +93,25 @@ impl KeyCache {
         if !is_there {
             self.expand(place, owner, direction, suite, half)?;
         }
-        self.entries[place].as_ref().map(|entry| &entry.key)
+        self.entries[place].as_mut().map(|entry| {
+            entry.used = true;
+            &entry.key
+        })
+    }
+
+    /// Visits the next `1 / part` of the places, and at least one: a key that was not used since the visit before is freed.
+    pub fn age(&mut self, part: usize) {
+        if self.entries.is_empty() {
+            return;
+        }
+        for _ in 0..self.entries.len().div_ceil(part.max(1)) {
+            self.hand = (self.hand + 1) % self.entries.len();
+            let place = &mut self.entries[self.hand];
+            match place {
+                Some(entry) if entry.used => entry.used = false,
+                _ => *place = None,
+            }
+        }
     }
 
     #[cold]
@@ -106,6 +131,7 @@ impl KeyCache {
         self.entries[place] = Some(Entry {
             owner,
             direction,
+            used: true,
             key,
         });
         Some(())
@@ -177,5 +203,30 @@ mod tests {
             generation: 0,
         });
         assert_eq!(cache.len(), 6);
+    }
+
+    #[test]
+    fn keys_that_are_not_used_are_freed_and_the_others_stay() {
+        let half = Half::from_secret(Suite::Aes128Gcm, &[1; 32], 0).expect("32 bytes");
+        let mut cache = KeyCache::new(64);
+        let get = |cache: &mut KeyCache, index| {
+            let owner = KeyOwner {
+                index,
+                generation: 0,
+            };
+            let key = cache.get(owner, Direction::Send, Suite::Aes128Gcm, &half);
+            assert!(key.is_some());
+        };
+        (0..32).for_each(|index| get(&mut cache, index));
+        for round in 0..5 {
+            (0..4).for_each(|index| get(&mut cache, index));
+            (0..8).for_each(|_| cache.age(8));
+            assert_eq!(cache.len(), if round == 0 { 32 } else { 4 });
+        }
+        assert_eq!(cache.expanded, 32);
+        (0..16).for_each(|_| cache.age(8));
+        assert!(cache.is_empty());
+        get(&mut cache, 31);
+        assert_eq!((cache.len(), cache.expanded), (1, 33));
     }
 }

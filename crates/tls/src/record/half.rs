@@ -14,7 +14,7 @@ pub(super) const HALF: usize = SECRET + KEY + IV + 8;
 
 /// The keys of one direction: the traffic secret (TLS 1.3), what follows from it, and the number of the next record.
 ///
-/// It is plain bytes, which are overwritten when it is dropped. The expanded key that an AEAD works with is made from it and lives
+/// It is plain bytes, which are overwritten when it is dropped. The expanded key that an AEAD works with is made from it and is
 /// in a [`KeyCache`](super::KeyCache).
 #[derive(Clone)]
 pub struct Half {

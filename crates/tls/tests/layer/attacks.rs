@@ -156,6 +156,36 @@ fn a_key_that_is_used_up_by_published_messages_ends_the_connection() {
     assert!(publish(&mut world).is_err());
 }
 
+/// The answer to a renegotiation is a warning (RFC 5246 §7.2.2), which no end of a stream replaces.
+#[test]
+fn a_client_that_wants_to_renegotiate_receives_a_warning_and_an_orderly_end() {
+    use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+    let suite = rustls::crypto::aws_lc_rs::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
+    let mut world = serving(TlsOptions::default());
+    let (id, mut peer) = dial(&mut world, common::client(Some(suite)));
+    let session = world.io().layer().session(id).unwrap();
+    let (exported, seq) = (session.export().unwrap(), session.numbers().0);
+    // The receiving half: 4 bytes before it, then secret, key, IV.
+    let half = &exported[4..];
+    let explicit = [9; 8];
+    let nonce = [&half[80..84], &explicit].concat().try_into().unwrap();
+    let mut sealed = vec![1, 0, 0, 0];
+    let aad = [&seq.to_be_bytes()[..], &[22, 3, 3, 0, 4]].concat();
+    LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &half[48..64]).unwrap())
+        .seal_in_place_append_tag(
+            Nonce::assume_unique_for_key(nonce),
+            Aad::from(aad),
+            &mut sealed,
+        )
+        .unwrap();
+    let header = [22, 3, 3, 0, explicit.len() as u8 + sealed.len() as u8];
+    let record = [&header[..], &explicit, &sealed].concat();
+    world.io().below().deliver(id, &record);
+    pump(&mut world, id, &mut peer).unwrap();
+    assert!(peer.process_new_packets().unwrap().peer_has_closed());
+    assert_eq!(stats(&mut world).renegotiations_refused, 1);
+}
+
 #[test]
 fn silent_connections_make_room_for_one_that_comes() {
     let mut world = serving(TlsOptions::default().handshakes(3));
@@ -273,7 +303,7 @@ fn a_connection_that_waits_for_memory_does_not_keep_the_lcore_busy() {
 }
 
 /// A server that verifies clients and has tickets, and a client with a certificate.
-fn mutual(suite: rustls::SupportedCipherSuite) -> (ServerConfig, ClientConfig) {
+pub(super) fn mutual(suite: rustls::SupportedCipherSuite) -> (ServerConfig, ClientConfig) {
     let pair = rcgen::generate_simple_self_signed(vec!["client.example".to_owned()]).unwrap();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(pair.cert.der().clone()).unwrap();

@@ -44,6 +44,8 @@ struct Both {
     /// What is wrong with clients whose sessions are resumed, and how often that was asked.
     invalid: Option<rustls::CertificateError>,
     asked: Arc<std::sync::atomic::AtomicUsize>,
+    /// Whether the sessions of clients are not kept.
+    forgets: bool,
 }
 
 impl Configs for Both {
@@ -52,6 +54,9 @@ impl Configs for Both {
     }
     fn client(&mut self, _: &Endpoint) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
         Some((self.client.clone()?, common::name()))
+    }
+    fn keeps_sessions(&self) -> bool {
+        !self.forgets
     }
     fn verify_resumed(&mut self, chain: &[CertificateDer<'static>]) -> Result<(), Error> {
         assert!(!chain.is_empty());
@@ -497,17 +502,28 @@ fn content_that_comes_with_the_end_of_the_handshake_is_presented() {
 
 #[test]
 fn a_client_connects_resumes_and_sends() {
+    connects(false, [0, 1, 2]);
+}
+
+#[test]
+fn a_client_that_keeps_no_sessions_connects_and_sends() {
+    connects(true, [0, 0, 0]);
+}
+
+/// Connections of a client to one server, after each of which so many sessions have been resumed.
+fn connects(forgets: bool, expected: [u64; 3]) {
     let mut server = common::server(None);
     server.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().unwrap();
     let server = Arc::new(server);
     let client = Some(Arc::new(common::client(None)));
     let configs = Both {
         client,
+        forgets,
         ..Both::default()
     };
     let mut world = world(TlsOptions::default(), configs);
     let to: Endpoint = Endpoint::Tcp("192.0.2.1:443".parse().unwrap());
-    for resumed in [0, 1, 2] {
+    for resumed in expected {
         let id = world.io().connect(&to).unwrap();
         world.io().below().connect_outcome(id, Ok(()));
         let mut peer = ServerConnection::new(Arc::clone(&server)).unwrap();
@@ -565,6 +581,37 @@ fn a_connect_fails_if_the_server_has_another_name_or_ends() {
     world.turns(2);
     assert!(world.has(&Note::Connect(id, Err(ErrorKind::UnexpectedEof))));
     assert_eq!(stats(&mut world).handshakes_open, 0);
+}
+
+/// With TLS 1.3 a client has completed its handshake before the server examines its certificate.
+#[test]
+fn the_alert_of_a_server_that_refuses_a_client_is_known_until_the_connection_is_closed() {
+    let suite = common::suites()[0];
+    let (server, _) = attacks::mutual(suite);
+    let configs = Both {
+        client: Some(Arc::new(common::client(Some(suite)))),
+        ..Both::default()
+    };
+    let mut world = world(TlsOptions::default(), configs);
+    let to: Endpoint = Endpoint::Tcp("192.0.2.1:443".parse().unwrap());
+    let id = world.io().connect(&to).unwrap();
+    world.io().below().connect_outcome(id, Ok(()));
+    let mut peer = ServerConnection::new(Arc::new(server)).unwrap();
+    pump(&mut world, id, &mut peer).unwrap_err();
+    assert!(world.has(&Note::Connect(id, Ok(()))));
+    assert!(world.io().failure(id).is_none());
+    let mut alert = Vec::new();
+    while peer.wants_write() {
+        peer.write_tls(&mut alert).unwrap();
+    }
+    world.io().below().deliver(id, &alert);
+    world.turns(3);
+    assert!(closed(&world, id, ErrorKind::ConnectionAborted));
+    assert_eq!(
+        world.script.failures,
+        ["received fatal alert: CertificateRequired"]
+    );
+    assert!(world.io().failure(id).is_none());
 }
 
 #[test]

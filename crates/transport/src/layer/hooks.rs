@@ -281,6 +281,11 @@ pub trait Layer: Sized {
         below.tls_resumed(id)
     }
 
+    /// See [`Connections::failure`].
+    fn failure<C: Connections>(&self, below: &C, id: ConnId) -> Option<io::Error> {
+        below.failure(id)
+    }
+
     /// See [`Connections::certificate`].
     #[inline]
     fn certificate<'a, C: Connections>(&'a self, below: &'a C, id: ConnId) -> Option<&'a [u8]> {
@@ -417,6 +422,10 @@ macro_rules! connections_through_the_layer {
             fn tls_resumed(&self, id: ConnId) -> Option<bool> {
                 let (layer, below) = self.parts();
                 layer.tls_resumed(below, id)
+            }
+            fn failure(&self, id: ConnId) -> Option<io::Error> {
+                let (layer, below) = self.parts();
+                layer.failure(below, id)
             }
             #[inline]
             fn certificate(&self, id: ConnId) -> Option<&[u8]> {

@@ -50,9 +50,9 @@
 //! [`on_end`](Layer::on_end) waits until such plaintext has been presented. A FIN without a `close_notify` before it is a
 //! truncation (RFC 8446 §6.1) and is reported as an error, not as an end.
 //!
-//! **Sending.** [`send_space`](Layer::send_space) reserves the record header in the space of the transport below and lends
-//! what follows it, less the room for the tag. [`commit`](Layer::commit) writes the header, seals in place and commits
-//! header, ciphertext and tag below. So plaintext is written once, in the memory that it is sent from.
+//! **Sending.** [`send_space`](Layer::send_space) lends space in an open record of the connection, and [`commit`](Layer::commit)
+//! adds to its content, so that the replies of a turn share a record. The record is sealed from there into the space of the
+//! transport below when it is full, when something else has to follow it, or in the next flush.
 //! [`send_room`](Layer::send_room) subtracts the overhead of the records, and the engine never leaves half a frame.
 //! [`send_shared`](Layer::send_shared) has to copy: a payload that many connections share is sealed for each of them into
 //! space below. A droppable payload stays in the layer's state until [`flush`](Layer::flush), so that

@@ -17,6 +17,8 @@ pub struct Setup {
     pub rx_buffer: usize,
     pub send_queue: usize,
     pub max_connections: usize,
+    /// Send chunks of the scripted fake.
+    pub tx_chunks: usize,
     /// Small kernel buffers, or a small window.
     pub tiny: bool,
 }
@@ -27,6 +29,7 @@ impl Default for Setup {
             rx_buffer: 64 << 10,
             send_queue: 16 << 20,
             max_connections: 64,
+            tx_chunks: 4096,
             tiny: false,
         }
     }
@@ -105,6 +108,8 @@ pub struct Script {
     /// Connections that are blocked, and the calls of `on_blocked`.
     blocked: HashSet<ConnId>,
     pub blocked_calls: usize,
+    /// What `failure` said of connections that were closed.
+    pub failures: Vec<String>,
     /// Open connections, and whether each has received `on_end`.
     open: HashMap<ConnId, bool>,
 }
@@ -151,6 +156,7 @@ impl Script {
             held: false,
             blocked: HashSet::new(),
             blocked_calls: 0,
+            failures: Vec::new(),
             open: HashMap::new(),
         }
     }
@@ -242,6 +248,8 @@ impl Driver for Script {
         assert!(self.open.remove(&id).is_some(), "{id} is not open");
         self.blocked.remove(&id);
         assert_eq!(io.send_room(id), 0);
+        self.failures
+            .extend(io.failure(id).map(|error| error.to_string()));
         self.log.push(Note::Closed(id, why));
     }
 }
