@@ -1,6 +1,8 @@
 //! What an attacker, or a busy lcore, does to handshakes, records and ends.
 
+use super::suite::world::Harness;
 use super::*;
+use hioload_lcore::Time;
 
 /// The bytes that a client sends to end its handshake, with `messages` records of one byte behind it. `answer` has the server answer the
 /// first ones.
@@ -267,38 +269,72 @@ fn a_connection_without_a_byte_is_no_failed_handshake() {
     assert_eq!(stats(&mut world).handshake_failures, 1);
 }
 
+/// A turn at `now`, and the time that the lcore may sleep after it.
+fn turn_at(world: &mut Tested, now: Time) -> Option<Duration> {
+    let io = world.net.io();
+    io.dispatch(&mut world.script, world.budget, now);
+    io.flush(&mut world.script);
+    io.wait(None).unwrap();
+    io.below().last_wait().unwrap()
+}
+
 /// A pool without chunks: what waits for one does not keep the lcore awake, and is sent when there is one again.
 #[test]
 fn a_connection_that_waits_for_memory_does_not_keep_the_lcore_busy() {
+    const RETRY: Duration = Duration::from_millis(1);
     let configs = Both {
         server: Some(Arc::new(common::server(None))),
         ..Both::default()
     };
     let setup = Setup {
         tiny: true,
+        tx_chunks: 64,
         ..Setup::default()
     };
     let mut world = world_of(TlsOptions::default(), configs, setup);
     let (waiting, mut peer) = dial(&mut world, common::client(None));
-    let (hungry, mut other) = dial(&mut world, common::client(None));
-    world.io().below().set_window(hungry, 0);
+    let others: Vec<ConnId> = (0..32).map(|_| world.dial().1).collect();
     let payload = hioload_mem::Shared::from(vec![7; 1500]).local();
     world.io().send_shared(waiting, payload, false).unwrap();
-    while world.io().send_room(hungry) >= 100 {
-        write(world.io(), hungry, &[1; 100]);
+    // All chunks are theirs.
+    let below = world.io().below();
+    for id in &others {
+        below.set_window(*id, 0);
+        while let Ok(space) = below.send_space(*id, 1) {
+            let n = space.len();
+            below.commit(*id, n);
+        }
     }
+    assert_eq!(below.send_room(waiting), 0);
     world.io().finish(waiting);
-    world.turn();
+    let mut now = world.clock.tick();
+    turn_at(&mut world, now);
+    eprintln!(
+        "DEBUG {} {} {}",
+        world.io().queued(waiting),
+        world.io().below().peek_sent(waiting).len(),
+        world.io().below().is_blocked(waiting)
+    );
     for _ in 0..5 {
-        world.turn();
-        let waited = world.io().below().last_wait();
-        assert_ne!(waited, Some(Some(Duration::ZERO)));
+        now = now + RETRY;
+        eprintln!(
+            "DEBUG {} {} {}",
+            world.io().queued(waiting),
+            world.io().below().peek_sent(waiting).len(),
+            world.io().below().is_blocked(waiting)
+        );
+        assert_eq!(turn_at(&mut world, now), Some(RETRY));
+        assert!(world.io().below().peek_sent(waiting).is_empty());
+        assert_eq!(world.io().queued(waiting), 1500, "it waits");
     }
-    world.io().below().set_window(hungry, usize::MAX);
-    pump(&mut world, hungry, &mut other).unwrap();
-    world.until("the payload is sent", |world| {
-        world.io().below().finished(waiting)
-    });
+    for id in others {
+        world.io().abort(id);
+    }
+    for _ in 0..50 {
+        now = now + RETRY;
+        turn_at(&mut world, now);
+    }
+    assert!(world.io().below().finished(waiting));
     assert_eq!(pump(&mut world, waiting, &mut peer).unwrap(), [7; 1500]);
 }
 
