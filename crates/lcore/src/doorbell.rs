@@ -190,8 +190,8 @@ mod loom_tests {
     #[test]
     fn loom_no_wakeup_is_lost_when_two_ring_at_once() {
         let mut model = loom::model::Builder::new();
-        // Without a bound this takes minutes. Without either fence the test fails at a bound of two.
-        model.preemption_bound = Some(3);
+        // Without a bound this takes minutes. A bound of two finds the absence of either fence.
+        model.preemption_bound = Some(2);
         model.check(|| {
             let lcore = Lcore::new(2);
             let pushers: Vec<_> = (0..2)

@@ -68,8 +68,8 @@ pub struct PoolStats {
 /// The free list is outside the buffers, and is touched only as far. [`Pool::trim`] returns the memory of a peak to the system.
 ///
 /// Buffers are **not cleared** between uses: the bytes of the last owner are still there. They are never uninitialised, since
-/// fresh and trimmed ones are zero, and a buffer never leaves its lcore. But a caller that sends from a buffer must send only bytes that it
-/// wrote.
+/// fresh and trimmed ones are zero, and a buffer never leaves its lcore. But a caller that sends from a buffer must send only bytes
+/// that it wrote.
 #[derive(Clone)]
 pub struct Pool(Rc<Inner>);
 

@@ -39,6 +39,30 @@ fn an_old_id_is_stale_and_slots_may_be_used_in_any_order() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn an_idle_table_returns_the_memory_of_a_peak_step_by_step_and_then_sleeps() {
+    let pool = Pool::new(&PoolOptions::new(400, 4096)).unwrap();
+    let mut table: Table<u32> = Table::new(Vec::new(), pool, 4096);
+    assert_eq!(table.until_trim(None), None);
+    drop(
+        (0..400)
+            .map_while(|_| table.pool().get())
+            .collect::<Vec<_>>(),
+    );
+    let (mut now, mut steps) = (Time::ZERO, 0);
+    while let Some(wait) = table.until_trim(None) {
+        assert_eq!(wait, TRIM_INTERVAL);
+        let soon = Duration::from_millis(1);
+        assert_eq!(table.until_trim(Some(soon)), Some(soon));
+        table.trim(now);
+        now += wait;
+        steps += 1;
+    }
+    // The first step begins the time in which they are free, and the last 64 stay.
+    assert_eq!(steps, 1 + (400_usize - 64).div_ceil(TRIMMED));
+}
+
+#[test]
 fn numbers_are_dense_reused_and_bounded() {
     let mut numbers = Numbers::new(2);
     assert_eq!((numbers.take(), numbers.take()), (Some(0), Some(1)));
