@@ -36,10 +36,10 @@ pub(super) fn issue(names: &[String], now: SystemTime) -> Result<Issued, Error> 
     let begin = now - Duration::from_secs(3600);
     let end = begin + Duration::from_secs(u64::from(DEV_DAYS) * 86_400);
     let machine = machine();
-    let (ca, issuer) = authority(&machine, begin, end).map_err(wrong)?;
+    let (ca, issuer) = authority(&machine, begin, end).map_err(|why| wrong(&why))?;
     let params = leaf(names, machine, begin, end)?;
-    let key = KeyPair::generate().map_err(wrong)?;
-    let certificate = params.signed_by(&key, &issuer).map_err(wrong)?;
+    let key = KeyPair::generate().map_err(|why| wrong(&why))?;
+    let certificate = params.signed_by(&key, &issuer).map_err(|why| wrong(&why))?;
     Ok(Issued {
         ca: ca.pem(),
         certificate: certificate.pem(),
@@ -47,7 +47,7 @@ pub(super) fn issue(names: &[String], now: SystemTime) -> Result<Issued, Error> 
     })
 }
 
-fn wrong(why: rcgen::Error) -> Error {
+fn wrong(why: &rcgen::Error) -> Error {
     Error::new(format!("cannot make a certificate: {why}"))
 }
 

@@ -316,7 +316,7 @@ fn a_connection_that_waits_for_memory_does_not_keep_the_lcore_busy() {
         world.io().below().is_blocked(waiting)
     );
     for _ in 0..5 {
-        now = now + RETRY;
+        now += RETRY;
         eprintln!(
             "DEBUG {} {} {}",
             world.io().queued(waiting),
@@ -331,7 +331,7 @@ fn a_connection_that_waits_for_memory_does_not_keep_the_lcore_busy() {
         world.io().abort(id);
     }
     for _ in 0..50 {
-        now = now + RETRY;
+        now += RETRY;
         turn_at(&mut world, now);
     }
     assert!(world.io().below().finished(waiting));
