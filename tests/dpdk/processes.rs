@@ -16,10 +16,10 @@ fn serve_and_connect_over_memif() {
     let socket = Socket::new("memif");
     let server = Server::start(&memif("server", &socket), &[]);
     let client = memif("client", &socket);
-    echoes(&client, "--count 5000 --in-flight 16");
+    echoes(&client, "--count 2000 --in-flight 16");
     echoes_v6(&client, "--count 500 --size 1400");
-    // 40 MB each way.
-    echoes(&client, "--count 40 --size 1000000 --in-flight 4");
+    // 12 MB each way.
+    echoes(&client, "--count 12 --size 1000000 --in-flight 4");
     let log = server.stop();
     assert!(
         log.contains("net_memif0 (net_memif): mtu 1500, 1 queue, checksums in software"),
@@ -41,9 +41,9 @@ fn over_vhost_with_checksums_left_to_the_devices() {
     let socket = Socket::new("vhost");
     let server = Server::start(&vhost(&socket), &[]);
     let client = virtio(&socket);
-    echoes(&client, "--count 5000 --in-flight 16");
+    echoes(&client, "--count 2000 --in-flight 16");
     echoes_v6(&client, "--count 500 --size 1400 --text --deflate");
-    echoes(&client, "--count 40 --size 1000000 --in-flight 4");
+    echoes(&client, "--count 12 --size 1000000 --in-flight 4");
     let log = server.stop();
     assert!(log.contains("checksums by the device"), "{log}");
 }

@@ -22,7 +22,7 @@ SIGNS = {
 
 
 @case("attacks beside a load, from addresses of the load and of a pool: every echo is right, with them and without",
-      ci=lambda variants: just()(variants) + just("skb", family="v6")(variants), all=one_mtu())
+      ci=just(), all=one_mtu())
 def attack(variant, folder):
     with Lab(variant, folder) as lab:
         lab.serve()

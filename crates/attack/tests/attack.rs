@@ -11,11 +11,14 @@ use range::{Lab, Setup};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Setups for attacks that take seconds: with longer turns, over both address families.
-fn slowly(plan: &'static str) -> [Setup; 2] {
-    let [four, six, ..] = everywhere(plan);
+/// The setup for an attack that takes seconds: with longer turns.
+fn slowly(plan: &'static str, v6: bool) -> Setup {
     let turn = Duration::from_millis(2);
-    [Setup { turn, ..four }, Setup { turn, ..six }]
+    Setup {
+        turn,
+        v6,
+        ..Setup::new(plan)
+    }
 }
 
 /// Runs an attack for `time` beside an open load, and checks that the load is not affected.
@@ -122,51 +125,50 @@ fn overlapping_segments_are_reassembled() {
 
 #[test]
 fn clients_that_do_not_read_cost_bounded_memory() {
-    for setup in slowly("zero-window,connections=32+slow-reader,connections=32,interval=20ms") {
-        let mut lab = survives(&setup, 5 * SECOND);
-        let counters = lab.counters();
-        assert!(counters.get(AttackKind::ZeroWindow, Count::Upgraded) >= 32);
-        assert!(counters.get(AttackKind::SlowReader, Count::Upgraded) >= 32);
-        assert_eq!(counters.get(AttackKind::SlowReader, Count::Wrong), 0);
-        // Both windows of each connection, and the send queue of the server.
-        let stats = lab.server_stats();
-        assert!(
-            stats.ring_bytes <= (64 + range::TALKERS) * 2 * (64 << 10),
-            "{stats:?}"
-        );
-        // The attack resets its connections at the end.
-        assert_eq!(stats.flows, range::TALKERS);
-    }
+    let setup = slowly(
+        "zero-window,connections=32+slow-reader,connections=32,interval=20ms",
+        false,
+    );
+    let mut lab = survives(&setup, 5 * SECOND);
+    let counters = lab.counters();
+    assert!(counters.get(AttackKind::ZeroWindow, Count::Upgraded) >= 32);
+    assert!(counters.get(AttackKind::SlowReader, Count::Upgraded) >= 32);
+    assert_eq!(counters.get(AttackKind::SlowReader, Count::Wrong), 0);
+    // Both windows of each connection, and the send queue of the server.
+    let stats = lab.server_stats();
+    assert!(
+        stats.ring_bytes <= (64 + range::TALKERS) * 2 * (64 << 10),
+        "{stats:?}"
+    );
+    // The attack resets its connections at the end.
+    assert_eq!(stats.flows, range::TALKERS);
 }
 
 #[test]
 fn handshakes_that_never_end_time_out() {
-    for setup in slowly("slow-handshake,connections=30,interval=500ms") {
-        let mut setup = setup;
-        setup.limits.handshake_timeout = 2 * SECOND;
-        let mut lab = survives(&setup, 6 * SECOND);
-        let counters = lab.counters();
-        let get = |count| counters.get(AttackKind::SlowHandshake, count);
-        assert!(get(Count::Http408) >= 20, "trickling clients");
-        assert!(get(Count::Closed) >= 40, "and silent clients");
-        assert!(get(Count::SynAck) >= 30);
-        assert_eq!(get(Count::Upgraded), 0);
-        lab.pass(15 * SECOND);
-        assert_eq!(lab.server_stats().half_open, 0);
-    }
+    let mut setup = slowly("slow-handshake,connections=30,interval=500ms", true);
+    setup.limits.handshake_timeout = 2 * SECOND;
+    let mut lab = survives(&setup, 6 * SECOND);
+    let counters = lab.counters();
+    let get = |count| counters.get(AttackKind::SlowHandshake, count);
+    assert!(get(Count::Http408) >= 20, "trickling clients");
+    assert!(get(Count::Closed) >= 40, "and silent clients");
+    assert!(get(Count::SynAck) >= 30);
+    assert_eq!(get(Count::Upgraded), 0);
+    lab.pass(15 * SECOND);
+    assert_eq!(lab.server_stats().half_open, 0);
 }
 
 #[test]
 fn broken_frames_and_requests_get_their_codes() {
-    for setup in slowly("bad-frames,rate=50k,connections=16") {
-        let lab = survives(&setup, 6 * SECOND);
-        let counters = lab.counters();
-        let get = |count| counters.get(AttackKind::BadFrames, count);
-        assert!(get(Count::Close1002) > 100);
-        assert!(get(Count::Close1007) > 10);
-        assert!(get(Count::Http400) > 10);
-        assert!(get(Count::Http431) > 10);
-    }
+    let setup = slowly("bad-frames,rate=50k,connections=16", true);
+    let lab = survives(&setup, 6 * SECOND);
+    let counters = lab.counters();
+    let get = |count| counters.get(AttackKind::BadFrames, count);
+    assert!(get(Count::Close1002) > 100);
+    assert!(get(Count::Close1007) > 10);
+    assert!(get(Count::Http400) > 10);
+    assert!(get(Count::Http431) > 10);
 }
 
 #[test]

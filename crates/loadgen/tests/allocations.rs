@@ -19,7 +19,7 @@ fn exchanged(job: Job) -> (u64, u64) {
     lab.turns(Duration::from_millis(300));
     lab.report();
     let mut count = 0;
-    for _ in 0..1000 {
+    for _ in 0..250 {
         count += lab.counted_turn(allocations);
     }
     lab.report();
@@ -41,7 +41,7 @@ fn a_message_costs_no_allocation() {
         job.fragments = fragments;
         job.rate = (scenario == Scenario::Rate).then_some(20_000.0);
         let (count, done) = exchanged(job);
-        assert!(done > 500, "{scenario} {sizes}: {done}");
+        assert!(done > 100, "{scenario} {sizes}: {done}");
         assert_eq!(count, 0, "{scenario} {sizes}, for {done} messages");
     }
 }
