@@ -36,15 +36,11 @@ fn survives(setup: &Setup, time: Duration) -> Lab {
     lab
 }
 
-/// IPv4, IPv6, in a VLAN, and from a pool.
-fn everywhere(plan: &'static str) -> [Setup; 4] {
+/// IPv6 in a VLAN, and IPv4 from a pool of addresses. Without either: [`slowly`].
+fn everywhere(plan: &'static str) -> [Setup; 2] {
     [
-        Setup::new(plan),
         Setup {
             v6: true,
-            ..Setup::new(plan)
-        },
-        Setup {
             vlan: Some(77),
             ..Setup::new(plan)
         },

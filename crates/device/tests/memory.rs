@@ -162,6 +162,23 @@ fn two_threads_that_sleep_whenever_they_can_lose_no_frame() {
 }
 
 #[test]
+fn a_chunk_that_comes_between_the_failed_alloc_and_the_sleep_ends_the_sleep() {
+    let mut pair = Pair::new(&PairOptions::default().chunks(1).ring(1));
+    let mut burst = Burst::new();
+    for receives in [false, true] {
+        assert_eq!(send(&mut pair.a, &mut burst, 0, 2), 1, "there is one chunk");
+        assert_eq!(pair.a.tx_burst(&mut burst), 1);
+        assert_eq!(pair.b.rx_burst(&mut burst), 1);
+        burst.clear();
+        pair.b.settle();
+        if receives {
+            pair.a.rx_burst(&mut burst); // it takes the chunk
+        }
+        pair.a.wait(None).expect("it returns");
+    }
+}
+
+#[test]
 fn two_threads_echo_frames_to_each_other() {
     let (a, b) = pair(&PairOptions::default().chunks(256)).expect("a pair");
     let stop = Arc::new(AtomicBool::new(false));

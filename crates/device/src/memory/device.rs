@@ -117,8 +117,9 @@ impl MemoryDevice {
         self.gone_reported |= gone;
         // Acquire, pairs with the release in `waker`.
         let woken = self.rings.own.woken.swap(false, Ordering::Acquire);
-        let supplied =
-            (alloc_failed && !self.rings.returned.is_empty()) || (full && !self.rings.tx.is_full());
+        // A chunk that was returned since `alloc` failed may be in the pool already, where no wake-up follows for it.
+        let chunks = self.pool.available() > 0 || !self.rings.returned.is_empty();
+        let supplied = (alloc_failed && chunks) || (full && !self.rings.tx.is_full());
         self.rings.rx.is_empty() && !woken && !supplied && !just_gone
     }
 }
