@@ -63,7 +63,10 @@ impl Layer for Tls {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        let at = self.first_time()?;
+        let at = [self.first_time(), self.keys_due()]
+            .into_iter()
+            .flatten()
+            .min()?;
         Some(at.saturating_sub(self.now))
     }
 

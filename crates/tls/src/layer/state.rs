@@ -23,10 +23,12 @@ const KEEP: usize = 18 << 10;
 /// Recycled buffers.
 const SPARE: usize = 64;
 
-/// The cached keys are visited in this many parts, of which one is due after this time. So a key that is not used for 10 s is freed
-/// within the next 10 s of an lcore that is awake.
+/// The cached keys are visited in this many parts, each of which is due after this time. So a key that is not used for 10 s is freed
+/// within the next 10 s.
 const AGE_PARTS: usize = 1000;
 const AGE_EVERY: Duration = Duration::from_millis(10);
+/// Parts that one turn visits at most, and for which an lcore without other work wakes up while there are keys.
+const AGE_AT_ONCE: u32 = 10;
 
 /// The TLS layer of one lcore.
 pub struct Tls {
@@ -169,12 +171,23 @@ impl Tls {
         }
     }
 
-    /// Frees keys that connections do not use any more. An lcore that sleeps does not wake up for that.
+    /// Frees keys that connections do not use any more.
     pub(super) fn age_keys(&mut self) {
-        if self.now >= self.keys_age_at {
-            self.keys_age_at = self.now + AGE_EVERY;
+        if self.now < self.keys_age_at {
+            return;
+        }
+        let late = self.now.saturating_sub(self.keys_age_at);
+        let due = late.as_millis() / AGE_EVERY.as_millis() + 1;
+        for _ in 0..due.min(AGE_AT_ONCE.into()) {
             self.keys.age(AGE_PARTS);
         }
+        self.keys_age_at = self.now + AGE_EVERY;
+    }
+
+    /// When keys have to be visited at the latest; `None` if there are none. Lcores that have a turn for another reason visit them
+    /// more often.
+    pub(super) fn keys_due(&self) -> Option<Time> {
+        (!self.keys.is_empty()).then(|| self.keys_age_at + AGE_EVERY * (AGE_AT_ONCE - 1))
     }
 
     /// The bounds, to change them. The size of the key cache is that of the start.

@@ -44,6 +44,8 @@ pub struct KeyCache {
     mask: usize,
     /// The place that `age` visits next.
     hand: usize,
+    /// Keys that it holds.
+    held: usize,
     /// Keys expanded so far.
     pub expanded: u64,
 }
@@ -65,6 +67,7 @@ impl KeyCache {
             entries: Vec::new(),
             mask: places.max(2) - 1,
             hand: 0,
+            held: 0,
             expanded: 0,
         }
     }
@@ -101,15 +104,16 @@ impl KeyCache {
 
     /// Visits the next `1 / part` of the places, and at least one: a key that was not used since the visit before is freed.
     pub fn age(&mut self, part: usize) {
-        if self.entries.is_empty() {
-            return;
-        }
-        for _ in 0..self.entries.len().div_ceil(part.max(1)) {
-            self.hand = (self.hand + 1) % self.entries.len();
-            let place = &mut self.entries[self.hand];
-            match place {
-                Some(entry) if entry.used => entry.used = false,
-                _ => *place = None,
+        for _ in 0..self.places().div_ceil(part.max(1)) {
+            self.hand = (self.hand + 1) & self.mask;
+            // The places that no connection had so far are visited too, so that a round takes as long with few as with many.
+            match self.entries.get_mut(self.hand) {
+                Some(Some(entry)) if entry.used => entry.used = false,
+                Some(place @ Some(_)) => {
+                    *place = None;
+                    self.held -= 1;
+                }
+                _ => {}
             }
         }
     }
@@ -128,12 +132,13 @@ impl KeyCache {
         }
         self.expanded += 1;
         let key = half.expand(suite)?;
-        self.entries[place] = Some(Entry {
+        let before = self.entries[place].replace(Entry {
             owner,
             direction,
             used: true,
             key,
         });
+        self.held += usize::from(before.is_none());
         Some(())
     }
 
@@ -141,7 +146,9 @@ impl KeyCache {
     pub(super) fn forget(&mut self, owner: KeyOwner, direction: Direction) {
         let place = self.place(owner, direction);
         if let Some(entry) = self.entries.get_mut(place) {
-            entry.take_if(|entry| entry.owner == owner && entry.direction == direction);
+            let removed =
+                entry.take_if(|entry| entry.owner == owner && entry.direction == direction);
+            self.held -= usize::from(removed.is_some());
         }
     }
 
@@ -154,7 +161,7 @@ impl KeyCache {
     /// Keys that it holds.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.iter().flatten().count()
+        self.held
     }
 
     /// Whether it holds none.

@@ -270,7 +270,7 @@ fn a_connection_without_a_byte_is_no_failed_handshake() {
 }
 
 /// A turn at `now`, and the time that the lcore may sleep after it.
-fn turn_at(world: &mut Tested, now: Time) -> Option<Duration> {
+pub(super) fn turn_at(world: &mut Tested, now: Time) -> Option<Duration> {
     let io = world.net.io();
     io.dispatch(&mut world.script, world.budget, now);
     io.flush(&mut world.script);
@@ -309,20 +309,8 @@ fn a_connection_that_waits_for_memory_does_not_keep_the_lcore_busy() {
     world.io().finish(waiting);
     let mut now = world.clock.tick();
     turn_at(&mut world, now);
-    eprintln!(
-        "DEBUG {} {} {}",
-        world.io().queued(waiting),
-        world.io().below().peek_sent(waiting).len(),
-        world.io().below().is_blocked(waiting)
-    );
     for _ in 0..5 {
         now += RETRY;
-        eprintln!(
-            "DEBUG {} {} {}",
-            world.io().queued(waiting),
-            world.io().below().peek_sent(waiting).len(),
-            world.io().below().is_blocked(waiting)
-        );
         assert_eq!(turn_at(&mut world, now), Some(RETRY));
         assert!(world.io().below().peek_sent(waiting).is_empty());
         assert_eq!(world.io().queued(waiting), 1500, "it waits");

@@ -365,6 +365,32 @@ fn replies_of_a_turn_share_a_record_and_whole_records_are_opened_in_place() {
     assert_eq!(after.keys_expanded, 2);
 }
 
+/// An lcore without other work wakes up for it ten times a second, for twice the ten seconds that a key may be unused, and then no more.
+#[test]
+fn a_silent_connection_keeps_no_expanded_key() {
+    let mut world = serving(TlsOptions::default());
+    world.script.on_data = Box::new(echo_all);
+    let (id, mut peer) = dial(&mut world, common::client(None));
+    peer.writer().write_all(b"once").unwrap();
+    assert_eq!(pump(&mut world, id, &mut peer).unwrap(), b"once");
+    assert_eq!(stats(&mut world).keys_expanded, 2);
+    let began = world.clock.tick();
+    let (mut now, mut wakes) = (began, 0);
+    while let Some(sleep) = attacks::turn_at(&mut world, now) {
+        now += sleep;
+        wakes += 1;
+        assert!(
+            wakes <= 210,
+            "still awake after {:?}",
+            now.saturating_sub(began)
+        );
+    }
+    assert!(wakes > 100, "freed after {:?}", now.saturating_sub(began));
+    peer.writer().write_all(b"again").unwrap();
+    assert_eq!(pump(&mut world, id, &mut peer).unwrap(), b"again");
+    assert_eq!(stats(&mut world).keys_expanded, 4);
+}
+
 #[test]
 fn records_are_short_while_a_connection_is_young() {
     let mut world = serving(TlsOptions::default());
