@@ -48,12 +48,13 @@
 //! | bound memory, time and rates | [`Limits`], [`Tunables`], [`Config`] |
 //! | open connections as a client | [`Connect`], [`LcoreContext::connect`] |
 //! | watch and stop a running server | [`Remote`], [`Totals`] |
+//! | speak TLS (wss://) | the module `tls` (feature, on by default) |
 //! | run without the kernel's TCP | the modules `af_xdp` and `dpdk` (features) |
 //! | use the protocol alone, without I/O | [`proto`] |
 //!
 //! # Features
 //!
-//! By default a server runs over sockets, on any system. `af-xdp` adds the module `af_xdp`; building it needs Debian's clang,
+//! By default a server runs over sockets, on any system, with TLS (`tls`) where it asks for it. `af-xdp` adds the module `af_xdp`; building it needs Debian's clang,
 //! libbpf-dev and linux-libc-dev. `dpdk` adds the module `dpdk`; building it needs libdpdk-dev, libclang-dev and pkg-config. Both need
 //! Linux.
 //!
@@ -91,6 +92,9 @@ pub mod testing {
         Client, HttpResponse, Network, Received, TcpState, Upgrade, Upstream,
     };
 }
+
+#[cfg(feature = "tls")]
+pub mod tls;
 
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
 pub mod af_xdp;

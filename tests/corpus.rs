@@ -177,6 +177,16 @@ fn control_corpus() {
     replay(place("control"));
 }
 
+#[test]
+fn tls_handshake_corpus() {
+    replay(place("tls_handshake"));
+}
+
+#[test]
+fn tls_records_corpus() {
+    replay(place("tls_records"));
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn redirect_corpus() {
@@ -271,6 +281,16 @@ fn topics_random() {
 #[test]
 fn control_random() {
     random(place("control"), 5000);
+}
+
+#[test]
+fn tls_handshake_random() {
+    random(place("tls_handshake"), 300);
+}
+
+#[test]
+fn tls_records_random() {
+    random(place("tls_records"), 5000);
 }
 
 #[cfg(target_os = "linux")]

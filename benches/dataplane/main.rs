@@ -8,6 +8,10 @@ mod packet;
 mod report;
 mod set_up;
 mod subscriptions;
+mod tls;
+mod tls_open;
+mod tls_records;
+mod tls_storm;
 mod world;
 
 use std::process::ExitCode;
@@ -25,11 +29,15 @@ use world::{Ack, Load, Order, World};
 #[derive(Parser)]
 #[command(name = "dataplane")]
 struct Args {
-    /// What to measure: echo, layer, in-place, open, scale, idle, subscriptions. All, if none is named.
+    /// What to measure: echo, layer, in-place, open, scale, idle, subscriptions, tls, tls-records,
+    /// tls-handshakes, tls-storm, tls-idle. All, if none is named.
     what: Vec<String>,
     /// Flows of the large case.
     #[arg(long, default_value_t = 1_000_000)]
     flows: u32,
+    /// Connections of tls-idle, each with a full handshake at both ends.
+    #[arg(long, default_value_t = 50_000)]
+    secured_flows: u32,
     /// Rounds of each cell.
     #[arg(long, default_value_t = 9)]
     rounds: usize,
@@ -57,6 +65,11 @@ fn main() -> ExitCode {
         "scale",
         "idle",
         "subscriptions",
+        "tls",
+        "tls-records",
+        "tls-handshakes",
+        "tls-storm",
+        "tls-idle",
     ];
     if let Some(unknown) = args
         .what
@@ -89,7 +102,16 @@ fn main() -> ExitCode {
         && run("open", &open)
         && run("scale", &scale)
         && run("idle", &idle)
-        && run("subscriptions", &|_| subscriptions::measure());
+        && run("subscriptions", &|_| subscriptions::measure())
+        && run("tls", &|args| tls::measure(args.rounds, args.messages))
+        && run("tls-records", &|args| tls_records::measure(args.rounds))
+        && run("tls-handshakes", &|args| {
+            tls_open::handshakes(args.rounds, args.messages)
+        })
+        && run("tls-storm", &|args| {
+            tls_storm::measure(args.rounds, args.messages)
+        })
+        && run("tls-idle", &|args| tls_open::idle(args.secured_flows));
     report::print(
         "data plane on a memory pair, one server lcore",
         &rows,

@@ -36,6 +36,7 @@ impl Row {
         }
     }
 
+    /// `least` of 0: no target.
     pub fn at_least(name: impl Into<String>, value: f64, unit: &'static str, least: f64) -> Self {
         let target = if least > 0.0 {
             Target::AtLeast(least)

@@ -8,7 +8,7 @@ use hioload_mem::{Pool, PoolOptions};
 use hioload_tcp::{Stack, StackConfig};
 use hioload_transport::Transport;
 use hioload_transport::bypass::{Bypass, BypassOptions};
-use hioload_transport::layer::{Layered, PassThrough};
+use hioload_transport::layer::{Layer, Layered, PassThrough};
 use std::time::Duration;
 
 use crate::client::{Client, Failure};
@@ -29,10 +29,18 @@ pub fn layered(
     flows: u32,
     ring_idle: Duration,
 ) -> Result<World<MemoryDevice, Layered<Bypass<MemoryDevice>, PassThrough>>, Failure> {
+    through(flows, ring_idle, PassThrough::new())
+}
+
+/// The same with any layer.
+#[allow(dead_code)]
+pub fn through<L: Layer>(
+    flows: u32,
+    ring_idle: Duration,
+    layer: L,
+) -> Result<World<MemoryDevice, Layered<Bypass<MemoryDevice>, L>>, Failure> {
     let (a, b) = joined()?;
-    build(a, b, flows, ring_idle, |io| {
-        Layered::new(io, PassThrough::new())
-    })
+    build(a, b, flows, ring_idle, |io| Layered::new(io, layer))
 }
 
 /// Neither end offers checksums: both are computed and verified, as on a NIC without offloads.

@@ -102,7 +102,8 @@ impl<D: Device, T: Transport> World<D, T> {
         &mut self.lcore
     }
 
-    fn turn(&mut self) -> Result<(), Failure> {
+    /// One turn of the server, which is timed.
+    pub fn turn(&mut self) -> Result<(), Failure> {
         let begin = cpu_time();
         let waited = self.lcore.transport().wait(Some(Duration::ZERO));
         let now = self.clock.tick() + self.skipped;

@@ -1,11 +1,14 @@
 // The peer on Bun, whose server is uWebSockets: /echo, and fan-out from /publish to /subscribe.
-// Compression is off, and no limit slows the benchmark down.
+// Compression is off, and no limit slows the benchmark down. With a certificate and a key it speaks TLS.
+// bun bun.js ADDRESS [CERTIFICATE KEY]
 
-const [host, port] = (process.argv[2] ?? "127.0.0.1:9103").split(":");
+const [address, cert, key] = process.argv.slice(2);
+const [host, port] = (address ?? "127.0.0.1:9103").split(":");
 
 const server = Bun.serve({
   hostname: host,
   port: Number(port),
+  tls: cert && { cert: Bun.file(cert), key: Bun.file(key) },
   fetch(request, server) {
     const path = new URL(request.url).pathname;
     if (server.upgrade(request, { data: { path } })) return;

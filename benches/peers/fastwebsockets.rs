@@ -3,13 +3,15 @@
 //! It is the library's own echo server with TCP_NODELAY: hyper upgrades the connection; one single-threaded tokio runtime,
 //! unconstrained tasks, `FragmentCollector`, vectored writes. Two options go beyond the library's documentation. With `--bare` the
 //! WebSocket runs on the TCP stream itself, not on hyper's boxed `Upgraded`. With `--batch` it does as well, and replies are
-//! gathered in a `BufWriter` while more frames are buffered.
+//! gathered in a `BufWriter` while more frames are buffered. With a certificate, tokio-rustls is below hyper.
 
 #![forbid(unsafe_code)]
 
 use std::error::Error;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -28,6 +30,10 @@ use tokio::io::{AsyncRead, AsyncWrite, BufWriter};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast::{self, error::TryRecvError};
 use tokio::task::unconstrained;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
@@ -46,6 +52,12 @@ struct Options {
     /// Run on the TCP stream, not on hyper's `Upgraded`
     #[arg(long)]
     bare: bool,
+    /// Speak TLS with this certificate
+    #[arg(long, requires = "key", conflicts_with_all = ["batch", "bare"])]
+    certificate: Option<PathBuf>,
+    /// The key of the certificate
+    #[arg(long)]
+    key: Option<PathBuf>,
 }
 
 #[derive(Clone)]
@@ -75,22 +87,46 @@ fn main() -> Outcome {
                 (false, false) => Echo::Documented,
             },
         };
+        let tls = match (&options.certificate, &options.key) {
+            (Some(certificate), Some(key)) => Some(acceptor(certificate, key)?),
+            _ => None,
+        };
         let listener = TcpListener::bind(&options.listen).await?;
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            let service = service.clone();
+            let (service, tls) = (service.clone(), tls.clone());
             tokio::spawn(async move {
-                let answer = service_fn(move |request| answer(request, service.clone()));
-                let upgraded = http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), answer)
-                    .with_upgrades();
-                if let Err(error) = upgraded.await {
-                    eprintln!("http: {error}");
+                let Some(tls) = tls else {
+                    return serve(stream, service).await;
+                };
+                match tls.accept(stream).await {
+                    Ok(stream) => serve(stream, service).await,
+                    Err(error) => eprintln!("tls: {error}"),
                 }
             });
         }
     })
+}
+
+fn acceptor(
+    certificate: &PathBuf,
+    key: &PathBuf,
+) -> Result<TlsAcceptor, Box<dyn Error + Send + Sync>> {
+    let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>()?;
+    let config = ServerConfig::builder().with_no_client_auth();
+    let config = config.with_single_cert(chain, PrivateKeyDer::from_pem_file(key)?)?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, service: Service) {
+    let answer = service_fn(move |request| answer(request, service.clone()));
+    let upgraded = http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), answer)
+        .with_upgrades();
+    if let Err(error) = upgraded.await {
+        eprintln!("http: {error}");
+    }
 }
 
 /// Answers the upgrade and serves the connection by its path.

@@ -1,20 +1,29 @@
-// Headless Chromium uses the server's page: node page.js URL CHROMIUM OUTPUT_FOLDER
+// Headless Chromium uses the server's page: node page.js URL CHROMIUM OUTPUT_FOLDER [FOLDER_OF_THE_CERTIFICATE]
 'use strict';
 
 const assert = require('node:assert/strict');
-const { mkdtempSync, rmSync } = require('node:fs');
+const { createHash, X509Certificate } = require('node:crypto');
+const { mkdtempSync, readFileSync, rmSync } = require('node:fs');
 const net = require('node:net');
 const { tmpdir } = require('node:os');
 const { join } = require('node:path');
+const tls = require('node:tls');
 const { chromium } = require('playwright-core');
 
-const [url, executablePath, output] = process.argv.slice(2);
+const [url, executablePath, output, certificate] = process.argv.slice(2);
+const { protocol } = new URL(url);
+const [ca, cert, key] = ['ca', 'cert', 'key'].map((name) => certificate && readFileSync(join(certificate, `${name}.pem`)));
 const PATIENCE_MS = 20000;
 // Only the page: no updates, no telemetry, no QUIC.
 const FLAGS = [
   '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync', '--host-resolver-rules=MAP evil.example 127.0.0.1',
 ];
+if (certificate) {
+  // Chromium accepts this key alone, for any name.
+  const spki = new X509Certificate(cert).publicKey.export({ type: 'spki', format: 'der' });
+  FLAGS.push(`--ignore-certificate-errors-spki-list=${createHash('sha256').update(spki).digest('base64')}`);
+}
 
 const complaints = [];
 
@@ -41,8 +50,10 @@ async function openForeignTab(browser, address) {
 // server knows.
 function proxyThatReplacesHost() {
   const server = new URL(url);
-  const proxy = net.createServer((client) => {
-    const upstream = net.connect(Number(server.port), server.hostname);
+  const listen = (serve) => (certificate ? tls.createServer({ cert, key }, serve) : net.createServer(serve));
+  const connect = (to) => (certificate ? tls.connect({ ...to, ca }) : net.connect(to));
+  const proxy = listen((client) => {
+    const upstream = connect({ port: Number(server.port), host: server.hostname });
     client.once('data', (request) => {
       upstream.write(request.toString('latin1').replace(/^Host: .*$/mi, `Host: ${server.host}`), 'latin1');
       client.pipe(upstream).pipe(client);
@@ -50,6 +61,7 @@ function proxyThatReplacesHost() {
     for (const [from, to] of [[client, upstream], [upstream, client]]) from.on('error', () => to.destroy());
     client.on('close', () => upstream.destroy());
   });
+  if (certificate) proxy.on('tlsClientError', () => {}); // a browser tries a connection and abandons it
   return new Promise((resolve) => proxy.listen(0, '127.0.0.1', () => resolve(proxy)));
 }
 
@@ -70,22 +82,22 @@ async function foreignPages(browser) {
   const server = new URL(url);
   await step('a page of another origin can neither connect nor read', async () => {
     const proxy = await proxyThatReplacesHost();
-    const address = `http://localhost:${proxy.address().port}/app.css`;
+    const address = `${protocol}//localhost:${proxy.address().port}/app.css`;
     const { tab } = await openForeignTab(browser, address);
     assert.deepEqual(await attack(tab, server.origin), { opens: false, reads: false });
     await tab.close();
     proxy.close();
   });
   await step('a name that resolves to this machine is not served', async () => {
-    const { tab, status } = await openForeignTab(browser, `http://evil.example:${server.port}/`);
+    const { tab, status } = await openForeignTab(browser, `${protocol}//evil.example:${server.port}/`);
     assert.equal(status, 403);
     assert.match(await tab.textContent('body'), /allow_host/);
-    assert.deepEqual(await attack(tab, `http://evil.example:${server.port}`), { opens: false, reads: false });
+    assert.deepEqual(await attack(tab, `${protocol}//evil.example:${server.port}`), { opens: false, reads: false });
     await tab.close();
   });
   await step('the page says why it is refused', async () => {
     const proxy = await proxyThatReplacesHost();
-    const { tab, status } = await openForeignTab(browser, `http://127.0.0.1:${proxy.address().port}/`);
+    const { tab, status } = await openForeignTab(browser, `${protocol}//127.0.0.1:${proxy.address().port}/`);
     assert.equal(status, 200);
     await reads(tab, '#detail', /refused \(403\).*allow_origin/);
     await tab.screenshot({ path: join(output, 'refused.png') });

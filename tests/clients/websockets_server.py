@@ -1,8 +1,10 @@
 """PyPI's server `websockets` as an echo server for our client. Prints one JSON line of its URLs by name; ends when standard
-input does, with code 1 if a connection was not closed by the client with code 1000."""
+input does, with code 1 if a connection was not closed by the client with code 1000. With a certificate and a key it speaks TLS:
+websockets_server.py [CERTIFICATE KEY]"""
 
 import asyncio
 import json
+import ssl
 import sys
 
 from websockets.asyncio.server import serve
@@ -30,10 +32,13 @@ async def echo(socket):
 
 
 async def main():
-    urls = {}
+    urls, secured = {}, None
+    if files := sys.argv[1:]:
+        secured = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        secured.load_cert_chain(*files)
     for name, options in KINDS.items():
-        server = await serve(echo, "127.0.0.1", 0, max_size=None, **options)
-        urls[name] = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        server = await serve(echo, "127.0.0.1", 0, max_size=None, ssl=secured, **options)
+        urls[name] = f"{'wss' if secured else 'ws'}://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     print(json.dumps(urls), flush=True)
     await asyncio.to_thread(sys.stdin.read)
 

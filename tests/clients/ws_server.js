@@ -1,8 +1,15 @@
 // The npm server `ws` as an echo server for our client. Prints one JSON line of its URLs by name; ends when standard input
-// does, with code 1 if a connection was not closed by the client with code 1000.
+// does, with code 1 if a connection was not closed by the client with code 1000. With a certificate and a key it speaks TLS:
+// node ws_server.js [CERTIFICATE KEY]
 'use strict';
 
+const { readFileSync } = require('node:fs');
+const http = require('node:http');
+const https = require('node:https');
 const { WebSocketServer } = require('ws');
+
+const files = process.argv.slice(2).map((file) => readFileSync(file));
+const listener = () => files.length ? https.createServer({ cert: files[0], key: files[1] }) : http.createServer();
 
 const KINDS = {
   'plain': false,
@@ -15,8 +22,10 @@ let connections = 0;
 const wrong = [];
 
 const started = Object.entries(KINDS).map(([name, perMessageDeflate]) => new Promise((resolve) => {
-  const server = new WebSocketServer({ host: '127.0.0.1', port: 0, perMessageDeflate }, () => {
-    resolve([name, `ws://127.0.0.1:${server.address().port}/`]);
+  const below = listener();
+  const server = new WebSocketServer({ server: below, perMessageDeflate });
+  below.listen(0, '127.0.0.1', () => {
+    resolve([name, `${files.length ? 'wss' : 'ws'}://127.0.0.1:${below.address().port}/`]);
   });
   server.on('connection', (socket) => {
     connections += 1;

@@ -1,11 +1,14 @@
 //! A client that can misbehave: it writes any bytes and reads frames one by one.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, SockRef, Socket, Type};
+use rustls::ClientConfig;
+use socket2::{Domain, Socket, Type};
 
+use super::link::{Link, stuck};
 use super::wire::{self, ACCEPT, BINARY, CLOSE, FIN, PING, PONG, TEXT};
 use super::{PATIENCE, Server};
 
@@ -47,7 +50,7 @@ impl Response {
 
 /// A connection to the server.
 pub struct Client {
-    stream: TcpStream,
+    link: Link,
     /// Received and not yet looked at.
     unread: Vec<u8>,
 }
@@ -55,7 +58,8 @@ pub struct Client {
 impl Client {
     /// Connects and says nothing.
     pub fn connect(server: &Server) -> Self {
-        Self::new(TcpStream::connect(server.addr()).expect("the server accepts"))
+        let tcp = TcpStream::connect(server.addr()).expect("the server accepts");
+        Self::with(tcp, server.secured())
     }
 
     /// Connects from a certain address of this machine, with a certain receive buffer (0: the system's choice).
@@ -73,19 +77,22 @@ impl Client {
         socket
             .connect(&server.addr().into())
             .expect("the server accepts");
-        Self::new(socket.into())
+        Self::with(socket.into(), server.secured())
     }
 
-    pub fn new(stream: TcpStream) -> Self {
-        stream
-            .set_read_timeout(Some(PATIENCE))
+    /// Takes a connection to a server without TLS.
+    pub fn new(tcp: TcpStream) -> Self {
+        Self::with(tcp, None)
+    }
+
+    fn with(tcp: TcpStream, tls: Option<&Arc<ClientConfig>>) -> Self {
+        tcp.set_read_timeout(Some(PATIENCE))
             .expect("a timeout is set");
-        stream
-            .set_write_timeout(Some(PATIENCE))
+        tcp.set_write_timeout(Some(PATIENCE))
             .expect("a timeout is set");
-        stream.set_nodelay(true).expect("the option exists");
+        tcp.set_nodelay(true).expect("the option exists");
         Self {
-            stream,
+            link: Link::new(tcp, tls),
             unread: Vec::new(),
         }
     }
@@ -110,8 +117,21 @@ impl Client {
         response
     }
 
-    pub fn stream(&self) -> &TcpStream {
-        &self.stream
+    /// Ends TCP in both directions.
+    pub fn shut_down(&self) {
+        let done = self.link.tcp().shutdown(Shutdown::Both);
+        done.expect("the connection is up");
+    }
+
+    /// Writes before the first byte of TLS, where there is TLS: what a proxy says of its client.
+    pub fn write_before_tls(&mut self, bytes: &[u8]) {
+        let done = self.try_write_before_tls(bytes);
+        done.expect("the server takes the bytes");
+    }
+
+    /// The same for when the server may have closed already.
+    pub fn try_write_before_tls(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.link.tcp().write_all(bytes)
     }
 
     /// Writes all of it; the server must take it.
@@ -121,81 +141,80 @@ impl Client {
 
     /// Writes all of it if the server lets us: for when it may have closed already.
     pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)
+        self.link.write_all(bytes)
     }
 
     /// Writes over and over, `bytes` from its start again at its end, until `limit` bytes are out or nothing goes for the
     /// time of `pause`. Gives the number of bytes that went.
     pub fn write_until_stuck(&mut self, bytes: &[u8], limit: usize, pause: Duration) -> usize {
-        self.stream
-            .set_write_timeout(Some(pause))
-            .expect("a timeout is set");
+        let written = self.try_write_until_stuck(bytes, limit, pause);
+        written.expect("the server does not end the connection")
+    }
+
+    /// The same for when the server may end the connection before.
+    pub fn try_write_until_stuck(
+        &mut self,
+        bytes: &[u8],
+        limit: usize,
+        pause: Duration,
+    ) -> io::Result<usize> {
+        let limited = |client: &Self, time| {
+            let done = client.link.tcp().set_write_timeout(Some(time));
+            done.expect("a timeout is set");
+        };
+        limited(self, pause);
         let mut written = 0;
-        while written < limit {
-            match self.stream.write(&bytes[written % bytes.len()..]) {
+        let mut result = Ok(());
+        while written < limit && result.is_ok() {
+            match self.link.write(&bytes[written % bytes.len()..]) {
                 Ok(len) => written += len,
                 Err(error) if stuck(&error) => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => {
-                    panic!("the server ended the connection after {written} bytes: {error}")
-                }
+                Err(error) => result = Err(error),
             }
         }
-        self.stream
-            .set_write_timeout(Some(PATIENCE))
-            .expect("a timeout is set");
-        written
+        limited(self, PATIENCE);
+        result.map(|()| written)
     }
 
-    /// Reads up to `len` bytes and forgets them, without waiting. The stream of frames is lost.
+    /// Reads up to `len` bytes of TCP and forgets them, without waiting. The stream of frames is lost.
     pub fn sip(&mut self, len: usize) {
-        self.stream
-            .set_nonblocking(true)
-            .expect("the option exists");
+        let mut tcp = self.link.tcp();
+        tcp.set_nonblocking(true).expect("the option exists");
         let mut bytes = vec![0; len];
-        let _ = self.stream.read(&mut bytes);
-        self.stream
-            .set_nonblocking(false)
-            .expect("the option exists");
+        let _ = std::io::Read::read(&mut tcp, &mut bytes);
+        tcp.set_nonblocking(false).expect("the option exists");
     }
 
     /// A second handle to the same connection, with nothing read in advance: one writes, one reads.
     pub fn reader(&self) -> Self {
         assert!(self.unread.is_empty(), "bytes would be lost");
-        Self::new(self.stream.try_clone().expect("a second handle"))
+        Self {
+            link: self.link.second(),
+            unread: Vec::new(),
+        }
     }
 
     /// Whether there is something to read, or the end, without waiting for it.
     pub fn has_news(&self) -> bool {
-        self.stream
-            .set_nonblocking(true)
-            .expect("the option exists");
-        let nothing = matches!(self.stream.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
-        self.stream
-            .set_nonblocking(false)
-            .expect("the option exists");
-        !nothing
+        self.link.has_news()
     }
 
     /// Ends the client's sending side.
     pub fn finish(&self) {
-        self.stream
-            .shutdown(Shutdown::Write)
-            .expect("the connection is up");
+        self.link.finish();
     }
 
     /// Ends the connection with a TCP reset.
     pub fn reset(self) {
-        SockRef::from(&self.stream)
-            .set_linger(Some(Duration::ZERO))
-            .expect("the option exists");
+        self.link.reset();
     }
 
     /// Reads more bytes; false at the end.
     fn fill(&mut self) -> io::Result<bool> {
         let mut piece = [0; 65536];
         let len = loop {
-            match self.stream.read(&mut piece) {
+            match self.link.read(&mut piece) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => break result?,
             }
@@ -392,8 +411,4 @@ impl Client {
             String::from_utf8(self.unread.drain(..len).collect()).expect("a body in UTF-8");
         Ok(response)
     }
-}
-
-fn stuck(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

@@ -1,11 +1,13 @@
 //! Shared by the whole-system tests: the server as a process, a raw client, and the bystander.
 //!
-//! Nothing here uses the project's codec, so that an error in the codec cannot hide itself.
+//! Nothing here uses the project's codec or its TLS, so that an error in them cannot hide itself.
 
 #![allow(dead_code, unused_imports, unreachable_pub)] // each test program uses a part of it
 
 mod bystander;
 mod client;
+mod link;
+mod secured;
 mod server;
 pub mod wire;
 

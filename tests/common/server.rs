@@ -7,6 +7,8 @@
 //!   it: the tests use the process id of the child.
 //! - `HIOLOAD_TEST_SERVE_ARGS`: the arguments of the listener and the transport, in place of the default ones.
 //! - `HIOLOAD_TEST_SOURCES`: addresses of the clients, separated by commas, in place of 127.0.0.1 and the following ones.
+//!
+//! A fourth one, `HIOLOAD_TEST_TLS`, puts TLS between the server and its clients; see `secured.rs`.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
@@ -17,11 +19,13 @@ use std::time::Instant;
 use std::{env, fs, thread};
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustls::ClientConfig;
 
+use super::secured::secured;
 use super::{Client, PATIENCE, wire};
 
 /// The program under test: that of this build, or the one that HIOLOAD_BIN names.
-fn binary() -> OsString {
+pub(super) fn binary() -> OsString {
     env::var_os("HIOLOAD_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_hioload").into())
 }
 
@@ -44,21 +48,30 @@ pub struct Server {
     addr: SocketAddr,
     start_line: String,
     log: Arc<Mutex<String>>,
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl Server {
     /// Starts a server with one lcore, or as many as `flags` want, and its counters on a free port of 127.0.0.1, or where the
     /// environment says, with its number of lcores; `flags` come on top.
     pub fn start(flags: &[&str]) -> Self {
-        Self::spawn(serve(flags).arg("--stats"))
+        let mut command = serve(flags);
+        command.arg("--stats");
+        if let Some(secured) = secured() {
+            command.args(secured.serve());
+        }
+        Self::spawn(
+            &mut command,
+            secured().map(|secured| Arc::clone(secured.config())),
+        )
     }
 
-    /// Starts a server on this machine with these flags alone, which say where it listens: first at an IP address.
+    /// Starts a server on this machine with these flags alone, without TLS. They say where it listens: first at an IP address.
     pub fn start_anywhere(flags: &[&str]) -> Self {
-        Self::spawn(Command::new(binary()).arg("serve").args(flags))
+        Self::spawn(Command::new(binary()).arg("serve").args(flags), None)
     }
 
-    fn spawn(command: &mut Command) -> Self {
+    fn spawn(command: &mut Command, tls: Option<Arc<ClientConfig>>) -> Self {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -68,7 +81,8 @@ impl Server {
         let log = collect(child.stderr.take().expect("piped"));
         let mut start_line = String::new();
         let read = BufReader::new(child.stdout.take().expect("piped")).read_line(&mut start_line);
-        let addr = start_line.split_once("ws://").and_then(|(_, rest)| {
+        let scheme = if tls.is_some() { "wss://" } else { "ws://" };
+        let addr = start_line.split_once(scheme).and_then(|(_, rest)| {
             let end = rest
                 .find(|c: char| c.is_whitespace() || "/,".contains(c))
                 .unwrap_or(rest.len());
@@ -79,6 +93,7 @@ impl Server {
             addr: addr.unwrap_or(([0; 4], 0).into()),
             start_line,
             log,
+            tls,
         };
         assert!(
             read.is_ok() && addr.is_some(),
@@ -90,6 +105,20 @@ impl Server {
 
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// How its clients speak TLS, if they do.
+    pub fn secured(&self) -> Option<&Arc<ClientConfig>> {
+        self.tls.as_ref()
+    }
+
+    /// The scheme of its page, and that of its WebSockets.
+    pub fn schemes(&self) -> (&'static str, &'static str) {
+        if self.tls.is_some() {
+            ("https", "wss")
+        } else {
+            ("http", "ws")
+        }
     }
 
     pub fn id(&self) -> u32 {

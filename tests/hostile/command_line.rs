@@ -172,7 +172,8 @@ fn the_start_line_names_the_endpoints() {
     let server = Server::start(&[]);
     let line = server.start_line();
     assert!(
-        line.contains(&format!("ws://{}", server.addr())) && line.contains("hioload"),
+        line.contains(&format!("{}://{}", server.schemes().1, server.addr()))
+            && line.contains("hioload"),
         "{line}"
     );
     assert!(line.ends_with('\n'), "a whole line: {line}");

@@ -1,7 +1,5 @@
 //! Opening handshakes that are wrong, unusual or unfinished, and plain HTTP.
 
-use std::net::Shutdown;
-
 use crate::beside_a_bystander;
 use crate::common::wire::{self, BINARY, FIN, TEXT};
 use crate::common::{Client, Got, Response, eventually};
@@ -429,7 +427,15 @@ fn an_unfinished_handshake_times_out() {
                 assert_eq!(response.status, 408);
             }
         }
-        assert_eq!(server.counter("handshake_timeouts"), 3);
+        // The silent one has not begun the handshake of TLS either, if there is one: the time of either may be over first.
+        let ended = server.counter("handshake_timeouts");
+        let within_tls = server
+            .secured()
+            .map(|_| server.counter("tls_handshake_timeouts"));
+        assert!(
+            ended == 3 || ended == 2 && within_tls == Some(1),
+            "{ended} {within_tls:?}"
+        );
     });
 }
 
@@ -443,10 +449,7 @@ fn a_thousand_connections_dropped_within_the_handshake_leave_nothing_behind() {
             client.write(&request[..turn % request.len()]);
             match turn % 3 {
                 0 => client.reset(),
-                1 => client
-                    .stream()
-                    .shutdown(Shutdown::Both)
-                    .expect("the connection is up"),
+                1 => client.shut_down(),
                 _ => {}
             }
         }

@@ -34,7 +34,7 @@ fn nonsense_in_place_of_a_proxy_header_is_reset_and_counted() {
         let count = bad.len() as u64;
         for bytes in bad {
             let mut client = Client::connect_as(server, source(2), 0);
-            let _ = client.try_write(&bytes);
+            let _ = client.try_write_before_tls(&bytes);
             assert!(
                 matches!(client.next(), Got::End | Got::Reset),
                 "{}",
@@ -45,12 +45,14 @@ fn nonsense_in_place_of_a_proxy_header_is_reset_and_counted() {
         assert_eq!(server.counter("proxy_malformed"), count);
         // One that never ends is reset in the time of a handshake.
         let mut slow = Client::connect_as(server, source(2), 0);
-        slow.write(&LINE[..20]);
+        slow.write_before_tls(&LINE[..20]);
         assert!(matches!(slow.next(), Got::End | Got::Reset));
         assert_eq!(server.counter("handshake_timeouts"), 1);
         // A good one is served, and a peer that is no proxy is not asked for one.
         let mut good = Client::connect_as(server, source(2), 0);
-        good.write(LINE);
+        for byte in LINE {
+            good.write_before_tls(&[*byte]);
+        }
         good.upgraded("/echo", &[]).echo(TEXT, b"through a proxy");
         Client::connect_as(server, source(3), 0)
             .upgraded("/echo", &[])
@@ -73,7 +75,8 @@ fn a_client_behind_a_proxy_cannot_use_all_connections() {
     beside_a_bystander(&trusting(&proxy, &limits), |server, bystander| {
         let from = |client: &str| {
             let mut connection = Client::connect_as(server, source(2), 0);
-            connection.write(format!("PROXY TCP4 {client} 192.0.2.1 1 80\r\n").as_bytes());
+            let line = format!("PROXY TCP4 {client} 192.0.2.1 1 80\r\n");
+            connection.write_before_tls(line.as_bytes());
             connection
         };
         let held: Vec<_> = (0..3)

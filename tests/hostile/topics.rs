@@ -7,7 +7,15 @@ use crate::common::wire::{self, BINARY, CLOSE, FIN, TEXT};
 use crate::common::{Client, Got, Server};
 
 /// Small buffers everywhere, so that a subscriber falls behind soon.
-const SMALL: [&str; 4] = ["--send-queue", "65536", "--send-buffer", "65536"];
+const SMALL: [&str; 6] = [
+    "--send-queue",
+    "65536",
+    "--send-buffer",
+    "65536",
+    // The subscriber reads what it got when all has been published, which takes a while on a busy machine.
+    "--close-timeout",
+    "2m",
+];
 pub(crate) const PROTOCOL: &str = "Sec-WebSocket-Protocol: hioload.topics.v1";
 const MESSAGES: u64 = 400;
 

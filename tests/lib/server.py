@@ -1,7 +1,8 @@
 """Starts and stops `hioload serve` for the tests written in Python.
 
 HIOLOAD_TEST_SERVER_PREFIX (words before the command) and HIOLOAD_TEST_SERVE_ARGS (in place of `--listen 127.0.0.1:0`) put the
-server into another network namespace or on another transport; see tests/common/server.rs.
+server into another network namespace or on another transport; see tests/common/server.rs. HIOLOAD_TEST_TLS names a folder for a
+certificate, and all servers speak TLS with it.
 """
 
 import os
@@ -9,6 +10,7 @@ import re
 import select
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -26,22 +28,42 @@ def words(variable):
     return text.splitlines() if "\n" in text else text.split()
 
 
-STARTED = re.compile(r"ws://([^\s/]+):(\d+)")
+STARTED = re.compile(r"wss?://([^\s/]+):(\d+)")
 PREFIX = words("HIOLOAD_TEST_SERVER_PREFIX")
 SERVE = words("HIOLOAD_TEST_SERVE_ARGS") or ["--listen", "127.0.0.1:0"]
+# Names of the certificate besides those of the machine: the servers of tests/netns.
+TLS_NAMES = ("10.77.0.2", "fd77::2")
 START_SECONDS = 20
 STOP_SECONDS = 30
+
+
+def use_tls():
+    """Has all servers from now on, and those of the programs that this one starts, speak TLS; returns the file of the authority."""
+    folder = os.environ.setdefault("HIOLOAD_TEST_TLS", str(ROOT / "target/tests/certificate"))
+    return certificate(folder) / "ca.pem"
+
+
+def certificate(folder):
+    """The folder with a certificate for this machine, which `hioload cert dev` makes if it is not there."""
+    names = [word for name in TLS_NAMES for word in ("--name", name)]
+    subprocess.run([BINARY, "cert", "dev", "--dir", folder, *names], check=True, stdin=subprocess.DEVNULL,
+                   stdout=subprocess.DEVNULL)
+    return Path(folder)
 
 
 class Server:
     """A running server on a free port, or where the environment says; a context manager that ends it with SIGTERM and
     requires exit code 0."""
 
-    def __init__(self, *arguments, log, prefix=PREFIX, serve=SERVE):
-        """`arguments` follow the arguments that say where to listen. Standard error goes to the file `log`."""
+    def __init__(self, *arguments, log, prefix=PREFIX, serve=SERVE, tls=None):
+        """`arguments` follow the arguments that say where to listen. Standard error goes to the file `log`. With `tls`, the
+        folder of a certificate, it speaks TLS, as it does if the environment says so; then `ca` is its authority."""
         self.log = Path(log)
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        command = [*prefix, BINARY, "serve", *serve, *arguments]
+        tls = tls or os.environ.get("HIOLOAD_TEST_TLS")
+        self.ca = certificate(tls) / "ca.pem" if tls else None
+        secured = ["--tls-certificate", tls] if tls else []
+        command = [*prefix, BINARY, "serve", *serve, *arguments, *secured]
         with self.log.open("wb") as stderr:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)
         self.pid = self.process.pid
@@ -70,12 +92,17 @@ class Server:
         raise RuntimeError(f"the server did not start (it printed {said!r}); its log:\n{self.log.read_text()}")
 
     def url(self, path="", scheme="ws"):
-        return f"{scheme}://{self.host}:{self.port}{path}"
+        """`scheme` is ws or http; over TLS it becomes wss or https."""
+        return f"{scheme}{'s' if self.ca else ''}://{self.host}:{self.port}{path}"
+
+    def trust(self):
+        """The context with which a client in Python verifies the server; None without TLS."""
+        return ssl.create_default_context(cafile=self.ca) if self.ca else None
 
     def get(self, path):
         """An HTTP GET: the status and the body as text."""
         try:
-            with urllib.request.urlopen(self.url(path, "http"), timeout=10) as answer:
+            with urllib.request.urlopen(self.url(path, "http"), timeout=10, context=self.trust()) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as answer:
             return answer.code, answer.read().decode()

@@ -53,7 +53,7 @@ def load(lab, attacks, source, file):
     variant = lab.variant
     own = "fd77::21/64" if variant.family == "v6" else "10.77.0.21/24"
     queues = ",".join(map(str, range(variant.queues)))
-    lab.client.run(BINARY, "load", f"{variant.url}/echo", "--transport", "af-xdp", "--interface", "va", "--xdp-mode",
+    lab.client.run(BINARY, "load", lab.url("/echo"), "--transport", "af-xdp", "--interface", "va", "--xdp-mode",
                    variant.mode, "--queues", queues, "--ip", own, "--connections", 16, "--warmup", "500ms", "--duration",
                    "2s", "--attack", attacks, *source, "--json", file)
     return json.loads(file.read_text())

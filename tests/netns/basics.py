@@ -24,8 +24,8 @@ def smoke(variant, folder):
         for client in clients:
             client.close()
         for size in (64, 16384):
-            lab.client.run(BINARY, "connect", f"{variant.url}/echo", "--count", "500", "--size", size,
-                           "--in-flight", "8", "--timeout", "60s")
+            lab.client.run(BINARY, "connect", lab.url("/echo"), "--count", "500", "--size", size,
+                           "--in-flight", "8", "--timeout", "60s", *lab.trust())
         eventually("all connections are gone from the counters", lambda: lab.stats()["open"] == 0)
         lab.server.stop()
         check(not lab.attached(), f"a program is attached after the end: {lab.attached()}")

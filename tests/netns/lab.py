@@ -240,6 +240,14 @@ class Lab:
             "HIOLOAD_TEST_OUT": str(self.folder),
         }
 
+    def url(self, path):
+        """The URL of a path for clients in the clients' namespace."""
+        return f"{self.variant.url(self.server.ca is not None)}{path}"
+
+    def trust(self):
+        """The options with which our clients trust the server."""
+        return ["--ca", self.server.ca] if self.server.ca else []
+
     def get(self, path):
         """An HTTP GET from the clients' namespace: status and body."""
         with self.client.inside():

@@ -70,7 +70,8 @@ def autobahn(variant, folder):
         with lab.client.inside():
             near = socket.create_server(("127.0.0.1", 0))
         threading.Thread(target=forward, args=(lab, near), daemon=True).start()
-        url = f"ws://127.0.0.1:{near.getsockname()[1]}/echo"
+        scheme = "wss" if lab.server.ca else "ws"
+        url = f"{scheme}://127.0.0.1:{near.getsockname()[1]}/echo"
         suite(lab, "autobahn", TESTS / "autobahn/run", "--url", url, *AUTOBAHN)
         near.close()
         lab.server.stop()

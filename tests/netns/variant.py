@@ -55,9 +55,8 @@ class Variant:
             return ["fd77::1", "fd77:0:0:1::1", "fd77:0:0:2::1"]
         return ["10.77.0.1", "10.77.0.11", "10.77.0.12"]
 
-    @property
-    def url(self):
-        return f"ws://{joined(self.server)}"
+    def url(self, tls=False):
+        return f"{'wss' if tls else 'ws'}://{joined(self.server)}"
 
     def options(self):
         """The options of the command line that choose this variant."""

@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 
+import secured
 from lab import PATIENCE, check
 from variant import PORT
 
@@ -49,6 +50,8 @@ class Client:
             if source:
                 self.socket.bind((source, 0))
             self.socket.connect((lab.variant.server, PORT))
+            if lab.server is not None:
+                self.socket = secured.wrapped(self.socket, lab.server, lab.variant.server)
         except BaseException:
             self.socket.close()
             raise

@@ -94,6 +94,77 @@ fn checks_of_the_machine() {
 }
 
 #[test]
+fn certificates_and_keys_of_tickets() {
+    let folder = Folder::new("cert");
+    let files = folder.file("dev");
+    let dev = ["cert", "dev", "--dir", &files, "--name", "a.example"];
+    check(&dev, 0, true);
+    let made = || {
+        let read = |name: &str| fs::read_to_string(format!("{files}/{name}")).expect("a file");
+        ["ca.pem", "cert.pem", "key.pem"].map(read)
+    };
+    let first = made();
+    let output = run(&dev);
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    for part in [
+        &*files,
+        "ca.pem",
+        "cert.pem",
+        "key.pem",
+        "SHA-256",
+        "valid until",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let shown = text + &String::from_utf8_lossy(&output.stderr);
+    assert!(!shown.contains("PRIVATE KEY"));
+    assert_eq!(made(), first, "it is kept");
+    let renew = [&dev[..], &["--renew"]].concat();
+    assert_eq!(run(&renew).status.code(), Some(0));
+    assert_ne!(made(), first);
+    check(&["cert", "dev", "--dir", &files, "--name", "a b"], 1, false);
+
+    let tickets = folder.file("tickets");
+    check(&["cert", "tickets", &tickets, "--period", "1h"], 0, true);
+    let text = fs::read_to_string(&tickets).expect("a file");
+    let settings: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(settings[..2], ["hioload-ticket-keys 1", "period 3600"]);
+    check(&["cert", "tickets", &tickets, "--period", "2h"], 1, false);
+    check(
+        &["cert", "tickets", &tickets, "--period", "1000h"],
+        2,
+        false,
+    );
+}
+
+#[test]
+fn a_check_of_a_configuration_reads_its_certificates() {
+    let folder = Folder::new("check-config");
+    let files = folder.file("dev");
+    let made = run(&["cert", "dev", "--dir", &files, "--name", "a.example"]);
+    assert_eq!(made.status.code(), Some(0));
+    let (good, bad) = (folder.file("good.toml"), folder.file("bad.toml"));
+    let section = |path: &str| format!("[tls]\ntls_certificate = [\"{path}\"]\n");
+    fs::write(&good, section(&files)).expect("a file");
+    fs::write(&bad, section(&folder.file("nothing"))).expect("a file");
+    let findings = |config: &str| {
+        let output = run(&["check", "--config", config, "--json"]);
+        let all: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let about = |finding: &&serde_json::Value| {
+            matches!(finding["subject"].as_str(), Some("TLS" | "certificate"))
+        };
+        let found = all.as_array().expect("a list").iter().find(about).cloned();
+        (found.expect("a finding of TLS"), output.status.code())
+    };
+    let (found, _) = findings(&good);
+    assert_eq!(found["level"], "ok", "{found}");
+    assert!(found.to_string().contains("a.example"), "{found}");
+    let (found, code) = findings(&bad);
+    assert_eq!((found["level"].as_str(), code), (Some("missing"), Some(1)));
+    assert!(found.to_string().contains("nothing"), "{found}");
+}
+
+#[test]
 fn questions_to_a_server() {
     let folder = Folder::new("control");
     let control = folder.file("control.sock");

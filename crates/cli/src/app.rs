@@ -1,8 +1,9 @@
-//! The subcommands: serve, connect, load, check, and requests to a running server.
+//! The subcommands: serve, connect, load, check, cert, and requests to a running server.
 
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
 mod af_xdp;
 pub(crate) mod ask;
+pub(crate) mod cert;
 pub(crate) mod check;
 mod client;
 pub(crate) mod connect;
@@ -24,6 +25,8 @@ pub(crate) mod serve;
 mod service;
 mod signals;
 mod target;
+mod time;
+mod tls;
 mod topics;
 #[cfg(not(all(feature = "af-xdp", feature = "dpdk", target_os = "linux")))]
 mod without;

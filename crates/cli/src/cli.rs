@@ -8,7 +8,9 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub(crate) mod cert;
 pub(crate) mod load;
+pub(crate) mod tls;
 
 use crate::Failure;
 use crate::config::Settings;
@@ -46,6 +48,9 @@ pub(crate) enum Command {
     Load(Box<load::LoadArgs>),
     /// Check this machine for AF_XDP or DPDK, with a hint for each missing part
     Check(CheckArgs),
+    /// Make certificates for development, and keys of session tickets
+    #[command(subcommand)]
+    Cert(cert::CertCommand),
     /// List the connections of a running server's user-space TCP, as ss -ti lists those of the kernel
     Flows(FlowsArgs),
     /// Record packets of a running server's user-space TCP, which tcpdump does not see
@@ -138,7 +143,7 @@ SIGTERM or SIGINT drains the connections and ends with code 0; a second signal e
 /// `hioload connect`
 #[derive(Args, Debug)]
 pub(crate) struct ConnectArgs {
-    /// ws://HOST[:PORT][/PATH], or ws+unix:/SOCKET[:/PATH]
+    /// ws://HOST[:PORT][/PATH], ws+unix:/SOCKET[:/PATH], or the same with wss for TLS
     pub url: String,
     /// Messages to send
     #[arg(long, value_name = "N", default_value = "1000")]
@@ -164,6 +169,9 @@ pub(crate) struct ConnectArgs {
     /// Time for the whole run
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub timeout: AtLeastOne<Span>,
+    /// How it speaks TLS.
+    #[command(flatten)]
+    pub tls: tls::ClientTlsArgs,
     /// How it reaches the network.
     #[command(flatten)]
     pub link: LinkArgs,
@@ -191,9 +199,12 @@ pub(crate) struct LinkArgs {
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_CHECK)]
 pub(crate) struct CheckArgs {
-    /// The transport to check for: af-xdp or dpdk
-    #[arg(long, value_name = "NAME", default_value = "af-xdp")]
-    pub transport: TransportKind,
+    /// The transport to check for: af-xdp or dpdk [default: that of --config, or af-xdp]
+    #[arg(long, value_name = "NAME")]
+    pub transport: Option<TransportKind>,
+    /// Check the settings in this file, and the certificates and keys that they name
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// The interface to check (af-xdp)
     #[arg(long, value_name = "IF")]
     pub interface: Option<String>,
@@ -220,7 +231,7 @@ pub(crate) struct CheckArgs {
 }
 
 const AFTER_CHECK: &str = "\
-The check changes nothing, except for a moment with --trial. It starts DPDK in a child process. The exit code is 0 if the transport can work here, and 1 if a requirement is missing.";
+The check changes nothing, except for a moment with --trial. It starts DPDK in a child process. The exit code is 0 if the transport can work here, and 1 if a requirement is missing. With --config, certificates are listed with the days until they expire.";
 
 impl ConnectArgs {
     /// Time for the whole run.
@@ -292,7 +303,7 @@ fn command() -> clap::Command {
 /// The error of clap, which has several lines, in one line.
 fn one_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "a subcommand is missing: serve, connect, load, check, flows or tap (try hioload --help)"
+        return "a subcommand is missing: serve, connect, load, check, cert, flows or tap (try hioload --help)"
             .to_owned();
     }
     let text = error.to_string();
@@ -355,7 +366,7 @@ mod tests {
             ),
             (&["dance"], "dance"),
             (&["check", "--trial"], "--interface"),
-            (&[], "serve, connect, load, check, flows or tap"),
+            (&[], "serve, connect, load, check, cert, flows or tap"),
             (&["tap", "start"], "--file"),
             (
                 &["tap", "start", "--file=x", "--snaplen=0"],

@@ -9,6 +9,7 @@ pub(crate) mod reference;
 pub(crate) mod sections;
 pub(crate) mod serve;
 mod text;
+pub(crate) mod tls;
 pub(crate) mod values;
 
 pub(crate) use sections::Settings;

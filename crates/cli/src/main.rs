@@ -27,6 +27,7 @@ fn main() -> ExitCode {
             cli::Command::Tap(cli::TapCommand::Start(arguments)) => app::ask::tap_start(&arguments),
             cli::Command::Tap(cli::TapCommand::Stop(arguments)) => app::ask::tap_stop(&arguments),
             cli::Command::Check(arguments) => app::check::run(&arguments),
+            cli::Command::Cert(command) => app::cert::run(&command),
             cli::Command::Config(cli::ConfigCommand::Reference { format }) => {
                 app::reference::print(format)
             }

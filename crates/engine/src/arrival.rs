@@ -110,6 +110,13 @@ impl<H: Handler> App<H> {
         if end == data.len() {
             return all;
         }
+        if io.is_tls(id) {
+            // What follows is a handshake of TLS, which the layer processes.
+            return Taken {
+                bytes: end,
+                rest: Rest::Later,
+            };
+        }
         let taken = self.on_data(io, id, &mut data[end..]);
         Taken {
             bytes: end + taken.bytes,

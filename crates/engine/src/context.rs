@@ -109,6 +109,13 @@ impl<C: Connections, E: Send + 'static> LcoreContext for LcoreCx<'_, C, E> {
         self.core.draining()
     }
 
+    fn tls_resumed(&self, id: ConnectionId) -> Option<bool> {
+        match id.lcore == self.core.lcore {
+            true => self.io.tls_resumed(id.conn),
+            false => None,
+        }
+    }
+
     fn send_to(&mut self, to: ConnectionId, kind: Kind, payload: &[u8]) -> Result<(), SendError> {
         if to.lcore == self.core.lcore {
             return self.core.send_message(self.io, to.conn, kind, payload);
@@ -219,6 +226,9 @@ impl<C: Connections, E: Send + 'static> LcoreContext for ConnCx<'_, C, E> {
     }
     fn draining(&self) -> bool {
         self.lcore.draining()
+    }
+    fn tls_resumed(&self, id: ConnectionId) -> Option<bool> {
+        self.lcore.tls_resumed(id)
     }
     fn publish(&mut self, topic: &str, kind: Kind, payload: &[u8]) -> Result<usize, TopicError> {
         let reached = self.lcore.publish(topic, kind, payload)?;

@@ -37,6 +37,28 @@ impl<H: Handler> Driver for App<H> {
     }
 
     #[inline]
+    fn begin_visit(&mut self) {
+        self.core.work.begin_held_visit();
+    }
+
+    #[inline]
+    fn end_visit(&mut self) {
+        self.core.work.release_visit();
+    }
+
+    #[inline]
+    fn visit_is_over(&self) -> bool {
+        self.core.work.visit_is_over()
+    }
+
+    fn expects_preamble(&self, id: ConnId) -> bool {
+        let session = self.core.sessions.get(id.index as usize);
+        session.is_some_and(|session| {
+            session.generation == id.generation && session.phase == Phase::Proxy
+        })
+    }
+
+    #[inline]
     fn spend(&mut self, nanos: u32) {
         self.core.work.charge(u64::from(nanos));
     }
@@ -121,7 +143,8 @@ impl<H: Handler> Driver for App<H> {
                 Closed::Failed(kind) => kind,
                 Closed::Aborted | Closed::Flushed => io::ErrorKind::ConnectionAborted,
             };
-            self.connect_failed(io, id, kind.into());
+            let error = io.failure(id).unwrap_or_else(|| kind.into());
+            self.connect_failed(io, id, error);
         } else {
             self.end(io, id, "");
         }

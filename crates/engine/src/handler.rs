@@ -352,6 +352,8 @@ pub trait LcoreContext {
     fn connections(&self) -> usize;
     /// Whether the process is draining.
     fn draining(&self) -> bool;
+    /// Whether the session of TLS of a connection on this lcore was resumed; `None` without TLS.
+    fn tls_resumed(&self, id: ConnectionId) -> Option<bool>;
 
     /// Sends a message to any connection of the process. To another lcore it goes by mailbox: `Ok` then means
     /// that the mailbox has it.

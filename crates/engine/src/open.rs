@@ -47,8 +47,13 @@ impl<H: Handler> App<H> {
         };
         self.core.work.add(cost::REQUEST);
         let (head, rest) = data.split_at_mut(end);
+        // Handlers get `io` as well, so they cannot borrow from it. Few clients have a certificate.
+        let certificate = io.certificate(id).map(<[u8]>::to_vec);
         let answer = match server::parse(head, &limits) {
-            Ok(Some((request, _))) => self.answer(io, id, &request),
+            Ok(Some((mut request, _))) => {
+                request.client_certificate = certificate.as_deref();
+                self.answer(io, id, &request)
+            }
             Ok(None) => return self.answer_error(io, id, HandshakeError::Syntax, end),
             Err(error) => return self.answer_error(io, id, error, end),
         };
@@ -99,7 +104,8 @@ impl<H: Handler> App<H> {
         }
         let peer = self.core.peer(io, id);
         let tunables = &self.core.tunables;
-        if let Err(foreign) = origin::check(&tunables.origins, &tunables.hosts, peer, request) {
+        let (origins, hosts) = (&tunables.origins, &tunables.hosts);
+        if let Err(foreign) = origin::check(origins, hosts, peer, io.is_tls(id), request) {
             self.answer_foreign(io, id, foreign, request);
             return Answer::Http;
         }

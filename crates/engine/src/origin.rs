@@ -11,7 +11,8 @@ use hioload_transport::Peer;
 use hioload_ws_proto::handshake::server::Request;
 
 /// The origins whose pages may use the server. By default it is the server's own: scheme `http` or `https`, and the host and port of the
-/// request. Schemes are not compared, because TLS may end in front of the server.
+/// request. On a connection with TLS the scheme must be `https`, because anybody on the path can write a page that comes over http. On
+/// another one the scheme may be either, because TLS may end in front of the server.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Origins {
     any: bool,
@@ -39,10 +40,10 @@ impl Origins {
         self
     }
 
-    /// Whether a page of `origin` may send a request to `host`.
-    fn allow(&self, origin: &str, host: &str) -> bool {
+    /// Whether a page of `origin` may send a request to `host`, over TLS or not.
+    fn allow(&self, origin: &str, host: &str, tls: bool) -> bool {
         let mut others = self.others.iter();
-        self.any || is_same(origin, host) || others.any(|other| is_equal(other, origin))
+        self.any || is_same(origin, host, tls) || others.any(|other| is_equal(other, origin))
     }
 
     /// Whether it has an origin with this name.
@@ -124,10 +125,11 @@ pub(crate) fn check(
     origins: &Origins,
     hosts: &Hosts,
     client: Peer,
+    tls: bool,
     request: &Request<'_>,
 ) -> Result<(), Foreign> {
     if let Some(origin) = request.origin
-        && !origins.allow(origin, request.host)
+        && !origins.allow(origin, request.host, tls)
     {
         return Err(Foreign::Origin);
     }
@@ -204,13 +206,16 @@ fn is_equal(a: &str, b: &str) -> bool {
 
 /// Whether a page of `origin` came from `host`. A `Host` without a port means the default port of the scheme that the browser used, and
 /// for a page of the same origin that is the origin's.
-fn is_same(origin: &str, host: &str) -> bool {
+fn is_same(origin: &str, host: &str, tls: bool) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else {
         return false;
     };
     let Some(default) = default_port(scheme) else {
         return false;
     };
+    if tls && !scheme.eq_ignore_ascii_case("https") {
+        return false;
+    }
     let (page, server) = (split_port(authority, default), split_port(host, default));
     page.is_some() && page == server
 }
@@ -237,7 +242,26 @@ mod tests {
             ("http://[0:0::1]:9001", "[::1]:9001"),
             ("http://[::1]", "[::1]"),
         ] {
-            assert!(Origins::same().allow(origin, host), "{origin} {host}");
+            assert!(
+                Origins::same().allow(origin, host, false),
+                "{origin} {host}"
+            );
+            let secure = origin.starts_with("https:");
+            assert_eq!(
+                Origins::same().allow(origin, host, true),
+                secure,
+                "{origin} {host}, over TLS"
+            );
+        }
+    }
+
+    #[test]
+    fn a_page_that_came_without_tls_uses_a_server_with_tls_only_if_it_is_allowed() {
+        let origin = "http://example.org";
+        for host in ["example.org", "example.org:80", "example.org:443"] {
+            assert!(!Origins::same().allow(origin, host, true), "{host}");
+            assert!(Origins::same().and(origin).allow(origin, host, true));
+            assert!(Origins::any().allow(origin, host, true));
         }
     }
 
@@ -276,8 +300,10 @@ mod tests {
             ("http://a:+80", "a:80"),
             ("http://xn--80ak6aa92e.example", "apple.example"),
         ] {
-            assert!(!Origins::same().allow(origin, host), "{origin} {host}");
-            assert!(Origins::any().allow(origin, host));
+            for tls in [false, true] {
+                assert!(!Origins::same().allow(origin, host, tls), "{origin} {host}");
+                assert!(Origins::any().allow(origin, host, tls));
+            }
         }
         let origins = Origins::same()
             .and("https://App.example:443")
@@ -294,7 +320,11 @@ mod tests {
             ("https://app.example:8443", false),
             ("https://app.example.evil.example", false),
         ] {
-            assert_eq!(origins.allow(origin, "server:1"), allowed, "{origin}");
+            assert_eq!(
+                origins.allow(origin, "server:1", false),
+                allowed,
+                "{origin}"
+            );
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use hioload_lcore::{Clock, Time, Topology, pin_to};
+use hioload_transport::layer::{Layer, Layered};
 use hioload_transport::sockets::{BoundListener, Listen, SocketOptions, Sockets};
 use hioload_transport::{Endpoint, ParseEndpointError, Transport};
 
@@ -199,6 +200,25 @@ impl<T: Transport + 'static> Server<T> {
             return Err(StartError::LcoreCount(transports.len()));
         }
         Ok(Self::over(config, cpus, endpoints, transports))
+    }
+
+    /// The same server with a layer, such as TLS, above each transport. `make` builds the layer of an lcore on its thread.
+    pub fn layered<L: Layer + 'static>(
+        self,
+        make: impl Fn(LcorePlacement) -> L + Clone + Send + 'static,
+    ) -> Server<Layered<T, L>> {
+        let transports = self.transports.into_iter().map(|below| {
+            let make = make.clone();
+            let make = move |placement| Ok(Layered::new(below(placement)?, make(placement)));
+            Box::new(make) as MakeTransport<Layered<T, L>>
+        });
+        Server {
+            transports: transports.collect(),
+            counters: CountersHandle::new::<Layered<T, L>>(self.cpus.len()),
+            config: self.config,
+            cpus: self.cpus,
+            endpoints: self.endpoints,
+        }
     }
 
     fn over(

@@ -63,6 +63,8 @@ pub(crate) struct Work {
     exhausted: bool,
     /// The connection that is served has used its share, or the step its time.
     visit_over: bool,
+    /// The visit lasts until a layer releases it.
+    held: bool,
     /// The work before the connection that is served.
     visit_from: u64,
     /// Work between two readings.
@@ -89,6 +91,7 @@ impl Work {
             read_at: MOST_UNREAD,
             exhausted: false,
             visit_over: false,
+            held: false,
             visit_from: 0,
             step: MOST_UNREAD,
             read_time: now,
@@ -138,11 +141,27 @@ impl Work {
         self.exhausted = false;
     }
 
-    /// Begins to serve a connection.
+    /// Begins to serve a connection, unless a visit is held.
     #[inline]
     pub(crate) fn begin_visit(&mut self) {
-        self.visit_from = self.spent;
-        self.visit_over = false;
+        if !self.held {
+            self.visit_from = self.spent;
+            self.visit_over = false;
+        }
+    }
+
+    /// Begins a visit that lasts over several calls of the driver.
+    #[inline]
+    pub(crate) fn begin_held_visit(&mut self) {
+        self.held = false;
+        self.begin_visit();
+        self.held = true;
+    }
+
+    /// Ends what [`begin_held_visit`](Self::begin_held_visit) began.
+    #[inline]
+    pub(crate) fn release_visit(&mut self) {
+        self.held = false;
     }
 
     /// Ends the share of the connection that is served.
@@ -299,6 +318,23 @@ mod tests {
             );
             assert!(!work.is_exhausted());
         }
+    }
+
+    #[test]
+    fn a_held_visit_is_over_after_its_share_however_many_calls_it_has() {
+        let mut work = begun();
+        work.begin(Step::Dispatch);
+        work.begin_held_visit();
+        let mut calls = 0;
+        while !work.visit_is_over() {
+            work.begin_visit();
+            work.charge(1_000);
+            calls += 1;
+        }
+        assert!((100..=116).contains(&calls), "{calls}");
+        work.release_visit();
+        work.begin_visit();
+        assert!(!work.visit_is_over());
     }
 
     #[test]

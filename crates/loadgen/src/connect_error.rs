@@ -6,6 +6,8 @@ use hioload_engine::ConnectError;
 pub(crate) fn describe(error: &ConnectError) -> (String, String) {
     use std::io::ErrorKind;
     let (name, line): (&str, String) = match error {
+        // A layer knows more than the kind: such as the alert with which the peer ended TLS.
+        ConnectError::Network(error) if error.get_ref().is_some() => ("network", error.to_string()),
         ConnectError::Network(error) => match error.kind() {
             ErrorKind::ConnectionRefused => {
                 ("refused", "connection refused: no server listens there".into())
@@ -16,7 +18,7 @@ pub(crate) fn describe(error: &ConnectError) -> (String, String) {
             ),
             ErrorKind::UnexpectedEof => (
                 "ended",
-                "the server ended the connection without answering the handshake: does it expect TLS?".into(),
+                "the server ended the connection without answering the handshake: does it expect TLS (wss://)?".into(),
             ),
             ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse => (
                 "no ports",
@@ -34,7 +36,7 @@ pub(crate) fn describe(error: &ConnectError) -> (String, String) {
             return (format!("http {status}"), error.to_string());
         }
         ConnectError::Timeout => ("timeout", "the server did not answer the handshake in time".into()),
-        ConnectError::Handshake(_) => ("handshake", format!("{error}: is it a WebSocket server without TLS?")),
+        ConnectError::Handshake(_) => ("handshake", format!("{error}: is it a WebSocket server?")),
         ConnectError::Request(_) => ("request", error.to_string()),
         _ => ("other", error.to_string()),
     };

@@ -175,10 +175,12 @@ impl Control<'_> {
             // Of the warm-up only errors count, and handshakes unless the scenario measures them.
             let errors = std::mem::take(&mut total.errors);
             let handshakes = std::mem::replace(&mut total.handshakes, crate::meter::times());
+            let of_tls = (total.full.take(), total.resumed.take());
             total.clear();
             total.errors = errors;
             if !matches!(self.job.scenario, Scenario::Churn) {
                 total.handshakes = handshakes;
+                (total.full, total.resumed) = of_tls;
             }
             run.series = series;
         }
@@ -272,6 +274,10 @@ impl Control<'_> {
             && matches!(self.job.scenario, Scenario::Rate | Scenario::Fanout);
         run.latency = latency(&total.times, from_due);
         run.handshake = latency(&total.handshakes, false);
+        let of_tls =
+            |times: &Option<Box<_>>| times.as_ref().and_then(|times| latency(times, false));
+        run.full_handshake = of_tls(&total.full);
+        run.resumed_handshake = of_tls(&total.resumed);
         self.add_tcp_counters(&mut run);
         let after = Memory::now(self.probe);
         after.write(before, &self.peak, &mut run, self.job, self.probe);
@@ -317,11 +323,15 @@ impl Control<'_> {
         run.bottleneck = Some(bottleneck(run, self.job).to_owned());
     }
 
-    /// Adds the counters of the user-space TCP of both sides, where they are known.
+    /// Adds the counters of TLS and of the user-space TCP of both sides, where they are known.
     fn add_tcp_counters(&self, run: &mut Run) {
         let mut note = |side: &str, counters: &CountersHandle| {
             let all = counters.totals();
-            let reported = |name: &str| name.starts_with("tcp_") || name.starts_with("rx_bytes_");
+            let reported = |name: &str| {
+                name.starts_with("tcp_")
+                    || name.starts_with("tls_")
+                    || name.starts_with("rx_bytes_")
+            };
             for (meta, n) in all.iter().filter(|(meta, n)| reported(meta.name) && *n > 0) {
                 run.extra.insert(format!("{side}_{}", meta.name), n as f64);
             }
@@ -329,6 +339,15 @@ impl Control<'_> {
         note("generator", &self.counters);
         if let ServerProbe::Lcores { counters, .. } = self.probe {
             note("server", counters);
+        }
+        // A full and a resumed handshake differ in their costs, so a report has the number of each.
+        let made = |name: &str| run.extra.get(&format!("generator_tls_{name}")).copied();
+        if let Some(all) = made("handshakes") {
+            let resumed = made("resumed").unwrap_or(0.0);
+            run.extra
+                .insert("generator_tls_full_handshakes".to_owned(), all - resumed);
+            run.extra
+                .insert("generator_tls_resumed".to_owned(), resumed);
         }
     }
 }

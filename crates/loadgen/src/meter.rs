@@ -29,6 +29,10 @@ pub struct Interval {
     pub times: Box<Histogram<u64>>,
     /// Times from connect to the 101 response.
     pub handshakes: Box<Histogram<u64>>,
+    /// Those of connections that resumed a session of TLS; they are in `handshakes` as well. `None` if there are none.
+    pub resumed: Option<Box<Histogram<u64>>>,
+    /// Those of connections that made a full handshake of TLS.
+    pub full: Option<Box<Histogram<u64>>>,
 }
 
 impl Interval {
@@ -42,6 +46,8 @@ impl Interval {
             errors: BTreeMap::new(),
             times: times(),
             handshakes: times(),
+            resumed: None,
+            full: None,
         }
     }
 
@@ -51,6 +57,9 @@ impl Interval {
         self.errors.clear();
         self.times.reset();
         self.handshakes.reset();
+        for times in [&mut self.resumed, &mut self.full].into_iter().flatten() {
+            times.reset();
+        }
     }
 
     /// Adds the interval of another lcore, or a later one.
@@ -65,6 +74,15 @@ impl Interval {
         // All have the same bounds.
         let _ = self.times.add(&*other.times);
         let _ = self.handshakes.add(&*other.handshakes);
+        let of_tls = [
+            (&mut self.resumed, &other.resumed),
+            (&mut self.full, &other.full),
+        ];
+        for (sum, other) in of_tls {
+            if let Some(other) = other {
+                let _ = sum.get_or_insert_with(times).add(&**other);
+            }
+        }
     }
 
     /// The number of all errors.
@@ -127,9 +145,17 @@ impl Meter {
         }
     }
 
-    pub(crate) fn opened(&mut self, nanos: u64) {
+    /// A connection was opened. `resumed`: whether its session of TLS was resumed, if it has one.
+    pub(crate) fn opened(&mut self, nanos: u64, resumed: Option<bool>) {
+        let nanos = nanos.max(1);
         self.interval.opened += 1;
-        self.interval.handshakes.saturating_record(nanos.max(1));
+        self.interval.handshakes.saturating_record(nanos);
+        let of_tls = match resumed {
+            Some(true) => &mut self.interval.resumed,
+            Some(false) => &mut self.interval.full,
+            None => return,
+        };
+        of_tls.get_or_insert_with(times).saturating_record(nanos);
     }
 
     pub(crate) fn error(&mut self, name: &str) {

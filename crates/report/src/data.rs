@@ -90,6 +90,10 @@ pub struct Run {
     pub latency: Option<Latency>,
     /// Time of a handshake, from connect to the 101 response.
     pub handshake: Option<Latency>,
+    /// Of these, the times of connections that made a full handshake of TLS.
+    pub full_handshake: Option<Latency>,
+    /// Of these, the times of connections that resumed a session of TLS.
+    pub resumed_handshake: Option<Latency>,
     /// Errors by name: `refused`, `reset`, `timeout`, `wrong length`, ... Errors that did not occur are absent.
     pub errors: BTreeMap<String, u64>,
     /// The figures of each second, in order; the last one may be shorter.

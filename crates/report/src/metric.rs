@@ -40,6 +40,8 @@ enum Source {
 enum Times {
     Message,
     Handshake,
+    FullHandshake,
+    ResumedHandshake,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -68,7 +70,7 @@ enum Cost {
 }
 
 /// The names that [`Metric::named`] knows, for error texts.
-pub const KNOWN: &str = "p50, p99, p99.9 or any other percentile, min, max, mean, stdev (each also as handshake.p99), rate, bytes, sent, done, \
+pub const KNOWN: &str = "p50, p99, p99.9 or any other percentile, min, max, mean, stdev (each also as handshake.p99, and with TLS as full_handshake.p99 and resumed_handshake.p99), rate, bytes, sent, done, \
 errors, generator.cores, generator.cpu_per_message, generator.headroom, generator.rss, generator.rss_per_connection, \
 generator.rss_growth (each also with server.), rss_per_connection, extra.NAME";
 
@@ -87,6 +89,12 @@ impl Metric {
                 Some(("generator", cost)) => Source::Usage(Side::Generator, Cost::named(cost)?),
                 Some(("server", cost)) => Source::Usage(Side::Server, Cost::named(cost)?),
                 Some(("handshake", stat)) => Source::Latency(Times::Handshake, Stat::named(stat)?),
+                Some(("full_handshake", stat)) => {
+                    Source::Latency(Times::FullHandshake, Stat::named(stat)?)
+                }
+                Some(("resumed_handshake", stat)) => {
+                    Source::Latency(Times::ResumedHandshake, Stat::named(stat)?)
+                }
                 Some(("latency", stat)) => Source::Latency(Times::Message, Stat::named(stat)?),
                 _ => Source::Latency(Times::Message, Stat::named(name)?),
             },
@@ -154,6 +162,8 @@ impl Metric {
                 let latency = match times {
                     Times::Message => run.latency.as_ref(),
                     Times::Handshake => run.handshake.as_ref(),
+                    Times::FullHandshake => run.full_handshake.as_ref(),
+                    Times::ResumedHandshake => run.resumed_handshake.as_ref(),
                 };
                 stat.of(latency.filter(|latency| latency.count > 0)?)
             }

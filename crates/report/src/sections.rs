@@ -66,9 +66,12 @@ pub(crate) fn sections(report: &Report) -> Vec<Section> {
     };
     let row = |label: &str, name: &str| row(report, &parts, label, name);
     let handshakes = ["p50", "p90", "p99", "p99.9", "max"]; // fewer, since there are fewer connections than messages
-    let handshakes = handshakes
-        .iter()
-        .filter_map(|name| row(name, &format!("handshake.{name}")));
+    let handshakes = |kind: &str| -> Vec<Row> {
+        handshakes
+            .iter()
+            .filter_map(|name| row(name, &format!("{kind}handshake.{name}")))
+            .collect()
+    };
     let times = TIMES.iter().filter_map(|name| row(name, name));
     let side = |side: &str| -> Vec<Row> {
         [
@@ -118,7 +121,15 @@ pub(crate) fn sections(report: &Report) -> Vec<Section> {
         (latency.to_owned(), times.collect()),
         (
             "handshake, from connect to the 101 response".to_owned(),
-            handshakes.collect(),
+            handshakes(""),
+        ),
+        (
+            "full handshake of TLS, from connect to the 101 response".to_owned(),
+            handshakes("full_"),
+        ),
+        (
+            "resumed handshake of TLS, from connect to the 101 response".to_owned(),
+            handshakes("resumed_"),
         ),
         ("generator".to_owned(), side("generator")),
         ("server".to_owned(), side("server")),

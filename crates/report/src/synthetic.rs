@@ -105,6 +105,8 @@ fn run(slower: f64) -> Run {
         bytes_rate: rate * 64.0,
         latency: Some(latency),
         handshake: None,
+        full_handshake: None,
+        resumed_handshake: None,
         errors: BTreeMap::new(),
         series,
         generator: Usage {

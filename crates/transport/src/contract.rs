@@ -227,6 +227,25 @@ pub trait Driver {
     fn is_exhausted(&self) -> bool {
         false
     }
+    /// Whether the connection begins with bytes that come before those of any layer, as a PROXY header does before a handshake of TLS. A
+    /// layer presents the bytes as they are until this is false. The driver leaves what follows its own bytes.
+    #[inline]
+    fn expects_preamble(&self, id: ConnId) -> bool {
+        let _ = id;
+        false
+    }
+    /// The calls of `on_data` until [`end_visit`](Self::end_visit) are for one connection and share its time: a layer presents what the
+    /// transport below received at once in several pieces. Without this call, each `on_data` is a visit of its own.
+    #[inline]
+    fn begin_visit(&mut self) {}
+    /// Ends what [`begin_visit`](Self::begin_visit) began.
+    #[inline]
+    fn end_visit(&mut self) {}
+    /// Whether the visit that was begun has used the connection's share of the turn: what is left should wait for the next turn.
+    #[inline]
+    fn visit_is_over(&self) -> bool {
+        false
+    }
     /// The transport has spent about this many nanoseconds on something that the driver cannot see: a system call, bytes
     /// moved. A driver that bounds its turns counts it.
     #[inline]
@@ -289,6 +308,30 @@ pub trait Connections {
 
     /// The peer; `None` if the id is stale.
     fn peer(&self, id: ConnId) -> Option<Peer>;
+    /// Whether the bytes of the connection are encrypted by a layer of TLS.
+    #[inline]
+    fn is_tls(&self, id: ConnId) -> bool {
+        let _ = id;
+        false
+    }
+    /// Whether the connection's session of TLS was resumed; `None` without TLS, and before the handshake is complete.
+    #[inline]
+    fn tls_resumed(&self, id: ConnId) -> Option<bool> {
+        let _ = id;
+        None
+    }
+    /// Why the connection has failed, if a layer knows more than the kind of error: such as the alert that the peer sent. It is known
+    /// until `on_closed` returns.
+    fn failure(&self, id: ConnId) -> Option<io::Error> {
+        let _ = id;
+        None
+    }
+    /// The certificate of the peer in DER, if a layer of TLS has verified one.
+    #[inline]
+    fn certificate(&self, id: ConnId) -> Option<&[u8]> {
+        let _ = id;
+        None
+    }
 }
 
 /// A transport: its [`Connections`], the turn, and accepting.

@@ -30,6 +30,8 @@ pub mod redirect;
 mod row;
 pub mod seeds;
 pub mod session;
+pub mod tls_handshake;
+pub mod tls_records;
 pub mod topics;
 pub mod wire;
 
@@ -47,6 +49,8 @@ pub const TARGETS: &[Target] = &[
     ("proxy", proxy::run),
     ("topics", topics::run),
     ("control", control::run),
+    ("tls_handshake", tls_handshake::run),
+    ("tls_records", tls_records::run),
     #[cfg(target_os = "linux")]
     ("redirect", redirect::run),
 ];

@@ -15,6 +15,8 @@ mod proxy;
 #[cfg(target_os = "linux")]
 mod redirect;
 mod session;
+mod tls_handshake;
+mod tls_records;
 mod topics;
 
 /// Name and content.
@@ -34,6 +36,8 @@ pub fn of(target: &str) -> Vec<Seed> {
         "session" => session::seeds(),
         "topics" => topics::seeds(),
         "control" => control::seeds(),
+        "tls_handshake" => tls_handshake::seeds(),
+        "tls_records" => tls_records::seeds(),
         other => panic!("no such target: {other}"),
     }
 }

@@ -25,7 +25,7 @@ const POLL_BUDGET: u32 = 64;
 
 /// Serves until a signal ends it.
 pub(crate) fn serve(config: ServeConfig, signals: Signals) -> Result<(), Failure> {
-    let service = Service::of(&config);
+    let service = Service::of(&config)?;
     let tap = TapSwitch::new();
     let options = options(&config.af_xdp, &config.bypass);
     let (port, queues) =

@@ -1,9 +1,13 @@
 //! `hioload check`: reports the state of a machine for a transport, one line for each finding.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use crate::Failure;
 use crate::cli::CheckArgs;
+use crate::config::file;
+use crate::config::serve::ServeConfig;
 use crate::config::values::TransportKind;
 use crate::streams;
 
@@ -13,6 +17,7 @@ mod eal;
 mod interface;
 mod machine;
 mod ports;
+mod tls;
 #[cfg(all(feature = "af-xdp", target_os = "linux"))]
 mod trial;
 
@@ -103,12 +108,18 @@ pub(crate) fn run(arguments: &CheckArgs) -> Result<(), Failure> {
         return eal::list(arguments);
     }
     let mut findings = Findings::default();
-    let what = match arguments.transport {
-        TransportKind::Sockets => {
+    let configured = match &arguments.config {
+        Some(path) => Some(config(&mut findings, path)?),
+        None => None,
+    };
+    let transport = arguments.transport.or(configured);
+    let what = match transport.unwrap_or(TransportKind::AfXdp) {
+        TransportKind::Sockets if configured.is_none() => {
             return Err(Failure::usage(
-                "sockets have no requirements to check; use --transport af-xdp or dpdk",
+                "sockets have no requirements to check; use --transport af-xdp or dpdk, or --config FILE",
             ));
         }
+        TransportKind::Sockets => "the server",
         TransportKind::AfXdp => {
             af_xdp(&mut findings, arguments);
             "AF_XDP"
@@ -134,6 +145,18 @@ pub(crate) fn run(arguments: &CheckArgs) -> Result<(), Failure> {
             "{what} cannot work here: {n} requirements are missing"
         ))),
     }
+}
+
+/// Checks a file of settings, and what TLS needs. Returns its transport.
+fn config(findings: &mut Findings, path: &Path) -> Result<TransportKind, Failure> {
+    let config = ServeConfig::new(file::read(path)?);
+    config.check()?;
+    findings.ok("settings", path.display().to_string());
+    for warning in config.warnings() {
+        findings.note("settings", warning, "");
+    }
+    tls::look(findings, &config.tls);
+    Ok(config.transport)
 }
 
 fn af_xdp(findings: &mut Findings, arguments: &CheckArgs) {

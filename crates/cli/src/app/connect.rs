@@ -15,6 +15,7 @@ use hioload_ws::{
 use super::histogram::Histogram;
 use super::link::{ClientLink, Work};
 use super::target::Target;
+use super::tls::ConnectTls;
 use crate::Failure;
 use crate::cli::ConnectArgs;
 use crate::streams;
@@ -26,6 +27,7 @@ use crate::streams;
 pub(crate) fn run(arguments: &ConnectArgs) -> Result<(), Failure> {
     let target = Target::parse(&arguments.url).map_err(Failure::usage)?;
     let endpoints = target.endpoints().map_err(Failure::run)?;
+    let tls = ConnectTls::for_target(&target, &arguments.tls, arguments.timeout())?;
     let (report, result) = mpsc::channel();
     let messages = Messages {
         count: u64::from(arguments.count.0),
@@ -51,6 +53,7 @@ pub(crate) fn run(arguments: &ConnectArgs) -> Result<(), Failure> {
         messages,
         progress: 0,
         sender: report,
+        tls,
     };
     let failed = |why: String| Failure::run(why).in_context(arguments.url.clone());
 
@@ -202,6 +205,7 @@ struct Client {
     /// Replies so far.
     progress: u64,
     sender: mpsc::Sender<Result<Histogram, String>>,
+    tls: Option<ConnectTls>,
 }
 
 impl Client {
@@ -209,6 +213,11 @@ impl Client {
     fn report(&self, result: Result<Histogram, String>) {
         // `run` reads it at the end.
         let _ = self.sender.send(result);
+    }
+
+    fn run_on<T: Transport + 'static>(self, engine: Server<T>) -> Result<(), Failure> {
+        let running = engine.start(move |_| self.clone()).map_err(Failure::run)?;
+        running.join().map(drop).map_err(Failure::run)
     }
 
     /// Connects to the next endpoint; `last` is the error of the one before.
@@ -230,8 +239,10 @@ impl Work for Client {
     type Output = Result<(), Failure>;
 
     fn run<T: Transport + 'static>(self, engine: Server<T>) -> Result<(), Failure> {
-        let running = engine.start(move |_| self.clone()).map_err(Failure::run)?;
-        running.join().map(drop).map_err(Failure::run)
+        match self.tls.as_ref().map(ConnectTls::layer) {
+            Some(layer) => self.run_on(engine.layered(layer)),
+            None => self.run_on(engine),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ const NAME: &str = "dpdk";
 
 /// Serves until a signal ends it.
 pub(crate) fn serve(config: ServeConfig, signals: Signals) -> Result<(), Failure> {
-    let service = Service::of(&config);
+    let service = Service::of(&config)?;
     let tap = TapSwitch::new();
     let eal = start_eal(&config.dpdk)?;
     let options = options(&config.dpdk, &config.bypass)?;

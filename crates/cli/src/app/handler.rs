@@ -1,5 +1,8 @@
 //! The application of `hioload serve`: echo, topics, the page and the probes.
 
+use std::sync::Arc;
+
+use hioload_certs::ServerTls;
 use hioload_ws::{
     Accept, Context, CountersHandle, Handler, Kind, LcoreContext, Message, Peer, Request, Response,
     TopicError, Totals,
@@ -11,16 +14,23 @@ use crate::streams;
 
 /// The handler of one lcore. The engine checks `Origin` and `Host` before it.
 pub(super) fn handler<S: Fn() -> usize + 'static>(
-    counters: Option<&CountersHandle>,
+    shown: Option<&Shown>,
     stalled: S,
 ) -> impl Handler<Event = ()> + use<S> {
-    App::new(counters.cloned()).stalled(stalled)
+    App::new(shown.cloned()).stalled(stalled)
+}
+
+/// What `/stats` shows.
+#[derive(Clone)]
+pub(super) struct Shown {
+    pub counters: CountersHandle,
+    pub tls: Option<Arc<ServerTls>>,
 }
 
 /// The application of one lcore.
 struct App {
     /// For `/stats`, if it is served.
-    counters: Option<CountersHandle>,
+    shown: Option<Shown>,
     /// Returns the number of lcores that do not finish a turn at present, for `/healthz`.
     stalled: Box<dyn Fn() -> usize>,
     /// The buffer for replies, reused so that a message costs no allocation.
@@ -52,9 +62,9 @@ enum Route {
 }
 
 impl App {
-    fn new(counters: Option<CountersHandle>) -> Self {
+    fn new(shown: Option<Shown>) -> Self {
         Self {
-            counters,
+            shown,
             stalled: Box::new(|| 0),
             scratch: Vec::new(),
         }
@@ -73,7 +83,7 @@ impl App {
             "/echo" => Some(Route::Socket(Conn::Echo)),
             "/topics" => Some(Route::Socket(Conn::Topics)),
             "/healthz" => Some(Route::Health),
-            "/stats" if self.counters.is_some() => Some(Route::Stats),
+            "/stats" if self.shown.is_some() => Some(Route::Stats),
             path => page::at(path).map(|_| Route::Page),
         }
     }
@@ -149,8 +159,8 @@ impl App {
                 Response::text(426, "this path is a WebSocket\n").header("Upgrade", "websocket")
             }
             Route::Health => self.health(draining),
-            Route::Stats => match &self.counters {
-                Some(counters) => stats(&counters.totals()),
+            Route::Stats => match &self.shown {
+                Some(Shown { counters, tls }) => stats(&counters.totals(), tls.as_deref()),
                 None => Response::not_found(),
             },
         }
@@ -204,7 +214,7 @@ fn explain(error: TopicError) -> &'static str {
 }
 
 /// All counters and the number of open connections, as one JSON object.
-fn stats(totals: &Totals) -> Response {
+fn stats(totals: &Totals, tls: Option<&ServerTls>) -> Response {
     let mut all = serde_json::Map::new();
     all.insert(
         "open".to_owned(),
@@ -216,6 +226,12 @@ fn stats(totals: &Totals) -> Response {
             .map(|(meta, value)| (meta.name.to_owned(), value.into())),
     );
     all.insert("log_lost".to_owned(), streams::lost().into());
+    if let Some(tls) = tls {
+        all.insert("tls_certificate_days".to_owned(), tls.days_left().into());
+        all.insert("tls_reloads".to_owned(), tls.reloads().into());
+        let failures = tls.reload_failures();
+        all.insert("tls_reload_failures".to_owned(), failures.into());
+    }
     let mut body = serde_json::Value::Object(all).to_string().into_bytes();
     body.push(b'\n');
     Response::new(200, "application/json", body).header("Cache-Control", "no-store")
@@ -362,7 +378,7 @@ mod tests {
     fn stats_are_json() {
         let mut totals = Totals::default();
         (totals.opened, totals.closed) = (5, 2);
-        let response = stats(&totals);
+        let response = stats(&totals, None);
         let value: serde_json::Value = serde_json::from_slice(&response.body).expect("JSON");
         assert_eq!(
             (&value["open"], &value["opened"], &value["bytes_in"]),

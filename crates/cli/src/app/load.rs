@@ -10,7 +10,6 @@ mod output;
 mod plan;
 mod tap;
 mod target;
-mod time;
 
 use std::process;
 use std::sync::Arc;
@@ -28,6 +27,8 @@ use self::attack::AttackPart;
 use self::tap::Recording;
 use super::files;
 use super::link::{ClientLink, Work};
+use super::time;
+use super::tls::ConnectTls;
 use crate::Failure;
 use crate::cli::load::LoadArgs;
 use crate::config::bypass;
@@ -148,6 +149,7 @@ impl Repeats<'_> {
             probe: self.probe,
             attack,
             tap: self.tap,
+            tls: setup.tls.as_ref(),
         };
         link.bypass.more_addresses = attack.map(AttackPart::addresses).unwrap_or_default();
         link.run(options, work)?
@@ -188,13 +190,17 @@ struct NetworkRepeat<'a> {
     probe: &'a ServerProbe,
     attack: Option<&'a AttackPart>,
     tap: Option<&'a Recording>,
+    tls: Option<&'a ConnectTls>,
 }
 
 impl Work for NetworkRepeat<'_> {
     type Output = Result<RepeatResult, Failure>;
 
     fn run<T: Transport + 'static>(self, engine: Server<T>) -> Self::Output {
-        self.context.run_on(engine, self.probe)
+        match self.tls.map(ConnectTls::layer) {
+            Some(layer) => self.context.run_on(engine.layered(layer), self.probe),
+            None => self.context.run_on(engine, self.probe),
+        }
     }
 
     fn run_over<D: Device + 'static>(

@@ -106,7 +106,7 @@ fn serve(config: ServeConfig) -> Result<(), Failure> {
         Signals::catch().map_err(|why| Failure::run(why).in_context("cannot catch signals"))?;
     match config.transport {
         TransportKind::Sockets => {
-            let service = Service::of(&config);
+            let service = Service::of(&config)?;
             let server = Server::bind(config.server).map_err(Failure::usage)?;
             service.run(server, signals, Controlled::Sockets)
         }

@@ -4,9 +4,10 @@ use hioload_transport::Transport;
 use hioload_ws::{Endpoint, Server};
 
 use super::control::{self, Controlled};
-use super::handler::handler;
+use super::handler::{Shown, handler};
 use super::notify::Manager;
 use super::signals::Signals;
+use super::tls::ServeTls;
 use crate::Failure;
 use crate::config::serve::ServeConfig;
 use crate::config::values::{Control, TransportKind};
@@ -17,15 +18,22 @@ pub(super) struct Service {
     transport: TransportKind,
     stats: bool,
     control: Control,
+    tls: Option<ServeTls>,
 }
 
 impl Service {
-    pub(super) fn of(config: &ServeConfig) -> Self {
-        Self {
+    /// Reads the files of TLS.
+    ///
+    /// # Errors
+    /// Code 2: one of them is wrong.
+    pub(super) fn of(config: &ServeConfig) -> Result<Self, Failure> {
+        let max_connections = config.server.config.tunables.limits.max_connections;
+        Ok(Self {
+            tls: ServeTls::start(&config.tls, max_connections)?,
             transport: config.transport,
             stats: config.stats,
             control: config.control.clone(),
-        }
+        })
     }
 
     /// Serves until a signal ends it.
@@ -35,10 +43,28 @@ impl Service {
         signals: Signals,
         controlled: Controlled,
     ) -> Result<(), Failure> {
-        let line = start_line(server.endpoints(), self.transport, server.lcores());
+        let lcores = server.lcores();
+        match self.tls.as_ref().map(|tls| tls.layer(lcores)) {
+            Some(layer) => self.run_on(server.layered(layer), signals, controlled),
+            None => self.run_on(server, signals, controlled),
+        }
+    }
+
+    fn run_on<T: Transport + 'static>(
+        self,
+        server: Server<T>,
+        signals: Signals,
+        controlled: Controlled,
+    ) -> Result<(), Failure> {
+        let scheme = if self.tls.is_some() { "wss" } else { "ws" };
+        let line = start_line(scheme, server.endpoints(), self.transport, server.lcores());
         let control = control::bind(&self.control, server.endpoints())?;
         let counters = server.counters();
-        let shown = self.stats.then(|| counters.clone());
+        let tls = self.tls.as_ref().map(ServeTls::server);
+        let shown = self.stats.then(|| Shown {
+            counters: counters.clone(),
+            tls,
+        });
         let watched = counters.clone();
         let running = server
             .start(move |_| {
@@ -56,8 +82,13 @@ impl Service {
                 manager.tell("STOPPING=1");
             }
         };
+        let watch = self.tls.map(ServeTls::into_watch);
+        let reload = move || match &watch {
+            Some(watch) => watch.reload(),
+            None => tracing::info!("SIGHUP is ignored: the server cannot reload its settings"),
+        };
         signals
-            .obey(running.remote(), stopping)
+            .obey(running.remote(), stopping, reload)
             .map_err(no_thread)?;
         let _control = control
             .map(|socket| socket.serve(controlled, running.remote()))
@@ -77,10 +108,15 @@ impl Service {
 }
 
 /// `hioload 0.1.0 listening on ws://127.0.0.1:9001 (sockets, 2 lcores)`
-fn start_line(endpoints: &[Endpoint], transport: TransportKind, lcores: usize) -> String {
+fn start_line(
+    scheme: &str,
+    endpoints: &[Endpoint],
+    transport: TransportKind,
+    lcores: usize,
+) -> String {
     let urls = endpoints.iter().map(|endpoint| match endpoint {
-        Endpoint::Tcp(addr) => format!("ws://{addr}"),
-        Endpoint::Unix(path) => format!("ws+unix:{}", path.display()),
+        Endpoint::Tcp(addr) => format!("{scheme}://{addr}"),
+        Endpoint::Unix(path) => format!("{scheme}+unix:{}", path.display()),
     });
     let urls = urls.collect::<Vec<_>>().join(", ");
     let lcores = match lcores {
@@ -105,13 +141,13 @@ mod tests {
         ];
         let version = env!("CARGO_PKG_VERSION");
         assert_eq!(
-            start_line(&endpoints[..1], TransportKind::Sockets, 1),
+            start_line("ws", &endpoints[..1], TransportKind::Sockets, 1),
             format!("hioload {version} listening on ws://127.0.0.1:9001 (sockets, 1 lcore)")
         );
         assert_eq!(
-            start_line(&endpoints, TransportKind::Sockets, 2),
+            start_line("wss", &endpoints, TransportKind::Sockets, 2),
             format!(
-                "hioload {version} listening on ws://127.0.0.1:9001, ws+unix:/run/h.sock (sockets, 2 lcores)"
+                "hioload {version} listening on wss://127.0.0.1:9001, wss+unix:/run/h.sock (sockets, 2 lcores)"
             )
         );
     }

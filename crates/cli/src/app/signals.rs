@@ -64,7 +64,7 @@ impl Signals {
         Ok(())
     }
 
-    /// Starts a thread that drains or stops the server; `on_drain` is called when the drain has begun.
+    /// Starts a thread that drains or stops the server; `on_drain` is called when the drain has begun, and `on_hangup` for each SIGHUP.
     ///
     /// # Errors
     /// The thread could not be started.
@@ -72,14 +72,13 @@ impl Signals {
         self,
         remote: Remote<E>,
         mut on_drain: impl FnMut() + Send + 'static,
+        on_hangup: impl Fn() + Send + 'static,
     ) -> io::Result<()> {
         let Self(source) = self;
         let mut ends = 0;
         // It acts before it reports: nothing that happens to the report may keep the server from ending.
         let mut obey = move |caught| match caught {
-            Caught::Hangup => {
-                tracing::info!("SIGHUP is ignored: the server cannot reload its settings");
-            }
+            Caught::Hangup => on_hangup(),
             Caught::End => {
                 let request = request(ends);
                 ends += 1;

@@ -9,6 +9,10 @@ use hioload_ws::Endpoint;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target {
     location: Location,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+    /// The host, without a port: the name that TLS verifies.
+    pub name: String,
     /// The `Host` field.
     pub host: String,
     /// The resource name: path and query.
@@ -21,7 +25,8 @@ enum Location {
     Unix(PathBuf),
 }
 
-const EXPECTED: &str = "expected ws://HOST[:PORT][/PATH] or ws+unix:/SOCKET[:/PATH]";
+const EXPECTED: &str =
+    "expected ws://HOST[:PORT][/PATH], ws+unix:/SOCKET[:/PATH], or the same with wss";
 
 impl Target {
     /// Parses a URL.
@@ -42,18 +47,20 @@ impl Target {
             return Err(wrong(EXPECTED));
         };
         match scheme.to_ascii_lowercase().as_str() {
-            "ws" => {
-                Self::tcp(rest.strip_prefix("//").ok_or_else(|| wrong(EXPECTED))?).map_err(wrong)
+            secure @ ("ws" | "wss") => {
+                let rest = rest.strip_prefix("//").ok_or_else(|| wrong(EXPECTED))?;
+                Self::tcp(rest, secure == "wss").map_err(wrong)
             }
-            "ws+unix" => Self::unix(rest).map_err(wrong),
-            "wss" => Err(wrong(
-                "TLS is not supported: connect to the server behind the TLS proxy with ws://",
-            )),
+            secure @ ("ws+unix" | "wss+unix") => {
+                Self::unix(rest, secure == "wss+unix").map_err(wrong)
+            }
             _ => Err(wrong(EXPECTED)),
         }
     }
 
-    fn tcp(rest: &str) -> Result<Self, &'static str> {
+    fn tcp(rest: &str, tls: bool) -> Result<Self, &'static str> {
+        // RFC 6455 §3: the default port is 80, and 443 with TLS.
+        let default = if tls { 443 } else { 80 };
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, resource) = rest.split_at(end);
         if authority.contains('@') {
@@ -66,7 +73,7 @@ impl Target {
                 port.parse()
                     .map_err(|_| "the port is not a number from 0 to 65535")?,
             ),
-            _ => (authority, 80),
+            _ => (authority, default),
         };
         let bare = name
             .strip_prefix('[')
@@ -77,7 +84,7 @@ impl Target {
         if name.is_empty() {
             return Err("the host is missing");
         }
-        let host = if port == 80 {
+        let host = if port == default {
             name.to_owned()
         } else {
             format!("{name}:{port}")
@@ -85,12 +92,14 @@ impl Target {
         let location = Location::Tcp(bare.unwrap_or(name).to_owned(), port);
         Ok(Self {
             location,
+            tls,
+            name: bare.unwrap_or(name).to_owned(),
             host,
             resource: with_slash(resource),
         })
     }
 
-    fn unix(rest: &str) -> Result<Self, &'static str> {
+    fn unix(rest: &str, tls: bool) -> Result<Self, &'static str> {
         let rest = rest.strip_prefix("//").unwrap_or(rest);
         let (path, resource) = rest.split_once(':').unwrap_or((rest, ""));
         if path.is_empty() {
@@ -99,6 +108,8 @@ impl Target {
         let location = Location::Unix(PathBuf::from(path));
         Ok(Self {
             location,
+            tls,
+            name: "localhost".to_owned(),
             host: "localhost".to_owned(),
             resource: with_slash(resource),
         })
@@ -168,6 +179,24 @@ mod tests {
             ),
             ("ws://[::1]", Location::Tcp("::1".into(), 80), "[::1]", "/"),
             (
+                "wss://a.example",
+                Location::Tcp("a.example".into(), 443),
+                "a.example",
+                "/",
+            ),
+            (
+                "wss://a.example:80/",
+                Location::Tcp("a.example".into(), 80),
+                "a.example:80",
+                "/",
+            ),
+            (
+                "wss+unix:/run/h.sock:/x",
+                Location::Unix("/run/h.sock".into()),
+                "localhost",
+                "/x",
+            ),
+            (
                 "ws+unix:/run/h.sock",
                 Location::Unix("/run/h.sock".into()),
                 "localhost",
@@ -180,8 +209,14 @@ mod tests {
                 "/echo?x",
             ),
         ] {
+            let name = match &location {
+                Location::Tcp(name, _) => name.clone(),
+                Location::Unix(_) => "localhost".to_owned(),
+            };
             let expected = Target {
                 location,
+                tls: url.starts_with("wss"),
+                name,
                 host: host.into(),
                 resource: resource.into(),
             };
@@ -196,7 +231,8 @@ mod tests {
             ("a.example", "expected"),
             ("http://a.example", "expected"),
             ("ws:a.example", "expected"),
-            ("wss://a.example", "TLS is not supported"),
+            ("wss:a.example", "expected"),
+            ("wss://a:/", "port is not a number"),
             ("ws://", "host is missing"),
             ("ws://:80/", "host is missing"),
             ("ws://a:b/", "port is not a number"),

@@ -17,6 +17,7 @@ use self::output::{AFTER_OUTPUT, LoadCommand, OutputArgs};
 use hioload_tcp::Cidr;
 
 use crate::cli::LinkArgs;
+use crate::cli::tls::ClientTlsArgs;
 use crate::config::sections::{AfXdpArgs, BypassArgs, DpdkArgs};
 use crate::config::values::{AtLeastOne, LcoreSet, Span, TransportKind, UpTo};
 
@@ -27,7 +28,7 @@ pub(crate) struct LoadArgs {
     /// A subcommand for existing reports.
     #[command(subcommand)]
     pub command: Option<LoadCommand>,
-    /// ws://HOST[:PORT][/PATH], or ws+unix:/SOCKET[:/PATH]; with --transport memory there is none, or only a /PATH
+    /// ws://HOST[:PORT][/PATH], ws+unix:/SOCKET[:/PATH], or the same with wss for TLS; with --transport memory there is none, or only a /PATH
     pub url: Option<String>,
     /// echo, rate, ramp, hold, churn, fanout or bulk (below) [default: echo; rate beside an attack with messages]
     #[arg(long, value_name = "NAME")]
@@ -140,6 +141,9 @@ pub(crate) struct LoadArgs {
     /// Output.
     #[command(flatten)]
     pub output: OutputArgs,
+    /// How it speaks TLS.
+    #[command(flatten)]
+    pub tls: ClientTlsArgs,
     /// For transports with user-space TCP.
     #[command(flatten)]
     pub bypass: BypassArgs,

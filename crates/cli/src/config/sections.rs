@@ -12,10 +12,11 @@ use hioload_ws::{HugePages, Idle, ProxyProtocol, RealIpHeader, SendPolicy};
 use super::declaration::{Change, Section, Setting};
 use super::text;
 use super::values::{
-    Accepts, AllowHost, AllowOrigin, AtLeastOne, AutoOff, BusyPoll, Control, Deflate, EalArguments,
-    Gateway, Interface, LcoreSet, ListenOn, LogFilter, LogFormat, Mac, Mbufs, Mtu, NetworkValue,
-    OwnAddress, PortName, Queues, RingSize, RxChecksum, Size, Span, TransportKind, TrustedProxy,
-    UnixGroup, UnixMode, UpTo, Vlan, Within, XdpMode, ZeroCopy,
+    Accepts, AllowHost, AllowOrigin, AtLeastOne, AutoOff, BusyPoll, ClientAuth, Control, Deflate,
+    EalArguments, Gateway, Interface, LcoreSet, ListenOn, LogFilter, LogFormat, Mac, Mbufs, Mtu,
+    NetworkValue, OptionalPath, OwnAddress, PortName, Queues, RingSize, RxChecksum, Size, Span,
+    TlsCertificate, TlsCurve, TlsMode, TlsSuite, TlsTickets, TlsVersion, TransportKind,
+    TrustedProxy, UnixGroup, UnixMode, UnknownName, UpTo, Vlan, Within, XdpMode, ZeroCopy,
 };
 
 // Upper bounds keep a typing error from reaching the allocator. They are far above useful values.
@@ -311,6 +312,93 @@ section! {
 }
 
 section! {
+    /// `[tls]`
+    TlsArgs, "tls", "TLS (wss://, https://)"
+    [
+        /// The files of a certificate; repeatable
+        ///
+        /// A client gets the certificate with the name that it asks for: an exact one, or a wildcard for one label. The names are those in the
+        /// certificate, unless some are given. The file of the certificate holds the intermediate certificates too. In a folder the files are
+        /// fullchain.pem and privkey.pem (certbot), tls.crt and tls.key (Kubernetes), or cert.pem and key.pem.
+        tls_certificate: TlsCertificate, "FILES", "none", Start;
+        /// The cipher suites that are allowed, in the server's order of preference; repeatable
+        ///
+        /// `all`: every suite, and the client's order counts.
+        tls_suite: TlsSuite, "NAME", "all", Start;
+        /// The key exchanges that are allowed, in the order of preference; repeatable
+        ///
+        /// `auto`: X25519MLKEM768, X25519, secp256r1, secp384r1.
+        tls_curve: TlsCurve, "NAME", "auto", Start;
+    ]
+    {
+        /// Whether all listeners speak TLS
+        ///
+        /// `auto`: if there is a `tls_certificate`. `dev`: with a certificate for localhost, which `hioload cert dev` makes and shows.
+        tls: TlsMode, "auto|off|dev", "auto", Start;
+        /// What a client gets that asks for a name that no certificate has, or for none
+        ///
+        /// `first`: the first certificate. `refuse`: the alert unrecognized_name. Counter `tls_unknown_names`.
+        tls_unknown_name: UnknownName, "first|refuse", "first", Start;
+        /// The lowest version
+        tls_min_version: TlsVersion, "1.2|1.3", "1.2", Start;
+        /// Whether clients show certificates
+        ///
+        /// One that is shown must be of an authority in `tls_client_ca`, also if it is optional. Handlers see it.
+        tls_client_auth: ClientAuth, "off|optional|required", "off", Start;
+        /// The file with the authorities of clients' certificates
+        tls_client_ca: OptionalPath, "FILE", "none", Start;
+        /// The file with their revocation lists
+        ///
+        /// A client is refused if its certificate is on one, if none is of its issuer, or if that is past its next update.
+        tls_client_crl: OptionalPath, "FILE", "none", Start;
+        /// The keys of session tickets
+        ///
+        /// `own`: random ones of the process. A file, which `hioload cert tickets` makes: several servers resume each other's sessions.
+        tls_tickets: TlsTickets, "own|off|FILE", "own", Start;
+        /// Time for which each of the process's own keys encrypts; it decrypts for one more
+        tls_ticket_period: Within<Span, 1_000_000_000, 604_800_000_000_000>, "TIME", "12h", Start;
+        /// Whether certificates, keys and the other files are read again when they change
+        ///
+        /// New connections use them, and open ones keep what they have. If a file is wrong, all stay as they are.
+        #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        tls_watch: bool, "true|false", "true", Start;
+        /// Handshakes in progress on each lcore
+        tls_handshakes: UpTo<usize, MOST_QUEUE>, "N", "4096", Start,
+            beyond "the oldest one without a whole record is ended, or the new one if each has sent one";
+        /// Bytes that they may hold together on each lcore of what they received, besides 4 KiB for each of them
+        ///
+        /// Counter `tls_handshakes_over_memory`.
+        tls_handshake_memory: UpTo<Size, MOST_BYTES>, "SIZE", "16MiB", Start,
+            beyond "the handshake that wants more is ended";
+        /// Steps of handshakes in one turn of the loop; each costs about 150 us
+        ///
+        /// The others wait for the next turn, so that a storm of handshakes does not stall open connections. Counter
+        /// `tls_handshakes_delayed`.
+        tls_handshakes_per_turn: AtLeastOne<usize>, "N", "1", Start;
+        /// Handshakes that may begin in a second, in the whole process; 0: no limit
+        ///
+        /// A tenth of them may begin at once. The others wait, at most until `handshake_timeout`. Counter `tls_handshakes_limited`.
+        tls_handshake_rate: u32, "N", "0", Start,
+            beyond "handshakes wait";
+        /// Threads that make the steps of handshakes, so that lcores do not; 0: the lcores make them
+        ///
+        /// They need CPUs that no lcore uses: see `lcores`. Counters `tls_handshake_steps_offloaded`, `tls_handshake_threads_busy`.
+        tls_handshake_threads: Within<usize, 0, 1024>, "N", "0", Start;
+        /// Steps of handshakes that may wait for these threads
+        tls_handshake_queue: UpTo<usize, MOST_QUEUE>, "N", "256", Start,
+            beyond "handshakes wait on their lcore";
+        /// Expanded keys that each lcore keeps, of 600 bytes; 0: two for each of `max_connections`, and at most 65536
+        ///
+        /// A connection that is active has two. Beyond it a record costs the expansion of its key. Counter `tls_keys_expanded`.
+        tls_key_cache: Within<usize, 0, MOST_QUEUE>, "N", "0", Start;
+        /// A file for the secrets of all connections, with which Wireshark reads a recording
+        ///
+        /// For debugging only: whoever reads the file decrypts the connections.
+        tls_key_log: OptionalPath, "FILE", "none", Start;
+    }
+}
+
+section! {
     /// `[drain]`
     DrainArgs, "drain", "Drain (on SIGTERM)" {
         /// The window over which the Close frames (1001) are spread
@@ -555,6 +643,7 @@ settings! {
     server: ServerArgs,
     limits: LimitArgs,
     deflate: DeflateArgs,
+    tls: TlsArgs,
     drain: DrainArgs,
     sockets: SocketArgs,
     bypass: BypassArgs,

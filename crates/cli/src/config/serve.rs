@@ -15,6 +15,7 @@ use super::bypass::{self, BypassSettings};
 use super::sections::{
     AfXdpArgs, DeflateArgs, DpdkArgs, EngineArgs, LimitArgs, ServerArgs, SocketArgs,
 };
+use super::tls::TlsSettings;
 use super::values::{
     AllowHost, AllowOrigin, Control, Deflate, ListenOn, LogFilter, LogFormat, NetworkValue, Size,
     TransportKind, TrustedProxy,
@@ -41,6 +42,8 @@ pub(crate) struct ServeConfig {
     /// For dpdk.
     #[cfg_attr(not(all(feature = "dpdk", target_os = "linux")), allow(dead_code))]
     pub dpdk: DpdkArgs,
+    /// TLS.
+    pub tls: TlsSettings,
     /// The path of the control socket.
     pub control: Control,
     /// Whether `/stats` is served.
@@ -65,9 +68,12 @@ impl ServeConfig {
             af_xdp,
             dpdk,
             tcp,
+            tls,
             log,
             ..
         } = settings;
+        let mut tls = TlsSettings::new(tls);
+        tls.handshake_timeout(config.tunables.limits.handshake_timeout);
         let mut socket_options = sockets_from(&sockets);
         if let Some(huge_pages) = server.huge_pages {
             socket_options.huge_pages = huge_pages;
@@ -100,6 +106,7 @@ impl ServeConfig {
             bypass: BypassSettings::new(bypass, &tcp),
             af_xdp,
             dpdk,
+            tls,
             control: server.control.unwrap_or(Control::Auto),
             stats: server.stats.unwrap_or(false),
             log: log.log.unwrap_or_else(|| LogFilter("info".to_owned())),
@@ -125,6 +132,7 @@ impl ServeConfig {
             &self.server.listen,
         )?;
         check_proxies(&self.server.config.tunables.proxies)?;
+        self.tls.check()?;
         let Lcores::Cpus(wanted) = &self.server.lcores else {
             return Ok(());
         };
@@ -155,6 +163,7 @@ impl ServeConfig {
         if limits.reassembly_memory / 4 < limits.max_message {
             warnings.push("reassembly_memory is below four times max_message: the largest messages are refused with 1013, since one connection may use a quarter of it");
         }
+        warnings.extend(self.tls.warning());
         warnings
     }
 }

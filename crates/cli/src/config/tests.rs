@@ -243,7 +243,7 @@ fn proxies_are_trusted_by_name_alone() {
 }
 
 /// Texts of which each setting accepts at least one that is not its default.
-const VALUES: [&str; 35] = [
+const VALUES: [&str; 42] = [
     "9",
     "600",
     "transparent",
@@ -279,6 +279,13 @@ const VALUES: [&str; 35] = [
     "https://a.example",
     "require",
     "forwarded",
+    "TLS_AES_128_GCM_SHA256",
+    "X25519",
+    "1.3",
+    "refuse",
+    "optional",
+    "1h",
+    "dev",
 ];
 
 #[test]

@@ -127,7 +127,8 @@ impl Handler for Generator {
                 let conn = &mut self.conns[n];
                 conn.id = Some(id);
                 conn.state = State::Open;
-                self.meter.opened(now.as_nanos().saturating_sub(conn.due));
+                let nanos = now.as_nanos().saturating_sub(conn.due);
+                self.meter.opened(nanos, cx.tls_resumed(id));
                 Some(n as u32)
             }
             Err(error) => {

@@ -1,12 +1,14 @@
 //! The methods of a layer, and the view that it lends the driver above it.
 
 use std::io;
+use std::time::Duration;
 
+use hioload_counters::CounterMeta;
 use hioload_lcore::Time;
 use hioload_mem::LocalShared;
 
 use crate::{
-    Activity, Budget, Closed, ConnId, Connections, Driver, Endpoint, Peer, SendError, Taken,
+    Activity, Budget, Closed, ConnId, Connections, Driver, Endpoint, Peer, SendError, Taken, Waker,
 };
 
 /// A layer between a transport and a driver. Every default passes the call through.
@@ -16,6 +18,13 @@ use crate::{
 /// [`connect`](Self::connect) to [`peer`](Self::peer) are calls of the driver above on a connection. The rules of [`Driver`]
 /// and [`Connections`] hold for them. The [module](super) explains how to write a layer.
 pub trait Layer: Sized {
+    /// Runs once, when the layer is put above a transport. `waker` wakes it, from any thread: then [`has_work`](Self::has_work) decides
+    /// whether the layer has its turn.
+    #[inline]
+    fn attach(&mut self, waker: Waker) {
+        let _ = waker;
+    }
+
     /// Whether the layer has something to present in the next turn: then `wait` does not sleep.
     #[inline]
     fn has_work(&self) -> bool {
@@ -23,7 +32,7 @@ pub trait Layer: Sized {
     }
 
     /// Presents bytes that earlier turns left in the layer, on at most `budget` connections and until `above`
-    /// [is exhausted](Driver::is_exhausted). Runs at the beginning of each dispatch, before the transport below has its turn.
+    /// [is exhausted](Driver::is_exhausted). Runs before or after the turn of the transport below, alternately.
     /// Counts its calls to `above` in `activity.events`.
     #[inline]
     fn dispatch<C: Connections, D: Driver>(
@@ -37,10 +46,42 @@ pub trait Layer: Sized {
         let _ = (below, above, budget, now, activity);
     }
 
-    /// Queues below the bytes that the layer holds back. Runs at the beginning of each flush.
+    /// Begins a turn: runs first in each dispatch, whether the layer has work or not.
     #[inline]
-    fn flush<C: Connections>(&mut self, below: &mut C) {
-        let _ = below;
+    fn begin_turn(&mut self, now: Time) {
+        let _ = now;
+    }
+
+    /// The longest time that a `wait` may last for the sake of this layer; `None` sets no limit. Counted from the last turn.
+    #[inline]
+    fn timeout(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Queues below the bytes that the layer holds back. Runs at the beginning of each flush. Bytes that may be for all connections
+    /// there are, it may leave for the next flush once `above` [is exhausted](Driver::is_exhausted).
+    #[inline]
+    fn flush<C: Connections, D: Driver>(&mut self, below: &mut C, above: &mut D) {
+        let _ = (below, above);
+    }
+
+    /// Whether the last flush left something in the layer. See [`Transport::has_unflushed`](crate::Transport::has_unflushed).
+    #[inline]
+    fn has_unflushed(&self) -> bool {
+        false
+    }
+
+    /// See [`Transport::flush_rounds`](crate::Transport::flush_rounds); `below` is that of the transport below.
+    #[inline]
+    fn flush_rounds(&self, below: u64) -> u64 {
+        below
+    }
+
+    /// The layer's counters.
+    const COUNTERS: &'static [CounterMeta] = &[];
+    /// Calls `visit` with their values, if there are any.
+    fn counters(&self, visit: &mut dyn FnMut(&[u64])) {
+        let _ = visit;
     }
 
     /// See [`Driver::on_accept`].
@@ -227,6 +268,29 @@ pub trait Layer: Sized {
     fn peer<C: Connections>(&self, below: &C, id: ConnId) -> Option<Peer> {
         below.peer(id)
     }
+
+    /// See [`Connections::is_tls`].
+    #[inline]
+    fn is_tls<C: Connections>(&self, below: &C, id: ConnId) -> bool {
+        below.is_tls(id)
+    }
+
+    /// See [`Connections::tls_resumed`].
+    #[inline]
+    fn tls_resumed<C: Connections>(&self, below: &C, id: ConnId) -> Option<bool> {
+        below.tls_resumed(id)
+    }
+
+    /// See [`Connections::failure`].
+    fn failure<C: Connections>(&self, below: &C, id: ConnId) -> Option<io::Error> {
+        below.failure(id)
+    }
+
+    /// See [`Connections::certificate`].
+    #[inline]
+    fn certificate<'a, C: Connections>(&'a self, below: &'a C, id: ConnId) -> Option<&'a [u8]> {
+        below.certificate(id)
+    }
 }
 
 /// What a layer lends the driver above it while the transport below dispatches or flushes.
@@ -348,6 +412,25 @@ macro_rules! connections_through_the_layer {
             fn peer(&self, id: ConnId) -> Option<Peer> {
                 let (layer, below) = self.parts();
                 layer.peer(below, id)
+            }
+            #[inline]
+            fn is_tls(&self, id: ConnId) -> bool {
+                let (layer, below) = self.parts();
+                layer.is_tls(below, id)
+            }
+            #[inline]
+            fn tls_resumed(&self, id: ConnId) -> Option<bool> {
+                let (layer, below) = self.parts();
+                layer.tls_resumed(below, id)
+            }
+            fn failure(&self, id: ConnId) -> Option<io::Error> {
+                let (layer, below) = self.parts();
+                layer.failure(below, id)
+            }
+            #[inline]
+            fn certificate(&self, id: ConnId) -> Option<&[u8]> {
+                let (layer, below) = self.parts();
+                layer.certificate(below, id)
             }
         }
     };

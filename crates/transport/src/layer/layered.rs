@@ -18,12 +18,19 @@ use crate::{
 pub struct Layered<T, L> {
     below: T,
     layer: L,
+    /// Whether the layer had the first part of the last turn.
+    layer_first: bool,
 }
 
 impl<T: Transport, L: Layer> Layered<T, L> {
     /// Puts `layer` above `below`.
-    pub fn new(below: T, layer: L) -> Self {
-        Self { below, layer }
+    pub fn new(below: T, mut layer: L) -> Self {
+        layer.attach(below.waker());
+        Self {
+            below,
+            layer,
+            layer_first: false,
+        }
     }
 
     /// The transport below. What is asked of it directly passes by the layer.
@@ -34,6 +41,11 @@ impl<T: Transport, L: Layer> Layered<T, L> {
     /// The layer.
     pub fn layer(&self) -> &L {
         &self.layer
+    }
+
+    /// The layer, to change it.
+    pub fn layer_mut(&mut self) -> &mut L {
+        &mut self.layer
     }
 }
 
@@ -89,6 +101,22 @@ impl<L: Layer, D: Driver> Driver for Upward<'_, L, D> {
         self.above.is_exhausted()
     }
     #[inline]
+    fn expects_preamble(&self, id: ConnId) -> bool {
+        self.above.expects_preamble(id)
+    }
+    #[inline]
+    fn begin_visit(&mut self) {
+        self.above.begin_visit();
+    }
+    #[inline]
+    fn end_visit(&mut self) {
+        self.above.end_visit();
+    }
+    #[inline]
+    fn visit_is_over(&self) -> bool {
+        self.above.visit_is_over()
+    }
+    #[inline]
     fn spend(&mut self, nanos: u32) {
         self.above.spend(nanos);
     }
@@ -104,34 +132,50 @@ impl<T: Transport, L: Layer> Transport for Layered<T, L> {
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let timeout = if self.layer.has_work() {
+        let timeout = if self.layer.has_work() || self.layer.has_unflushed() {
             Some(Duration::ZERO)
         } else {
-            timeout
+            match (timeout, self.layer.timeout()) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            }
         };
         self.below.wait(timeout)
     }
 
     fn dispatch<D: Driver>(&mut self, driver: &mut D, budget: Budget, now: Time) -> Activity {
-        let Self { below, layer } = self;
+        self.layer.begin_turn(now);
+        let had_work = self.layer.has_work();
+        // Bytes that waited in the layer and arriving bytes share the turn. A driver that is exhausted leaves little to those that
+        // come second, so the order changes from turn to turn.
+        self.layer_first = !self.layer_first;
         let mut own = Activity::default();
-        if layer.has_work() {
-            // Bytes that waited in the layer and arriving bytes share the turn.
-            let half = Budget {
-                events: budget.events.div_ceil(2),
-                ..budget
-            };
+        let half = Budget {
+            events: budget.events.div_ceil(2),
+            ..budget
+        };
+        if had_work && self.layer_first {
+            let Self { below, layer, .. } = self;
             layer.dispatch(below, driver, half, now, &mut own);
         }
         let left = Budget {
-            events: budget.events.saturating_sub(own.events),
+            events: if had_work && !self.layer_first {
+                half.events
+            } else {
+                budget.events.saturating_sub(own.events)
+            },
             ..budget
         };
+        let Self { below, layer, .. } = self;
         let mut upward = Upward {
             layer,
             above: driver,
         };
         let activity = below.dispatch(&mut upward, left, now);
+        if had_work && !self.layer_first {
+            let Self { below, layer, .. } = self;
+            layer.dispatch(below, driver, half, now, &mut own);
+        }
         Activity {
             events: own.events + activity.events,
             more: activity.more || self.layer.has_work(),
@@ -140,8 +184,8 @@ impl<T: Transport, L: Layer> Transport for Layered<T, L> {
     }
 
     fn flush<D: Driver>(&mut self, driver: &mut D) {
-        let Self { below, layer } = self;
-        layer.flush(below);
+        let Self { below, layer, .. } = self;
+        layer.flush(below, driver);
         let mut upward = Upward {
             layer,
             above: driver,
@@ -150,11 +194,11 @@ impl<T: Transport, L: Layer> Transport for Layered<T, L> {
     }
 
     fn has_unflushed(&self) -> bool {
-        self.below.has_unflushed()
+        self.below.has_unflushed() || self.layer.has_unflushed()
     }
 
     fn flush_rounds(&self) -> u64 {
-        self.below.flush_rounds()
+        self.layer.flush_rounds(self.below.flush_rounds())
     }
 
     fn set_accepting(&mut self, on: bool) {
@@ -173,9 +217,20 @@ impl<T: Transport, L: Layer> Transport for Layered<T, L> {
         self.below.stats()
     }
 
-    const COUNTERS_BELOW: &'static [&'static [CounterMeta]] = T::COUNTERS_BELOW;
+    const COUNTERS_BELOW: &'static [&'static [CounterMeta]] = match (L::COUNTERS, T::COUNTERS_BELOW)
+    {
+        ([], below) => below,
+        (_, []) => &[L::COUNTERS],
+        (_, [a]) => &[L::COUNTERS, a],
+        (_, [a, b]) => &[L::COUNTERS, a, b],
+        (_, [a, b, c]) => &[L::COUNTERS, a, b, c],
+        _ => panic!("more than three blocks of counters below a layer"),
+    };
 
     fn counters_below(&self, visit: &mut dyn FnMut(&[u64])) {
+        if !L::COUNTERS.is_empty() {
+            self.layer.counters(visit);
+        }
         self.below.counters_below(visit);
     }
 

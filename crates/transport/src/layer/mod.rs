@@ -1,4 +1,4 @@
-//! Layers between a transport and its driver, for TLS for example.
+//! Layers between a transport and its driver: TLS is one, in the crate `hioload-tls`.
 //!
 //! A [`Layered`] is a transport made of a transport and a [`Layer`]. The engine takes it as it takes any other
 //! [`Transport`](crate::Transport):
@@ -50,9 +50,9 @@
 //! [`on_end`](Layer::on_end) waits until such plaintext has been presented. A FIN without a `close_notify` before it is a
 //! truncation (RFC 8446 §6.1) and is reported as an error, not as an end.
 //!
-//! **Sending.** [`send_space`](Layer::send_space) reserves the record header in the space of the transport below and lends
-//! what follows it, less the room for the tag. [`commit`](Layer::commit) writes the header, seals in place and commits
-//! header, ciphertext and tag below. So plaintext is written once, in the memory that it is sent from.
+//! **Sending.** [`send_space`](Layer::send_space) lends space in an open record of the connection, and [`commit`](Layer::commit)
+//! adds to its content, so that the replies of a turn share a record. The record is sealed from there into the space of the
+//! transport below when it is full, when something else has to follow it, or in the next flush.
 //! [`send_room`](Layer::send_room) subtracts the overhead of the records, and the engine never leaves half a frame.
 //! [`send_shared`](Layer::send_shared) has to copy: a payload that many connections share is sealed for each of them into
 //! space below. A droppable payload stays in the layer's state until [`flush`](Layer::flush), so that
@@ -60,7 +60,8 @@
 //! Bytes that a layer holds back count in [`queued`](Layer::queued).
 //!
 //! **Flush.** The layer's [`flush`](Layer::flush) runs before that of the transport below and emits the bytes that the layer
-//! holds back. During the flush below, `on_writable` may write more; the layer seals this before it returns from
+//! holds back. It may leave bytes of shared payloads to the next flush, and says so in [`has_unflushed`](Layer::has_unflushed)
+//! and [`flush_rounds`](Layer::flush_rounds). During the flush below, `on_writable` may write more; the layer seals this before it returns from
 //! [`on_writable`](Layer::on_writable), and the same flush sends it.
 //!
 //! **Closing.** [`finish`](Layer::finish) and [`close`](Layer::close) seal a `close_notify`, then make the same call below,

@@ -173,12 +173,14 @@ pub fn stale_ids<H: Harness>() {
 }
 
 fn is_failure(note: &Note) -> bool {
-    // A Unix socket has no reset: a write reveals that the peer is gone.
+    // A Unix socket has no reset: a write reveals that the peer is gone, or the missing end of what a layer carries.
     matches!(
         note,
         Note::Closed(
             _,
-            Closed::Failed(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+            Closed::Failed(
+                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof
+            )
         )
     )
 }

@@ -21,10 +21,11 @@ pub fn event_budget<H: Harness>() {
         // Two calls for each: the second receive is a full one's rest.
         assert_eq!(world.net.send(wire, &[1; 15]), 15);
     }
+    let calls = if H::EXACT { 20 } else { 10 };
     let mut counts = Vec::new();
     world.until("all bytes", |world| {
         counts.push(world.script.log.len());
-        world.script.log.len() == 20
+        world.script.log.len() == calls
     });
     assert!(
         counts.windows(2).all(|pair| pair[1] - pair[0] <= 3),
@@ -101,10 +102,13 @@ pub fn exhausted_driver<H: Harness>() {
         let sent: Vec<u8> = (0..ROUNDS).flat_map(|round| [round; 100]).collect();
         assert!(stream == sent, "the bytes of {id} in order: {stream:?}");
     }
-    let order: Vec<_> = world.script.log.iter().take(PEERS).collect();
+    // What a layer holds has its share of each turn besides what arrives.
+    let visits = if H::EXACT { PEERS } else { 3 * PEERS };
+    let order: Vec<_> = world.script.log.iter().take(visits).collect();
     for (_, id) in &peers {
         let is_its = |note: &&&Note| matches!(note, Note::Data(other, _) if other == id);
-        assert_eq!(order.iter().filter(is_its).count(), 1, "{order:?}");
+        let calls = order.iter().filter(is_its).count();
+        assert!(calls == 1 || (!H::EXACT && calls > 0), "{order:?}");
     }
 }
 
@@ -182,7 +186,9 @@ pub fn full_reads_take_turns<H: Harness>() {
     });
     let (mut loud, loud_id) = world.dial();
     let (mut quiet, quiet_id) = world.dial();
-    world.send(&mut loud, &[1; 4000]);
+    for _ in 0..10 {
+        world.send(&mut loud, &[1; 400]);
+    }
     world.until("the loud one is heard", |world| {
         !world.data(loud_id).is_empty()
     });

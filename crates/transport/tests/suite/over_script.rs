@@ -24,7 +24,7 @@ impl<const DRAINED: bool, W: Wrap> Harness for FakeHarness<DRAINED, W> {
             .rx_buffer(setup.rx_buffer)
             .send_queue(setup.send_queue)
             .tx_chunk(if setup.tiny { 256 } else { 16 << 10 })
-            .tx_chunks(4096)
+            .tx_chunks(setup.tx_chunks)
             .window(if setup.tiny { 999 } else { usize::MAX })
             .can_block(true)
             .short_means_drained(DRAINED);

@@ -31,10 +31,10 @@ pub fn echo<H: Harness>() {
         assert_eq!(world.recv(&mut wire, message.len()), message);
     }
     let stats = world.io().stats();
-    assert_eq!(
-        (stats.accepted, stats.bytes_in, stats.bytes_out),
-        (1, 4006, 4006)
-    );
+    assert_eq!(stats.accepted, 1);
+    if H::EXACT {
+        assert_eq!((stats.bytes_in, stats.bytes_out), (4006, 4006));
+    }
     assert_eq!(
         (world.io().queued(id), world.io().is_blocked(id)),
         (0, false)
@@ -103,11 +103,10 @@ pub fn held_for_later<H: Harness>() {
     let expected: Vec<Vec<u8>> = (0..6).map(|i| b"abcdef"[i..].to_vec()).collect();
     assert_eq!(world.data(id), expected);
     assert!(!world.turn().more);
-    assert_eq!(
-        world.io().stats().bytes_in,
-        6,
-        "bytes are counted when first lent"
-    );
+    if H::EXACT {
+        let stats = world.io().stats();
+        assert_eq!(stats.bytes_in, 6, "bytes are counted when first lent");
+    }
 }
 
 /// While bytes are left for later nothing more is received, and the end is reported after them.
@@ -125,10 +124,12 @@ pub fn later_before_the_end<H: Harness>() {
     world.net.end(&mut wire);
     world.until("the end", |world| world.has(&Note::End(id)));
     assert_eq!(world.script.log.last(), Some(&Note::End(id)));
-    assert_eq!(
-        world.data(id),
-        [&b"01234567"[..], b"34567", b"67", b"89"].map(<[u8]>::to_vec)
-    );
+    let presented: &[&[u8]] = if H::EXACT {
+        &[b"01234567", b"34567", b"67", b"89"]
+    } else {
+        &[b"0123456789", b"3456789", b"6789", b"9"]
+    };
+    assert_eq!(world.data(id), presented);
     world.turns(3);
     assert_eq!(world.count(&Note::End(id)), 1);
 }

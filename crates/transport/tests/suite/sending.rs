@@ -17,7 +17,8 @@ pub fn order_of_shared_and_written<H: Harness>() {
         world.io().send_shared(id, big.clone(), i % 2 == 0).unwrap();
         expected.extend_from_slice(&big);
     }
-    assert_eq!(world.io().queued(id), expected.len());
+    let queued = world.io().queued(id);
+    assert!(queued >= expected.len() && (queued == expected.len() || !H::EXACT));
     assert!(world.recv(&mut wire, expected.len()) == expected);
     assert_eq!(big.strong_count(), 1, "references are given back");
 }
@@ -109,6 +110,9 @@ pub fn drop_oldest_while_blocked<H: Harness>() {
 }
 
 pub fn queue_bound<H: Harness>() {
+    if !H::EXACT {
+        return queue_bound_with_overhead::<H>();
+    }
     let mut world = World::<H>::new(Setup {
         send_queue: 1000,
         ..Setup::default()
@@ -129,6 +133,36 @@ pub fn queue_bound<H: Harness>() {
     assert_eq!(world.io().send_room(id), 1000);
 }
 
+/// A layer that adds to the bytes takes fewer of them, and what it says it takes.
+fn queue_bound_with_overhead<H: Harness>() {
+    let mut world = World::<H>::new(Setup {
+        send_queue: 1000,
+        ..Setup::default()
+    });
+    let (mut wire, id) = world.dial();
+    let room = world.io().send_room(id);
+    assert!((700..1000).contains(&room), "{room}");
+    for n in [1, room / 2, room - room / 2 - 1] {
+        write(world.io(), id, &vec![n as u8; n]);
+    }
+    let left = world.io().send_room(id);
+    assert!(left < 100, "{left}");
+    let payload = Shared::from(vec![2; left + 1]).local();
+    assert_eq!(
+        world.io().send_shared(id, payload, true),
+        Err(SendError::Full)
+    );
+    let mut sent = room;
+    while let Ok(space) = world.io().send_space(id, 1) {
+        space[0] = 3;
+        world.io().commit(id, 1);
+        sent += 1;
+        assert!(sent < 1000);
+    }
+    assert_eq!(world.recv(&mut wire, sent).len(), sent);
+    assert_eq!(world.io().send_room(id), room);
+}
+
 pub fn nothing_is_sent_after_finish<H: Harness>() {
     let mut world = World::<H>::new(Setup::default());
     let (mut wire, id) = world.dial();
@@ -147,9 +181,10 @@ pub fn nothing_is_sent_after_finish<H: Harness>() {
 pub fn lent_but_not_committed<H: Harness>() {
     let mut world = World::<H>::new(Setup::default());
     let (mut wire, id) = world.dial();
+    let before = world.io().stats().writes;
     world.io().send_space(id, 100).unwrap()[0] = 1;
     world.turns(2);
-    assert_eq!(world.io().stats().writes, 0);
+    assert_eq!(world.io().stats().writes, before);
     world.io().send_space(id, 100).unwrap()[..2].copy_from_slice(b"ab");
     world.io().commit(id, 2);
     world.io().commit(id, 0);

@@ -17,6 +17,8 @@ pub struct Setup {
     pub rx_buffer: usize,
     pub send_queue: usize,
     pub max_connections: usize,
+    /// Send chunks of the scripted fake.
+    pub tx_chunks: usize,
     /// Small kernel buffers, or a small window.
     pub tiny: bool,
 }
@@ -27,6 +29,7 @@ impl Default for Setup {
             rx_buffer: 64 << 10,
             send_queue: 16 << 20,
             max_connections: 64,
+            tx_chunks: 4096,
             tiny: false,
         }
     }
@@ -47,6 +50,8 @@ pub trait Harness: Sized {
     type Wire;
     /// Whether an abort looks different from a close.
     const HAS_RESET: bool;
+    /// Whether the network carries the driver's bytes and no others, and lends them as they arrive: not so with TLS.
+    const EXACT: bool = true;
 
     /// Whether this machine has what the transport needs.
     fn is_available() -> bool {
@@ -55,6 +60,10 @@ pub trait Harness: Sized {
     fn new(setup: Setup) -> Self;
     fn io(&mut self) -> &mut Self::Io;
     fn dial(&mut self) -> Self::Wire;
+    /// Whether a peer that was accepted can send. Called before each turn until it is so.
+    fn establish(&mut self, _wire: &mut Self::Wire) -> bool {
+        true
+    }
     /// Sends from the front of `bytes`; returns how many were taken.
     fn send(&mut self, wire: &mut Self::Wire, bytes: &[u8]) -> usize;
     /// Appends the bytes that have arrived.
@@ -92,9 +101,15 @@ pub struct Script {
     /// Calls of `on_data` in one dispatch or flush after which the driver is exhausted.
     pub quota: usize,
     calls: usize,
+    /// Calls of `on_data` in one visit after which it is over.
+    pub share: usize,
+    visited: usize,
+    held: bool,
     /// Connections that are blocked, and the calls of `on_blocked`.
     blocked: HashSet<ConnId>,
     pub blocked_calls: usize,
+    /// What `failure` said of connections that were closed.
+    pub failures: Vec<String>,
     /// Open connections, and whether each has received `on_end`.
     open: HashMap<ConnId, bool>,
 }
@@ -136,8 +151,12 @@ impl Script {
             on_accept: Box::new(|_, _| {}),
             quota: usize::MAX,
             calls: 0,
+            share: usize::MAX,
+            visited: 0,
+            held: false,
             blocked: HashSet::new(),
             blocked_calls: 0,
+            failures: Vec::new(),
             open: HashMap::new(),
         }
     }
@@ -178,6 +197,10 @@ impl Driver for Script {
         assert!(self.is_open(id), "bytes for {id}, which is not open");
         self.log.push(Note::Data(id, data.to_vec()));
         self.calls += 1;
+        if !self.held {
+            self.visited = 0;
+        }
+        self.visited += 1;
         let taken = (self.on_data)(io, id, data);
         // The driver may overwrite the bytes that it consumes.
         data[..taken.bytes].fill(0xdd);
@@ -186,6 +209,20 @@ impl Driver for Script {
 
     fn is_exhausted(&self) -> bool {
         self.calls >= self.quota
+    }
+
+    fn begin_visit(&mut self) {
+        assert!(!self.held, "the visit before has not ended");
+        self.held = true;
+        self.visited = 0;
+    }
+
+    fn end_visit(&mut self) {
+        self.held = false;
+    }
+
+    fn visit_is_over(&self) -> bool {
+        self.visited >= self.share
     }
 
     fn on_end<C: Connections>(&mut self, io: &mut C, id: ConnId) {
@@ -211,6 +248,8 @@ impl Driver for Script {
         assert!(self.open.remove(&id).is_some(), "{id} is not open");
         self.blocked.remove(&id);
         assert_eq!(io.send_room(id), 0);
+        self.failures
+            .extend(io.failure(id).map(|error| error.to_string()));
         self.log.push(Note::Closed(id, why));
     }
 }
@@ -271,9 +310,12 @@ impl<H: Harness> World<H> {
     /// A peer, after its accept.
     pub fn dial(&mut self) -> (H::Wire, ConnId) {
         let from = self.script.log.len();
-        let wire = self.net.dial();
+        let mut wire = self.net.dial();
         self.until("an accept", |world| world.accepted(from).is_some());
         let id = self.accepted(from).unwrap();
+        self.until("a peer that can send", |world| {
+            world.net.establish(&mut wire)
+        });
         (wire, id)
     }
 

@@ -7,6 +7,7 @@ use hioload_loadgen::{Dialect, Job, Scenario, Sizes};
 use hioload_report::Plan;
 use hioload_ws::{Endpoint, Kind, Lcores};
 
+use super::super::tls::ConnectTls;
 use super::attack::AttackPart;
 use super::check::{active, check};
 use super::target::LoadTarget;
@@ -45,6 +46,8 @@ pub(super) struct LoadSetup {
     pub(super) repeat: usize,
     /// The name of the server in error messages.
     pub(super) name: String,
+    /// How it speaks TLS, if it does.
+    pub(super) tls: Option<ConnectTls>,
 }
 
 impl LoadSetup {
@@ -182,6 +185,7 @@ pub(super) fn plan(arguments: &LoadArgs) -> Result<LoadSetup, Failure> {
         lcores,
         repeat: arguments.repeat.0 as usize,
         name: load_target.name,
+        tls: load_target.tls,
     })
 }
 

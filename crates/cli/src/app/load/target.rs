@@ -4,6 +4,7 @@ use hioload_loadgen::memory;
 use hioload_ws::Endpoint;
 
 use super::super::target::Target;
+use super::super::tls::ConnectTls;
 use crate::Failure;
 use crate::cli::load::{LoadArgs, LoadTransport};
 
@@ -13,6 +14,7 @@ pub(super) struct LoadTarget {
     pub(super) host: String,
     pub(super) resource: String,
     pub(super) name: String,
+    pub(super) tls: Option<ConnectTls>,
 }
 
 impl LoadTarget {
@@ -34,6 +36,7 @@ impl LoadTarget {
                 host: memory::SERVER.to_string(),
                 resource,
                 name: "memory".to_owned(),
+                tls: None,
             });
         }
         let Some(url) = &arguments.url else {
@@ -45,7 +48,9 @@ impl LoadTarget {
         let endpoints = target
             .endpoints()
             .map_err(|why| Failure::run(format!("{url}: {why}")))?;
+        let tls = ConnectTls::for_target(&target, &arguments.tls, arguments.timeout.0.0)?;
         Ok(Self {
+            tls,
             endpoints,
             host: target.host,
             resource: target.resource,

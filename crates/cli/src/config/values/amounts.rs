@@ -115,6 +115,22 @@ impl Measure for Span {
     fn measure(&self) -> u64 {
         u64::try_from(self.0.as_nanos()).unwrap_or(u64::MAX)
     }
+    fn amount(nanoseconds: u64) -> String {
+        let units = [
+            ("h", 3_600_000_000_000),
+            ("m", 60_000_000_000),
+            ("s", 1_000_000_000),
+            ("ms", 1_000_000),
+            ("us", 1000),
+        ];
+        let whole = units
+            .iter()
+            .find(|(_, unit)| nanoseconds > 0 && nanoseconds.is_multiple_of(*unit));
+        match whole {
+            Some((name, unit)) => format!("{}{name}", nanoseconds / unit),
+            None => format!("{nanoseconds}ns"),
+        }
+    }
 }
 impl Measure for usize {
     fn measure(&self) -> u64 {

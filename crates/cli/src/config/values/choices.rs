@@ -113,6 +113,40 @@ words! {
 }
 
 words! {
+    /// Whether the server speaks TLS.
+    TlsMode {
+        /// If it has a certificate.
+        Auto = "auto",
+        /// Not.
+        Off = "off",
+        /// With a development certificate.
+        Dev = "dev",
+    } expected "expected auto, off or dev"
+}
+
+words! {
+    /// What a client gets that asks for a name that no certificate has.
+    UnknownName {
+        /// The first certificate.
+        First = "first",
+        /// An alert.
+        Refuse = "refuse",
+    } expected "expected first or refuse"
+}
+
+words! {
+    /// Whether clients show certificates.
+    ClientAuth {
+        /// They are not asked.
+        Off = "off",
+        /// They may.
+        Optional = "optional",
+        /// They must.
+        Required = "required",
+    } expected "expected off, optional or required"
+}
+
+words! {
     /// The format of log records.
     LogFormat {
         /// Text lines.

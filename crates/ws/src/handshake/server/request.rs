@@ -36,6 +36,9 @@ pub struct Request<'a> {
     pub upgrade: Option<Upgrade<'a>>,
     /// All headers.
     pub headers: Headers<'a>,
+    /// The certificate of the client in DER, if the connection uses TLS, the client was asked for one, and it was verified. It is no part of
+    /// the request's octets: [`parse`] leaves it `None`, and the server sets it.
+    pub client_certificate: Option<&'a [u8]>,
     path_and_query: &'a str,
 }
 
@@ -189,6 +192,7 @@ fn check<'a>(
         origin,
         upgrade,
         headers,
+        client_certificate: None,
         path_and_query,
     })
 }
