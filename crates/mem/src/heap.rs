@@ -22,8 +22,8 @@ pub fn return_large_blocks() {
 /// Returns the free pages of all heaps of the C library to the system. It has an effect with glibc only.
 ///
 /// glibc itself returns the end of a heap and never a page in its middle (malloc_trim(3)), so memory that many short-lived objects have
-/// used stays resident below one that lives longer. The call takes milliseconds for each 10 MB. A thread that allocates meanwhile may
-/// have to wait for it, and one that does not allocate does not notice it.
+/// used stays resident below one that lives longer. A thread that allocates meanwhile may have to wait for it, for milliseconds if much
+/// is free, and one that does not allocate does not notice it.
 pub fn release_free_pages() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: `malloc_trim` takes a number. It changes no memory that is in use, and locks each heap.

@@ -46,6 +46,8 @@ pub struct KeyCache {
     mask: usize,
     /// The place that `age` visits next.
     hand: usize,
+    /// What is left of a visit: places, in parts of that in which they are visited.
+    owed: usize,
     /// Keys that it holds.
     held: usize,
     /// Keys expanded so far.
@@ -71,6 +73,7 @@ impl KeyCache {
             entries: Vec::new(),
             mask: places.max(2) - 1,
             hand: 0,
+            owed: 0,
             held: 0,
             expanded: 0,
             freed: 0,
@@ -107,9 +110,13 @@ impl KeyCache {
         })
     }
 
-    /// Visits the next `1 / part` of the places, and at least one: a key that was not used since the visit before is freed.
+    /// Visits the next `1 / part` of the places, of which fractions add up: a key that was not used since the visit before is freed.
     pub fn age(&mut self, part: usize) {
-        for _ in 0..self.places().div_ceil(part.max(1)) {
+        let part = part.max(1);
+        self.owed += self.places();
+        let visits = self.owed / part;
+        self.owed %= part;
+        for _ in 0..visits {
             self.hand = (self.hand + 1) & self.mask;
             // The places that no connection had so far are visited too, so that a round takes as long with few as with many.
             match self.entries.get_mut(self.hand) {
@@ -237,9 +244,13 @@ mod tests {
             assert_eq!(cache.len(), if round == 0 { 32 } else { 4 });
         }
         assert_eq!((cache.expanded, cache.freed), (32, 28));
-        (0..16).for_each(|_| cache.age(8));
+        // The last of 64 places is visited first after 63 visits and then after 127. With 96 parts that are 191 calls.
+        get(&mut cache, 31);
+        (0..190).for_each(|_| cache.age(96));
+        assert_eq!(cache.len(), 1);
+        cache.age(96);
         assert!(cache.is_empty());
         get(&mut cache, 31);
-        assert_eq!((cache.len(), cache.expanded), (1, 33));
+        assert_eq!((cache.len(), cache.expanded), (1, 34));
     }
 }
