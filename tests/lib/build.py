@@ -34,9 +34,10 @@ def programs():
     _cargo("build", "--bins", "--examples")
 
 
-def release():
-    """The path of the release build of the command, up to date."""
-    return _built("hioload", "build", "--release", "--bin", "hioload")
+def command(release=False):
+    """The path of the command, up to date: as developers build it, or the release build."""
+    profile = ["--release"] if release else []
+    return _built("hioload", "build", *profile, "--bin", "hioload")
 
 
 def test_program(name):
