@@ -10,6 +10,7 @@ use hioload_tls::rustls::{
     ClientConfig, ClientConnection, HandshakeKind, ServerConfig, ServerConnection,
 };
 use hioload_tls::{Tls, TlsOptions};
+use hioload_transport::layer::Layer;
 
 use crate::client::Failure;
 use crate::packet::{MSS, flag};
@@ -27,69 +28,102 @@ const BARREN: usize = 1000;
 /// Of an idle connection, everything included: its flow, its session of the engine, its traffic secrets.
 const IDLE_BYTES: f64 = 1024.0;
 
-/// Handshakes that the server completes in a second of its time, full and resumed, beside those of rustls' own connections in memory.
+/// Handshakes that the server completes in a second of its time, full and resumed, beside those of rustls' own connections in memory,
+/// and connections that it opens without TLS.
 pub fn handshakes(rounds: usize, messages: usize) -> Result<Vec<Row>, Failure> {
     // Handshakes of a round.
     let each = BATCH * (messages / 4000).clamp(1, 16) as u32;
     let (server, client) = configs()?;
     let (mut full, mut resumed) = (Kind::default(), Kind::default());
     for _ in 0..rounds * ROUNDS {
+        let opened_plain = plain(each)?;
         let mut world = secured(each * 2 + BATCH, &server)?;
         let without = without_sessions(&client);
-        let made = opened(&mut world, 0..each, &without, HandshakeKind::Full)?;
-        full.ours.push(made);
-        full.rustls
-            .push(alone(&server, &without, HandshakeKind::Full, each)?);
+        full.add(Times {
+            ours: opened(&mut world, 0..each, &without, HandshakeKind::Full)?,
+            rustls: alone(&server, &without, HandshakeKind::Full, each)?,
+            plain: opened_plain,
+        });
         // Each place of a batch gets its first session.
         let with = with_sessions(&client);
         open(&mut world, each..each + BATCH, &with)?;
-        let made = opened(
-            &mut world,
-            each + BATCH..each * 2 + BATCH,
-            &with,
-            HandshakeKind::Resumed,
-        )?;
-        resumed.ours.push(made);
-        resumed.rustls.push(alone(
-            &server,
-            &with_sessions(&client),
-            HandshakeKind::Resumed,
-            each,
-        )?);
+        let rest = each + BATCH..each * 2 + BATCH;
+        let sessions = with_sessions(&client);
+        resumed.add(Times {
+            ours: opened(&mut world, rest, &with, HandshakeKind::Resumed)?,
+            rustls: alone(&server, &sessions, HandshakeKind::Resumed, each)?,
+            plain: opened_plain,
+        });
     }
-    Ok([("full", full), ("resumed", resumed)]
-        .into_iter()
-        .flat_map(|(name, kind)| kind.rows(name))
-        .collect())
+    let mut rows = vec![Row::at_least(
+        "connections opened without TLS: TCP, upgrade",
+        rate(&full.plain),
+        "/s",
+        0.0,
+    )];
+    rows.extend(full.rows("full"));
+    rows.extend(resumed.rows("resumed"));
+    Ok(rows)
 }
 
-/// Rates of one kind of handshake, by round.
+/// Seconds of the server's time for each connection of a round.
+struct Times {
+    ours: f64,
+    rustls: f64,
+    plain: f64,
+}
+
+/// One kind of handshake: seconds by round, and their ratios.
 #[derive(Default)]
 struct Kind {
     ours: Vec<f64>,
     rustls: Vec<f64>,
+    plain: Vec<f64>,
+    whole: Vec<f64>,
+    handshake: Vec<f64>,
 }
 
 impl Kind {
+    fn add(&mut self, times: Times) {
+        let Times {
+            ours,
+            rustls,
+            plain,
+        } = times;
+        self.ours.push(ours);
+        self.rustls.push(rustls);
+        self.plain.push(plain);
+        self.whole.push(rustls / ours);
+        self.handshake.push(rustls / (ours - plain));
+    }
+
     fn rows(&self, name: &str) -> Vec<Row> {
-        let pairs = self.ours.iter().zip(&self.rustls);
-        let ratios: Vec<f64> = pairs.map(|(ours, rustls)| ours / rustls).collect();
+        let of_rustls = format!("{name} handshakes of rustls alone, in memory");
+        let of_ours = format!("connections opened: TCP, {name} handshake, upgrade");
         vec![
+            Row::at_least(of_rustls, rate(&self.rustls), "/s", 0.0),
+            Row::at_least(of_ours, rate(&self.ours), "/s", 0.0),
+            Row::at_least("  ratio to rustls alone", median(&self.whole), "x", 0.0),
             Row::at_least(
-                format!("{name} handshakes of rustls alone, in memory"),
-                median(&self.rustls),
-                "/s",
-                0.0,
+                "  the same without the time of a connection without TLS",
+                median(&self.handshake),
+                "x",
+                0.9,
             ),
-            Row::at_least(
-                format!("connections opened: TCP, {name} handshake, upgrade"),
-                median(&self.ours),
-                "/s",
-                0.0,
-            ),
-            Row::at_least("  ratio to rustls alone", median(&ratios), "x", 0.9),
         ]
     }
+}
+
+/// The median rate, from the seconds for each.
+fn rate(seconds: &[f64]) -> f64 {
+    1.0 / median(seconds)
+}
+
+/// Opens connections without TLS; returns seconds of the server's time for each.
+fn plain(count: u32) -> Result<f64, Failure> {
+    let mut world = set_up::world(count, RING_IDLE)?;
+    let spent = world.open(count)?;
+    Ok(spent.as_secs_f64() / f64::from(count))
 }
 
 /// Resident memory of connections that have been silent for a while.
@@ -138,7 +172,7 @@ fn name(place: u32) -> Result<ServerName<'static>, Failure> {
         .map_err(|error| error.to_string())
 }
 
-/// Connections per second of the server's time.
+/// Opens connections; returns seconds of the server's time for each.
 fn opened(
     world: &mut Secured,
     flows: Range<u32>,
@@ -151,7 +185,7 @@ fn opened(
     if let Some(other) = kinds.iter().find(|other| **other != kind) {
         return Err(format!("a handshake was {other:?}, not {kind:?}"));
     }
-    Ok(count as f64 / (world.spent - before).as_secs_f64())
+    Ok((world.spent - before).as_secs_f64() / count as f64)
 }
 
 /// Opens WebSocket connections; returns the kind of each handshake.
@@ -191,7 +225,8 @@ fn until_open(world: &mut Secured, openings: &mut [Opening]) -> Result<(), Failu
     let first = openings.first().ok_or("no connection")?.flow;
     let mut barren = 0;
     while openings.iter().any(|opening| !opening.granted) {
-        world.turn()?;
+        // Each handshake has at most one step to make.
+        world.turns(openings.len(), |io| io.layer().has_work())?;
         let mut arrived: Vec<(u32, Vec<u8>)> = Vec::new();
         world.client.receive_of(|flow, _, bytes| {
             if !bytes.is_empty() {
@@ -281,7 +316,7 @@ fn taken(
     Ok(out)
 }
 
-/// Handshakes per second of the server's time between two connections of rustls in memory.
+/// Handshakes between two connections of rustls in memory; returns seconds of the server's time for each.
 fn alone(
     server: &Arc<ServerConfig>,
     client: &Arc<ClientConfig>,
@@ -300,7 +335,7 @@ fn alone(
         spent += time;
         count += 1;
     }
-    Ok(f64::from(each) / spent.as_secs_f64())
+    Ok(spent.as_secs_f64() / f64::from(each))
 }
 
 fn one_alone(

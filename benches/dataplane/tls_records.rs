@@ -79,11 +79,12 @@ fn timed(
     Ok(spent.as_nanos() as f64 / records.len() as f64)
 }
 
-/// Measures the three, in turn.
+/// Measures each, in turn.
 pub fn measure(rounds: usize) -> Result<Vec<Row>, Failure> {
     let records = records()?;
     let (key, iv) = exported()?;
-    let (mut alone, mut opened, mut decoded) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut alone, mut opened) = (Vec::new(), Vec::new());
+    let (mut expanded, mut decoded) = (Vec::new(), Vec::new());
     for _ in 0..rounds * ROUNDS {
         alone.push(timed(&records, |number, record| {
             let mut nonce = iv;
@@ -98,6 +99,13 @@ pub fn measure(rounds: usize) -> Result<Vec<Row>, Failure> {
         })?);
         let (mut open, mut keys) = (session(0)?, KeyCache::new(2));
         opened.push(timed(&records, |_, record| {
+            let opened = open.open(&mut keys, OWNER, record, &mut |_| {});
+            black_box(opened.map_err(|error| format!("{error:?}"))?);
+            Ok(())
+        })?);
+        let (mut open, mut keys) = (session(0)?, KeyCache::new(2));
+        expanded.push(timed(&records, |_, record| {
+            keys.remove(OWNER);
             let opened = open.open(&mut keys, OWNER, record, &mut |_| {});
             black_box(opened.map_err(|error| format!("{error:?}"))?);
             Ok(())
@@ -129,6 +137,11 @@ pub fn measure(rounds: usize) -> Result<Vec<Row>, Failure> {
         Row::nanos("1 KiB, AES-128-GCM alone", median(&alone), None),
         Row::nanos("  a record opened", median(&opened), None),
         Row::at_least("    ratio", median(&ratios(&opened)), "x", 0.0),
+        Row::nanos(
+            "  a record opened whose key is not in the cache",
+            median(&expanded),
+            None,
+        ),
         Row::nanos(
             "  a record opened, unmasked, checked as UTF-8",
             median(&decoded),

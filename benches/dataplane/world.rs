@@ -104,12 +104,25 @@ impl<D: Device, T: Transport> World<D, T> {
 
     /// One turn of the server, which is timed.
     pub fn turn(&mut self) -> Result<(), Failure> {
+        self.turns(1, |_| true)
+    }
+
+    /// Turns of the server until it has nothing more to do, and at most `most`. They are timed together: reading the clock of CPU time
+    /// is a system call, which costs as much as an idle turn.
+    pub fn turns(&mut self, most: usize, has_more: impl Fn(&mut T) -> bool) -> Result<(), Failure> {
         let begin = cpu_time();
-        let waited = self.lcore.transport().wait(Some(Duration::ZERO));
-        let now = self.clock.tick() + self.skipped;
-        self.lcore.turn(now);
+        let mut result = Ok(());
+        for turn in 0..most {
+            let io = self.lcore.transport();
+            if turn > 0 && !has_more(io) {
+                break;
+            }
+            result = result.and(io.wait(Some(Duration::ZERO)));
+            let now = self.clock.tick() + self.skipped;
+            self.lcore.turn(now);
+        }
         self.spent += cpu_time() - begin;
-        waited.map_err(|e| format!("the device failed: {e}"))
+        result.map_err(|e| format!("the device failed: {e}"))
     }
 
     /// Lets `time` pass for the server, in steps of 1 ms with a turn each: an lcore reclaims a part of its empty rings in each

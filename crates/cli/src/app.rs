@@ -12,6 +12,7 @@ mod control;
 mod dpdk;
 mod files;
 mod handler;
+mod heap;
 mod histogram;
 #[cfg(unix)]
 mod inherit;

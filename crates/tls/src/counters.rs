@@ -65,5 +65,7 @@ counters! {
         key_updates_sent: Counter, Count;
         /// Keys expanded because they were not in the cache.
         keys_expanded: Counter, Count;
+        /// Expanded keys freed because their connections were silent.
+        keys_freed: Counter, Count;
     }
 }

@@ -348,7 +348,8 @@ impl About {
             _ => return Err(Error::General("a suite that is not known here".into())),
         };
         let half = match self.version {
-            Version::Tls13 => Half::from_secret(suite, secret, seq),
+            // rustls has derived the key and the IV from the secret just now.
+            Version::Tls13 => Half::from_derived(suite, secret, (key.as_ref(), iv.as_ref()), seq),
             Version::Tls12 => Half::from_key(suite, key.as_ref(), iv.as_ref(), seq),
         };
         half.map(|half| (suite, half))

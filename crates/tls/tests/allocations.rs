@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hioload_lcore::Time;
 use hioload_mem::{LocalShared, Shared};
-use hioload_testkit::counting::{Counting, allocations};
+use hioload_testkit::counting::{Counting, allocations, held};
 use hioload_tls::{Tls, TlsOptions};
 use hioload_transport::fake::{Fake, FakeOptions};
 use hioload_transport::layer::Layered;
@@ -184,4 +184,39 @@ fn keys_that_do_not_fit_the_cache_are_made_again() {
     assert_eq!(counted, 0);
     let expanded = lab.io.layer().stats().keys_expanded;
     assert!(expanded >= 8 * ROUNDS as u64, "{expanded}");
+}
+
+/// Clients that send a ClientHello and nothing after it, by thousands.
+#[test]
+fn half_done_handshakes_are_bounded_in_number_and_memory() {
+    const OPEN: u64 = 64;
+    const CLIENTS: u16 = 3000;
+    const SOME: isize = 64 << 10;
+    let options = TlsOptions::default().handshakes(OPEN as usize);
+    let mut lab = Lab::new(1, options.handshakes_per_turn(64));
+    let mut hello = Vec::new();
+    common::peer(common::client(None))
+        .write_tls(&mut hello)
+        .unwrap();
+    let before = held();
+    let mut most = 0;
+    for port in 0..CLIENTS {
+        let id = lab
+            .io
+            .below()
+            .accept(Peer::Ip(([10, 0, 0, 2], port).into()));
+        lab.io.below().deliver(id, &hello);
+        lab.turn();
+        most = most.max(held() - before);
+    }
+    let seen = lab.io.layer().stats();
+    assert_eq!(seen.handshakes_open, OPEN);
+    assert_eq!(seen.handshakes_refused, u64::from(CLIENTS) - OPEN);
+    assert!(most < OPEN as isize * (16 << 10) + SOME, "{most} bytes");
+    lab.now += options.handshake_timeout;
+    (0..3).for_each(|_| lab.turn());
+    let seen = lab.io.layer().stats();
+    assert_eq!((seen.handshakes_open, seen.handshake_timeouts), (0, OPEN));
+    let left = held() - before;
+    assert!(left < SOME, "{left} bytes are left");
 }

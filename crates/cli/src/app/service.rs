@@ -5,6 +5,7 @@ use hioload_ws::{Endpoint, Server};
 
 use super::control::{self, Controlled};
 use super::handler::{Shown, handler};
+use super::heap;
 use super::notify::Manager;
 use super::signals::Signals;
 use super::tls::ServeTls;
@@ -56,7 +57,8 @@ impl Service {
         signals: Signals,
         controlled: Controlled,
     ) -> Result<(), Failure> {
-        let scheme = if self.tls.is_some() { "wss" } else { "ws" };
+        let has_tls = self.tls.is_some();
+        let scheme = if has_tls { "wss" } else { "ws" };
         let line = start_line(scheme, server.endpoints(), self.transport, server.lcores());
         let control = control::bind(&self.control, server.endpoints())?;
         let counters = server.counters();
@@ -95,6 +97,9 @@ impl Service {
             .transpose()
             .map_err(no_thread)?;
 
+        if has_tls {
+            heap::watch(counters.clone()).map_err(no_thread)?;
+        }
         streams::announce(&line);
         if let Some(manager) = manager {
             manager.tell("READY=1");

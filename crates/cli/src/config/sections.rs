@@ -387,7 +387,7 @@ section! {
         /// Steps of handshakes that may wait for these threads
         tls_handshake_queue: UpTo<usize, MOST_QUEUE>, "N", "256", Start,
             beyond "handshakes wait on their lcore";
-        /// Expanded keys that each lcore keeps, of 600 bytes; 0: two for each of `max_connections`, and at most 65536
+        /// Expanded keys that each lcore keeps, of 600 bytes; 0: two for each of `max_connections`, and at most 2048
         ///
         /// A connection that is active has two. Beyond it a record costs the expansion of its key. Counter `tls_keys_expanded`.
         tls_key_cache: Within<usize, 0, MOST_QUEUE>, "N", "0", Start;

@@ -13,8 +13,8 @@ use super::sections::TlsArgs;
 use super::values::{self, OptionalPath, TlsMode, TlsTickets};
 use crate::Failure;
 
-/// Keys of the cache of an lcore, if their number is not set: 40 MB.
-const MOST_KEYS: usize = 65_536;
+/// Keys of the cache of an lcore, if their number is not set: 1.3 MB.
+const MOST_KEYS: usize = 2048;
 
 /// What a server's TLS needs.
 #[derive(Clone, Debug)]

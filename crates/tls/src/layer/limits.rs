@@ -1,12 +1,13 @@
 //! The bounds of handshakes: their number, their memory, their time.
 
+use std::collections::VecDeque;
 use std::io::ErrorKind;
 
 use hioload_lcore::Time;
 use hioload_transport::{ConnId, Connections};
 
 use super::clear::queue;
-use super::conn::{State, flag};
+use super::conn::{Conn, State, flag};
 use super::state::Tls;
 use super::work::Setup;
 use crate::handshake::alert_in_clear;
@@ -14,6 +15,29 @@ use crate::record::Alert;
 
 /// Bytes that a handshake may hold whatever all of them hold together: more than a ClientHello with a key share of X25519MLKEM768.
 const ALWAYS: usize = 4 << 10;
+/// Entries that the lists of handshakes may have besides two for each one in progress.
+const LISTED: usize = 1024;
+
+/// Removes the entries that are not needed from a list of more than `most`.
+fn prune<T>(list: &mut VecDeque<T>, most: usize, is_needed: impl FnMut(&T) -> bool) {
+    if list.len() > most {
+        list.retain(is_needed);
+        list.shrink_to(most);
+    }
+}
+
+/// Whether a handshake is in progress.
+fn is_open(conn: &Conn) -> bool {
+    matches!(conn.state, State::Handshake(_)) && !conn.is(flag::FAILED)
+}
+
+/// Whether an accepted connection has sent no whole record.
+fn is_silent(conn: &Conn) -> bool {
+    let State::Handshake(pending) = &conn.state else {
+        return false;
+    };
+    matches!(pending.work.setup, Setup::Server(_)) && !conn.is(flag::FAILED | flag::QUEUED)
+}
 
 impl Tls {
     fn first_deadline(&self) -> Option<Time> {
@@ -51,12 +75,20 @@ impl Tls {
 
     /// Whether an accepted connection has sent no whole record.
     fn is_silent(&self, id: ConnId) -> bool {
-        self.conns.get(id).is_some_and(|conn| {
-            let State::Handshake(pending) = &conn.state else {
-                return false;
-            };
-            matches!(pending.work.setup, Setup::Server(_)) && !conn.is(flag::FAILED | flag::QUEUED)
-        })
+        self.conns.get(id).is_some_and(is_silent)
+    }
+
+    /// Removes handshakes that are over from the lists: behind one that stays open until its deadline, there could otherwise be as many
+    /// as can begin and end in that time. At least half of a list is removed, so an entry costs O(1).
+    pub(super) fn prune_lists(&mut self) {
+        let most = 2 * self.stats.handshakes_open as usize + LISTED;
+        let conns = &self.conns;
+        prune(&mut self.deadlines, most, |(_, id)| {
+            conns.get(*id).is_some_and(is_open)
+        });
+        prune(&mut self.silent, most, |id| {
+            conns.get(*id).is_some_and(is_silent)
+        });
     }
 
     /// Whether the handshake of a connection may begin: the rate allows it, and no other one waits for it. Otherwise it waits.
@@ -120,9 +152,7 @@ impl Tls {
     /// Ends the handshakes whose time is over.
     pub(super) fn expire<C: Connections>(&mut self, below: &mut C) {
         while let Some(&(deadline, id)) = self.deadlines.front() {
-            let is_open = self.conns.get(id).is_some_and(|conn| {
-                matches!(conn.state, State::Handshake(_)) && !conn.is(flag::FAILED)
-            });
+            let is_open = self.conns.get(id).is_some_and(is_open);
             if is_open && deadline > self.now {
                 break;
             }
@@ -137,5 +167,28 @@ impl Tls {
         {
             self.silent.pop_front();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_keeps_what_is_needed_and_at_most_so_many_others() {
+        let mut list = VecDeque::new();
+        let mut visits = 0;
+        for n in 0..100_000u32 {
+            // The first one is needed for ever, as a handshake that never ends.
+            prune(&mut list, 2 + 100, |at| {
+                visits += 1;
+                *at == 0
+            });
+            list.push_back(n);
+            assert!(list.len() <= 2 + 100 + 1);
+        }
+        assert_eq!(list.front(), Some(&0));
+        assert!(list.capacity() < 1000, "{}", list.capacity());
+        assert!(visits < 2 * 100_000, "{visits}");
     }
 }

@@ -167,6 +167,7 @@ impl Tls {
     pub fn stats(&self) -> TlsStats {
         TlsStats {
             keys_expanded: self.keys.expanded,
+            keys_freed: self.keys.freed,
             ..self.stats
         }
     }
@@ -274,6 +275,7 @@ impl Tls {
     pub(super) fn begin(&mut self, id: ConnId, state: State, flags: u32) {
         if matches!(state, State::Handshake(_)) {
             self.stats.handshakes_open += 1;
+            self.prune_lists();
             let deadline = self.now + self.options.handshake_timeout;
             self.deadlines.push_back((deadline, id));
             if flags == 0 {

@@ -65,6 +65,22 @@ impl Half {
         Some(half)
     }
 
+    /// Of TLS 1.3: from a traffic secret, and the key and IV that the handshake has derived from it. `None` for wrong lengths.
+    #[must_use]
+    pub(crate) fn from_derived(
+        suite: Suite,
+        secret: &[u8],
+        (key, iv): (&[u8], &[u8]),
+        seq: u64,
+    ) -> Option<Self> {
+        if secret.len() != suite.secret_len() {
+            return None;
+        }
+        let mut half = Self::from_key(suite, key, iv, seq)?;
+        half.secret[..secret.len()].copy_from_slice(secret);
+        Some(half)
+    }
+
     /// Of TLS 1.2: from a key and an IV. With AES-GCM the IV is the salt and the first explicit nonce. `None` for wrong lengths.
     #[must_use]
     pub fn from_key(suite: Suite, key: &[u8], iv: &[u8], seq: u64) -> Option<Self> {
