@@ -12,6 +12,7 @@ DEBUG = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
 WITHOUT_FEATURES = ("--workspace", "--exclude", "hioload-dpdk", "--exclude", "hioload-dpdk-sys")
 WITH_AF_XDP = (*WITHOUT_FEATURES, "--features", "hioload/af-xdp")
 WITH_DPDK = ("--workspace", "--features", "hioload/af-xdp,hioload/dpdk")
+PROGRAMS = ("--bins", "--examples")
 
 
 class Failed(Exception):
@@ -31,12 +32,13 @@ def selection():
 
 def programs():
     """Builds all programs and examples, without optimisation, into DEBUG. Together they have the dependencies of the tests."""
-    _cargo("build", "--bins", "--examples")
+    _cargo("build", *PROGRAMS)
 
 
-def release():
-    """The path of the release build of the command, up to date."""
-    return _built("hioload", "build", "--release", "--bin", "hioload")
+def command(release=False):
+    """The path of the command, up to date: as developers build it, or the release build."""
+    # Without optimisation it is one of the programs: built alone it has fewer features, with which cargo compiles everything again.
+    return _built("hioload", "build", *(["--release", "--bin", "hioload"] if release else PROGRAMS))
 
 
 def test_program(name):

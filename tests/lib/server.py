@@ -19,7 +19,7 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-BINARY = Path(os.environ.get("HIOLOAD_BIN", ROOT / "target/release/hioload"))
+BINARY = Path(os.environ.get("HIOLOAD_BIN", ROOT / "target/debug/hioload"))
 
 
 def words(variable):
