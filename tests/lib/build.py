@@ -13,6 +13,8 @@ WITHOUT_FEATURES = ("--workspace", "--exclude", "hioload-dpdk", "--exclude", "hi
 WITH_AF_XDP = (*WITHOUT_FEATURES, "--features", "hioload/af-xdp")
 WITH_DPDK = ("--workspace", "--features", "hioload/af-xdp,hioload/dpdk")
 PROGRAMS = ("--bins", "--examples")
+# tests/run has built all programs before this step. Asking cargo again would wait for the steps beside it, which lock its folder.
+BUILT = "HIOLOAD_TEST_BUILT" in os.environ
 
 
 class Failed(Exception):
@@ -32,11 +34,14 @@ def selection():
 
 def programs():
     """Builds all programs and examples, without optimisation, into DEBUG. Together they have the dependencies of the tests."""
-    _cargo("build", *PROGRAMS)
+    if not BUILT:
+        _cargo("build", *PROGRAMS)
 
 
 def command(release=False):
     """The path of the command, up to date: as developers build it, or the release build."""
+    if BUILT:
+        return DEBUG.parent / ("release" if release else "debug") / "hioload"
     # Without optimisation it is one of the programs: built alone it has fewer features, with which cargo compiles everything again.
     return _built("hioload", "build", *(["--release", "--bin", "hioload"] if release else PROGRAMS))
 
