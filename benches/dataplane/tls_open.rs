@@ -39,7 +39,7 @@ pub fn handshakes(rounds: usize, messages: usize) -> Result<Vec<Row>, Failure> {
         let opened_plain = plain(each)?;
         let mut world = secured(each * 2 + BATCH, &server)?;
         let without = without_sessions(&client);
-        full.add(Times {
+        full.add(&Times {
             ours: opened(&mut world, 0..each, &without, HandshakeKind::Full)?,
             rustls: alone(&server, &without, HandshakeKind::Full, each)?,
             plain: opened_plain,
@@ -49,7 +49,7 @@ pub fn handshakes(rounds: usize, messages: usize) -> Result<Vec<Row>, Failure> {
         open(&mut world, each..each + BATCH, &with)?;
         let rest = each + BATCH..each * 2 + BATCH;
         let sessions = with_sessions(&client);
-        resumed.add(Times {
+        resumed.add(&Times {
             ours: opened(&mut world, rest, &with, HandshakeKind::Resumed)?,
             rustls: alone(&server, &sessions, HandshakeKind::Resumed, each)?,
             plain: opened_plain,
@@ -84,15 +84,15 @@ struct Kind {
 }
 
 impl Kind {
-    fn add(&mut self, times: Times) {
+    fn add(&mut self, times: &Times) {
         let Times {
             ours,
             rustls,
             plain,
         } = times;
-        self.ours.push(ours);
-        self.rustls.push(rustls);
-        self.plain.push(plain);
+        self.ours.push(*ours);
+        self.rustls.push(*rustls);
+        self.plain.push(*plain);
         self.whole.push(rustls / ours);
         self.handshake.push(rustls / (ours - plain));
     }
