@@ -5,6 +5,7 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::{SendFlags, send};
 use rustls::ClientConfig;
 use socket2::{Domain, Socket, Type};
 
@@ -132,6 +133,12 @@ impl Client {
     /// The same for when the server may have closed already.
     pub fn try_write_before_tls(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.link.tcp().write_all(bytes)
+    }
+
+    /// The same in one segment with what is written next: the first flight of TLS, or the request.
+    pub fn write_along(&mut self, bytes: &[u8]) {
+        let sent = send(self.link.tcp(), bytes, SendFlags::MORE);
+        assert_eq!(sent.expect("the server takes the bytes"), bytes.len());
     }
 
     /// Writes all of it; the server must take it.

@@ -102,20 +102,22 @@ impl<H: Handler> App<H> {
         };
         // Not by `enter`: header and request share one deadline.
         self.core.sessions[id.index as usize].phase = Phase::Request;
-        if let Said::Client(client) = said
-            && !self.found(io, id, client)
-        {
-            return all;
-        }
+        let admitted = match said {
+            Said::Client(client) => self.found(io, id, client),
+            _ => true,
+        };
         if end == data.len() {
             return all;
         }
         if io.is_tls(id) {
-            // What follows is a handshake of TLS, which the layer processes.
+            // What follows is a handshake of TLS, which the layer processes: a refusal is sent after it, too.
             return Taken {
                 bytes: end,
                 rest: Rest::Later,
             };
+        }
+        if !admitted {
+            return all;
         }
         let taken = self.on_data(io, id, &mut data[end..]);
         Taken {
