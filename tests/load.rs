@@ -206,7 +206,7 @@ fn a_usage_error_is_one_line() {
     });
     for (url, code, part) in [
         (refused.as_str(), 1, "refused"),
-        ("wss://127.0.0.1:9/", 2, "TLS"),
+        ("wss://127.0.0.1:9/", 1, "refused"),
         ("http://127.0.0.1:9/", 2, "ws://"),
         (tls.as_str(), 1, "TLS"),
         (ended.as_str(), 1, "ended the connection"),

@@ -34,7 +34,7 @@ AUTOBAHN = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.[1-4].*", "6.1[0-9].*", "7.*",
             "9.[7-8].[4-6]", "10.*", "12.1.[1-3]", "12.3.5", "13.1.4", "13.5.4"]
 
 
-@case("hostile clients, as on sockets", ci=spread(), all=one_mtu())
+@case("hostile clients, as on sockets", ci=just("native", 1, "v4"), all=one_mtu())
 def hostile(variant, folder):
     program = build.test_program("hostile")
     left_out = ELSEWHERE if variant.queues == 1 else ELSEWHERE | ON_ONE_LCORE
