@@ -36,7 +36,7 @@ pub(crate) fn describe(error: &ConnectError) -> (String, String) {
             return (format!("http {status}"), error.to_string());
         }
         ConnectError::Timeout => ("timeout", "the server did not answer the handshake in time".into()),
-        ConnectError::Handshake(_) => ("handshake", format!("{error}: is it a WebSocket server?")),
+        ConnectError::Handshake(_) => ("handshake", format!("{error}: is it a WebSocket server, and does it expect TLS (wss://)?")),
         ConnectError::Request(_) => ("request", error.to_string()),
         _ => ("other", error.to_string()),
     };
