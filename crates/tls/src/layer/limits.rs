@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::ErrorKind;
 
 use hioload_lcore::Time;
-use hioload_transport::{ConnId, Connections};
+use hioload_transport::{ConnId, Connections, Driver};
 
 use super::clear::queue;
 use super::conn::{Conn, State, flag};
@@ -149,15 +149,22 @@ impl Tls {
         false
     }
 
-    /// Ends the handshakes whose time is over.
-    pub(super) fn expire<C: Connections>(&mut self, below: &mut C) {
-        while let Some(&(deadline, id)) = self.deadlines.front() {
+    /// Ends the handshakes whose time is over. The driver bounds the time of what comes before one.
+    pub(super) fn expire<C: Connections, D: Driver>(&mut self, below: &mut C, above: &D) {
+        // As many as there are now: a driver without a time limit, whose entries come again at once, does not hold the lcore.
+        for _ in 0..self.deadlines.len() {
+            let Some(&(deadline, id)) = self.deadlines.front() else {
+                break;
+            };
             let is_open = self.conns.get(id).is_some_and(is_open);
             if is_open && deadline > self.now {
                 break;
             }
             self.deadlines.pop_front();
-            if is_open {
+            if is_open && above.expects_preamble(id) {
+                let deadline = self.now + self.options.handshake_timeout;
+                self.deadlines.push_back((deadline, id));
+            } else if is_open {
                 self.stats.handshake_timeouts += 1;
                 self.end_with(below, id, None, ErrorKind::TimedOut);
             }

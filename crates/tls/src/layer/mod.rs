@@ -78,7 +78,7 @@ impl Layer for Tls {
         _: Time,
         activity: &mut Activity,
     ) {
-        self.expire(below);
+        self.expire(below, above);
         self.admit_limited();
         activity.events += self.take_back(below, above, budget.events);
         self.report_writable(below, above, activity);
