@@ -109,28 +109,19 @@ fn a_client_behind_a_proxy_cannot_use_all_connections() {
 #[test]
 fn a_refused_client_whose_proxy_sends_everything_at_once_is_answered() {
     let proxy = source(2).to_string();
-    let limits = [
-        "--proxy-protocol",
-        "trusted",
-        "--max-connections-per-source",
-        "3",
-    ];
+    let limits = ["--proxy-protocol=trusted", "--max-connections-per-source=3"];
     beside_a_bystander(&trusting(&proxy, &limits), |server, _| {
-        let status = |keep: &mut Vec<Client>| {
-            let mut connection = Client::connect_as(server, source(2), 0);
-            connection.write_along(b"PROXY TCP4 198.51.100.1 192.0.2.1 1 80\r\n");
-            let answer = connection.ask(&wire::upgrade("/echo", &[]));
-            keep.push(connection);
-            answer.status
+        let ask = || {
+            let mut client = Client::connect_as(server, source(2), 0);
+            client.write_along(b"PROXY TCP4 198.51.100.1 192.0.2.1 1 80\r\n");
+            let status = client.ask(&wire::upgrade("/echo", &[])).status;
+            (client, status)
         };
-        let mut held = Vec::new();
-        for _ in 0..3 {
-            assert_eq!(status(&mut held), 101);
-        }
-        for _ in 0..10 {
-            assert_eq!(status(&mut held), 503);
-        }
-        assert_eq!(server.counter("rejected_source"), 10);
+        let (_held, statuses): (Vec<_>, Vec<_>) = (0..13).map(|_| ask()).unzip();
+        assert_eq!(statuses, [[101; 3].as_slice(), &[503; 10]].concat());
+        eventually("all are counted", || {
+            server.counter("rejected_source") == 10
+        });
     });
 }
 

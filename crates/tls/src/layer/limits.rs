@@ -149,9 +149,9 @@ impl Tls {
         false
     }
 
-    /// Ends the handshakes whose time is over. The driver bounds the time of what comes before one.
+    /// Ends the handshakes whose time is over. While a PROXY header is incomplete, the driver's deadline applies instead.
     pub(super) fn expire<C: Connections, D: Driver>(&mut self, below: &mut C, above: &D) {
-        // As many as there are now: a driver without a time limit, whose entries come again at once, does not hold the lcore.
+        // An entry that is put back waits for the next turn, so that a timeout of 0 does not loop here.
         for _ in 0..self.deadlines.len() {
             let Some(&(deadline, id)) = self.deadlines.front() else {
                 break;
